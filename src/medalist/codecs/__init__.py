@@ -1,0 +1,1 @@
+"""Text encodings of answers: the strings that stand in a submission's cells."""

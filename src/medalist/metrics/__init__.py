@@ -1,0 +1,1 @@
+"""The contests' metrics, each as its rules say, higher is better."""

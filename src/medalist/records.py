@@ -1,0 +1,88 @@
+"""The nouns that every room shares: plain frozen values, NumPy inside, no pixels read, no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One row of the contest, without pixels.
+
+    `size` is (height, width) of the image as it is shown, that is after EXIF orientation.
+    `annotation` is the contest's truth, still as text: RLE strings, or file names; empty for test samples.
+    `group` is never split over folds (patient, car, field of view); `stratum` is balanced over them.
+    """
+
+    id: str
+    images: tuple[Path, ...]
+    size: tuple[int, int]
+    annotation: tuple[str, ...] = ()
+    group: str | None = None
+    stratum: str | None = None
+    meta: Mapping[str, str | float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The samples of a contest: those with truth, and those to be answered."""
+
+    train: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """One class for each pixel: `classes` is uint8[H, W]; 0 is background."""
+
+    classes: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class Instances:
+    """Objects that do not overlap: `labels` is int32[H, W]; 0 is background, objects are numbered 1..n without gaps."""
+
+    labels: NDArray[np.int32]
+
+    @property
+    def count(self) -> int:
+        """The number of objects."""
+        return int(self.labels.max(initial=0))
+
+
+Answer = Mask | Instances
+"""The final objects of one sample. Truth has the same types."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What networks say of one image at its native size, before any threshold.
+
+    `maps` is uint8[C, H, W]: probability 0..1 in steps of 1/255; `channels` names the C maps.
+    """
+
+    maps: NDArray[np.uint8]
+    channels: tuple[str, ...]
+
+    def channel(self, name: str) -> NDArray[np.float32]:
+        """Return the probabilities float32[H, W] of one channel, in 0..1."""
+        probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype(np.float32) / np.float32(255)
+        return probability
+
+
+@dataclass(frozen=True)
+class Score:
+    """A metric's verdict; higher is better, always.
+
+    `parts` are its components (by threshold, by class); `by_sample` has one value for each sample id,
+    for the worst pictures and for paired comparisons.
+    """
+
+    value: float
+    parts: Mapping[str, float]
+    by_sample: Mapping[str, float]

@@ -1,0 +1,1 @@
+"""The commands' work, without a terminal."""
