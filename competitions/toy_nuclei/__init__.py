@@ -1,0 +1,17 @@
+"""A small contest that draws its own images, in the on-disk form of the 2018 Data Science Bowl."""
+
+from medalist.competition import Competition
+from medalist.metrics.instances import nuclei_map
+from medalist.rle_format import RleFormat
+
+from .data import read, truth
+from .draw import draw
+
+COMPETITION = Competition(
+    name="toy_nuclei",
+    read=read,
+    truth=truth,
+    score=nuclei_map,
+    submission=RleFormat(("ImageId", "EncodedPixels"), order="column", row_per="object"),
+    draw=draw,
+)

@@ -1,0 +1,131 @@
+"""Commands about a contest and its submissions; none of them imports torch unless predictions are missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medalist.cli.state import ConfigFile, Data, Overrides, RunName, say, state, table
+
+Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(check)
+    app.command()(folds)
+    app.command()(score)
+    app.command()(submit)
+    app.command()(validate)
+    app.command()(report)
+
+
+def check(context: typer.Context, name: Competition, data: Data = None) -> None:
+    """Hold the contract of a competition on its real data: every image, every truth, the whole way to rows and back."""
+    from medalist.stages.check import check as run_check
+    from medalist.stages.contest import open_contest
+
+    here = state(context)
+    contest = open_contest(name, data, here.runs)
+    for line in run_check(contest, here.console):
+        say(here.console, line)
+
+
+def folds(context: typer.Context, config: ConfigFile, overrides: Overrides = None, data: Data = None) -> None:
+    """Make (or read) the folds of a config and show them, with their hash."""
+    from medalist.folds import summary
+    from medalist.settings import load_settings
+    from medalist.stages.contest import contest_folds, folds_path, open_contest
+
+    here = state(context)
+    settings = load_settings(config, tuple(overrides or ()))
+    contest = open_contest(settings.competition, data or settings.data, here.runs)
+    made = contest_folds(contest, settings.folds, here.runs)
+    strata = sorted({stratum for stratum in made.stratum.values() if stratum})
+    rows = [
+        [line.fold, line.samples, line.groups, *(line.strata.get(stratum, 0) for stratum in strata)]
+        for line in summary(made)
+    ]
+    source = settings.folds.file or folds_path(contest, settings.folds, here.runs)
+    table(here.console, str(source), ["fold", "samples", "groups", *strata], rows)
+    shared = sum(1 for group in set(made.group.values()) if list(made.group.values()).count(group) > 1 and group)
+    say(here.console, f"{shared} groups of more than one sample are kept whole; hash {made.hash}")
+
+
+def score(context: typer.Context, run: RunName, overrides: Overrides = None, data: Data = None) -> None:
+    """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
+    from medalist.runs import find_run
+    from medalist.stages.score import open_run_contest, run_settings, score_run
+
+    here = state(context)
+    found = find_run(run, here.runs)
+    settings = run_settings(found, overrides or [], "decide")
+    scores = score_run(found, open_run_contest(found, data, here.runs), settings, here.console)
+    oof = scores["oof"]
+    rows = [[f"fold {fold}", f"{value:.4f}", None] for fold, value in oof["folds"].items()]
+    rows += [[name, f"{part['score']:.4f}", part["samples"]] for name, part in oof["strata"].items()]
+    rows += [[name, f"{value:.4f}", None] for name, value in oof["parts"].items()]
+    table(here.console, f"{found.competition}/{found.name}", ["part", "score", "samples"], rows)
+    over_folds = f", over folds {oof['mean']:.4f} ± {oof['standard_error']:.4f}" if oof["standard_error"] else ""
+    over_samples = f" ± {oof['standard_error_samples']:.4f}" if oof["standard_error_samples"] else ""
+    say(
+        here.console,
+        f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
+        f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
+    )
+    if scores["optimistic"]:
+        say(here.console, "optimistic: train.keep = best chose the weights on the samples they are scored on")
+
+
+def submit(
+    context: typer.Context,
+    runs: Annotated[list[str], typer.Argument(metavar="RUN [RUN ...]", help="Runs to blend with equal weights.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("submission.csv"),
+    data: Data = None,
+) -> None:
+    """Predict the test part where that is missing, blend, decide, write the submission and validate it."""
+    from medalist.runs import find_run
+    from medalist.stages.submit import submit as run_submit
+
+    here = state(context)
+    found = [find_run(run, here.runs) for run in runs]
+    count = run_submit(found, output, data, here.runs, here.console)
+    say(here.console, f"{output}: {count} rows, valid")
+
+
+def validate(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission.")],
+    competition: Annotated[str, typer.Option(help="A folder under competitions/.")],
+    data: Data = None,
+) -> None:
+    """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""
+    from medalist.errors import SubmissionError
+    from medalist.stages.contest import open_contest
+
+    here = state(context)
+    contest = open_contest(competition, data, here.runs)
+    problems = contest.competition.submission.validate(file, contest.split.test, contest.reference)
+    for problem in problems[:SHOWN]:
+        say(here.console, f"{file}: {problem}")
+    if problems:
+        raise SubmissionError(f"{file}: {len(problems)} problems; {competition} would refuse it")
+    say(here.console, f"{file}: valid for {competition} ({len(contest.split.test)} samples)")
+
+
+SHOWN = 50
+"""How many problems `validate` lists."""
+
+
+def report(context: typer.Context, run: RunName, data: Data = None) -> None:
+    """Write the run's page: curves, scores by fold and stratum, the worst and the best pictures."""
+    from medalist.runs import find_run
+    from medalist.stages.report import report as run_report
+    from medalist.stages.score import open_run_contest
+
+    here = state(context)
+    found = find_run(run, here.runs)
+    page = run_report(found, open_run_contest(found, data, here.runs), here.console)
+    say(here.console, f"{page}")

@@ -1,0 +1,69 @@
+"""Commands that only look: at configs, at runs, at this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medalist.cli.state import ConfigFile, Overrides, say, state, table
+
+Side = Annotated[str, typer.Argument(help="A config file or a run.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(show)
+    app.command()(diff)
+    app.command()(board)
+    app.command()(doctor)
+
+
+def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
+    """Print the resolved config."""
+    from medalist.config import dump_config
+    from medalist.settings import load_settings
+
+    say(state(context).console, dump_config(load_settings(config, tuple(overrides or ()))).rstrip())
+
+
+def diff(context: typer.Context, first: Side, second: Side) -> None:
+    """Show where two runs or configs differ."""
+    from medalist.config import differences
+    from medalist.runs import find_run
+    from medalist.settings import Settings, load_settings
+
+    here = state(context)
+
+    def side(name: str) -> Settings:
+        is_config = Path(name).suffix in (".yaml", ".yml")
+        return load_settings(Path(name)) if is_config else find_run(name, here.runs).settings()
+
+    found = differences(side(first), side(second))
+    if found:
+        table(here.console, f"{first} | {second}", ["key", "first", "second"], [list(row) for row in found])
+    else:
+        say(here.console, "no difference")
+
+
+def board(
+    context: typer.Context, competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None
+) -> None:
+    """All runs: score, spread, cost, and what each changed against its parent."""
+    from medalist.stages.board import COLUMNS, board_rows
+
+    here = state(context)
+    rows = board_rows(here.runs, competition)
+    if rows:
+        table(here.console, str(here.runs), list(COLUMNS), rows)
+    else:
+        say(here.console, f"no runs under {here.runs}; begin with medalist train CONFIG")
+
+
+def doctor(context: typer.Context) -> None:
+    """Tell what this machine has: processors, GPUs, memory, disk, weights found offline, versions."""
+    from medalist.stages.doctor import examine
+
+    here = state(context)
+    table(here.console, "this machine", ["what", "found"], examine(here.runs))

@@ -1,0 +1,90 @@
+"""`medalist`: the commands, the exit codes, and the one place that catches everything.
+
+Exit codes: 0 done, 1 our fault, 2 the user's mistake (one line), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from medalist import __version__
+from medalist.cli import contests, looking, training, weights
+from medalist.cli.state import State
+from medalist.errors import MedalistError
+
+ANYWHERE = ("--debug", "--quiet")
+"""Flags that may stand behind the command too, where people type them."""
+
+INTERRUPTED = "interrupted; nothing half-written is left, run the same command to go on"
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="From a competition's data to a validated submission, with a score that can be trusted.",
+)
+for room in (training, contests, looking):
+    room.add_to(app)
+app.add_typer(weights.app, name="weights")
+
+
+@app.callback()
+def top(
+    context: typer.Context,
+    runs: Annotated[Path, typer.Option(envvar="MEDALIST_RUNS", help="The folder of all runs.")] = Path("runs"),
+    quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines without a bar.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Make what the commands share."""
+    del debug  # read by main, which holds the traceback
+    # A pipe or a log file has no width: lines must not be folded there.
+    width = None if sys.stdout.isatty() else 200
+    terminal = False if quiet else None
+    context.obj = State(Console(width=width, force_terminal=terminal), runs)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    arguments = sys.argv[1:]
+    flags = [flag for flag in ANYWHERE if flag in arguments]
+    arguments = [*flags, *(word for word in arguments if word not in ANYWHERE)]
+    raise SystemExit(run(arguments, debug="--debug" in flags))
+
+
+def run(arguments: list[str], debug: bool = False) -> int:
+    """Run one command and return its exit code."""
+    errors = Console(stderr=True, width=None if sys.stderr.isatty() else 10_000)
+
+    def fail(line: str, code: int) -> int:
+        errors.print(f"medalist: {line}", markup=False, highlight=False, soft_wrap=True)
+        return code
+
+    try:
+        app(arguments, prog_name="medalist")
+    except SystemExit as end:  # how typer ends, also after a usage error (2) or an interrupt (130)
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        return fail(INTERRUPTED, code) if code == 130 else code
+    except KeyboardInterrupt:
+        return fail(INTERRUPTED, 130)
+    except MedalistError as error:
+        if debug:
+            errors.print_exception()
+        return fail(" ".join(str(error).split()), 2)
+    except Exception as error:  # noqa: BLE001  # the top: everything else is our fault, told in one line
+        if debug:
+            errors.print_exception()
+            return 1
+        reason = " ".join(str(error).split())[:300]
+        return fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
+    return 0

@@ -1,0 +1,47 @@
+"""What every command shares: where runs lie and how to speak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
+Data = Annotated[str | None, typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME.")]
+ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
+RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
+
+
+@dataclass(frozen=True)
+class State:
+    """The console of this process and the folder of all runs."""
+
+    console: Console
+    runs: Path
+
+
+def state(context: typer.Context) -> State:
+    """What the top-level options made."""
+    found = context.obj
+    assert isinstance(found, State)
+    return found
+
+
+def say(console: Console, text: str) -> None:
+    """A plain line; what users named is never read as markup, and paths are not wrapped."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
+    """A table; the first column is left, the others right."""
+    made = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+    console.print(made)

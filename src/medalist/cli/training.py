@@ -1,0 +1,71 @@
+"""Commands that make networks and predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from medalist.cli.state import ConfigFile, Data, Overrides, RunName, say, state
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(train)
+    app.command()(predict)
+    app.command()(demo)
+
+
+def train(
+    context: typer.Context,
+    config: ConfigFile,
+    overrides: Overrides = None,
+    data: Data = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold to train; again for more; default: all.")] = None,
+    name: Annotated[str | None, typer.Option(help="The run's name; default: the config's name and the changes.")] = None,
+) -> None:
+    """Train the folds of a config and predict what each held out. Run it again to go on where it stopped."""
+    from medalist.stages.train import prepare
+    from medalist.stages.train import train as run_training
+
+    here = state(context)
+    plan = prepare(config, overrides or [], data, fold or [], name, here.runs)
+    say(here.console, f"run {plan.run.folder}  folds {', '.join(map(str, plan.chosen))} of {plan.folds.n}")
+    run = run_training(plan, here.console)
+    say(here.console, f"done: {run.folder}; next: medalist score {run.competition}/{run.name}")
+
+
+def predict(
+    context: typer.Context,
+    run: RunName,
+    overrides: Overrides = None,
+    split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
+    data: Data = None,
+) -> None:
+    """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
+    from medalist.runs import find_run
+    from medalist.stages.predict import predict_oof, predict_test
+    from medalist.stages.score import open_run_contest, run_settings
+
+    here = state(context)
+    found = find_run(run, here.runs)
+    settings = run_settings(found, overrides or [], "predict")
+    contest = open_run_contest(found, data, here.runs)
+    if split == "test":
+        predict_test(found, settings, contest, here.console)
+    else:
+        for fold in found.trained_folds():
+            predict_oof(found, settings, contest, fold, here.console)
+    say(here.console, f"predictions in {found.folder / split}")
+
+
+def demo(
+    context: typer.Context,
+    config: Annotated[Path, typer.Option(help="The config to run.")] = Path("configs/toy_nuclei/demo.yaml"),
+) -> None:
+    """Walk the embedded contest from drawing it to a checked submission and a report."""
+    from medalist.stages.demo import demo as run_demo
+
+    here = state(context)
+    run_demo(config, here.runs, here.console)

@@ -1,0 +1,198 @@
+"""Run-length encoding (RLE) of masks: "1 3 10 5" are the pixels 1 to 3 and 10 to 14.
+
+Pixels are counted down the columns ("column": DSB2018, TGS, Airbus, HuBMAP) or along the rows ("row":
+Carvana, Vesuvius), from `base` (1 in every one of those contests). Runs are sorted, positive, and do not
+overlap.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Order = Literal["column", "row"]
+
+_MAX_NUMBER = 10**18  # so that a start and its length add up inside int64
+
+
+class RleError(ValueError):
+    """A text that is no valid RLE of its image; the message, a fragment, names the rule and the value."""
+
+
+def encode_mask(mask: NDArray[np.bool_], order: Order = "column", base: int = 1) -> str:
+    """RLE of the pixels of bool[H, W] that are true; "" where there is none."""
+    flat = _scan(mask.astype(np.bool_, copy=False).view(np.uint8), order)
+    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+    if flat.size and flat[0]:
+        edges = np.concatenate(([0], edges))
+    if len(edges) % 2:
+        edges = np.concatenate((edges, [flat.size]))
+    starts, ends = edges[::2], edges[1::2]
+    return _joined(np.stack((starts + base, ends - starts), axis=1).ravel())[0]
+
+
+def encode_labels(labels: NDArray[np.int32], order: Order = "column", base: int = 1) -> list[str]:
+    """RLE of each object of int32[H, W] (0 is background), in the order of their numbers.
+
+    One pass over the pixels, whatever the number of objects. A number that no pixel has is no object.
+    """
+    if labels.size == 0:
+        return []
+    if labels.min() < 0:
+        raise RleError(f"label {labels.min()} is negative")
+    flat = _scan(labels, order)
+    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+    lengths = np.diff(starts, append=flat.size)
+    values = flat[starts]
+    by_object = np.argsort(values, kind="stable")
+    by_object = by_object[np.count_nonzero(values == 0) :]
+    if by_object.size == 0:
+        return []
+    values = values[by_object]
+    runs = np.stack((starts[by_object] + base, lengths[by_object]), axis=1)
+    text, ends = _joined(runs.ravel())
+    cuts = ends[2 * np.flatnonzero(values[1:] != values[:-1]) + 1].tolist()
+    return [text[a:b] for a, b in zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(text)], strict=True)]
+
+
+def decode_runs(
+    text: str, size: tuple[int, int], order: Order = "column", base: int = 1
+) -> NDArray[np.int64]:
+    """Runs int64[n, 2] of an RLE for an image of (height, width): first pixel, counted from 0, and length.
+
+    `order` says how pixels are counted and does not change the runs. Raises RleError where the text holds
+    anything but digits and spaces, or where runs are unpaired, empty, unsorted, overlapping or off the image.
+    """
+    del order  # here so that the four functions can be called alike
+    if not text.isascii() or text.encode().translate(None, b"0123456789 "):
+        word = next(word for word in text.split(" ") if re.fullmatch("[0-9]*", word) is None)
+        raise RleError(f"{_quoted(word)} is not a whole number; only digits and spaces may stand there")
+    if not text.strip():
+        return np.empty((0, 2), np.int64)
+    numbers = np.fromstring(text, np.int64, sep=" ")  # gives the largest int64 for a number beyond it
+    if numbers.max() > _MAX_NUMBER:
+        longest = max(text.split(), key=lambda word: len(word.lstrip("0")))
+        raise RleError(f"{_quoted(longest)} is past the last pixel {size[0] * size[1] - 1 + base}")
+    if numbers.size % 2:
+        raise RleError(f"{numbers.size} numbers are no pairs; the last start, {numbers[-1]}, has no length")
+    runs = numbers.reshape(-1, 2)
+    runs[:, 0] -= base
+    _check_runs(runs, size[0] * size[1], base)
+    return runs
+
+
+def decode_mask(
+    text: str, size: tuple[int, int], order: Order = "column", base: int = 1
+) -> NDArray[np.bool_]:
+    """Mask bool[H, W] of an RLE for an image of (height, width); raises RleError as decode_runs does."""
+    runs = decode_runs(text, size, order, base)
+    flat = _painted(runs, np.ones(len(runs), np.uint8), size[0] * size[1])
+    return _unscan(flat, size, order).view(np.bool_)
+
+
+def decode_labels(
+    texts: Sequence[str], size: tuple[int, int], order: Order = "column", base: int = 1
+) -> NDArray[np.int32]:
+    """Label map int32[H, W]: the objects 1..n in the order of `texts`, 0 where there is none.
+
+    Raises RleError that names the object (1..n) where its text is empty or not valid, or it overlaps another.
+    """
+    objects = [np.empty((0, 2), np.int64)]
+    for number, text in enumerate(texts, start=1):
+        try:
+            runs = decode_runs(text, size, order, base)
+        except RleError as error:
+            raise RleError(f"object {number}: {error}") from error
+        if len(runs) == 0:
+            raise RleError(f"object {number} has no pixels")
+        objects.append(runs)
+    runs = np.concatenate(objects)
+    numbers = np.repeat(np.arange(len(objects), dtype=np.int32), [len(runs) for runs in objects])
+    by_start = np.argsort(runs[:, 0], kind="stable")
+    runs, numbers = runs[by_start], numbers[by_start]
+    shared = np.flatnonzero(runs[1:, 0] < runs[:-1].sum(axis=1))
+    if shared.size:
+        at = int(shared[0])
+        first, second = sorted((int(numbers[at]), int(numbers[at + 1])))
+        raise RleError(f"object {second} overlaps object {first} at pixel {int(runs[at + 1, 0]) + base}")
+    return _unscan(_painted(runs, numbers, size[0] * size[1]), size, order)
+
+
+def _check_runs(runs: NDArray[np.int64], pixels: int, base: int) -> None:
+    """Raise RleError at the first run that is empty, outside, or not after the one before."""
+    starts, lengths = runs[:, 0], runs[:, 1]
+    ends = starts + lengths
+    bad = (lengths < 1) | (starts < 0) | (ends > pixels)
+    bad[1:] |= starts[1:] < ends[:-1]
+    if not bad.any():
+        return
+    at = int(bad.argmax())
+    start, length, end = int(starts[at]), int(lengths[at]), int(ends[at])
+    run = f"run {start + base} {length}"
+    if length < 1:
+        raise RleError(f"{run} is empty; lengths are at least 1")
+    if start < 0:
+        raise RleError(f"{run} starts before the first pixel {base}")
+    if end > pixels:
+        raise RleError(f"{run} ends at {end - 1 + base}, past the last pixel {pixels - 1 + base}")
+    previous = f"run {int(starts[at - 1]) + base} {int(lengths[at - 1])}"
+    if start < starts[at - 1]:
+        raise RleError(f"{run} stands after {previous}; runs must be sorted")
+    raise RleError(f"{run} overlaps {previous}")
+
+
+def _painted(runs: NDArray[np.int64], values: NDArray[Any], pixels: int) -> NDArray[Any]:
+    """Flat image with a value for each run (sorted, apart) and 0 between them."""
+    edges = runs.ravel().copy()
+    edges[1::2] += edges[::2]
+    stretches = np.diff(edges, prepend=0, append=pixels)  # gap, run, gap, run, ..., gap
+    painted = np.zeros(stretches.size, values.dtype)
+    painted[1::2] = values
+    return np.repeat(painted, stretches)
+
+
+def _joined(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
+    """The numbers (0 or more) with a space between them, and where each ends in that text.
+
+    Digit by digit over all numbers at once: many times as fast as str() on each where there are many.
+    """
+    if numbers.size == 0:
+        return "", numbers
+    rest: NDArray[Any] = numbers.astype(np.uint32 if numbers.max() < 2**32 else np.uint64)
+    tens = 10 ** np.arange(1, len(str(numbers.max())), dtype=rest.dtype)
+    ends = np.cumsum(np.searchsorted(tens, rest, side="right") + 2) - 1
+    letters = np.full(ends[-1], ord(" "), np.uint8)
+    at = ends - 1
+    while rest.size:
+        left = rest // 10
+        letters[at] = rest - 10 * left + ord("0")
+        more = left > 0
+        rest, at = left[more], at[more] - 1
+    return letters.tobytes().decode("ascii"), ends
+
+
+def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
+    """Pixels of [H, W] one after the other, in the order in which runs are counted."""
+    turned = image if order == "row" else image.T
+    if turned.flags.c_contiguous or turned.size == 0:
+        return turned.ravel()
+    return cv2.transpose(
+        np.ascontiguousarray(turned.T)
+    ).ravel()  # NumPy's transposing copy takes many times as long
+
+
+def _unscan(flat: NDArray[Any], size: tuple[int, int], order: Order) -> NDArray[Any]:
+    """Undo _scan: [H, W], contiguous."""
+    if order == "row" or flat.size == 0:
+        return flat.reshape(size)
+    turned = flat.reshape(size[::-1])
+    return cv2.transpose(turned)
+
+
+def _quoted(word: str) -> str:
+    return repr(word if len(word) <= 24 else word[:23] + "…")

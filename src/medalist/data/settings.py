@@ -1,0 +1,25 @@
+"""Settings of reading, caching and batching; torch-free."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from medalist.config import Part
+
+Augmentations = tuple[dict[str, dict[str, Any]], ...]
+"""albumentations' public transforms in order, each `{ClassName: {its arguments}}`."""
+
+
+class LoaderConfig(Part):
+    """How samples become batches.
+
+    workers: processes that read and augment; 0 = in the training process. The weights do not depend on it.
+    cache_mb: budget in megabytes for decoded images and their targets; what does not fit is decoded each time.
+    cache: where they are kept: `memory`, or a memory-mapped `file` in the run's folder, removed at the end.
+    """
+
+    workers: int = Field(default=0, ge=0, le=64)
+    cache_mb: int = Field(default=2000, ge=0)
+    cache: Literal["memory", "file"] = "memory"

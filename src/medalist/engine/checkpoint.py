@@ -1,0 +1,53 @@
+"""Checkpoints: weights as safetensors, the state to go on from as a file that holds no code."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_model, save_model
+from torch import nn
+
+from medalist.errors import RunError
+from medalist.files import written
+
+
+def save_weights(model: nn.Module, path: Path) -> None:
+    """Write a network's weights, whole or not at all."""
+    with written(path) as temporary:
+        save_model(model, str(temporary))
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
+    """Load weights that `save_weights` wrote; RunError where they are missing, damaged or of another network."""
+    try:
+        load_model(model, str(path))
+    except FileNotFoundError:
+        raise RunError(f"no checkpoint {path}; run medalist train again, it goes on where it stopped") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again") from None
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state to go on from, whole or not at all."""
+    with written(path) as temporary:
+        torch.save(dict(state), temporary)
+
+
+def load_state(path: Path) -> dict[str, Any] | None:
+    """The state to go on from, None where there is none; nothing in the file is executed."""
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise RunError(f"state {path} cannot be read ({reason}); delete it to train this fold from its start") from None
+    if not isinstance(state, dict):
+        raise RunError(f"state {path} is not one of ours; delete it to train this fold from its start")
+    return state

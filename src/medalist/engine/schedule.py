@@ -1,0 +1,34 @@
+"""Learning-rate schedules as pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+
+from medalist.engine.settings import TrainConfig
+
+POLY_POWER = 0.9
+"""As in DeepLab (arXiv 1606.00915) and nnU-Net."""
+
+
+def lr_factor(step: int, total: int, config: TrainConfig) -> float:
+    """The factor on the highest learning rate in step 0..total-1 of all steps, in final_lr..1.
+
+    The warm-up takes the first `round(warmup * total)` steps and never starts at zero, where the first batch would
+    be wasted.
+    """
+    warm = round(config.warmup * total)
+    floor = config.final_lr
+    if step < warm:
+        share = (step + 1) / (warm + 1)
+        if config.schedule == "one_cycle":
+            # Rises from a 25th of the peak by half a cosine (Smith and Topin, arXiv 1708.07120).
+            return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * share)) / 2
+        return share
+    done = (step - warm) / max(1, total - 1 - warm)
+    match config.schedule:
+        case "constant":
+            return 1.0
+        case "cosine" | "one_cycle":
+            return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
+        case "poly":
+            return floor + (1 - floor) * (1 - done) ** POLY_POWER

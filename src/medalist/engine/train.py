@@ -1,0 +1,209 @@
+"""The one training loop."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.optim import SGD, AdamW, Optimizer
+from torch.utils.data import DataLoader
+
+from medalist.data.loader import Batch, TrainOrder
+from medalist.engine.checkpoint import load_state, save_state, save_weights
+from medalist.engine.schedule import lr_factor
+from medalist.engine.settings import TrainConfig
+from medalist.engine.task import Task
+from medalist.engine.tracking import Log
+from medalist.errors import TrainingError
+from medalist.files import write_text
+from medalist.progress import Progress
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """All that one training needs. `names` are the sample ids by index, for error messages."""
+
+    fabric: Fabric
+    task: Task
+    model: nn.Module
+    train: DataLoader[Batch]
+    held_out: DataLoader[Batch]
+    config: TrainConfig
+    seed: int
+    folder: Path
+    names: Sequence[str]
+    title: str
+
+    @property
+    def steps(self) -> int:
+        """Batches of the whole training."""
+        return self.config.epochs * len(self.train)
+
+
+def fit(job: Fit, log: Log, progress: Progress) -> None:
+    """Train, and leave `last.safetensors`, `best.safetensors` (where held-out samples were looked at) and metrics.jsonl.
+
+    Goes on after the last whole epoch where `state.pt` is found. Raises TrainingError, with the sample ids of the
+    batch, where the loss is not finite.
+    """
+    fabric, config = job.fabric, job.config
+    optimizer = _optimizer(job.model, config)
+    base_lrs = [group["lr"] for group in optimizer.param_groups]
+    if config.channels_last:
+        job.model.to(memory_format=torch.channels_last)
+    model, optimizer = fabric.setup(job.model, optimizer)
+    average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
+    keeper = average.module if average else job.model
+    rows, best = _restore(job, job.model, average, optimizer)
+    progress.skip(len(rows) * len(job.train))
+    total = math.ceil(job.steps / config.accumulate)
+
+    for epoch in range(len(rows), config.epochs):
+        started = time.perf_counter()
+        torch.manual_seed(job.seed + epoch)  # for dropout; counted by epoch, so that resuming changes nothing
+        order = job.train.batch_sampler
+        assert isinstance(order, TrainOrder)
+        order.epoch = epoch
+        model.train()
+        sums: dict[str, Tensor] = {}
+        pending: tuple[Tensor, Batch] | None = None
+        for number, raw in enumerate(job.train, start=epoch * len(job.train)):
+            batch = raw.to(fabric.device, config.channels_last)
+            first = number - number % config.accumulate
+            group = min(config.accumulate, job.steps - first)
+            steps_now = number + 1 == first + group
+            for parameters, lr in zip(optimizer.param_groups, base_lrs, strict=True):
+                parameters["lr"] = lr * lr_factor(number // config.accumulate, total, config)
+            with fabric.no_backward_sync(model, enabled=not steps_now):
+                losses = job.task.loss(model(batch.image), batch)
+                fabric.backward(losses["loss"] / group)
+            # One batch late, so that a GPU never waits for its loss to be read.
+            _refuse_nan(job, pending, epoch)
+            pending = losses["loss"].detach(), batch
+            if steps_now:
+                if config.clip:
+                    fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+                optimizer.step()
+                optimizer.zero_grad()
+                if average:
+                    average.update(job.model)
+            for name, value in losses.items():
+                sums[name] = sums.get(name, torch.zeros_like(value)).add_(value.detach())
+            progress.advance()
+        _refuse_nan(job, pending, epoch)
+
+        row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * len(job.train)), "lr": _lr(optimizer, base_lrs)}
+        row |= {name: float(value) / len(job.train) for name, value in sums.items()}
+        looks = epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0)
+        if looks and len(job.held_out):
+            row |= evaluate(job, keeper)
+            if row["val_loss"] < best:
+                best = row["val_loss"]
+                save_weights(keeper, job.folder / "best.safetensors")
+        row["seconds"] = time.perf_counter() - started
+        rows.append(row)
+        _save(job, average, optimizer, rows, best)
+        log(row)
+        progress.say(f"{job.title} {_line(row, config.epochs)}")
+    if fabric.is_global_zero:
+        save_weights(keeper, job.folder / "last.safetensors")
+
+
+@torch.inference_mode()
+def evaluate(job: Fit, model: nn.Module) -> Row:
+    """Look at the held-out samples: `val_loss`, its parts, and the task's quick figures."""
+    model.eval()
+    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=job.fabric.device))
+    counts: dict[str, Tensor] = {}
+    for raw in job.held_out:
+        batch = raw.to(job.fabric.device, job.config.channels_last)
+        with job.fabric.autocast():
+            outputs = model(batch.image)
+        share = len(batch.indices)
+        sums["samples"] += share
+        for name, value in job.task.loss(outputs, batch).items():
+            sums[f"val_{name}"] += value.double() * share
+        for name, value in job.task.measure(outputs, batch).items():
+            counts[name] = counts[name] + value if name in counts else value
+    sums = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}  # type: ignore[misc]
+    counts = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in counts.items()}  # type: ignore[misc]
+    samples = sums.pop("samples")
+    means = {name: float(value / samples) for name, value in sums.items()}
+    return means | job.task.summarise({name: value.cpu() for name, value in counts.items()})
+
+
+def _optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
+    """Groups: encoder and rest, each with and without weight decay (none on biases and norms)."""
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups[name.startswith("encoder."), parameter.ndim > 1].append(parameter)
+    settings: list[dict[str, Any]] = [
+        {
+            "params": parameters,
+            "lr": config.lr * (config.encoder_lr if encoder else 1.0),
+            "weight_decay": config.weight_decay if decays else 0.0,
+        }
+        for (encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
+    ]
+    if config.optimizer == "adamw":
+        return AdamW(settings)
+    return SGD(settings, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
+
+
+def _lr(optimizer: Optimizer, base_lrs: Sequence[float]) -> float:
+    """The rate of the group with the highest one, which is the configured `lr` times the schedule."""
+    return float(optimizer.param_groups[base_lrs.index(max(base_lrs))]["lr"])
+
+
+def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> None:
+    if pending is None or math.isfinite(float(pending[0])):
+        return
+    ids = ", ".join(job.names[index] for index in pending[1].indices)
+    raise TrainingError(
+        f"{job.title}: the loss is {float(pending[0])} in epoch {epoch + 1} on samples {ids}; "
+        "look at them, or lower train.lr"
+    )
+
+
+def _restore(job: Fit, model: nn.Module, average: ModelEmaV3 | None, optimizer: Optimizer) -> tuple[list[Row], float]:
+    """Rows of the epochs done and the best held-out loss; weights, average and optimiser are set to their end."""
+    state = load_state(job.folder / "state.pt")
+    if state is None:
+        return [], math.inf
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    if average:
+        average.module.load_state_dict(state["average"])
+    return list(state["rows"]), float(state["best"])
+
+
+def _save(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list[Row], best: float) -> None:
+    if not job.fabric.is_global_zero:
+        return
+    state = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "best": best}
+    if average:
+        state["average"] = average.module.state_dict()
+    save_state(job.folder / "state.pt", state)
+    write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def _line(row: Mapping[str, float], epochs: int) -> str:
+    shown: Iterator[str] = (
+        f"{name} {value:.4f}"
+        for name, value in row.items()
+        if name in ("loss", "val_loss") or name.startswith("dice_")
+    )
+    return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

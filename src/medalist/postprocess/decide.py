@@ -1,0 +1,50 @@
+"""From a prediction to the final answer: the one place where `decide.kind` becomes an action."""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.errors import ConfigError
+from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
+from medalist.postprocess.watershed import fill_holes, watershed_labels, without_small
+from medalist.records import Answer, Instances, Mask, Prediction
+
+
+def decide(prediction: Prediction, config: DecideConfig) -> Answer:
+    """Turn the maps of one image into its final objects, at the same height and width.
+
+    kind "watershed" gives Instances from the maps `body` and, where there is one, `border`; kind "threshold"
+    gives a Mask of 0 and 1 from one map. The same prediction and config always give the same answer.
+    Raises ConfigError where the prediction lacks the map that the config asks for.
+    """
+    match config:
+        case WatershedConfig():
+            body = _channel(prediction, "body", "decide.kind 'watershed'")
+            border = prediction.channel("border") if "border" in prediction.channels else None
+            return Instances(watershed_labels(body, border, config))
+        case ThresholdConfig():
+            name = prediction.channels[0] if config.channel is None else config.channel
+            return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))
+        case _:
+            assert_never(config)
+
+
+def _channel(prediction: Prediction, name: str, wanted_by: str) -> NDArray[np.float32]:
+    if name not in prediction.channels:
+        there = ", ".join(prediction.channels)
+        raise ConfigError(
+            f"{wanted_by}: the prediction has no map '{name}', only: {there}; set model.channels or decide"
+        )
+    return prediction.channel(name)
+
+
+def _threshold(probability: NDArray[np.float32], config: ThresholdConfig) -> NDArray[np.uint8]:
+    mask = without_small(probability > config.threshold, config.min_size)
+    if config.fill_holes:
+        mask = fill_holes(mask.astype(np.int32)) > 0
+    if np.count_nonzero(mask) < config.empty_below:
+        mask = np.zeros_like(mask)
+    return mask.astype(np.uint8)

@@ -1,0 +1,184 @@
+"""Charts of a run, for the page and for notebooks: matplotlib Figures, made without pyplot's global state.
+
+Their ink is a near-black that `svg` replaces by the colour of the text around it: light, dark and in print.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullLocator
+
+from medalist.report.pictures import printable
+
+INK = "#010203"
+ACCENT = "#3f7fd6"
+LINES = ("#3f7fd6", "#e0762f", "#2f9e6e", "#b55bc4", "#c9a227", "#d64f63", "#2aa3b8", "#8a7f72")
+
+
+def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
+    """Draw training loss, validation loss and learning rate, one line a fold.
+
+    curves: by fold, the rows of metrics.jsonl, as in `page.RunReport`. Panels without numbers are left out.
+    """
+    panels = {"loss": "training loss", "val_loss": "validation loss", "lr": "learning rate"}
+    rows = [row for fold in curves.values() for row in fold]
+    along = _along(curves)
+    shown = [name for name in panels if any(finite(row.get(name)) for row in rows)] or ["loss"]
+    figure = Figure(figsize=(11.4, 2.9), layout="constrained")
+    axes = figure.subplots(1, len(shown), squeeze=False)[0]
+    for ax, name in zip(axes, shown, strict=True):
+        for place, (fold, fold_rows) in enumerate(curves.items()):
+            points = [
+                (row.get(along, at), row[name]) for at, row in enumerate(fold_rows) if finite(row.get(name))
+            ]
+            ax.plot(
+                [x for x, _ in points],
+                [y for _, y in points],
+                color=LINES[place % len(LINES)],
+                linewidth=1.5,
+                marker="o" if len(points) < 40 else None,
+                markersize=2.6,
+                label=label(f"fold {fold}"),
+            )
+        plain_axes(ax, panels[name], along)
+        ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+    if len(shown) > 1 and shown[1] == "val_loss":
+        axes[1].sharey(axes[0])
+        axes[0].autoscale()
+    legend(axes[0], len(curves))
+    return figure
+
+
+def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Draw each part of the score over its thresholds."""
+    figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+    ax = figure.subplots()
+    for place, (name, pairs) in enumerate(thresholds.items()):
+        colour = LINES[place % len(LINES)]
+        ax.plot(
+            [x for x, _ in pairs],
+            [y for _, y in pairs],
+            color=colour,
+            marker="o",
+            markersize=3.4,
+            label=label(name),
+        )
+    if len(thresholds) == 1:
+        for x, y in next(iter(thresholds.values())):
+            ax.annotate(
+                f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", size=8, color=INK
+            )
+    ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.0, ax.get_ylim()[1]))
+    plain_axes(
+        ax,
+        f"{label(next(iter(thresholds)))} by threshold" if len(thresholds) == 1 else "by threshold",
+        "threshold",
+    )
+    legend(ax, len(thresholds))
+    return figure
+
+
+def spread_figure(values: Sequence[float]) -> Figure:
+    """Draw the histogram of the samples' scores, with the median."""
+    figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+    ax = figure.subplots()
+    low, high = min(0.0, *values), max(1.0, *values)
+    ax.hist(values, bins=20, range=(low, high), color=ACCENT, rwidth=0.92)
+    ax.set_ylim(top=1.16 * ax.get_ylim()[1])  # room for the median's words
+    middle = median(values)
+    ax.axvline(middle, color=INK, linewidth=1, linestyle=(0, (3, 3)))
+    side = "right" if middle > (low + high) / 2 else "left"
+    ax.annotate(
+        f"median {middle:.3f}",
+        (middle, 1.0),
+        (-5 if side == "right" else 5, -9),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        size=8,
+        color=INK,
+    )
+    plain_axes(ax, "images by score", "score")
+    ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
+
+
+def _along(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """Return what runs along the x axis: epoch where each row has its own, or step, or the row's place."""
+    for name in ("epoch", "step"):
+        if all(finite(row.get(name)) for rows in curves.values() for row in rows) and all(
+            len({row[name] for row in rows}) == len(rows) for rows in curves.values()
+        ):
+            return name
+    return "row"
+
+
+def plain_axes(ax: Axes, title: str, along: str) -> None:
+    """Give axes the house style: a title on the left, one base line, faint level lines."""
+    ax.set_title(title, loc="left", size=10, color=INK, pad=9, parse_math=False)
+    ax.set_xlabel(along, size=8.5, color=INK)
+    ax.tick_params(which="both", labelsize=8.5, length=0, labelcolor=INK)
+    ax.yaxis.set_minor_locator(NullLocator())
+    ax.grid(axis="y", color=INK, alpha=0.13, linewidth=0.8)
+    ax.set_axisbelow(True)
+    for side, spine in ax.spines.items():
+        spine.set_visible(side == "bottom")
+        spine.set(color=INK, alpha=0.45, linewidth=0.8)
+
+
+def label(name: str) -> str:
+    """Return a line's name as a legend can show it: printable, and not hidden by a leading underscore."""
+    text = printable(name, 40)
+    return f" {text}" if text.startswith("_") else text
+
+
+def legend(ax: Axes, lines: int) -> None:
+    """Name the lines where there are several; the names are never read as formulas."""
+    if lines > 1:
+        box = ax.legend(frameon=False, fontsize=8.5, labelcolor=INK, ncols=1 + (lines > 5))
+        for text in box.get_texts():
+            text.set_parse_math(False)
+
+
+def svg(figure: Figure) -> Markup:
+    """Return the figure as an SVG element: text stays text, the ink is the page's, no addresses inside."""
+    data = io.StringIO()
+    with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medalist"}):
+        # the text stays text, set in the reader's fonts: what matplotlib's own font lacks is no matter
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(
+            data,
+            format="svg",
+            transparent=True,
+            metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")),
+        )
+    text = data.getvalue()
+    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"',
+        r"\1",
+        re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1),
+        count=1,
+    )
+    return Markup(text.replace(INK, "currentColor"))  # matplotlib escapes every text that it writes
+
+
+def finite(value: object) -> bool:
+    """Tell whether a value read from JSON is a number that can be drawn."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def finite_values(values: Iterable[object]) -> list[float]:
+    """Return the numbers among the values that can be drawn."""
+    return [float(value) for value in values if isinstance(value, int | float) and finite(value)]

@@ -1,0 +1,294 @@
+"""What a contest's data looks like: tables and figures for notebooks, for any competition value.
+
+Tables are pandas DataFrames and figures are matplotlib Figures, free of pyplot.
+Samples without a stratum count as "all".
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from medalist.competition import Competition
+from medalist.files import read_image
+from medalist.folds import Folds, FoldsConfig, make_folds, summary
+from medalist.records import Answer, Instances, Mask, Sample, Split
+from medalist.report.charts import LINES, label, legend, plain_axes
+from medalist.report.pictures import Picture, captioned, grid, outline, side_by_side, stretched
+
+ALL = "all"  # the stratum of samples that have none
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """One pass over images and truths.
+
+    images: one row a sample: id, stratum, group, height, width, objects, covered (share of pixels with an
+        object), brightness and saturation (see the functions of these names); the last three in 0..1.
+    objects: one row an object: id, stratum, area in pixels.
+    """
+
+    images: pd.DataFrame
+    objects: pd.DataFrame
+
+
+def sampled(samples: Sequence[Sample], most: int, seed: int = 0) -> list[Sample]:
+    """Return at most `most` samples, drawn with a seed, in the order given; all where they are few."""
+    if len(samples) <= most:
+        return list(samples)
+    return [samples[place] for place in sorted(random.Random(seed).sample(range(len(samples)), most))]
+
+
+def look(competition: Competition, data: Path, samples: Sequence[Sample]) -> Look:
+    """Read image and truth of each train sample, one at a time; DataError as the competition raises it."""
+    images: list[dict[str, object]] = []
+    areas: list[pd.DataFrame] = []
+    for sample in samples:
+        image = read_image(sample.images[0], competition.white)
+        area = object_areas(competition.truth(data, sample))
+        stratum = sample.stratum or ALL
+        images.append(
+            {
+                "id": sample.id,
+                "stratum": stratum,
+                "group": sample.group,
+                "height": image.shape[0],
+                "width": image.shape[1],
+                "objects": len(area),
+                "covered": area.sum() / (image.shape[0] * image.shape[1]),
+                "brightness": brightness(image),
+                "saturation": saturation(image),
+            }
+        )
+        areas.append(pd.DataFrame({"id": sample.id, "stratum": stratum, "area": area}))
+    columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "brightness", "saturation"]
+    objects = (
+        pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
+    )
+    return Look(pd.DataFrame(images, columns=columns), objects)
+
+
+def object_areas(truth: Answer) -> NDArray[np.int64]:
+    """Return the area of each object in pixels; a mask's objects are its connected parts (4 neighbours)."""
+    match truth:
+        case Instances(labels):
+            return np.bincount(labels.ravel())[1:].astype(np.int64)
+        case Mask(classes):
+            parts = [ndimage.label(classes == name)[0] for name in np.unique(classes) if name > 0]
+            areas = [np.bincount(part.ravel())[1:] for part in parts]
+            return np.concatenate([np.zeros(0, dtype=np.int64), *areas]).astype(np.int64)
+        case _:
+            assert_never(truth)
+
+
+def brightness(image: Picture) -> float:
+    """Return the mean of all values, 0..1."""
+    return float(image.mean() / 255)
+
+
+def saturation(image: Picture) -> float:
+    """Return the mean over pixels of (max - min) / max of RGB, as in HSV; 0 for gray and black pixels."""
+    high = image.max(axis=2).astype(np.float32)
+    spread = high - image.min(axis=2)
+    return float((spread / np.maximum(high, 1)).mean())
+
+
+def strata_table(split: Split) -> pd.DataFrame:
+    """Count samples by stratum: train, its share, groups in train, test."""
+    rows: defaultdict[str, dict[str, int]] = defaultdict(lambda: {"train": 0, "test": 0})
+    groups: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
+    for part, samples in (("train", split.train), ("test", split.test)):
+        for sample in samples:
+            stratum = sample.stratum or ALL
+            rows[stratum][part] += 1
+            if part == "train":
+                groups[stratum].add(("group", sample.group) if sample.group else ("sample", sample.id))
+    table = pd.DataFrame(
+        {
+            "train": [row["train"] for row in rows.values()],
+            "share of train": [row["train"] / max(1, len(split.train)) for row in rows.values()],
+            "groups": [len(groups[stratum]) for stratum in rows],
+            "test": [row["test"] for row in rows.values()],
+        },
+        index=pd.Index(list(rows), name="stratum"),
+    )
+    return table.sort_values("train", ascending=False, kind="stable")
+
+
+def sizes_table(split: Split) -> pd.DataFrame:
+    """Count samples by image size (height × width), the most frequent first."""
+    rows = [
+        {"height": sample.size[0], "width": sample.size[1], "part": part}
+        for part, samples in (("train", split.train), ("test", split.test))
+        for sample in samples
+    ]
+    frame = pd.DataFrame(rows, columns=["height", "width", "part"])
+    table = pd.crosstab([frame["height"], frame["width"]], frame["part"])
+    table = table.reindex(columns=["train", "test"], fill_value=0).rename_axis(columns=None)
+    return table.sort_values(["train", "test"], ascending=False, kind="stable")
+
+
+def folds_of(competition: Competition, samples: Sequence[Sample], config: FoldsConfig | None = None) -> Folds:
+    """Deal the samples into folds as a run would; slow where the contest looks at pixels for groups."""
+    groups = None if competition.groups is None else competition.groups(samples)
+    return make_folds(samples, config or FoldsConfig(), groups)
+
+
+def folds_table(folds: Folds) -> pd.DataFrame:
+    """Count samples, groups and strata of each fold."""
+    rows = [
+        {"fold": row.fold, "samples": row.samples, "groups": row.groups}
+        | {name or ALL: count for name, count in row.strata.items()}
+        for row in summary(folds)
+    ]
+    return pd.DataFrame(rows).set_index("fold")
+
+
+def objects_table(images: pd.DataFrame) -> pd.DataFrame:
+    """Describe the number of objects an image, by stratum, and the share of pixels that they cover."""
+    groups = images.groupby("stratum")
+    table = groups["objects"].agg(["count", "min", "median", "mean", "max"])
+    table.columns = pd.Index(["images", "least", "median", "mean", "most"])
+    return table.assign(**{"mean share covered": groups["covered"].mean()})
+
+
+def objects_figure(images: pd.DataFrame) -> Figure:
+    """Draw the histogram of objects an image, by stratum; images without objects stand at 0."""
+    figure, ax = _figure()
+    highest = int(images["objects"].max()) if len(images) else 1
+    _histogram(ax, images, "objects", np.linspace(-0.5, max(highest, 1) + 0.5, min(40, highest + 2)))
+    plain_axes(ax, "images by number of objects", "objects in the image")
+    return figure
+
+
+def areas_figure(objects: pd.DataFrame) -> Figure:
+    """Draw the histogram of object areas in pixels, by stratum, over a logarithmic axis."""
+    figure, ax = _figure()
+    highest = float(objects["area"].max()) if len(objects) else 1.0
+    _histogram(ax, objects, "area", np.geomspace(1, max(highest, 2) * 1.01, 45))
+    ax.set_xscale("log")
+    plain_axes(ax, "objects by area", "area, pixels")
+    return figure
+
+
+def modalities_figure(images: pd.DataFrame) -> Figure:
+    """Draw each image as a point: mean brightness against mean saturation, coloured by stratum."""
+    figure, ax = _figure()
+    names = _strata(images)
+    for name, colour in names.items():
+        part = images[images["stratum"] == name]
+        ax.scatter(
+            part["brightness"],
+            part["saturation"],
+            s=16,
+            color=colour,
+            alpha=0.65,
+            linewidths=0,
+            label=label(name),
+        )
+    plain_axes(ax, "mean saturation", "mean brightness")
+    legend(ax, len(names))
+    return figure
+
+
+def targets_figure(
+    competition: Competition, data: Path, samples: Sequence[Sample], each: int = 4, seed: int = 0
+) -> Figure:
+    """Draw `each` samples of each stratum, drawn with a seed, with the outlines of their truth."""
+    by_stratum: defaultdict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        by_stratum[sample.stratum or ALL].append(sample)
+    rows = [
+        grid(
+            [_with_truth(competition, data, sample) for sample in sampled(by_stratum[name], each, seed)],
+            each,
+            [sample.id for sample in sampled(by_stratum[name], each, seed)],
+        )
+        for name in sorted(by_stratum)
+    ]
+    width = max((row.shape[1] for row in rows), default=1)
+    titled = [
+        captioned(_widened(row, width), f"   {name}: {len(by_stratum[name])} samples")
+        for name, row in zip(sorted(by_stratum), rows, strict=True)
+    ]
+    return picture_figure(np.concatenate(titled) if titled else grid([], 1))
+
+
+def oof_figure(
+    competition: Competition,
+    samples: Sequence[Sample],
+    truths: Mapping[str, Answer],
+    answers: Mapping[str, Answer],
+    by_sample: Mapping[str, float],
+    *,
+    most: int = 12,
+) -> Figure:
+    """Draw image, truth and answer of `most` samples, spread evenly from the worst score to the best.
+
+    The mappings are by sample id and need only hold the samples that were scored, those of `by_sample`.
+    """
+    by_id = {sample.id: sample for sample in samples}
+    ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
+    places = np.linspace(0, max(0, len(ordered) - 1), min(most, len(ordered))).round().astype(int)
+    shown = [ordered[place] for place in places]
+    pictures = [
+        side_by_side(
+            read_image(by_id[name].images[0], competition.white), truths[name], answers[name], side=384
+        )
+        for name in shown
+    ]
+    return picture_figure(grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown]))
+
+
+def picture_figure(picture: Picture) -> Figure:
+    """Return a Figure that shows the picture and nothing else, pixel for pixel."""
+    figure = Figure(figsize=(picture.shape[1] / 100, picture.shape[0] / 100), dpi=100)
+    ax = figure.add_axes((0, 0, 1, 1))
+    ax.imshow(picture, interpolation="antialiased")
+    ax.set_axis_off()
+    return figure
+
+
+def _figure() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(7.2, 3.4), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _strata(frame: pd.DataFrame) -> dict[str, str]:
+    """Return a colour for each stratum, the most frequent first."""
+    names = frame["stratum"].value_counts(sort=True).index
+    return {str(name): LINES[place % len(LINES)] for place, name in enumerate(names)}
+
+
+def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> None:
+    names = _strata(frame)
+    values = [frame.loc[frame["stratum"] == name, column].to_numpy(dtype=float) for name in names]
+    if values:
+        ax.hist(
+            values,
+            bins=edges.tolist(),
+            stacked=True,
+            color=list(names.values()),
+            label=[label(name) for name in names],
+        )
+    legend(ax, len(names))
+
+
+def _with_truth(competition: Competition, data: Path, sample: Sample) -> Picture:
+    image = stretched(read_image(sample.images[0], competition.white))
+    return outline(image, competition.truth(data, sample), side=320)
+
+
+def _widened(picture: Picture, width: int) -> Picture:
+    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), mode="edge")

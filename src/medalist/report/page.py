@@ -1,0 +1,190 @@
+"""The page of a run: one HTML file that needs nothing else, neither network nor scripts.
+
+Plain data goes through one template (`page.html.j2`, autoescape on). Ids, names and the config are hostile:
+they are escaped, kept from turning the writing direction around them, and the page forbids itself scripts and
+every address.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files as package_files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from medalist.files import write_text
+from medalist.report.charts import curves_figure, finite, finite_values, spread_figure, svg, thresholds_figure
+from medalist.report.pictures import FALSE, FOUND, MISSED, Colour, Picture, jpeg_base64
+
+_THRESHOLDED = re.compile(r"(.+)@([0-9]+(?:\.[0-9]+)?)")
+
+
+@dataclass(frozen=True, eq=False)
+class SamplePicture:
+    """One OOF sample on the page; `picture` is uint8[H, W, 3], of `pictures.side_by_side` without caption."""
+
+    id: str
+    fold: int | str
+    score: float
+    stratum: str | None
+    picture: Picture
+
+
+@dataclass(frozen=True, eq=False)
+class RunReport:
+    """What the page shows; plain data, nothing is read from disk.
+
+    config: the resolved YAML, as text.
+    provenance: the content of lock.json; nested mappings are shown as dotted names.
+    curves: by fold, the rows of metrics.jsonl in their order. Every key is optional: epoch, step, lr, loss,
+        val_loss and the named parts of the loss; values that are missing or not finite are left out.
+    scores: the content of scores.json: {"oof": {"value", "mean", "standard_error", "folds": {fold: score},
+        "strata": {name: {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}};
+        every key is optional.
+    worst, best: pictures in the order in which they are shown.
+    """
+
+    run: str
+    competition: str
+    config: str
+    provenance: Mapping[str, Any]
+    curves: Mapping[str, Sequence[Mapping[str, Any]]]
+    scores: Mapping[str, Any]
+    worst: Sequence[SamplePicture] = field(default=())
+    best: Sequence[SamplePicture] = field(default=())
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A row of a table with a bar: `share` is the bar's length, 0..100; `samples` is None where not known."""
+
+    name: str
+    value: float | None
+    share: float
+    samples: int | None = None
+
+
+def write_report(path: Path, report: RunReport) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, render(report).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def render(report: RunReport) -> str:
+    """Return the page as HTML text."""
+    oof: Mapping[str, Any] = report.scores.get("oof") or {}
+    by_sample = finite_values((report.scores.get("by_sample") or {}).values())
+    folds = {f"fold {name}": value for name, value in (oof.get("folds") or {}).items()}
+    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
+    thresholds, parts = split_parts(oof.get("parts") or {})
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(score=score_text, number=number_text, jpeg=jpeg_base64, rgb=_rgb)
+    template = environment.from_string(package_files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    return template.render(
+        report=report,
+        oof=oof,
+        samples=len(by_sample),
+        fold_bars=bars(folds),
+        stratum_bars=bars(
+            {name: row.get("score") for name, row in strata.items()},
+            {name: row.get("samples") for name, row in strata.items()},
+        ),
+        parts=parts,
+        curves=svg(curves_figure(report.curves)) if any(report.curves.values()) else None,
+        last_rows=last_rows(report.curves),
+        thresholds=svg(thresholds_figure(thresholds)) if thresholds else None,
+        spread=svg(spread_figure(by_sample)) if by_sample else None,
+        provenance=flattened(report.provenance),
+        colours={"found": FOUND, "missed": MISSED, "false": FALSE},
+    )
+
+
+def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str], list[str]]:
+    """Return the ids of the worst (worst first) and of the best (best first) samples; none is in both.
+
+    At most `most` of each; equal scores are ordered by id. Fewer than 2 * `most` samples are halved.
+    """
+    ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
+    worst = ordered[: min(most, -(-len(ordered) // 2))]
+    rest = ordered[len(worst) :]
+    return worst, rest[::-1][:most]
+
+
+def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] | None = None) -> list[Bar]:
+    """Return a row for each value; bars run over 0..1, or up to the values beyond."""
+    known = finite_values(values.values())
+    low, high = min([0.0, *known]), max([0.0, *known])
+    if low >= 0 and high <= 1:
+        high = 1.0
+    return [
+        Bar(
+            name=name,
+            value=value if finite(value) else None,
+            share=round(100 * (value - low) / (high - low), 1)
+            if value is not None and finite(value)
+            else 0.0,
+            samples=(samples or {}).get(name),
+        )
+        for name, value in values.items()
+    ]
+
+
+def split_parts(parts: Mapping[str, float]) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
+    """Split parts named `name@threshold` off: sorted (threshold, value) pairs by name; and the rest."""
+    by_name: dict[str, list[tuple[float, float]]] = {}
+    others: dict[str, float] = {}
+    for name, value in parts.items():
+        match = _THRESHOLDED.fullmatch(name)
+        if match is None:
+            others[name] = value
+        elif finite(value):
+            by_name.setdefault(match[1], []).append((float(match[2]), value))
+    return {name: sorted(pairs) for name, pairs in by_name.items()}, others
+
+
+def last_rows(
+    curves: Mapping[str, Sequence[Mapping[str, Any]]],
+) -> tuple[list[str], list[tuple[str, list[Any]]]]:
+    """Return the names of all numbers in the curves, and by fold the last finite value of each, or None."""
+    names = list(dict.fromkeys(name for rows in curves.values() for row in rows for name in row))
+    names = [name for name in names if any(finite(row.get(name)) for rows in curves.values() for row in rows)]
+    table = [
+        (
+            fold,
+            [next((row[name] for row in reversed(rows) if finite(row.get(name))), None) for name in names],
+        )
+        for fold, rows in curves.items()
+    ]
+    return names, table
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return nested mappings as (dotted name, text) pairs, in their order."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            pairs += flattened(value, f"{prefix}{name}.")
+        else:
+            pairs.append((f"{prefix}{name}", "–" if value is None else str(value)))
+    return pairs
+
+
+def score_text(value: object) -> str:
+    """Return a score with three decimals, a dash where there is none."""
+    return f"{value:.3f}" if isinstance(value, int | float) and finite(value) else "–"
+
+
+def number_text(value: object) -> str:
+    """Return a number in four significant digits, whole numbers whole, a dash where there is none."""
+    if not isinstance(value, int | float) or not finite(value):
+        return "–"
+    return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"
+
+
+def _rgb(colour: Colour) -> str:
+    return f"rgb({colour[0]} {colour[1]} {colour[2]})"

@@ -1,0 +1,291 @@
+"""Pictures of images, truths and answers: outlines, errors in colour, grids. Arrays in, arrays out.
+
+Pictures are RGB uint8[H, W, 3]. They are brought to one size first (`side`, the longer side in pixels) and
+drawn on afterwards, so a line is one or two pixels wide whether the image has 16 pixels or 16,000.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import assert_never
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from medalist.records import Answer, Instances, Mask
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+
+FOUND: Colour = (38, 214, 92)
+MISSED: Colour = (255, 68, 51)
+FALSE: Colour = (255, 54, 226)
+GAP: Colour = (128, 132, 138)
+INK: Colour = (32, 36, 42)
+PAPER: Colour = (250, 250, 249)
+
+SIDE = 448  # of one panel: three of them fill a page, and 24 such pictures weigh a few megabytes
+CAPTION = 15  # height of a caption's letters, pixels
+
+
+def stretched(image: Picture) -> Picture:
+    """Return the image with its brightness spread over 0..255, for the eye only.
+
+    All channels share one line, so hues stay; percentiles 0.5 and 99.8 become black and white.
+    An image of one value comes back as it is.
+    """
+    low, high = (float(edge) for edge in np.percentile(image, (0.5, 99.8)))
+    if high <= low:
+        return image
+    table = np.clip((np.arange(256) - low) * (255.0 / (high - low)), 0, 255).round().astype(np.uint8)
+    spread: Picture = table[image]
+    return spread
+
+
+def fit_image(image: Picture, side: int = SIDE) -> Picture:
+    """Return the image with its longer side `side` pixels long, the shorter at least one."""
+    height, width = _fitted(image.shape[:2], side)
+    shrinks = height * width < image.shape[0] * image.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(image, (width, height), interpolation=way), dtype=np.uint8)
+
+
+def fit_labels(labels: NDArray[np.int32], side: int = SIDE) -> NDArray[np.int32]:
+    """Return int32[H, W] labels at the size that `fit_image` gives; every label keeps at least one pixel.
+
+    Nearest neighbour loses objects smaller than its step; each of those is put back as one pixel,
+    unless a later lost one needs the same place.
+    """
+    height, width = _fitted(labels.shape, side)
+    rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.intp)
+    columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.intp)
+    fitted: NDArray[np.int32] = labels[rows[:, None], columns[None, :]].astype(np.int32)
+    if height * width < labels.size:
+        present, first = np.unique(labels, return_index=True)
+        lost = ~np.isin(present, fitted)
+        row, column = np.divmod(first[lost], labels.shape[1])
+        fitted[row * height // labels.shape[0], column * width // labels.shape[1]] = present[lost]
+    return fitted
+
+
+def edges(labels: NDArray[np.int32], thickness: int = 1) -> NDArray[np.bool_]:
+    """Return bool[H, W]: the pixels of objects that lie within `thickness` of something else.
+
+    The line lies inside each object, so two touching objects show two lines side by side.
+    The image's border is no edge: an object that leaves the image stays open there.
+    """
+    assert thickness >= 1, f"thickness must be at least 1, not {thickness}"
+    kernel = np.ones((2 * thickness + 1, 2 * thickness + 1), dtype=np.uint8)
+    values = labels.astype(np.float32)  # cv2 morphology has no int32; float32 counts exactly to 2**24
+    lowest = cv2.erode(values, kernel)
+    highest = cv2.dilate(values, kernel)
+    line: NDArray[np.bool_] = (labels > 0) & (lowest != highest)
+    return line
+
+
+def outline(
+    image: Picture, answer: Answer, colour: Colour = FOUND, thickness: int = 1, side: int = SIDE
+) -> Picture:
+    """Draw the outline of each object of `answer` on the image.
+
+    Args:
+        image: uint8[H, W, 3].
+        answer: an answer of the same height and width.
+        colour: RGB, 0..255.
+        thickness: of the line in pixels of the returned picture.
+        side: longer side of the returned picture; smaller images are enlarged, larger ones reduced.
+
+    Returns:
+        uint8[h, w, 3] with max(h, w) == side.
+    """
+    _check_sizes(image, answer)
+    picture = fit_image(image, side)
+    picture[edges(fit_labels(_labels(answer), side), thickness)] = colour
+    return picture
+
+
+def side_by_side(
+    image: Picture, truth: Answer, answer: Answer, caption: str = "", side: int = SIDE
+) -> Picture:
+    """Draw three panels: the image, the truth on it, the answer on it; what is wrong stands out.
+
+    Instances are outlined: green is an object matched at IoU > 0.5 (there is at most one such partner),
+    red a missed truth, magenta a false answer. Masks are tinted by pixel: green where the classes agree,
+    red for truth that the answer lacks, magenta for answers that the truth lacks. The two last panels are
+    gray, so that colour means verdict; brightness is stretched in all three.
+
+    Args:
+        image: uint8[H, W, 3].
+        truth: answer of the same height and width.
+        answer: of the same type and size as `truth`.
+        caption: one line written above the panels; none where empty.
+        side: longer side of one panel, in pixels.
+    """
+    _check_sizes(image, truth)
+    _check_sizes(image, answer)
+    shown = stretched(fit_image(image, side))
+    gray = _gray(shown)
+    match truth, answer:
+        case Instances(), Instances():
+            found, right = matched(truth.labels, answer.labels)
+            panels = (
+                _drawn(gray, truth.labels, found, MISSED, side),
+                _drawn(gray, answer.labels, right, FALSE, side),
+            )
+        case Mask(), Mask():
+            agree = (truth.classes == answer.classes) & (truth.classes > 0)
+            panels = (
+                _tinted(gray, _verdict(truth.classes, agree), MISSED, side),
+                _tinted(gray, _verdict(answer.classes, agree), FALSE, side),
+            )
+        case _:
+            raise AssertionError(f"truth is {type(truth).__name__} but answer is {type(answer).__name__}")
+    picture = _joined((shown, *panels))
+    return captioned(picture, caption) if caption else picture
+
+
+def matched(
+    truth: NDArray[np.int32], answer: NDArray[np.int32]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which objects have a partner at IoU > 0.5.
+
+    Returns:
+        bool[max(truth) + 1] and bool[max(answer) + 1], indexed by label; background is False. Objects do not
+        overlap, so a partner with more than half of the union is the only one.
+    """
+    rows, columns = int(truth.max(initial=0)) + 1, int(answer.max(initial=0)) + 1
+    pair, common = np.unique(truth.astype(np.int64) * columns + answer, return_counts=True)
+    of_truth, of_answer = np.divmod(pair, columns)
+    union = (
+        np.bincount(truth.ravel(), minlength=rows)[of_truth]
+        + np.bincount(answer.ravel(), minlength=columns)[of_answer]
+        - common
+    )
+    good = (2 * common > union) & (of_truth > 0) & (of_answer > 0)
+    found, right = np.zeros(rows, dtype=np.bool_), np.zeros(columns, dtype=np.bool_)
+    found[of_truth[good]] = True
+    right[of_answer[good]] = True
+    return found, right
+
+
+def grid(images: Sequence[Picture], columns: int, captions: Sequence[str] = ()) -> Picture:
+    """Lay pictures out row by row on paper, each centred in its cell, with a caption above it.
+
+    Args:
+        images: pictures of any sizes.
+        columns: pictures in a row, at least 1; fewer pictures make a narrower grid.
+        captions: one for each picture, or none at all.
+    """
+    assert columns >= 1, f"columns must be at least 1, not {columns}"
+    assert len(captions) in (0, len(images)), f"{len(captions)} captions for {len(images)} images"
+    if not images:
+        return np.full((1, 1, 3), PAPER, dtype=np.uint8)
+    columns = min(columns, len(images))
+    pairs = zip(images, captions or [""] * len(images), strict=True)
+    cells = [captioned(image, caption) if caption else image for image, caption in pairs]
+    gap = 10
+    width = max(cell.shape[1] for cell in cells) + gap
+    bands = [np.full((gap, columns * width + gap, 3), PAPER, dtype=np.uint8)]
+    for first in range(0, len(cells), columns):
+        row = cells[first : first + columns]
+        band = np.full((max(cell.shape[0] for cell in row) + gap, columns * width + gap, 3), PAPER, np.uint8)
+        for place, cell in enumerate(row):
+            left = gap + place * width + (width - gap - cell.shape[1]) // 2
+            band[: cell.shape[0], left : left + cell.shape[1]] = cell
+        bands.append(band)
+    return np.concatenate(bands)
+
+
+def captioned(picture: Picture, caption: str) -> Picture:
+    """Write one line above the picture; it is cut with an ellipsis, and control characters become spaces."""
+    text = printable(caption)
+    font = ImageFont.load_default(CAPTION)
+    width = picture.shape[1]
+    if font.getlength(text) > width:
+        while text and font.getlength(text + "…") > width:
+            text = text[:-1]
+        text += "…"
+    strip = Image.new("RGB", (width, CAPTION + 9), PAPER)
+    ImageDraw.Draw(strip).text((0, 2), text, fill=INK, font=font)
+    return np.concatenate([np.asarray(strip, dtype=np.uint8), picture])
+
+
+def printable(text: str, most: int = 400) -> str:
+    """Return the text on one line, cut at `most` letters; what cannot be printed becomes a space."""
+    return "".join(letter if letter.isprintable() else " " for letter in text[:most])
+
+
+def png_base64(picture: Picture) -> str:
+    """Return the picture as PNG, base64, without the `data:` head; lossless."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, format="PNG", optimize=True)
+    return base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def jpeg_base64(picture: Picture, quality: int = 84) -> str:
+    """Return the picture as JPEG, base64; colours keep their full resolution, for thin lines live in them."""
+    data = io.BytesIO()
+    Image.fromarray(picture).save(data, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    return base64.b64encode(data.getvalue()).decode("ascii")
+
+
+def _gray(picture: Picture) -> Picture:
+    gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.repeat(gray[:, :, None], 3, axis=2).astype(np.uint8)
+
+
+def _fitted(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    height, width = size
+    scale = side / max(height, width)
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _labels(answer: Answer) -> NDArray[np.int32]:
+    match answer:
+        case Instances(labels):
+            return labels
+        case Mask(classes):
+            return classes.astype(np.int32)
+        case _:
+            assert_never(answer)
+
+
+def _check_sizes(image: Picture, answer: Answer) -> None:
+    size = _labels(answer).shape
+    assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, (
+        f"image must be uint8[H, W, 3], not {image.dtype}{list(image.shape)}"
+    )
+    assert image.shape[:2] == size, f"image is {image.shape[:2]} but its answer is {size}"
+
+
+def _drawn(
+    gray: Picture, labels: NDArray[np.int32], good: NDArray[np.bool_], bad: Colour, side: int
+) -> Picture:
+    fitted = fit_labels(labels, side)
+    picture = gray.copy()
+    for colour, line in ((FOUND, good[fitted]), (bad, ~good[fitted])):
+        thickness = 1 if colour == FOUND else 2  # errors speak louder
+        picture[edges(fitted, thickness) & line] = colour
+    return picture
+
+
+def _verdict(classes: NDArray[np.uint8], agree: NDArray[np.bool_]) -> NDArray[np.int32]:
+    """Return int32[H, W]: 0 background, 1 right, 2 wrong."""
+    return np.where(agree, 1, np.where(classes > 0, 2, 0)).astype(np.int32)
+
+
+def _tinted(gray: Picture, verdict: NDArray[np.int32], bad: Colour, side: int) -> Picture:
+    fitted = fit_labels(verdict, side)
+    tint = np.array([(0, 0, 0), FOUND, bad], dtype=np.float32)[fitted]
+    weight = np.array([0.0, 0.35, 0.55], dtype=np.float32)[fitted][:, :, None]
+    return (gray * (1 - weight) + tint * weight).round().astype(np.uint8)
+
+
+def _joined(panels: Sequence[Picture]) -> Picture:
+    bar = np.full((panels[0].shape[0], 3, 3), GAP, dtype=np.uint8)
+    parts = [part for panel in panels for part in (bar, panel)][1:]
+    return np.concatenate(parts, axis=1)

@@ -1,0 +1,221 @@
+"""Runs on disk: where each file of a run lies, what made it, and the scores that were written.
+
+    runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
+    runs/<competition>/<run>/config.yaml           resolved
+    runs/<competition>/<run>/lock.json             provenance
+    runs/<competition>/<run>/folds.csv             the folds this run is of
+    runs/<competition>/<run>/fold0/ ...            last.safetensors, best.safetensors, state.pt, metrics.jsonl
+    runs/<competition>/<run>/oof/ test/            predictions
+    runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
+    runs/<competition>/<run>/report/index.html
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from difflib import get_close_matches
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from medalist.config import dump_config, parse_config
+from medalist.errors import RunError
+from medalist.files import read_json, sha256_json, write_json, write_text
+from medalist.folds import Folds, read_folds
+from medalist.records import Sample, Split
+from medalist.settings import Settings
+from medalist.store import Store
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What made a run. Hashes are sha256; `data_folder` is where the data lay on the machine that trained."""
+
+    commit: str
+    config: str
+    data: str
+    folds: str
+    weights: Mapping[str, str]
+    data_folder: str
+    config_file: str
+    overrides: tuple[str, ...]
+    packages: Mapping[str, str]
+    python: str = field(default_factory=lambda: sys.version.split()[0])
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The run's name: that of its folder."""
+        return self.folder.name
+
+    @property
+    def competition(self) -> str:
+        """The competition's name: that of the folder above."""
+        return self.folder.parent.name
+
+    def settings(self) -> Settings:
+        """The resolved config it was trained with."""
+        path = self.folder / "config.yaml"
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise RunError(f"{self.folder} is no run: config.yaml: {error.strerror}; run medalist train first") from None
+        return parse_config(text, str(path), Settings)
+
+    def lock(self) -> Lock:
+        """Its provenance."""
+        value = read_json(self.folder / "lock.json")
+        try:
+            return Lock(**{**value, "overrides": tuple(value["overrides"])})
+        except (TypeError, KeyError):
+            raise RunError(f"{self.folder / 'lock.json'} is damaged; train into a new run with --name") from None
+
+    def folds(self) -> Folds:
+        """The folds it is of; RunError where the file is not the one the lock names."""
+        folds = read_folds(self.folder / "folds.csv")
+        if folds.hash != self.lock().folds:
+            raise RunError(f"{self.folder / 'folds.csv'} is not the file this run was trained on; train a new run")
+        return folds
+
+    def fold_folder(self, fold: int) -> Path:
+        """Checkpoints and metrics of one fold."""
+        return self.folder / f"fold{fold}"
+
+    def checkpoint(self, fold: int, keep: str) -> Path:
+        """The weights that predict."""
+        return self.fold_folder(fold) / f"{keep}.safetensors"
+
+    def trained_folds(self) -> list[int]:
+        """Folds whose training has ended: their `last` checkpoint is there."""
+        found = self.folder.glob("fold*/last.safetensors")
+        return sorted(int(path.parent.name.removeprefix("fold")) for path in found)
+
+    def oof(self) -> Store:
+        """Out-of-fold predictions."""
+        return Store(self.folder / "oof")
+
+    def test(self) -> Store:
+        """Predictions of the test part."""
+        return Store(self.folder / "test")
+
+    def scores(self) -> dict[str, Any] | None:
+        """What `medalist score` wrote, None before it."""
+        path = self.folder / "scores.json"
+        return read_json(path) if path.exists() else None
+
+
+def create_run(folder: Path, settings: Settings, lock: Lock) -> Run:
+    """Make a run's folder, or take the one that is there where it is of the same config, data and folds.
+
+    Raises RunError, naming what differs, where the folder holds another run.
+    """
+    run = Run(folder)
+    if (folder / "lock.json").exists():
+        refuse_mismatch(run, lock)
+        return run
+    write_text(folder / "config.yaml", dump_config(settings))
+    write_json(folder / "lock.json", asdict(lock))
+    return run
+
+
+def refuse_mismatch(run: Run, lock: Lock) -> None:
+    """RunError where config, data or folds are not those the run was made with."""
+    old = run.lock()
+    for what in ("config", "data", "folds"):
+        if getattr(old, what) != getattr(lock, what):
+            remedy = "see medalist diff" if what == "config" else "it cannot be mixed"
+            raise RunError(
+                f"{run.folder} was made with another {what}; {remedy}, or train under another name with --name"
+            )
+
+
+def make_lock(
+    settings: Settings,
+    split: Split,
+    folds: Folds,
+    weights: Mapping[str, str],
+    data_folder: Path,
+    config_file: Path,
+    overrides: Sequence[str],
+) -> Lock:
+    """Provenance of a run that is about to start."""
+    return Lock(
+        commit=commit(),
+        config=config_hash(settings),
+        data=manifest_hash(split),
+        folds=folds.hash,
+        weights=dict(weights),
+        data_folder=str(data_folder.resolve()),
+        config_file=str(config_file),
+        overrides=tuple(overrides),
+        packages=packages(),
+    )
+
+
+def config_hash(settings: Settings) -> str:
+    """Hash of what decides the weights and the predictions: not where the data lies, how it is cached or tracked,
+    nor how predictions are decided, which may be changed after training.
+    """
+    ignored = {"data", "loader", "tracking", "decide"}
+    return sha256_json(settings.model_dump(mode="json", exclude=ignored))
+
+
+def manifest_hash(split: Split) -> str:
+    """Hash of the contest's files: ids, file names, byte sizes, image sizes and the text of the truth.
+
+    Pixels do not count: reading a contest of 100 GB for each command would cost minutes.
+    """
+
+    def line(sample: Sample) -> list[Any]:
+        files = [[path.name, path.stat().st_size] for path in sample.images]
+        return [sample.id, files, list(sample.size), list(sample.annotation)]
+
+    return sha256_json([[line(sample) for sample in part] for part in (split.train, split.test)])
+
+
+def commit() -> str:
+    """The project's git commit, with `+` where files differ from it; `unknown` outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
+        status = ["git", "status", "--porcelain", "--untracked-files=no"]
+        changed = subprocess.run(status, cwd=here, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
+
+
+def packages() -> dict[str, str]:
+    """Name and version of every installed distribution."""
+    return dict(sorted({dist.metadata["Name"]: dist.version for dist in distributions()}.items()))
+
+
+def find_run(name: str, root: Path) -> Run:
+    """A run by its folder, by `<competition>/<run>`, or by its name alone where only one competition has it."""
+    for folder in (Path(name), root / name):
+        if (folder / "lock.json").exists():
+            return Run(folder)
+    known = all_runs(root)
+    named = [run for run in known if run.name == name]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        raise RunError(f"several runs are called '{name}': {', '.join(str(run.folder) for run in named)}; type one of them")
+    listed = [f"{run.competition}/{run.name}" for run in known]
+    near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed) or 'none'}{hint}")
+
+
+def all_runs(root: Path) -> list[Run]:
+    """Every run under `root`, sorted by competition and name."""
+    return [Run(path.parent) for path in sorted(root.glob("*/*/lock.json"))]

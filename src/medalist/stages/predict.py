@@ -1,0 +1,78 @@
+"""`medalist predict`: out-of-fold and test predictions, kept on disk at native size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from medalist.build import build_fabric, build_network, build_normalisation, build_task
+from medalist.data.dataset import WholeSet
+from medalist.data.loader import WholeOrder, batches
+from medalist.engine.checkpoint import load_weights
+from medalist.engine.predict import predict
+from medalist.errors import RunError
+from medalist.files import sha256_file, sha256_json
+from medalist.progress import progress
+from medalist.records import Sample
+from medalist.runs import Run, manifest_hash
+from medalist.settings import Settings
+from medalist.stages.contest import Contest
+from medalist.store import Part, Store
+
+
+def predict_oof(run: Run, settings: Settings, contest: Contest, fold: int, console: Console) -> None:
+    """Predict one fold's held-out samples with the model that did not see them; nothing where that is done."""
+    ids = set(run.folds().held_out(fold))
+    samples = [sample for sample in contest.split.train if sample.id in ids]
+    _predict(run, settings, contest, [fold], samples, run.oof(), f"fold{fold}", console)
+
+
+def predict_test(run: Run, settings: Settings, contest: Contest, console: Console) -> None:
+    """Predict the test part with all trained folds, averaged; nothing where that is done."""
+    trained = run.trained_folds()
+    if not trained:
+        raise RunError(f"{run.folder} has no trained fold; run medalist train first")
+    _predict(run, settings, contest, trained, contest.split.test, run.test(), "test", console)
+
+
+def made_by(run: Run, settings: Settings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
+    """Hashes of what decides a prediction: each fold's weights, the way of predicting, the data."""
+    keep = settings.train.keep
+    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
+    made["predict"] = sha256_json(settings.predict.model_dump(mode="json", exclude={"batch"}))
+    made["data"] = manifest_hash(contest.split)
+    return made
+
+
+def _predict(
+    run: Run,
+    settings: Settings,
+    contest: Contest,
+    folds: Sequence[int],
+    samples: Sequence[Sample],
+    store: Store,
+    name: str,
+    console: Console,
+) -> None:
+    made = made_by(run, settings, contest, folds)
+    part = Part(settings.model.channels, tuple(sample.id for sample in samples), made)
+    if store.part(name) == part:
+        return
+    fabric, task = build_fabric(settings), build_task(settings)
+    models = []
+    for fold in folds:
+        model = build_network(settings, None, fold)
+        load_weights(model, run.checkpoint(fold, settings.train.keep))
+        models.append(fabric.setup_module(model))
+    stride = settings.model.stride
+    whole = WholeSet(samples, range(len(samples)), stride, build_normalisation(settings), contest.competition.white)
+    order = WholeOrder([sample.size for sample in samples], stride, settings.predict.batch)
+    loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
+    with progress(console, f"predict {name}", len(samples)) as bar:
+        for index, prediction in predict(
+            fabric, task, models, loader, settings.predict, stride, settings.train.channels_last
+        ):
+            store.write(samples[index].id, prediction)
+            bar.advance()
+    store.finish(name, part)

@@ -1,0 +1,148 @@
+"""`medalist score`: out-of-fold predictions decided, written as rows, parsed back and scored. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from medalist.config import differences, load_config
+from medalist.errors import ConfigError, RunError
+from medalist.files import sha256_file, sha256_json, write_json
+from medalist.postprocess.decide import decide
+from medalist.postprocess.settings import DecideConfig
+from medalist.progress import progress
+from medalist.records import Answer, Sample, Score
+from medalist.runs import Run, manifest_hash
+from medalist.settings import Settings
+from medalist.stages.contest import Contest, open_contest
+from medalist.store import Store
+from medalist.submission import write_submission
+
+
+@dataclass(frozen=True, eq=False)
+class Oof:
+    """What a run answers to training samples it did not see, read back from the rows it wrote."""
+
+    samples: tuple[Sample, ...]
+    truths: Mapping[str, Answer]
+    answers: Mapping[str, Answer]
+    score: Score
+
+
+def run_settings(run: Run, overrides: Sequence[str], allowed: str) -> Settings:
+    """A run's settings with `key=value` changes inside one section; ConfigError for any other key."""
+    settings = run.settings()
+    if not overrides:
+        return settings
+    changed = load_config(run.folder / "config.yaml", overrides, Settings)
+    for key, _, value in differences(settings, changed):
+        if not key.startswith(f"{allowed}."):
+            raise ConfigError(f"{key}={value} changes how the run was made; only {allowed}.* may be changed here")
+    return changed
+
+
+def open_run_contest(run: Run, data: str | None, root: Path) -> Contest:
+    """The contest a run was trained on; RunError where the data there is not what it was trained on."""
+    lock = run.lock()
+    contest = open_contest(run.settings().competition, data or lock.data_folder, root)
+    if manifest_hash(contest.split) != lock.data:
+        raise RunError(f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data")
+    return contest
+
+
+def score_run(run: Run, contest: Contest, settings: Settings, console: Console) -> dict[str, Any]:
+    """Score the out-of-fold answers of the trained folds, write `oof.csv` and `scores.json`, return the latter."""
+    oof = oof_answers(run, contest, settings, console)
+    folds = run.folds()
+    score = contest.competition.score
+    by_fold: dict[str, float] = {}
+    for fold in sorted({folds.fold_of(sample.id) for sample in oof.samples}):
+        by_fold[str(fold)] = _part(oof, [s.id for s in oof.samples if folds.fold_of(s.id) == fold], score).value
+    strata = sorted({sample.stratum for sample in oof.samples if sample.stratum is not None})
+    by_stratum: dict[str, dict[str, float]] = {}
+    for stratum in strata:
+        ids = [sample.id for sample in oof.samples if sample.stratum == stratum]
+        by_stratum[stratum] = {"score": _part(oof, ids, score).value, "samples": len(ids)}
+    scores = {
+        "oof": {
+            "value": oof.score.value,
+            "mean": sum(by_fold.values()) / len(by_fold),
+            "standard_error": standard_error(list(by_fold.values())),
+            "standard_error_samples": standard_error(list(oof.score.by_sample.values())),
+            "folds": by_fold,
+            "folds_of": folds.n,
+            "strata": by_stratum,
+            "parts": dict(oof.score.parts),
+        },
+        "weights": settings.train.keep,
+        "optimistic": settings.train.keep == "best",
+        "decide": settings.decide.model_dump(mode="json"),
+        "predictions": _makers(run, [int(fold) for fold in by_fold]),
+        "by_sample": dict(oof.score.by_sample),
+    }
+    write_json(run.folder / "scores.json", scores)
+    return scores
+
+
+def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console) -> Oof:
+    """Decide the out-of-fold predictions, write them as submission rows to `oof.csv`, and score what is parsed back."""
+    folds = run.folds()
+    trained = [fold for fold in run.trained_folds() if run.oof().part(f"fold{fold}") is not None]
+    if not trained:
+        raise RunError(f"{run.folder} has no out-of-fold predictions; run medalist train, then medalist predict")
+    for fold in trained:
+        _refuse_other_weights(run, fold, settings.train.keep)
+    held_out = {name for fold in trained for name in folds.held_out(fold)}
+    samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
+    path = run.folder / "oof.csv"
+    decided = decide_all(run.oof(), samples, settings, console)
+    write_submission(path, contest.competition.submission, decided.items())
+    answers = contest.competition.submission.parse(path, samples)
+    truths = contest.truths(samples)
+    return Oof(samples, truths, answers, contest.competition.score(truths, answers))
+
+
+def decide_all(
+    store: Store, samples: Sequence[Sample], settings: Settings, console: Console, decide_by: DecideConfig | None = None
+) -> dict[str, Answer]:
+    """The answer to each sample, from the predictions in a store."""
+    config = decide_by or settings.decide
+    answers: dict[str, Answer] = {}
+    with progress(console, f"decide {store.folder.name}", len(samples)) as bar:
+        for sample in samples:
+            answers[sample.id] = decide(store.read(sample.id, settings.model.channels), config)
+            bar.advance()
+    return answers
+
+
+def standard_error(values: Sequence[float]) -> float | None:
+    """Standard error of the mean of independent values; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    mean = sum(values) / len(values)
+    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+
+
+def _part(oof: Oof, ids: Sequence[str], score: Any) -> Score:
+    result: Score = score({name: oof.truths[name] for name in ids}, {name: oof.answers[name] for name in ids})
+    return result
+
+
+def _makers(run: Run, folds: Sequence[int]) -> dict[str, str]:
+    parts = {fold: run.oof().part(f"fold{fold}") for fold in folds}
+    return {f"fold{fold}": sha256_json(dict(part.made_by)) for fold, part in parts.items() if part}
+
+
+def _refuse_other_weights(run: Run, fold: int, keep: str) -> None:
+    part = run.oof().part(f"fold{fold}")
+    assert part is not None
+    if part.made_by.get(f"fold{fold}") != sha256_file(run.checkpoint(fold, keep)):
+        raise RunError(
+            f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
+            f"run medalist predict {run.name} --split oof"
+        )

@@ -1,0 +1,98 @@
+"""Segmentation: targets from masks and instances, the loss, and predictions at native size."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medalist.data.loader import Batch
+from medalist.errors import ConfigError
+from medalist.losses.losses import segmentation_loss
+from medalist.losses.settings import LossConfig
+from medalist.records import Answer, Instances, Mask, Prediction
+from medalist.tasks.settings import SegmentConfig
+
+INSTANCE_CHANNELS = ("body", "border")
+
+
+class SegmentTask:
+    """What the loop needs to know of segmentation: `targets`, `loss`, `predict`, and a quick `measure`."""
+
+    def __init__(self, config: SegmentConfig, loss: LossConfig, channels: Sequence[str]):
+        """`channels` are the network's output channels, in order."""
+        self.config = config
+        self.channels = tuple(channels)
+        self._loss = loss
+
+    def targets(self, truth: Answer) -> NDArray[np.uint8]:
+        """The target uint8[H, W, C] of 0 and 1, one channel for each of the network's.
+
+        Instances give `body` (any object) and `border` (between touching objects); a mask with one channel gives its
+        foreground, with C channels its classes 1..C. Raises ConfigError for channels that this truth cannot give.
+        """
+        match truth:
+            case Instances(labels=labels):
+                made = {"body": labels > 0, "border": touching_border(labels, self.config.border)}
+                unknown = [name for name in self.channels if name not in made]
+                if unknown:
+                    raise ConfigError(
+                        f"model.channels: instances give {', '.join(INSTANCE_CHANNELS)}, not {', '.join(unknown)}"
+                    )
+                planes = [made[name] for name in self.channels]
+            case Mask(classes=classes) if len(self.channels) == 1:
+                planes = [classes > 0]
+            case Mask(classes=classes):
+                planes = [classes == number for number in range(1, len(self.channels) + 1)]
+            case _:
+                assert_never(truth)
+        return np.stack(planes, axis=-1).astype(np.uint8)
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The scalar `loss` to minimise, and its named parts, from logits float32[B, C, h, w]."""
+        assert batch.target is not None
+        return segmentation_loss(outputs, batch.target, self._loss, self.channels)
+
+    def probabilities(self, outputs: Tensor) -> Tensor:
+        """Logits -> float32 probabilities of the same shape."""
+        return outputs.float().sigmoid()
+
+    def measure(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """Counts that add up over batches and processes: for each channel the overlap and the sum of both sides."""
+        assert batch.target is not None
+        answer = (outputs > 0).float()
+        overlap = (answer * batch.target).sum(dim=(0, 2, 3))
+        both = answer.sum(dim=(0, 2, 3)) + batch.target.sum(dim=(0, 2, 3))
+        return {"overlap": overlap.double(), "both": both.double()}
+
+    def summarise(self, counts: Mapping[str, Tensor]) -> dict[str, float]:
+        """Dice of each channel over all pixels of the held-out samples, from the added counts; 1 where both are empty."""
+        dice = torch.where(counts["both"] > 0, 2 * counts["overlap"] / counts["both"].clamp(min=1), 1.0)
+        return {f"dice_{name}": float(value) for name, value in zip(self.channels, dice, strict=True)}
+
+    def predict(self, probabilities: Tensor, batch: Batch) -> list[Prediction]:
+        """Undo the padding and round to 8 bits: one Prediction at native size for each sample of the batch."""
+        maps = (probabilities * 255).round().to(torch.uint8).cpu().numpy()
+        return [
+            Prediction(np.ascontiguousarray(padding.undo(image)), self.channels)
+            for image, padding in zip(maps, batch.paddings, strict=True)
+        ]
+
+
+def touching_border(labels: NDArray[np.int32], radius: int) -> NDArray[np.bool_]:
+    """Pixels whose window of 2*radius+1 sees two different objects: bool[H, W], from int32[H, W] with 0 = background."""
+    if labels.max(initial=0) >= np.iinfo(np.uint16).max:
+        raise ConfigError(f"an image with {labels.max()} objects; at most 65534 can be told apart")
+    numbers = labels.astype(np.uint16)
+    kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
+    highest = cv2.dilate(numbers, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
+    # Background must not win the minimum: it becomes the largest number there is.
+    raised = np.where(numbers == 0, np.uint16(65535), numbers)
+    lowest = cv2.erode(raised, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=65535)
+    border: NDArray[np.bool_] = (highest > 0) & (highest != lowest)
+    return border

@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from medalist.competition import Competition
+from medalist.records import Instances, Mask, Sample, Score, Split
+from medalist.report import eda
+
+TRUTH = np.zeros((20, 24), dtype=np.int32)
+TRUTH[2:6, 2:6] = 1
+TRUTH[2:6, 6:8] = 2
+
+
+def competition(kind=Instances) -> Competition:
+    def truth(data: Path, sample: Sample):
+        values = TRUTH if sample.stratum == "dark" else np.zeros_like(TRUTH)
+        return kind(values if kind is Instances else (values > 0).astype(np.uint8))
+
+    return Competition(
+        name="drawn",
+        read=lambda data: Split((), ()),
+        truth=truth,
+        score=lambda truths, answers: Score(0.0, {}, {}),
+        submission=None,  # type: ignore[arg-type]  # nothing here submits
+    )
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> tuple[Sample, ...]:
+    made = []
+    for place in range(12):
+        stratum = (None, "dark", "dark", "stain")[place % 4]
+        image = np.full((20, 24, 3), 30, dtype=np.uint8)
+        if stratum == "stain":
+            image[:] = (200, 100, 200)
+        path = tmp_path / f"{place}.png"
+        Image.fromarray(image).save(path)
+        made.append(Sample(f"s{place}", (path,), (20, 24), stratum=stratum, group=f"g{place // 2}"))
+    return tuple(made)
+
+
+@pytest.mark.parametrize("kind", [Instances, Mask])
+def test_look_measures_images_and_objects(samples, tmp_path, kind):
+    looks = eda.look(competition(kind), tmp_path, samples)
+    assert list(looks.images["id"]) == [sample.id for sample in samples]
+    first, dark, _, stain = (looks.images.iloc[place] for place in range(4))
+    assert first["stratum"] == "all" and first["objects"] == 0 and first["covered"] == 0
+    assert dark["objects"] == (2 if kind is Instances else 1)  # touching objects of a mask are one part
+    assert dark["covered"] == pytest.approx(24 / 480)
+    assert dark["brightness"] == pytest.approx(30 / 255) and dark["saturation"] == 0
+    assert stain["saturation"] == pytest.approx(0.5)
+    assert sorted(looks.objects["area"].unique()) == ([8, 16] if kind is Instances else [24])
+    assert len(looks.objects) == 6 * (2 if kind is Instances else 1)
+
+
+def test_areas_of_a_mask_count_parts_by_class():
+    classes = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [1, 0, 2, 0]], dtype=np.uint8)
+    assert sorted(eda.object_areas(Mask(classes))) == [1, 1, 2, 2]
+    assert len(eda.object_areas(Mask(np.zeros((3, 3), dtype=np.uint8)))) == 0
+    assert len(eda.object_areas(Instances(np.zeros((3, 3), dtype=np.int32)))) == 0
+
+
+def test_tables_count_everything_once(samples):
+    split = Split(samples[:10], samples[10:])
+    strata = eda.strata_table(split)
+    assert strata["train"].sum() == 10 and strata["test"].sum() == 2
+    assert strata["share of train"].sum() == pytest.approx(1)
+    assert strata.loc["dark", "groups"] == 5
+    sizes = eda.sizes_table(split)
+    assert sizes.loc[(20, 24)].to_dict() == {"train": 10, "test": 2}
+    folds = eda.folds_table(eda.folds_of(competition(), samples))
+    assert folds["samples"].sum() == 12 and list(folds.index) == [0, 1, 2, 3, 4]
+    assert folds[["all", "dark", "stain"]].to_numpy().sum() == 12
+
+
+def test_sampling_is_seeded_and_keeps_the_order(samples):
+    some = eda.sampled(samples, 5, seed=1)
+    assert some == eda.sampled(samples, 5, seed=1)
+    assert some == sorted(some, key=samples.index) and len(set(map(id, some))) == 5
+    assert eda.sampled(samples, 50) == list(samples)
+    assert any(eda.sampled(samples, 5, seed=seed) != some for seed in range(5))
+
+
+def drawn(figure: Figure) -> Figure:
+    figure.canvas.draw()
+    return figure
+
+
+def test_figures_are_drawn(samples, tmp_path):
+    looks = eda.look(competition(), tmp_path, samples)
+    for figure in (eda.objects_figure(looks.images), eda.modalities_figure(looks.images)):
+        names = [text.get_text() for text in drawn(figure).axes[0].get_legend().get_texts()]
+        assert names == ["dark", "all", "stain"]
+    areas = drawn(eda.areas_figure(looks.objects)).axes[0]
+    assert areas.get_legend() is None and areas.get_xscale() == "log"  # only one stratum has objects
+    assert sum(bar.get_height() for bar in areas.patches) == 12
+    bars = eda.objects_figure(looks.images).axes[0].patches
+    assert sum(bar.get_height() for bar in bars) == pytest.approx(  # stacked: three strata over one another
+        len(samples), abs=0
+    )
+    assert list(eda.objects_table(looks.images).loc["dark", ["images", "least", "most"]]) == [6, 2, 2]
+
+
+def test_figures_of_nothing_are_drawn(tmp_path):
+    looks = eda.look(competition(), tmp_path, ())
+    for figure in (
+        eda.objects_figure(looks.images),
+        eda.areas_figure(looks.objects),
+        eda.modalities_figure(looks.images),
+        eda.targets_figure(competition(), tmp_path, ()),
+        eda.oof_figure(competition(), (), {}, {}, {}),
+    ):
+        drawn(figure)
+    assert isinstance(eda.objects_table(looks.images), pd.DataFrame)
+    assert eda.sizes_table(Split((), ())).empty and eda.strata_table(Split((), ())).empty
+
+
+def test_targets_and_answers_are_drawn(samples, tmp_path):
+    contest = competition()
+    picture = eda.targets_figure(contest, tmp_path, samples, each=2).axes[0].images[0].get_array()
+    assert picture.shape[0] > 3 * 200  # a row for each of the three strata
+    truths = {sample.id: contest.truth(tmp_path, sample) for sample in samples}
+    scores = {sample.id: place / 10 for place, sample in enumerate(samples)}
+    few = eda.oof_figure(contest, samples, truths, truths, scores, most=2).axes[0].images[0].get_array()
+    more = eda.oof_figure(contest, samples, truths, truths, scores, most=4).axes[0].images[0].get_array()
+    assert more.shape[0] == pytest.approx(2 * few.shape[0], abs=20)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from medalist.competition import competition_names, competitions_folder, load_competition
+from medalist.errors import ConfigError
+
+VALUE = """
+from medalist.competition import Competition
+from medalist.records import Mask, Sample, Score, Split
+from medalist.rle_format import RleFormat
+
+from .data import read
+
+COMPETITION = Competition(
+    name="{name}",
+    read=read,
+    truth=lambda root, sample: None,
+    score=lambda truths, answers: Score(1.0, {{}}, {{}}),
+    submission=RleFormat(),
+)
+"""
+
+
+def contest(folder: Path, name: str, value: str = VALUE) -> None:
+    (folder / name).mkdir(parents=True)
+    (folder / name / "__init__.py").write_text(value.format(name=name))
+    (folder / name / "data.py").write_text("def read(root):\n    return root.name\n")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A folder of two contests; what is imported from it is forgotten afterwards."""
+    before = dict(sys.modules)
+    for name in ("tmp_salt", "tmp_whales"):
+        contest(tmp_path / "competitions", name)
+    yield tmp_path / "competitions"
+    for name in sys.modules.keys() - before.keys():
+        if name.startswith("competitions"):
+            del sys.modules[name]
+
+
+def test_a_competition_is_loaded_by_its_folders_name(folder: Path) -> None:
+    salt = load_competition("tmp_salt", folder)
+    assert salt.name == "tmp_salt"
+    assert salt.read(Path("/x/data")) == "data"  # by way of its own relative import
+    assert salt.sample_submission == "sample_submission.csv"
+    assert load_competition("tmp_salt", folder) is salt
+    assert load_competition("tmp_whales", folder).name == "tmp_whales"
+
+
+def test_a_folder_can_be_deleted_and_nothing_else_breaks(folder: Path) -> None:
+    shutil.rmtree(folder / "tmp_salt")
+    assert competition_names(folder) == ["tmp_whales"]
+    assert load_competition("tmp_whales", folder).name == "tmp_whales"
+    with pytest.raises(ConfigError, match="no competition 'tmp_salt'"):
+        load_competition("tmp_salt", folder)
+
+
+def test_names_are_those_of_folders_with_code(folder: Path) -> None:
+    (folder / "notes").mkdir()
+    (folder / "notes" / "README.md").write_text("x")
+    (folder / "__init__.py").write_text("")
+    assert competition_names(folder) == ["tmp_salt", "tmp_whales"]
+
+
+def test_an_unknown_name_is_given_the_nearest(folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_competition("tmp_whale", folder)
+    message = str(caught.value)
+    assert "no competition 'tmp_whale'" in message and "did you mean 'tmp_whales'?" in message
+    assert "tmp_salt, tmp_whales" in message and "\n" not in message
+    with pytest.raises(ConfigError, match=r"there are: tmp_salt, tmp_whales$"):
+        load_competition("zebra", folder)
+    for name in ("", "..", "tmp_salt/../tmp_whales", "os"):
+        with pytest.raises(ConfigError, match="no competition"):
+            load_competition(name, folder)
+
+
+def test_a_folder_without_any_contest_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there are: none"):
+        load_competition("tmp_salt", tmp_path)
+
+
+@pytest.mark.parametrize("value", ["", "COMPETITION = 'tmp_bad'", "competition = 1"])
+def test_a_folder_without_its_value_is_refused(folder: Path, value: str) -> None:
+    contest(folder, "tmp_bad", value)
+    with pytest.raises(ConfigError, match=r"tmp_bad.*__init__\.py must define COMPETITION = Competition\("):
+        load_competition("tmp_bad", folder)
+
+
+def test_a_faulty_import_is_not_kept(folder: Path) -> None:
+    contest(folder, "tmp_broken", "from .data import reed")
+    for _ in range(2):
+        with pytest.raises(ImportError, match="reed"):
+            load_competition("tmp_broken", folder)
+    (folder / "tmp_broken" / "__init__.py").write_text(VALUE.format(name="tmp_broken") + "# mended\n")
+    assert load_competition("tmp_broken", folder).name == "tmp_broken"
+
+
+def test_the_folder_is_found_from_below(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    below = tmp_path / "configs" / "x"
+    below.mkdir(parents=True)
+    assert competitions_folder(tmp_path) == folder
+    assert competitions_folder(below) == folder
+    monkeypatch.chdir(below)
+    assert competitions_folder() == folder
+    assert load_competition("tmp_salt").name == "tmp_salt"
+
+
+def test_outside_of_a_checkout_the_remedy_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no folder 'competitions' in .* or above it; run medalist inside"):
+        competitions_folder(tmp_path)

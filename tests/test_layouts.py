@@ -1,0 +1,233 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medalist.errors import DataError
+from medalist.layouts import (
+    folder_per_image,
+    ids_in,
+    images_in_folder,
+    instances,
+    mask,
+    read_annotations,
+    read_split,
+)
+from medalist.records import Sample
+
+
+def draw(path: Path, size: tuple[int, int] = (4, 6), value: int = 7) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full(size, value, np.uint8)).save(path)
+    return path
+
+
+def table(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def sample(*codes: str) -> Sample:
+    return Sample("a", (), (2, 3), codes)
+
+
+# -------------------------------------------------------------------------------- listing
+
+
+def test_a_flat_folder_is_listed_by_id(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "c.10.tif"):
+        draw(tmp_path / "train" / name)
+    (tmp_path / "train" / "notes.txt").write_text("x")
+    draw(tmp_path / "train" / ".hidden.png")
+    folder = tmp_path / "train"
+    assert images_in_folder(tmp_path, "train") == [
+        ("a", folder / "a.JPG"),
+        ("b", folder / "b.png"),
+        ("c.10", folder / "c.10.tif"),
+    ]
+
+
+def test_two_files_of_one_id_are_refused(tmp_path: Path) -> None:
+    draw(tmp_path / "train" / "a.png")
+    draw(tmp_path / "train" / "a.jpg")
+    with pytest.raises(DataError, match=r"train: 'a\.png' and 'a\.jpg' have the same id 'a'"):
+        images_in_folder(tmp_path, "train")
+
+
+def test_a_folder_for_each_image_is_listed_by_id(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        draw(tmp_path / "train" / name / "images" / f"{name}.png")
+        draw(tmp_path / "train" / name / "masks" / "1.png")
+    draw(tmp_path / "train" / "a" / "images" / "._a.png")
+    (tmp_path / "train" / "readme.txt").write_text("x")
+    assert folder_per_image(tmp_path, "train") == [
+        (name, tmp_path / "train" / name / "images" / f"{name}.png") for name in ("a", "b")
+    ]
+
+
+def test_folders_without_one_image_are_all_named(tmp_path: Path) -> None:
+    draw(tmp_path / "train" / "good" / "images" / "good.png")
+    (tmp_path / "train" / "bare").mkdir()
+    (tmp_path / "train" / "empty" / "images").mkdir(parents=True)
+    draw(tmp_path / "train" / "two" / "images" / "1.png")
+    draw(tmp_path / "train" / "two" / "images" / "2.png")
+    with pytest.raises(DataError) as caught:
+        folder_per_image(tmp_path, "train")
+    for part in ("bare/images holds no image", "empty/images holds no image", "two/images holds 2 images"):
+        assert part in str(caught.value)
+    assert "good" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_long_list_of_faults_is_counted(tmp_path: Path) -> None:
+    for number in range(25):
+        (tmp_path / "train" / f"n{number:02}").mkdir(parents=True)
+    with pytest.raises(DataError, match="n09/images holds no image; and 15 more"):
+        folder_per_image(tmp_path, "train")
+
+
+@pytest.mark.parametrize("listing", [images_in_folder, folder_per_image])
+def test_missing_and_empty_folders_are_named(
+    tmp_path: Path, listing: Callable[[Path, str], list[tuple[str, Path]]]
+) -> None:
+    with pytest.raises(DataError, match=r"no folder .*nowhere; .*--data"):
+        listing(tmp_path / "nowhere", "train")
+    with pytest.raises(DataError, match=r"no folder 'train' in .*--data"):
+        listing(tmp_path, "train")
+    (tmp_path / "train").mkdir()
+    with pytest.raises(DataError, match=r"no images in .*train; expected <id>"):
+        listing(tmp_path, "train")
+
+
+# -------------------------------------------------------------------------------- annotations
+
+
+def test_codes_of_an_image_keep_their_order(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", "id,other,rle\na,0,5 1\nb,0,\na,0,1 2\n")
+    assert read_annotations(path, "id", "rle") == {"a": ("5 1", "1 2"), "b": ()}
+
+
+def test_the_empty_word_is_the_contests_own(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", "id,rle\na,-1\nb,1 2\n")
+    assert read_annotations(path, "id", "rle", row_per="image", empty="-1") == {"a": (), "b": ("1 2",)}
+
+
+def test_a_second_row_for_an_image_is_refused_where_there_is_one_each(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", "id,rle\na,1 2\nb,1 2\na,4 1\nb,\n")
+    with pytest.raises(
+        DataError, match=r"row 4, column id, value .a.: a second row.*row 5, column id, value 'b'"
+    ):
+        read_annotations(path, "id", "rle", row_per="image")
+
+
+@pytest.mark.parametrize("rows", ["a,1 2\na,\n", "a,\na,1 2\n", "a,\na,\n"])
+def test_an_empty_row_beside_another_is_refused(tmp_path: Path, rows: str) -> None:
+    path = table(tmp_path / "x.csv", f"id,rle\n{rows}")
+    with pytest.raises(
+        DataError, match=r"x\.csv: row 3, column id, value 'a': an empty row beside another row"
+    ):
+        read_annotations(path, "id", "rle")
+
+
+def test_another_header_is_refused(tmp_path: Path) -> None:
+    path = table(tmp_path / "x.csv", "image,rle\na,1 2\n")
+    with pytest.raises(DataError, match=r"x\.csv.*'id'"):
+        read_annotations(path, "id", "rle")
+    with pytest.raises(DataError, match=r"x\.csv.*'id'"):
+        ids_in(path, "id")
+
+
+def test_ids_are_given_once_in_file_order(tmp_path: Path) -> None:
+    assert ids_in(table(tmp_path / "x.csv", "rle,id\n,b\n1 1,a\n,b\n"), "id") == ["b", "a"]
+
+
+# -------------------------------------------------------------------------------- joining
+
+
+def test_samples_are_joined(tmp_path: Path) -> None:
+    train = [("a", draw(tmp_path / "a.png", (4, 6), 200)), ("b", draw(tmp_path / "b.png", (5, 5), 3))]
+    test = [("c", draw(tmp_path / "c.png", (2, 9))), ("d", draw(tmp_path / "d.png", (8, 3), 255))]
+    split = read_split(
+        train,
+        test,
+        {"b": ("1 2", "4 1"), "a": ()},
+        ["d", "c"],
+        look=lambda image: "light" if image.mean() > 128 else "dark",
+    )
+    assert split.train == (
+        Sample("a", (tmp_path / "a.png",), (4, 6), (), stratum="light"),
+        Sample("b", (tmp_path / "b.png",), (5, 5), ("1 2", "4 1"), stratum="dark"),
+    )
+    assert split.test == (
+        Sample("d", (tmp_path / "d.png",), (8, 3), stratum="light"),
+        Sample("c", (tmp_path / "c.png",), (2, 9), stratum="dark"),
+    )
+
+
+def test_sizes_need_no_look(tmp_path: Path) -> None:
+    split = read_split([("a", draw(tmp_path / "a.png"))], [("b", draw(tmp_path / "b.png"))], {"a": ()}, ["b"])
+    assert [(one.size, one.stratum) for one in (*split.train, *split.test)] == [((4, 6), None)] * 2
+
+
+def test_ids_that_do_not_fit_are_all_named(tmp_path: Path) -> None:
+    one, two = draw(tmp_path / "a.png"), draw(tmp_path / "b.png")
+    with pytest.raises(DataError) as caught:
+        read_split([("a", one)], [("t", two)], {"b": (), "c": ()}, ["t"])
+    for part in (
+        "'b' has a row in the annotations but no train image",
+        "'c' has",
+        "'a' is a train image without a row",
+    ):
+        assert part in str(caught.value)
+    with pytest.raises(DataError, match="'u' has a row in the sample submission but no test image"):
+        read_split([("a", one)], [("t", two)], {"a": ()}, ["t", "u"])
+    with pytest.raises(DataError, match="both the train and the test part: a"):
+        read_split([("a", one)], [("a", two)], {"a": ()}, ["a"])
+
+
+@pytest.mark.parametrize("look", [None, lambda image: "any"])
+def test_every_bad_image_is_named_at_once(tmp_path: Path, look: Callable[..., str] | None) -> None:
+    good, cut, gone = draw(tmp_path / "good.png"), draw(tmp_path / "cut.png"), tmp_path / "gone.png"
+    cut.write_bytes(cut.read_bytes()[:50])
+    with pytest.raises(DataError) as caught:
+        read_split([("g", good), ("x", cut)], [("y", gone)], {"g": (), "x": ()}, ["y"], look=look)
+    for part in ("2 of 3 images", "'x': ", "cut.png", "'y': ", "gone.png"):
+        assert part in str(caught.value)
+    assert "good.png" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+# -------------------------------------------------------------------------------- decoding
+
+
+def test_instances_are_numbered_in_file_order() -> None:
+    # 2 rows, 3 columns; pixel 1 is at the top left and pixel 2 below it
+    labels = instances(Path("x.csv"), sample("3 2", "1 1")).labels
+    assert labels.dtype == np.int32
+    np.testing.assert_array_equal(labels, [[2, 1, 0], [0, 1, 0]])
+    np.testing.assert_array_equal(
+        instances(Path("x.csv"), sample("3 2"), "row", 0).labels, [[0, 0, 0], [1, 1, 0]]
+    )
+    np.testing.assert_array_equal(instances(Path("x.csv"), sample()).labels, np.zeros((2, 3)))
+
+
+def test_codes_of_a_mask_are_joined() -> None:
+    classes = mask(Path("x.csv"), sample("3 2", "4 2")).classes
+    assert classes.dtype == np.uint8
+    np.testing.assert_array_equal(classes, [[0, 1, 1], [0, 1, 0]])
+    np.testing.assert_array_equal(mask(Path("x.csv"), sample()).classes, np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("code", ["6 2", "0 1", "1", "x", "3 1 1 1", "1 -1"])
+def test_a_bad_code_names_csv_and_image(code: str) -> None:
+    with pytest.raises(DataError, match=r"^labels\.csv: image a: object 2: "):
+        instances(Path("labels.csv"), sample("1 1", code))
+    with pytest.raises(DataError, match=r"^labels\.csv: image a: "):
+        mask(Path("labels.csv"), sample("1 1", code))
+
+
+def test_objects_that_overlap_are_refused() -> None:
+    with pytest.raises(DataError, match="image a: object 2 overlaps object 1"):
+        instances(Path("labels.csv"), sample("1 3", "3 1"))
