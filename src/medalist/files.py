@@ -54,10 +54,7 @@ def written(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from error
     try:
         yield temporary
-        try:
-            temporary.replace(path)
-        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
-            raise _not_written(path, error) from error
+        temporary.replace(path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         # Some writers (safetensors, torch) wrap the system's error in their own and keep only its text.
@@ -247,7 +244,7 @@ def _look(image: Image.Image, file: BinaryIO) -> tuple[bool, bool, bool]:
         ends = [start + count for start, count in zip(starts, counts, strict=False)]
         size = file.seek(0, os.SEEK_END)
         # Pillow undoes the orientation of a TIFF by itself, and says its size so.
-        return bool(ends) and max(ends) <= size, 16 in tags.get(258, ()), False
+        return max(ends, default=0) == size, 16 in tags.get(258, ()), False
     file.seek(-16, os.SEEK_END)
     return b"\xff\xd9" in file.read(), False, True  # the mark that ends a JPEG cannot stand among its pixels
 

@@ -127,5 +127,5 @@ def report(context: typer.Context, run: RunName, data: Data = None) -> None:
 
     here = state(context)
     found = find_run(run, here.runs)
-    page = run_report(found, open_run_contest(found, data, here.runs), here.console)
+    page = run_report(found, open_run_contest(found, data, here.runs))
     say(here.console, f"{page}")

@@ -49,7 +49,7 @@ def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
                 linewidth=1.5,
                 marker="o" if len(points) < 40 else None,
                 markersize=2.6,
-                label=label(f"fold {fold}"),
+                label=label(fold_name(fold)),
             )
         plain_axes(ax, panels[name], along)
         ax.xaxis.set_major_locator(MaxNLocator(6, integer=True))
@@ -135,6 +135,12 @@ def plain_axes(ax: Axes, title: str, along: str) -> None:
     for side, spine in ax.spines.items():
         spine.set_visible(side == "bottom")
         spine.set(color=INK, alpha=0.45, linewidth=0.8)
+
+
+def fold_name(fold: object) -> str:
+    """Return what a fold is called: "fold 0" for 0, "0" and "fold 0"."""
+    text = str(fold)
+    return text if text.startswith("fold ") else f"fold {text}"
 
 
 def label(name: str) -> str:

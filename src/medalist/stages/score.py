@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,11 @@ from medalist.config import differences, load_config
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file, sha256_json, write_json
 from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import DecideConfig
-from medalist.progress import progress
+from medalist.progress import Progress, progress
 from medalist.records import Answer, Sample, Score
 from medalist.runs import Run, manifest_hash
 from medalist.settings import Settings
 from medalist.stages.contest import Contest, open_contest
-from medalist.store import Store
 from medalist.submission import write_submission
 
 
@@ -100,24 +98,28 @@ def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console
     held_out = {name for fold in trained for name in folds.held_out(fold)}
     samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
     path = run.folder / "oof.csv"
-    decided = decide_all(run.oof(), samples, settings, console)
-    write_submission(path, contest.competition.submission, decided.items())
+    with progress(console, "decide oof", len(samples)) as bar:
+        write_submission(path, contest.competition.submission, _answers(run, samples, settings, bar))
     answers = contest.competition.submission.parse(path, samples)
     truths = contest.truths(samples)
     return Oof(samples, truths, answers, contest.competition.score(truths, answers))
 
 
-def decide_all(
-    store: Store, samples: Sequence[Sample], settings: Settings, console: Console, decide_by: DecideConfig | None = None
-) -> dict[str, Answer]:
-    """The answer to each sample, from the predictions in a store."""
-    config = decide_by or settings.decide
-    answers: dict[str, Answer] = {}
-    with progress(console, f"decide {store.folder.name}", len(samples)) as bar:
-        for sample in samples:
-            answers[sample.id] = decide(store.read(sample.id, settings.model.channels), config)
-            bar.advance()
-    return answers
+def oof_of_scores(run: Run, contest: Contest) -> Oof:
+    """What `medalist score` scored: the rows it wrote and the scores, read back; RunError where it was not run."""
+    scores = run.scores()
+    if scores is None:
+        raise RunError(f"{run.folder} has no scores.json; run medalist score {run.competition}/{run.name} first")
+    samples = tuple(sample for sample in contest.split.train if sample.id in scores["by_sample"])
+    answers = contest.competition.submission.parse(run.folder / "oof.csv", samples)
+    score = Score(scores["oof"]["value"], scores["oof"]["parts"], scores["by_sample"])
+    return Oof(samples, contest.truths(samples), answers, score)
+
+
+def _answers(run: Run, samples: Sequence[Sample], settings: Settings, bar: Progress) -> Iterator[tuple[str, Answer]]:
+    for sample in samples:
+        yield sample.id, decide(run.oof().read(sample.id, settings.model.channels), settings.decide)
+        bar.advance()
 
 
 def standard_error(values: Sequence[float]) -> float | None:

@@ -1,0 +1,54 @@
+# `make` lists what there is. Every target sets up .venv where that is missing or out of date.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+DATA   ?=
+COMPETITION ?= toy_nuclei
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint types check bench train eda lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(STAMP) ## make .venv with everything at the versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "medalist needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notebooks]'
+	@touch $@
+
+demo: $(STAMP) ## the main job on the embedded contest: data to checked submission
+	$(BIN)/medalist demo
+
+test: $(STAMP) ## the test suite
+	$(BIN)/python -m pytest -q
+
+lint: $(STAMP) ## style and import directions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(STAMP) ## mypy --strict
+	$(BIN)/mypy src competitions
+
+check: lint types test demo ## what CI runs
+
+bench: $(STAMP) ## every benchmark; DATA=DIR is the folder above the contests
+	for script in benchmarks/*.py; do $(BIN)/python $$script $(if $(DATA),--data $(DATA)/dsb2018) || exit 1; done
+
+train: $(STAMP) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
+	$(BIN)/medalist train $(CONFIG) $(if $(DATA),--data $(DATA)) $(ARGS)
+
+eda: $(STAMP) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page under runs/
+	MEDALIST_EDA_COMPETITION=$(COMPETITION) MEDALIST_EDA_DATA=$(DATA) MEDALIST_EDA_RUN=$(RUN) \
+	$(BIN)/jupyter nbconvert --execute --to html --output-dir runs/$(COMPETITION) --output eda.html notebooks/eda.ipynb
+
+lock: ## write constraints.txt from what .venv holds
+	$(BIN)/python -m pip freeze --exclude-editable --exclude medalist > constraints.txt
+
+clean: ## remove what make made, but no runs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Several runs as one: works on stores, torch-free."""
