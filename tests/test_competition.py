@@ -103,9 +103,7 @@ def test_a_faulty_import_is_not_kept(folder: Path) -> None:
     assert load_competition("tmp_broken", folder).name == "tmp_broken"
 
 
-def test_the_folder_is_found_from_below(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_is_found_from_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = tmp_path / "configs" / "x"
     below.mkdir(parents=True)
     assert competitions_folder(tmp_path) == folder

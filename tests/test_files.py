@@ -266,9 +266,7 @@ def test_exif_orientation_as_pillow_undoes_it(tmp_path: Path, suffix: str, orien
 
 @pytest.mark.parametrize("compression", [None, "zlib"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize(
-    "values", [COLOUR, COLOUR[..., 0], DEEP, DEEP[..., 0]], ids=["8", "8gray", "16", "16gray"]
-)
+@pytest.mark.parametrize("values", [COLOUR, COLOUR[..., 0], DEEP, DEEP[..., 0]], ids=["8", "8gray", "16", "16gray"])
 def test_tiff_orientation(
     tmp_path: Path, values: NDArray[np.uint8 | np.uint16], orientation: int, compression: str | None
 ) -> None:
@@ -309,9 +307,7 @@ def test_exif_behind_the_pixels_of_a_png(tmp_path: Path) -> None:
     assert np.array_equal(read_image(path), np.rot90(COLOUR, -1))
 
 
-@pytest.mark.parametrize(
-    "values", [np.float32(COLOUR[..., 0]), np.int32(COLOUR[..., 0]), np.int16(COLOUR[..., 0])]
-)
+@pytest.mark.parametrize("values", [np.float32(COLOUR[..., 0]), np.int32(COLOUR[..., 0]), np.int16(COLOUR[..., 0])])
 def test_32_bit_and_signed_are_refused(tmp_path: Path, values: NDArray[np.float32]) -> None:
     tifffile.imwrite(tmp_path / "x.tif", values)
     with pytest.raises(DataError, match="supported are 8 and 16 bits") as raised:

@@ -38,9 +38,7 @@ def spread(counts: list[int]) -> int:
 
 
 def made(n: int = 3, seed: int = 7) -> Folds:
-    return make_folds(
-        [sample(f"s{i}", f"g{i // 2}", "ab"[i % 2]) for i in range(20)], FoldsConfig(n=n, seed=seed)
-    )
+    return make_folds([sample(f"s{i}", f"g{i // 2}", "ab"[i % 2]) for i in range(20)], FoldsConfig(n=n, seed=seed))
 
 
 def test_plain_folds_differ_by_one_at_most() -> None:
@@ -50,9 +48,7 @@ def test_plain_folds_differ_by_one_at_most() -> None:
 
 
 def test_stratified_folds_hold_equal_shares_of_each_stratum_even_of_a_tiny_one() -> None:
-    samples = [
-        sample(f"s{i}", stratum="rare" if i < 3 else "common" if i < 50 else "other") for i in range(80)
-    ]
+    samples = [sample(f"s{i}", stratum="rare" if i < 3 else "common" if i < 50 else "other") for i in range(80)]
     rows = summary(make_folds(samples, FoldsConfig(n=5, seed=0)))
     for stratum in ("rare", "common", "other"):
         assert spread([row.strata[stratum] for row in rows]) <= 1
@@ -143,9 +139,7 @@ def test_the_seed_and_only_the_content_change_the_hash() -> None:
     folds = made()
     turned = Folds(dict(reversed(folds.fold.items())), folds.group, folds.stratum, folds.n, folds.seed)
     assert turned.hash == folds.hash
-    moved = Folds(
-        {**folds.fold, "s0": (folds.fold["s0"] + 1) % 3}, folds.group, folds.stratum, folds.n, folds.seed
-    )
+    moved = Folds({**folds.fold, "s0": (folds.fold["s0"] + 1) % 3}, folds.group, folds.stratum, folds.n, folds.seed)
     assert moved.hash != folds.hash
 
 
@@ -191,9 +185,7 @@ def test_round_trip_with_awkward_ids(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folds.csv"
     write_folds(path, folds)
     assert read_folds(path) == folds == read_folds_table(path)
-    assert path.read_text(encoding="utf-8").startswith(
-        f"# sha256={folds.hash} n=3 seed=-4\nid,fold,group,stratum\n"
-    )
+    assert path.read_text(encoding="utf-8").startswith(f"# sha256={folds.hash} n=3 seed=-4\nid,fold,group,stratum\n")
     assert [p.name for p in path.parent.iterdir()] == ["folds.csv"]
 
 
@@ -226,9 +218,7 @@ def move_s0(text: str) -> str:
 
 def test_an_edited_file_is_refused_until_it_is_rehashed(tmp_path: Path) -> None:
     path = edited(move_s0, tmp_path / "folds.csv")
-    with pytest.raises(
-        FoldError, match=r"was changed after.*delete the file.*medalist folds CONFIG --rehash"
-    ):
+    with pytest.raises(FoldError, match=r"was changed after.*delete the file.*medalist folds CONFIG --rehash"):
         read_folds(path)
     folds = rehash(path)
     assert read_folds(path) == folds
@@ -295,9 +285,7 @@ def test_check_folds_names_ids_that_differ() -> None:
     folds = make_folds(samples, FoldsConfig(n=3))
     check_folds(folds, samples)
     more = [*samples, *(sample(f"t{i}") for i in range(7))]
-    with pytest.raises(
-        FoldError, match=r"samples 't0', 't1', 't2', 't3', 't4' and 2 more are in no fold"
-    ) as e:
+    with pytest.raises(FoldError, match=r"samples 't0', 't1', 't2', 't3', 't4' and 2 more are in no fold") as e:
         check_folds(folds, more)
     assert "\n" not in str(e.value)
     with pytest.raises(FoldError, match=r"sample 's4' is in the folds but not in the contest"):

@@ -117,18 +117,14 @@ def test_the_empty_word_is_the_contests_own(tmp_path: Path) -> None:
 
 def test_a_second_row_for_an_image_is_refused_where_there_is_one_each(tmp_path: Path) -> None:
     path = table(tmp_path / "x.csv", "id,rle\na,1 2\nb,1 2\na,4 1\nb,\n")
-    with pytest.raises(
-        DataError, match=r"row 4, column id, value .a.: a second row.*row 5, column id, value 'b'"
-    ):
+    with pytest.raises(DataError, match=r"row 4, column id, value .a.: a second row.*row 5, column id, value 'b'"):
         read_annotations(path, "id", "rle", row_per="image")
 
 
 @pytest.mark.parametrize("rows", ["a,1 2\na,\n", "a,\na,1 2\n", "a,\na,\n"])
 def test_an_empty_row_beside_another_is_refused(tmp_path: Path, rows: str) -> None:
     path = table(tmp_path / "x.csv", f"id,rle\n{rows}")
-    with pytest.raises(
-        DataError, match=r"x\.csv: row 3, column id, value 'a': an empty row beside another row"
-    ):
+    with pytest.raises(DataError, match=r"x\.csv: row 3, column id, value 'a': an empty row beside another row"):
         read_annotations(path, "id", "rle")
 
 
@@ -207,9 +203,7 @@ def test_instances_are_numbered_in_file_order() -> None:
     labels = instances(Path("x.csv"), sample("3 2", "1 1")).labels
     assert labels.dtype == np.int32
     np.testing.assert_array_equal(labels, [[2, 1, 0], [0, 1, 0]])
-    np.testing.assert_array_equal(
-        instances(Path("x.csv"), sample("3 2"), "row", 0).labels, [[0, 0, 0], [1, 1, 0]]
-    )
+    np.testing.assert_array_equal(instances(Path("x.csv"), sample("3 2"), "row", 0).labels, [[0, 0, 0], [1, 1, 0]])
     np.testing.assert_array_equal(instances(Path("x.csv"), sample()).labels, np.zeros((2, 3)))
 
 

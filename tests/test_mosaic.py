@@ -25,9 +25,7 @@ def scene(seed: int, height: int = 256, width: int = 256, dots: int = 90, noise:
     for _ in range(dots):
         centre = (int(draw.integers(width)), int(draw.integers(height)))
         axes = (int(draw.integers(5, 12)), int(draw.integers(5, 12)))
-        cv2.ellipse(
-            canvas, centre, axes, float(draw.integers(180)), 0, 360, float(draw.integers(60, 200)), -1
-        )
+        cv2.ellipse(canvas, centre, axes, float(draw.integers(180)), 0, 360, float(draw.integers(60, 200)), -1)
     canvas = cv2.GaussianBlur(canvas, (0, 0), 1.5) + draw.normal(0, noise, canvas.shape)
     return np.repeat(np.clip(canvas, 0, 255).astype(np.uint8)[:, :, None], 3, axis=2)
 
@@ -126,9 +124,7 @@ def test_the_same_uneven_light_does_not_join() -> None:
         np.rot90,
         lambda a: np.rot90(a[:, ::-1], 3),
         lambda a: cv2.resize(a, (200, 140), interpolation=cv2.INTER_AREA),
-        lambda a: np.clip(
-            a.astype(np.float32) * 0.8 + np.random.default_rng(0).normal(0, 4, a.shape), 0, 255
-        ),
+        lambda a: np.clip(a.astype(np.float32) * 0.8 + np.random.default_rng(0).normal(0, 4, a.shape), 0, 255),
     ],
     ids=["copy", "flipped", "turned", "transposed", "resized", "dimmed and noisy"],
 )
@@ -160,15 +156,11 @@ def test_compare_borders_against_slow_numbers() -> None:
             x0, y0 = (v - np.polyval(np.polyfit(np.arange(40), v, 2), np.arange(40)) for v in (x, y))
             c = pearsonr(x0, y0).statistic
             assert correlation[i, j] == pytest.approx(c, abs=1e-4)
-            shared = (
-                sum((x0[k:] @ x0[:-k]) * (y0[k:] @ y0[:-k]) for k in range(1, 20)) / (x0 @ x0) / (y0 @ y0)
-            )
+            shared = sum((x0[k:] @ x0[:-k]) * (y0[k:] @ y0[:-k]) for k in range(1, 20)) / (x0 @ x0) / (y0 @ y0)
             count = 40 / max(1 + 2 * shared, 1)
             z = np.arctanh(np.clip(c, -0.99, 0.99)) * np.sqrt(max(count - 3, 0))
             assert surprise[i, j] == pytest.approx(z, abs=2e-3)
-            inside = (
-                ((ends[i, 0] - ends[i, 1]) ** 2).mean() + ((starts[j, 0] - starts[j, 1]) ** 2).mean()
-            ) / 2
+            inside = (((ends[i, 0] - ends[i, 1]) ** 2).mean() + ((starts[j, 0] - starts[j, 1]) ** 2).mean()) / 2
             assert step[i, j] == pytest.approx(((x - y) ** 2).mean() / inside, rel=1e-2)
 
 

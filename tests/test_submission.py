@@ -38,9 +38,7 @@ def submission(tmp_path: Path, *rows: str, header: str = "id,rle") -> Path:
     return path
 
 
-def said(
-    form: RleFormat, path: Path, samples: Sequence[Sample] = SAMPLES, reference: Path | None = None
-) -> list[str]:
+def said(form: RleFormat, path: Path, samples: Sequence[Sample] = SAMPLES, reference: Path | None = None) -> list[str]:
     """What validate says, having held that check_submission and parse agree with it, each on one line."""
     problems = form.validate(path, samples, reference)
     for problem in problems:
@@ -121,13 +119,9 @@ def test_objects_are_numbered_in_row_order(tmp_path: Path) -> None:
 
 
 def test_an_answer_of_the_wrong_kind_is_refused() -> None:
-    with pytest.raises(
-        SubmissionError, match=r"image a: the contest asks for objects, the answer is Mask.*decide"
-    ):
+    with pytest.raises(SubmissionError, match=r"image a: the contest asks for objects, the answer is Mask.*decide"):
         OBJECTS.rows("a", Mask(np.zeros(SIZE, np.uint8)))
-    with pytest.raises(
-        SubmissionError, match=r"image a: the contest asks for a mask, the answer is Instances"
-    ):
+    with pytest.raises(SubmissionError, match=r"image a: the contest asks for a mask, the answer is Instances"):
         MASKS.rows("a", Instances(np.zeros(SIZE, np.int32)))
 
 
@@ -191,9 +185,7 @@ def test_a_code_longer_than_the_csv_modules_limit_passes(tmp_path: Path) -> None
     assert path.stat().st_size > 2 * 131072
     read = form.parse(path, [Sample("a", (), size)])["a"]
     assert isinstance(read, Mask) and np.array_equal(read.classes, mask)
-    path.write_text(
-        path.read_text().replace(",", ',"').removesuffix("\n") + '"\n'
-    )  # header "EncodedPixels too
+    path.write_text(path.read_text().replace(",", ',"').removesuffix("\n") + '"\n')  # header "EncodedPixels too
     path.write_text(path.read_text().replace('"EncodedPixels', "EncodedPixels"))
     assert said(form, path, [Sample("a", (), size)]) == []
 
@@ -301,9 +293,7 @@ def test_every_problem_is_told_in_row_order(tmp_path: Path) -> None:
     path = submission(tmp_path, "c,1 0", "x,1 1", "b,1", "a,1 1,", "b,2 1")
     told = said(OBJECTS, path)
     assert [line.split(",")[0] for line in told] == ["row 2", "row 3", "row 4", "row 5", "column id"]
-    with pytest.raises(
-        SubmissionError, match=r"^.*s\.csv: row 2, .*\(and 4 more; 'medalist validate' lists them\)$"
-    ):
+    with pytest.raises(SubmissionError, match=r"^.*s\.csv: row 2, .*\(and 4 more; 'medalist validate' lists them\)$"):
         check_submission(path, OBJECTS, SAMPLES, None)
 
 
@@ -446,9 +436,7 @@ def test_no_bytes_crash_the_reader(form: RleFormat, body: bytes, tmp_path: Path)
     cells=st.lists(st.lists(NAMES, min_size=2, max_size=2), min_size=1, max_size=4),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
-def test_cells_are_read_as_the_csv_module_writes_them(
-    cells: list[list[str]], quoting: int, tmp_path: Path
-) -> None:
+def test_cells_are_read_as_the_csv_module_writes_them(cells: list[list[str]], quoting: int, tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
         writer: Callable[[Iterable[list[str]]], None] = csv.writer(file, quoting=quoting).writerows  # type: ignore[call-overload]

@@ -4,14 +4,13 @@ from medalist.competition import Competition
 from medalist.metrics.instances import nuclei_map
 from medalist.rle_format import RleFormat
 
-from .data import read, truth
+from .data import groups, read, truth
 
 COMPETITION = Competition(
     name="dsb2018",
     read=read,
     truth=truth,
     score=nuclei_map,
-    submission=RleFormat(
-        columns=("ImageId", "EncodedPixels"), order="column", base=1, empty="", row_per="object"
-    ),
+    submission=RleFormat(columns=("ImageId", "EncodedPixels"), order="column", base=1, empty="", row_per="object"),
+    groups=groups,
 )

@@ -4,7 +4,7 @@ from medalist.competition import Competition
 from medalist.metrics.instances import nuclei_map
 from medalist.rle_format import RleFormat
 
-from .data import read, truth
+from .data import groups, read, truth
 from .draw import draw
 
 COMPETITION = Competition(
@@ -13,5 +13,6 @@ COMPETITION = Competition(
     truth=truth,
     score=nuclei_map,
     submission=RleFormat(("ImageId", "EncodedPixels"), order="column", row_per="object"),
+    groups=groups,
     draw=draw,
 )

@@ -28,30 +28,27 @@ class Look(NamedTuple):
 
     paper: tuple[float, ...]
     ink: tuple[float, ...]
-    rim: float  # the share of its ink that a blob's rim lacks; negative where the rim is darker
+    shade: tuple[float, float]  # ink of a blob at its rim and in its middle
     grain: float
-    ghost: float  # ink of the large pale shapes that are no objects
-    ghost_blur: float
+    ghost: tuple[float, float]  # ink and blur of the large pale shapes that are no objects
     light: float  # how uneven the light is
     gain: tuple[float, float]  # brightness of a whole field is drawn from this range
     noise: float
 
 
 LOOKS = {
-    "dark": Look((0.05,), (1.0,), 0.5, 0.3, 0.22, 6.0, 0.9, (0.25, 0.9), 0.012),
-    "stain": Look((0.88, 0.80, 0.88), (0.38, 0.16, 0.56), -0.3, 0.6, 0.3, 2.5, 0.2, (0.85, 1.0), 0.02),
-    "bright": Look((0.93,), (0.15,), -0.3, 0.4, 0.3, 1.0, 0.25, (0.85, 1.0), 0.015),
+    "dark": Look((0.05,), (1.0,), (0.5, 1.0), 0.3, (0.22, 6.0), 0.9, (0.25, 0.9), 0.012),
+    "stain": Look((0.88, 0.8, 0.88), (0.38, 0.16, 0.56), (1, 0.65), 0.3, (0.25, 2.5), 0.2, (0.85, 1), 0.02),
+    "bright": Look((0.93,), (0.15,), (1.0, 0.65), 0.2, (0.25, 1.0), 0.25, (0.85, 1.0), 0.015),
 }
 PLAN = {  # (part, look): of each kind of field how many, rows and columns of tiles in it, and blobs in a tile
-    ("train", "dark"): ((3, 2, 2, 22), (11, 1, 1, 20), (3, 1, 1, 0)),
-    ("train", "stain"): ((1, 2, 2, 20), (8, 1, 1, 20)),
-    ("train", "bright"): ((1, 1, 2, 14), (7, 1, 1, 14), (1, 1, 1, 0)),
-    ("test", "dark"): ((1, 2, 2, 22), (3, 1, 1, 20), (1, 1, 1, 0)),
-    ("test", "stain"): ((1, 1, 2, 20), (3, 1, 1, 20)),
-    ("test", "bright"): ((3, 1, 1, 14),),
+    ("train", "dark"): ((2, 2, 2, 18), (12, 1, 1, 18), (2, 1, 1, 0)),
+    ("train", "stain"): ((2, 2, 2, 18), (6, 1, 1, 18)),
+    ("train", "bright"): ((2, 1, 2, 14), (7, 1, 1, 14), (1, 1, 1, 0)),
+    ("test", "dark"): ((1, 2, 2, 18), (2, 1, 1, 18), (1, 1, 1, 0)),
+    ("test", "stain"): ((1, 1, 2, 18), (3, 1, 1, 18)),
+    ("test", "bright"): ((1, 1, 2, 14), (2, 1, 1, 14)),
 }
-
-
 Drawn = tuple[NDArray[np.uint8], NDArray[np.int32]]  # an image and its numbered blobs
 
 
@@ -86,44 +83,40 @@ def hidden_truth(seed: int) -> Mapping[str, Instances]:
 def tiles(seed: int) -> Iterator[Tile]:
     """Draw all tiles, field by field and row by row; each field has a random generator of its own."""
     fields = [(key, kind) for key, kinds in PLAN.items() for kind in kinds for _ in range(kind[0])]
-    number = 0
     for field, ((part, look), (_, rows, columns, blobs)) in enumerate(fields):
         rng = np.random.default_rng([seed, field])
         image, labels = _field(rng, LOOKS[look], (rows * TILE, columns * TILE), blobs * rows * columns)
         for row, column in np.ndindex(rows, columns):
             box = np.s_[row * TILE : (row + 1) * TILE, column * TILE : (column + 1) * TILE]
-            name = hashlib.sha256(f"toy_nuclei {seed} {number}".encode()).hexdigest()
+            name = hashlib.sha256(f"toy_nuclei {seed} {field} {row} {column}".encode()).hexdigest()
             yield Tile(name, part, field, image[box], in_reading_order(largest_pieces(labels[box], VISIBLE)))
-            number += 1
 
 
 def _field(rng: Generator, look: Look, size: tuple[int, int], blobs: int) -> Drawn:
     """Draw one field of view: its image, and its blobs int32[H, W]."""
-    radius = rng.uniform(5.5, 11.0)
-    blobs = round(blobs * min(1.0, (8.0 / radius) ** 2) * rng.uniform(0.7, 1.3))
-    labels, ink = _blobs(rng, size, radius, blobs, rim=look.rim, together=0.45)
-    ghosts = max(2, size[0] * size[1] // 6000)
-    pale = look.ghost * _blobs(rng, size, 2.2 * radius, ghosts, rim=0.3, together=0.2)[1]
+    radius = rng.uniform(7.0, 12.0)
+    blobs = round(blobs * min(1.0, (9.0 / radius) ** 2) * rng.uniform(0.7, 1.3))
+    labels, ink = _blobs(rng, size, radius, blobs, look.shade)
+    _, pale = _blobs(rng, size, 2.2 * radius, max(2, size[0] * size[1] // 6000), (0.8, 1.0))
     grain = 1 + look.grain * gaussian_filter(rng.standard_normal(size), 1.2)
-    ink, pale = ink * grain, gaussian_filter(pale, look.ghost_blur) * grain
-    ink = gaussian_filter(np.where(labels > 0, np.maximum(ink, pale), pale), rng.uniform(0.6, 1.0))
+    ink, pale = ink * grain, gaussian_filter(look.ghost[0] * pale, look.ghost[1]) * grain
+    ink = gaussian_filter(np.where(labels > 0, np.maximum(ink, pale), pale), rng.uniform(0.5, 0.8))
     turn = rng.uniform(0, 2 * np.pi)
     down, right = np.linspace(-0.5, 0.5, size[0])[:, None], np.linspace(-0.5, 0.5, size[1])
     light = (1 + look.light * (np.cos(turn) * down + np.sin(turn) * right)) * rng.uniform(*look.gain)
     paper = look.paper * rng.uniform(0.93, 1.07, len(look.paper))
     clean = (paper + (np.array(look.ink) - paper) * np.clip(ink, 0, 1)[..., None]) * light[..., None]
-    noise = look.noise * np.sqrt(0.3 + clean)  # grows with the light, as that of photons does
-    clean += noise * rng.standard_normal(clean.shape)
+    clean += look.noise * np.sqrt(0.3 + clean) * rng.standard_normal(clean.shape)
     image = np.rint(np.clip(clean, 0, 1) * 255).astype(np.uint8)
     return image[..., 0] if len(look.paper) == 1 else image, labels
 
 
 def _blobs(
-    rng: Generator, size: tuple[int, int], radius: float, count: int, *, rim: float, together: float
+    rng: Generator, size: tuple[int, int], radius: float, count: int, shade: tuple[float, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """Place wobbly ellipses, later ones on top; returns the number and the ink of each pixel.
 
-    With the chance `together` a blob is put beside an earlier one; one that would hide too much is left out.
+    Four in ten blobs are put beside an earlier one; one that would hide too much is left out.
     """
     labels, ink = np.zeros(size, np.int32), np.zeros(size)
     middles = [rng.uniform(0, size)]
@@ -132,21 +125,20 @@ def _blobs(
         turn, aside, *phases = rng.uniform(0, 2 * np.pi, 5)
         waves, power = rng.uniform(0, [0.10, 0.08, 0.04]), rng.uniform(0.55, 1.0)
         middle = rng.uniform(0, size)
-        if rng.random() < together:
-            step = radius * rng.uniform(1.5, 1.9) * np.array([np.sin(aside), np.cos(aside)])
+        if rng.random() < 0.4:
+            step = radius * rng.uniform(1.55, 1.95) * np.array([np.sin(aside), np.cos(aside)])
             middle = middles[rng.integers(len(middles))] + step
         (top, left), (low, far) = (np.maximum(middle + d * radius, 0).astype(int) for d in (-2, 2))
         box = np.s_[top:low, left:far]
         down, right = np.indices(labels[box].shape) + (np.array([top, left]) - middle)[:, None, None]
         u = (right * np.cos(turn) + down * np.sin(turn)) / long
         v = (down * np.cos(turn) - right * np.sin(turn)) / short
-        angle = np.arctan2(v, u)
-        edge = 1 + sum(wave * np.cos(k * angle + phases[k - 2]) for k, wave in enumerate(waves, 2))
+        edge = 1 + sum(wave * np.cos(k * np.arctan2(v, u) + phases[k - 2]) for k, wave in enumerate(waves, 2))
         depth = 1 - np.hypot(u, v) / edge  # 0 at the rim, 1 in the middle
         inside = depth > 0
         if not inside.any() or np.count_nonzero(labels[box][inside]) > 0.2 * np.count_nonzero(inside):
             continue
         middles.append(middle)
         labels[box][inside] = number
-        ink[box][inside] = power * (1 - rim * (1 - np.sqrt(depth[inside])))
+        ink[box][inside] = power * np.interp(np.sqrt(depth[inside]), (0, 1), shade)
     return labels, ink

@@ -25,7 +25,8 @@ class Competition:
     score: (truths by id, answers by id) -> Score; the two mappings have the same keys. Each metric takes one
         kind of Answer, that which `truth` and `submission` give.
     submission: how answers become rows, and rows answers.
-    groups: optional slow look at the pixels, called once, when folds are made: samples -> group by id.
+    groups: optional slow look at the pixels, called once, when folds are made: all samples, train and test ->
+        group by id.
         Where it is None the samples' own `group` counts.
     sample_submission: the contest's sample submission, a path inside the data folder; submissions are held
         against it.
@@ -50,9 +51,7 @@ def competitions_folder(start: Path | None = None) -> Path:
     for folder in (start, *start.parents):
         if (folder / "competitions").is_dir():
             return folder / "competitions"
-    raise ConfigError(
-        f"no folder 'competitions' in {start} or above it; run medalist inside the project's checkout"
-    )
+    raise ConfigError(f"no folder 'competitions' in {start} or above it; run medalist inside the project's checkout")
 
 
 def competition_names(folder: Path) -> list[str]:
@@ -67,16 +66,12 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(
-            f"no competition '{name}' in {folder}; there are: {', '.join(known) or 'none'}{hint}"
-        )
+        raise ConfigError(f"no competition '{name}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
     module_name = f"competitions.{name}"
     module = sys.modules.get(module_name)
     if module is None:
         init = folder / name / "__init__.py"
-        spec = importlib.util.spec_from_file_location(
-            module_name, init, submodule_search_locations=[str(init.parent)]
-        )
+        spec = importlib.util.spec_from_file_location(module_name, init, submodule_search_locations=[str(init.parent)])
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.modules[module_name] = module  # so that the folder's own relative imports resolve

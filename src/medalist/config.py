@@ -105,7 +105,9 @@ def _base_file(path: Path, base: object) -> Path:
             known = sorted(file.stem for file in (folder / "base").glob("*.yaml"))
             if base in known:
                 return folder / "base" / f"{base}.yaml"
-            raise ConfigError(f"{path}: base = {base!r} is not known; allowed: {', '.join(known)}{_near(str(base), known)}")
+            raise ConfigError(
+                f"{path}: base = {base!r} is not known; allowed: {', '.join(known)}{_near(str(base), known)}"
+            )
     raise ConfigError(f"{path}: base = {base!r}, but there is no folder 'base' beside or above it")
 
 
@@ -151,7 +153,8 @@ def _one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseMode
     match error["type"]:
         case "extra_forbidden":
             known = sorted(holder.model_fields) if holder else []
-            what = f"unknown key '{dotted}' (value {value!r}); allowed here: {', '.join(known)}{_near(str(keys[-1]), known)}"
+            allowed = f"{', '.join(known)}{_near(str(keys[-1]), known)}"
+            what = f"unknown key '{dotted}' (value {value!r}); allowed here: {allowed}"
         case "missing":
             source = next((layer.source for layer in reversed(layers) if layer.source != "command line"), source)
             what = f"key '{dotted}' is missing"
@@ -205,10 +208,10 @@ def _member(annotation: Any, step: int | str) -> tuple[Any, bool]:
 
 def _holds(tree: Any, keys: Sequence[int | str]) -> bool:
     for key in keys:
-        if isinstance(tree, Mapping) and key in tree:
-            tree = tree[key]
-        elif isinstance(tree, list) and isinstance(key, int) and key < len(tree):
-            tree = tree[key]
+        if (isinstance(tree, Mapping) and key in tree) or (
+            isinstance(tree, list) and isinstance(key, int) and key < len(tree)
+        ):
+            tree = tree[int(key)]
         else:
             return False
     return True

@@ -114,9 +114,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         raise DataError(f"{path}: {_reason(error)}") from error
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
-        raise DataError(
-            f"{path}, row {row}: byte {data[error.start]:#04x} is not UTF-8; save it as UTF-8"
-        ) from error
+        raise DataError(f"{path}, row {row}: byte {data[error.start]:#04x} is not UTF-8; save it as UTF-8") from error
     rows: list[dict[str, str]] = []
     header: list[str] | None = None
     number = 0
@@ -168,9 +166,7 @@ def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
     with _opened(path) as (image, orientation, deep):
         image.load()
         if image.mode in ("I", "F"):
-            raise DataError(
-                f"{path}: holds 32-bit or signed numbers; supported are 8 and 16 bits per channel"
-            )
+            raise DataError(f"{path}: holds 32-bit or signed numbers; supported are 8 and 16 bits per channel")
         if not deep:
             image.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn that it does so
             values = np.array(image.convert("RGB"))

@@ -98,9 +98,7 @@ class FoldSummary:
     strata: Mapping[str, int]
 
 
-def make_folds(
-    samples: Sequence[Sample], config: FoldsConfig, groups: Mapping[str, str] | None = None
-) -> Folds:
+def make_folds(samples: Sequence[Sample], config: FoldsConfig, groups: Mapping[str, str] | None = None) -> Folds:
     """Deal the samples into `config.n` folds; deterministic, and the same for any order of the samples.
 
     groups: group by id, in place of the samples' own (ids that it lacks are groups of their own).
@@ -292,9 +290,7 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
     try:
         header = next(reader, [])
         if len(set(header)) != len(header) or not {"id", "fold"} <= set(header):
-            raise FoldError(
-                f"{path}: the header '{','.join(header)[:80]}' must hold id and fold, and each column once"
-            )
+            raise FoldError(f"{path}: the header '{','.join(header)[:80]}' must hold id and fold, and each column once")
         for cells in reader:
             where = f"{path}, line {reader.line_num + above}"
             if len(cells) != len(header):
@@ -305,9 +301,7 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
             if row["id"] in rows:
                 raise FoldError(f"{where}, column id: '{row['id']}' stands there twice; keep one of the rows")
             if re.fullmatch(r"[0-9]{1,6}", row["fold"]) is None:
-                raise FoldError(
-                    f"{where}, column fold: '{row['fold'][:40]}' must be a whole number 0, 1, 2, …"
-                )
+                raise FoldError(f"{where}, column fold: '{row['fold'][:40]}' must be a whole number 0, 1, 2, …")
             rows[row["id"]] = row
     except csv.Error as error:
         raise FoldError(f"{path}, line {reader.line_num + above}: not a csv row: {error}") from None

@@ -40,9 +40,7 @@ Look = Callable[[NDArray[np.uint8]], str]
 """The stratum of an image uint8[H, W, 3]."""
 
 
-def images_in_folder(
-    root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> list[tuple[str, Path]]:
+def images_in_folder(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
     """List the images `root/part/<id>.<suffix>`, sorted by id; other files are passed over.
 
     Raises DataError where the folder is missing or holds no image, and where two files have one id.
@@ -58,9 +56,7 @@ def images_in_folder(
     return _not_empty(root / part, named, f"<id>{'|'.join(suffixes)}")
 
 
-def folder_per_image(
-    root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES
-) -> list[tuple[str, Path]]:
+def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
     """List the images `root/part/<id>/images/<one file>`, sorted by id; other folders are passed over.
 
     Raises DataError where the folder is missing or holds no image, and names every <id> whose `images`
@@ -107,9 +103,7 @@ def read_annotations(
         if row_per == "image":
             faults.append(f"row {number}, column {id_column}, value '{name}': a second row for this image")
         elif code == empty or codes[0] == empty:
-            faults.append(
-                f"row {number}, column {id_column}, value '{name}': an empty row beside another row"
-            )
+            faults.append(f"row {number}, column {id_column}, value '{name}': an empty row beside another row")
         codes.append(code)
     _refuse(f"{path}", faults, "take the row out")
     return {name: tuple(code for code in codes if code != empty) for name, codes in found.items()}
@@ -157,9 +151,7 @@ def read_split(
     )
 
 
-def instances(
-    source: Path, sample: Sample, order: Literal["column", "row"] = "column", base: int = 1
-) -> Instances:
+def instances(source: Path, sample: Sample, order: Literal["column", "row"] = "column", base: int = 1) -> Instances:
     """Decode a sample's annotation, one code an object, to int32[H, W] with objects numbered in file order.
 
     `source` is the csv, for the error: a DataError that names the csv, the image, the object and the rule.
@@ -188,9 +180,7 @@ def _entries(root: Path, part: str) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"no folder {root}; pass the folder of the downloaded contest with --data")
     if not (root / part).is_dir():
-        raise DataError(
-            f"no folder '{part}' in {root}; pass the folder of the downloaded contest with --data"
-        )
+        raise DataError(f"no folder '{part}' in {root}; pass the folder of the downloaded contest with --data")
     return sorted(path for path in (root / part).iterdir() if not path.name.startswith("."))
 
 
@@ -234,6 +224,4 @@ def _see(named: Images, look: Look | None, white: int) -> list[tuple[tuple[int, 
 
 
 def _annotated(sample: Sample, codes: Sequence[str]) -> Sample:
-    return Sample(
-        sample.id, sample.images, sample.size, tuple(codes), sample.group, sample.stratum, sample.meta
-    )
+    return Sample(sample.id, sample.images, sample.size, tuple(codes), sample.group, sample.stratum, sample.meta)

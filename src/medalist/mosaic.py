@@ -139,15 +139,11 @@ def _seams(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
     ]
 
 
-def _candidates(
-    ids: Sequence[str], ends: Sequence[Floats], starts: Sequence[Floats], rule: Rule
-) -> dict[str, Join]:
+def _candidates(ids: Sequence[str], ends: Sequence[Floats], starts: Sequence[Floats], rule: Rule) -> dict[str, Join]:
     """Return by first id the pairs that are each other's best and meet the weaker bounds (a ring's)."""
     surprise, correlation, step = compare_borders(np.stack(ends), np.stack(starts))
     np.fill_diagonal(surprise, -np.inf)  # an image does not continue itself
-    best = (surprise >= surprise.max(axis=1, keepdims=True)) & (
-        surprise >= surprise.max(axis=0, keepdims=True)
-    )
+    best = (surprise >= surprise.max(axis=1, keepdims=True)) & (surprise >= surprise.max(axis=0, keepdims=True))
     good = best & (surprise > _RING_SURPRISE) & (step < _RING_STEP)
     return {
         ids[i]: Join(ids[i], ids[j], rule, float(correlation[i, j]), float(surprise[i, j]), float(step[i, j]))

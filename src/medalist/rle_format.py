@@ -84,9 +84,7 @@ class RleFormat:
         Raises SubmissionError on the first problem that `validate` would find.
         """
         answers: dict[str, Answer] = {}
-        refuse(
-            path, self._read(path, samples, [sample.id for sample in samples], ordered=False, keep=answers)
-        )
+        refuse(path, self._read(path, samples, [sample.id for sample in samples], ordered=False, keep=answers))
         return answers
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:

@@ -1,13 +1,13 @@
 """Runs on disk: where each file of a run lies, what made it, and the scores that were written.
 
-    runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
-    runs/<competition>/<run>/config.yaml           resolved
-    runs/<competition>/<run>/lock.json             provenance
-    runs/<competition>/<run>/folds.csv             the folds this run is of
-    runs/<competition>/<run>/fold0/ ...            last.safetensors, best.safetensors, state.pt, metrics.jsonl
-    runs/<competition>/<run>/oof/ test/            predictions
-    runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
-    runs/<competition>/<run>/report/index.html
+runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
+runs/<competition>/<run>/config.yaml           resolved
+runs/<competition>/<run>/lock.json             provenance
+runs/<competition>/<run>/folds.csv             the folds this run is of
+runs/<competition>/<run>/fold0/ ...            last.safetensors, best.safetensors, state.pt, metrics.jsonl
+runs/<competition>/<run>/oof/ test/            predictions
+runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
+runs/<competition>/<run>/report/index.html
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class Run:
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise RunError(f"{self.folder} is no run: config.yaml: {error.strerror}; run medalist train first") from None
+            raise RunError(
+                f"{self.folder} is no run: config.yaml: {error.strerror}; run medalist train first"
+            ) from None
         return parse_config(text, str(path), Settings)
 
     def lock(self) -> Lock:
@@ -209,7 +211,9 @@ def find_run(name: str, root: Path) -> Run:
     if len(named) == 1:
         return named[0]
     if named:
-        raise RunError(f"several runs are called '{name}': {', '.join(str(run.folder) for run in named)}; type one of them")
+        raise RunError(
+            f"several runs are called '{name}': {', '.join(str(run.folder) for run in named)}; type one of them"
+        )
     listed = [f"{run.competition}/{run.name}" for run in known]
     near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""

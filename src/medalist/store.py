@@ -1,7 +1,7 @@
 """Predictions on disk: one lossless 8-bit image a sample, and an index that says whose they are.
 
-    <folder>/<sample id>.png     the C maps of uint8[C, H, W], one under another
-    <folder>/<part>.json         what made them; written last, so that its presence means the part is whole
+<folder>/<sample id>.png     the C maps of uint8[C, H, W], one under another
+<folder>/<part>.json         what made them; written last, so that its presence means the part is whole
 """
 
 from __future__ import annotations

@@ -94,9 +94,7 @@ def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple
     return count
 
 
-def check_submission(
-    path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None
-) -> None:
+def check_submission(path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None) -> None:
     """Raise SubmissionError that names the file, its first problem and how many more there are; or return."""
     refuse(path, form.validate(path, samples, reference))
 
@@ -124,9 +122,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Probl
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise SubmissionError(
-            f"{path}: cannot be read ({error.strerror}); name the csv to be sent"
-        ) from error
+        raise SubmissionError(f"{path}: cannot be read ({error.strerror}); name the csv to be sent") from error
     text, problem = _decoded(raw)
     if problem is not None:
         return [], [problem]
@@ -166,9 +162,7 @@ def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered
         name = row.cells[0]
         if name not in known:
             if name not in first_rows:
-                problems.append(
-                    Problem(row.number, column, shown(name), _unknown_rule(name, expected, hints > 0))
-                )
+                problems.append(Problem(row.number, column, shown(name), _unknown_rule(name, expected, hints > 0)))
                 hints -= 1
         elif ordered and name in first_rows and name != last:
             rule = f"the rows of one id must stand together; this id was first in row {first_rows[name]}"
@@ -184,9 +178,7 @@ def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered
                 problems.append(Problem(first_rows[name], column, shown(name), rule))
                 break  # the ids after it are mostly only shifted
     missing = [name for name in known if name not in first_rows]
-    return problems + [
-        Problem(None, column, shown(name), "this id is asked for and has no row") for name in missing
-    ]
+    return problems + [Problem(None, column, shown(name), "this id is asked for and has no row") for name in missing]
 
 
 def by_row(problems: Iterable[Problem]) -> list[Problem]:

@@ -103,10 +103,9 @@ def test_nothing() -> None:
 # slow twins
 
 
+@settings(deadline=None)
 @given(MASKS, st.sampled_from(ORDERS), st.integers(0, 1), st.booleans())
-def test_masks_against_the_slow_twin(
-    mask: NDArray[np.bool_], order: Order, base: int, by_column: bool
-) -> None:
+def test_masks_against_the_slow_twin(mask: NDArray[np.bool_], order: Order, base: int, by_column: bool) -> None:
     mask = np.asfortranarray(mask) if by_column else mask
     text = encode_mask(mask, order, base)
     assert text == slow_encode(mask, order, base)
@@ -117,10 +116,9 @@ def test_masks_against_the_slow_twin(
     assert np.array_equal(slow_decode(text, mask.shape, order, base), mask)
 
 
+@settings(deadline=None)
 @given(LABELS, st.sampled_from(ORDERS), st.integers(0, 1), st.booleans())
-def test_labels_against_the_slow_twin(
-    labels: NDArray[np.int32], order: Order, base: int, by_column: bool
-) -> None:
+def test_labels_against_the_slow_twin(labels: NDArray[np.int32], order: Order, base: int, by_column: bool) -> None:
     labels = np.asfortranarray(labels) if by_column else labels
     texts = encode_labels(labels, order, base)
     present = [label for label in np.unique(labels) if label > 0]
@@ -132,6 +130,7 @@ def test_labels_against_the_slow_twin(
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # pycocotools' own arrays and NumPy 2
+@settings(deadline=None)
 @given(arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)))
 def test_masks_against_pycocotools(mask: NDArray[np.bool_]) -> None:
     theirs = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
@@ -198,7 +197,7 @@ def test_views_and_strides() -> None:
         ("9223372036854775807 9223372036854775807", "'9223372036854775807' is past the last pixel"),
         ("18446744073709551617 1", "'18446744073709551617' is past the last pixel"),
         ("1 18446744073709551617", "'18446744073709551617' is past the last pixel"),
-        ("1000000000000000000 1000000000000000000", "past the last pixel 65536"),
+        ("1000000000000000000 1", "run 1000000000000000000 1 ends at 1000000000000000000, past"),
         ("9" * 100_000 + " 1", "'99999999999999999999999…' is past the last pixel"),
         ("x" * 100_000, "'xxxxxxxxxxxxxxxxxxxxxxx…' is not a whole number"),
     ],
@@ -232,7 +231,7 @@ def slow_check(text: str, pixels: int, base: int) -> bool:
     return True
 
 
-@settings(max_examples=300)
+@settings(deadline=None)
 @given(
     st.one_of(
         st.lists(st.integers(0, 9), max_size=6).map(lambda numbers: " ".join(map(str, numbers))),
@@ -252,18 +251,19 @@ def test_exactly_the_texts_that_follow_the_rules_are_read(text: str, base: int) 
 
 
 def test_overlapping_and_empty_objects_are_named() -> None:
-    with pytest.raises(RleError, match="^object 3 overlaps object 1 at pixel 12$"):
+    with pytest.raises(RleError, match=r"^object 3 overlaps object 1 at pixel 12$"):
         decode_labels(["10 5", "1 2", "5 2 12 1"], (4, 5))
-    with pytest.raises(RleError, match="^object 2 overlaps object 1 at pixel 3$"):
+    with pytest.raises(RleError, match=r"^object 2 overlaps object 1 at pixel 3$"):
         decode_labels(["1 10", "3 1"], (4, 5))
-    with pytest.raises(RleError, match="^object 2 overlaps object 1 at pixel 1$"):
+    with pytest.raises(RleError, match=r"^object 2 overlaps object 1 at pixel 1$"):
         decode_labels(["1 10", "1 1"], (4, 5))
-    with pytest.raises(RleError, match="^object 2 has no pixels$"):
+    with pytest.raises(RleError, match=r"^object 2 has no pixels$"):
         decode_labels(["1 10", ""], (4, 5))
-    with pytest.raises(RleError, match="^label -1 is negative$"):
+    with pytest.raises(RleError, match=r"^label -1 is negative$"):
         encode_labels(np.array([[0, -1]], np.int32))
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 11), max_size=4, unique=True).filter(bool), max_size=3))
 def test_overlap_is_found_exactly_where_pixels_are_shared(objects: list[list[int]]) -> None:
     texts = [" ".join(f"{pixel + 1} 1" for pixel in sorted(pixels)) for pixels in objects]
@@ -273,9 +273,7 @@ def test_overlap_is_found_exactly_where_pixels_are_shared(objects: list[list[int
             decode_labels(texts, (3, 4))
     else:
         flat = decode_labels(texts, (3, 4)).ravel("F")
-        assert [np.flatnonzero(flat == n + 1).tolist() for n in range(len(objects))] == [
-            sorted(o) for o in objects
-        ]
+        assert [np.flatnonzero(flat == n + 1).tolist() for n in range(len(objects))] == [sorted(o) for o in objects]
 
 
 @pytest.mark.data

@@ -42,9 +42,7 @@ def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Competition], Pa
 
 
 @pytest.fixture
-def root(
-    competition: Competition, contest_data: Callable[[str], Path], draw: Callable[[Competition], Path]
-) -> Path:
+def root(competition: Competition, contest_data: Callable[[str], Path], draw: Callable[[Competition], Path]) -> Path:
     """Folder of the contest's data: drawn, or real."""
     return contest_data(competition.name) if competition.draw is None else draw(competition)
 
@@ -101,9 +99,7 @@ def test_perfect_answers_through_the_file_get_the_best_score(
     assert all(value == pytest.approx(1.0) for value in score.by_sample.values())
 
 
-def test_answers_of_other_images_do_not_get_the_best_score(
-    competition: Competition, root: Path, split: Split
-) -> None:
+def test_answers_of_other_images_do_not_get_the_best_score(competition: Competition, root: Path, split: Split) -> None:
     by_size: dict[tuple[int, int], list[Sample]] = {}
     for sample in split.train:
         if sample.annotation:

@@ -32,9 +32,7 @@ def fill_by_formula(network: nn.Module) -> None:
 
 @pytest.mark.data
 @pytest.mark.parametrize("kind", NETWORKS)
-def test_names_shapes_and_outputs_of_the_published_network(
-    kind: str, contest_data: Callable[[str], Path]
-) -> None:
+def test_names_shapes_and_outputs_of_the_published_network(kind: str, contest_data: Callable[[str], Path]) -> None:
     folder = contest_data("ternausnet")
     make, parameters = NETWORKS[kind]
     network = make()
@@ -44,8 +42,8 @@ def test_names_shapes_and_outputs_of_the_published_network(
 
     fill_by_formula(network)
     image = np.sin(0.11 * np.arange(12288)).reshape(1, 3, 64, 64).astype(np.float32)
-    # In float64, so that only the reference's own rounding is left. These weights amplify it in the network of 11
-    # layers: half a float32 ulp on each weight moves its output by up to 2.6e-5 in norm.
+    # In float64, so that only the reference's own rounding is left. These weights amplify it in the
+    # network of 11 layers: half a float32 ulp on each weight moves its output by up to 2.6e-5 in norm.
     with torch.inference_mode():
         output = network.double().eval()(torch.from_numpy(image).double()).numpy()
     expected = np.load(folder / f"{kind}.npz")["output"]
@@ -76,6 +74,4 @@ def test_features_are_numbered_as_torchvisions() -> None:
         theirs = vgg11(weights=None).features
         ours = vgg_features(VGG11, in_channels=3)
     assert [type(layer) for layer in ours] == [type(layer) for layer in theirs]
-    assert {n: t.shape for n, t in ours.state_dict().items()} == {
-        n: t.shape for n, t in theirs.state_dict().items()
-    }
+    assert {n: t.shape for n, t in ours.state_dict().items()} == {n: t.shape for n, t in theirs.state_dict().items()}

@@ -120,9 +120,7 @@ def test_reading_order(values: Array) -> None:
     arrays(np.uint8, (14, 17), elements=st.sampled_from([0, 90, 150, 200, 255])),
     arrays(np.uint8, (14, 17), elements=st.sampled_from([0, 0, 0, 100, 255])),
 )
-def test_flooding_by_boxes_equals_one_flood_of_the_image(
-    body: NDArray[np.uint8], border: NDArray[np.uint8]
-) -> None:
+def test_flooding_by_boxes_equals_one_flood_of_the_image(body: NDArray[np.uint8], border: NDArray[np.uint8]) -> None:
     height = (body.astype(np.float32) - border) / np.float32(255)
     pieces, count = connected(body > 128)
     seeds, seed_count = connected((height > 0.6) & (pieces > 0))
@@ -248,9 +246,7 @@ def test_perfect_maps_of_a_crowd_give_the_crowd_back() -> None:
     rng = np.random.default_rng(5)
     grid = [(row, column) for row in range(10, 120, 14) for column in range(10, 120, 14)]
     shift = rng.integers(-2, 3, (len(grid), 2)).tolist()
-    middles = [
-        (row + down, column + right, 9) for (row, column), (down, right) in zip(grid, shift, strict=True)
-    ]
+    middles = [(row + down, column + right, 9) for (row, column), (down, right) in zip(grid, shift, strict=True)]
     truth = discs((128, 128), *middles)
     body = (truth > 0).astype(np.float32)
     labels = watershed_labels(body, touching_border(truth).astype(np.float32), WatershedConfig())

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medalist.report.charts import curves_figure
+from medalist.report.charts import curves_figure, fold_name
 from medalist.report.page import (
     RunReport,
     SamplePicture,
@@ -71,9 +71,7 @@ def report(**changes) -> RunReport:
         config="model:\n  kind: unet  # </pre><script>",
         provenance={"commit": "abc", "packages": {"torch": "2.14.1", HOSTILE: None}},
         curves={
-            "0": [
-                {"epoch": e, "step": 10 * e, "lr": 1e-3, "loss": 1 / (e + 1), "bce": nan} for e in range(4)
-            ],
+            "0": [{"epoch": e, "step": 10 * e, "lr": 1e-3, "loss": 1 / (e + 1), "bce": nan} for e in range(4)],
             HOSTILE: [{"epoch": 0, "loss": nan, "$x^{": 2.0}, {"epoch": 1, "loss": 0.5, "lr": None}],
         },
         scores={
@@ -131,25 +129,38 @@ def test_little_is_enough():
     page = Reader(render(bare))
     assert [tag for tag, _ in page.tags].count("img") == 0
     assert "–" in page.text
-    half = report(
-        scores={"oof": {"value": 0.5, "standard_error": None, "mean": float("nan")}}, worst=[], best=[]
-    )
+    half = report(scores={"oof": {"value": 0.5, "standard_error": None, "mean": float("nan")}}, worst=[], best=[])
     assert "±" not in Reader(render(half)).text
     one = {"oof": {"value": -0.4, "folds": {"0": -0.4}}, "by_sample": {"a": -0.4}}
     assert "-0.400" in Reader(render(report(scores=one))).text
 
 
-@pytest.mark.parametrize(
-    "name", ["\ud800", "核", "_hidden", "a\x00b", "\u202eabc", '" onerror="x', "$\\frac{"]
-)
+@pytest.mark.parametrize("name", ["\ud800", "核", "_hidden", "a\x00b", "\u202eabc", '" onerror="x', "$\\frac{"])
 def test_hostile_ids_do_not_break_the_page(tmp_path: Path, name: str):
     path = tmp_path / "page.html"
     scores = {"oof": {"value": 0.5, "folds": {name: 0.5}, "parts": {f"{name}@0.5": 0.1, name: 0.2}}}
-    write_report(
-        path, report(worst=[picture(name, 0.1)], curves={name: [{"loss": 1.0}], "1": []}, scores=scores)
-    )
+    write_report(path, report(worst=[picture(name, 0.1)], curves={name: [{"loss": 1.0}], "1": []}, scores=scores))
     page = Reader(path.read_text(encoding="utf-8"))
     assert not any("onerror" in attributes for _, attributes in page.tags)
+
+
+def test_the_headline_says_how_far_it_can_be_trusted():
+    oof = {
+        "value": 0.5,
+        "mean": 0.5,
+        "standard_error": None,
+        "standard_error_samples": 0.02,
+        "folds": {"0": 0.5},
+    }
+    page = Reader(render(report(scores={"oof": oof | {"folds_of": 5}, "optimistic": True})))
+    assert "± 0.020" in page.text and "standard error over the images. 1 of 5 folds. Optimistic:" in page.text
+    assert "Mean of the folds" not in page.text
+    page = Reader(render(report(scores={"oof": oof | {"folds_of": 1}, "optimistic": False})))
+    assert "Optimistic" not in page.text and "of 1 folds" not in page.text
+
+
+def test_folds_are_named_alike():
+    assert [fold_name(fold) for fold in (0, "0", "fold 0")] == ["fold 0"] * 3
 
 
 def test_the_page_is_the_same_twice():
@@ -218,7 +229,7 @@ def test_last_rows_find_the_last_finite_value():
         "0": [{"loss": 2.0, "val_loss": 1.0}, {"loss": 1.0, "val_loss": float("nan")}],
         "1": [{"loss": 3.0}],
     }
-    assert last_rows(rows) == (["loss", "val_loss"], [("0", [1.0, 1.0]), ("1", [3.0, None])])
+    assert last_rows(rows) == (["loss", "val_loss"], [("fold 0", [1.0, 1.0]), ("fold 1", [3.0, None])])
 
 
 def test_numbers_as_text():

@@ -29,9 +29,7 @@ from medalist.report.pictures import (
     stretched,
 )
 
-label_maps = npst.arrays(
-    np.int32, npst.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 4)
-)
+label_maps = npst.arrays(np.int32, npst.array_shapes(min_dims=2, max_dims=2, max_side=9), elements=st.integers(0, 4))
 
 
 def gray(height: int, width: int, value: int = 100):

@@ -85,9 +85,7 @@ def test_a_bad_code_names_csv_image_and_object(root: Path) -> None:
             r"stage1_train_labels\.csv.*EncodedPixels",
         ),
         (
-            lambda root: (root / "stage1_train_labels.csv").write_text(
-                "ImageId,EncodedPixels\na,1 1\nz,1 1\n"
-            ),
+            lambda root: (root / "stage1_train_labels.csv").write_text("ImageId,EncodedPixels\na,1 1\nz,1 1\n"),
             "'z' has a row .* but no train image; 'b' is a train image without a row",
         ),
         (

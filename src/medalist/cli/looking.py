@@ -48,7 +48,8 @@ def diff(context: typer.Context, first: Side, second: Side) -> None:
 
 
 def board(
-    context: typer.Context, competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None
+    context: typer.Context,
+    competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
     """All runs: score, spread, cost, and what each changed against its parent."""
     from medalist.stages.board import COLUMNS, board_rows

@@ -12,7 +12,10 @@ from rich.markup import escape
 from rich.table import Table
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
-Data = Annotated[str | None, typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME.")]
+Data = Annotated[
+    str | None,
+    typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME."),
+]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 

@@ -23,7 +23,9 @@ def train(
     overrides: Overrides = None,
     data: Data = None,
     fold: Annotated[list[int] | None, typer.Option(help="A fold to train; again for more; default: all.")] = None,
-    name: Annotated[str | None, typer.Option(help="The run's name; default: the config's name and the changes.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
+    ] = None,
 ) -> None:
     """Train the folds of a config and predict what each held out. Run it again to go on where it stopped."""
     from medalist.stages.train import prepare

@@ -18,7 +18,12 @@ def list_all(context: typer.Context) -> None:
     from medalist.models.weights import list_weights
 
     rows = [[w.name, w.source, f"{w.size / 1e6:.1f} MB", w.sha256[:12], str(w.path)] for w in list_weights()]
-    table(state(context).console, "weights found offline", ["name", "source", "size", "sha256", "file"], list(rows))
+    table(
+        state(context).console,
+        "weights found offline",
+        ["name", "source", "size", "sha256", "file"],
+        list(rows),
+    )
 
 
 @app.command()

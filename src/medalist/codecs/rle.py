@@ -26,12 +26,9 @@ class RleError(ValueError):
 
 def encode_mask(mask: NDArray[np.bool_], order: Order = "column", base: int = 1) -> str:
     """RLE of the pixels of bool[H, W] that are true; "" where there is none."""
-    flat = _scan(mask.astype(np.bool_, copy=False).view(np.uint8), order)
-    edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    if flat.size and flat[0]:
-        edges = np.concatenate(([0], edges))
+    edges = _edges(mask.astype(np.bool_, copy=False), order)
     if len(edges) % 2:
-        edges = np.concatenate((edges, [flat.size]))
+        edges = np.append(edges, mask.size)
     starts, ends = edges[::2], edges[1::2]
     return _joined(np.stack((starts + base, ends - starts), axis=1).ravel())[0]
 
@@ -60,9 +57,7 @@ def encode_labels(labels: NDArray[np.int32], order: Order = "column", base: int 
     return [text[a:b] for a, b in zip([0, *(cut + 1 for cut in cuts)], [*cuts, len(text)], strict=True)]
 
 
-def decode_runs(
-    text: str, size: tuple[int, int], order: Order = "column", base: int = 1
-) -> NDArray[np.int64]:
+def decode_runs(text: str, size: tuple[int, int], order: Order = "column", base: int = 1) -> NDArray[np.int64]:
     """Runs int64[n, 2] of an RLE for an image of (height, width): first pixel, counted from 0, and length.
 
     `order` says how pixels are counted and does not change the runs. Raises RleError where the text holds
@@ -86,9 +81,7 @@ def decode_runs(
     return runs
 
 
-def decode_mask(
-    text: str, size: tuple[int, int], order: Order = "column", base: int = 1
-) -> NDArray[np.bool_]:
+def decode_mask(text: str, size: tuple[int, int], order: Order = "column", base: int = 1) -> NDArray[np.bool_]:
     """Mask bool[H, W] of an RLE for an image of (height, width); raises RleError as decode_runs does."""
     runs = decode_runs(text, size, order, base)
     flat = _painted(runs, np.ones(len(runs), np.uint8), size[0] * size[1])
@@ -163,17 +156,36 @@ def _joined(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
     """
     if numbers.size == 0:
         return "", numbers
-    rest: NDArray[Any] = numbers.astype(np.uint32 if numbers.max() < 2**32 else np.uint64)
-    tens = 10 ** np.arange(1, len(str(numbers.max())), dtype=rest.dtype)
-    ends = np.cumsum(np.searchsorted(tens, rest, side="right") + 2) - 1
-    letters = np.full(ends[-1], ord(" "), np.uint8)
-    at = ends - 1
-    while rest.size:
+    width = len(str(numbers.max()))
+    rest: NDArray[Any] = numbers.astype(np.uint32 if width < 10 else np.uint64)
+    letters = np.full((width + 1, numbers.size), ord(" "), np.uint8)
+    for place in reversed(range(width)):
         left = rest // 10
-        letters[at] = rest - 10 * left + ord("0")
-        more = left > 0
-        rest, at = left[more], at[more] - 1
-    return letters.tobytes().decode("ascii"), ends
+        letters[place] = (rest - 10 * left).astype(np.uint8) + ord("0")
+        if place < width - 1:
+            letters[place] *= rest > 0  # leading noughts become byte 0, and go below
+        rest = left
+    ends = np.cumsum(np.count_nonzero(letters, axis=0)) - 1
+    return cv2.transpose(letters).tobytes().translate(None, b"\0")[:-1].decode("ascii"), ends
+
+
+def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
+    """Sorted places (from 0) of the pixels that differ from the one before; before the first all is false."""
+    lines = mask if order == "row" else mask.T
+    if lines.size == 0:
+        return np.empty(0, np.int64)
+    if lines.flags.c_contiguous:
+        flat = lines.ravel()
+        edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
+        return np.concatenate(([0], edges)) if flat[0] else edges
+    # The pixels lie the other way in memory. Sorting the few edges is faster than turning the whole image.
+    across = np.ascontiguousarray(lines.T)
+    length, count = across.shape
+    at, line = np.divmod(np.flatnonzero(across[1:] != across[:-1]), count)
+    line_starts = np.flatnonzero(across[0] != np.concatenate(([False], across[-1, :-1])))
+    edges = np.concatenate((line_starts * length, line * length + at + 1))
+    edges.sort()
+    return edges
 
 
 def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
@@ -181,9 +193,7 @@ def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
     turned = image if order == "row" else image.T
     if turned.flags.c_contiguous or turned.size == 0:
         return turned.ravel()
-    return cv2.transpose(
-        np.ascontiguousarray(turned.T)
-    ).ravel()  # NumPy's transposing copy takes many times as long
+    return cv2.transpose(np.ascontiguousarray(turned.T)).ravel()  # NumPy's transposing copy takes many times as long
 
 
 def _unscan(flat: NDArray[Any], size: tuple[int, int], order: Order) -> NDArray[Any]:

@@ -27,7 +27,7 @@ class PixelCache:
     """
 
     def __init__(self, decode: Callable[[Sample], Decoded], samples: Sequence[Sample], scratch: Path | None = None):
-        """`decode` reads one sample; `scratch` is the folder for the memory-mapped file, None keeps arrays in memory."""
+        """`decode` reads one sample; `scratch` is the folder of the memory-mapped file, None = keep in memory."""
         self.samples = tuple(samples)
         self.scratch = scratch
         self.kept_bytes = 0
@@ -43,7 +43,7 @@ class PixelCache:
         bad: list[str] = []
         if self.scratch is not None:
             self.scratch.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self.scratch)
+            self._file = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115  # lives as long as the cache
         with ThreadPoolExecutor(threads) as pool:
             for index, result in enumerate(pool.map(self._attempt, self.samples)):
                 progress()
@@ -76,7 +76,7 @@ class PixelCache:
         file.write(np.ascontiguousarray(array).data)
         file.flush()
         # np.memmap wants a name or a file object with one; the open file itself is what keeps the data alive.
-        return np.memmap(file, dtype=np.uint8, mode="r", offset=offset, shape=array.shape)  # type: ignore[call-overload,no-any-return]
+        return np.memmap(file, dtype=np.uint8, mode="r", offset=offset, shape=array.shape)
 
     def __len__(self) -> int:
         return len(self.samples)

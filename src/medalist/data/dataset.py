@@ -52,7 +52,7 @@ class Normalisation:
 def decode(
     competition: Competition, data: Path, targets: Callable[[Answer], NDArray[np.uint8]], sample: Sample
 ) -> Decoded:
-    """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C]; DataError where they do not fit."""
+    """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C]; DataError where sizes differ."""
     image = read_image(sample.images[0], competition.white)
     target = targets(competition.truth(data, sample))
     if image.shape[:2] != target.shape[:2]:
@@ -66,7 +66,12 @@ class TrainSet(Dataset[Item]):
     """Augmented training samples; asked by (epoch, index)."""
 
     def __init__(
-        self, cache: PixelCache, indices: Sequence[int], augment: Augmentations, normalisation: Normalisation, seed: int
+        self,
+        cache: PixelCache,
+        indices: Sequence[int],
+        augment: Augmentations,
+        normalisation: Normalisation,
+        seed: int,
     ):
         """`indices` are those of the cache's samples that belong to this set."""
         self.cache = cache
@@ -88,7 +93,12 @@ class TrainSet(Dataset[Item]):
         """Augment the first and the largest samples: all must have one size, a multiple of the network's stride."""
         sizes = {}
         areas = [self.cache.samples[index].size for index in self.indices]
-        probes = {0, len(self) - 1, int(np.argmax([h * w for h, w in areas])), int(np.argmin([h * w for h, w in areas]))}
+        probes = {
+            0,
+            len(self) - 1,
+            int(np.argmax([h * w for h, w in areas])),
+            int(np.argmin([h * w for h, w in areas])),
+        }
         for position in sorted(probes):
             height, width = self[0, position].image.shape[1:]
             sizes[height, width] = self.cache.samples[self.indices[position]].id
@@ -144,7 +154,11 @@ class WholeSet(Dataset[Item]):
 
 
 def _item(
-    index: int, image: NDArray[np.uint8], target: NDArray[np.uint8] | None, norm: Normalisation, padding: Padding
+    index: int,
+    image: NDArray[np.uint8],
+    target: NDArray[np.uint8] | None,
+    norm: Normalisation,
+    padding: Padding,
 ) -> Item:
     pixels = torch.from_numpy(normalise(image, norm.mean, norm.std))
     if target is None:

@@ -16,7 +16,7 @@ from medalist.data.transforms import Padding
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """image float32[B, 3, h, w]; target float32[B, C, h, w] in 0..1, None for test; indices and paddings of the B samples."""
+    """image float32[B, 3, h, w]; target uint8 or float32[B, C, h, w] in 0..1, None for test; B indices and paddings."""
 
     image: Tensor
     target: Tensor | None
@@ -45,7 +45,7 @@ def collate(items: Sequence[Item]) -> Batch:
 class TrainOrder(Sampler[list[Key]]):
     """Shuffled batches of (epoch, position). With `world` processes each takes its share of every global batch.
 
-    The last, smaller batch of an epoch is left out (its samples come earlier in other epochs), unless it is the only one.
+    The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one.
     """
 
     def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1):
@@ -88,10 +88,12 @@ class WholeOrder(Sampler[list[Key]]):
         return iter(self.batches)
 
 
-def batches(dataset: Dataset[Item], order: TrainOrder | WholeOrder, workers: int, pin: bool = False) -> DataLoader[Batch]:
+def batches(
+    dataset: Dataset[Item], order: TrainOrder | WholeOrder, workers: int, pin: bool = False
+) -> DataLoader[Batch]:
     """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes."""
     return DataLoader(
-        dataset,  # type: ignore[arg-type]
+        dataset,
         batch_sampler=order,  # type: ignore[arg-type]
         num_workers=workers,
         collate_fn=collate,

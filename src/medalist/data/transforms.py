@@ -17,7 +17,7 @@ from medalist.data.settings import Augmentations
 from medalist.errors import ConfigError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
-import albumentations as A  # noqa: E402, N812
+import albumentations as A  # noqa: N812
 
 
 @dataclass(frozen=True)
@@ -102,9 +102,7 @@ def sample_seed(run_seed: int, epoch: int, index: int) -> np.random.SeedSequence
     return np.random.SeedSequence((run_seed, epoch, index))
 
 
-def normalise(
-    image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]
-) -> NDArray[np.float32]:
+def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
     """uint8[H, W, 3] in 0..255 -> float32[3, H, W], with the encoder's mean and std (both for 0..1 images)."""
     scale = 1 / (255 * np.asarray(std, np.float32))
     shift = -np.asarray(mean, np.float32) / np.asarray(std, np.float32)

@@ -30,7 +30,9 @@ def load_weights(model: nn.Module, path: Path) -> None:
         raise RunError(f"no checkpoint {path}; run medalist train again, it goes on where it stopped") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again") from None
+        raise RunError(
+            f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
+        ) from None
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -45,9 +45,7 @@ def predict(
         yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
 
 
-def average_views(
-    task: Task, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
-) -> Tensor:
+def average_views(task: Task, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int) -> Tensor:
     """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
     total: Tensor | None = None
     for scale in config.scales:

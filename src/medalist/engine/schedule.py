@@ -31,4 +31,4 @@ def lr_factor(step: int, total: int, config: TrainConfig) -> float:
         case "cosine" | "one_cycle":
             return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
         case "poly":
-            return floor + (1 - floor) * (1 - done) ** POLY_POWER
+            return floor + (1 - floor) * math.pow(1 - done, POLY_POWER)

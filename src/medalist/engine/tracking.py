@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from netrc import NetrcParseError, netrc
 from pathlib import Path
 from typing import Any, assert_never
+from urllib.parse import urlparse
 
 from medalist.engine.settings import Tracking
 
@@ -49,9 +51,13 @@ def tracking(
 
 
 def _logged_in() -> bool:
-    """Whether the user has given wandb a key, by its variable or by `wandb login`; WANDB_MODE has the last word."""
+    """Whether the user has given wandb a key, by its variable or by `wandb login` (which writes the netrc file)."""
     if os.environ.get("WANDB_MODE", "online") != "online":
         return False
-    import wandb
-
-    return bool(os.environ.get("WANDB_API_KEY") or wandb.api.api_key)
+    if os.environ.get("WANDB_API_KEY"):
+        return True
+    host = urlparse(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")).hostname
+    try:
+        return netrc().authenticators(host or "") is not None
+    except (OSError, NetrcParseError):
+        return False

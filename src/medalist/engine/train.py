@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from timm.utils import ModelEmaV3
+from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
 from torch.utils.data import DataLoader
@@ -53,72 +53,83 @@ class Fit:
 
 
 def fit(job: Fit, log: Log, progress: Progress) -> None:
-    """Train, and leave `last.safetensors`, `best.safetensors` (where held-out samples were looked at) and metrics.jsonl.
+    """Train; leave `last.safetensors`, `best.safetensors` (where held-out samples were looked at) and metrics.jsonl.
 
     Goes on after the last whole epoch where `state.pt` is found. Raises TrainingError, with the sample ids of the
     batch, where the loss is not finite.
     """
-    fabric, config = job.fabric, job.config
-    optimizer = _optimizer(job.model, config)
-    base_lrs = [group["lr"] for group in optimizer.param_groups]
+    config = job.config
     if config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    model, optimizer = fabric.setup(job.model, optimizer)
+    optimizer = _optimizer(job.model, config)
+    base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
+    model, optimizer = job.fabric.setup(job.model, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     keeper = average.module if average else job.model
-    rows, best = _restore(job, job.model, average, optimizer)
+    rows, best = _restore(job, average, optimizer)
     progress.skip(len(rows) * len(job.train))
-    total = math.ceil(job.steps / config.accumulate)
 
     for epoch in range(len(rows), config.epochs):
         started = time.perf_counter()
         torch.manual_seed(job.seed + epoch)  # for dropout; counted by epoch, so that resuming changes nothing
-        order = job.train.batch_sampler
-        assert isinstance(order, TrainOrder)
-        order.epoch = epoch
-        model.train()
-        sums: dict[str, Tensor] = {}
-        pending: tuple[Tensor, Batch] | None = None
-        for number, raw in enumerate(job.train, start=epoch * len(job.train)):
-            batch = raw.to(fabric.device, config.channels_last)
-            first = number - number % config.accumulate
-            group = min(config.accumulate, job.steps - first)
-            steps_now = number + 1 == first + group
-            for parameters, lr in zip(optimizer.param_groups, base_lrs, strict=True):
-                parameters["lr"] = lr * lr_factor(number // config.accumulate, total, config)
-            with fabric.no_backward_sync(model, enabled=not steps_now):
-                losses = job.task.loss(model(batch.image), batch)
-                fabric.backward(losses["loss"] / group)
-            # One batch late, so that a GPU never waits for its loss to be read.
-            _refuse_nan(job, pending, epoch)
-            pending = losses["loss"].detach(), batch
-            if steps_now:
-                if config.clip:
-                    fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-                optimizer.step()
-                optimizer.zero_grad()
-                if average:
-                    average.update(job.model)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)).add_(value.detach())
-            progress.advance()
-        _refuse_nan(job, pending, epoch)
-
-        row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * len(job.train)), "lr": _lr(optimizer, base_lrs)}
-        row |= {name: float(value) / len(job.train) for name, value in sums.items()}
-        looks = epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0)
-        if looks and len(job.held_out):
+        row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * len(job.train))}
+        row |= _train_epoch(job, epoch, model, optimizer, base_lrs, average, progress)
+        if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
             row |= evaluate(job, keeper)
             if row["val_loss"] < best:
                 best = row["val_loss"]
-                save_weights(keeper, job.folder / "best.safetensors")
+                _save_weights(job, keeper, "best")
         row["seconds"] = time.perf_counter() - started
         rows.append(row)
-        _save(job, average, optimizer, rows, best)
+        _save_state(job, average, optimizer, rows, best)
         log(row)
         progress.say(f"{job.title} {_line(row, config.epochs)}")
-    if fabric.is_global_zero:
-        save_weights(keeper, job.folder / "last.safetensors")
+    _save_weights(job, keeper, "last")
+
+
+def _train_epoch(
+    job: Fit,
+    epoch: int,
+    model: nn.Module,
+    optimizer: Optimizer,
+    base_lrs: Sequence[float],
+    average: ModelEmaV3 | None,
+    progress: Progress,
+) -> Row:
+    """One pass over the training samples; returns the last learning rate and the mean of the loss and its parts."""
+    fabric, config = job.fabric, job.config
+    order = job.train.batch_sampler
+    assert isinstance(order, TrainOrder)
+    order.epoch = epoch
+    total = math.ceil(job.steps / config.accumulate)
+    model.train()
+    sums: dict[str, Tensor] = {}
+    pending: tuple[Tensor, Batch] | None = None
+    for number, raw in enumerate(job.train, start=epoch * len(job.train)):
+        batch = raw.to(fabric.device, config.channels_last)
+        first = number - number % config.accumulate
+        group = min(config.accumulate, job.steps - first)  # the last one of the training may be smaller
+        is_step = number + 1 == first + group
+        for parameters, lr in zip(optimizer.param_groups, base_lrs, strict=True):
+            parameters["lr"] = lr * lr_factor(number // config.accumulate, total, config)
+        with fabric.no_backward_sync(model, enabled=not is_step):
+            losses = job.task.loss(model(batch.image), batch)
+            fabric.backward(losses["loss"] / group)
+        _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU never waits for its loss to be read
+        pending = losses["loss"].detach(), batch
+        if is_step:
+            if config.clip:
+                fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
+            optimizer.step()
+            optimizer.zero_grad()
+            if average:
+                average.update(job.model)
+        for name, value in losses.items():
+            sums[name] = sums.get(name, torch.zeros_like(value)).add_(value.detach())
+        progress.advance()
+    _refuse_nan(job, pending, epoch)
+    means = {_part(name): float(value) / len(job.train) for name, value in sums.items()}
+    return {"lr": _lr(optimizer, base_lrs), **means}
 
 
 @torch.inference_mode()
@@ -134,7 +145,7 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
         share = len(batch.indices)
         sums["samples"] += share
         for name, value in job.task.loss(outputs, batch).items():
-            sums[f"val_{name}"] += value.double() * share
+            sums[f"val_{_part(name)}"] += value.double() * share
         for name, value in job.task.measure(outputs, batch).items():
             counts[name] = counts[name] + value if name in counts else value
     sums = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}  # type: ignore[misc]
@@ -142,6 +153,11 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
     samples = sums.pop("samples")
     means = {name: float(value / samples) for name, value in sums.items()}
     return means | job.task.summarise({name: value.cpu() for name, value in counts.items()})
+
+
+def _part(name: str) -> str:
+    """A loss's part must not be taken for a score of the same name."""
+    return name if name == "loss" else f"loss_{name}"
 
 
 def _optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
@@ -178,19 +194,24 @@ def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> N
     )
 
 
-def _restore(job: Fit, model: nn.Module, average: ModelEmaV3 | None, optimizer: Optimizer) -> tuple[list[Row], float]:
+def _restore(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer) -> tuple[list[Row], float]:
     """Rows of the epochs done and the best held-out loss; weights, average and optimiser are set to their end."""
     state = load_state(job.folder / "state.pt")
     if state is None:
         return [], math.inf
-    model.load_state_dict(state["model"])
+    job.model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     if average:
         average.module.load_state_dict(state["average"])
     return list(state["rows"]), float(state["best"])
 
 
-def _save(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list[Row], best: float) -> None:
+def _save_weights(job: Fit, model: nn.Module, name: str) -> None:
+    if job.fabric.is_global_zero:
+        save_weights(model, job.folder / f"{name}.safetensors")
+
+
+def _save_state(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list[Row], best: float) -> None:
     if not job.fabric.is_global_zero:
         return
     state = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "best": best}
@@ -202,8 +223,6 @@ def _save(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
     shown: Iterator[str] = (
-        f"{name} {value:.4f}"
-        for name, value in row.items()
-        if name in ("loss", "val_loss") or name.startswith("dice_")
+        f"{name} {value:.4f}" for name, value in row.items() if name in ("loss", "val_loss") or name.startswith("dice_")
     )
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

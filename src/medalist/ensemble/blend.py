@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medalist.errors import RunError
 from medalist.records import Prediction
@@ -23,5 +24,5 @@ def blend(predictions: Sequence[Prediction]) -> Prediction:
         return first
     total = np.sum([prediction.maps for prediction in predictions], axis=0, dtype=np.uint32)
     # Half up: integers only, so that the order of the runs cannot change a bit.
-    mean = (2 * total + len(predictions)) // (2 * len(predictions))
-    return Prediction(mean.astype(np.uint8), first.channels)
+    mean: NDArray[np.uint8] = np.asarray((2 * total + len(predictions)) // (2 * len(predictions)), np.uint8)
+    return Prediction(mean, first.channels)

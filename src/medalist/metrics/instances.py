@@ -11,9 +11,7 @@ from medalist.metrics.masks import IOU_STEPS, require_pairs
 from medalist.records import Instances, Score
 
 
-def nuclei_map(
-    truths: Mapping[str, Instances], answers: Mapping[str, Instances], empty: float = 1.0
-) -> Score:
+def nuclei_map(truths: Mapping[str, Instances], answers: Mapping[str, Instances], empty: float = 1.0) -> Score:
     """Score as the 2018 Data Science Bowl: TP / (TP + FP + FN), mean over IoU thresholds, mean over images.
 
     truths, answers: label maps by sample id; same ids, same sizes. An answer hits a truth where their IoU
@@ -36,9 +34,7 @@ def nuclei_map(
     hits = np.stack([image_hits for image_hits, _, _ in counted])
     there = np.array([objects for _, objects, _ in counted])
     found = np.array([objects for _, _, objects in counted])
-    total = (there + found)[
-        :, np.newaxis
-    ] - hits  # TP + FP + FN: the objects of both sides, hits counted once
+    total = (there + found)[:, np.newaxis] - hits  # TP + FP + FN: the objects of both sides, hits counted once
     precision = np.where(total > 0, hits / np.maximum(total, 1), empty)
     by_sample = precision.mean(axis=1)
     by_step = precision.mean(axis=0).tolist()

@@ -36,9 +36,7 @@ def global_dice(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Scor
     https://www.kaggle.com/competitions/google-research-identify-contrails-reduce-global-warming
     """
     areas = _areas(truths, answers)
-    whole = _Areas(
-        areas.truth.sum(keepdims=True), areas.answer.sum(keepdims=True), areas.inter.sum(keepdims=True)
-    )
+    whole = _Areas(areas.truth.sum(keepdims=True), areas.answer.sum(keepdims=True), areas.inter.sum(keepdims=True))
     return Score(float(whole.dice()[0]), {}, _by_sample(truths, areas.dice()))
 
 

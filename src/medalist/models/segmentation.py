@@ -30,8 +30,8 @@ def build_model(config: ModelConfig, weights: Resolved | None = None) -> nn.Modu
     """Build the network, its encoder filled from `weights` (see `encoder_weights`), or random where None.
 
     The network takes float32[B, in_channels, h, w], normalised with `normalisation(config)`, h and w
-    multiples of `config.stride`, and gives logits float32[B, len(channels), h, w]. It is in training mode. Nothing is
-    downloaded here. Random parts are drawn from torch's generator, which the caller seeds.
+    multiples of `config.stride`, and gives logits float32[B, len(channels), h, w]. It is in training mode.
+    Nothing is downloaded here. Random parts are drawn from torch's generator, which the caller seeds.
     Raises ConfigError (encoder unknown, or not usable for segmentation), WeightsError (they do not fit).
     """
     match config:
@@ -128,9 +128,7 @@ def _check_shapes(network: nn.Module, config: SmpConfig) -> None:
     network.train()
     expected = (1, len(config.channels), height, width)
     if tuple(output.shape) != expected:
-        raise ConfigError(
-            f"encoder '{config.encoder}' under {config.kind} gives {tuple(output.shape)}, not {expected}"
-        )
+        raise ConfigError(f"encoder '{config.encoder}' under {config.kind} gives {tuple(output.shape)}, not {expected}")
 
 
 def _unusable(config: SmpConfig, error: Exception) -> ConfigError:

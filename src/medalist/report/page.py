@@ -17,7 +17,15 @@ from typing import Any
 import jinja2
 
 from medalist.files import write_text
-from medalist.report.charts import curves_figure, finite, finite_values, spread_figure, svg, thresholds_figure
+from medalist.report.charts import (
+    curves_figure,
+    finite,
+    finite_values,
+    fold_name,
+    spread_figure,
+    svg,
+    thresholds_figure,
+)
 from medalist.report.pictures import FALSE, FOUND, MISSED, Colour, Picture, jpeg_base64
 
 _THRESHOLDED = re.compile(r"(.+)@([0-9]+(?:\.[0-9]+)?)")
@@ -42,9 +50,10 @@ class RunReport:
     provenance: the content of lock.json; nested mappings are shown as dotted names.
     curves: by fold, the rows of metrics.jsonl in their order. Every key is optional: epoch, step, lr, loss,
         val_loss and the named parts of the loss; values that are missing or not finite are left out.
-    scores: the content of scores.json: {"oof": {"value", "mean", "standard_error", "folds": {fold: score},
-        "strata": {name: {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}};
-        every key is optional.
+    scores: the content of scores.json: {"oof": {"value", "mean", "standard_error" (over folds),
+        "standard_error_samples", "folds": {fold: score}, "folds_of" (how many there are), "strata": {name:
+        {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}, "optimistic" (the weights
+        were picked by the fold's own metric)}; every key is optional.
     worst, best: pictures in the order in which they are shown.
     """
 
@@ -77,7 +86,7 @@ def render(report: RunReport) -> str:
     """Return the page as HTML text."""
     oof: Mapping[str, Any] = report.scores.get("oof") or {}
     by_sample = finite_values((report.scores.get("by_sample") or {}).values())
-    folds = {f"fold {name}": value for name, value in (oof.get("folds") or {}).items()}
+    folds = {fold_name(name): value for name, value in (oof.get("folds") or {}).items()}
     strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
     thresholds, parts = split_parts(oof.get("parts") or {})
     environment = jinja2.Environment(
@@ -85,10 +94,16 @@ def render(report: RunReport) -> str:
     )
     environment.filters.update(score=score_text, number=number_text, jpeg=jpeg_base64, rgb=_rgb)
     template = environment.from_string(package_files(__package__).joinpath("page.html.j2").read_text("utf-8"))
+    error, over = oof.get("standard_error"), f"{len(folds)} folds"
+    if not finite(error):
+        error, over = oof.get("standard_error_samples"), "the images"
     return template.render(
         report=report,
         oof=oof,
         samples=len(by_sample),
+        error=error if finite(error) else None,
+        over=over,
+        optimistic=report.scores.get("optimistic") is True,
         fold_bars=bars(folds),
         stratum_bars=bars(
             {name: row.get("score") for name, row in strata.items()},
@@ -125,9 +140,7 @@ def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] |
         Bar(
             name=name,
             value=value if finite(value) else None,
-            share=round(100 * (value - low) / (high - low), 1)
-            if value is not None and finite(value)
-            else 0.0,
+            share=round(100 * (value - low) / (high - low), 1) if value is not None and finite(value) else 0.0,
             samples=(samples or {}).get(name),
         )
         for name, value in values.items()
@@ -153,14 +166,12 @@ def last_rows(
     """Return the names of all numbers in the curves, and by fold the last finite value of each, or None."""
     names = list(dict.fromkeys(name for rows in curves.values() for row in rows for name in row))
     names = [name for name in names if any(finite(row.get(name)) for rows in curves.values() for row in rows)]
-    table = [
-        (
-            fold,
-            [next((row[name] for row in reversed(rows) if finite(row.get(name))), None) for name in names],
-        )
-        for fold, rows in curves.items()
-    ]
+    table = [(fold_name(fold), [_last(rows, name) for name in names]) for fold, rows in curves.items()]
     return names, table
+
+
+def _last(rows: Sequence[Mapping[str, Any]], name: str) -> Any:
+    return next((row[name] for row in reversed(rows) if finite(row.get(name))), None)
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:

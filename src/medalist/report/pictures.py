@@ -87,9 +87,7 @@ def edges(labels: NDArray[np.int32], thickness: int = 1) -> NDArray[np.bool_]:
     return line
 
 
-def outline(
-    image: Picture, answer: Answer, colour: Colour = FOUND, thickness: int = 1, side: int = SIDE
-) -> Picture:
+def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: int = 1, side: int = SIDE) -> Picture:
     """Draw the outline of each object of `answer` on the image.
 
     Args:
@@ -108,9 +106,7 @@ def outline(
     return picture
 
 
-def side_by_side(
-    image: Picture, truth: Answer, answer: Answer, caption: str = "", side: int = SIDE
-) -> Picture:
+def side_by_side(image: Picture, truth: Answer, answer: Answer, caption: str = "", side: int = SIDE) -> Picture:
     """Draw three panels: the image, the truth on it, the answer on it; what is wrong stands out.
 
     Instances are outlined: green is an object matched at IoU > 0.5 (there is at most one such partner),
@@ -148,9 +144,7 @@ def side_by_side(
     return captioned(picture, caption) if caption else picture
 
 
-def matched(
-    truth: NDArray[np.int32], answer: NDArray[np.int32]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def matched(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Tell which objects have a partner at IoU > 0.5.
 
     Returns:
@@ -262,9 +256,7 @@ def _check_sizes(image: Picture, answer: Answer) -> None:
     assert image.shape[:2] == size, f"image is {image.shape[:2]} but its answer is {size}"
 
 
-def _drawn(
-    gray: Picture, labels: NDArray[np.int32], good: NDArray[np.bool_], bad: Colour, side: int
-) -> Picture:
+def _drawn(gray: Picture, labels: NDArray[np.int32], good: NDArray[np.bool_], bad: Colour, side: int) -> Picture:
     fitted = fit_labels(labels, side)
     picture = gray.copy()
     for colour, line in ((FOUND, good[fitted]), (bad, ~good[fitted])):

@@ -10,7 +10,15 @@ from pathlib import Path
 from medalist.competition import Competition, load_competition
 from medalist.errors import DataError
 from medalist.files import sha256_json
-from medalist.folds import Folds, FoldsConfig, check_folds, make_folds, read_folds, read_folds_table, write_folds
+from medalist.folds import (
+    Folds,
+    FoldsConfig,
+    check_folds,
+    make_folds,
+    read_folds,
+    read_folds_table,
+    write_folds,
+)
 from medalist.records import Answer, Sample, Split
 from medalist.runs import all_runs
 
@@ -59,7 +67,9 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
     else:
         runs = [run for run in all_runs(root) if run.competition == name]
         if not runs:
-            raise DataError(f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it")
+            raise DataError(
+                f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"
+            )
         newest = max(runs, key=lambda run: (run.folder / "lock.json").stat().st_mtime)
         folder, source = Path(newest.lock().data_folder), f"the run {newest.name}"
     if not folder.is_dir():
@@ -78,14 +88,16 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
     """The folds: the user's file, or those made before, or new ones, which are then kept."""
     if config.file is not None:
         folds = read_folds_table(config.file)
-        check_folds(folds, contest.split.train)
+        check_folds(folds, contest.split.train, grouped=config.grouped)
         return folds
     path = folds_path(contest, config, root)
     if path.exists():
         folds = read_folds(path)
         check_folds(folds, contest.split.train)
         return folds
-    groups = contest.competition.groups
-    folds = make_folds(contest.split.train, config, groups(contest.split.train) if groups else None)
+    find = contest.competition.groups if config.grouped else None
+    # Test images count too: they bridge training tiles of one field of view.
+    groups = find((*contest.split.train, *contest.split.test)) if find else None
+    folds = make_folds(contest.split.train, config, groups)
     write_folds(path, folds)
     return folds

@@ -34,7 +34,9 @@ def demo(config: Path, root: Path, console: Console) -> float:
     settings = load_settings(config)
     draw = load_competition(settings.competition).draw
     if draw is None:
-        raise ConfigError(f"{config}: the contest {settings.competition} does not draw its own data; take another config")
+        raise ConfigError(
+            f"{config}: the contest {settings.competition} does not draw its own data; take another config"
+        )
     data = root / settings.competition / "data"
     draw(data, DRAWN_SEED)
     say("data", data)

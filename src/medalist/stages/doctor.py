@@ -34,7 +34,10 @@ def examine(runs: Path) -> list[list[str]]:
     free = shutil.disk_usage(place).free
     rows = [
         ["python", sys.version.split()[0]],
-        ["processors", f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}"],
+        [
+            "processors",
+            f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
+        ],
         ["threads of torch", str(torch.get_num_threads())],
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],

