@@ -2,9 +2,10 @@
 
 from medalist.competition import Competition
 from medalist.metrics.instances import nuclei_map
+from medalist.mosaic import field_groups
 from medalist.rle_format import RleFormat
 
-from .data import groups, read, truth
+from .data import read, truth
 
 COMPETITION = Competition(
     name="dsb2018",
@@ -12,5 +13,5 @@ COMPETITION = Competition(
     truth=truth,
     score=nuclei_map,
     submission=RleFormat(columns=("ImageId", "EncodedPixels"), order="column", base=1, empty="", row_per="object"),
-    groups=groups,
+    groups=field_groups,
 )

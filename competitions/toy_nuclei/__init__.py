@@ -2,9 +2,10 @@
 
 from medalist.competition import Competition
 from medalist.metrics.instances import nuclei_map
+from medalist.mosaic import field_groups
 from medalist.rle_format import RleFormat
 
-from .data import groups, read, truth
+from .data import read, truth
 from .draw import draw
 
 COMPETITION = Competition(
@@ -13,6 +14,6 @@ COMPETITION = Competition(
     truth=truth,
     score=nuclei_map,
     submission=RleFormat(("ImageId", "EncodedPixels"), order="column", row_per="object"),
-    groups=groups,
+    groups=field_groups,
     draw=draw,
 )

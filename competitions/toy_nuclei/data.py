@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medalist import layouts
-from medalist.mosaic import find_fields
 from medalist.records import Instances, Sample, Split
 
 LABELS = "stage1_train_labels.csv"
@@ -29,11 +27,6 @@ def read(root: Path) -> Split:
 def truth(root: Path, sample: Sample) -> Instances:
     """Decode the blobs of a train sample, numbered in the order of the csv; raises DataError."""
     return layouts.instances(root / LABELS, sample)
-
-
-def groups(samples: Sequence[Sample]) -> Mapping[str, str]:
-    """Find the field of view of each image, by borders that go on in another image."""
-    return find_fields(samples).group_of
 
 
 def look(image: NDArray[np.uint8]) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from medalist.errors import ConfigError
-from medalist.records import Answer, Sample, Score, Split
+from medalist.records import Answer, Grouping, Sample, Score, Split
 from medalist.submission import SubmissionFormat
 
 
@@ -26,7 +26,7 @@ class Competition:
         kind of Answer, that which `truth` and `submission` give.
     submission: how answers become rows, and rows answers.
     groups: optional slow look at the pixels, called once, when folds are made: all samples, train and test ->
-        group by id.
+        their groups, with the evidence.
         Where it is None the samples' own `group` counts.
     sample_submission: the contest's sample submission, a path inside the data folder; submissions are held
         against it.
@@ -39,10 +39,18 @@ class Competition:
     truth: Callable[[Path, Sample], Answer]
     score: Callable[[Mapping[str, Any], Mapping[str, Any]], Score]
     submission: SubmissionFormat
-    groups: Callable[[Sequence[Sample]], Mapping[str, str]] | None = None
+    groups: Callable[[Sequence[Sample]], Grouping] | None = None
     sample_submission: str = "sample_submission.csv"
     white: int = 65535
     draw: Callable[[Path, int], None] | None = None
+
+
+def find_groups(competition: Competition, split: Split) -> Grouping | None:
+    """Look for groups where the contest says how; None where samples declare their own, or have none.
+
+    Test images count too: they bridge training tiles of one field of view.
+    """
+    return competition.groups((*split.train, *split.test)) if competition.groups else None
 
 
 def competitions_folder(start: Path | None = None) -> Path:

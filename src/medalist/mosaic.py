@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
 from medalist.files import read_image
-from medalist.records import Sample
+from medalist.records import Grouping, Sample
 
 Floats = NDArray[np.float32]
 Rule = Literal["below", "right", "twin"]
@@ -109,6 +109,16 @@ def find_fields(samples: Sequence[Sample], read: Callable[[Path], NDArray[np.uin
         fields.merge(join.first, join.second)
     group_of = {name: min(subset) for subset in fields.subsets() for name in subset}
     return Fields(dict(sorted(group_of.items())), tuple(joins))
+
+
+def field_groups(samples: Sequence[Sample]) -> Grouping:
+    """`find_fields` in the form that a competition's `groups` wants."""
+    fields = find_fields(samples)
+    joins = (
+        (join.first, join.second, f"{join.rule} correlation {join.correlation:.3f}, step {join.step:.2f}")
+        for join in fields.joins
+    )
+    return Grouping(fields.group_of, tuple(joins))
 
 
 def _look(pixels: NDArray[np.uint8]) -> _Look:

@@ -36,6 +36,14 @@ class Split:
     test: tuple[Sample, ...]
 
 
+@dataclass(frozen=True)
+class Grouping:
+    """Groups that were found, with the evidence: group by sample id, and (first id, second id, why) for each join."""
+
+    group_of: Mapping[str, str]
+    joins: tuple[tuple[str, str, str], ...] = ()
+
+
 @dataclass(frozen=True, eq=False)
 class Mask:
     """One class for each pixel: `classes` is uint8[H, W]; 0 is background."""

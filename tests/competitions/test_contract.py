@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from medalist.competition import Competition, competition_names, load_competition
+from medalist.competition import Competition, competition_names, find_groups, load_competition
 from medalist.errors import SubmissionError
 from medalist.folds import FoldsConfig, check_folds, make_folds
 from medalist.records import Sample, Split
@@ -111,7 +111,8 @@ def test_answers_of_other_images_do_not_get_the_best_score(competition: Competit
 
 
 def test_folds_are_disjoint_and_keep_groups_together(competition: Competition, split: Split) -> None:
-    groups = None if competition.groups is None else competition.groups(split.train)
+    found = find_groups(competition, split)
+    groups = found.group_of if found else None
     folds = make_folds(split.train, FoldsConfig(n=3, seed=1), groups)
     check_folds(folds, split.train, groups)
     held = [set(folds.held_out(k)) for k in range(3)]

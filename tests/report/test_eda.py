@@ -74,7 +74,7 @@ def test_tables_count_everything_once(samples):
     assert strata.loc["dark", "groups"] == 5
     sizes = eda.sizes_table(split)
     assert sizes.loc[(20, 24)].to_dict() == {"train": 10, "test": 2}
-    folds = eda.folds_table(eda.folds_of(competition(), samples))
+    folds = eda.folds_table(eda.folds_of(competition(), Split(samples, ())))
     assert folds["samples"].sum() == 12 and list(folds.index) == [0, 1, 2, 3, 4]
     assert folds[["all", "dark", "stain"]].to_numpy().sum() == 12
 

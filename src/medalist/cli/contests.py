@@ -37,7 +37,7 @@ def folds(context: typer.Context, config: ConfigFile, overrides: Overrides = Non
     """Make (or read) the folds of a config and show them, with their hash."""
     from medalist.folds import summary
     from medalist.settings import load_settings
-    from medalist.stages.contest import contest_folds, folds_path, open_contest
+    from medalist.stages.contest import contest_folds, folds_path, groups_found, open_contest
 
     here = state(context)
     settings = load_settings(config, tuple(overrides or ()))
@@ -50,8 +50,10 @@ def folds(context: typer.Context, config: ConfigFile, overrides: Overrides = Non
     ]
     source = settings.folds.file or folds_path(contest, settings.folds, here.runs)
     table(here.console, str(source), ["fold", "samples", "groups", *strata], rows)
-    shared = sum(1 for group in set(made.group.values()) if list(made.group.values()).count(group) > 1 and group)
-    say(here.console, f"{shared} groups of more than one sample are kept whole; hash {made.hash}")
+    found = groups_found(contest, settings.folds, here.runs)
+    if found:
+        say(here.console, found)
+    say(here.console, f"hash {made.hash}")
 
 
 def score(context: typer.Context, run: RunName, overrides: Overrides = None, data: Data = None) -> None:

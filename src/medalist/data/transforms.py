@@ -17,7 +17,7 @@ from medalist.data.settings import Augmentations
 from medalist.errors import ConfigError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
-import albumentations as A  # noqa: N812
+import albumentations as A  # type: ignore[import-untyped]  # noqa: N812
 
 
 @dataclass(frozen=True)

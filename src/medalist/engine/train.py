@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.wrappers import _FabricModule
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import SGD, AdamW, Optimizer
@@ -90,7 +91,7 @@ def fit(job: Fit, log: Log, progress: Progress) -> None:
 def _train_epoch(
     job: Fit,
     epoch: int,
-    model: nn.Module,
+    model: _FabricModule,
     optimizer: Optimizer,
     base_lrs: Sequence[float],
     average: ModelEmaV3 | None,

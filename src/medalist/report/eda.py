@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medalist.competition import Competition
+from medalist.competition import Competition, find_groups
 from medalist.files import read_image
 from medalist.folds import Folds, FoldsConfig, make_folds, summary
 from medalist.records import Answer, Instances, Mask, Sample, Split
@@ -137,10 +137,10 @@ def sizes_table(split: Split) -> pd.DataFrame:
     return table.sort_values(["train", "test"], ascending=False, kind="stable")
 
 
-def folds_of(competition: Competition, samples: Sequence[Sample], config: FoldsConfig | None = None) -> Folds:
-    """Deal the samples into folds as a run would; slow where the contest looks at pixels for groups."""
-    groups = None if competition.groups is None else competition.groups(samples)
-    return make_folds(samples, config or FoldsConfig(), groups)
+def folds_of(competition: Competition, split: Split, config: FoldsConfig | None = None) -> Folds:
+    """Deal the training samples into folds as a run would; slow where the contest looks at pixels for groups."""
+    found = find_groups(competition, split)
+    return make_folds(split.train, config or FoldsConfig(), found.group_of if found else None)
 
 
 def folds_table(folds: Folds) -> pd.DataFrame:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from medalist.competition import Competition, load_competition
+from medalist.competition import Competition, find_groups, load_competition
 from medalist.errors import DataError
-from medalist.files import sha256_json
+from medalist.files import read_json, sha256_json, write_json
 from medalist.folds import (
     Folds,
     FoldsConfig,
@@ -95,9 +96,28 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
         folds = read_folds(path)
         check_folds(folds, contest.split.train)
         return folds
-    find = contest.competition.groups if config.grouped else None
-    # Test images count too: they bridge training tiles of one field of view.
-    groups = find((*contest.split.train, *contest.split.test)) if find else None
-    folds = make_folds(contest.split.train, config, groups)
+    found = find_groups(contest.competition, contest.split) if config.grouped else None
+    folds = make_folds(contest.split.train, config, found.group_of if found else None)
+    if found:
+        write_json(path.with_suffix(".groups.json"), asdict(found))
     write_folds(path, folds)
     return folds
+
+
+def groups_found(contest: Contest, config: FoldsConfig, root: Path) -> str | None:
+    """What the look for groups found, in a line; None where the contest declares its groups, or has none."""
+    path = folds_path(contest, config, root).with_suffix(".groups.json")
+    if config.file is not None or not path.exists():
+        return None
+    found = read_json(path)
+    group_of: dict[str, str] = found["group_of"]
+    sizes = Counter(group_of.values())
+    shared = [name for name, group in group_of.items() if sizes[group] > 1]
+    reasons = Counter(why.split(" ")[0] for _, _, why in found["joins"])
+    trained = {group_of[sample.id] for sample in contest.split.train}
+    leaking = sum(group_of[sample.id] in trained for sample in contest.split.test)
+    return (
+        f"groups found in the images: {len(shared)} images in {sum(size > 1 for size in sizes.values())} groups of "
+        f"several, joined by {', '.join(f'{name} {count}' for name, count in sorted(reasons.items()))}; {leaking} of "
+        f"{len(contest.split.test)} test images share a group with a training image; evidence: {path}"
+    )

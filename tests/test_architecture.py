@@ -1,0 +1,97 @@
+"""What the pages promise about the tree: files that exist, sizes that are kept, an example that runs."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from medalist.cli.main import run
+
+PROJECT = Path(__file__).parent.parent
+SOURCES = sorted(
+    path
+    for folder in ("src", "competitions", "benchmarks")
+    for path in (PROJECT / folder).rglob("*.py")
+    if "tests" not in path.relative_to(PROJECT).parts
+)
+LONGEST_FILE, LONGEST_FUNCTION, LARGEST_COMPETITION = 330, 70, 200
+
+
+def test_every_file_that_the_architecture_names_exists() -> None:
+    page = (PROJECT / "ARCHITECTURE.md").read_text()
+    named = set(re.findall(r"`((?:src|competitions|tests)/[\w./-]+)`", page))
+    walk = page[page.index("## Walk 1") : page.index("## Walk 2")]
+    assert len(re.findall(r"`src/[\w/]+\.py`", walk)) >= 15
+    assert [name for name in sorted(named - {"src/ann"}) if not (PROJECT / name).exists()] == []
+
+
+def test_every_room_stands_in_the_list_of_rooms() -> None:
+    page = (PROJECT / "ARCHITECTURE.md").read_text()
+    block = page[page.index("## Rooms") :].split("```")[1]
+    rooms = {
+        f"{path.name}/" if path.is_dir() else path.name
+        for path in (PROJECT / "src" / "medalist").iterdir()
+        if path.name not in ("__init__.py", "__pycache__", "py.typed")
+    }
+    assert rooms == set(re.findall(r"\b\w+(?:\.py|/)", block))
+
+
+def test_readme_links_lead_somewhere() -> None:
+    for page in ("README.md", "CONTRIBUTING.md"):
+        for target in re.findall(r"\]\((?!http)([^)#]+)", (PROJECT / page).read_text()):
+            assert (PROJECT / target).exists(), (page, target)
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_files_and_functions_keep_their_size(path: Path) -> None:
+    text = path.read_text()
+    assert text.count("\n") <= LONGEST_FILE
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert node.end_lineno is not None
+            assert node.end_lineno - node.lineno < LONGEST_FUNCTION, node.name
+
+
+def test_competitions_keep_their_size() -> None:
+    for folder in (PROJECT / "competitions").iterdir():
+        lines = sum(path.read_text().count("\n") for path in folder.glob("*.py"))
+        assert lines <= LARGEST_COMPETITION, folder.name
+
+
+def test_nothing_in_medalist_names_a_competition() -> None:
+    names = [path.parent.name for path in (PROJECT / "competitions").glob("*/__init__.py")]
+    assert names
+    for path in (PROJECT / "src").rglob("*.py"):
+        code = path.read_text().replace("configs/toy_nuclei/demo.yaml", "")  # the demo's default config
+        assert [name for name in names if name in code] == [], path
+
+
+@pytest.mark.data
+def test_the_readmes_new_competition_passes_its_check(
+    contest_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = contest_data("bsd_pitting")
+    page = (PROJECT / "README.md").read_text()
+    section = page[page.index("## A new competition") :]
+    code = re.search(r"```python\n(.*?)```", section, re.S)
+    config = re.search(r"```yaml\n(.*?)```", section, re.S)
+    assert code and config
+    for path, text in (("competitions/pits/__init__.py", code[1]), ("configs/pits/unet_lite0.yaml", config[1])):
+        (tmp_path / path).parent.mkdir(parents=True)
+        (tmp_path / path).write_text(text)
+    shutil.copytree(PROJECT / "configs" / "base", tmp_path / "configs" / "base")
+    monkeypatch.chdir(tmp_path)
+    assert run(["check", "pits", "--data", str(data)]) == 0
+    assert "score 1.000000" in capsys.readouterr().out
+    assert run(["folds", "configs/pits/unet_lite0.yaml", "--data", str(data)]) == 0
+    assert run(["validate", str(data / "sample_submission.csv"), "--competition", "pits", "--data", str(data)]) == 0
+
+
+@pytest.mark.parametrize("stage", ["check", "score", "submit", "report", "board", "contest"])
+def test_everything_behind_the_predictions_works_without_torch(stage: str) -> None:
+    code = f"import sys, medalist.stages.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=PROJECT).returncode == 0
