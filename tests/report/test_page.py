@@ -209,12 +209,13 @@ def test_bars_share_one_scale():
 def test_parts_with_thresholds_are_split_off():
     parts = {
         "precision@0.75": 0.2,
+        "tp@0.50": 17.0,
         "precision@0.50": 0.9,
         "dice": 0.4,
         "precision@0.95": float("nan"),
         "a@b": 1.0,
     }
-    assert split_parts(parts) == ({"precision": [(0.5, 0.9), (0.75, 0.2)]}, {"dice": 0.4, "a@b": 1.0})
+    assert split_parts(parts) == ({"precision": [(0.5, 0.9), (0.75, 0.2)]}, {"tp@0.50": 17.0, "dice": 0.4, "a@b": 1.0})
 
 
 def test_extremes_do_not_overlap():

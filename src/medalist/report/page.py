@@ -8,6 +8,7 @@ every address.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files as package_files
@@ -148,15 +149,19 @@ def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] |
 
 
 def split_parts(parts: Mapping[str, float]) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
-    """Split parts named `name@threshold` off: sorted (threshold, value) pairs by name; and the rest."""
-    by_name: dict[str, list[tuple[float, float]]] = {}
+    """Split parts named `name@threshold` off: sorted (threshold, value) pairs by name; and the rest.
+
+    A name with one threshold alone (a count of hits at IoU 0.5, say) is no curve, and stays with the rest.
+    """
+    found = {name: match for name in parts if (match := _THRESHOLDED.fullmatch(name))}
+    curves = {name for name, count in Counter(match[1] for match in found.values()).items() if count > 1}
+    by_name: dict[str, list[tuple[float, float]]] = {name: [] for name in sorted(curves)}
     others: dict[str, float] = {}
     for name, value in parts.items():
-        match = _THRESHOLDED.fullmatch(name)
-        if match is None:
+        if name not in found or found[name][1] not in curves:
             others[name] = value
         elif finite(value):
-            by_name.setdefault(match[1], []).append((float(match[2]), value))
+            by_name[found[name][1]].append((float(found[name][2]), value))
     return {name: sorted(pairs) for name, pairs in by_name.items()}, others
 
 
