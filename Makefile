@@ -3,7 +3,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
-DATA   ?=
+DATA ?=
+RUN ?=
 COMPETITION ?= toy_nuclei
 
 .DEFAULT_GOAL := help
@@ -37,15 +38,17 @@ types: $(STAMP) ## mypy --strict
 
 check: lint types test demo ## what CI runs
 
-bench: $(STAMP) ## every benchmark; DATA=DIR is the folder above the contests
-	for script in benchmarks/*.py; do $(BIN)/python $$script $(if $(DATA),--data $(DATA)/dsb2018) || exit 1; done
+bench: $(STAMP) ## every benchmark, on a quiet machine; DATA=DIR is the nuclei contest
+	for script in benchmarks/*.py; do $(BIN)/python $$script $(if $(DATA),--data $(DATA)) || exit 1; done
 
 train: $(STAMP) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
 	$(BIN)/medalist train $(CONFIG) $(if $(DATA),--data $(DATA)) $(ARGS)
 
 eda: $(STAMP) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page under runs/
-	MEDALIST_EDA_COMPETITION=$(COMPETITION) MEDALIST_EDA_DATA=$(DATA) MEDALIST_EDA_RUN=$(RUN) \
-	$(BIN)/jupyter nbconvert --execute --to html --output-dir runs/$(COMPETITION) --output eda.html notebooks/eda.ipynb
+	MEDALIST_EDA_COMPETITION=$(COMPETITION) MEDALIST_EDA_DATA=$(abspath $(DATA)) MEDALIST_EDA_RUN=$(RUN) \
+	MEDALIST_RUNS=$(abspath runs) $(if $(MEDALIST_DATA),MEDALIST_DATA=$(abspath $(MEDALIST_DATA))) \
+	$(BIN)/jupyter nbconvert --execute --to html --HTMLExporter.require_js_url= --HTMLExporter.mathjax_url= \
+		--output-dir runs/$(COMPETITION) --output eda.html notebooks/eda.ipynb
 
 lock: ## write constraints.txt from what .venv holds
 	$(BIN)/python -m pip freeze --exclude-editable --exclude medalist > constraints.txt
