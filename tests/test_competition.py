@@ -54,6 +54,21 @@ def test_a_competition_is_loaded_by_its_folders_name(folder: Path) -> None:
     assert load_competition("tmp_whales", folder).name == "tmp_whales"
 
 
+def test_two_checkouts_have_each_their_own(folder: Path, tmp_path: Path) -> None:
+    contest(tmp_path / "other" / "competitions", "tmp_salt", VALUE.replace("read=read", "read=lambda root: 'mine'"))
+    first = load_competition("tmp_salt", folder)
+    other = load_competition("tmp_salt", tmp_path / "other" / "competitions")
+    assert first.read(Path("/x/data")) == "data" and other.read(Path("/x/data")) == "mine"
+    assert load_competition("tmp_salt", folder) is first
+    assert load_competition("tmp_salt", folder / ".." / "competitions") is first
+
+
+def test_a_copied_folder_must_be_given_its_own_name(folder: Path) -> None:
+    contest(folder, "tmp_ships", VALUE.replace("{name}", "tmp_salt"))
+    with pytest.raises(ConfigError, match=r"COMPETITION\.name is 'tmp_salt', and must be the folder's, 'tmp_ships'"):
+        load_competition("tmp_ships", folder)
+
+
 def test_a_folder_can_be_deleted_and_nothing_else_breaks(folder: Path) -> None:
     shutil.rmtree(folder / "tmp_salt")
     assert competition_names(folder) == ["tmp_whales"]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import assert_never
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from torch import nn
 
 from medalist.competition import Competition
-from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainSet, WholeSet, decode
+from medalist.data.cache import PixelCache
+from medalist.data.dataset import Normalisation, Read, TrainSet, WholeSet, decode, reader
 from medalist.data.loader import TrainOrder, WholeOrder, batches
-from medalist.data.settings import LoaderConfig
 from medalist.engine.task import Task
 from medalist.engine.train import Fit
 from medalist.folds import Folds
@@ -56,14 +58,16 @@ def build_normalisation(settings: Settings) -> Normalisation:
 
 
 def build_cache(
-    competition: Competition, data: Path, split: Split, task: Task, config: LoaderConfig, scratch: Path
+    settings: Settings, competition: Competition, data: Path, split: Split, task: Task, scratch: Path
 ) -> PixelCache:
     """The cache of all training samples, not filled yet; `scratch` is where a memory-mapped one lies."""
+    read = reader(competition.white, settings.image)
 
-    def read(sample: Sample) -> Decoded:
-        return decode(competition, data, task.targets, sample)
+    def target_of(sample: Sample) -> NDArray[np.uint8]:
+        return task.targets(competition.truth(data, sample))
 
-    return PixelCache(read, split.train, scratch if config.cache == "file" else None)
+    in_file = settings.loader.cache == "file"
+    return PixelCache(partial(decode, read, target_of), split.train, scratch if in_file else None)
 
 
 def build_fit(
@@ -75,7 +79,7 @@ def build_fit(
     fold: int,
     weights: Resolved | None,
     folder: Path,
-    white: int,
+    read: Read,
 ) -> Fit:
     """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
     position = {sample.id: index for index, sample in enumerate(cache.samples)}
@@ -85,7 +89,7 @@ def build_fit(
     train_set.check(settings.model.stride)
     order = TrainOrder(len(train_set), settings.train.batch, settings.seed, fabric.global_rank, fabric.world_size)
     held_out = [position[name] for name in folds.held_out(fold)]
-    held_set = WholeSet(cache, held_out, settings.model.stride, norm, white)
+    held_set = WholeSet(cache, held_out, settings.model.stride, norm, read)
     held_order = WholeOrder(
         [cache.samples[index].size for index in held_out],
         settings.model.stride,

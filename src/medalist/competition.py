@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +76,11 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ConfigError(f"no competition '{name}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
-    module_name = f"competitions.{name}"
+    init = (folder / name / "__init__.py").resolve()
+    # By its folder too: another checkout's competition of the same name is another module.
+    module_name = f"competitions_{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
     module = sys.modules.get(module_name)
     if module is None:
-        init = folder / name / "__init__.py"
         spec = importlib.util.spec_from_file_location(module_name, init, submodule_search_locations=[str(init.parent)])
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -86,9 +88,12 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
         try:
             spec.loader.exec_module(module)
         except BaseException:
-            del sys.modules[module_name]
+            for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{module_name}.")]:
+                del sys.modules[loaded]
             raise
     competition = getattr(module, "COMPETITION", None)
     if not isinstance(competition, Competition):
-        raise ConfigError(f"{folder / name / '__init__.py'} must define COMPETITION = Competition(...)")
+        raise ConfigError(f"{init} must define COMPETITION = Competition(...)")
+    if competition.name != name:
+        raise ConfigError(f"{init}: COMPETITION.name is '{competition.name}', and must be the folder's, '{name}'")
     return competition

@@ -1,12 +1,16 @@
 """Config files: YAML layers merged by OmegaConf, then checked by frozen pydantic models.
 
-Order of layers, later wins: the model's defaults < one `base` < the file < `key=value` on the command line.
-A base may not have a base. Where a layer changes a block's `kind`, the lower layers' keys of that block are dropped,
-since they belong to the other kind.
+Order of layers, later wins: the model's defaults < one `base` < the file < `key=value` on the command line, which
+together are one layer: their order does not matter. A base may not have a base.
+Where a layer changes a block's `kind` to one of another model, the lower layers' keys of that block are dropped, since
+they belong to the other kind; kinds of one model (unet, fpn) share their keys.
+Settings are literal and strictly typed: no interpolation `${...}`, no aliases, no "3" for 3, no `yes` for 1.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +28,9 @@ from medalist.errors import ConfigError
 
 Tree = dict[str, Any]
 Model = TypeVar("Model", bound=BaseModel)
+
+COMMAND_LINE = "command line"
+DEEPEST = 20  # levels of nesting; no setting needs as many
 
 
 class Part(BaseModel):
@@ -48,25 +55,20 @@ def load_config(path: Path, overrides: Sequence[str], model: type[Model]) -> Mod
     layers = _layers(path, overrides)
     tree: Tree = {}
     for layer in layers:
-        tree = _merge(tree, layer.tree)
-    try:
-        return model.model_validate(tree)
-    except ValidationError as error:
-        raise ConfigError(_one_line(error.errors()[0], layers, model)) from None
+        tree = _merge(tree, layer.tree, model)
+    return _checked(tree, layers, model)
 
 
 def parse_config(text: str, source: str, model: type[Model]) -> Model:
     """Check a resolved config that was saved with a run; `source` names it in errors."""
     layer = Layer(source, _tree(text, source))
-    try:
-        return model.model_validate(layer.tree)
-    except ValidationError as error:
-        raise ConfigError(_one_line(error.errors()[0], [layer], model)) from None
+    return _checked(layer.tree, [layer], model)
 
 
 def dump_config(settings: BaseModel) -> str:
     """The resolved config as YAML text; `parse_config` reads it back to an equal value."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, width=100)
+    # Not yaml's own writer: it leaves strings such as 1e5 unquoted, which OmegaConf reads as numbers.
+    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
 
 
 def differences(first: BaseModel, second: BaseModel) -> list[tuple[str, Any, Any]]:
@@ -85,17 +87,27 @@ def _layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
         if "base" in layer.tree:
             raise ConfigError(f"{below}: a base may not have a base itself; remove its key 'base'")
         layers.insert(0, layer)
+    if overrides:
+        layers.append(Layer(COMMAND_LINE, _override_tree(overrides)))
+    return layers
+
+
+def _override_tree(overrides: Sequence[str]) -> Tree:
+    """What all overrides say together; of two values for one key the later counts."""
+    tree: Tree = {}
     for override in overrides:
-        key, equals, _ = override.partition("=")
+        key, equals, value = override.partition("=")
         if not equals or not key.strip():
             raise ConfigError(f"override '{override}' is not key=value; type for instance train.lr=3e-4")
         try:
-            tree = OmegaConf.to_container(OmegaConf.from_dotlist([override]), resolve=True)
-        except (OmegaConfBaseException, yaml.YAMLError) as error:
-            raise ConfigError(f"override '{override}': {_first_line(error)}") from None
-        assert isinstance(tree, dict)
-        layers.append(Layer("command line", {str(name): value for name, value in tree.items()}))
-    return layers
+            _refuse_tangles(value)
+            said = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
+            _refuse_odd(said)
+        except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"override '{_short(override)}': {_first_line(error)}") from None
+        assert isinstance(said, dict)
+        tree = _merge(tree, {str(name): value for name, value in said.items()}, None)
+    return tree
 
 
 def _base_file(path: Path, base: object) -> Path:
@@ -124,7 +136,9 @@ def _text(path: Path) -> str:
 
 def _tree(text: str, source: str) -> Tree:
     try:
-        tree = OmegaConf.to_container(OmegaConf.create(text), resolve=True)
+        _refuse_tangles(text)
+        tree = OmegaConf.to_container(OmegaConf.create(text))
+        _refuse_odd(tree)
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid YAML: {_first_line(error)}") from None
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
@@ -132,49 +146,101 @@ def _tree(text: str, source: str) -> Tree:
     return {str(key): value for key, value in tree.items()}
 
 
-def _merge(below: Tree, above: Tree) -> Tree:
+def _refuse_tangles(text: str) -> None:
+    """ValueError for YAML aliases (a few lines of them can unfold into gigabytes) and bottomless nests."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not supported; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} levels")
+
+
+def _refuse_odd(value: Any) -> None:
+    """ValueError for what no setting can be: interpolations, numbers that are not finite, bytes."""
+    match value:
+        case dict():
+            for inside in (*value, *value.values()):
+                _refuse_odd(inside)
+        case list():
+            for inside in value:
+                _refuse_odd(inside)
+        case str() if "${" in value:
+            raise ValueError(f"'{_short(value)}': interpolation is not supported; write the value out")
+        case float() if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        case bytes():
+            raise ValueError("binary values are not supported")
+
+
+def _merge(below: Tree, above: Tree, annotation: Any) -> Tree:
+    """Lay one tree over another; `annotation` is the model they are of, None where that is not known."""
+    fields = _member(annotation, "")[0]
+    known = fields.model_fields if isinstance(fields, type) and issubclass(fields, BaseModel) else {}
     merged = dict(below)
     for key, value in above.items():
-        old = merged.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            other_kind = "kind" in value and "kind" in old and value["kind"] != old["kind"]
-            merged[key] = value if other_kind else _merge(old, value)
+        old, inside = merged.get(key), known[key].annotation if key in known else None
+        if isinstance(old, dict) and isinstance(value, dict) and not _other_model(old, value, inside):
+            merged[key] = _merge(old, value, inside)
         else:
             merged[key] = value
     return merged
 
 
+def _other_model(old: Tree, new: Tree, annotation: Any) -> bool:
+    """Whether the kinds of two blocks are known to be of different models."""
+    if "kind" not in old or "kind" not in new or old["kind"] == new["kind"]:
+        return False
+    (old_model, _), (new_model, is_known) = _member(annotation, old["kind"]), _member(annotation, new["kind"])
+    return is_known and old_model is not new_model
+
+
+def _checked(tree: Tree, layers: Sequence[Layer], model: type[Model]) -> Model:
+    try:
+        # By way of JSON: there pydantic is strict about numbers and words, and still takes a list for a tuple.
+        return model.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        # A mistyped key tells more than the key that is missing for it.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        raise ConfigError(_one_line(faults[0], layers, model)) from None
+
+
 def _one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseModel]) -> str:
     """Say where, which key, which value, and what is allowed, with the nearest known key or value."""
     keys, holder = _walk(model, error["loc"])
+    value, context = error["input"], error.get("ctx", {})
+    if error["type"].startswith("union_tag"):
+        keys.append("kind")
+        value = context.get("tag")
     dotted = ".".join(map(str, keys))
-    value = error["input"]
     source = next((layer.source for layer in reversed(layers) if _holds(layer.tree, keys)), layers[-1].source)
     match error["type"]:
         case "extra_forbidden":
             known = sorted(holder.model_fields) if holder else []
             allowed = f"{', '.join(known)}{_near(str(keys[-1]), known)}"
-            what = f"unknown key '{dotted}' (value {value!r}); allowed here: {allowed}"
-        case "missing":
-            source = next((layer.source for layer in reversed(layers) if layer.source != "command line"), source)
-            what = f"key '{dotted}' is missing"
+            what = f"unknown key '{dotted}' (value {_short(repr(value))}); allowed here: {allowed}"
+        case "missing" | "union_tag_not_found":
+            source = next((layer.source for layer in reversed(layers) if layer.source != COMMAND_LINE), source)
+            what = f"key '{dotted}' is missing; type for instance {dotted}=..., or write it into the file"
         case "literal_error" | "union_tag_invalid" | "enum":
-            context = error.get("ctx", {})
             listed = str(context.get("expected", context.get("expected_tags", "")))
             known = [word.strip(" '") for word in listed.replace(" or ", ",").split(",")]
-            if error["type"] == "union_tag_invalid":
-                dotted, value = f"{dotted}.kind", context.get("tag")
-            what = f"{dotted} = {value!r}; allowed: {', '.join(known)}{_near(str(value), known)}"
-        case "union_tag_not_found":
-            what = f"key '{dotted}.kind' is missing"
+            what = f"{dotted} = {_short(repr(value))}; allowed: {', '.join(known)}{_near(str(value), known)}"
+            if isinstance(value, bool):
+                what += "; YAML takes yes, no, on and off for true and false"
         case _:
-            message = error["msg"].removeprefix("Value error, ")
-            what = f"{dotted} = {value!r}: {message[:1].lower()}{message[1:]}" if dotted else message
+            message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            message = message.replace("a valid array", "a list").replace("an object", "a block of 'key: value'")
+            if not dotted or (isinstance(value, dict) and error["type"] == "value_error"):
+                what = f"{dotted}: {message}" if dotted else message  # a whole block's rule names its keys itself
+            else:
+                what = f"{dotted} = {_short(repr(value))}: {message[:1].lower()}{message[1:]}"
     return f"{source}: {what}"
 
 
 def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | str], type[BaseModel] | None]:
-    """Follow pydantic's location: the keys as the user wrote them (without union tags), and the last model on the way."""
+    """Follow pydantic's location: the keys as the user wrote them (no union tags), and the last model on the way."""
     keys: list[int | str] = []
     here: Any = model
     holder: type[BaseModel] | None = model
@@ -208,12 +274,10 @@ def _member(annotation: Any, step: int | str) -> tuple[Any, bool]:
 
 def _holds(tree: Any, keys: Sequence[int | str]) -> bool:
     for key in keys:
-        if (isinstance(tree, Mapping) and key in tree) or (
-            isinstance(tree, list) and isinstance(key, int) and key < len(tree)
-        ):
-            tree = tree[int(key)]
-        else:
+        known = range(len(tree)) if isinstance(tree, list) else tree if isinstance(tree, Mapping) else ()
+        if key not in known:
             return False
+        tree = tree[key]
     return True
 
 
@@ -230,6 +294,9 @@ def _near(word: str, known: Sequence[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def _short(text: str, longest: int = 120) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
 def _first_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
-    return text[:200] or type(error).__name__
+    return _short(" ".join(str(error).split()), 200) or type(error).__name__

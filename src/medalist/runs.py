@@ -12,6 +12,7 @@ runs/<competition>/<run>/report/index.html
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -21,13 +22,19 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from medalist.config import dump_config, parse_config
-from medalist.errors import RunError
+from medalist.config import differences, dump_config, parse_config
+from medalist.errors import ConfigError, DataError, RunError
 from medalist.files import read_json, sha256_json, write_json, write_text
 from medalist.folds import Folds, read_folds
 from medalist.records import Sample, Split
 from medalist.settings import Settings
 from medalist.store import Store
+
+MUST_MATCH = ("config", "data", "folds", "weights")
+"""What of a lock must be the same for a training to go on in its folder."""
+
+FREE = ("data", "loader", "tracking", "decide")
+"""Sections of a config that change neither weights nor predictions."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +105,8 @@ class Run:
 
     def trained_folds(self) -> list[int]:
         """Folds whose training has ended: their `last` checkpoint is there."""
-        found = self.folder.glob("fold*/last.safetensors")
-        return sorted(int(path.parent.name.removeprefix("fold")) for path in found)
+        names = [path.parent.name for path in self.folder.glob("fold*/last.safetensors")]
+        return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
 
     def oof(self) -> Store:
         """Out-of-fold predictions."""
@@ -110,34 +117,54 @@ class Run:
         return Store(self.folder / "test")
 
     def scores(self) -> dict[str, Any] | None:
-        """What `medalist score` wrote, None before it."""
+        """What `medalist score` wrote, None before it; RunError where it is damaged."""
         path = self.folder / "scores.json"
-        return read_json(path) if path.exists() else None
+        if not path.exists():
+            return None
+        scores = read_json(path)
+        parts = [scores.get(name) for name in ("oof", "decide", "by_sample")] if isinstance(scores, dict) else []
+        whole = [part for part in parts if isinstance(part, dict)]
+        if len(whole) < 3 or not {"value", "folds", "folds_of", "parts"} <= whole[0].keys():
+            raise RunError(f"{path} is damaged; run medalist score {self.competition}/{self.name} again")
+        return dict(scores)
 
 
 def create_run(folder: Path, settings: Settings, lock: Lock) -> Run:
-    """Make a run's folder, or take the one that is there where it is of the same config, data and folds.
+    """Make a run's folder, or take the one that is there where it is of the same config, data, folds and weights.
 
-    Raises RunError, naming what differs, where the folder holds another run.
+    What may change without another run (how predictions are decided, where data lies, how it is cached and tracked)
+    is then written into its config. Raises RunError, naming what differs, where the folder holds another run.
     """
     run = Run(folder)
-    if (folder / "lock.json").exists():
-        refuse_mismatch(run, lock)
-        return run
-    write_text(folder / "config.yaml", dump_config(settings))
-    write_json(folder / "lock.json", asdict(lock))
+    known = (folder / "lock.json").exists()
+    if known:
+        refuse_mismatch(run, settings, lock)
+    config, text = folder / "config.yaml", dump_config(settings)
+    if not config.exists() or config.read_text(encoding="utf-8", errors="replace") != text:
+        write_text(config, text)
+    if not known:
+        write_json(folder / "lock.json", asdict(lock))
     return run
 
 
-def refuse_mismatch(run: Run, lock: Lock) -> None:
-    """RunError where config, data or folds are not those the run was made with."""
+def refuse_mismatch(run: Run, settings: Settings, lock: Lock) -> None:
+    """RunError where config, data, folds or pretrained weights are not those the run was made with."""
     old = run.lock()
-    for what in ("config", "data", "folds"):
-        if getattr(old, what) != getattr(lock, what):
-            remedy = "see medalist diff" if what == "config" else "it cannot be mixed"
-            raise RunError(
-                f"{run.folder} was made with another {what}; {remedy}, or train under another name with --name"
-            )
+    what = next((what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)), None)
+    if what is None:
+        return
+    changed = ""
+    if what == "config":
+        try:
+            found = [change for change in differences(run.settings(), settings) if change[0].split(".")[0] not in FREE]
+        except (ConfigError, RunError):
+            found = []  # its config.yaml is damaged too: then only the hashes speak
+        listed = [f"{key} was {before}, is {now}" for key, before, now in found[:5]]
+        changed = f" ({'; '.join(listed)}{'; ...' if len(found) > 5 else ''})" if listed else ""
+    raise RunError(
+        f"{run.folder} was made with other {what}{changed}; "
+        "undo that, or train under another name: medalist train ... --name NAME"
+    )
 
 
 def make_lock(
@@ -167,21 +194,25 @@ def config_hash(settings: Settings) -> str:
     """Hash of what decides the weights and the predictions: not where the data lies, how it is cached or tracked,
     nor how predictions are decided, which may be changed after training.
     """
-    ignored = {"data", "loader", "tracking", "decide"}
-    return sha256_json(settings.model_dump(mode="json", exclude=ignored))
+    return sha256_json(settings.model_dump(mode="json", exclude=set(FREE)))
 
 
 def manifest_hash(split: Split) -> str:
     """Hash of the contest's files: ids, file names, byte sizes, image sizes and the text of the truth.
 
-    Pixels do not count: reading a contest of 100 GB for each command would cost minutes.
+    Pixels do not count: reading a contest of 100 GB for each command would cost minutes. Neither does the order of the
+    samples, nor where the files lie; the order of one sample's annotations does, as it numbers the objects.
     """
 
     def line(sample: Sample) -> list[Any]:
-        files = [[path.name, path.stat().st_size] for path in sample.images]
+        try:
+            files = [[path.name, path.stat().st_size] for path in sample.images]
+        except OSError as error:
+            raise DataError(f"sample {sample.id}: {error.filename}: {error.strerror}") from None
         return [sample.id, files, list(sample.size), list(sample.annotation)]
 
-    return sha256_json([[line(sample) for sample in part] for part in (split.train, split.test)])
+    parts = (sorted(part, key=lambda sample: sample.id) for part in (split.train, split.test))
+    return sha256_json([[line(sample) for sample in part] for part in parts])
 
 
 def commit() -> str:
@@ -198,14 +229,16 @@ def commit() -> str:
 
 def packages() -> dict[str, str]:
     """Name and version of every installed distribution."""
-    return dict(sorted({dist.metadata["Name"]: dist.version for dist in distributions()}.items()))
+    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken one has no name
+    return dict(sorted(found.items()))
 
 
 def find_run(name: str, root: Path) -> Run:
     """A run by its folder, by `<competition>/<run>`, or by its name alone where only one competition has it."""
-    for folder in (Path(name), root / name):
-        if (folder / "lock.json").exists():
-            return Run(folder)
+    if name:
+        for folder in (Path(name).resolve(), root / name):  # resolved: '.' too has a name and a folder above it
+            if (folder / "lock.json").is_file():
+                return Run(folder)
     known = all_runs(root)
     named = [run for run in known if run.name == name]
     if len(named) == 1:
@@ -217,7 +250,8 @@ def find_run(name: str, root: Path) -> Run:
     listed = [f"{run.competition}/{run.name}" for run in known]
     near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed) or 'none'}{hint}")
+    more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
+    raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed[:20]) or 'none'}{more}{hint}")
 
 
 def all_runs(root: Path) -> list[Run]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medalist.config import Part, load_config
-from medalist.data.settings import Augmentations, LoaderConfig
+from medalist.data.settings import Augmentations, ImageConfig, LoaderConfig
 from medalist.engine.settings import PredictConfig, Tracking, TrainConfig
+from medalist.errors import ConfigError
 from medalist.folds import FoldsConfig
 from medalist.losses.settings import LossConfig
 from medalist.models.settings import ModelConfig
-from medalist.postprocess.settings import DecideConfig
+from medalist.postprocess.settings import DecideConfig, ThresholdConfig
 from medalist.tasks.settings import TaskConfig
 
 
@@ -28,6 +30,7 @@ class Settings(Part):
     seed: int = Field(default=2018, ge=0, lt=2**31)
     folds: FoldsConfig = FoldsConfig()
     task: TaskConfig = TaskConfig()
+    image: ImageConfig = ImageConfig()
     augment: Augmentations = ()
     model: ModelConfig
     loss: LossConfig
@@ -36,6 +39,22 @@ class Settings(Part):
     predict: PredictConfig = PredictConfig()
     decide: DecideConfig
     tracking: Tracking = "wandb"
+
+    @model_validator(mode="after")
+    def _channels_fit(self) -> Self:
+        """Refuse, before any training, a loss or a decision on channels that the network does not have."""
+        channels = self.model.channels
+        try:
+            self.loss.channel_weights(channels)
+        except ConfigError as error:
+            raise ValueError(str(error)) from None
+        wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
+        if wanted is not None and wanted not in channels:
+            raise ValueError(
+                f"decide.kind = {self.decide.kind} needs the channel '{wanted}', and model.channels are "
+                f"{', '.join(channels)}; change one of them"
+            )
+        return self
 
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Settings:

@@ -33,15 +33,23 @@ def check(context: typer.Context, name: Competition, data: Data = None) -> None:
         say(here.console, line)
 
 
-def folds(context: typer.Context, config: ConfigFile, overrides: Overrides = None, data: Data = None) -> None:
+def folds(
+    context: typer.Context,
+    config: ConfigFile,
+    overrides: Overrides = None,
+    data: Data = None,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Keep what was changed in the folds file by hand.")] = False,
+) -> None:
     """Make (or read) the folds of a config and show them, with their hash."""
     from medalist.folds import summary
     from medalist.settings import load_settings
-    from medalist.stages.contest import contest_folds, folds_path, groups_found, open_contest
+    from medalist.stages.contest import contest_folds, folds_path, groups_found, keep_edited_folds, open_contest
 
     here = state(context)
     settings = load_settings(config, tuple(overrides or ()))
     contest = open_contest(settings.competition, data or settings.data, here.runs)
+    if rehash:
+        keep_edited_folds(contest, settings.folds, here.runs)
     made = contest_folds(contest, settings.folds, here.runs)
     strata = sorted({stratum for stratum in made.stratum.values() if stratum})
     rows = [
@@ -70,13 +78,18 @@ def score(context: typer.Context, run: RunName, overrides: Overrides = None, dat
     rows += [[name, f"{part['score']:.4f}", part["samples"]] for name, part in oof["strata"].items()]
     rows += [[name, f"{value:.4f}", None] for name, value in oof["parts"].items()]
     table(here.console, f"{found.competition}/{found.name}", ["part", "score", "samples"], rows)
-    over_folds = f", over folds {oof['mean']:.4f} ± {oof['standard_error']:.4f}" if oof["standard_error"] else ""
-    over_samples = f" ± {oof['standard_error_samples']:.4f}" if oof["standard_error_samples"] else ""
+    by_fold, by_sample = oof["standard_error"], oof["standard_error_samples"]
+    over_folds = "" if by_fold is None else f", over folds {oof['mean']:.4f} ± {by_fold:.4f}"
+    over_samples = "" if by_sample is None else f" ± {by_sample:.4f}"
     say(
         here.console,
         f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
         f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
     )
+    configured = found.settings().predict.model_dump(mode="json", exclude={"batch"})
+    for fold, used in scores["predict"].items():
+        if used is not None and used != configured:
+            say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")
     if scores["optimistic"]:
         say(here.console, "optimistic: train.keep = best chose the weights on the samples they are scored on")
 

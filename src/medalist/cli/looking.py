@@ -21,24 +21,34 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the resolved config."""
+    """Print the resolved config, its augmentation checked too."""
     from medalist.config import dump_config
+    from medalist.data.transforms import compose_augment
     from medalist.settings import load_settings
 
-    say(state(context).console, dump_config(load_settings(config, tuple(overrides or ()))).rstrip())
+    settings = load_settings(config, tuple(overrides or ()))
+    compose_augment(settings.augment)
+    say(state(context).console, dump_config(settings).rstrip())
 
 
 def diff(context: typer.Context, first: Side, second: Side) -> None:
     """Show where two runs or configs differ."""
     from medalist.config import differences
+    from medalist.errors import RunError
     from medalist.runs import find_run
     from medalist.settings import Settings, load_settings
 
     here = state(context)
 
     def side(name: str) -> Settings:
-        is_config = Path(name).suffix in (".yaml", ".yml")
-        return load_settings(Path(name)) if is_config else find_run(name, here.runs).settings()
+        if Path(name).is_file():
+            return load_settings(Path(name))
+        try:
+            return find_run(name, here.runs).settings()
+        except RunError:
+            if Path(name).suffix in (".yaml", ".yml"):  # a run may end so too: x+folds.file=mine.yaml
+                return load_settings(Path(name))
+            raise
 
     found = differences(side(first), side(second))
     if found:

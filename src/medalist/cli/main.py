@@ -5,7 +5,10 @@ Exit codes: 0 done, 1 our fault, 2 the user's mistake (one line), 130 interrupte
 
 from __future__ import annotations
 
+import errno
 import sys
+import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +19,12 @@ from medalist import __version__
 from medalist.cli import contests, looking, training, weights
 from medalist.cli.state import State
 from medalist.errors import MedalistError
+
+INTERRUPT = 130
+"""The exit code after Ctrl-C: 128 and the signal's number."""
+
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
+"""What the machine can refuse without any fault of ours: space, quota, permission, open files."""
 
 ANYWHERE = ("--debug", "--quiet")
 """Flags that may stand behind the command too, where people type them."""
@@ -41,11 +50,11 @@ def top(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
     """Make what the commands share."""
-    del debug  # read by main, which holds the traceback
+    del debug  # read by run, which holds the traceback
     # A pipe or a log file has no width: lines must not be folded there.
     width = None if sys.stdout.isatty() else 200
     terminal = False if quiet else None
-    context.obj = State(Console(width=width, force_terminal=terminal), runs)
+    context.obj = State(Console(width=width, force_terminal=terminal, emoji=False), runs)
 
 
 @app.command()
@@ -56,35 +65,36 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    arguments = sys.argv[1:]
+    raise SystemExit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code; what goes wrong is one line on the standard error."""
     flags = [flag for flag in ANYWHERE if flag in arguments]
-    arguments = [*flags, *(word for word in arguments if word not in ANYWHERE)]
-    raise SystemExit(run(arguments, debug="--debug" in flags))
-
-
-def run(arguments: list[str], debug: bool = False) -> int:
-    """Run one command and return its exit code."""
-    errors = Console(stderr=True, width=None if sys.stderr.isatty() else 10_000)
-
-    def fail(line: str, code: int) -> int:
-        errors.print(f"medalist: {line}", markup=False, highlight=False, soft_wrap=True)
-        return code
-
+    debug = "--debug" in flags
     try:
-        app(arguments, prog_name="medalist")
+        app([*flags, *(word for word in arguments if word not in ANYWHERE)], prog_name="medalist")
     except SystemExit as end:  # how typer ends, also after a usage error (2) or an interrupt (130)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
-        return fail(INTERRUPTED, code) if code == 130 else code
+        return _fail(INTERRUPTED, code) if code == INTERRUPT else code
     except KeyboardInterrupt:
-        return fail(INTERRUPTED, 130)
+        return _fail(INTERRUPTED, INTERRUPT)
     except MedalistError as error:
         if debug:
-            errors.print_exception()
-        return fail(" ".join(str(error).split()), 2)
+            traceback.print_exc()
+        return _fail(str(error), 2)
     except Exception as error:  # noqa: BLE001  # the top: everything else is our fault, told in one line
         if debug:
-            errors.print_exception()
-            return 1
-        reason = " ".join(str(error).split())[:300]
-        return fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
+            traceback.print_exc()
+        if isinstance(error, OSError) and error.errno in MACHINE:
+            return _fail(f"{error.filename or 'writing'}: {error.strerror}; mend that and run the command again", 2)
+        reason = str(error)[:300]
+        return _fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
     return 0
+
+
+def _fail(line: str, code: int) -> int:
+    """Say one line, whatever characters the names in it have."""
+    line = "".join(letter if letter.isprintable() else " " for letter in " ".join(line.split()))
+    sys.stderr.write(f"medalist: {line}\n")
+    return code

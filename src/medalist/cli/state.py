@@ -41,8 +41,9 @@ def say(console: Console, text: str) -> None:
 
 
 def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table; the first column is left, the others right."""
-    made = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    """A table under its title; the first column is left, the others right."""
+    say(console, title)  # not the table's own title, which is folded at the table's width
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         made.add_column(column, justify="right" if number else "left", overflow="fold")
     for row in rows:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.errors import DataError
+from medalist.errors import DataError, MedalistError
 from medalist.records import Sample
 
 Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 """An image uint8[H, W, 3] and its target uint8[H, W, C]."""
 
 NAMED_AT_MOST = 10
+AHEAD = 4
+"""Samples that each thread may be ahead of the one that is kept next: decoded pixels outside the budget."""
 
 
 class PixelCache:
     """Decoded samples by index. Filled once, before any worker starts, so that workers share it.
 
-    The file form lives in a nameless temporary file: nothing is left behind, whatever ends the process.
+    What it hands out is read-only. The file form lives in a nameless temporary file: nothing is left behind,
+    whatever ends the process.
     """
 
     def __init__(self, decode: Callable[[Sample], Decoded], samples: Sequence[Sample], scratch: Path | None = None):
@@ -33,30 +37,59 @@ class PixelCache:
         self.kept_bytes = 0
         self._decode = decode
         self._kept: dict[int, Decoded] = {}
-        self._file: IO[bytes] | None = None
 
     def fill(self, budget: int, threads: int = 2, progress: Callable[[], None] = lambda: None) -> None:
-        """Decode every sample once; keep as many as fit into `budget` bytes.
+        """Decode every sample once; keep as many as fit into `budget` bytes, in their order.
 
-        Raises one DataError that names all samples that cannot be decoded, so that a run refuses to start.
+        Raises one DataError that names all samples that cannot be decoded, so that a run refuses to start, and
+        MedalistError where the file cannot be written.
         """
-        bad: list[str] = []
-        if self.scratch is not None:
+        if self.scratch is None:
+            self._keep(budget, threads, progress, _read_only)
+            return
+        try:
             self.scratch.mkdir(parents=True, exist_ok=True)
-            self._file = tempfile.TemporaryFile(dir=self.scratch)  # noqa: SIM115  # lives as long as the cache
-        with ThreadPoolExecutor(threads) as pool:
-            for index, result in enumerate(pool.map(self._attempt, self.samples)):
-                progress()
-                if isinstance(result, DataError):
-                    bad.append(str(result))
-                    continue
-                size = sum(array.nbytes for array in result)
-                if self.kept_bytes + size <= budget:
-                    self.kept_bytes += size
-                    self._kept[index] = self._store(result)
+            with tempfile.TemporaryFile(dir=self.scratch) as file:
+                self._keep(budget, threads, progress, lambda decoded: _append(file, decoded))
+                file.flush()
+                self._map(file)
+        except OSError as error:
+            raise MedalistError(
+                f"cannot keep decoded images in {self.scratch}: {error.strerror or error}; free space, lower "
+                "loader.cache_mb, or say loader.cache=memory"
+            ) from error
+
+    def _keep(
+        self, budget: int, threads: int, progress: Callable[[], None], store: Callable[[Decoded], Decoded]
+    ) -> None:
+        bad: list[str] = []
+        for index, result in enumerate(self._decoded(threads)):
+            progress()
+            if isinstance(result, DataError):
+                bad.append(str(result))
+                continue
+            size = sum(array.nbytes for array in result)
+            if not bad and self.kept_bytes + size <= budget:
+                self.kept_bytes += size
+                self._kept[index] = store(result)
         if bad:
             more = f"; and {len(bad) - NAMED_AT_MOST} more" if len(bad) > NAMED_AT_MOST else ""
             raise DataError(f"{len(bad)} bad samples: {'; '.join(bad[:NAMED_AT_MOST])}{more}")
+
+    def _decoded(self, threads: int) -> Iterator[Decoded | DataError]:
+        """Every sample in order, decoded by threads that never run far ahead of what was taken."""
+        waiting: deque[Future[Decoded | DataError]] = deque()
+        with ThreadPoolExecutor(threads) as pool:
+            try:
+                for sample in self.samples:
+                    waiting.append(pool.submit(self._attempt, sample))
+                    if len(waiting) > threads * AHEAD:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:  # after an error or Ctrl-C nobody wants the rest
+                    future.cancel()
 
     def _attempt(self, sample: Sample) -> Decoded | DataError:
         try:
@@ -64,23 +97,41 @@ class PixelCache:
         except DataError as error:
             return DataError(f"sample {sample.id}: {error}")
 
-    def _store(self, decoded: Decoded) -> Decoded:
-        if self._file is None:
-            return decoded
-        first, second = (self._mapped(self._file, array) for array in decoded)
-        return first, second
-
-    @staticmethod
-    def _mapped(file: IO[bytes], array: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        offset = file.seek(0, 2)
-        file.write(np.ascontiguousarray(array).data)
-        file.flush()
-        # np.memmap wants a name or a file object with one; the open file itself is what keeps the data alive.
-        return np.memmap(file, dtype=np.uint8, mode="r", offset=offset, shape=array.shape)
+    def _map(self, file: IO[bytes]) -> None:
+        """Put one mapping under all that was appended; each array would cost a file descriptor of its own."""
+        if not self.kept_bytes:
+            return
+        pixels: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
+        start = 0
+        for index, arrays in self._kept.items():
+            mapped = []
+            for array in arrays:
+                mapped.append(pixels[start : start + array.size].reshape(array.shape))
+                start += array.size
+            self._kept[index] = (mapped[0], mapped[1])
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Decoded:
         """The decoded sample; from the cache where it fitted, else decoded again."""
-        return self._kept[index] if index in self._kept else self._decode(self.samples[index])
+        if index in self._kept:
+            return self._kept[index]
+        result = self._attempt(self.samples[index])
+        if isinstance(result, DataError):
+            raise result
+        return _read_only(result)
+
+
+def _read_only(decoded: Decoded) -> Decoded:
+    for array in decoded:
+        array.flags.writeable = False
+    return decoded
+
+
+def _append(file: IO[bytes], decoded: Decoded) -> Decoded:
+    """Write both arrays, and give stand-ins of their shapes that hold one byte."""
+    for array in decoded:
+        file.write(np.ascontiguousarray(array).data)
+    image, target = (np.broadcast_to(np.uint8(0), array.shape) for array in decoded)
+    return image, target

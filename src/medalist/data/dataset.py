@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medalist.competition import Competition
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.settings import Augmentations
+from medalist.data.settings import Augmentations, ImageConfig
 from medalist.data.transforms import (
     Padding,
     augment_pair,
@@ -22,13 +21,16 @@ from medalist.data.transforms import (
     normalise,
     pad_to_multiple,
     sample_seed,
+    stretch_contrast,
 )
 from medalist.errors import ConfigError, DataError
 from medalist.files import read_image
-from medalist.records import Answer, Sample
+from medalist.records import Sample
 
 Key = tuple[int, int]
 """(epoch, index of the sample): all that the randomness of one sample depends on, beside the run's seed."""
+
+PROBED_EPOCHS = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +51,24 @@ class Normalisation:
     std: tuple[float, ...]
 
 
-def decode(
-    competition: Competition, data: Path, targets: Callable[[Answer], NDArray[np.uint8]], sample: Sample
-) -> Decoded:
+Read = Callable[[Path], NDArray[np.uint8]]
+"""An image file -> uint8[H, W, 3], as the network is to see it but for augmentation; DataError."""
+
+
+def reader(white: int, config: ImageConfig) -> Read:
+    """How image files are read: 16-bit values up to `white`, contrast as the config says."""
+
+    def read(path: Path) -> NDArray[np.uint8]:
+        image = read_image(path, white)
+        return stretch_contrast(image) if config.contrast == "stretch" else image
+
+    return read
+
+
+def decode(read: Read, target_of: Callable[[Sample], NDArray[np.uint8]], sample: Sample) -> Decoded:
     """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C]; DataError where sizes differ."""
-    image = read_image(sample.images[0], competition.white)
-    target = targets(competition.truth(data, sample))
+    image = read(sample.images[0])
+    target = target_of(sample)
     if image.shape[:2] != target.shape[:2]:
         raise DataError(
             f"{sample.images[0]} is {image.shape[1]}x{image.shape[0]}, its truth {target.shape[1]}x{target.shape[0]}"
@@ -78,43 +92,67 @@ class TrainSet(Dataset[Item]):
         self.indices = tuple(indices)
         self.normalisation = normalisation
         self.seed = seed
+        self.size: tuple[int, int] | None = None
         self._pipeline = compose_augment(augment)
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
+        """The sample at key[1] of the set as epoch key[0] sees it.
+
+        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than `check`
+        has found.
+        """
         epoch, position = key
         index = self.indices[position]
-        image, target = augment_pair(self._pipeline, *self.cache[index], sample_seed(self.seed, epoch, index))
-        return _item(index, image, target, self.normalisation, Padding(*image.shape[:2]))
+        try:
+            image, target = augment_pair(self._pipeline, *self.cache[index], sample_seed(self.seed, epoch, index))
+        except ConfigError as error:
+            height, width = self.cache.samples[index].size
+            raise ConfigError(f"{error}; on sample {self.cache.samples[index].id}, {width}x{height}") from error
+        height, width = image.shape[:2]
+        if self.size is not None and self.size != (height, width):
+            raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})
+        return _item(index, image, target, self.normalisation, Padding(height, width))
 
     def check(self, stride: int) -> tuple[int, int]:
-        """Augment the first and the largest samples: all must have one size, a multiple of the network's stride."""
-        sizes = {}
-        areas = [self.cache.samples[index].size for index in self.indices]
-        probes = {
-            0,
-            len(self) - 1,
-            int(np.argmax([h * w for h, w in areas])),
-            int(np.argmin([h * w for h, w in areas])),
-        }
-        for position in sorted(probes):
-            height, width = self[0, position].image.shape[1:]
-            sizes[height, width] = self.cache.samples[self.indices[position]].id
+        """Augment some samples of every shape: all must get one (height, width), multiples of the network's stride.
+
+        ConfigError where they do not. From then on `__getitem__` holds every sample against that size.
+        """
+        self.size = None
+        sizes: dict[tuple[int, int], str] = {}
+        for position in self._probes():
+            name = self.cache.samples[self.indices[position]].id
+            for epoch in range(PROBED_EPOCHS):  # a transform of the size may fire in some epochs only
+                height, width = self[epoch, position].image.shape[1:]
+                sizes.setdefault((height, width), name)
         if len(sizes) > 1:
-            listed = ", ".join(f"{w}x{h} for {sample}" for (h, w), sample in sizes.items())
-            raise ConfigError(
-                f"augment gives images of several sizes ({listed}); end it with a fixed size, as "
-                "'RandomCrop: {height: 256, width: 256, pad_if_needed: true}'"
-            )
+            raise _several_sizes(sizes)
         ((height, width),) = sizes
         if height % stride or width % stride:
             up = (height + -height % stride, width + -width % stride)
             raise ConfigError(
                 f"augment gives {width}x{height}, but the network wants multiples of {stride}; take {up[1]}x{up[0]}"
             )
+        self.size = height, width
         return height, width
+
+    def _probes(self) -> list[int]:
+        """Positions of the lowest, highest, narrowest and widest samples, and of the first and the last."""
+        heights, widths = np.transpose([self.cache.samples[index].size for index in self.indices])
+        extremes = (heights.argmin(), heights.argmax(), widths.argmin(), widths.argmax())
+        return sorted({0, len(self) - 1, *map(int, extremes)})
+
+
+def _several_sizes(sizes: Mapping[tuple[int, int], str]) -> ConfigError:
+    listed = ", ".join(f"{width}x{height} for {name}" for (height, width), name in list(sizes.items())[:4])
+    return ConfigError(
+        f"augment gives images of several sizes ({listed}); end it with a fixed size, as "
+        "'RandomCrop: {height: 256, width: 256, pad_if_needed: true}', with height = width where D4 or "
+        "RandomRotate90 follow"
+    )
 
 
 class WholeSet(Dataset[Item]):
@@ -129,14 +167,14 @@ class WholeSet(Dataset[Item]):
         indices: Sequence[int],
         stride: int,
         normalisation: Normalisation,
-        white: int,
+        read: Read,
     ):
-        """`indices` choose among the source's samples."""
+        """`indices` choose among the source's samples; `read` is for those that no cache holds."""
         self.source = source
         self.indices = tuple(indices)
         self.stride = stride
         self.normalisation = normalisation
-        self.white = white
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -148,7 +186,11 @@ class WholeSet(Dataset[Item]):
             image, target = self.source[index]
             target = pad_to_multiple(target, self.stride)[0]
         else:
-            image = read_image(self.source[index].images[0], self.white)
+            sample = self.source[index]
+            try:
+                image = self.read(sample.images[0])
+            except DataError as error:
+                raise DataError(f"sample {sample.id}: {error}") from error
         image, padding = pad_to_multiple(image, self.stride)
         return _item(index, image, target, self.normalisation, padding)
 
@@ -163,4 +205,5 @@ def _item(
     pixels = torch.from_numpy(normalise(image, norm.mean, norm.std))
     if target is None:
         return Item(index, pixels, None, padding)
-    return Item(index, pixels, torch.from_numpy(np.ascontiguousarray(target.transpose(2, 0, 1))), padding)
+    planes = np.array(target.transpose(2, 0, 1), order="C")  # a copy always: what the cache keeps stays its own
+    return Item(index, pixels, torch.from_numpy(planes), padding)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medalist.data.dataset import Item, Key
 from medalist.data.transforms import Padding
+from medalist.errors import ConfigError, MedalistError
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +32,18 @@ class Batch:
         target = None if self.target is None else self.target.to(device, non_blocking=True).float()
         return Batch(image, target, self.indices, self.paddings)
 
+    def singles(self) -> Iterator[Batch]:
+        """Each sample as a batch of its own; its target is cut to the native size, its image stays padded."""
+        for number, padding in enumerate(self.paddings):
+            one = slice(number, number + 1)
+            target = None if self.target is None else padding.undo(self.target[one])
+            yield Batch(self.image[one], target, self.indices[one], self.paddings[one])
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; DataLoader asks for it where it shall pin, and `to` is quicker then."""
+        target = None if self.target is None else self.target.pin_memory()
+        return Batch(self.image.pin_memory(), target, self.indices, self.paddings)
+
 
 def collate(items: Sequence[Item]) -> Batch:
     """Stack items of one size."""
@@ -46,10 +60,15 @@ class TrainOrder(Sampler[list[Key]]):
     """Shuffled batches of (epoch, position). With `world` processes each takes its share of every global batch.
 
     The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one.
+    ConfigError where there are fewer samples than processes.
     """
 
     def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1):
         """`batch` is the size on one process."""
+        if length < world:
+            raise ConfigError(
+                f"{length} training samples cannot be shared by {world} processes; start {length} or fewer"
+            )
         self.length, self.batch, self.seed = length, batch, seed
         self.rank, self.world = rank, world
         self.epoch = 0
@@ -88,18 +107,59 @@ class WholeOrder(Sampler[list[Key]]):
         return iter(self.batches)
 
 
+class _Careful(Dataset[Item | MedalistError]):
+    """Hands a user's mistake over as a value: raised in a worker, it would come out wrapped in a long traceback."""
+
+    def __init__(self, dataset: Dataset[Item]):
+        self.dataset = dataset
+
+    def __getitem__(self, key: Key) -> Item | MedalistError:
+        try:
+            return self.dataset[key]
+        except MedalistError as error:
+            return error
+
+
+class _Loader(DataLoader[Any]):
+    """A DataLoader that raises the mistakes which `_Careful` handed over."""
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, MedalistError):
+                try:
+                    raise batch
+                finally:
+                    # An error and a frame that hold each other are left to the garbage collector, which tears down the
+                    # workers' queues before the workers: torch would then wait 5 s for each of them.
+                    del batch
+            yield batch
+
+
+def _collate(items: Sequence[Item | MedalistError]) -> Batch | MedalistError:
+    good = [item for item in items if isinstance(item, Item)]
+    return collate(good) if len(good) == len(items) else next(item for item in items if isinstance(item, MedalistError))
+
+
 def batches(
     dataset: Dataset[Item], order: TrainOrder | WholeOrder, workers: int, pin: bool = False
 ) -> DataLoader[Batch]:
-    """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes."""
-    return DataLoader(
-        dataset,
-        batch_sampler=order,  # type: ignore[arg-type]
+    """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes.
+
+    Iterating raises a MedalistError of the dataset as it is, from workers too.
+    """
+    return _Loader(
+        _Careful(dataset),
+        batch_sampler=order,
         num_workers=workers,
-        collate_fn=collate,
+        collate_fn=_collate,
         persistent_workers=workers > 0,
         pin_memory=pin,
         worker_init_fn=_one_thread if workers else None,
+        # Workers must see the cache that was filled here, not copies of it.
+        multiprocessing_context="fork" if workers else None,
+        # Else each new iterator draws from torch's own generator, as often as there are no workers: dropout would
+        # then depend on their number and on where a run was resumed.
+        generator=torch.Generator(),
     )
 
 

@@ -12,6 +12,16 @@ Augmentations = tuple[dict[str, dict[str, Any]], ...]
 """albumentations' public transforms in order, each `{ClassName: {its arguments}}`."""
 
 
+class ImageConfig(Part):
+    """What is done to every image once it is decoded, in training and prediction alike.
+
+    contrast: `as_is`, or `stretch`: the darkest and the brightest thousandth of an image's values become 0 and 255,
+    over all channels together, so that hues stay. For images whose exposure says nothing, as microscopes'.
+    """
+
+    contrast: Literal["as_is", "stretch"] = "as_is"
+
+
 class LoaderConfig(Part):
     """How samples become batches.
 

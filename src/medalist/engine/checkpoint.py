@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,20 @@ from torch import nn
 
 from medalist.errors import RunError
 from medalist.files import written
+
+_DAMAGE = (  # what torch raises on damaged or hostile files
+    pickle.UnpicklingError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    ArithmeticError,
+    MemoryError,
+)
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -37,8 +53,10 @@ def load_weights(model: nn.Module, path: Path) -> None:
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write the state to go on from, whole or not at all."""
+    buffer = io.BytesIO()  # torch's own writer says nothing of a full disk but "unexpected pos 576 vs 534"
+    torch.save(dict(state), buffer)
     with written(path) as temporary:
-        torch.save(dict(state), temporary)
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
@@ -46,8 +64,10 @@ def load_state(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch thinks of files that are not its own
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except _DAMAGE as error:
         reason = " ".join(str(error).split())[:120]
         raise RunError(f"state {path} cannot be read ({reason}); delete it to train this fold from its start") from None
     if not isinstance(state, dict):

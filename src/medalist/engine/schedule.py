@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import assert_never
 
 from medalist.engine.settings import TrainConfig
 
@@ -11,12 +12,12 @@ POLY_POWER = 0.9
 
 
 def lr_factor(step: int, total: int, config: TrainConfig) -> float:
-    """The factor on the highest learning rate in step 0..total-1 of all steps, in final_lr..1.
+    """The factor on the highest learning rate in step 0..total-1 of all steps.
 
-    The warm-up takes the first `round(warmup * total)` steps and never starts at zero, where the first batch would
-    be wasted.
+    The warm-up takes the first `round(warmup * total)` steps, but leaves at least two, for the peak of 1 and the
+    end at final_lr (where the schedule falls). It never starts at zero, where the first batch would be wasted.
     """
-    warm = round(config.warmup * total)
+    warm = min(round(config.warmup * total), max(0, total - 2))
     floor = config.final_lr
     if step < warm:
         share = (step + 1) / (warm + 1)
@@ -32,3 +33,5 @@ def lr_factor(step: int, total: int, config: TrainConfig) -> float:
             return floor + (1 - floor) * (1 + math.cos(math.pi * done)) / 2
         case "poly":
             return floor + (1 - floor) * math.pow(1 - done, POLY_POWER)
+        case _:
+            assert_never(config.schedule)

@@ -25,7 +25,7 @@ from medalist.engine.schedule import lr_factor
 from medalist.engine.settings import TrainConfig
 from medalist.engine.task import Task
 from medalist.engine.tracking import Log
-from medalist.errors import TrainingError
+from medalist.errors import RunError, TrainingError
 from medalist.files import write_text
 from medalist.progress import Progress
 
@@ -77,6 +77,11 @@ def fit(job: Fit, log: Log, progress: Progress) -> None:
         row |= _train_epoch(job, epoch, model, optimizer, base_lrs, average, progress)
         if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
             row |= evaluate(job, keeper)
+            if not math.isfinite(row["val_loss"]):
+                raise TrainingError(
+                    f"{job.title}: the held-out loss is {row['val_loss']} after epoch {epoch + 1}, though those of all "
+                    "batches were finite; lower train.lr, or clip gradients by train.clip"
+                )
             if row["val_loss"] < best:
                 best = row["val_loss"]
                 _save_weights(job, keeper, "best")
@@ -97,22 +102,28 @@ def _train_epoch(
     average: ModelEmaV3 | None,
     progress: Progress,
 ) -> Row:
-    """One pass over the training samples; returns the last learning rate and the mean of the loss and its parts."""
+    """One pass over the training samples; returns the last learning rate and the mean of the loss and its parts.
+
+    Batches are accumulated within the epoch: its last step may be made of fewer, and nothing is pending at its end.
+    """
     fabric, config = job.fabric, job.config
     order = job.train.batch_sampler
     assert isinstance(order, TrainOrder)
     order.epoch = epoch
-    total = math.ceil(job.steps / config.accumulate)
+    count = len(job.train)
+    steps = math.ceil(count / config.accumulate)
+    factor = 0.0
     model.train()
     sums: dict[str, Tensor] = {}
     pending: tuple[Tensor, Batch] | None = None
-    for number, raw in enumerate(job.train, start=epoch * len(job.train)):
+    for number, raw in enumerate(job.train):
         batch = raw.to(fabric.device, config.channels_last)
         first = number - number % config.accumulate
-        group = min(config.accumulate, job.steps - first)  # the last one of the training may be smaller
+        group = min(config.accumulate, count - first)
         is_step = number + 1 == first + group
+        factor = lr_factor(epoch * steps + number // config.accumulate, config.epochs * steps, config)
         for parameters, lr in zip(optimizer.param_groups, base_lrs, strict=True):
-            parameters["lr"] = lr * lr_factor(number // config.accumulate, total, config)
+            parameters["lr"] = lr * factor
         with fabric.no_backward_sync(model, enabled=not is_step):
             losses = job.task.loss(model(batch.image), batch)
             fabric.backward(losses["loss"] / group)
@@ -129,26 +140,31 @@ def _train_epoch(
             sums[name] = sums.get(name, torch.zeros_like(value)).add_(value.detach())
         progress.advance()
     _refuse_nan(job, pending, epoch)
-    means = {_part(name): float(value) / len(job.train) for name, value in sums.items()}
-    return {"lr": _lr(optimizer, base_lrs), **means}
+    means = {_part(name): float(value) / count for name, value in sums.items()}
+    return {"lr": config.lr * factor, **means}
 
 
 @torch.inference_mode()
 def evaluate(job: Fit, model: nn.Module) -> Row:
-    """Look at the held-out samples: `val_loss`, its parts, and the task's quick figures."""
+    """Look at the held-out samples: `val_loss` and its parts, as means over samples, and the task's quick figures.
+
+    The loss of each sample is its own, without the padding: losses over whole batches, such as Dice, would depend on
+    how samples are batched.
+    """
     model.eval()
     sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=job.fabric.device))
     counts: dict[str, Tensor] = {}
     for raw in job.held_out:
-        batch = raw.to(job.fabric.device, job.config.channels_last)
+        whole = raw.to(job.fabric.device, job.config.channels_last)
         with job.fabric.autocast():
-            outputs = model(batch.image)
-        share = len(batch.indices)
-        sums["samples"] += share
-        for name, value in job.task.loss(outputs, batch).items():
-            sums[f"val_{_part(name)}"] += value.double() * share
-        for name, value in job.task.measure(outputs, batch).items():
-            counts[name] = counts[name] + value if name in counts else value
+            outputs = model(whole.image)
+        for number, batch in enumerate(whole.singles()):
+            logits = batch.paddings[0].undo(outputs[number : number + 1])
+            sums["samples"] += 1
+            for name, value in job.task.loss(logits, batch).items():
+                sums[f"val_{_part(name)}"] += value
+            for name, value in job.task.measure(logits, batch).items():
+                counts[name] = counts[name] + value if name in counts else value
     sums = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}  # type: ignore[misc]
     counts = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in counts.items()}  # type: ignore[misc]
     samples = sums.pop("samples")
@@ -180,11 +196,6 @@ def _optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     return SGD(settings, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
-def _lr(optimizer: Optimizer, base_lrs: Sequence[float]) -> float:
-    """The rate of the group with the highest one, which is the configured `lr` times the schedule."""
-    return float(optimizer.param_groups[base_lrs.index(max(base_lrs))]["lr"])
-
-
 def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> None:
     if pending is None or math.isfinite(float(pending[0])):
         return
@@ -196,15 +207,27 @@ def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> N
 
 
 def _restore(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer) -> tuple[list[Row], float]:
-    """Rows of the epochs done and the best held-out loss; weights, average and optimiser are set to their end."""
-    state = load_state(job.folder / "state.pt")
+    """Rows of the epochs done and the best held-out loss; weights, average and optimiser are set to their end.
+
+    RunError where the state is of another network or another training.
+    """
+    path = job.folder / "state.pt"
+    state = load_state(path)
     if state is None:
         return [], math.inf
-    job.model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    if average:
-        average.module.load_state_dict(state["average"])
-    return list(state["rows"]), float(state["best"])
+    try:
+        job.model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        job.fabric.strategy.precision.load_state_dict(state["precision"])
+        if average:
+            average.module.load_state_dict(state["average"])
+        rows = [{str(name): float(value) for name, value in row.items()} for row in state["rows"]]
+        return rows, float(state["best"])
+    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise RunError(
+            f"state {path} is of another training ({reason}); delete it to train this fold from its start"
+        ) from None
 
 
 def _save_weights(job: Fit, model: nn.Module, name: str) -> None:
@@ -215,11 +238,18 @@ def _save_weights(job: Fit, model: nn.Module, name: str) -> None:
 def _save_state(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list[Row], best: float) -> None:
     if not job.fabric.is_global_zero:
         return
-    state = {"model": job.model.state_dict(), "optimizer": optimizer.state_dict(), "rows": rows, "best": best}
+    # The rows first: a training that ends between the two files does its last epoch again, and writes them again.
+    write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    state = {
+        "model": job.model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "precision": job.fabric.strategy.precision.state_dict(),
+        "rows": rows,
+        "best": best,
+    }
     if average:
         state["average"] = average.module.state_dict()
     save_state(job.folder / "state.pt", state)
-    write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:

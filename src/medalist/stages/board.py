@@ -2,64 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from medalist.config import differences
-from medalist.runs import Run, all_runs
+from medalist.errors import MedalistError
+from medalist.runs import Lock, Run, all_runs
+from medalist.settings import Settings
 from medalist.stages.report import metrics_rows
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "against", "changed")
 
+WORDLESS = ("data", "tracking")
+"""Keys of a config that are no idea."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What a run's files say of it; `oof` is empty for a run without a score, `born` is a time stamp."""
+
+    run: Run
+    settings: Settings
+    lock: Lock
+    oof: dict[str, Any]
+    trained: int
+    seconds: float
+    born: float
+
 
 def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
-    """A row for each run under `root`, best score first within its contest, runs without a score last."""
-    runs = [run for run in all_runs(root) if competition is None or run.competition == competition]
-    scores = {run.folder: (run.scores() or {}).get("oof", {}) for run in runs}
-    runs.sort(key=lambda run: (run.competition, -scores[run.folder].get("value", float("-inf")), run.name))
-    return [_row(run, scores[run.folder], parent_of(run, runs)) for run in runs]
+    """A row for each run under `root`, best score first within its contest, then runs without a score.
+
+    Runs whose files are damaged come last, each with what is wrong, and do not hide the others.
+    """
+    entries: list[Entry] = []
+    damaged: list[list[Any]] = []
+    for run in all_runs(root):
+        if competition is None or run.competition == competition:
+            try:
+                entries.append(read_entry(run))
+            except MedalistError as error:
+                blank = [""] * (len(COLUMNS) - 2)
+                damaged.append([f"{run.competition}/{run.name}", *blank, " ".join(str(error).split())])
+    entries.sort(key=lambda entry: (entry.run.competition, -entry.oof.get("value", float("-inf")), entry.run.name))
+    return [_row(entry, parent_of(entry, entries)) for entry in entries] + damaged
 
 
-def parent_of(run: Run, runs: list[Run]) -> Run | None:
+def read_entry(run: Run) -> Entry:
+    """Read a run's files; MedalistError names the one that is damaged."""
+    trained = run.trained_folds()
+    rows = [row for fold in trained for row in metrics_rows(run, fold)]
+    seconds = sum(float(row.get("seconds", 0.0)) for row in rows)
+    born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch
+    oof = (run.scores() or {}).get("oof", {})
+    return Entry(run, run.settings(), run.lock(), oof, len(trained), seconds, born)
+
+
+def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
     """The run that this one is an idea on: same config file with fewer changes on the command line.
 
     Failing that, the contest's other run whose config differs in the fewest keys and that is older.
     """
-    lock = run.lock()
-    older = [
+    others = [other for other in entries if other.run.competition == entry.run.competition and other is not entry]
+    overrides = set(entry.lock.overrides)
+    fewer = [
         other
-        for other in runs
-        if other.competition == run.competition and other.folder != run.folder and _born(other) <= _born(run)
+        for other in others
+        if other.lock.config_file == entry.lock.config_file and set(other.lock.overrides) < overrides
     ]
-    same = [other for other in older if other.lock().config_file == lock.config_file]
-    fewer = [other for other in same if set(other.lock().overrides) < set(lock.overrides)]
-    candidates = fewer or older
-    return min(candidates, key=lambda other: (len(_changes(run, other)), other.name), default=None)
+    # By name where two are of one moment: no run may be its parent's parent.
+    older = [other for other in others if (other.born, other.run.name) < (entry.born, entry.run.name)]
+    return min(fewer or older, key=lambda other: (len(_changes(entry, other)), other.run.name), default=None)
 
 
-def _row(run: Run, oof: dict[str, Any], parent: Run | None) -> list[Any]:
-    trained = run.trained_folds()
-    seconds = sum(row["seconds"] for fold in trained for row in metrics_rows(run, fold))
-    changes = _changes(run, parent) if parent else []
+def _row(entry: Entry, parent: Entry | None) -> list[Any]:
+    oof = entry.oof
+    changes = _changes(entry, parent) if parent else []
     return [
-        f"{run.competition}/{run.name}",
+        f"{entry.run.competition}/{entry.run.name}",
         _figure(oof.get("value")),
         _figure(oof.get("standard_error")),
         _figure(oof.get("standard_error_samples")),
-        f"{len(trained)}/{oof['folds_of']}" if oof else len(trained),
-        f"{seconds:.0f}",
-        parent.name if parent else "",
+        f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained",
+        f"{entry.seconds:.0f}",
+        parent.run.name if parent else "",
         ", ".join(f"{key} {old} → {new}" for key, new, old in changes),
     ]
 
 
-def _changes(run: Run, parent: Run) -> list[tuple[str, Any, Any]]:
-    found = differences(run.settings(), parent.settings())
-    return [change for change in found if change[0] not in ("data", "tracking")]
-
-
-def _born(run: Run) -> float:
-    return (run.folder / "config.yaml").stat().st_mtime
+def _changes(entry: Entry, parent: Entry) -> list[tuple[str, Any, Any]]:
+    return [change for change in differences(entry.settings, parent.settings) if change[0] not in WORDLESS]
 
 
 def _figure(value: float | None) -> str:

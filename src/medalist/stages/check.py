@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -23,7 +23,7 @@ THREADS = 2
 
 
 def check(contest: Contest, console: Console) -> Iterator[str]:
-    """Yield a line for each thing that was found right; raise DataError (SubmissionError) for the first that is not.
+    """Yield a line for each thing found right; raise DataError (SubmissionError) for the first that is not.
 
     Ids are unique; every image of both parts decodes, in the size its header says; every truth decodes in that size;
     perfect answers written as rows and parsed back give the best score; the sample submission is valid.
@@ -36,7 +36,7 @@ def check(contest: Contest, console: Console) -> Iterator[str]:
         yield "strata: " + ", ".join(f"{name} {count}" for name, count in sorted(strata.items()))
     images_decode(contest, console)
     yield f"images: all {len(split.train) + len(split.test)} decode"
-    truths = contest.truths(split.train)
+    truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values() if isinstance(truth, Instances))
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
     score = perfect_score(contest, truths)
@@ -73,13 +73,34 @@ def images_decode(contest: Contest, console: Console) -> None:
             bar.advance()
             if fault:
                 bad.append(fault)
+    _refuse(bad, "images")
+
+
+def truths_decode(contest: Contest) -> dict[str, Answer]:
+    """Decode every truth, in the size of its image; one DataError names all that are bad."""
+    truths: dict[str, Answer] = {}
+    bad: list[str] = []
+    for sample in contest.split.train:
+        try:
+            truth = truths[sample.id] = contest.truth(sample)
+        except DataError as error:
+            bad.append(str(error))
+            continue
+        size = truth.labels.shape if isinstance(truth, Instances) else truth.classes.shape
+        if size != sample.size:
+            bad.append(f"sample {sample.id}: its truth is {size}, its image {sample.size} (height, width)")
+    _refuse(bad, "truths")
+    return truths
+
+
+def _refuse(bad: Sequence[str], what: str) -> None:
     if bad:
         more = f"; and {len(bad) - NAMED_AT_MOST} more" if len(bad) > NAMED_AT_MOST else ""
-        raise DataError(f"{len(bad)} bad images: {'; '.join(bad[:NAMED_AT_MOST])}{more}")
+        raise DataError(f"{len(bad)} bad {what}: {'; '.join(bad[:NAMED_AT_MOST])}{more}")
 
 
 def perfect_score(contest: Contest, truths: Mapping[str, Answer]) -> float:
-    """Score of the truth itself, through a written file; DataError where it is beaten by nothing but our own fault."""
+    """Score of the truth itself, written and parsed back; DataError where the way through the file changes it."""
     form = contest.competition.submission
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perfect.csv"

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from medalist.competition import Competition, find_groups, load_competition
-from medalist.errors import DataError
+from medalist.errors import DataError, FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds import (
     Folds,
@@ -18,6 +18,7 @@ from medalist.folds import (
     make_folds,
     read_folds,
     read_folds_table,
+    rehash,
     write_folds,
 )
 from medalist.records import Answer, Sample, Split
@@ -89,7 +90,9 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
     """The folds: the user's file, or those made before, or new ones, which are then kept."""
     if config.file is not None:
         folds = read_folds_table(config.file)
-        check_folds(folds, contest.split.train, grouped=config.grouped)
+        # A table from elsewhere may split what only the pixels show to belong together.
+        found = find_groups(contest.competition, contest.split) if config.grouped else None
+        check_folds(folds, contest.split.train, found.group_of if found else None, grouped=config.grouped)
         return folds
     path = folds_path(contest, config, root)
     if path.exists():
@@ -104,18 +107,30 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
     return folds
 
 
+def keep_edited_folds(contest: Contest, config: FoldsConfig, root: Path) -> None:
+    """Take a folds file that was changed by hand as the folds from now on; FoldError where it has no hash to renew."""
+    if config.file is not None and not config.file.is_file():
+        raise FoldError(f"no folds file {config.file}; it is what folds.file names")
+    if config.file is not None and not config.file.read_bytes().startswith(b"# sha256="):
+        raise FoldError(f"{config.file} is a table of your own, without a hash: there is nothing to renew")
+    rehash(config.file or folds_path(contest, config, root))
+
+
 def groups_found(contest: Contest, config: FoldsConfig, root: Path) -> str | None:
     """What the look for groups found, in a line; None where the contest declares its groups, or has none."""
     path = folds_path(contest, config, root).with_suffix(".groups.json")
     if config.file is not None or not path.exists():
         return None
     found = read_json(path)
-    group_of: dict[str, str] = found["group_of"]
+    try:
+        group_of: dict[str, str] = dict(found["group_of"])
+        reasons = Counter(str(why).split(" ")[0] for _, _, why in found["joins"])
+    except (KeyError, TypeError, ValueError):
+        raise RunError(f"{path} is damaged; delete it and the folds beside it to look for groups again") from None
     sizes = Counter(group_of.values())
     shared = [name for name, group in group_of.items() if sizes[group] > 1]
-    reasons = Counter(why.split(" ")[0] for _, _, why in found["joins"])
-    trained = {group_of[sample.id] for sample in contest.split.train}
-    leaking = sum(group_of[sample.id] in trained for sample in contest.split.test)
+    trained = {group_of.get(sample.id) for sample in contest.split.train} - {None}
+    leaking = sum(group_of.get(sample.id) in trained for sample in contest.split.test)
     return (
         f"groups found in the images: {len(shared)} images in {sum(size > 1 for size in sizes.values())} groups of "
         f"several, joined by {', '.join(f'{name} {count}' for name, count in sorted(reasons.items()))}; {leaking} of "

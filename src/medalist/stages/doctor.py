@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
@@ -50,8 +50,15 @@ def examine(runs: Path) -> list[list[str]]:
     rows.append(["weights folder", f"{weights_folder()}"])
     rows += [[f"weights {found.name}", f"{found.source}: {found.path}"] for found in list_weights()]
     rows.append(["commit", commit()])
-    rows += [[name, version(name)] for name in SHOWN]
+    rows += [[name, _version(name)] for name in SHOWN]
     return rows
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed by pip"
 
 
 def _gpu_memory(number: int) -> str:

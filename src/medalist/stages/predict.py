@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from rich.console import Console
 
 from medalist.build import build_fabric, build_network, build_normalisation, build_task
-from medalist.data.dataset import WholeSet
+from medalist.data.dataset import WholeSet, reader
 from medalist.data.loader import WholeOrder, batches
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.predict import predict
 from medalist.errors import RunError
-from medalist.files import sha256_file, sha256_json
+from medalist.files import sha256_file
 from medalist.progress import progress
 from medalist.records import Sample
 from medalist.runs import Run, manifest_hash
@@ -37,10 +38,10 @@ def predict_test(run: Run, settings: Settings, contest: Contest, console: Consol
 
 
 def made_by(run: Run, settings: Settings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
-    """Hashes of what decides a prediction: each fold's weights, the way of predicting, the data."""
+    """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
     keep = settings.train.keep
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
-    made["predict"] = sha256_json(settings.predict.model_dump(mode="json", exclude={"batch"}))
+    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
     made["data"] = manifest_hash(contest.split)
     return made
 
@@ -66,9 +67,11 @@ def _predict(
         load_weights(model, run.checkpoint(fold, settings.train.keep))
         models.append(fabric.setup_module(model))
     stride = settings.model.stride
-    whole = WholeSet(samples, range(len(samples)), stride, build_normalisation(settings), contest.competition.white)
+    read = reader(contest.competition.white, settings.image)
+    whole = WholeSet(samples, range(len(samples)), stride, build_normalisation(settings), read)
     order = WholeOrder([sample.size for sample in samples], stride, settings.predict.batch)
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
+    store.start(name)  # stopped half-way, it must not pass for what was there before
     with progress(console, f"predict {name}", len(samples)) as bar:
         for index, prediction in predict(
             fabric, task, models, loader, settings.predict, stride, settings.train.channels_last

@@ -43,7 +43,10 @@ def metrics_rows(run: Run, fold: int) -> list[dict[str, Any]]:
     """The rows of a fold's metrics.jsonl, one an epoch."""
     path = run.fold_folder(fold) / "metrics.jsonl"
     try:
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is not a row of figures")
+        return rows
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({' '.join(str(error).split())[:80]}); train that fold again") from None
 

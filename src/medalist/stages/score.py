@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from medalist.records import Answer, Sample, Score
 from medalist.runs import Run, manifest_hash
 from medalist.settings import Settings
 from medalist.stages.contest import Contest, open_contest
+from medalist.store import Store
 from medalist.submission import write_submission
 
 
@@ -45,9 +47,13 @@ def run_settings(run: Run, overrides: Sequence[str], allowed: str) -> Settings:
 
 
 def open_run_contest(run: Run, data: str | None, root: Path) -> Contest:
-    """The contest a run was trained on; RunError where the data there is not what it was trained on."""
+    """The contest a run was trained on; RunError where the data there is not what it was trained on.
+
+    The data lies where `data` says, else where it lay when the run was trained, else where `open_contest` looks.
+    """
     lock = run.lock()
-    contest = open_contest(run.settings().competition, data or lock.data_folder, root)
+    known = lock.data_folder if Path(lock.data_folder).is_dir() else None
+    contest = open_contest(run.settings().competition, data or known, root)
     if manifest_hash(contest.split) != lock.data:
         raise RunError(f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data")
     return contest
@@ -80,7 +86,9 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console) 
         "weights": settings.train.keep,
         "optimistic": settings.train.keep == "best",
         "decide": settings.decide.model_dump(mode="json"),
+        "predict": predicted_with(run.oof(), [f"fold{fold}" for fold in by_fold]),
         "predictions": _makers(run, [int(fold) for fold in by_fold]),
+        "rows": sha256_file(run.folder / "oof.csv"),
         "by_sample": dict(oof.score.by_sample),
     }
     write_json(run.folder / "scores.json", scores)
@@ -92,7 +100,9 @@ def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console
     folds = run.folds()
     trained = [fold for fold in run.trained_folds() if run.oof().part(f"fold{fold}") is not None]
     if not trained:
-        raise RunError(f"{run.folder} has no out-of-fold predictions; run medalist train, then medalist predict")
+        raise RunError(
+            f"{run.folder} has no out-of-fold predictions; run medalist train again, it goes on where it stopped"
+        )
     for fold in trained:
         _refuse_other_weights(run, fold, settings.train.keep)
     held_out = {name for fold in trained for name in folds.held_out(fold)}
@@ -106,10 +116,17 @@ def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console
 
 
 def oof_of_scores(run: Run, contest: Contest) -> Oof:
-    """What `medalist score` scored: the rows it wrote and the scores, read back; RunError where it was not run."""
+    """What `medalist score` scored: the rows it wrote and the scores, read back.
+
+    Raises RunError where it was not run, and where the rows are not those that were scored.
+    """
     scores = run.scores()
     if scores is None:
         raise RunError(f"{run.folder} has no scores.json; run medalist score {run.competition}/{run.name} first")
+    if scores.get("rows") != sha256_file(run.folder / "oof.csv"):
+        raise RunError(
+            f"{run.folder / 'oof.csv'} is not what was scored; run medalist score {run.competition}/{run.name} again"
+        )
     samples = tuple(sample for sample in contest.split.train if sample.id in scores["by_sample"])
     answers = contest.competition.submission.parse(run.folder / "oof.csv", samples)
     score = Score(scores["oof"]["value"], scores["oof"]["parts"], scores["by_sample"])
@@ -135,6 +152,18 @@ def _part(oof: Oof, ids: Sequence[str], score: Any) -> Score:
     return result
 
 
+def predicted_with(store: Store, parts: Sequence[str]) -> dict[str, Any]:
+    """How each whole part was predicted: `predict.*` of the config as it then was, None where it is not recorded."""
+    used: dict[str, Any] = {}
+    for name in parts:
+        part = store.part(name)
+        try:
+            used[name] = json.loads(part.made_by["predict"]) if part else None
+        except (KeyError, TypeError, ValueError):
+            used[name] = None
+    return used
+
+
 def _makers(run: Run, folds: Sequence[int]) -> dict[str, str]:
     parts = {fold: run.oof().part(f"fold{fold}") for fold in folds}
     return {f"fold{fold}": sha256_json(dict(part.made_by)) for fold, part in parts.items() if part}
@@ -146,5 +175,5 @@ def _refuse_other_weights(run: Run, fold: int, keep: str) -> None:
     if part.made_by.get(f"fold{fold}") != sha256_file(run.checkpoint(fold, keep)):
         raise RunError(
             f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
-            f"run medalist predict {run.name} --split oof"
+            f"run medalist predict {run.competition}/{run.name} --split oof"
         )

@@ -48,6 +48,11 @@ class SegmentTask:
             case Mask(classes=classes) if len(self.channels) == 1:
                 planes = [classes > 0]
             case Mask(classes=classes):
+                if classes.max(initial=0) > len(self.channels):
+                    raise ConfigError(
+                        f"model.channels names {len(self.channels)} classes ({', '.join(self.channels)}), but a mask "
+                        f"has class {classes.max()}; name one channel for each class 1..{classes.max()}"
+                    )
                 planes = [classes == number for number in range(1, len(self.channels) + 1)]
             case _:
                 assert_never(truth)
@@ -66,9 +71,10 @@ class SegmentTask:
         """Counts that add up over batches and processes: for each channel the overlap and the sum of both sides."""
         assert batch.target is not None
         answer = (outputs > 0).float()
-        overlap = (answer * batch.target).sum(dim=(0, 2, 3))
-        both = answer.sum(dim=(0, 2, 3)) + batch.target.sum(dim=(0, 2, 3))
-        return {"overlap": overlap.double(), "both": both.double()}
+        over_all, wide = (0, 2, 3), torch.float64  # float32 cannot count beyond 16.8 million pixels
+        overlap = (answer * batch.target).sum(dim=over_all, dtype=wide)
+        both = answer.sum(dim=over_all, dtype=wide) + batch.target.sum(dim=over_all, dtype=wide)
+        return {"overlap": overlap, "both": both}
 
     def summarise(self, counts: Mapping[str, Tensor]) -> dict[str, float]:
         """Dice of each channel over all pixels of the held-out samples, from the added counts; 1 where empty."""

@@ -1,0 +1,203 @@
+"""One tiny training that the tests of runs, stages and commands share, and copies of it that they may spoil."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from rich.console import Console
+
+from medalist.competition import load_competition
+from medalist.files import sha256_file
+from medalist.records import Instances, Prediction, Sample
+from medalist.runs import Run, find_run, manifest_hash
+from medalist.stages.contest import Contest, open_contest
+from medalist.store import Part
+
+PROJECT = Path(__file__).parent.parent
+SEED = 3
+CHANNELS = ("body", "border")
+AS_CONFIGURED = '{"scales": [1.0], "tta": "none"}'
+TINY = """\
+competition: toy_nuclei
+folds: {n: 2, seed: 1}
+augment: [{RandomCrop: {height: 64, width: 64}}]
+model:
+  {kind: unet, encoder: test_resnet, weights: none, channels: [body, border], decoder_channels: [8, 8, 4, 4, 4]}
+loss: {bce: 1.0}
+train: {epochs: 1, batch: 8, schedule: constant, warmup: 0.0}
+predict: {tta: none}
+decide: {kind: watershed}
+tracking: none
+"""
+
+
+@dataclass(frozen=True)
+class Toy:
+    """The drawn contest, a config that trains in a second, and a folder of runs that has the run `tiny`."""
+
+    data: Path
+    config: Path
+    runs: Path
+
+    @property
+    def run(self) -> Run:
+        return find_run("toy_nuclei/tiny", self.runs)
+
+    def contest(self) -> Contest:
+        return open_contest("toy_nuclei", self.data, self.runs)
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended: its exit code and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def line(self) -> str:
+        """The one line on the standard error, without its prefix."""
+        assert self.err.startswith("medalist: ") and self.err.count("\n") == 1, self.err
+        assert "Traceback" not in self.err
+        return self.err.removeprefix("medalist: ").rstrip("\n")
+
+
+@pytest.fixture
+def medalist() -> Callable[..., Ended]:
+    """Runs a command in this process."""
+    from medalist.cli.main import run
+
+    def command(*words: object) -> Ended:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run([str(word) for word in words])
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    return command
+
+
+@pytest.fixture
+def quiet() -> Console:
+    return Console(quiet=True)
+
+
+@pytest.fixture
+def at_home(monkeypatch: pytest.MonkeyPatch) -> Path:
+    """In the project's checkout, with no setting of the user's shell."""
+    monkeypatch.chdir(PROJECT)
+    for name in ("MEDALIST_DATA", "MEDALIST_RUNS", "MEDALIST_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    return PROJECT
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data of the toy contest; nobody may change it."""
+    draw = load_competition("toy_nuclei", PROJECT / "competitions").draw
+    assert draw is not None
+    folder = tmp_path_factory.mktemp("toy_nuclei")
+    draw(folder, SEED)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """Both folds of `tiny`, trained by the command; nobody may change it."""
+    from medalist.cli.main import run
+
+    home = tmp_path_factory.mktemp("trained")
+    toy = Toy(drawn, home / "tiny.yaml", home / "runs")
+    toy.config.write_text(TINY)
+    with contextlib.chdir(PROJECT), contextlib.redirect_stdout(io.StringIO()):
+        assert run(["--runs", str(toy.runs), "--debug", "train", str(toy.config), "--data", str(drawn)]) == 0
+    return toy
+
+
+@pytest.fixture(scope="session")
+def answered(trained: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
+    """A copy of `tiny` whose predictions know most of the truth, so that its scores are worth comparing."""
+    home = tmp_path_factory.mktemp("answered")
+    toy = Toy(trained.data, home / "tiny.yaml", home / "runs")
+    shutil.copy(trained.config, toy.config)
+    shutil.copytree(trained.runs, toy.runs)
+    with contextlib.chdir(PROJECT):
+        predict_well(toy.run, toy.contest())
+    return toy
+
+
+@pytest.fixture
+def untrained(drawn: Path, at_home: Path, tmp_path: Path) -> Toy:
+    """A config and an empty folder of runs."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    return Toy(drawn, tmp_path / "tiny.yaml", tmp_path / "runs")
+
+
+@pytest.fixture
+def toy(answered: Toy, at_home: Path, tmp_path: Path) -> Toy:
+    """A run with good predictions, to be spoilt at will."""
+    shutil.copytree(answered.runs, tmp_path / "runs")
+    shutil.copy(answered.config, tmp_path / "tiny.yaml")
+    return Toy(answered.data, tmp_path / "tiny.yaml", tmp_path / "runs")
+
+
+@pytest.fixture
+def predict_anew() -> Callable[..., None]:
+    return predict_well
+
+
+@pytest.fixture
+def leftovers() -> Callable[[Path], list[str]]:
+    """Temporary files that were left anywhere under a folder."""
+    return lambda folder: sorted(str(path) for path in folder.rglob(".*") if path.is_file())
+
+
+def predict_well(
+    run: Run, contest: Contest, body: int = 230, predict: str = '{"scales": [1.0], "tta": "none"}'
+) -> None:
+    """Write predictions as `medalist predict` would, of the checkpoints that are there.
+
+    Objects are seen where they are, but not where they touch; every fifth sample is not seen at all.
+    """
+    hashes = {f"fold{fold}": sha256_file(run.checkpoint(fold, "last")) for fold in run.trained_folds()}
+    rest = {"predict": predict, "data": manifest_hash(contest.split)}
+    by_id = {sample.id: sample for sample in contest.split.train}
+    unseen = set(sorted(by_id)[::5])
+    for fold in run.trained_folds():
+        ids = run.folds().held_out(fold)
+        for name in ids:
+            truth = contest.truth(by_id[name])
+            assert isinstance(truth, Instances)
+            run.oof().write(name, seen(truth.labels, 0 if name in unseen else body))
+        made: Mapping[str, str] = {f"fold{fold}": hashes[f"fold{fold}"], **rest}
+        order = tuple(sample.id for sample in contest.split.train if sample.id in ids)
+        run.oof().finish(f"fold{fold}", Part(CHANNELS, order, made))
+    for number, sample in enumerate(contest.split.test):
+        run.test().write(sample.id, seen(box(sample, number), body))
+    run.test().finish("test", Part(CHANNELS, tuple(sample.id for sample in contest.split.test), {**hashes, **rest}))
+
+
+def seen(labels: NDArray[np.int32], body: int) -> Prediction:
+    maps = np.zeros((2, *labels.shape), np.uint8)
+    maps[0][labels > 0] = body
+    return Prediction(maps, CHANNELS)
+
+
+def box(sample: Sample, number: int) -> NDArray[np.int32]:
+    labels = np.zeros(sample.size, np.int32)
+    labels[10 + number : 30 + number, 20:50] = 1
+    return labels
+
+
+@pytest.fixture
+def own_data(drawn: Path, tmp_path: Path) -> Path:
+    """A copy of the drawn contest, to be spoilt at will."""
+    return shutil.copytree(drawn, tmp_path / "data")

@@ -1,0 +1,114 @@
+"""A training so small that it takes a fraction of a second: ten blobs, a network of two convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric import Fabric
+from rich.console import Console
+from torch import Tensor, nn
+
+from medalist.data.cache import Decoded, PixelCache
+from medalist.data.dataset import Normalisation, TrainSet, WholeSet
+from medalist.data.loader import TrainOrder, WholeOrder, batches
+from medalist.engine.settings import TrainConfig
+from medalist.engine.train import Fit
+from medalist.files import read_image
+from medalist.losses.settings import LossConfig
+from medalist.progress import Progress
+from medalist.records import Sample
+from medalist.tasks.segment import SegmentTask
+from medalist.tasks.settings import SegmentConfig
+
+STRIDE = 2
+NORM = Normalisation((0.5,) * 3, (0.25,) * 3)
+SIZES = [(16, 16), (17, 20), (15, 16), (20, 20), (16, 16), (20, 17), (16, 16), (16, 18), (16, 16), (15, 15), (9, 13)]
+BOTH = {"bce": 1.0, "dice": 1.0}
+HELD_OUT = (1, 4, 8, 9, 10)
+AUGMENT: tuple[dict[str, dict[str, Any]], ...] = (
+    {"RandomCrop": {"height": 16, "width": 16, "pad_if_needed": True}},
+    {"D4": {}},
+)
+
+
+class Tiny(nn.Module):
+    """float32[B, 3, h, w] -> logits float32[B, 2, h, w]; h and w are multiples of 2."""
+
+    def __init__(self, norm: bool = True, dropout: float = 0.2):
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(3, 6, 3, padding=1, stride=STRIDE)]
+        self.encoder = nn.Sequential(*layers, nn.BatchNorm2d(6) if norm else nn.Identity(), nn.ReLU())
+        self.decoder = nn.Sequential(
+            nn.Dropout(dropout), nn.Upsample(scale_factor=STRIDE), nn.Conv2d(6, 2, 3, padding=1)
+        )
+
+    def forward(self, image: Tensor) -> Tensor:
+        logits: Tensor = self.decoder(self.encoder(image))
+        return logits
+
+
+def blobs(sample: Sample) -> Decoded:
+    """A bright disc on noise, and its body and rim."""
+    random = np.random.default_rng(int(sample.id.removeprefix("s")))
+    height, width = sample.size
+    y, x = np.mgrid[:height, :width]
+    distance = np.hypot(y - random.uniform(4, height - 4), x - random.uniform(4, width - 4))
+    body = distance < random.uniform(2, 6)
+    image = random.integers(0, 100, (height, width, 3)) + 120 * body[..., None]
+    return image.astype(np.uint8), np.stack([body, body & (distance > 3)], axis=-1).astype(np.uint8)
+
+
+@pytest.fixture
+def network() -> type[Tiny]:
+    """The class of the tiny network: network(norm=True, dropout=0.2)."""
+    return Tiny
+
+
+@pytest.fixture
+def quiet() -> Progress:
+    """A progress that says nothing."""
+    return Progress(Console(quiet=True), "test", 1000, None)
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., Fit]:
+    """make(folder name, **train settings) -> Fit; the seed and the initial weights are always the same."""
+
+    def made(
+        name: str = "run",
+        *,
+        workers: int = 0,
+        task: SegmentTask | None = None,
+        loss: dict[str, float] | None = None,
+        model: nn.Module | None = None,
+        batch_held: int = 2,
+        augment: Sequence[dict[str, dict[str, Any]]] = AUGMENT,
+        **settings: Any,
+    ) -> Fit:
+        config = TrainConfig(**{"epochs": 2, "batch": 2, "lr": 0.01, "encoder_lr": 0.5, **settings})
+        samples = [Sample(f"s{number}", (Path("none"),), size) for number, size in enumerate(SIZES)]
+        cache = PixelCache(blobs, samples)
+        cache.fill(10_000_000)
+        training = [number for number in range(len(SIZES)) if number not in HELD_OUT]
+        train_set = TrainSet(cache, training, tuple(augment), NORM, 5)
+        held_set = WholeSet(cache, HELD_OUT, STRIDE, NORM, read_image)
+        torch.manual_seed(11)
+        return Fit(
+            fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
+            task=task or SegmentTask(SegmentConfig(), LossConfig(**(loss or BOTH)), ("body", "border")),
+            model=model or Tiny(),
+            train=batches(train_set, TrainOrder(len(train_set), config.batch, 5), workers),
+            held_out=batches(held_set, WholeOrder([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0),
+            config=config,
+            seed=5,
+            folder=tmp_path / name,
+            names=[sample.id for sample in samples],
+            title="fold 0",
+        )
+
+    return made

@@ -1,0 +1,165 @@
+"""From settings to a training on files, with a real network: the parts together."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from medalist.build import build_cache, build_fabric, build_fit, build_network, build_normalisation, build_task
+from medalist.competition import Competition
+from medalist.data.cache import PixelCache
+from medalist.data.dataset import WholeSet, reader
+from medalist.data.loader import WholeOrder, batches
+from medalist.engine.checkpoint import load_weights
+from medalist.engine.predict import predict
+from medalist.engine.train import Fit, fit
+from medalist.errors import ConfigError, DataError
+from medalist.folds import Folds
+from medalist.progress import Progress
+from medalist.records import Instances, Sample, Score, Split
+from medalist.rle_format import RleFormat
+from medalist.settings import Settings
+
+
+def settings_of(**changes: Any) -> Settings:
+    tree: dict[str, Any] = {
+        "competition": "toy",
+        "seed": 3,
+        "augment": [{"RandomCrop": {"height": 32, "width": 32}}, {"D4": {}}],
+        "model": {
+            "kind": "unet", "encoder": "test_efficientnet", "weights": "none", "channels": ["body", "border"],
+            "decoder_channels": [16, 8, 8, 8, 8],
+        },
+        "loss": {"bce": 1.0, "dice": 1.0},
+        "train": {"epochs": 1, "batch": 2},
+        "predict": {"batch": 2},
+        "decide": {"kind": "watershed"},
+    }  # fmt: skip
+    for key, value in changes.items():
+        tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
+    return Settings.model_validate(tree)
+
+
+def labels_of(sample: Sample) -> np.ndarray[Any, np.dtype[np.int32]]:
+    labels = np.zeros(sample.size, np.int32)
+    labels[8:20, 4:20], labels[8:20, 20:30] = 1, 2
+    return labels
+
+
+def score(truths: Any, answers: Any) -> Score:
+    raise AssertionError
+
+
+@pytest.fixture
+def split(tmp_path: Path) -> Split:
+    samples = []
+    for number in range(8):
+        size = (40, 50) if number % 2 else (64, 33)
+        sample = Sample(f"s{number}", (tmp_path / f"{number}.png",), size)
+        pixels = np.random.default_rng(number).integers(0, 90, (*size, 3)) + 150 * (labels_of(sample) > 0)[..., None]
+        Image.fromarray(pixels.astype(np.uint8)).save(sample.images[0])
+        samples.append(sample)
+    return Split(tuple(samples), ())
+
+
+@pytest.fixture
+def competition(split: Split) -> Competition:
+    return Competition("toy", lambda _: split, lambda _, sample: Instances(labels_of(sample)), score, RleFormat())
+
+
+FOLDS = Folds({f"s{number}": number % 3 for number in range(8)}, dict.fromkeys("x"), dict.fromkeys("x"), 3, 0)
+
+
+def filled(settings: Settings, competition: Competition, folder: Path) -> PixelCache:
+    cache = build_cache(settings, competition, folder, competition.read(folder), build_task(settings), folder)
+    cache.fill(10_000_000)
+    return cache
+
+
+def job_of(settings: Settings, competition: Competition, folder: Path, name: str = "fold1") -> Fit:
+    fabric, task = build_fabric(settings), build_task(settings)
+    cache = filled(settings, competition, folder)
+    read = reader(competition.white, settings.image)
+    return build_fit(settings, fabric, task, cache, FOLDS, 1, None, folder / name, read)
+
+
+def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
+    tmp_path: Path, competition: Competition, split: Split
+) -> None:
+    settings = settings_of()
+    job = job_of(settings, competition, tmp_path)
+    trained = {index for batch in job.train for index in batch.indices}
+    assert trained <= {0, 2, 3, 5, 6} and len(trained) == 4  # five samples in batches of two
+    assert sorted(index for batch in job.held_out for index in batch.indices) == [1, 4, 7]
+    assert job.names[4] == "s4" and job.title == "fold 1" and job.steps == 2
+    rows: list[Any] = []
+    fit(job, rows.append, Progress(Console(quiet=True), "", job.steps, None))
+    assert len(rows) == 1 and {"loss", "val_loss", "dice_body", "dice_border"} <= rows[0].keys()
+
+    model = build_network(settings, None, 0)
+    load_weights(model, job.folder / "last.safetensors")
+    held_out = [split.train[index] for index in (1, 4, 7)]
+    whole = WholeSet(held_out, range(3), 32, build_normalisation(settings), reader(65535, settings.image))
+    made = []
+    for workers in (0, 2):
+        loader = batches(whole, WholeOrder([sample.size for sample in held_out], 32, 2), workers)
+        found = predict(job.fabric, job.task, [model], loader, settings.predict, 32, channels_last=True)
+        made.append(dict(found))
+    for index, sample in enumerate(held_out):
+        assert made[0][index].maps.shape == (2, *sample.size)
+        np.testing.assert_array_equal(made[0][index].maps, made[1][index].maps)
+
+
+def test_networks_are_random_by_seed_and_fold() -> None:
+    def first(seed: int, fold: int) -> torch.Tensor:
+        return next(build_network(settings_of(seed=seed), None, fold).parameters())
+
+    torch.manual_seed(99)
+    start = first(3, 0)
+    torch.rand(5)
+    assert torch.equal(start, first(3, 0))
+    assert not torch.equal(start, first(3, 1))
+    assert not torch.equal(start, first(4, 0))
+
+
+def test_the_cache_holds_targets_of_the_task(tmp_path: Path, competition: Competition, split: Split) -> None:
+    kept = [filled(settings_of(loader={"cache": form}), competition, tmp_path) for form in ("memory", "file")]
+    for cache in kept:
+        assert cache.kept_bytes == sum(sample.size[0] * sample.size[1] * 5 for sample in split.train)
+        image, target = cache[2]
+        np.testing.assert_array_equal(image, np.asarray(Image.open(split.train[2].images[0])))
+        np.testing.assert_array_equal(target[..., 0], labels_of(split.train[2]) > 0)
+        assert target[10, 17:24, 1].tolist() == [0, 1, 1, 1, 1, 0, 0]
+    assert {path.suffix for path in tmp_path.iterdir()} == {".png"}
+
+
+def test_contrast_of_the_config_counts_for_cache_and_prediction(
+    tmp_path: Path, competition: Competition, split: Split
+) -> None:
+    settings = settings_of(image={"contrast": "stretch"})
+    image, _ = filled(settings, competition, tmp_path)[0]
+    assert image.min() == 0 and image.max() == 255
+    np.testing.assert_array_equal(image, reader(65535, settings.image)(split.train[0].images[0]))
+
+
+def test_mistakes_of_the_config_come_before_the_training(tmp_path: Path, competition: Competition) -> None:
+    with pytest.raises(ConfigError, match=r"^augment gives images of several sizes \(.* for s0, .* for s3\)"):
+        job_of(settings_of(augment=[]), competition, tmp_path)
+    with pytest.raises(ConfigError, match=r"^augment\[0\]: albumentations has no transform 'Cropp'"):
+        job_of(settings_of(augment=[{"Cropp": {}}]), competition, tmp_path)
+    with pytest.raises(ConfigError, match=r"^model.channels: instances give body, border, not lumen$"):
+        filled(settings_of(model={"channels": ["body", "lumen"]}), competition, tmp_path)
+
+
+def test_bad_images_are_named_before_the_training(tmp_path: Path, competition: Competition, split: Split) -> None:
+    whole = split.train[1].images[0].read_bytes()
+    split.train[1].images[0].write_bytes(whole[:200])
+    split.train[6].images[0].unlink()
+    with pytest.raises(DataError, match=r"^2 bad samples: sample s1: .*1\.png: .*; sample s6: .*6\.png: No such file"):
+        filled(settings_of(), competition, tmp_path)
