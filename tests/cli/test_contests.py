@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +19,7 @@ Command = Callable[..., Any]
 def test_check_prints_what_it_found(medalist: Command, at_home: Path, drawn: Path) -> None:
     ended = medalist("check", "toy_nuclei", "--data", drawn)
     assert (ended.code, ended.err) == (0, "")
-    assert "images: all 64 decode" in ended.out and "score 1.000000" in ended.out
+    assert "images: all 32 decode" in ended.out and "score 1.000000" in ended.out
 
 
 def test_check_finds_a_truncated_image(medalist: Command, at_home: Path, own_data: Path) -> None:
@@ -55,7 +57,7 @@ def test_folds_are_shown_with_their_hash(medalist: Command, untrained: Any) -> N
     lines = ended.out.splitlines()
     assert lines[1].split() == ["fold", "samples", "groups", "bright_gray", "colour_stain", "dark_gray"]
     assert [line.split()[0] for line in lines[2:4]] == ["0", "1"]
-    assert sum(int(line.split()[1]) for line in lines[2:4]) == 48
+    assert sum(int(line.split()[1]) for line in lines[2:4]) == 26
     assert "groups found in the images" in ended.out
     contest = untrained.contest()
     from medalist.settings import load_settings
@@ -88,7 +90,7 @@ def test_score_prints_folds_strata_and_the_whole(medalist: Command, toy: Any) ->
     for name, value in (("fold 0", oof["folds"]["0"]), ("dark_gray", oof["strata"]["dark_gray"]["score"])):
         assert any(line.startswith(name) and f"{value:.4f}" in line for line in ended.out.splitlines())
     last = ended.out.splitlines()[-1]
-    assert last.startswith(f"OOF {oof['value']:.4f} ± {oof['standard_error_samples']:.4f} over 48 samples of 2 of 2")
+    assert last.startswith(f"OOF {oof['value']:.4f} ± {oof['standard_error_samples']:.4f} over 26 samples of 2 of 2")
     assert last.endswith(f"over folds {oof['mean']:.4f} ± {oof['standard_error']:.4f}")
 
 
@@ -140,9 +142,9 @@ def test_a_missing_prediction_is_one_line(medalist: Command, toy: Any) -> None:
 def test_a_submission_is_written_and_valid(medalist: Command, toy: Any, tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     ended = medalist("--runs", toy.runs, "submit", "tiny", "-o", path)
-    assert (ended.code, ended.err) == (0, "") and ended.out == f"{path}: 16 rows, valid\n"
+    assert (ended.code, ended.err) == (0, "") and ended.out == f"{path}: 6 rows, valid\n"
     ended = medalist("--runs", toy.runs, "validate", path, "--competition", "toy_nuclei")
-    assert (ended.code, ended.out) == (0, f"{path}: valid for toy_nuclei (16 samples)\n")
+    assert (ended.code, ended.out) == (0, f"{path}: valid for toy_nuclei (6 samples)\n")
 
 
 def test_validate_has_a_line_a_problem(medalist: Command, toy: Any, tmp_path: Path) -> None:
@@ -184,6 +186,27 @@ def test_ctrl_c_is_130_and_the_command_can_be_run_again(
     assert leftovers(tmp_path) == []
     assert not (tmp_path / "s.csv").exists() and not (toy.run.folder / "scores.json").exists()
     assert medalist(*words).code == 0
+
+
+@pytest.mark.parametrize("command", ["score", "submit"])
+def test_a_full_disk_is_2_and_leaves_nothing_partial(
+    medalist: Command,
+    toy: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    leftovers: Callable[[Path], list[str]],
+    command: str,
+) -> None:
+    def full(path: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    words = ("--runs", toy.runs, command, "tiny", *(("-o", tmp_path / "s.csv") if command == "submit" else ()))
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "replace", full)
+        ended = medalist(*words)
+    assert ended.code == 2 and ended.line.startswith("disk full while writing ")
+    assert leftovers(tmp_path) == [] and not (tmp_path / "s.csv").exists()
+    assert not (toy.run.folder / "oof.csv").exists() and not (toy.run.folder / "scores.json").exists()
 
 
 # ------------------------------------------------------------------------------------------------- one row an image

@@ -277,3 +277,28 @@ def test_stretching_ignores_a_few_hot_pixels_and_keeps_hues() -> None:
     out = stretch_contrast(image)
     assert out[0, 0].tolist() == [85, 170, 255]
     assert out[99, 0, 0] == 255
+
+
+@pytest.mark.parametrize("entry", ["RandomScale", "Resize", "RandomSizedCrop"])
+def test_a_resized_mask_lies_where_its_image_does(entry: str) -> None:
+    arguments: dict[str, Any] = {
+        "RandomScale": {"scale_limit": [0.37, 0.37], "p": 1.0},
+        "Resize": {"height": 149, "width": 149},
+        "RandomSizedCrop": {"min_max_height": [96, 96], "size": [149, 149]},
+    }[entry]
+    rows, columns = np.mgrid[:96, :96]
+    disc = ((rows - 40) ** 2 + (columns - 52) ** 2 < 400).astype(np.uint8)
+    image = np.repeat(disc[..., None] * np.uint8(255), 3, axis=2)
+
+    def apart(**more: Any) -> float:
+        pipeline = compose_augment(({entry: arguments | more},))
+        big, mask = augment_pair(pipeline, image, disc[..., None], sample_seed(0, 0, 0))
+        at = [
+            np.array([(part * axis).sum() / part.sum() for axis in np.mgrid[: big.shape[0], : big.shape[1]]])
+            for part in (big[..., 0].astype(float), mask[..., 0].astype(float))
+        ]
+        return float(np.abs(at[0] - at[1]).max())
+
+    by_rounding_down = apart(mask_interpolation=0)  # as OpenCV's INTER_NEAREST does
+    assert by_rounding_down > 0.15
+    assert apart() < 0.7 * by_rounding_down

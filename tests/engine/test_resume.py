@@ -119,6 +119,26 @@ def test_interrupted_after_each_epoch(make: Make, quiet: Progress, settings: dic
     assert_same_end(job, whole)
 
 
+def test_the_best_before_an_interruption_stays_the_best(make: Make, quiet: Progress) -> None:
+    """The rate is so high that later epochs are worse."""
+    worse: dict[str, Any] = {"epochs": 3, "optimizer": "sgd", "lr": 30.0, "clip": 0, "schedule": "constant"}
+    worse |= {"warmup": 0.4}
+    whole = make("whole", **worse)
+    fit(whole, lambda row: None, quiet)
+    _, best, rows = end(whole)
+    assert min(row["val_loss"] for row in rows) == rows[0]["val_loss"]
+
+    def stop(row: Mapping[str, float]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(make(**worse), stop, quiet)
+    job = make(**worse)
+    fit(job, lambda row: None, quiet)
+    assert_same_end(job, whole)
+    assert any(not torch.equal(best[name], value) for name, value in end(job)[0].items())
+
+
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("call", [0, 1, 2])
 @pytest.mark.parametrize("writer", ["_save_weights", "write_text", "save_state"])

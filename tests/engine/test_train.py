@@ -168,7 +168,7 @@ def test_accumulation_equals_the_larger_batch(make: Make, quiet: Progress, netwo
         torch.manual_seed(0)
         job = make(
             f"{batch}x{accumulate}", model=network(norm=False, dropout=0.0), loss={"bce": 1.0},
-            batch=batch, accumulate=accumulate, optimizer="sgd", clip=0.1,
+            batch=batch, accumulate=accumulate, optimizer="sgd", clip=0,
             augment=({"Resize": {"height": 16, "width": 16}},),
         )  # fmt: skip
         logged = run(job, quiet)
@@ -194,6 +194,20 @@ def test_a_group_of_batches_does_not_reach_over_the_epoch(make: Make, quiet: Pro
     job = make(accumulate=2, task=Spy(look))
     run(job, quiet)
     assert changed == [False, False, True, True, False, True]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_every_step_trains_from_no_gradient(make: Make, quiet: Progress, accumulate: int) -> None:
+    """Also after the look at the held-out samples, for which the network is put into evaluation."""
+    seen: list[tuple[bool, bool]] = []
+
+    def look(step: int, batch: Batch) -> None:
+        grads = [value.grad for value in job.model.parameters()]
+        seen.append((job.model.training, any(grad is not None and bool(grad.any()) for grad in grads)))
+
+    job = make(accumulate=accumulate, task=Spy(look))
+    run(job, quiet)
+    assert seen == [(True, accumulate == 2 and number % 3 == 1) for number in range(6)]
 
 
 def test_clipping_bounds_the_step(make: Make, quiet: Progress) -> None:

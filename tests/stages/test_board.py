@@ -82,6 +82,16 @@ def test_else_the_parent_is_the_most_alike_of_the_older_ones(toy: Any) -> None:
     assert rows["later"]["changed"] == ""
 
 
+def test_a_long_change_is_only_named(toy: Any) -> None:
+    entry(toy, "tiny", age=0)
+    made = entry(toy, "other", age=1)
+    config = made.folder / "config.yaml"
+    text = config.read_text()
+    assert "augment:\n" in text
+    config.write_text(text.replace("augment:\n", "augment:\n" + "- D4: {p: 0.5}\n" * 9))
+    assert rows_of(toy)["other"]["changed"] == "augment (medalist diff shows it)"
+
+
 def test_two_runs_of_one_moment_are_not_each_others_parents(toy: Any) -> None:
     entry(toy, "tiny", age=0)
     entry(toy, "a", age=0)

@@ -32,9 +32,9 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
 
 def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: Console) -> None:
     lines = list(check(contest, quiet))
-    assert lines[0] == "toy_nuclei: 48 train and 16 test samples, ids unique"
-    assert lines[1].startswith("strata: bright_gray ") and lines[2] == "images: all 64 decode"
-    assert lines[3].startswith("truth: all 48 decode, ")
+    assert lines[0] == "toy_nuclei: 26 train and 6 test samples, ids unique"
+    assert lines[1].startswith("strata: bright_gray ") and lines[2] == "images: all 32 decode"
+    assert lines[3].startswith("truth: all 26 decode, ")
     assert "perfect answers, written and parsed back, score 1.000000" in lines
     assert "sample submission sample_submission.csv: valid" in lines
     assert lines[-1].startswith("data hash ")
@@ -102,7 +102,7 @@ def test_truths_must_have_the_size_of_their_images(contest: Contest) -> None:
 
     spoilt = replace(contest, competition=replace(contest.competition, truth=transposed))
     message = one_line(DataError, lambda: truths_decode(spoilt))
-    assert "its truth is (128, 64), its image (128, 128)" in message and message.endswith("; and 38 more")
+    assert "its truth is (128, 64), its image (128, 128)" in message and message.endswith("; and 16 more")
 
 
 def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -50,7 +50,7 @@ def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: Console) -> N
     oof = scores["oof"]
     assert oof["value"] == direct.value and 0.1 < direct.value < 0.95
     assert scores["by_sample"] == direct.by_sample and oof["parts"] == direct.parts
-    assert sum(scores["by_sample"].values()) / 48 == pytest.approx(oof["value"])
+    assert sum(scores["by_sample"].values()) / 26 == pytest.approx(oof["value"])
     assert read_json(run.folder / "scores.json") == scores == run.scores()
     assert (run.folder / "oof.csv").read_text().startswith("ImageId,EncodedPixels\n")
 
@@ -74,7 +74,7 @@ def test_folds_and_strata_are_scored_alone(toy: Any, quiet: Console) -> None:
     for name in ("dark_gray", "bright_gray", "colour_stain"):
         there = [sample for sample in train if sample.stratum == name]
         assert oof["strata"][name] == {"score": of(there), "samples": len(there)}
-    assert sum(part["samples"] for part in oof["strata"].values()) == 48
+    assert sum(part["samples"] for part in oof["strata"].values()) == 26
 
 
 def test_the_standard_error_by_hand() -> None:
@@ -140,7 +140,7 @@ def test_a_change_of_the_decision_changes_the_score(toy: Any, quiet: Console) ->
     assert score_run(toy.run, toy.contest(), settings, quiet)["oof"]["value"] < first
 
 
-def test_best_weights_are_called_optimistic(toy: Any, quiet: Console, predict_anew: Callable[..., None]) -> None:
+def test_best_weights_are_called_optimistic(toy: Any, quiet: Console) -> None:
     run = toy.run
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("keep: last", "keep: best"))
@@ -164,15 +164,15 @@ def test_predictions_of_other_weights_are_refused(toy: Any, quiet: Console) -> N
 
 
 def test_predictions_made_in_another_way_count_and_are_told(
-    toy: Any, quiet: Console, predict_anew: Callable[..., None]
+    toy: Any, quiet: Console, say_predicted: Callable[..., None]
 ) -> None:
-    predict_anew(toy.run, toy.contest(), predict='{"scales": [1.0, 0.5], "tta": "d4"}')
+    say_predicted(toy.run, '{"scales": [1.0, 0.5], "tta": "d4"}')
     scores = score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
     assert scores["predict"]["fold1"] == {"scales": [1.0, 0.5], "tta": "d4"}
     for text in ("0f" * 32, "", "{"):  # an index that knows a hash, or nothing
-        predict_anew(toy.run, toy.contest(), predict=text)
+        say_predicted(toy.run, text)
         assert predicted_with(toy.run.oof(), ["fold0", "fold9"]) == {"fold0": None, "fold9": None}
-        score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+    score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
 
 
 def test_only_one_section_may_be_changed(toy: Any) -> None:
@@ -237,7 +237,7 @@ def test_what_was_scored_is_read_back(toy: Any, quiet: Console) -> None:
     oof = oof_of_scores(run, contest)
     again = contest.competition.score(oof.truths, oof.answers)
     assert again.value == oof.score.value == scores["oof"]["value"]
-    assert again.by_sample == oof.score.by_sample and len(oof.samples) == 48
+    assert again.by_sample == oof.score.by_sample and len(oof.samples) == 26
     with (run.folder / "oof.csv").open("a") as file:
         file.write("\n")
     assert "oof.csv is not what was scored" in one_line(RunError, lambda: oof_of_scores(run, contest))

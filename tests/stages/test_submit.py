@@ -105,9 +105,9 @@ def test_what_is_there_is_not_predicted_again(toy: Any, quiet: Console, tmp_path
 
 
 def test_the_test_part_is_predicted_as_the_score_was(
-    toy: Any, quiet: Console, tmp_path: Path, predict_anew: Callable[..., None]
+    toy: Any, quiet: Console, tmp_path: Path, say_predicted: Callable[..., None]
 ) -> None:
-    predict_anew(toy.run, toy.contest(), predict='{"scales": [1.0], "tta": "flips"}')
+    say_predicted(toy.run, '{"scales": [1.0], "tta": "flips"}')
     score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
     toy.run.test().start("test")
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
@@ -116,14 +116,14 @@ def test_the_test_part_is_predicted_as_the_score_was(
 
 
 def test_a_test_part_predicted_in_another_way_is_told(
-    toy: Any, tmp_path: Path, predict_anew: Callable[..., None]
+    toy: Any, tmp_path: Path, say_predicted: Callable[..., None]
 ) -> None:
     with (tmp_path / "said").open("w") as said:
         loud = Console(file=said, width=400)
         score_run(toy.run, toy.contest(), toy.run.settings(), loud)
         submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
         assert "note" not in (tmp_path / "said").read_text()
-        predict_anew(toy.run, toy.contest(), predict='{"scales": [1.0], "tta": "d4"}')
+        say_predicted(toy.run, '{"scales": [1.0], "tta": "d4"}')
         submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
     assert "note: tiny was scored with predict" in (tmp_path / "said").read_text()
 

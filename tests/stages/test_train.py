@@ -12,6 +12,7 @@ from rich.console import Console
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError, WeightsError
 from medalist.files import sha256_file
 from medalist.stages.contest import contest_folds
+from medalist.stages.score import score_run
 from medalist.stages.train import TrainPlan, prepare, run_name, train
 
 
@@ -109,12 +110,16 @@ def test_folds_may_be_named_twice_and_in_any_order(untrained: Any) -> None:
     assert planned(untrained).chosen == (0, 1)
 
 
-def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path) -> None:
+def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path, quiet: Console) -> None:
     made = contest_folds(untrained.contest(), planned(untrained).settings.folds.model_copy(update={"n": 3}), tmp_path)
     table = tmp_path / "mine.csv"
     table.write_text("id,fold\n" + "".join(f"{name},{fold}\n" for name, fold in made.fold.items()))
     plan = planned(untrained, f"folds.file={table}", "folds.n=2", name="mine")
     assert plan.chosen == (0, 1, 2) and plan.run.folds().n == 3
+    run = train(planned(untrained, f"folds.file={table}", "folds.n=2", name="mine", fold=(2,)), quiet)
+    assert run.trained_folds() == [2]
+    oof = score_run(run, untrained.contest(), run.settings(), quiet)["oof"]
+    assert list(oof["folds"]) == ["2"] and oof["folds_of"] == 3
     with pytest.raises(FoldError, match=r"fold 3 does not exist; this config has folds 0\.\.2"):
         planned(untrained, f"folds.file={table}", fold=(3,), name="mine")
 

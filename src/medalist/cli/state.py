@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -18,6 +19,9 @@ Data = Annotated[
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
+
+FIGURE = re.compile(r"-?[0-9./]*")
+"""A cell that counts as a figure: a number, a share such as 2/5, or nothing."""
 
 
 @dataclass(frozen=True)
@@ -41,11 +45,12 @@ def say(console: Console, text: str) -> None:
 
 
 def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table under its title; the first column is left, the others right."""
+    """A table under its title; columns of figures are right, others left."""
     say(console, title)  # not the table's own title, which is folded at the table's width
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
-        made.add_column(column, justify="right" if number else "left", overflow="fold")
+        figures = all(FIGURE.fullmatch("" if row[number] is None else str(row[number])) for row in rows)
+        made.add_column(column, justify="right" if figures else "left", overflow="fold")
     for row in rows:
         made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
     console.print(made)

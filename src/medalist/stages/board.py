@@ -18,6 +18,9 @@ COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "against"
 WORDLESS = ("data", "tracking")
 """Keys of a config that are no idea."""
 
+LONGEST = 80
+"""Letters of a change that the board shows; a whole augmentation is longer."""
+
 
 @dataclass(frozen=True, eq=False)
 class Entry:
@@ -88,8 +91,13 @@ def _row(entry: Entry, parent: Entry | None) -> list[Any]:
         f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained",
         f"{entry.seconds:.0f}",
         parent.run.name if parent else "",
-        ", ".join(f"{key} {old} → {new}" for key, new, old in changes),
+        ", ".join(_change(key, old, new) for key, new, old in changes),
     ]
+
+
+def _change(key: str, old: Any, new: Any) -> str:
+    text = f"{key} {old} → {new}"
+    return text if len(text) <= LONGEST else f"{key} (medalist diff shows it)"
 
 
 def _changes(entry: Entry, parent: Entry) -> list[tuple[str, Any, Any]]:
