@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -340,6 +340,7 @@ HOMES = st.builds(
 )
 
 
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOMES)
 def test_what_is_dumped_is_parsed_back(home: Home) -> None:
     assert parse_config(dump_config(home), "x", Home) == home

@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -33,7 +33,7 @@ def noise() -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (2, 9, 7), dtype=np.uint8)
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(MAPS)
 def test_maps_come_back_bit_by_bit(maps: NDArray[np.uint8]) -> None:
     with TemporaryDirectory() as folder:
@@ -77,6 +77,7 @@ def test_hostile_ids_have_files_of_their_own_inside_the_folder(store: Store) -> 
     assert len(list(store.folder.parent.rglob("*"))) == len(HOSTILE) + 1
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab%+~", min_size=150), unique=True))
 def test_no_two_ids_share_a_file(ids: list[str]) -> None:
     assert len({Store(Path("x")).path(name) for name in ids}) == len(ids)

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
+from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
-from medalist.engine.train import Fit, _optimizer, evaluate, fit
+from medalist.engine.train import Fit, evaluate, fit
 from medalist.errors import TrainingError
 from medalist.losses.settings import LossConfig
 from medalist.progress import Progress
@@ -267,7 +268,7 @@ def test_groups_of_the_optimiser(make: Make) -> None:
     job = make(lr=0.1, encoder_lr=0.25, weight_decay=0.3)
     groups = {
         (group["lr"], group["weight_decay"]): {id(value) for value in group["params"]}
-        for group in _optimizer(job.model, job.config).param_groups
+        for group in make_optimizer(job.model, job.config).param_groups
     }
     names: dict[tuple[float, float], list[str]] = {
         (0.025, 0.3): ["encoder.0.weight"],

@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from medalist.ensemble.blend import blend
@@ -29,6 +29,7 @@ def test_the_mean_is_rounded_half_up() -> None:
     assert thirds.maps.ravel().tolist() == [0, 1, 255]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 255), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_it_is_the_mean_in_exact_numbers_and_any_order(rows: list[list[int]]) -> None:
     predictions = [prediction(*row, channels=("body", "border")) for row in rows]

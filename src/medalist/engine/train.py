@@ -9,18 +9,18 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
-from torch.optim import SGD, AdamW, Optimizer
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from medalist.data.loader import Batch, TrainOrder
 from medalist.engine.checkpoint import load_state, save_state, save_weights
+from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
 from medalist.engine.settings import TrainConfig
 from medalist.engine.task import Task
@@ -62,7 +62,7 @@ def fit(job: Fit, log: Log, progress: Progress) -> None:
     config = job.config
     if config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    optimizer = _optimizer(job.model, config)
+    optimizer = make_optimizer(job.model, config)
     base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
     model, optimizer = job.fabric.setup(job.model, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
@@ -175,25 +175,6 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
 def _part(name: str) -> str:
     """A loss's part must not be taken for a score of the same name."""
     return name if name == "loss" else f"loss_{name}"
-
-
-def _optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """Groups: encoder and rest, each with and without weight decay (none on biases and norms)."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups[name.startswith("encoder."), parameter.ndim > 1].append(parameter)
-    settings: list[dict[str, Any]] = [
-        {
-            "params": parameters,
-            "lr": config.lr * (config.encoder_lr if encoder else 1.0),
-            "weight_decay": config.weight_decay if decays else 0.0,
-        }
-        for (encoder, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
-    ]
-    if config.optimizer == "adamw":
-        return AdamW(settings)
-    return SGD(settings, lr=config.lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> None:
