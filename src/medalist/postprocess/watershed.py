@@ -91,7 +91,8 @@ def flood(pieces: Labels, count: int, seeds: Labels, height: Floats) -> Labels:
     """Share out the foreground pieces int32[H, W] (1..count) among the seeds int32[H, W] (1..n) within them.
 
     A piece with no seed or with one is one object and needs no flood. Only the others are flooded, from the
-    greatest `height` down, each in its own box: two pieces never meet, so this equals one flood of the image.
+    greatest `height` down, each in its own box: two pieces never meet, so this equals one flood of the image, but for
+    pixels on a watershed whose heights are exactly equal.
     """
     owner = np.zeros(int(seeds.max()) + 1, np.int64)
     owner[seeds[seeds > 0]] = pieces[seeds > 0]
