@@ -39,8 +39,9 @@ types: $(STAMP) ## mypy --strict
 
 check: lint types test demo ## what CI runs
 
-bench: $(STAMP) ## every benchmark, on a quiet machine; DATA=DIR is the nuclei contest
-	for script in benchmarks/*.py; do $(BIN)/python $$script $(if $(DATA),--data $(DATA)) || exit 1; done
+bench: $(STAMP) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
+	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }
+	for script in benchmarks/*.py; do $(BIN)/python $$script --data $(DATA) || exit 1; done
 
 train: $(STAMP) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
 	$(BIN)/medalist train $(CONFIG) $(if $(DATA),--data $(DATA)) $(ARGS)

@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=root / "dsb2018", help="folder of the nuclei contest")
     parser.add_argument("--config", type=Path, default=PROJECT / "configs" / "dsb2018" / "unet_lite0.yaml")
-    parser.add_argument("--steps", type=int, default=30, help="in each round")
+    parser.add_argument("--steps", type=int, default=10, help="in each round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
