@@ -3,31 +3,64 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+BUILT  := build/editable/.built
+CORE   := CMakeLists.txt $(wildcard src/ann/*.cpp src/ann/*.hpp src/ann/bindings/*.cpp)
 DATA ?=
 RUN ?=
 COMPETITION ?= toy_nuclei
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+FILES  ?= 100000
+CMAKE_TESTS := $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(abspath $(BIN))/ninja -DMEDALIST_TESTS=ON
+UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint types check bench train eda lock clean
+.PHONY: help setup demo test test-cpp fuzz lint types check bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(STAMP) ## make .venv with everything at the versions of constraints.txt
+setup: $(BUILT) ## make .venv with everything at the versions of constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "medalist needs Python 3.11 or newer: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,notebooks]'
+	$(PIP) cmake nanobind ninja scikit-build-core
+	$(PIP) --no-build-isolation -e '.[dev,notebooks]'
 	@touch $@
 
-demo: $(STAMP) ## the main job on the embedded contest: data to checked submission
+# The extension again, after an edit of the core: only what changed is compiled.
+$(BUILT): $(STAMP) $(CORE)
+	$(PIP) --no-build-isolation --no-deps -e .
+	@touch $@
+
+demo: $(BUILT) ## the main job on the embedded contest: data to checked submission
 	$(BIN)/medalist demo
 
-test: $(STAMP) ## the test suite, a process a core, one thread in each
+test: $(BUILT) ## the test suite, a process a core, one thread in each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+
+# Under a thread sanitizer gcc 12 warns of sizes that its own checks hide from it, and it starts only where addresses are
+# not spread too widely: hence -w and setarch.
+test-cpp: $(STAMP) ## the C++ tests of the core under ASan and UBSan, then under TSan
+	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
+	$(BIN)/cmake --build build/tests-address
+	build/tests-address/tests/ann/ann_tests
+	$(CMAKE_TESTS) -B build/tests-thread -DMEDALIST_SANITIZE=thread -DCMAKE_CXX_FLAGS=-w
+	$(BIN)/cmake --build build/tests-thread
+	$(UNSPREAD) build/tests-thread/tests/ann/ann_tests
+
+fuzz: $(STAMP) ## [FILES=100000] mutated index files, opened and searched under ASan and UBSan; with clang, libFuzzer too
+	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
+	$(BIN)/cmake --build build/tests-address
+	build/tests-address/tests/ann/ann_mutate $(FILES)
+	if command -v clang++ > /dev/null; then \
+		$(CMAKE_TESTS) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DMEDALIST_FUZZ=ON && \
+		$(BIN)/cmake --build build/fuzz && \
+		build/tests-address/tests/ann/ann_mutate --corpus build/fuzz/corpus && \
+		build/fuzz/tests/ann/ann_fuzz -runs=$(FILES) -rss_limit_mb=2048 -timeout=20 build/fuzz/corpus; \
+	fi
 
 lint: $(STAMP) ## style and import directions
 	$(BIN)/ruff check .
@@ -39,14 +72,14 @@ types: $(STAMP) ## mypy --strict
 
 check: lint types test demo ## what CI runs
 
-bench: $(STAMP) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
+bench: $(BUILT) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }
 	for script in benchmarks/*.py; do $(BIN)/python $$script --data $(DATA) || exit 1; done
 
-train: $(STAMP) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
+train: $(BUILT) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
 	$(BIN)/medalist train $(CONFIG) $(if $(DATA),--data $(DATA)) $(ARGS)
 
-eda: $(STAMP) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page under runs/
+eda: $(BUILT) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page under runs/
 	MEDALIST_EDA_COMPETITION=$(COMPETITION) MEDALIST_EDA_DATA=$(abspath $(DATA)) MEDALIST_EDA_RUN=$(RUN) \
 	MEDALIST_RUNS=$(abspath runs) $(if $(MEDALIST_DATA),MEDALIST_DATA=$(abspath $(MEDALIST_DATA))) \
 	$(BIN)/jupyter nbconvert --execute --to html --HTMLExporter.require_js_url= --HTMLExporter.mathjax_url= \

@@ -1,0 +1,249 @@
+// Building the graph: deterministic, in batches, without locks.
+//
+// The order is random; each batch is at most as large as what stands already, and a small share of all rows. Every row of
+// a batch walks through the graph as it stood before the batch, keeps diverse near rows (the robust prune of DiskANN,
+// Jayaram Subramanya et al., NeurIPS 2019), and the links back are added to each target in the order of their sources. So
+// the work of a batch can be spread over any number of threads and gives the same bytes (ParlayANN, Manohar et al., PPoPP
+// 2024). All distances are integers of the codes.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "array.hpp"
+#include "error.hpp"
+#include "graph.hpp"
+#include "quantizer.hpp"
+#include "random.hpp"
+#include "threads.hpp"
+
+namespace ann {
+
+using Progress = std::function<bool(std::size_t done, std::size_t total)>;
+
+struct BuildOptions {
+    std::size_t degree = 32;
+    std::size_t effort = 64;       ///< beam of the walks
+    std::size_t slack = 16;        ///< links more than `degree` while building, so that a full row is pruned seldom
+    std::size_t largest_batch = 50;  ///< a batch has at most one of so many rows of all
+    float alpha = 1.2f;            ///< of the robust prune, for squared distances
+    std::uint64_t seed = 0;
+};
+
+/// Builds, or extends, the links of a graph. Lives for one addition.
+class Builder {
+public:
+    Builder(const Codes& codes, const Quantizer& quantizer, const BuildOptions& options, std::size_t threads)
+        : codes_(codes), quantizer_(quantizer), options_(options), threads_(threads),
+          stride_(options.degree + options.slack), workers_(std::max<std::size_t>(threads, 1)) {
+        rows_.resize(codes.count * stride_);
+        distances_.resize(codes.count * stride_);
+        sizes_.resize(codes.count);
+        parallel_for(codes.count, 4096, threads_, [&](std::size_t first, std::size_t last, std::size_t) {
+            for (std::size_t row = first; row < last; ++row) clear(static_cast<std::uint32_t>(row), 0);
+        });
+    }
+
+    /// Take over the links of rows 0 .. count-1.
+    void adopt(const Links& links, std::size_t count) {
+        parallel_for(count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
+            Worker& worker = workers_[thread];
+            for (std::size_t row = first; row < last; ++row) {
+                const auto from = links.of(row);
+                const auto end = std::find(from.begin(), from.end(), static_cast<std::uint32_t>(row));
+                const auto size = static_cast<std::size_t>(end - from.begin());
+                std::copy(from.begin(), end, rows_.data() + row * stride_);
+                sizes_.data()[row] = static_cast<std::uint16_t>(size);
+                spread(worker, static_cast<std::uint32_t>(row));
+                codes_.score(worker.walker.query.data(), codes_.data, codes_.width, from.data(), size,
+                             distances_.data() + row * stride_);
+            }
+        });
+    }
+
+    /// Link `order`, none of which is linked yet; `standing` rows are linked already. Interrupted where progress says so.
+    void insert(std::span<const std::uint32_t> order, std::size_t standing, std::span<const std::uint32_t> seeds,
+                const Progress& progress) {
+        const std::size_t largest = std::max<std::size_t>((standing + order.size()) / options_.largest_batch, 1);
+        for (std::size_t done = 0; done < order.size();) {
+            const std::size_t size = std::min({order.size() - done, std::max<std::size_t>(standing + done, 1), largest});
+            insert_batch(order.subspan(done, size), seeds);
+            done += size;
+            if (progress && !progress(done, order.size())) throw Interrupted();
+        }
+    }
+
+    /// The finished links: uint32[count, degree], each row no longer than the degree.
+    Array<std::uint32_t> finish() {
+        const std::size_t degree = options_.degree;
+        Array<std::uint32_t> links;
+        links.resize(codes_.count * degree);
+        parallel_for(codes_.count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
+            for (std::size_t row = first; row < last; ++row) {
+                const auto self = static_cast<std::uint32_t>(row);
+                if (sizes_.data()[row] > degree) {
+                    Worker& worker = workers_[thread];
+                    worker.pool.clear();
+                    gather(worker, self);
+                    prune(worker, self);
+                    replace(worker, self);
+                }
+                std::copy_n(rows_.data() + row * stride_, degree, links.data() + row * degree);
+            }
+        });
+        return links;
+    }
+
+private:
+    struct Worker {
+        Walker walker;
+        std::vector<Key> pool;  ///< candidates; after prune, those kept
+        std::vector<std::uint32_t> rows;
+        std::vector<std::int32_t> distances;
+    };
+    struct Link {
+        std::uint32_t target, source;
+        std::int32_t distance;
+    };
+
+    void insert_batch(std::span<const std::uint32_t> batch, std::span<const std::uint32_t> seeds) {
+        parallel_for(batch.size(), 16, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
+            Worker& worker = workers_[thread];
+            for (std::size_t i = first; i < last; ++i) {
+                const std::uint32_t row = batch[i];
+                spread(worker, row);
+                // The row itself has no links and nothing links to it, but it may be a seed.
+                worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, options_.effort, codes_.count, true, row);
+                worker.pool = worker.walker.expanded;
+                gather(worker, row);  // a seed is linked to before its turn comes
+                prune(worker, row);
+                replace(worker, row);
+            }
+        });
+        back_.clear();
+        for (const std::uint32_t row : batch) {
+            for (std::size_t i = 0; i < sizes_.data()[row]; ++i) {
+                const std::size_t at = row * stride_ + i;
+                back_.push_back({rows_.data()[at], row, distances_.data()[at]});
+            }
+        }
+        std::sort(back_.begin(), back_.end(), [](const Link& a, const Link& b) {
+            return a.target != b.target ? a.target < b.target : a.source < b.source;
+        });
+        starts_.clear();
+        for (std::size_t i = 0; i < back_.size(); ++i) {
+            if (i == 0 || back_[i].target != back_[i - 1].target) starts_.push_back(i);
+        }
+        const std::size_t targets = starts_.size();
+        starts_.push_back(back_.size());
+        parallel_for(targets, 64, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
+            for (std::size_t i = first; i < last; ++i) link_back(workers_[thread], starts_[i], starts_[i + 1]);
+        });
+    }
+
+    /// Add the links back_[first, last), all to one target.
+    void link_back(Worker& worker, std::size_t first, std::size_t last) {
+        const std::uint32_t target = back_[first].target;
+        std::uint32_t* row = rows_.data() + target * stride_;
+        std::size_t size = sizes_.data()[target];
+        worker.pool.clear();
+        for (std::size_t i = first; i < last; ++i) {
+            const Link& link = back_[i];
+            if (std::find(row, row + size, link.source) != row + size) continue;
+            if (size < stride_) {
+                row[size] = link.source;
+                distances_.data()[target * stride_ + size++] = link.distance;
+            } else {
+                worker.pool.push_back(key_of(link.distance, link.source));
+            }
+        }
+        sizes_.data()[target] = static_cast<std::uint16_t>(size);
+        if (worker.pool.empty()) return;
+        gather(worker, target);
+        prune(worker, target);
+        replace(worker, target);
+    }
+
+    /// Keep of the pool at most `degree` rows, the nearest first, none of which is much nearer to a kept one than to
+    /// `self`. A row as near to a kept one as can be (an equal code) is never kept beside it.
+    void prune(Worker& worker, std::uint32_t self) {
+        std::vector<Key>& pool = worker.pool;
+        for (Key& key : pool) key &= ~Key{1};
+        std::sort(pool.begin(), pool.end());
+        pool.erase(std::unique(pool.begin(), pool.end()), pool.end());
+        std::erase_if(pool, [=](Key key) { return row_of(key) == self; });
+        std::size_t kept = 0;
+        for (std::size_t alive = pool.size(); kept < alive && kept < options_.degree;) {
+            const std::uint32_t near = row_of(pool[kept++]);
+            const std::size_t count = alive - kept;
+            if (count == 0 || kept == options_.degree) break;
+            worker.rows.resize(count);
+            worker.distances.resize(count);
+            for (std::size_t i = 0; i < count; ++i) worker.rows[i] = row_of(pool[kept + i]);
+            spread(worker, near);
+            codes_.score(worker.walker.query.data(), codes_.data, codes_.width, worker.rows.data(), count,
+                         worker.distances.data());
+            std::size_t left = kept;
+            for (std::size_t i = 0; i < count; ++i) {
+                const Key key = pool[kept + i];
+                if (real(worker.distances[i]) * options_.alpha > real(distance_of(key))) pool[left++] = key;
+            }
+            alive = left;
+        }
+        pool.resize(kept);
+    }
+
+    float real(std::int32_t distance) const {
+        return quantizer_.scale().bits == Bits::sixteen ? std::bit_cast<float>(distance) : static_cast<float>(distance);
+    }
+
+    void spread(Worker& worker, std::uint32_t row) {
+        worker.walker.query.resize(codes_.width);
+        quantizer_.spread(codes_.row(row), worker.walker.query.data());
+    }
+
+    /// Add the links of a row to the pool.
+    void gather(Worker& worker, std::uint32_t row) {
+        for (std::size_t i = 0; i < sizes_.data()[row]; ++i) {
+            worker.pool.push_back(key_of(distances_.data()[row * stride_ + i], rows_.data()[row * stride_ + i]));
+        }
+    }
+
+    /// Write the pool as the links of a row that had none.
+    void store(const Worker& worker, std::uint32_t row) {
+        for (std::size_t i = 0; i < worker.pool.size(); ++i) {
+            rows_.data()[row * stride_ + i] = row_of(worker.pool[i]);
+            distances_.data()[row * stride_ + i] = distance_of(worker.pool[i]);
+        }
+        sizes_.data()[row] = static_cast<std::uint16_t>(worker.pool.size());
+    }
+
+    void replace(const Worker& worker, std::uint32_t row) {
+        store(worker, row);
+        clear(row, worker.pool.size());
+    }
+
+    void clear(std::uint32_t row, std::size_t from) {
+        std::fill(rows_.data() + row * stride_ + from, rows_.data() + (row + 1) * stride_, row);
+    }
+
+    Codes codes_;
+    const Quantizer& quantizer_;
+    BuildOptions options_;
+    std::size_t threads_;
+    std::size_t stride_;
+    std::vector<Worker> workers_;
+    Array<std::uint32_t> rows_;
+    Array<std::int32_t> distances_;
+    Array<std::uint16_t> sizes_;
+    std::vector<Link> back_;
+    std::vector<std::size_t> starts_;
+};
+
+}  // namespace ann

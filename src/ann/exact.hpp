@@ -1,0 +1,109 @@
+// Exact search: every row is compared with every query.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "threads.hpp"
+#include "vectors.hpp"
+
+namespace ann {
+
+/// A row and how near it is to the query.
+struct Hit {
+    float closeness;
+    std::uint32_t row;
+};
+
+/// The order of answers: nearer first, among equals the lower row.
+inline bool before(const Hit& a, const Hit& b) {
+    return a.closeness != b.closeness ? a.closeness > b.closeness : a.row < b.row;
+}
+
+/// The `k` best of all hits that it is shown.
+class Best {
+public:
+    explicit Best(std::size_t k) : k_(k) {}
+
+    void offer(const Hit& hit) {
+        if (heap_.size() < k_) {
+            heap_.push_back(hit);
+            std::push_heap(heap_.begin(), heap_.end(), before);
+        } else if (k_ != 0 && before(hit, heap_.front())) {
+            std::pop_heap(heap_.begin(), heap_.end(), before);
+            heap_.back() = hit;
+            std::push_heap(heap_.begin(), heap_.end(), before);
+        }
+    }
+
+    /// What is needed to be let in.
+    float worst() const { return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front().closeness; }
+
+    /// The hits in order; the heap is empty after it.
+    std::vector<Hit> take() {
+        std::sort(heap_.begin(), heap_.end(), before);
+        return std::exchange(heap_, {});
+    }
+
+private:
+    std::size_t k_;
+    std::vector<Hit> heap_;
+};
+
+/// The k nearest of rows [first, last) to each query float32[count, dim], offered to best[count]. The rows go through the
+/// processor's cache once for all queries.
+inline void scan(const Vectors& vectors, std::size_t first, std::size_t last, const float* queries, std::size_t count,
+                 Best* best) {
+    const std::size_t block = std::clamp<std::size_t>((std::size_t{1} << 18) / vectors.row_bytes(), 16, 1024);
+    for (std::size_t start = first; start < last; start += block) {
+        const std::size_t end = std::min(start + block, last);
+        for (std::size_t i = 0; i < count; ++i) {
+            const float* query = queries + i * vectors.dim();
+            float worst = best[i].worst();
+            for (std::size_t row = start; row < end; ++row) {
+                const float closeness = vectors.closeness(query, row);
+                if (closeness < worst) continue;
+                best[i].offer({closeness, static_cast<std::uint32_t>(row)});
+                worst = best[i].worst();
+            }
+        }
+    }
+}
+
+/// The k nearest of the first `size` rows for each query; answers(query, hits) is called once for each, from any thread.
+template <typename Answers>
+void exact_search(const Vectors& vectors, std::size_t size, const float* queries, std::size_t count, std::size_t k,
+                  std::size_t threads, const Answers& answers) {
+    constexpr std::size_t group = 16;
+    const std::size_t kept = std::min(k, size);
+    if (count >= 2 * threads || size < 4096) {  // enough queries for everybody
+        parallel_for(count, std::clamp<std::size_t>(count / threads, 1, group), threads,
+                     [&](std::size_t first, std::size_t last, std::size_t) {
+                         std::vector<Best> best(last - first, Best(kept));
+                         scan(vectors, 0, size, queries + first * vectors.dim(), last - first, best.data());
+                         for (std::size_t i = first; i < last; ++i) answers(i, best[i - first].take());
+                     });
+        return;
+    }
+    // Few queries: every thread takes a part of the rows.
+    const std::size_t part = (size + threads - 1) / threads;
+    std::vector<std::vector<Best>> best(threads, std::vector<Best>(count, Best(kept)));
+    parallel_for(threads, 1, threads, [&](std::size_t first, std::size_t last, std::size_t) {
+        for (std::size_t i = first; i < last; ++i) {
+            scan(vectors, std::min(i * part, size), std::min((i + 1) * part, size), queries, count, best[i].data());
+        }
+    });
+    for (std::size_t i = 0; i < count; ++i) {
+        Best all(kept);
+        for (std::size_t j = 0; j < threads; ++j) {
+            for (const Hit& hit : best[j][i].take()) all.offer(hit);
+        }
+        answers(i, all.take());
+    }
+}
+
+}  // namespace ann

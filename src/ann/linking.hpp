@@ -1,0 +1,30 @@
+// What linking rows into a graph needs beside the graph's own construction.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "index.hpp"
+
+namespace ann {
+
+/// Scale float32[dim] to length 1; zeros stay zeros. The same bits on every processor.
+void make_unit(float* x, std::size_t dim);
+
+/// Write the codes of rows [first, last) behind those that are there, and return how many components were cut off.
+std::size_t encode_rows(const Quantizer& quantizer, const Vectors& vectors, std::size_t first, std::size_t last,
+                        std::shared_ptr<Array<std::uint8_t>>& codes, std::size_t threads);
+
+/// The seed of an index's quantizer, which is not kept but made again.
+std::uint64_t quantizer_seed(std::uint64_t seed);
+
+/// Rows that no walk can come to: neither seeds nor linked from one that can be reached, nor equal to such a row.
+std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree);
+
+/// Put the rows equal to those found beside them, in order, at most k in all.
+void add_duplicates(const Graph& graph, std::size_t k, std::vector<Hit>& found);
+
+}  // namespace ann
