@@ -8,7 +8,6 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -28,11 +27,11 @@ namespace ann {
 using Progress = std::function<bool(std::size_t done, std::size_t total)>;
 
 struct BuildOptions {
-    std::size_t degree = 32;
+    std::size_t degree = 28;
     std::size_t effort = 64;       ///< beam of the walks
     std::size_t slack = 16;        ///< links more than `degree` while building, so that a full row is pruned seldom
     std::size_t largest_batch = 50;  ///< a batch has at most one of so many rows of all
-    float alpha = 1.2f;            ///< of the robust prune, for squared distances
+    float alpha = 1.1f;            ///< of the robust prune, for squared distances
     std::uint64_t seed = 0;
 };
 
@@ -40,7 +39,7 @@ struct BuildOptions {
 class Builder {
 public:
     Builder(const Codes& codes, const Quantizer& quantizer, const BuildOptions& options, std::size_t threads)
-        : codes_(codes), quantizer_(quantizer), options_(options), threads_(threads),
+        : codes_(codes), score_(codes.kernels->score(codes.bits)), quantizer_(quantizer), options_(options), threads_(threads),
           stride_(options.degree + options.slack), workers_(std::max<std::size_t>(threads, 1)) {
         rows_.resize(codes.count * stride_);
         distances_.resize(codes.count * stride_);
@@ -61,7 +60,7 @@ public:
                 std::copy(from.begin(), end, rows_.data() + row * stride_);
                 sizes_.data()[row] = static_cast<std::uint16_t>(size);
                 spread(worker, static_cast<std::uint32_t>(row));
-                codes_.score(worker.walker.query.data(), codes_.data, codes_.width, from.data(), size,
+                score_(worker.walker.query.data(), codes_.data, codes_.width, from.data(), size,
                              distances_.data() + row * stride_);
             }
         });
@@ -119,7 +118,7 @@ private:
                 const std::uint32_t row = batch[i];
                 spread(worker, row);
                 // The row itself has no links and nothing links to it, but it may be a seed.
-                worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, options_.effort, codes_.count, true, row);
+                worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, {.beam = options_.effort}, codes_.count, true, row);
                 worker.pool = worker.walker.expanded;
                 gather(worker, row);  // a seed is linked to before its turn comes
                 prune(worker, row);
@@ -187,20 +186,16 @@ private:
             worker.distances.resize(count);
             for (std::size_t i = 0; i < count; ++i) worker.rows[i] = row_of(pool[kept + i]);
             spread(worker, near);
-            codes_.score(worker.walker.query.data(), codes_.data, codes_.width, worker.rows.data(), count,
+            score_(worker.walker.query.data(), codes_.data, codes_.width, worker.rows.data(), count,
                          worker.distances.data());
             std::size_t left = kept;
             for (std::size_t i = 0; i < count; ++i) {
                 const Key key = pool[kept + i];
-                if (real(worker.distances[i]) * options_.alpha > real(distance_of(key))) pool[left++] = key;
+                if (codes_.real(worker.distances[i]) * options_.alpha > codes_.real(distance_of(key))) pool[left++] = key;
             }
             alive = left;
         }
         pool.resize(kept);
-    }
-
-    float real(std::int32_t distance) const {
-        return quantizer_.scale().bits == Bits::sixteen ? std::bit_cast<float>(distance) : static_cast<float>(distance);
     }
 
     void spread(Worker& worker, std::uint32_t row) {
@@ -234,6 +229,7 @@ private:
     }
 
     Codes codes_;
+    Kernels::Score score_;
     const Quantizer& quantizer_;
     BuildOptions options_;
     std::size_t threads_;

@@ -41,7 +41,10 @@ public:
     }
 
     /// What is needed to be let in.
-    float worst() const { return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front().closeness; }
+    float worst() const {
+        if (k_ == 0) return std::numeric_limits<float>::infinity();
+        return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front().closeness;
+    }
 
     /// The hits in order; the heap is empty after it.
     std::vector<Hit> take() {

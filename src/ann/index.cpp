@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -16,10 +14,10 @@ namespace {
 /// Links of a row where nobody says how many: fewer where the vectors are small, so that with float16 the whole index
 /// stays below 0.85 of the raw float32 vectors.
 std::uint32_t default_degree(const Options& options) {
-    if (options.refine == Refine::float32) return 32;
+    if (options.refine == Refine::float32) return 28;
     const double raw = 4.0 * options.dim, vector = 2.0 * options.dim;
     const double code = static_cast<double>((options.dim + code_padding - 1) / code_padding * code_padding) / 2.0;
-    return static_cast<std::uint32_t>(std::clamp((0.84 * raw - vector - code) / sizeof(std::uint32_t), 16.0, 32.0));
+    return static_cast<std::uint32_t>(std::clamp((0.84 * raw - vector - code) / sizeof(std::uint32_t), 16.0, 28.0));
 }
 
 constexpr std::uint32_t default_effort = 64;
@@ -27,9 +25,6 @@ constexpr std::uint32_t default_effort = 64;
 /// Rows without links that a search may have to look at one by one: a tail of so many is cheaper than a graph, or than
 /// extending one.
 std::size_t longest_tail(std::size_t linked) { return std::clamp<std::size_t>(linked / 64, 1024, 4096); }
-
-/// How many of a beam's rows are compared in full: enough that what the codes blur lies among them.
-std::size_t refined(std::size_t k, std::size_t ef) { return k + 20 + ef / 8; }
 
 void check_options(const Options& options) {
     if (options.dim == 0 || options.dim > 65536) throw std::invalid_argument("dim must be between 1 and 65536");
@@ -88,84 +83,6 @@ void Index::add(const float* vectors, std::size_t n, std::size_t threads, const 
         encode_rows(state.graph->quantizer, state.vectors, old, state.size, state.codes, threads);
     }
     publish(std::move(state));
-}
-
-const float* Index::prepared(const float* query, std::vector<float>& room) const {
-    if (options_.metric != Metric::cosine) return query;
-    room.assign(query, query + options_.dim);
-    make_unit(room.data(), options_.dim);
-    return room.data();
-}
-
-void Index::search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
-                       const Kernels& kernels, std::vector<Hit>& found, std::uint32_t hidden) const {
-    const Graph& graph = *state.graph;
-    const Quantizer& quantizer = graph.quantizer;
-    walker.query.resize(quantizer.padded());
-    walker.scratch.resize(quantizer.width());
-    found.clear();
-    if (!quantizer.encode_query(query, walker.query.data(), walker.scratch.data())) {
-        Best best(std::min(k + 1, state.size));
-        scan(state.vectors, 0, state.size, query, 1, &best);
-        found = best.take();
-        std::erase_if(found, [=](const Hit& hit) { return hit.row == hidden; });
-        return;
-    }
-    const Codes codes{state.codes->data(), state.size, quantizer.padded(), quantizer.bytes(), &kernels,
-                      kernels.score(quantizer.scale().bits)};
-    walker.walk(codes, {graph.links.data(), build_.degree}, graph.seeds, ef, graph.linked, false, hidden);
-    const auto beam = walker.beam().first(std::min(walker.beam().size(), refined(k, ef)));
-    constexpr std::size_t ahead = 4;
-    for (std::size_t i = 0; i < std::min(beam.size(), ahead); ++i) state.vectors.ask(row_of(beam[i]));
-    for (std::size_t i = 0; i < beam.size(); ++i) {
-        if (i + ahead < beam.size()) state.vectors.ask(row_of(beam[i + ahead]));
-        found.push_back({state.vectors.closeness(query, row_of(beam[i])), row_of(beam[i])});
-    }
-    const std::size_t kept = std::min(k, found.size());
-    std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end(), before);
-    found.resize(kept);
-    if (!graph.duplicates.empty()) add_duplicates(graph, k, found);
-}
-
-void Index::search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads,
-                   Hits hits) const {
-    const auto state = snapshot();
-    ef = std::max(ef, k);
-    if (!state->graph || ef >= state->graph->linked) return exact(queries, n, k, threads, hits);
-    parallel_for(n, 16, std::max<std::size_t>(threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
-        auto walker = borrow();
-        std::vector<Hit> found;
-        std::vector<float> room;
-        for (std::size_t i = first; i < last; ++i) {
-            const float* query = prepared(queries + i * options_.dim, room);
-            search_one(*state, query, k, ef, *walker, *kernels_, found);
-            answer(*state, found, i, k, hits);
-        }
-        give_back(std::move(walker));
-    });
-}
-
-void Index::exact(const float* queries, std::size_t n, std::size_t k, std::size_t threads, Hits hits) const {
-    const auto state = snapshot();
-    std::vector<float> units;
-    if (options_.metric == Metric::cosine) {
-        units.assign(queries, queries + n * options_.dim);
-        for (std::size_t i = 0; i < n; ++i) make_unit(units.data() + i * options_.dim, options_.dim);
-        queries = units.data();
-    }
-    exact_search(state->vectors, state->size, queries, n, k, std::max<std::size_t>(threads, 1),
-                 [&](std::size_t query, const std::vector<Hit>& found) { answer(*state, found, query, k, hits); });
-}
-
-void Index::answer(const State& state, std::span<const Hit> found, std::size_t query, std::size_t k, Hits hits) const {
-    const std::size_t count = std::min(found.size(), k);
-    for (std::size_t i = 0; i < count; ++i) {
-        hits.rows[query * k + i] = found[i].row;
-        hits.scores[query * k + i] = state.vectors.score(found[i].closeness);
-    }
-    std::fill_n(hits.rows + query * k + count, k - count, std::int64_t{-1});
-    std::fill_n(hits.scores + query * k + count, k - count, -std::numeric_limits<float>::infinity());
-    hits.counts[query] = static_cast<std::int64_t>(count);
 }
 
 std::unique_ptr<Walker> Index::borrow() const {

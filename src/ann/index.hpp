@@ -37,10 +37,11 @@ struct Hits {
     std::int64_t* counts;
 };
 
-/// The share of the true nearest neighbours that a beam of `ef` rows finds, measured on members that were hidden.
+/// What a walk of width `ef` gives, measured on members that were hidden.
 struct Recall {
     std::uint32_t ef;
-    float at_1, at_10, at_100;
+    float at_1, at_10, at_100;  ///< the share of the true nearest neighbours that it finds
+    float reach;                ///< the median (squared) distance of the ef-th nearest, over that of the tenth
 };
 
 struct Stats {
@@ -94,7 +95,12 @@ public:
     /// and Interrupted is thrown. What is built depends on neither the threads nor the processor.
     void add(const float* vectors, std::size_t n, std::size_t threads, const Progress& progress);
 
-    /// The k nearest rows that a walk with a beam of max(ef, k) rows finds, for n queries.
+    /// The first of n queries that nothing can be compared with: not finite, longer than 2^62, or under cosine shorter
+    /// than 2^-63; n where there is none.
+    std::size_t first_unfit(const float* queries, std::size_t n) const;
+
+    /// The k nearest rows that a walk of width max(ef, k) finds, for n queries: one that expands all rows up to where the
+    /// ef-th nearest usually lies, so that hard queries get more than ef rows, and easy ones fewer.
     void search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads, Hits hits) const;
 
     /// The k nearest rows.
@@ -106,6 +112,7 @@ public:
 
     std::size_t size() const { return snapshot()->size; }
     std::size_t degree() const { return build_.degree; }
+    std::size_t effort() const { return build_.effort; }
     const Options& options() const { return options_; }
     Stats stats() const;
     /// The links of all rows: rows int64[size, degree()] padded with -1; `out` has that size. Fewer where there is less room.
@@ -126,9 +133,13 @@ private:
     std::shared_ptr<const State> snapshot() const;
     void publish(State state);
     std::shared_ptr<const Graph> link(State& state, std::size_t threads, const Progress& progress) const;
+    Codes codes_of(const State& state) const;
+    Extent extent(const Graph& graph, std::size_t k, std::size_t ef) const;
+    void refine(const State& state, const float* query, std::size_t k, std::size_t ef, const Walker& walker,
+                std::vector<Hit>& found) const;
     void search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
-                    const Kernels& kernels, std::vector<Hit>& found, std::uint32_t hidden = UINT32_MAX) const;
-    std::vector<Recall> measure(const State& state, const Graph& graph, std::size_t threads) const;
+                    std::vector<Hit>& found, std::uint32_t hidden = UINT32_MAX) const;
+    void measure(const State& state, Graph& graph, std::size_t threads) const;
     const float* prepared(const float* query, std::vector<float>& room) const;
     void answer(const State& state, std::span<const Hit> found, std::size_t query, std::size_t k, Hits hits) const;
     std::unique_ptr<Walker> borrow() const;

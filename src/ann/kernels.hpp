@@ -30,9 +30,9 @@ struct Kernels {
     /// Copy those of `count` rows whose bit in `seen` is not set, and set it; rows may hold no number twice unless its
     /// bit is set. `out` has room for 15 more. Returns how many.
     std::size_t (*unseen)(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out);
-    /// Put rows into the sorted keys[size], which has room for `capacity` + 8 and keeps the `capacity` smallest.
-    /// Returns the new size; `first` falls to the first place that changed.
-    std::size_t (*insert)(Key* keys, std::size_t size, std::size_t capacity, const std::uint32_t* rows,
+    /// Put rows whose key is below `bound` into the sorted keys[size], which has room for `capacity` + 8 and keeps the
+    /// `capacity` smallest. Returns the new size; `first` falls to the first place that changed.
+    std::size_t (*insert)(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                           const std::int32_t* distances, std::size_t count, std::size_t* first);
     /// Squared Euclidean distance, and inner product, of float32[dim] with float32[dim] or IEEE float16[dim].
     float (*squared)(const float* a, const float* b, std::size_t dim);

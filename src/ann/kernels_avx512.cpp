@@ -110,14 +110,14 @@ ANN_INLINE void move_up(Key* keys, std::size_t from, std::size_t to, std::size_t
 }
 
 /// Merge eight rows at a time: the keys behind them move only once.
-std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, const std::uint32_t* rows,
+std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                       const std::int32_t* distances, std::size_t count, std::size_t* first) {
     for (std::size_t i = 0; i < count; i += 8) {
         const auto valid = static_cast<__mmask8>(count - i >= 8 ? 0xff : (1u << (count - i)) - 1);
         const __m512i upper = _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(valid, distances + i)), 32);
         const __m512i lower = _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(valid, rows + i)), 1);
         const __m512i all = _mm512_or_si512(upper, lower);
-        const Key worst = size < capacity ? ~Key{0} : keys[size - 1];
+        const Key worst = size < capacity || keys[size - 1] > bound ? bound : keys[size - 1];
         const __mmask8 good = _mm512_mask_cmplt_epu64_mask(valid, all, _mm512_set1_epi64(static_cast<long long>(worst)));
         if (good == 0) continue;
         const auto fresh = static_cast<std::size_t>(__builtin_popcount(good));

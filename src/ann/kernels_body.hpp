@@ -152,14 +152,14 @@ ANN_INLINE Key new_key(std::int32_t distance, std::uint32_t row) {
     return static_cast<Key>(static_cast<std::uint32_t>(distance)) << 32 | static_cast<Key>(row) << 1;
 }
 
-std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, const std::uint32_t* rows,
+std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                    const std::int32_t* distances, std::size_t count, std::size_t* first) {
     constexpr std::size_t most = 8;
     for (std::size_t i = 0; i < count;) {
         // Merge eight rows at a time: the keys behind them move only once.
         Key fresh[most + 1];
         std::size_t found = 0;
-        const Key worst = size < capacity ? ~Key{0} : keys[size - 1];
+        const Key worst = size < capacity || keys[size - 1] > bound ? bound : keys[size - 1];
         for (; i < count && found < most; ++i) {
             fresh[found] = new_key(distances[i], rows[i]);
             found += fresh[found] < worst;

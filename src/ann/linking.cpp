@@ -13,7 +13,6 @@ namespace {
 
 constexpr std::size_t training_rows = 10'000;
 constexpr std::size_t hidden_members = 500;
-constexpr std::uint32_t largest_ef = 1'000;
 
 std::uint64_t seed_for(std::uint64_t seed, std::uint64_t purpose) { return random_bits(seed, purpose); }
 enum Purpose : std::uint64_t { rotating, sampling, ordering, measuring, judging };
@@ -76,6 +75,8 @@ Quantizer train(const State& state, const Options& options, const Kernels& kerne
                                 quantizer_seed(options.seed));
     };
     for (const Bits bits : {Bits::four, Bits::eight}) {
+        // What fits into one line of cache costs the same: more bits come for nothing there.
+        if (static_cast<std::size_t>(bits) * dim <= 256) continue;
         Quantizer quantizer = with(bits);
         if (code_quality(state, quantizer, judges, kernels) >= 0.97) return quantizer;
     }
@@ -141,6 +142,42 @@ std::vector<float> shares(const std::vector<std::vector<Hit>>& truth, std::initi
         shares.push_back(all == 0 ? 1.0f : static_cast<float>(static_cast<double>(good[j]) / static_cast<double>(all)));
     }
     return shares;
+}
+
+/// The widths of walks that are measured, and how much farther than the tenth the row of that rank usually is, by codes.
+std::vector<Recall> widths(const State& state, std::span<const std::uint32_t> members, std::size_t degree,
+                           const Kernels& kernels, std::size_t threads) {
+    const Graph& graph = *state.graph;
+    // Wider walks than this are nearly as dear as comparing everything.
+    const std::size_t widest = std::clamp<std::size_t>(graph.linked / 8, 100, 1'000);
+    std::vector<Recall> table;
+    for (std::uint32_t ef = 10; ef <= widest; ef += ef < 20 ? 2 : ef / 3) table.push_back({ef, 0, 0, 0, 1.0f});
+    const Codes codes{state.codes->data(), state.size, graph.quantizer.padded(), graph.quantizer.bytes(), &kernels,
+                      graph.quantizer.scale().bits};
+    std::vector<float> reaches(table.size() * members.size(), 1.0f);
+    parallel_for(members.size(), 16, threads, [&](std::size_t first, std::size_t last, std::size_t) {
+        Walker walker;
+        walker.query.resize(codes.width);
+        for (std::size_t i = first; i < last; ++i) {
+            graph.quantizer.spread(codes.row(members[i]), walker.query.data());
+            walker.walk(codes, {graph.links.data(), degree}, graph.seeds, {.beam = table.back().ef}, graph.linked, false,
+                        members[i]);
+            const auto beam = walker.beam();
+            if (beam.empty()) continue;
+            const float tenth = codes.real(distance_of(beam[std::min<std::size_t>(9, beam.size() - 1)]));
+            for (std::size_t j = 0; j < table.size(); ++j) {
+                const float here = codes.real(distance_of(beam[std::min<std::size_t>(table[j].ef, beam.size()) - 1]));
+                reaches[j * members.size() + i] = tenth > 0.0f ? std::max(here / tenth, 1.0f) : 1.0f;
+            }
+        }
+    });
+    for (std::size_t j = 0; j < table.size(); ++j) {
+        const auto begin = reaches.begin() + static_cast<std::ptrdiff_t>(j * members.size());
+        const auto middle = begin + static_cast<std::ptrdiff_t>(members.size() / 2);
+        std::nth_element(begin, middle, begin + static_cast<std::ptrdiff_t>(members.size()));
+        table[j].reach = std::max(*middle, j == 0 ? 1.0f : table[j - 1].reach);
+    }
+    return table;
 }
 
 /// As many seeds as a walk can look at for the price of a few steps.
@@ -258,7 +295,7 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
 
     const Quantizer& quantizer = graph->quantizer;
     const Codes codes{state.codes->data(), state.size, quantizer.padded(), quantizer.bytes(), kernels_,
-                      kernels_->score(quantizer.scale().bits)};
+                      quantizer.scale().bits};
     Builder builder(codes, quantizer, build_, threads);
     if (old != nullptr) builder.adopt({old->links.data(), build_.degree}, old->linked);
     builder.insert(order, old == nullptr ? 0 : old->linked, graph->seeds, progress);
@@ -268,19 +305,19 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
         graph->recall = old->recall;
         graph->measured = old->measured;
     } else {
-        graph->recall = measure(state, *graph, threads);
+        measure(state, *graph, threads);
         graph->measured = state.size;
     }
     return graph;
 }
 
-std::vector<Recall> Index::measure(const State& state, const Graph& graph, std::size_t threads) const {
+void Index::measure(const State& state, Graph& graph, std::size_t threads) const {
     std::vector<bool> has_equal(state.size, false);
     for (const auto& [first, row] : graph.duplicates) has_equal[first] = has_equal[row] = true;
     auto members = some_rows(seed_for(options_.seed, measuring), state.size, 2 * hidden_members);
     std::erase_if(members, [&](std::uint32_t row) { return has_equal[row]; });
     members.resize(std::min(members.size(), hidden_members));
-    if (members.empty()) return {};
+    if (members.empty()) return;
     const std::size_t count = members.size(), most = 100;
     std::vector<float> queries(count * options_.dim);
     for (std::size_t i = 0; i < count; ++i) state.vectors.read(members[i], queries.data() + i * options_.dim);
@@ -293,18 +330,19 @@ std::vector<Recall> Index::measure(const State& state, const Graph& graph, std::
                  });
     State shown = state;
     shown.graph = std::shared_ptr<const Graph>(std::shared_ptr<const void>(), &graph);
-    std::vector<Recall> table;
-    for (std::uint32_t ef = 10; ef < std::min<std::size_t>(graph.linked, largest_ef); ef += ef < 20 ? 2 : ef / 3) {
+    graph.recall = widths(shown, members, build_.degree, *kernels_, threads);
+    for (std::size_t at = 0; at < graph.recall.size(); ++at) {
+        Recall& row = graph.recall[at];
         const auto found_of = [&](std::size_t k, std::initializer_list<std::size_t> sizes) {
             return shares(truth, sizes, [&](std::size_t i, Walker& walker, std::vector<Hit>& found) {
-                search_one(shown, queries.data() + i * options_.dim, k, ef, walker, *kernels_, found, members[i]);
+                search_one(shown, queries.data() + i * options_.dim, k, row.ef, walker, found, members[i]);
             }, threads);
         };
         const auto few = found_of(10, {1, 10});
-        table.push_back({ef, few[0], few[1], ef < most ? 0.0f : found_of(most, {most})[0]});
-        if (table.back().at_10 >= 0.999f && table.back().at_100 >= 0.99f) break;
+        row.at_1 = few[0], row.at_10 = few[1];
+        row.at_100 = row.ef < most ? 0.0f : found_of(most, {most})[0];
+        if (row.at_10 >= 0.999f && row.at_100 >= 0.99f) graph.recall.resize(at + 1);
     }
-    return table;
 }
 
 }  // namespace ann

@@ -5,6 +5,7 @@ MedalistError
 ├── DataError         the contest's files: missing, unreadable, malformed
 ├── FoldError         a fold that does not exist, or folds that do not fit the data
 ├── RunError          a run folder that is missing, half written, or of other provenance
+├── SearchError       vectors, ids or an index file that the search cannot take
 ├── SubmissionError   a submission that the contest would refuse
 ├── TrainingError     a training that cannot go on (a loss that is not finite)
 └── WeightsError      pretrained weights that cannot be found or do not fit
@@ -31,6 +32,10 @@ class FoldError(MedalistError):
 
 class RunError(MedalistError):
     """A run folder is missing, half written, or its provenance does not match."""
+
+
+class SearchError(MedalistError):
+    """Vectors, ids, arguments or an index file that the search cannot take."""
 
 
 class SubmissionError(MedalistError):

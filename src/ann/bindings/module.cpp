@@ -10,8 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <new>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -28,29 +26,10 @@ namespace {
 
 using Floats = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Rows = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-template <typename T>
-using Array = nb::ndarray<nb::numpy, T>;
-using Found = nb::typed<nb::tuple, Array<std::int64_t>, Array<float>, Array<std::int64_t>>;
-
-/// Memory whose values are whatever was there, and which ends with the last array that shows it.
-template <typename T>
-class Block {
-public:
-    explicit Block(std::size_t rows) : shape_{rows} { allocate(rows); }
-    Block(std::size_t rows, std::size_t columns) : shape_{rows, columns} {
-        if (columns != 0 && rows > SIZE_MAX / columns) throw std::bad_alloc();
-        allocate(rows * columns);
-    }
-    T* data() const { return static_cast<T*>(owner_.data()); }
-    Array<T> array() const { return {data(), shape_.size(), shape_.data(), owner_}; }
-
-private:
-    void allocate(std::size_t size) {
-        owner_ = nb::capsule(new T[size], [](void* values) noexcept { delete[] static_cast<T*>(values); });
-    }
-    std::vector<std::size_t> shape_;
-    nb::capsule owner_;
-};
+// Answers go into arrays of the caller, which NumPy makes faster than it takes over those of others.
+using RowsOut = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using FloatsOut = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using CountsOut = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
 // Whatever may wait for a lock of the index does so without the GIL: an add that reports progress may hold it and want
 // the GIL.
@@ -62,8 +41,9 @@ auto without_gil(const Work& work) {
 }
 
 void check_width(const ann::Index& index, std::size_t width) {
-    const std::string dim = std::to_string(index.options().dim), given = std::to_string(width);
-    if (given != dim) throw std::invalid_argument("vectors of " + given + " numbers for an index of " + dim);
+    if (width == index.options().dim) return;
+    const std::string dim = std::to_string(index.options().dim);
+    throw std::invalid_argument("vectors of " + std::to_string(width) + " numbers for an index of " + dim);
 }
 
 /// The file system's name of a str, bytes or path; ValueError where a zero byte would cut it short.
@@ -111,25 +91,35 @@ void add(ann::Index& self, const Floats& vectors, std::size_t threads, const nb:
     }
 }
 
-/// Arrays for the answers to the queries, filled by work(queries, count, hits) without the GIL.
+/// Fill the arrays by `work(queries, n, k, hits)` without the GIL, or return the first query that is unfit; else -1.
 template <typename Work>
-Found answers(const ann::Index& self, const Floats& queries, std::size_t k, const Work& work) {
+std::int64_t answer(const ann::Index& self, const Floats& queries, const RowsOut& rows, const FloatsOut& scores,
+                    const CountsOut& counts, const Work& work) {
     check_width(self, queries.shape(1));
-    const std::size_t n = queries.shape(0);
-    const Block<std::int64_t> rows(n, k), counts(n);
-    const Block<float> scores(n, k);
-    without_gil([&] { work(queries.data(), n, ann::Hits{rows.data(), scores.data(), counts.data()}); });
-    return nb::make_tuple(rows.array(), scores.array(), counts.array());
+    const std::size_t n = queries.shape(0), k = rows.shape(1);
+    if (rows.shape(0) != n || scores.shape(0) != n || scores.shape(1) != k || counts.shape(0) != n) {
+        throw std::invalid_argument("arrays for the answers of another size than the queries");
+    }
+    return without_gil([&]() -> std::int64_t {
+        const std::size_t unfit = self.first_unfit(queries.data(), n);
+        if (unfit < n) return static_cast<std::int64_t>(unfit);
+        work(queries.data(), n, k, ann::Hits{rows.data(), scores.data(), counts.data()});
+        return -1;
+    });
 }
 
-Found search(const ann::Index& self, const Floats& queries, std::size_t k, std::size_t ef, std::size_t threads) {
-    const auto work = [&](const float* from, std::size_t n, ann::Hits to) { self.search(from, n, k, ef, threads, to); };
-    return answers(self, queries, k, work);
+std::int64_t search(const ann::Index& self, const Floats& queries, std::size_t ef, std::size_t threads,
+                    const RowsOut& rows, const FloatsOut& scores, const CountsOut& counts) {
+    return answer(self, queries, rows, scores, counts, [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) {
+        self.search(from, n, k, ef, threads, to);
+    });
 }
 
-Found exact(const ann::Index& self, const Floats& queries, std::size_t k, std::size_t threads) {
-    const auto work = [&](const float* from, std::size_t n, ann::Hits to) { self.exact(from, n, k, threads, to); };
-    return answers(self, queries, k, work);
+std::int64_t exact(const ann::Index& self, const Floats& queries, std::size_t threads, const RowsOut& rows,
+                   const FloatsOut& scores, const CountsOut& counts) {
+    return answer(self, queries, rows, scores, counts, [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) {
+        self.exact(from, n, k, threads, to);
+    });
 }
 
 void save(const ann::Index& self, nb::handle path, const nb::bytes& labels) {
@@ -156,23 +146,28 @@ nb::object stats(const ann::Index& self) {
         "n"_a = stats.n, "linked"_a = stats.linked, "bits"_a = stats.bits, "dim"_a = options.dim,
         "metric"_a = metrics[static_cast<std::size_t>(options.metric)],
         "refine"_a = refines[static_cast<std::size_t>(options.refine)],
-        "degree"_a = options.degree, "effort"_a = options.effort, "seed"_a = options.seed, "kernels"_a = stats.kernels,
+        "degree"_a = self.degree(), "effort"_a = self.effort(), "seed"_a = options.seed, "kernels"_a = stats.kernels,
         "memory"_a = memory, "degree_mean"_a = stats.degree_mean, "degree_max"_a = stats.degree_max,
         "reachable"_a = stats.reachable, "duplicates"_a = stats.duplicates, "clipped"_a = stats.clipped,
         "seeds"_a = stats.seeds, "recall_table"_a = recall);
 }
 
-Array<std::int64_t> links(const ann::Index& self) {
-    const std::size_t n = without_gil([&] { return self.size(); });
-    const Block<std::int64_t> block(n, self.degree());
-    without_gil([&] { self.links({block.data(), n * self.degree()}); });
-    return block.array();
+/// What an index was made with: dim, metric, refine.
+nb::tuple options_of(const ann::Index& self) {
+    const ann::Options& options = self.options();
+    return nb::make_tuple(options.dim, metrics[static_cast<std::size_t>(options.metric)],
+                          refines[static_cast<std::size_t>(options.refine)]);
 }
 
-Array<float> vectors(const ann::Index& self, const Rows& rows) {
-    const Block<float> block(rows.shape(0), self.options().dim);
-    without_gil([&] { self.vectors({rows.data(), rows.shape(0)}, block.data()); });
-    return block.array();
+void links(const ann::Index& self, const RowsOut& out) {
+    if (out.shape(1) != self.degree()) throw std::invalid_argument("an array of another width than the rows of links");
+    without_gil([&] { self.links({out.data(), out.size()}); });
+}
+
+void vectors(const ann::Index& self, const Rows& rows, const FloatsOut& out) {
+    check_width(self, out.shape(1));
+    if (out.shape(0) != rows.shape(0)) throw std::invalid_argument("an array of another length than the rows");
+    without_gil([&] { self.vectors({rows.data(), rows.shape(0)}, out.data()); });
 }
 
 }  // namespace
@@ -184,14 +179,17 @@ NB_MODULE(_ann, m) {
     nb::class_<ann::Index>(m, "Core")
         .def("__init__", &make, "dim"_a, "metric"_a, "refine"_a, "degree"_a, "effort"_a, "seed"_a)
         .def("add", &add, "vectors"_a.noconvert(), "threads"_a, "progress"_a = nb::none())
-        .def("search", &search, "queries"_a.noconvert(), "k"_a, "ef"_a, "threads"_a)
-        .def("exact", &exact, "queries"_a.noconvert(), "k"_a, "threads"_a)
+        .def("search", &search, "queries"_a.noconvert(), "ef"_a, "threads"_a, "rows"_a.noconvert(),
+             "scores"_a.noconvert(), "counts"_a.noconvert())
+        .def("exact", &exact, "queries"_a.noconvert(), "threads"_a, "rows"_a.noconvert(),
+             "scores"_a.noconvert(), "counts"_a.noconvert())
         .def("ef_for", &ann::Index::ef_for, "recall"_a, "k"_a, NoGil())
         .def("save", &save, "path"_a, "labels"_a)
         .def_static("open", &opened, "path"_a, "mapped"_a)
         .def("stats", &stats)
-        .def("links", &links)
-        .def("vectors", &vectors, "rows"_a.noconvert())
+        .def("options", &options_of)
+        .def("links", &links, "out"_a.noconvert())
+        .def("vectors", &vectors, "rows"_a.noconvert(), "out"_a.noconvert())
         .def("__len__", &ann::Index::size, NoGil());
     m.def("kernel_sets", [] {
         std::vector<std::string> names;

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from medalist import __version__
-from medalist.cli import contests, looking, training, weights
+from medalist.cli import contests, looking, retrieval, training, weights
 from medalist.cli.state import State
 from medalist.errors import MedalistError
 
@@ -37,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
-for room in (training, contests, looking):
+for room in (training, contests, looking, retrieval):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
 

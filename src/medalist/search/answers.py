@@ -1,0 +1,79 @@
+"""What the search gives back: ranked answers, and what an index tells of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Metric = Literal["cosine", "ip", "l2"]
+Refine = Literal["float32", "float16"]
+
+
+class Hits(NamedTuple):
+    """Answers, the closest first; equally close ones in the order in which they were added.
+
+    For n queries: ids [n, k], scores float32 [n, k], counts int64 [n]. For one query of shape [dim]: [k], [k], []. Ids
+    are int64, or strings where the index was given strings. Where fewer than k vectors exist the rest is padded: id -1
+    or "", score -inf; `counts` tells how many are real. Scores are higher = closer: cosine similarity, inner product,
+    or minus the Euclidean distance.
+    """
+
+    ids: NDArray[Any]
+    scores: NDArray[np.float32]
+    counts: NDArray[np.int64]
+    metric: Metric
+
+    @property
+    def distances(self) -> NDArray[np.float32]:
+        """Lower = closer, float32: Euclidean distance, 1 - cosine, or minus the inner product; inf where padded."""
+        # Rounding makes some cosines a little larger than 1; no distance is below 0.
+        return np.maximum(1 - self.scores, 0) if self.metric == "cosine" else -self.scores
+
+
+@dataclass(frozen=True)
+class Recall:
+    """The share of the k true neighbours that a walk with `ef` found, measured at build on held-out members."""
+
+    ef: int
+    at_1: float
+    at_10: float
+    at_100: float
+
+
+@dataclass(frozen=True)
+class Stats:
+    """What an index holds and how good it is.
+
+    `memory` is in bytes by part (vectors, codes, links, ..., ids). `linked` counts the vectors that the graph knows,
+    later ones are looked at one by one; `bits` are those of a component in its codes, 0 where there is no graph yet.
+    `reachable` counts the vectors that a search can find, `duplicates` those folded into an equal one; `clipped` is
+    the share of components outside the range of the codes, `kernels` the instruction set in use.
+    """
+
+    count: int
+    linked: int
+    bits: int
+    dim: int
+    metric: Metric
+    refine: Refine
+    degree: int
+    effort: int
+    seed: int
+    kernels: str
+    ids: str
+    memory: Mapping[str, int]
+    degree_mean: float
+    degree_max: int
+    reachable: int
+    duplicates: int
+    clipped: float
+    recall: tuple[Recall, ...]
+
+    @property
+    def bytes_per_vector(self) -> float:
+        """All memory over the vectors held; 0 for an empty index."""
+        return sum(self.memory.values()) / self.count if self.count else 0.0
