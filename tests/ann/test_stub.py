@@ -1,0 +1,53 @@
+"""The stub of the extension says what the extension has."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import medalist.search
+from medalist.search import _ann
+
+STUB = ast.parse((Path(medalist.search.__file__).parent / "_ann.pyi").read_text())
+
+
+def members(body: list[ast.stmt]) -> dict[str, ast.stmt]:
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+def arguments(node: ast.stmt) -> list[tuple[str, bool]]:
+    """Names of the arguments, and whether each has a default."""
+    assert isinstance(node, ast.FunctionDef)
+    names = [argument.arg for argument in node.args.args if argument.arg != "self"]
+    required = len(names) - len(node.args.defaults)
+    return [(name, place >= required) for place, name in enumerate(names)]
+
+
+def arguments_of(function: Any) -> list[tuple[str, bool]]:
+    """The same of a function of the extension, read from the signature that nanobind keeps."""
+    signature = function.__nb_signature__[0][0]
+    plain = re.sub(r"ndarray\[[^]]*\]", "object", signature).replace("\\", "")  # what no annotation may look like
+    return arguments(ast.parse(f"{plain}: ...").body[0])
+
+
+def test_module_and_stub_have_the_same_names() -> None:
+    public = {name for name in vars(_ann) if not name.startswith("_")}
+    assert public == set(members(STUB.body))
+    core = members(STUB.body)["Core"]
+    assert isinstance(core, ast.ClassDef)
+    own = {name for name in vars(_ann.Core) if not name.startswith("_") or name in ("__init__", "__len__")}
+    assert own == set(members(core.body))
+
+
+@pytest.mark.parametrize("name", ["__init__", "add", "search", "exact", "ef_for", "save", "open", "links", "vectors"])
+def test_methods_have_the_arguments_of_the_stub(name: str) -> None:
+    core = members(STUB.body)["Core"]
+    assert isinstance(core, ast.ClassDef)
+    assert arguments_of(getattr(_ann.Core, name)) == arguments(members(core.body)[name])
+
+
+def test_errors_are_exceptions() -> None:
+    for error in (_ann.FileError, _ann.Interrupted):
+        assert issubclass(error, Exception)
