@@ -47,6 +47,7 @@ test-cpp: $(STAMP) ## the C++ tests of the core under ASan and UBSan, then under
 	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
 	$(BIN)/cmake --build build/tests-address
 	build/tests-address/tests/ann/ann_tests
+	build/tests-address/tests/ann/ann_mutate 2000
 	$(CMAKE_TESTS) -B build/tests-thread -DMEDALIST_SANITIZE=thread -DCMAKE_CXX_FLAGS=-w
 	$(BIN)/cmake --build build/tests-thread
 	$(UNSPREAD) build/tests-thread/tests/ann/ann_tests

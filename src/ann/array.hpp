@@ -64,8 +64,6 @@ public:
     T* data() { return data_; }
     const T* data() const { return data_; }
     std::size_t size() const { return size_; }
-    /// Bytes of memory that are in use: 0 for a view. Room for growth is address space that nobody has touched.
-    std::size_t bytes() const { return owner_ ? 0 : size_ * sizeof(T); }
     /// Whether the array can grow to `size` where it is. Until then readers of data() are not disturbed.
     bool has_room(std::size_t size) const { return !owner_ && size <= capacity_; }
     bool is_view() const { return owner_ != nullptr; }

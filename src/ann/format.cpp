@@ -177,7 +177,7 @@ void Format::save(const Index& index, const State& state, const std::string& pat
                                   {"labels", labels},
                                   {"vectors", state.vectors.raw(state.size)}};
     if (state.graph) {
-        const auto codes = std::as_bytes(state.codes->values()).first(state.size * graph.quantizer.bytes());
+        const auto codes = std::as_bytes(std::span(state.codes->data(), state.size * graph.quantizer.bytes()));
         sections.insert(sections.end(), {{"mean", bytes_of(graph.quantizer.mean())},
                                          {"codes", codes},
                                          {"links", std::as_bytes(graph.links.values())},

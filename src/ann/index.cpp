@@ -126,12 +126,12 @@ Stats Index::stats() const {
     Stats stats{};
     stats.n = stats.reachable = state->size;
     stats.kernels = kernels_->name;
-    stats.memory.emplace_back("vectors", state->vectors.bytes());
+    stats.memory.emplace_back("vectors", state->vectors.bytes(state->size));
     if (!graph) return stats;
     stats.linked = graph->linked;
     stats.bits = static_cast<std::uint32_t>(graph->quantizer.scale().bits);
-    stats.memory.emplace_back("codes", state->codes->bytes());
-    stats.memory.emplace_back("links", graph->links.bytes());
+    stats.memory.emplace_back("codes", state->size * graph->quantizer.bytes());
+    stats.memory.emplace_back("links", graph->links.size() * sizeof(std::uint32_t));
     stats.memory.emplace_back("seeds", graph->seeds.size() * sizeof(std::uint32_t));
     stats.memory.emplace_back("duplicates", graph->duplicates.size() * sizeof(graph->duplicates[0]));
     stats.duplicates = graph->duplicates.size();

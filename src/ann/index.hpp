@@ -75,7 +75,8 @@ struct Graph {
     std::vector<Recall> recall;
 };
 
-/// What readers see: a value, replaced as a whole. Rows behind `size` may be in the arrays already.
+/// What readers see: a value, replaced as a whole. Rows behind `size` may be in the arrays already, and their sizes may
+/// change under a reader: it goes by `size`.
 struct State {
     Vectors vectors;
     std::size_t size = 0;

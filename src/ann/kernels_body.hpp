@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <cstring>
 
+#include "half.hpp"
 #include "kernels.hpp"
 
 #define ANN_INLINE inline __attribute__((always_inline))
@@ -198,21 +199,6 @@ struct Lanes {
         return (part[0] + part[2]) + (part[1] + part[3]);
     }
 };
-
-// IEEE half to single by integers: exact, for subnormal numbers too, and vectorised where F16C is missing.
-inline float from_half(std::uint16_t half) {
-    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
-    const std::uint32_t body = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
-    float magnitude;
-    std::memcpy(&magnitude, &body, sizeof magnitude);
-    magnitude *= 0x1p112f;  // moves the exponent from half's bias 15 to single's 127
-    std::uint32_t bits;
-    std::memcpy(&bits, &magnitude, sizeof bits);
-    bits |= sign;
-    float value;
-    std::memcpy(&value, &bits, sizeof value);
-    return value;
-}
 
 inline float widen(float value) { return value; }
 inline float widen(std::uint16_t value) { return from_half(value); }

@@ -151,8 +151,9 @@ public:
             const float shift = scale_.bits == Bits::sixteen ? 0.0f : scale_.range;
             const float place = std::nearbyint((scratch[i] + shift) * factor_ - (scale_.bits == Bits::four ? 8.0f : 0.0f));
             const float limit = scale_.bits == Bits::sixteen ? 32767.0f : 8192.0f;
-            near = near && std::fabs(place) <= limit;
-            query[i] = static_cast<std::int16_t>(std::clamp(place, -limit, limit));
+            const bool fits = std::fabs(place) <= limit;  // false for what is not a number, too
+            near = near && fits;
+            query[i] = static_cast<std::int16_t>(fits ? place : 0.0f);
             const double reach = std::max(std::fabs(static_cast<double>(query[i])), std::fabs(query[i] - 255.0));
             farthest += reach * reach;
         }

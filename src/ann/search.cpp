@@ -92,7 +92,8 @@ void Index::search(const float* queries, std::size_t n, std::size_t k, std::size
                    Hits hits) const {
     const auto state = snapshot();
     ef = std::max(ef, k);
-    if (!state->graph || ef >= state->graph->linked) return exact(queries, n, k, threads, hits);
+    // A walk looks at some dozen rows for each one of its width: beyond this it is dearer than looking at all.
+    if (!state->graph || ef > state->graph->linked / 32) return exact(queries, n, k, threads, hits);
     parallel_for(n, 32, std::max<std::size_t>(threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
         auto walker = borrow();
         std::vector<Hit> found;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "array.hpp"
+#include "half.hpp"
 #include "kernels.hpp"
 
 namespace ann {
@@ -74,11 +75,11 @@ public:
         }
         more.half_ = grown(half_, size * dim_, (size + count) * dim_);
         for (std::size_t i = 0; i < count * dim_; ++i) {
-            const auto value = static_cast<_Float16>(rows[i]);
-            if (!std::isfinite(static_cast<float>(value))) {
+            const std::uint16_t value = to_half(rows[i]);
+            if ((value & 0x7c00) == 0x7c00) {
                 throw std::invalid_argument("a number is too large for float16; use refine=\"float32\"");
             }
-            std::memcpy(more.half_->data() + size * dim_ + i, &value, sizeof value);
+            more.half_->data()[size * dim_ + i] = value;
         }
         return more;
     }
@@ -94,17 +95,17 @@ public:
             std::memcpy(out, single_->data() + row * dim_, dim_ * sizeof(float));
             return;
         }
-        for (std::size_t i = 0; i < dim_; ++i) {
-            _Float16 value;
-            std::memcpy(&value, half_->data() + row * dim_ + i, sizeof value);
-            out[i] = static_cast<float>(value);
-        }
+        for (std::size_t i = 0; i < dim_; ++i) out[i] = from_half(half_->data()[row * dim_ + i]);
     }
 
     std::size_t dim() const { return dim_; }
     Metric metric() const { return metric_; }
     std::size_t row_bytes() const { return dim_ * (refine_ == Refine::float32 ? sizeof(float) : sizeof(std::uint16_t)); }
-    std::size_t bytes() const { return refine_ == Refine::float32 ? single_->bytes() : half_->bytes(); }
+    /// Bytes of memory that the first `size` rows take; none where they are left in a file.
+    std::size_t bytes(std::size_t size) const {
+        const bool in_file = refine_ == Refine::float32 ? single_->is_view() : half_->is_view();
+        return in_file ? 0 : size * row_bytes();
+    }
     /// The bytes of the first `size` rows.
     std::span<const std::byte> raw(std::size_t size) const {
         return {reinterpret_cast<const std::byte*>(at(0)), size * row_bytes()};

@@ -47,10 +47,9 @@ inline void check_answers(const Answers& answers, std::size_t n, std::size_t few
         CHECK(answers.counts[query] >= 0);
         const auto count = static_cast<std::size_t>(answers.counts[query]);
         CHECK(count <= std::min(answers.k, n) && count >= std::min({answers.k, n, fewest}));
-        for (std::size_t i = 0; i < count; ++i) {
-            CHECK(rows[i] >= 0 && static_cast<std::size_t>(rows[i]) < n);
-            if (i > 0) CHECK(!(scores[i] > scores[i - 1]));
-        }
+        const auto is_row = [=](std::int64_t row) { return row >= 0 && static_cast<std::size_t>(row) < n; };
+        CHECK(std::all_of(rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count), is_row));
+        for (std::size_t i = 1; i < count; ++i) CHECK(!(scores[i] > scores[i - 1]));
         for (std::size_t i = count; i < answers.k; ++i) {
             CHECK(rows[i] == -1 && scores[i] == -std::numeric_limits<float>::infinity());
         }

@@ -142,6 +142,12 @@ void test_floats(std::size_t dim) {
         CHECK(near(set->dot(a.data(), b.data(), dim), dot));
         CHECK(near(set->squared_half(a.data(), half.data(), dim), squared_half));
         CHECK(near(set->dot_half(a.data(), half.data(), dim), dot_half));
+        // The same bits in every set: equal answers, scores included, on every processor.
+        const ann::Kernels& plain = *ann::kernel_sets().front();
+        CHECK(set->squared(a.data(), b.data(), dim) == plain.squared(a.data(), b.data(), dim));
+        CHECK(set->dot(a.data(), b.data(), dim) == plain.dot(a.data(), b.data(), dim));
+        CHECK(set->squared_half(a.data(), half.data(), dim) == plain.squared_half(a.data(), half.data(), dim));
+        CHECK(set->dot_half(a.data(), half.data(), dim) == plain.dot_half(a.data(), half.data(), dim));
     }
 }
 

@@ -67,7 +67,7 @@ void read_beside_additions(ann::Metric metric, ann::Refine refine) {
         std::vector<std::int64_t> links(index.size() * index.degree());
         index.links(links);
         const auto n = static_cast<std::int64_t>(index.size());  // the links may be newer than the room for them
-        for (const std::int64_t link : links) CHECK(link >= -1 && link < n);
+        CHECK(std::all_of(links.begin(), links.end(), [=](std::int64_t link) { return link >= -1 && link < n; }));
         if (n == 0) return;
         const std::int64_t last = n - 1;
         std::vector<float> row(dim);

@@ -108,7 +108,7 @@ def test_every_way_to_give_strings(ids: Any) -> None:
         ([1, 1], "row 1: 1 stands in row 0 already"),
         (["a", "a"], "row 1: 'a' stands in row 0 already"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) and value.isprintable() else type(value).__name__,
 )
 def test_what_are_no_ids(ids: Any, words: str) -> None:
     with pytest.raises(SearchError, match=r"^ids[:,] [^\n]*$") as caught:

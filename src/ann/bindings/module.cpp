@@ -174,6 +174,7 @@ void vectors(const ann::Index& self, const Rows& rows, const FloatsOut& out) {
 
 NB_MODULE(_ann, m) {
     m.doc() = "The retrieval core: see medalist.search.Index, which checks what this takes for granted.";
+    nb::set_leak_warnings(false);  // an index that lives as long as the program is no leak
     nb::exception<ann::FileError>(m, "FileError");
     nb::exception<ann::Interrupted>(m, "Interrupted");
     nb::class_<ann::Index>(m, "Core")

@@ -1,0 +1,45 @@
+// IEEE 754 binary16 by integers, for compilers and processors without a type for it. Functions of each file's own, as the
+// kernels are compiled for different processors.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+namespace ann {
+
+/// Exact, for subnormal numbers too.
+static inline float from_half(std::uint16_t half) {
+    const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
+    const std::uint32_t body = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
+    float magnitude;
+    std::memcpy(&magnitude, &body, sizeof magnitude);
+    magnitude *= 0x1p112f;  // moves the exponent from half's bias 15 to single's 127
+    std::uint32_t bits;
+    std::memcpy(&bits, &magnitude, sizeof bits);
+    bits |= sign;
+    float value;
+    std::memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/// Rounded to nearest, ties to even; what is too large becomes an infinity.
+static inline std::uint16_t to_half(float value) {
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    const std::uint32_t sign = bits >> 16 & 0x8000u;
+    std::uint32_t size = bits & 0x7fffffffu;
+    if (size >= 0x47800000u) {  // 65536 and above, infinity, NaN
+        size = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
+    } else if (size < 0x38800000u) {  // below 2^-14: adding a half lets the processor round at the right place
+        float shifted;
+        std::memcpy(&shifted, &size, sizeof shifted);
+        shifted += 0.5f;
+        std::memcpy(&size, &shifted, sizeof size);
+        size -= 0x3f000000u;
+    } else {
+        size = (size - 0x38000000u + 0xfffu + (size >> 13 & 1)) >> 13;
+    }
+    return static_cast<std::uint16_t>(sign | size);
+}
+
+}  // namespace ann
