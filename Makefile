@@ -60,7 +60,8 @@ fuzz: $(STAMP) ## [FILES=100000] mutated index files, opened and searched under 
 		$(CMAKE_TESTS) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DMEDALIST_FUZZ=ON && \
 		$(BIN)/cmake --build build/fuzz && \
 		build/tests-address/tests/ann/ann_mutate --corpus build/fuzz/corpus && \
-		build/fuzz/tests/ann/ann_fuzz -runs=$(FILES) -rss_limit_mb=2048 -timeout=20 build/fuzz/corpus; \
+		build/fuzz/tests/ann/ann_fuzz -runs=$(FILES) -artifact_prefix=build/fuzz/ -rss_limit_mb=2048 \
+			-timeout=20 build/fuzz/corpus; \
 	fi
 
 lint: $(STAMP) ## style and import directions

@@ -8,9 +8,11 @@
 #pragma once
 
 #include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <numeric>
 #include <span>
 #include <utility>
 #include <vector>
@@ -106,6 +108,7 @@ private:
         std::vector<std::uint32_t> rows;
         std::vector<std::int32_t> distances;
     };
+    static constexpr std::size_t buckets = 64;
     struct Link {
         std::uint32_t target, source;
         std::int32_t distance;
@@ -125,24 +128,31 @@ private:
                 replace(worker, row);
             }
         });
-        back_.clear();
-        for (const std::uint32_t row : batch) {
-            for (std::size_t i = 0; i < sizes_.data()[row]; ++i) {
-                const std::size_t at = row * stride_ + i;
-                back_.push_back({rows_.data()[at], row, distances_.data()[at]});
+        // Links back go to buckets by their target, and each bucket is sorted and worked off on its own.
+        const auto bucket_of = [&](std::uint32_t target) { return std::size_t{target} * buckets / codes_.count; };
+        std::array<std::size_t, buckets + 1> ends{};
+        const auto each_link = [&](const auto& use) {
+            for (const std::uint32_t row : batch) {
+                for (std::size_t at = row * stride_; at < row * stride_ + sizes_.data()[row]; ++at) {
+                    use(Link{rows_.data()[at], row, distances_.data()[at]});
+                }
             }
-        }
-        std::sort(back_.begin(), back_.end(), [](const Link& a, const Link& b) {
-            return a.target != b.target ? a.target < b.target : a.source < b.source;
-        });
-        starts_.clear();
-        for (std::size_t i = 0; i < back_.size(); ++i) {
-            if (i == 0 || back_[i].target != back_[i - 1].target) starts_.push_back(i);
-        }
-        const std::size_t targets = starts_.size();
-        starts_.push_back(back_.size());
-        parallel_for(targets, 64, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
-            for (std::size_t i = first; i < last; ++i) link_back(workers_[thread], starts_[i], starts_[i + 1]);
+        };
+        each_link([&](const Link& link) { ++ends[bucket_of(link.target) + 1]; });
+        std::partial_sum(ends.begin(), ends.end(), ends.begin());
+        auto next = ends;
+        back_.resize(ends.back());
+        each_link([&](const Link& link) { back_[next[bucket_of(link.target)]++] = link; });
+        parallel_for(buckets, 1, threads_, [&](std::size_t bucket, std::size_t, std::size_t thread) {
+            const auto begin = back_.begin() + static_cast<std::ptrdiff_t>(ends[bucket]);
+            const auto end = back_.begin() + static_cast<std::ptrdiff_t>(ends[bucket + 1]);
+            std::sort(begin, end, [](const Link& a, const Link& b) {
+                return a.target != b.target ? a.target < b.target : a.source < b.source;
+            });
+            for (std::size_t first = ends[bucket], last = first; first < ends[bucket + 1]; first = last) {
+                while (last < ends[bucket + 1] && back_[last].target == back_[first].target) ++last;
+                link_back(workers_[thread], first, last);
+            }
         });
     }
 
@@ -153,7 +163,7 @@ private:
         std::size_t size = sizes_.data()[target];
         worker.pool.clear();
         for (std::size_t i = first; i < last; ++i) {
-            const Link& link = back_[i];
+            const Link link = back_[i];
             if (std::find(row, row + size, link.source) != row + size) continue;
             if (size < stride_) {
                 row[size] = link.source;
@@ -239,7 +249,6 @@ private:
     Array<std::int32_t> distances_;
     Array<std::uint16_t> sizes_;
     std::vector<Link> back_;
-    std::vector<std::size_t> starts_;
 };
 
 }  // namespace ann
