@@ -26,8 +26,6 @@
 
 namespace ann {
 
-using Progress = std::function<bool(std::size_t done, std::size_t total)>;
-
 struct BuildOptions {
     std::size_t degree = 28;
     std::size_t effort = 64;       ///< beam of the walks
@@ -68,15 +66,16 @@ public:
         });
     }
 
-    /// Link `order`, none of which is linked yet; `standing` rows are linked already. Interrupted where progress says so.
+    /// Link `order`, none of which is linked yet; `standing` rows are linked already. `linked(done)` is called after
+    /// each batch, and may throw.
     void insert(std::span<const std::uint32_t> order, std::size_t standing, std::span<const std::uint32_t> seeds,
-                const Progress& progress) {
+                const std::function<void(std::size_t)>& linked) {
         const std::size_t largest = std::max<std::size_t>((standing + order.size()) / options_.largest_batch, 1);
         for (std::size_t done = 0; done < order.size();) {
             const std::size_t size = std::min({order.size() - done, std::max<std::size_t>(standing + done, 1), largest});
             insert_batch(order.subspan(done, size), seeds);
             done += size;
-            if (progress && !progress(done, order.size())) throw Interrupted();
+            linked(done);
         }
     }
 

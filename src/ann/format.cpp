@@ -117,7 +117,7 @@ struct Reader {
             const Recall& row = table[i];
             const auto share = [](float value) { return value >= 0.0f && value <= 1.0f; };
             const bool rising = i == 0 ? row.ef > 0 : row.ef > table[i - 1].ef;
-            const bool reaches = std::isfinite(row.reach) && row.reach >= (i == 0 ? 1.0f : table[i - 1].reach);
+            const bool reaches = row.reach >= (i == 0 ? 1.0f : table[i - 1].reach) && row.reach <= 1e9f;
             if (!rising || !reaches || !share(row.at_1) || !share(row.at_10) || !share(row.at_100)) {
                 refuse("recall", "row " + std::to_string(i) + " is not a width, three shares and a reach, in order");
             }

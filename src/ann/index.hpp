@@ -21,6 +21,8 @@
 
 namespace ann {
 
+using Progress = std::function<bool(std::size_t done, std::size_t total)>;
+
 struct Options {
     std::uint32_t dim;
     Metric metric;
@@ -140,7 +142,8 @@ private:
                 std::vector<Hit>& found) const;
     void search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
                     std::vector<Hit>& found, std::uint32_t hidden = UINT32_MAX) const;
-    void measure(const State& state, Graph& graph, std::size_t threads) const;
+    void measure(const State& state, Graph& graph, std::size_t threads,
+                 const std::function<void()>& go_on) const;
     const float* prepared(const float* query, std::vector<float>& room) const;
     void answer(const State& state, std::span<const Hit> found, std::size_t query, std::size_t k, Hits hits) const;
     std::unique_ptr<Walker> borrow() const;

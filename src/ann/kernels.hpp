@@ -27,10 +27,10 @@ struct Kernels {
     using Score = void (*)(const std::int16_t* query, const std::uint8_t* codes, std::size_t width,
                            const std::uint32_t* rows, std::size_t count, std::int32_t* distances);
     Score score4, score8, score16;
-    /// Copy those of `count` rows whose bit in `seen` is not set, and set it; rows may hold no number twice unless its
-    /// bit is set. `out` has room for 15 more. Returns how many.
+    /// Copy those of `count` rows whose bit in `seen` is not set, each once, and set it. `out` has room for 15 more.
+    /// Returns how many.
     std::size_t (*unseen)(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out);
-    /// Put rows whose key is below `bound` into the sorted keys[size], which has room for `capacity` + 8 and keeps the
+    /// Put different rows whose key is below `bound` into the sorted keys[size], which has room for `capacity` + 8 and keeps the
     /// `capacity` smallest. Returns the new size; `first` falls to the first place that changed.
     std::size_t (*insert)(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                           const std::int32_t* distances, std::size_t count, std::size_t* first);

@@ -79,7 +79,7 @@ void score4(const std::int16_t* query, const std::uint8_t* codes, std::size_t wi
 std::size_t unseen512(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out) {
     std::size_t found = 0;
     for (std::size_t i = 0; i < count; i += 16) {
-        const __mmask16 valid = count - i >= 16 ? 0xffff : static_cast<__mmask16>((1u << (count - i)) - 1);
+        const auto valid = static_cast<__mmask16>(count - i >= 16 ? 0xffff : (1u << (count - i)) - 1);
         const __m512i row = _mm512_maskz_loadu_epi32(valid, rows + i);
         const __m512i words = _mm512_i32gather_epi32(_mm512_srli_epi32(row, 5), seen, 4);
         const __m512i bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_and_si512(row, _mm512_set1_epi32(31)));
@@ -87,8 +87,7 @@ std::size_t unseen512(const std::uint32_t* rows, std::size_t count, std::uint64_
         _mm512_storeu_si512(out + found, _mm512_maskz_compress_epi32(fresh, row));
         found += static_cast<std::size_t>(__builtin_popcount(fresh));
     }
-    for (std::size_t i = 0; i < found; ++i) seen[out[i] >> 6] |= std::uint64_t{1} << (out[i] & 63);
-    return found;
+    return mark(out, found, seen);
 }
 
 /// How many of the sorted keys[size] are smaller.

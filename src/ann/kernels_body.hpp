@@ -124,7 +124,20 @@ void score(const std::int16_t* query, const std::uint8_t* codes, std::size_t wid
     }
 }
 
-std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out) {
+/// Set the bits of rows, and keep those whose bit was not set: the first of equal ones.
+ANN_INLINE std::size_t mark(std::uint32_t* rows, std::size_t count, std::uint64_t* seen) {
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::uint32_t row = rows[i];
+        const std::uint64_t word = seen[row >> 6];
+        rows[kept] = row;
+        kept += (~word >> (row & 63)) & 1;
+        seen[row >> 6] = word | std::uint64_t{1} << (row & 63);
+    }
+    return kept;
+}
+
+[[maybe_unused]] std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out) {
     // First look, then mark: a look need not wait for the mark before it.
     std::size_t found = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -132,8 +145,7 @@ std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* 
         out[found] = row;
         found += (~seen[row >> 6] >> (row & 63)) & 1;
     }
-    for (std::size_t i = 0; i < found; ++i) seen[out[i] >> 6] |= std::uint64_t{1} << (out[i] & 63);
-    return found;
+    return mark(out, found, seen);
 }
 
 ANN_INLINE std::size_t smaller(const Key* keys, std::size_t size, Key key) {
@@ -153,7 +165,7 @@ ANN_INLINE Key new_key(std::int32_t distance, std::uint32_t row) {
     return static_cast<Key>(static_cast<std::uint32_t>(distance)) << 32 | static_cast<Key>(row) << 1;
 }
 
-std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
+[[maybe_unused]] std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                    const std::int32_t* distances, std::size_t count, std::size_t* first) {
     constexpr std::size_t most = 8;
     for (std::size_t i = 0; i < count;) {

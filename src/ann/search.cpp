@@ -26,15 +26,16 @@ Extent Index::extent(const Graph& graph, std::size_t k, std::size_t ef) const {
     constexpr std::size_t least_rank = 10, most = 4;
     const std::size_t rank = std::max(k, least_rank);
     const auto& table = graph.recall;
-    if (table.empty() || ef > table.back().ef || ef < table.front().ef) return {.beam = ef};
-    const auto reach = [&](std::size_t width) {
-        const auto next = std::lower_bound(table.begin(), table.end(), width, [](const Recall& row, std::size_t value) { return row.ef < value; });
-        if (next->ef == width || next == table.begin()) return next->reach;
-        const Recall& low = *(next - 1);
-        const float part = static_cast<float>(width - low.ef) / static_cast<float>(next->ef - low.ef);
-        return low.reach + part * (next->reach - low.reach);
+    if (table.size() < 2 || ef < table.front().ef) return {.beam = ef};
+    const auto reach = [&](std::size_t width) {  // linear between the measured widths, and beyond the last one
+        const auto at = std::lower_bound(table.begin() + 1, table.end() - 1, width,
+                                         [](const Recall& row, std::size_t value) { return row.ef < value; });
+        const Recall& low = *(at - 1);
+        const float part = (static_cast<float>(width) - static_cast<float>(low.ef)) / static_cast<float>(at->ef - low.ef);
+        return low.reach + part * (at->reach - low.reach);
     };
-    return {.beam = most * ef, .least = refined(k, ef), .rank = rank, .stretch = std::max(reach(std::max(ef, rank)) / reach(rank), 1.0f)};
+    const float stretch = std::max(reach(std::max(ef, rank)) / reach(rank), 1.0f);
+    return {.beam = most * ef, .least = refined(k, ef), .rank = rank, .stretch = stretch};
 }
 
 std::size_t Index::first_unfit(const float* queries, std::size_t n) const {
@@ -92,8 +93,7 @@ void Index::search(const float* queries, std::size_t n, std::size_t k, std::size
                    Hits hits) const {
     const auto state = snapshot();
     ef = std::max(ef, k);
-    // A walk looks at some dozen rows for each one of its width: beyond this it is dearer than looking at all.
-    if (!state->graph || ef > state->graph->linked / 32) return exact(queries, n, k, threads, hits);
+    if (!state->graph || ef > widest_walk(state->graph->linked)) return exact(queries, n, k, threads, hits);
     parallel_for(n, 32, std::max<std::size_t>(threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
         auto walker = borrow();
         std::vector<Hit> found;
