@@ -1,10 +1,10 @@
 // Building the graph: deterministic, in batches, without locks.
 //
-// The order is random; each batch is at most as large as what stands already, and a small share of all rows. Every row of
-// a batch walks through the graph as it stood before the batch, keeps diverse near rows (the robust prune of DiskANN,
-// Jayaram Subramanya et al., NeurIPS 2019), and the links back are added to each target in the order of their sources. So
-// the work of a batch can be spread over any number of threads and gives the same bytes (ParlayANN, Manohar et al., PPoPP
-// 2024). All distances are integers of the codes.
+// The order is random; each batch is at most as large as what stands already, and a small share of all rows. Every row
+// of a batch walks through the graph as it stood before the batch, keeps diverse near rows (the robust prune of
+// DiskANN, Jayaram Subramanya et al., NeurIPS 2019), and the links back are added to each target in the order of their
+// sources. So the work of a batch can be spread over any number of threads and gives the same bytes (ParlayANN, Manohar
+// et al., PPoPP 2024). All distances are integers of the codes.
 #pragma once
 
 #include <algorithm>
@@ -28,10 +28,10 @@ namespace ann {
 
 struct BuildOptions {
     std::size_t degree = 28;
-    std::size_t effort = 64;       ///< beam of the walks
-    std::size_t slack = 16;        ///< links more than `degree` while building, so that a full row is pruned seldom
+    std::size_t effort = 64;         ///< beam of the walks
+    std::size_t slack = 16;          ///< links more than `degree` while building, so that a full row is pruned seldom
     std::size_t largest_batch = 50;  ///< a batch has at most one of so many rows of all
-    float alpha = 1.1f;            ///< of the robust prune, for squared distances
+    float alpha = 1.1f;              ///< of the robust prune, for squared distances
     std::uint64_t seed = 0;
 };
 
@@ -39,8 +39,13 @@ struct BuildOptions {
 class Builder {
 public:
     Builder(const Codes& codes, const Quantizer& quantizer, const BuildOptions& options, std::size_t threads)
-        : codes_(codes), score_(codes.kernels->score(codes.bits)), quantizer_(quantizer), options_(options), threads_(threads),
-          stride_(options.degree + options.slack), workers_(std::max<std::size_t>(threads, 1)) {
+        : codes_(codes),
+          score_(codes.kernels->score(codes.bits)),
+          quantizer_(quantizer),
+          options_(options),
+          threads_(threads),
+          stride_(options.degree + options.slack),
+          workers_(std::max<std::size_t>(threads, 1)) {
         rows_.resize(codes.count * stride_);
         distances_.resize(codes.count * stride_);
         sizes_.resize(codes.count);
@@ -61,7 +66,7 @@ public:
                 sizes_.data()[row] = static_cast<std::uint16_t>(size);
                 spread(worker, static_cast<std::uint32_t>(row));
                 score_(worker.walker.query.data(), codes_.data, codes_.width, from.data(), size,
-                             distances_.data() + row * stride_);
+                       distances_.data() + row * stride_);
             }
         });
     }
@@ -72,7 +77,8 @@ public:
                 const std::function<void(std::size_t)>& linked) {
         const std::size_t largest = std::max<std::size_t>((standing + order.size()) / options_.largest_batch, 1);
         for (std::size_t done = 0; done < order.size();) {
-            const std::size_t size = std::min({order.size() - done, std::max<std::size_t>(standing + done, 1), largest});
+            const std::size_t size =
+                std::min({order.size() - done, std::max<std::size_t>(standing + done, 1), largest});
             insert_batch(order.subspan(done, size), seeds);
             done += size;
             linked(done);
@@ -120,7 +126,8 @@ private:
                 const std::uint32_t row = batch[i];
                 spread(worker, row);
                 // The row itself has no links and nothing links to it, but it may be a seed.
-                worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, {.beam = options_.effort}, codes_.count, true, row);
+                worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, {.beam = options_.effort}, codes_.count,
+                                   true, row);
                 worker.pool = worker.walker.expanded;
                 gather(worker, row);  // a seed is linked to before its turn comes
                 prune(worker, row);
@@ -196,11 +203,12 @@ private:
             for (std::size_t i = 0; i < count; ++i) worker.rows[i] = row_of(pool[kept + i]);
             spread(worker, near);
             score_(worker.walker.query.data(), codes_.data, codes_.width, worker.rows.data(), count,
-                         worker.distances.data());
+                   worker.distances.data());
             std::size_t left = kept;
             for (std::size_t i = 0; i < count; ++i) {
                 const Key key = pool[kept + i];
-                if (codes_.real(worker.distances[i]) * options_.alpha > codes_.real(distance_of(key))) pool[left++] = key;
+                if (codes_.real(worker.distances[i]) * options_.alpha > codes_.real(distance_of(key)))
+                    pool[left++] = key;
             }
             alive = left;
         }

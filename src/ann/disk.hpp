@@ -95,7 +95,7 @@ public:
         // Without O_NONBLOCK the opening of a pipe would wait for its other end.
         const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
         if (descriptor.number() < 0) throw FileError("file", "cannot be opened: " + reason_of(errno));
-        struct stat status {};
+        struct stat status{};
         if (::fstat(descriptor.number(), &status) != 0) throw FileError("file", "cannot be read: " + reason_of(errno));
         if (!S_ISREG(status.st_mode)) throw FileError("file", "is not a regular file");
         size_ = static_cast<std::size_t>(status.st_size);

@@ -57,8 +57,8 @@ private:
     std::vector<Hit> heap_;
 };
 
-/// The k nearest of rows [first, last) to each query float32[count, dim], offered to best[count]. The rows go through the
-/// processor's cache once for all queries.
+/// The k nearest of rows [first, last) to each query float32[count, dim], offered to best[count]. The rows go through
+/// the processor's cache once for all queries.
 inline void scan(const Vectors& vectors, std::size_t first, std::size_t last, const float* queries, std::size_t count,
                  Best* best) {
     const std::size_t block = std::clamp<std::size_t>((std::size_t{1} << 18) / vectors.row_bytes(), 16, 1024);
@@ -77,7 +77,8 @@ inline void scan(const Vectors& vectors, std::size_t first, std::size_t last, co
     }
 }
 
-/// The k nearest of the first `size` rows for each query; answers(query, hits) is called once for each, from any thread.
+/// The k nearest of the first `size` rows for each query; answers(query, hits) is called once for each, from any
+/// thread.
 template <typename Answers>
 void exact_search(const Vectors& vectors, std::size_t size, const float* queries, std::size_t count, std::size_t k,
                   std::size_t threads, const Answers& answers) {

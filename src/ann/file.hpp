@@ -117,8 +117,13 @@ inline void write_file(const std::string& path, std::span<const Section> section
         table.push_back(entry);
     }
     const std::size_t length = header_length(table.size());
-    const Head head{magic,      major_version, minor_version, byte_order, static_cast<std::uint32_t>(length),
-                    static_cast<std::uint32_t>(table.size()), end};
+    const Head head{magic,
+                    major_version,
+                    minor_version,
+                    byte_order,
+                    static_cast<std::uint32_t>(length),
+                    static_cast<std::uint32_t>(table.size()),
+                    end};
     std::array<std::byte, page> first{};
     std::memcpy(first.data(), &head, sizeof head);
     if (!table.empty()) std::memcpy(first.data() + sizeof head, table.data(), table.size() * sizeof(Entry));

@@ -88,7 +88,8 @@ struct Reader {
     }
 
     static void check_finite(std::string_view section, std::span<const std::uint16_t> values) {
-        need_all(section, values, [](std::uint16_t value) { return (value & 0x7c00) != 0x7c00; }, "is not a finite number");
+        need_all(
+            section, values, [](std::uint16_t value) { return (value & 0x7c00) != 0x7c00; }, "is not a finite number");
     }
 
     std::shared_ptr<const Graph> graph(const Params& params) const {
@@ -192,9 +193,9 @@ std::pair<std::unique_ptr<Index>, std::vector<std::byte>> Format::open(const std
     const File file = File::open(path);
     const Reader reader{file};
     const Params params = reader.params();
-    auto index = std::make_unique<Index>(Options{params.dim, static_cast<Metric>(params.metric),
-                                                 static_cast<Refine>(params.refine), params.degree, params.effort,
-                                                 params.seed});
+    auto index =
+        std::make_unique<Index>(Options{params.dim, static_cast<Metric>(params.metric),
+                                        static_cast<Refine>(params.refine), params.degree, params.effort, params.seed});
     State state = *index->snapshot();
     state.size = params.size;
     if (params.refine == 0) {

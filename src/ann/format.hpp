@@ -13,7 +13,8 @@
 namespace ann {
 
 struct Format {
-    static void save(const Index& index, const State& state, const std::string& path, std::span<const std::byte> labels);
+    static void save(const Index& index, const State& state, const std::string& path,
+                     std::span<const std::byte> labels);
     static std::pair<std::unique_ptr<Index>, std::vector<std::byte>> open(const std::string& path, Mode mode);
 };
 

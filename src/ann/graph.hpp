@@ -1,7 +1,8 @@
 // The graph over codes, and the walk through it.
 //
-// One flat layer: every row has up to `degree` links to rows near it, and a walk begins at a few hundred seeds spread over
-// all rows. It keeps the best rows that it has seen in a sorted beam, and expands the best one that it has not expanded.
+// One flat layer: every row has up to `degree` links to rows near it, and a walk begins at a few hundred seeds spread
+// over all rows. It keeps the best rows that it has seen in a sorted beam, and expands the best one that it has not
+// expanded.
 #pragma once
 
 #include <algorithm>
@@ -60,10 +61,10 @@ struct Links {
 
 /// How far a walk goes. It always ends where all of the beam is expanded.
 struct Extent {
-    std::size_t beam = 0;      ///< rows that it keeps at most
-    std::size_t least = 0;     ///< rows that it keeps however far they are
-    std::size_t rank = 0;      ///< it ends, too, at a row farther than the one of this rank (0: never) ...
-    float stretch = 0.0f;      ///< ... by more than this factor of the (squared) distance
+    std::size_t beam = 0;   ///< rows that it keeps at most
+    std::size_t least = 0;  ///< rows that it keeps however far they are
+    std::size_t rank = 0;   ///< it ends, too, at a row farther than the one of this rank (0: never) ...
+    float stretch = 0.0f;   ///< ... by more than this factor of the (squared) distance
 };
 
 /// What one thread needs to walk; kept and used again.
@@ -76,8 +77,8 @@ public:
     /// The rows of the beam, nearest first.
     std::span<const Key> beam() const { return {keys_.data(), size_}; }
 
-    /// Walk from `seeds`. `hidden` is a row that is treated as if it were not there. Rows from `first_flat` to the end of
-    /// the codes have no links and are all looked at.
+    /// Walk from `seeds`. `hidden` is a row that is treated as if it were not there. Rows from `first_flat` to the end
+    /// of the codes have no links and are all looked at.
     void walk(const Codes& codes, const Links& links, std::span<const std::uint32_t> seeds, const Extent& extent,
               std::size_t first_flat, bool keep_expanded = false, std::uint32_t hidden = UINT32_MAX) {
         start(codes, links, extent);
@@ -153,7 +154,8 @@ private:
     }
 
     void score(const Codes& codes, std::size_t count) {
-        codes.kernels->score(codes.bits)(query.data(), codes.data, codes.width, fresh_.data(), count, distances_.data());
+        codes.kernels->score(codes.bits)(query.data(), codes.data, codes.width, fresh_.data(), count,
+                                         distances_.data());
         size_ = codes.kernels->insert(keys_.data(), size_, extent_.beam, limit(codes), fresh_.data(), distances_.data(),
                                       count, &next_);
     }

@@ -1,5 +1,5 @@
-// IEEE 754 binary16 by integers, for compilers and processors without a type for it. Functions of each file's own, as the
-// kernels are compiled for different processors.
+// IEEE 754 binary16 by integers, for compilers and processors without a type for it. Functions of each file's own, as
+// the kernels are compiled for different processors.
 #pragma once
 
 #include <cstdint>

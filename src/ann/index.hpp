@@ -66,10 +66,10 @@ enum class Mode { memory, mapped };
 /// The graph, its codes' meaning, and what was found out about them. Never changed once readers can see it.
 struct Graph {
     Quantizer quantizer;
-    std::size_t trained = 0;  ///< rows there were when the quantizer was trained
-    std::size_t linked = 0;   ///< rows [0, linked) are in the graph or equal to one in it
+    std::size_t trained = 0;   ///< rows there were when the quantizer was trained
+    std::size_t linked = 0;    ///< rows [0, linked) are in the graph or equal to one in it
     std::size_t measured = 0;  ///< rows there were when the recall was measured
-    std::size_t cut = 0;      ///< components of them that the codes cut off
+    std::size_t cut = 0;       ///< components of them that the codes cut off
     Array<std::uint32_t> links;
     std::vector<std::uint32_t> seeds;
     /// Rows equal to an earlier one: (that one, row), sorted. They have no links, and appear with the earlier one.
@@ -82,8 +82,8 @@ struct Graph {
 struct State {
     Vectors vectors;
     std::size_t size = 0;
-    std::shared_ptr<const Graph> graph;             ///< nullptr while there are few rows
-    std::shared_ptr<Array<std::uint8_t>> codes;     ///< of all rows, if there is a graph
+    std::shared_ptr<const Graph> graph;          ///< nullptr while there are few rows
+    std::shared_ptr<Array<std::uint8_t>> codes;  ///< of all rows, if there is a graph
 };
 
 /// A nearest-neighbour index over rows float32[dim], numbered from 0 in the order of adding.
@@ -94,17 +94,18 @@ public:
     /// std::invalid_argument for a dimension of 0 or above 65536, or a degree below 4 or above 512.
     explicit Index(const Options& options);
 
-    /// Add n rows. `progress(done, total)` is called on this thread now and then; where it returns false nothing is added
-    /// and Interrupted is thrown. What is built depends on neither the threads nor the processor.
+    /// Add n rows. `progress(done, total)` is called on this thread now and then; where it returns false nothing is
+    /// added and Interrupted is thrown. What is built depends on neither the threads nor the processor.
     void add(const float* vectors, std::size_t n, std::size_t threads, const Progress& progress);
 
     /// The first of n queries that nothing can be compared with: not finite, longer than 2^62, or under cosine shorter
     /// than 2^-63; n where there is none.
     std::size_t first_unfit(const float* queries, std::size_t n) const;
 
-    /// The k nearest rows that a walk of width max(ef, k) finds, for n queries: one that expands all rows up to where the
-    /// ef-th nearest usually lies, so that hard queries get more than ef rows, and easy ones fewer.
-    void search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads, Hits hits) const;
+    /// The k nearest rows that a walk of width max(ef, k) finds, for n queries: one that expands all rows up to where
+    /// the ef-th nearest usually lies, so that hard queries get more than ef rows, and easy ones fewer.
+    void search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads,
+                Hits hits) const;
 
     /// The k nearest rows.
     void exact(const float* queries, std::size_t n, std::size_t k, std::size_t threads, Hits hits) const;
@@ -118,7 +119,8 @@ public:
     std::size_t effort() const { return build_.effort; }
     const Options& options() const { return options_; }
     Stats stats() const;
-    /// The links of all rows: rows int64[size, degree()] padded with -1; `out` has that size. Fewer where there is less room.
+    /// The links of all rows: rows int64[size, degree()] padded with -1; `out` has that size. Fewer where there is less
+    /// room.
     void links(std::span<std::int64_t> out) const;
     /// Copy rows to float32[rows, dim]; std::invalid_argument where a row does not exist.
     void vectors(std::span<const std::int64_t> rows, float* out) const;
@@ -142,8 +144,7 @@ private:
                 std::vector<Hit>& found) const;
     void search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
                     std::vector<Hit>& found, std::uint32_t hidden = UINT32_MAX) const;
-    void measure(const State& state, Graph& graph, std::size_t threads,
-                 const std::function<void()>& go_on) const;
+    void measure(const State& state, Graph& graph, std::size_t threads, const std::function<void()>& go_on) const;
     const float* prepared(const float* query, std::vector<float>& room) const;
     void answer(const State& state, std::span<const Hit> found, std::size_t query, std::size_t k, Hits hits) const;
     std::unique_ptr<Walker> borrow() const;

@@ -37,7 +37,8 @@ const Kernels& chosen_kernels() {
         known += known.empty() ? "" : ", ";
         known += set->name;
     }
-    throw std::invalid_argument("MEDALIST_KERNELS=" + std::string(wanted) + " cannot run here; this processor has " + known);
+    throw std::invalid_argument("MEDALIST_KERNELS=" + std::string(wanted) + " cannot run here; this processor has " +
+                                known);
 }
 
 }  // namespace ann

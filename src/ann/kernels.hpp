@@ -1,7 +1,7 @@
 // The inner loops, one set for each kind of processor, chosen when an index is made.
 //
-// Nothing here is inline: each set is compiled in a file of its own with its own flags (see CMakeLists.txt), so that code
-// for a newer processor cannot leak into what every processor runs. All kernels give the same bits in every set.
+// Nothing here is inline: each set is compiled in a file of its own with its own flags (see CMakeLists.txt), so that
+// code for a newer processor cannot leak into what every processor runs. All kernels give the same bits in every set.
 #pragma once
 
 #include <cstddef>
@@ -30,8 +30,8 @@ struct Kernels {
     /// Copy those of `count` rows whose bit in `seen` is not set, each once, and set it. `out` has room for 15 more.
     /// Returns how many.
     std::size_t (*unseen)(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out);
-    /// Put different rows whose key is below `bound` into the sorted keys[size], which has room for `capacity` + 8 and keeps the
-    /// `capacity` smallest. Returns the new size; `first` falls to the first place that changed.
+    /// Put different rows whose key is below `bound` into the sorted keys[size], which has room for `capacity` + 8 and
+    /// keeps the `capacity` smallest. Returns the new size; `first` falls to the first place that changed.
     std::size_t (*insert)(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                           const std::int32_t* distances, std::size_t count, std::size_t* first);
     /// Squared Euclidean distance, and inner product, of float32[dim] with float32[dim] or IEEE float16[dim].
@@ -46,7 +46,8 @@ struct Kernels {
 /// The sets that this processor can run, the plainest first.
 std::span<const Kernels* const> kernel_sets();
 
-/// The fastest set, or the one that the environment's MEDALIST_KERNELS names; std::invalid_argument where it cannot run.
+/// The fastest set, or the one that the environment's MEDALIST_KERNELS names; std::invalid_argument where it cannot
+/// run.
 const Kernels& chosen_kernels();
 
 }  // namespace ann

@@ -1,5 +1,5 @@
-// What compilers do not find by themselves is written out here: rows of 4-bit codes summed four at a time, and the walk's
-// own bookkeeping, which is half of its time once distances are cheap.
+// What compilers do not find by themselves is written out here: rows of 4-bit codes summed four at a time, and the
+// walk's own bookkeeping, which is half of its time once distances are cheap.
 #include <immintrin.h>
 
 #include "kernels_body.hpp"
@@ -64,7 +64,8 @@ ANN_INLINE void score4_rows(const std::int16_t* query, const std::uint8_t* codes
         }
         _mm_storeu_si128(reinterpret_cast<__m128i*>(distances + i), sums_of(part[0], part[1], part[2], part[3]));
     }
-    for (; i < count; ++i) distances[i] = _mm512_reduce_add_epi32(partial4<fixed>(query, codes + rows[i] * bytes, width));
+    for (; i < count; ++i)
+        distances[i] = _mm512_reduce_add_epi32(partial4<fixed>(query, codes + rows[i] * bytes, width));
 }
 
 void score4(const std::int16_t* query, const std::uint8_t* codes, std::size_t width, const std::uint32_t* rows,
@@ -113,11 +114,13 @@ std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bou
                       const std::int32_t* distances, std::size_t count, std::size_t* first) {
     for (std::size_t i = 0; i < count; i += 8) {
         const auto valid = static_cast<__mmask8>(count - i >= 8 ? 0xff : (1u << (count - i)) - 1);
-        const __m512i upper = _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(valid, distances + i)), 32);
+        const __m512i upper =
+            _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(valid, distances + i)), 32);
         const __m512i lower = _mm512_slli_epi64(_mm512_cvtepu32_epi64(_mm256_maskz_loadu_epi32(valid, rows + i)), 1);
         const __m512i all = _mm512_or_si512(upper, lower);
         const Key worst = size < capacity || keys[size - 1] > bound ? bound : keys[size - 1];
-        const __mmask8 good = _mm512_mask_cmplt_epu64_mask(valid, all, _mm512_set1_epi64(static_cast<long long>(worst)));
+        const __mmask8 good =
+            _mm512_mask_cmplt_epu64_mask(valid, all, _mm512_set1_epi64(static_cast<long long>(worst)));
         if (good == 0) continue;
         const auto fresh = static_cast<std::size_t>(__builtin_popcount(good));
         // Missing ones are the largest there are, and have every rank from `fresh` on.
@@ -125,7 +128,8 @@ std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bou
         Key unsorted[8], sorted[8];
         _mm512_storeu_si512(unsorted, some);
         for (std::size_t j = 0; j < fresh; ++j) {
-            const __mmask8 before = _mm512_cmplt_epu64_mask(some, _mm512_set1_epi64(static_cast<long long>(unsorted[j])));
+            const __mmask8 before =
+                _mm512_cmplt_epu64_mask(some, _mm512_set1_epi64(static_cast<long long>(unsorted[j])));
             sorted[__builtin_popcount(before)] = unsorted[j];
         }
         std::size_t end = size;
@@ -144,6 +148,7 @@ std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bou
 }  // namespace
 
 extern const Kernels avx512_kernels;
-const Kernels avx512_kernels{"avx512", score4, score<Eight>, score<Sixteen>, unseen512, insert512, squared, dot, squared_half, dot_half};
+const Kernels avx512_kernels{"avx512",  score4,  score<Eight>, score<Sixteen>, unseen512,
+                             insert512, squared, dot,          squared_half,   dot_half};
 
 }  // namespace ann

@@ -1,7 +1,7 @@
 // The kernels as plain loops, included by one file for each set of processor features.
 //
-// Everything has internal linkage and nothing of the standard library is used but integers and memmove: a function shared
-// with another file could be merged by the linker with the version for the wrong processor.
+// Everything has internal linkage and nothing of the standard library is used but integers and memmove: a function
+// shared with another file could be merged by the linker with the version for the wrong processor.
 //
 // Blocks of fixed length with sums of their own are what compilers vectorise without -ffast-math; the difference of two
 // 16-bit numbers, squared and added in 32 bits, becomes one instruction for two or four of them (vpmaddwd, vpdpwssd).
@@ -17,13 +17,13 @@
 
 // A request for memory has no effect that the compiler knows of: in a function or a loop of its own it is taken for
 // useless and thrown away. So it stands in a macro, without a loop; further lines come by themselves.
-#define ANN_ASK(address, bytes)                                                   \
-    do {                                                                          \
-        __builtin_prefetch(address);                                              \
-        if ((bytes) > 64) __builtin_prefetch((address) + 64);                     \
-        if ((bytes) > 128) __builtin_prefetch((address) + 128);                   \
-        if ((bytes) > 192) __builtin_prefetch((address) + 192);                   \
-        if ((bytes) % 64 != 0) __builtin_prefetch((address) + (bytes)-1);         \
+#define ANN_ASK(address, bytes)                                             \
+    do {                                                                    \
+        __builtin_prefetch(address);                                        \
+        if ((bytes) > 64) __builtin_prefetch((address) + 64);               \
+        if ((bytes) > 128) __builtin_prefetch((address) + 128);             \
+        if ((bytes) > 192) __builtin_prefetch((address) + 192);             \
+        if ((bytes) % 64 != 0) __builtin_prefetch((address) + (bytes) - 1); \
     } while (false)
 
 namespace ann {
@@ -137,7 +137,8 @@ ANN_INLINE std::size_t mark(std::uint32_t* rows, std::size_t count, std::uint64_
     return kept;
 }
 
-[[maybe_unused]] std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen, std::uint32_t* out) {
+[[maybe_unused]] std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen,
+                                    std::uint32_t* out) {
     // First look, then mark: a look need not wait for the mark before it.
     std::size_t found = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -154,7 +155,8 @@ ANN_INLINE std::size_t smaller(const Key* keys, std::size_t size, Key key) {
     std::size_t i = 0;
     for (; i + 16 <= size; i += 16) {
         std::int64_t part = 0;
-        for (std::size_t j = 0; j < 16; ++j) part += static_cast<std::int64_t>(keys[i + j]) < static_cast<std::int64_t>(key);
+        for (std::size_t j = 0; j < 16; ++j)
+            part += static_cast<std::int64_t>(keys[i + j]) < static_cast<std::int64_t>(key);
         if (part < 16) return i + static_cast<std::size_t>(part);
     }
     while (i < size && keys[i] < key) ++i;
@@ -165,8 +167,9 @@ ANN_INLINE Key new_key(std::int32_t distance, std::uint32_t row) {
     return static_cast<Key>(static_cast<std::uint32_t>(distance)) << 32 | static_cast<Key>(row) << 1;
 }
 
-[[maybe_unused]] std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
-                   const std::int32_t* distances, std::size_t count, std::size_t* first) {
+[[maybe_unused]] std::size_t insert(Key* keys, std::size_t size, std::size_t capacity, Key bound,
+                                    const std::uint32_t* rows, const std::int32_t* distances, std::size_t count,
+                                    std::size_t* first) {
     constexpr std::size_t most = 8;
     for (std::size_t i = 0; i < count;) {
         // Merge eight rows at a time: the keys behind them move only once.

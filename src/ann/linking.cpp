@@ -26,9 +26,8 @@ std::vector<std::pair<std::uint32_t, std::uint32_t>> equal_rows(const Vectors& v
             marks[row] = {checksum(std::as_bytes(std::span(text))), static_cast<std::uint32_t>(row)};
         }
     });
-    std::sort(marks.begin(), marks.end(), [](const Mark& a, const Mark& b) {
-        return a.hash != b.hash ? a.hash < b.hash : a.row < b.row;
-    });
+    std::sort(marks.begin(), marks.end(),
+              [](const Mark& a, const Mark& b) { return a.hash != b.hash ? a.hash < b.hash : a.row < b.row; });
     std::vector<std::pair<std::uint32_t, std::uint32_t>> equal;
     for (std::size_t start = 0; start < size;) {
         std::size_t end = start + 1;
@@ -47,8 +46,8 @@ std::size_t seeds_for(std::size_t rows) {
     return std::clamp<std::size_t>(static_cast<std::size_t>(std::sqrt(static_cast<double>(rows)) / 4), 32, 256);
 }
 
-/// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and where
-/// there is none they become seeds themselves.
+/// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and
+/// where there is none they become seeds themselves.
 void mend(Graph& graph, std::size_t degree) {
     for (auto lost = unreached(graph, degree); !lost.empty(); lost = unreached(graph, degree)) {
         std::vector<bool> is_lost(graph.linked, false);
@@ -121,7 +120,8 @@ void add_duplicates(const Graph& graph, std::size_t k, std::vector<Hit>& found) 
     for (std::size_t i = 0; i < firsts; ++i) {
         const Hit hit = found[i];
         auto pair = std::lower_bound(graph.duplicates.begin(), graph.duplicates.end(), std::pair{hit.row, 0u});
-        for (std::size_t more = 1; more < k && pair != graph.duplicates.end() && pair->first == hit.row; ++more, ++pair) {
+        for (std::size_t more = 1; more < k && pair != graph.duplicates.end() && pair->first == hit.row;
+             ++more, ++pair) {
             found.push_back({hit.closeness, pair->second});
         }
     }
@@ -152,7 +152,8 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     for (const auto& pair : graph->duplicates) is_duplicate[pair.second] = true;
 
     const auto first = static_cast<std::uint32_t>(encoded);
-    auto order = random_order(seed_for(options_.seed, Purpose::ordering), first, static_cast<std::uint32_t>(state.size) - first);
+    auto order =
+        random_order(seed_for(options_.seed, Purpose::ordering), first, static_cast<std::uint32_t>(state.size) - first);
     std::erase_if(order, [&](std::uint32_t row) { return is_duplicate[row]; });
     if (old != nullptr) graph->seeds = old->seeds;
     const std::size_t wanted = std::max(seeds_for(state.size), graph->seeds.size()) - graph->seeds.size();
@@ -160,8 +161,8 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     graph->seeds.insert(graph->seeds.end(), order.begin(), end);
 
     const Quantizer& quantizer = graph->quantizer;
-    const Codes codes{state.codes->data(), state.size, quantizer.padded(), quantizer.bytes(), kernels_,
-                      quantizer.scale().bits};
+    const Codes codes{state.codes->data(), state.size, quantizer.padded(),
+                      quantizer.bytes(),   kernels_,   quantizer.scale().bits};
     Builder builder(codes, quantizer, build_, threads);
     if (old != nullptr) builder.adopt({old->links.data(), build_.degree}, old->linked);
     // Told in rows that were added, also where all rows are linked anew or some are equal.

@@ -35,8 +35,8 @@ Quantizer train(const State& state, const Options& options, const Kernels& kerne
 /// Rows that no walk can come to: neither seeds nor linked from one that can be reached, nor equal to such a row.
 std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree);
 
-/// The widest walk through a graph of so many rows: a walk looks at some dozen rows for each one of its width, and beyond
-/// this is dearer than looking at all of them.
+/// The widest walk through a graph of so many rows: a walk looks at some dozen rows for each one of its width, and
+/// beyond this is dearer than looking at all of them.
 inline std::size_t widest_walk(std::size_t linked) { return linked / 32; }
 
 /// Put the rows equal to those found beside them, in order, at most k in all.

@@ -13,7 +13,8 @@
 namespace ann {
 namespace {
 
-/// Members that are hidden to measure the recall: fewer where there are few rows, as that would take longer than the build.
+/// Members that are hidden to measure the recall: fewer where there are few rows, as that would take longer than the
+/// build.
 std::size_t hidden_members(std::size_t rows) { return std::clamp<std::size_t>(rows / 20, 100, 500); }
 
 /// The share of the true first `size` hits that are found, for each size, by search(query, walker, found).
@@ -46,23 +47,24 @@ std::vector<float> shares(const std::vector<std::vector<Hit>>& truth, std::initi
     return shares;
 }
 
-/// The widths of walks that are measured, and how much farther than the tenth the row of that rank usually is, by codes.
+/// The widths of walks that are measured, and how much farther than the tenth the row of that rank usually is, by
+/// codes.
 std::vector<Recall> widths(const State& state, std::span<const std::uint32_t> members, std::size_t degree,
                            const Kernels& kernels, std::size_t threads) {
     const Graph& graph = *state.graph;
     const std::size_t widest = std::clamp<std::size_t>(widest_walk(graph.linked), 20, 1'000);
     std::vector<Recall> table;
     for (std::uint32_t ef = 10; ef <= widest; ef += ef < 20 ? 2 : ef / 3) table.push_back({ef, 0, 0, 0, 1.0f});
-    const Codes codes{state.codes->data(), state.size, graph.quantizer.padded(), graph.quantizer.bytes(), &kernels,
-                      graph.quantizer.scale().bits};
+    const Codes codes{state.codes->data(),     state.size, graph.quantizer.padded(),
+                      graph.quantizer.bytes(), &kernels,   graph.quantizer.scale().bits};
     std::vector<float> reaches(table.size() * members.size(), 1.0f);
     parallel_for(members.size(), 16, threads, [&](std::size_t first, std::size_t last, std::size_t) {
         Walker walker;
         walker.query.resize(codes.width);
         for (std::size_t i = first; i < last; ++i) {
             graph.quantizer.spread(codes.row(members[i]), walker.query.data());
-            walker.walk(codes, {graph.links.data(), degree}, graph.seeds, {.beam = table.back().ef}, graph.linked, false,
-                        members[i]);
+            walker.walk(codes, {graph.links.data(), degree}, graph.seeds, {.beam = table.back().ef}, graph.linked,
+                        false, members[i]);
             const auto beam = walker.beam();
             if (beam.empty()) continue;
             const float tenth = codes.real(distance_of(beam[std::min<std::size_t>(9, beam.size() - 1)]));
@@ -107,9 +109,12 @@ void Index::measure(const State& state, Graph& graph, std::size_t threads, const
         go_on();
         Recall& row = graph.recall[at];
         const auto found_of = [&](std::size_t k, std::initializer_list<std::size_t> sizes) {
-            return shares(truth, sizes, [&](std::size_t i, Walker& walker, std::vector<Hit>& found) {
-                search_one(shown, queries.data() + i * options_.dim, k, row.ef, walker, found, members[i]);
-            }, threads);
+            return shares(
+                truth, sizes,
+                [&](std::size_t i, Walker& walker, std::vector<Hit>& found) {
+                    search_one(shown, queries.data() + i * options_.dim, k, row.ef, walker, found, members[i]);
+                },
+                threads);
         };
         const auto few = found_of(10, {1, 10});
         row.at_1 = few[0], row.at_10 = few[1];

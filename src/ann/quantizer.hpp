@@ -1,7 +1,8 @@
-// Vectors as small integers: move the mean to the origin, rotate at random, and round every component to the same steps.
+// Vectors as small integers: move the mean to the origin, rotate at random, and round every component to the same
+// steps.
 //
-// The rotation spreads each vector's energy evenly over all components, so that one step for all of them is near the best
-// there is, and outlying components disappear. As the step is the same everywhere, squared distances of codes are
+// The rotation spreads each vector's energy evenly over all components, so that one step for all of them is near the
+// best there is, and outlying components disappear. As the step is the same everywhere, squared distances of codes are
 // squared distances of vectors up to one factor.
 //
 // Codes must be the same bytes on every processor: everything is added in a fixed order, and this file's users are
@@ -21,8 +22,8 @@
 
 namespace ann {
 
-/// A random rotation of any dimension: signs, then fast Hadamard transforms of the first and of the last 2^m components,
-/// twice over (the Fht-Kac rotation of RaBitQ-Library).
+/// A random rotation of any dimension: signs, then fast Hadamard transforms of the first and of the last 2^m
+/// components, twice over (the Fht-Kac rotation of RaBitQ-Library).
 class Rotation {
 public:
     Rotation() = default;
@@ -86,7 +87,8 @@ public:
                            std::uint64_t seed) {
         Scale scale{bits, 1.0f, 0.0f};
         if (product) {
-            for (std::size_t row = 0; row < count; ++row) scale.radius = std::max(scale.radius, length(rows + row * dim, dim));
+            for (std::size_t row = 0; row < count; ++row)
+                scale.radius = std::max(scale.radius, length(rows + row * dim, dim));
             if (!(scale.radius > 0.0f)) scale.radius = 1.0f;
         }
         const std::size_t width = dim + (product ? 1 : 0);
@@ -112,7 +114,8 @@ public:
         return {dim, seed, std::move(made.mean_), scale};
     }
 
-    /// Write the code of float32[dim]; `scratch` has room for float32[width()]. Returns how many components were cut off.
+    /// Write the code of float32[dim]; `scratch` has room for float32[width()]. Returns how many components were cut
+    /// off.
     std::size_t encode(const float* x, std::uint8_t* code, float* scratch) const {
         lift(x, scratch);
         turn(scratch);
@@ -147,9 +150,11 @@ public:
         double farthest = 255.0 * 255.0 * static_cast<double>(padded() - mean_.size());
         bool near = true;
         for (std::size_t i = 0; i < mean_.size(); ++i) {
-            // A 4-bit value stands for the middle of its sixteen places, and the kernels compare with the first of them.
+            // A 4-bit value stands for the middle of its sixteen places, and the kernels compare with the first of
+            // them.
             const float shift = scale_.bits == Bits::sixteen ? 0.0f : scale_.range;
-            const float place = std::nearbyint((scratch[i] + shift) * factor_ - (scale_.bits == Bits::four ? 8.0f : 0.0f));
+            const float place =
+                std::nearbyint((scratch[i] + shift) * factor_ - (scale_.bits == Bits::four ? 8.0f : 0.0f));
             const float limit = scale_.bits == Bits::sixteen ? 32767.0f : 8192.0f;
             const bool fits = std::fabs(place) <= limit;  // false for what is not a number, too
             near = near && fits;

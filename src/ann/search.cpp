@@ -16,8 +16,7 @@ std::size_t refined(std::size_t k, std::size_t ef) { return k + 20 + ef / 8; }
 
 Codes Index::codes_of(const State& state) const {
     const Quantizer& quantizer = state.graph->quantizer;
-    return {state.codes->data(), state.size, quantizer.padded(), quantizer.bytes(), kernels_,
-            quantizer.scale().bits};
+    return {state.codes->data(), state.size, quantizer.padded(), quantizer.bytes(), kernels_, quantizer.scale().bits};
 }
 
 Extent Index::extent(const Graph& graph, std::size_t k, std::size_t ef) const {
@@ -31,7 +30,8 @@ Extent Index::extent(const Graph& graph, std::size_t k, std::size_t ef) const {
         const auto at = std::lower_bound(table.begin() + 1, table.end() - 1, width,
                                          [](const Recall& row, std::size_t value) { return row.ef < value; });
         const Recall& low = *(at - 1);
-        const float part = (static_cast<float>(width) - static_cast<float>(low.ef)) / static_cast<float>(at->ef - low.ef);
+        const float part =
+            (static_cast<float>(width) - static_cast<float>(low.ef)) / static_cast<float>(at->ef - low.ef);
         return low.reach + part * (at->reach - low.reach);
     };
     const float stretch = std::max(reach(std::max(ef, rank)) / reach(rank), 1.0f);
@@ -77,8 +77,8 @@ void Index::search_one(const State& state, const float* query, std::size_t k, st
     walker.query.resize(graph.quantizer.padded());
     walker.scratch.resize(graph.quantizer.width());
     if (graph.quantizer.encode_query(query, walker.query.data(), walker.scratch.data())) {
-        walker.walk(codes_of(state), {graph.links.data(), build_.degree}, graph.seeds, extent(graph, k, ef), graph.linked,
-                    false, hidden);
+        walker.walk(codes_of(state), {graph.links.data(), build_.degree}, graph.seeds, extent(graph, k, ef),
+                    graph.linked, false, hidden);
         refine(state, query, k, ef, walker, found);
         return;
     }

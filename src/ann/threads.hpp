@@ -11,7 +11,8 @@
 
 namespace ann {
 
-/// Call work(first, last, thread) over [0, count) in pieces of at most `grain`. The first exception is thrown again here.
+/// Call work(first, last, thread) over [0, count) in pieces of at most `grain`. The first exception is thrown again
+/// here.
 template <typename Work>
 void parallel_for(std::size_t count, std::size_t grain, std::size_t threads, const Work& work) {
     const std::size_t pieces = (count + grain - 1) / grain;

@@ -43,8 +43,10 @@ double code_quality(const State& state, const Quantizer& quantizer, const std::v
         std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(last), sorted.end());
         const std::int32_t limit = sorted[last];
         // Equal codes count against the codes: a walk cannot tell the rows apart.
-        const auto ties = static_cast<double>(std::count_if(distances.begin(), distances.end(), [=](auto d) { return d <= limit; }));
-        for (const Hit& hit : near) found += distances[hit.row] < limit || (distances[hit.row] == limit && ties <= 2.0 * looked_at);
+        const auto ties =
+            static_cast<double>(std::count_if(distances.begin(), distances.end(), [=](auto d) { return d <= limit; }));
+        for (const Hit& hit : near)
+            found += distances[hit.row] < limit || (distances[hit.row] == limit && ties <= 2.0 * looked_at);
         all += near.size();
     }
     return all == 0 ? 1.0 : static_cast<double>(found) / static_cast<double>(all);
@@ -52,7 +54,9 @@ double code_quality(const State& state, const Quantizer& quantizer, const std::v
 
 }  // namespace
 
-std::uint64_t seed_for(std::uint64_t seed, Purpose purpose) { return random_bits(seed, static_cast<std::uint64_t>(purpose)); }
+std::uint64_t seed_for(std::uint64_t seed, Purpose purpose) {
+    return random_bits(seed, static_cast<std::uint64_t>(purpose));
+}
 
 std::uint64_t quantizer_seed(std::uint64_t seed) { return seed_for(seed, Purpose::rotating); }
 

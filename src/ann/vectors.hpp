@@ -38,7 +38,11 @@ std::shared_ptr<Array<T>> grown(const std::shared_ptr<Array<T>>& array, std::siz
 class Vectors {
 public:
     Vectors(std::size_t dim, Metric metric, Refine refine, const Kernels& kernels)
-        : dim_(dim), metric_(metric), refine_(refine), kernels_(&kernels), single_(std::make_shared<Array<float>>()),
+        : dim_(dim),
+          metric_(metric),
+          refine_(refine),
+          kernels_(&kernels),
+          single_(std::make_shared<Array<float>>()),
           half_(std::make_shared<Array<std::uint16_t>>()) {}
 
     /// Larger = nearer: minus the squared distance, or the inner product; -infinity where that is not a number.
@@ -64,8 +68,8 @@ public:
         if (bytes > 448) __builtin_prefetch(first + 448);
     }
 
-    /// The same with float32[count, dim] behind the first `size` rows. Where there is room the memory is shared with this
-    /// value, whose rows stay as they are. std::invalid_argument where float16 cannot hold a number.
+    /// The same with float32[count, dim] behind the first `size` rows. Where there is room the memory is shared with
+    /// this value, whose rows stay as they are. std::invalid_argument where float16 cannot hold a number.
     Vectors with(const float* rows, std::size_t count, std::size_t size) const {
         Vectors more = *this;
         if (refine_ == Refine::float32) {
@@ -100,7 +104,9 @@ public:
 
     std::size_t dim() const { return dim_; }
     Metric metric() const { return metric_; }
-    std::size_t row_bytes() const { return dim_ * (refine_ == Refine::float32 ? sizeof(float) : sizeof(std::uint16_t)); }
+    std::size_t row_bytes() const {
+        return dim_ * (refine_ == Refine::float32 ? sizeof(float) : sizeof(std::uint16_t));
+    }
     /// Bytes of memory that the first `size` rows take; none where they are left in a file.
     std::size_t bytes(std::size_t size) const {
         const bool in_file = refine_ == Refine::float32 ? single_->is_view() : half_->is_view();

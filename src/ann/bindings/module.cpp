@@ -7,7 +7,6 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <span>
@@ -54,7 +53,7 @@ std::string path_of(nb::handle path) {
     return {name.c_str(), name.size()};
 }
 
-constexpr std::string_view metrics[] = {"l2", "ip", "cosine"};     // in the order of ann::Metric
+constexpr std::string_view metrics[] = {"l2", "ip", "cosine"};  // in the order of ann::Metric
 constexpr std::string_view refines[] = {"float32", "float16"};  // in the order of ann::Refine
 
 template <typename Value, std::size_t count>
@@ -110,16 +109,17 @@ std::int64_t answer(const ann::Index& self, const Floats& queries, const RowsOut
 
 std::int64_t search(const ann::Index& self, const Floats& queries, std::size_t ef, std::size_t threads,
                     const RowsOut& rows, const FloatsOut& scores, const CountsOut& counts) {
-    return answer(self, queries, rows, scores, counts, [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) {
-        self.search(from, n, k, ef, threads, to);
-    });
+    return answer(self, queries, rows, scores, counts,
+                  [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) {
+                      self.search(from, n, k, ef, threads, to);
+                  });
 }
 
 std::int64_t exact(const ann::Index& self, const Floats& queries, std::size_t threads, const RowsOut& rows,
                    const FloatsOut& scores, const CountsOut& counts) {
-    return answer(self, queries, rows, scores, counts, [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) {
-        self.exact(from, n, k, threads, to);
-    });
+    return answer(
+        self, queries, rows, scores, counts,
+        [&](const float* from, std::size_t n, std::size_t k, ann::Hits to) { self.exact(from, n, k, threads, to); });
 }
 
 void save(const ann::Index& self, nb::handle path, const nb::bytes& labels) {
@@ -145,11 +145,11 @@ nb::object stats(const ann::Index& self) {
     return nb::handle(&PyDict_Type)(
         "n"_a = stats.n, "linked"_a = stats.linked, "bits"_a = stats.bits, "dim"_a = options.dim,
         "metric"_a = metrics[static_cast<std::size_t>(options.metric)],
-        "refine"_a = refines[static_cast<std::size_t>(options.refine)],
-        "degree"_a = self.degree(), "effort"_a = self.effort(), "seed"_a = options.seed, "kernels"_a = stats.kernels,
-        "memory"_a = memory, "degree_mean"_a = stats.degree_mean, "degree_max"_a = stats.degree_max,
-        "reachable"_a = stats.reachable, "duplicates"_a = stats.duplicates, "clipped"_a = stats.clipped,
-        "seeds"_a = stats.seeds, "recall_table"_a = recall);
+        "refine"_a = refines[static_cast<std::size_t>(options.refine)], "degree"_a = self.degree(),
+        "effort"_a = self.effort(), "seed"_a = options.seed, "kernels"_a = stats.kernels, "memory"_a = memory,
+        "degree_mean"_a = stats.degree_mean, "degree_max"_a = stats.degree_max, "reachable"_a = stats.reachable,
+        "duplicates"_a = stats.duplicates, "clipped"_a = stats.clipped, "seeds"_a = stats.seeds,
+        "recall_table"_a = recall);
 }
 
 /// What an index was made with: dim, metric, refine.
@@ -182,8 +182,8 @@ NB_MODULE(_ann, m) {
         .def("add", &add, "vectors"_a.noconvert(), "threads"_a, "progress"_a = nb::none())
         .def("search", &search, "queries"_a.noconvert(), "ef"_a, "threads"_a, "rows"_a.noconvert(),
              "scores"_a.noconvert(), "counts"_a.noconvert())
-        .def("exact", &exact, "queries"_a.noconvert(), "threads"_a, "rows"_a.noconvert(),
-             "scores"_a.noconvert(), "counts"_a.noconvert())
+        .def("exact", &exact, "queries"_a.noconvert(), "threads"_a, "rows"_a.noconvert(), "scores"_a.noconvert(),
+             "counts"_a.noconvert())
         .def("ef_for", &ann::Index::ef_for, "recall"_a, "k"_a, NoGil())
         .def("save", &save, "path"_a, "labels"_a)
         .def_static("open", &opened, "path"_a, "mapped"_a)
