@@ -43,7 +43,7 @@ std::vector<std::pair<std::uint32_t, std::uint32_t>> equal_rows(const Vectors& v
 
 /// As many seeds as a walk can look at for the price of a few steps.
 std::size_t seeds_for(std::size_t rows) {
-    return std::clamp<std::size_t>(static_cast<std::size_t>(std::sqrt(static_cast<double>(rows)) / 4), 32, 256);
+    return std::clamp<std::size_t>(static_cast<std::size_t>(std::sqrt(static_cast<double>(rows)) / 8), 32, 128);
 }
 
 /// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and

@@ -10,7 +10,7 @@ namespace ann {
 namespace {
 
 /// How many of a beam's rows are compared in full: enough that what the codes blur lies among them.
-std::size_t refined(std::size_t k, std::size_t ef) { return k + 20 + ef / 8; }
+std::size_t refined(std::size_t k, std::size_t ef) { return k + 6 + ef / 4; }
 
 }  // namespace
 
