@@ -98,7 +98,11 @@ def info(context: typer.Context, file: IndexFile) -> None:
     stats = Index.open(file).stats()
     table(console, str(file), ["what", "found"], _told(stats))
     if stats.recall:
-        rows = [[row.ef, *(f"{share:.4f}" for share in (row.at_1, row.at_10, row.at_100))] for row in stats.recall]
+        # A walk of fewer than 100 is never asked for 100 answers, and was not measured for them.
+        rows = [
+            [row.ef, f"{row.at_1:.4f}", f"{row.at_10:.4f}", f"{row.at_100:.4f}" if row.ef >= 100 else "–"]
+            for row in stats.recall
+        ]
         table(console, "recall measured at build", ["ef", "at 1", "at 10", "at 100"], rows)
 
 

@@ -36,7 +36,10 @@ class Hits(NamedTuple):
 
 @dataclass(frozen=True)
 class Recall:
-    """The share of the k true neighbours that a walk with `ef` found, measured at build on held-out members."""
+    """The share of the k true neighbours that a walk with `ef` found, measured at build on held-out members.
+
+    `at_100` is 0 where `ef` is below 100, as no walk for 100 answers is so narrow.
+    """
 
     ef: int
     at_1: float
