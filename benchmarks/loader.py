@@ -38,7 +38,7 @@ from medalist.data.dataset import Normalisation, TrainSet, decode, reader
 from medalist.data.loader import TrainOrder, batches
 from medalist.data.settings import Augmentations
 from medalist.records import Sample
-from medalist.settings import Settings, load_settings
+from medalist.settings import SegmentSettings, load_settings
 
 PROJECT = Path(__file__).parent.parent
 FILL_THREADS = 2
@@ -92,7 +92,7 @@ def seconds(loader: Iterable[object]) -> float:
 
 
 def against_torch(
-    what: str, decoding: Callable[[Sample], Decoded], samples: Sequence[Sample], settings: Settings, rounds: int
+    what: str, decoding: Callable[[Sample], Decoded], samples: Sequence[Sample], settings: SegmentSettings, rounds: int
 ) -> None:
     batch = settings.train.batch
     images = len(samples) // batch * batch
@@ -110,7 +110,11 @@ def against_torch(
 
 
 def cached_epochs(
-    decoding: Callable[[Sample], Decoded], samples: Sequence[Sample], settings: Settings, rounds: int, scratch: Path
+    decoding: Callable[[Sample], Decoded],
+    samples: Sequence[Sample],
+    settings: SegmentSettings,
+    rounds: int,
+    scratch: Path,
 ) -> None:
     norm, batch = build_normalisation(settings), settings.train.batch
     print(f"first epoch with filling the cache / second epoch from it, {len(samples)} images, medians of s")
@@ -139,6 +143,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     settings = load_settings(options.config)
+    assert isinstance(settings, SegmentSettings)
     competition = load_competition(settings.competition, PROJECT / "competitions")
     task = build_task(settings)
     samples = competition.read(options.data).train

@@ -35,7 +35,7 @@ from medalist.engine.task import Task
 from medalist.engine.train import Fit, fit
 from medalist.files import read_image
 from medalist.progress import Progress
-from medalist.settings import Settings, load_settings
+from medalist.settings import SegmentSettings, load_settings
 
 PROJECT = Path(__file__).parent.parent
 
@@ -66,7 +66,7 @@ def now() -> float:
 class Bench:
     """What both loops share."""
 
-    settings: Settings
+    settings: SegmentSettings
     fabric: Fabric
     task: Task
     model: nn.Module
@@ -121,6 +121,7 @@ def main() -> None:
     options = parser.parse_args()
     changes = (f"train.batch={options.batch}", "train.epochs=1", "train.evaluate_every=0", "model.weights=none")
     settings = load_settings(options.config, changes)
+    assert isinstance(settings, SegmentSettings)
     assert settings.train.precision == "32-true" and settings.train.accumulate == 1 and settings.train.clip > 0
 
     competition = load_competition(settings.competition, PROJECT / "competitions")

@@ -11,7 +11,14 @@ import torch
 from PIL import Image
 from rich.console import Console
 
-from medalist.build import build_cache, build_fabric, build_fit, build_network, build_normalisation, build_task
+from medalist.build import (
+    Share,
+    build_cache,
+    build_fabric,
+    build_fit,
+    build_network,
+    build_normalisation,
+)
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import WholeSet, reader
@@ -24,10 +31,10 @@ from medalist.folds import Folds
 from medalist.progress import Progress
 from medalist.records import Instances, Sample, Score, Split
 from medalist.rle_format import RleFormat
-from medalist.settings import Settings
+from medalist.settings import SegmentSettings
 
 
-def settings_of(**changes: Any) -> Settings:
+def settings_of(**changes: Any) -> SegmentSettings:
     tree: dict[str, Any] = {
         "competition": "toy",
         "seed": 3,
@@ -43,7 +50,7 @@ def settings_of(**changes: Any) -> Settings:
     }  # fmt: skip
     for key, value in changes.items():
         tree[key] = {**tree.get(key, {}), **value} if isinstance(value, dict) else value
-    return Settings.model_validate(tree)
+    return SegmentSettings.model_validate(tree)
 
 
 def labels_of(sample: Sample) -> np.ndarray[Any, np.dtype[np.int32]]:
@@ -76,17 +83,16 @@ def competition(split: Split) -> Competition:
 FOLDS = Folds({f"s{number}": number % 3 for number in range(8)}, dict.fromkeys("x"), dict.fromkeys("x"), 3, 0)
 
 
-def filled(settings: Settings, competition: Competition, folder: Path) -> PixelCache:
-    cache = build_cache(settings, competition, folder, competition.read(folder), build_task(settings), folder)
+def filled(settings: SegmentSettings, competition: Competition, folder: Path) -> PixelCache:
+    cache = build_cache(settings, competition, folder, competition.read(folder), folder)
     cache.fill(10_000_000)
     return cache
 
 
-def job_of(settings: Settings, competition: Competition, folder: Path, name: str = "fold1") -> Fit:
-    fabric, task = build_fabric(settings), build_task(settings)
+def job_of(settings: SegmentSettings, competition: Competition, folder: Path, name: str = "fold1") -> Fit:
     cache = filled(settings, competition, folder)
     read = reader(competition.white, settings.image)
-    return build_fit(settings, fabric, task, cache, FOLDS, 1, None, folder / name, read)
+    return build_fit(settings, build_fabric(settings), cache, Share(FOLDS, 1, folder / name), None, read)
 
 
 def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(

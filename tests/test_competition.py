@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medalist.competition import competition_names, competitions_folder, load_competition
+from medalist.competition import competition_names, competitions_folder, folder_names, folder_of, load_competition
 from medalist.errors import ConfigError
 
 VALUE = """
@@ -26,11 +26,23 @@ COMPETITION = Competition(
 )
 """
 
+TRACKS = """
+from dataclasses import replace
+
+TRACKS = {{"{track}": replace(COMPETITION, name="{name}", sample_submission="{track}.csv")}}
+"""
+
 
 def contest(folder: Path, name: str, value: str = VALUE) -> None:
     (folder / name).mkdir(parents=True)
     (folder / name / "__init__.py").write_text(value.format(name=name))
     (folder / name / "data.py").write_text("def read(root):\n    return root.name\n")
+
+
+def tracks(folder: Path, name: str, track: str, called: str) -> None:
+    contest(folder, name)
+    with (folder / name / "__init__.py").open("a") as file:
+        file.write(TRACKS.format(track=track, name=called))
 
 
 @pytest.fixture
@@ -65,7 +77,7 @@ def test_two_checkouts_have_each_their_own(folder: Path, tmp_path: Path) -> None
 
 def test_a_copied_folder_must_be_given_its_own_name(folder: Path) -> None:
     contest(folder, "tmp_ships", VALUE.replace("{name}", "tmp_salt"))
-    with pytest.raises(ConfigError, match=r"COMPETITION\.name is 'tmp_salt', and must be the folder's, 'tmp_ships'"):
+    with pytest.raises(ConfigError, match=r"COMPETITION\.name is 'tmp_salt', and must be 'tmp_ships'"):
         load_competition("tmp_ships", folder)
 
 
@@ -82,6 +94,50 @@ def test_names_are_those_of_folders_with_code(folder: Path) -> None:
     (folder / "notes" / "README.md").write_text("x")
     (folder / "__init__.py").write_text("")
     assert competition_names(folder) == ["tmp_salt", "tmp_whales"]
+    assert folder_names(folder) == ["tmp_salt", "tmp_whales"]
+
+
+def test_a_track_is_another_question_about_the_data_of_its_folder(folder: Path) -> None:
+    tracks(folder, "tmp_signs", "pairs", "tmp_signs.pairs")
+    whole, pairs = load_competition("tmp_signs", folder), load_competition("tmp_signs.pairs", folder)
+    assert (whole.name, pairs.name) == ("tmp_signs", "tmp_signs.pairs")
+    assert (whole.sample_submission, pairs.sample_submission) == ("sample_submission.csv", "pairs.csv")
+    assert load_competition("tmp_signs.pairs", folder) is pairs
+    assert competition_names(folder) == ["tmp_salt", "tmp_signs", "tmp_signs.pairs", "tmp_whales"]
+    assert folder_names(folder) == ["tmp_salt", "tmp_signs", "tmp_whales"]
+    assert folder_of("tmp_signs.pairs") == folder_of("tmp_signs") == "tmp_signs"
+
+
+def test_an_unknown_track_is_told_with_those_that_are(folder: Path) -> None:
+    tracks(folder, "tmp_signs", "pairs", "tmp_signs.pairs")
+    with pytest.raises(ConfigError, match=r"no track 'pears'; there are: tmp_signs, tmp_signs\.pairs$"):
+        load_competition("tmp_signs.pears", folder)
+    with pytest.raises(ConfigError, match=r"no track 'pairs'; there are: tmp_salt$"):
+        load_competition("tmp_salt.pairs", folder)
+    with pytest.raises(ConfigError, match=r"no competition 'tmp_sign' in .*did you mean 'tmp_signs'\?"):
+        load_competition("tmp_sign.pairs", folder)
+    with pytest.raises(ConfigError, match=r"no track 'pairs\.more'"):
+        load_competition("tmp_signs.pairs.more", folder)
+
+
+@pytest.mark.parametrize(
+    ("value", "match"),
+    [
+        (
+            TRACKS.format(track="pairs", name="tmp_signs.pears"),
+            r"TRACKS\['pairs'\]\.name is 'tmp_signs\.pears', and must",
+        ),
+        (TRACKS.format(track="pairs", name="tmp_signs"), r"must be 'tmp_signs\.pairs'"),
+        ("\nTRACKS = {'pairs': read}\n", r"and each of TRACKS so"),
+    ],
+)
+def test_a_faulty_track_is_refused_whichever_is_asked_for(folder: Path, value: str, match: str) -> None:
+    contest(folder, "tmp_signs")
+    with (folder / "tmp_signs" / "__init__.py").open("a") as file:
+        file.write(value)
+    for name in ("tmp_signs", "tmp_signs.pairs"):
+        with pytest.raises(ConfigError, match=match):
+            load_competition(name, folder)
 
 
 def test_an_unknown_name_is_given_the_nearest(folder: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,14 @@ from medalist.layouts import (
     ids_in,
     images_in_folder,
     instances,
+    listed,
     mask,
+    parted,
     read_annotations,
     read_split,
+    with_sizes,
 )
-from medalist.records import Sample
+from medalist.records import Sample, Split
 
 
 def draw(path: Path, size: tuple[int, int] = (4, 6), value: int = 7) -> Path:
@@ -225,3 +229,83 @@ def test_a_bad_code_names_csv_and_image(code: str) -> None:
 def test_objects_that_overlap_are_refused() -> None:
     with pytest.raises(DataError, match="image a: object 2 overlaps object 1"):
         instances(Path("labels.csv"), sample("1 3", "3 1"))
+
+
+# -------------------------------------------------------------------------------- contests of identities
+
+
+@pytest.fixture
+def whales(tmp_path: Path) -> Path:
+    for name, size in (("b", (4, 6)), ("a", (5, 5)), ("c.1", (1, 2))):
+        draw(tmp_path / "train" / f"{name}.png", size)
+    table(tmp_path / "train.csv", "id,who,sea,note\nb,w1,north,x\na,w2,,\nc.1,w1,north,z\n")
+    return tmp_path
+
+
+def listing(root: Path, **columns: Any) -> tuple[Sample, ...]:
+    return listed(root / "train.csv", "id", lambda name: root / "train" / f"{name}.png", **columns)
+
+
+def test_samples_are_listed_by_a_csv(whales: Path) -> None:
+    b, a, c = listing(whales, identity="who", group="who", stratum="sea", meta=("note", "sea"))
+    assert b == Sample(
+        "b", (whales / "train" / "b.png",), (4, 6), ("w1",), "w1", "north", {"note": "x", "sea": "north"}
+    )
+    assert (a.id, a.size, a.annotation, a.group, a.stratum, a.meta["note"]) == ("a", (5, 5), ("w2",), "w2", None, "")
+    assert (c.id, c.size) == ("c.1", (1, 2))
+    plain = listing(whales)
+    assert [(one.annotation, one.group, one.stratum, one.meta) for one in plain] == [((), None, None, {})] * 3
+
+
+def test_a_list_is_put_into_the_order_of_the_submission(whales: Path) -> None:
+    assert [one.id for one in listing(whales, order=["a", "c.1", "b"])] == ["a", "c.1", "b"]
+    with pytest.raises(DataError, match=r"'d' has a row in the sample submission but no .*'b' is a row in the list"):
+        listing(whales, order=["a", "c.1", "d"])
+
+
+@pytest.mark.parametrize(
+    ("rows", "match"),
+    [
+        ("a,w,,\nb,w,,\na,v,,\n", r"train\.csv: row 4, column id, value 'a': a second row for this id"),
+        (",w,,\n", r"row 2, column id, value '': no id of an image"),
+        (" ,w,,\n", r"row 2, column id, value ' ': no id of an image"),
+        ("a\0,w,,\n", r"row 2, .*'a\\x00': no id of an image"),
+        ("../../etc/a,w,,\n", r"value '\.\./\.\./etc/a': no id of an image"),
+        ("/etc/a,w,,\n", r"value '/etc/a': no id of an image"),
+        ("a,w,,\nb, ,,\n", r"row 3, column who: an image without an identity"),
+        (",w,,\nb,,,\n", r"row 2, .*; row 3, column who"),
+        ("a,w,,\nnone,w,,\ngone,w,,\n", r"2 of 3 images cannot be read: 'none': .*'gone'"),
+    ],
+)
+def test_faulty_lists_are_refused_with_all_their_rows(whales: Path, rows: str, match: str) -> None:
+    table(whales / "train.csv", f"id,who,sea,note\n{rows}")
+    with pytest.raises(DataError, match=match) as caught:
+        listing(whales, identity="who")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_list_without_its_columns_is_refused(whales: Path) -> None:
+    with pytest.raises(DataError, match=r"train\.csv, row 1: no column 'whale'"):
+        listing(whales, identity="whale")
+
+
+def test_parts_share_no_id_and_are_not_empty(whales: Path) -> None:
+    b, a, c = listing(whales)
+    assert parted([b], [a], [c]) == Split((b,), (a,), (c,))
+    assert parted([b], [a]) == Split((b,), (a,))
+    with pytest.raises(DataError, match="two parts of the contest: 'a'"):
+        parted([b], [a], [c, a])
+    with pytest.raises(DataError, match="two parts of the contest: 'b'"):
+        parted([b, b], [a])
+    with pytest.raises(DataError, match="the training part has no images"):
+        parted([], [a])
+    with pytest.raises(DataError, match="the test part has no images"):
+        parted([b], [], [c])
+    with pytest.raises(DataError, match="the gallery has no images"):
+        parted([b], [a], [])
+
+
+def test_sizes_are_read_in_the_order_given(whales: Path) -> None:
+    named = [(name, whales / "train" / f"{name}.png") for name in ("c.1", "a")]
+    assert [(one.id, one.size) for one in with_sizes(named)] == [("c.1", (1, 2)), ("a", (5, 5))]
+    assert with_sizes([]) == ()

@@ -24,7 +24,7 @@ from medalist.runs import (
     manifest_hash,
     packages,
 )
-from medalist.settings import Settings, load_settings
+from medalist.settings import SegmentSettings, load_settings
 
 CONFIG = """\
 competition: salt
@@ -33,7 +33,7 @@ loss: {bce: 1.0}
 decide: {kind: watershed}
 """
 
-SettingsOf = Callable[..., Settings]
+SettingsOf = Callable[..., SegmentSettings]
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from medalist.config import dump_config, parse_config
+from medalist.config import dump_config
 from medalist.errors import ConfigError
 from medalist.models.settings import SmpConfig, TernausConfig
 from medalist.postprocess.settings import ThresholdConfig
-from medalist.settings import Settings, load_settings
+from medalist.settings import load_settings, parse_settings
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted(path for path in (PROJECT / "configs").glob("*/*.yaml") if path.parent.name != "base")
@@ -36,9 +36,9 @@ def refused(path: Path, *overrides: str) -> str:
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_config_of_the_project_is_whole_and_survives_a_dump(path: Path) -> None:
     settings = load_settings(path)
-    assert settings.competition == path.parent.name
+    assert settings.competition.partition(".")[0] == path.parent.name
     assert settings.augment
-    assert parse_config(dump_config(settings), "x", Settings) == settings
+    assert parse_settings(dump_config(settings), "x") == settings
     assert path.read_text().startswith("# medalist ")
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import assert_never
@@ -11,20 +14,29 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Normalisation, Read, TrainSet, WholeSet, decode, reader
-from medalist.data.loader import TrainOrder, WholeOrder, batches
+from medalist.data.dataset import Item, Normalisation, Read, TrainSet, WholeSet, decode, reader
+from medalist.data.features import FeatureSet
+from medalist.data.labelled import LabelledSet, WholeLabelledSet, views_of
+from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
+from medalist.data.orders import ClassOrder
+from medalist.data.settings import ClassSampler, ShuffleSampler
 from medalist.engine.task import Task
 from medalist.engine.train import Fit
+from medalist.errors import ConfigError
 from medalist.folds import Folds
+from medalist.losses.metric import MetricLoss, build_metric_loss
+from medalist.models.embedder import Embedder, Head, build_encoder, embedder_statistics
 from medalist.models.segmentation import build_model, normalisation
 from medalist.models.weights import Resolved
-from medalist.records import Sample, Split
-from medalist.settings import Settings
+from medalist.records import Answer, Sample, Split
+from medalist.settings import EmbedSettings, SegmentSettings, Settings
+from medalist.tasks.embed import EmbedTask
 from medalist.tasks.segment import SegmentTask
-from medalist.tasks.settings import SegmentConfig
+from medalist.trials import identity_of
 
 
 def build_fabric(settings: Settings) -> Fabric:
@@ -36,16 +48,12 @@ def build_fabric(settings: Settings) -> Fabric:
     return fabric
 
 
-def build_task(settings: Settings) -> Task:
-    """The task of the config."""
-    match settings.task:
-        case SegmentConfig():
-            return SegmentTask(settings.task, settings.loss, settings.model.channels)
-        case _:
-            assert_never(settings.task)
+def build_task(settings: SegmentSettings) -> SegmentTask:
+    """The task of a config whose answers are made of pixels."""
+    return SegmentTask(settings.task, settings.loss, settings.model.channels)
 
 
-def build_network(settings: Settings, weights: Resolved | None, fold: int) -> nn.Module:
+def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
     """The network with its pretrained encoder; what is random in it depends on the seed and the fold alone."""
     torch.manual_seed(settings.seed * 1000 + fold)
     return build_model(settings.model, weights)
@@ -53,42 +61,50 @@ def build_network(settings: Settings, weights: Resolved | None, fold: int) -> nn
 
 def build_normalisation(settings: Settings) -> Normalisation:
     """What the encoder was pretrained with."""
-    mean, std = normalisation(settings.model)
+    match settings:
+        case SegmentSettings():
+            mean, std = normalisation(settings.model)
+        case EmbedSettings():
+            mean, std = embedder_statistics(settings.model)
+        case _:
+            assert_never(settings)
     return Normalisation(tuple(mean), tuple(std))
 
 
-def build_cache(
-    settings: Settings, competition: Competition, data: Path, split: Split, task: Task, scratch: Path
-) -> PixelCache:
+def build_cache(settings: Settings, competition: Competition, data: Path, split: Split, scratch: Path) -> PixelCache:
     """The cache of all training samples, not filled yet; `scratch` is where a memory-mapped one lies."""
     read = reader(competition.white, settings.image)
 
-    def target_of(sample: Sample) -> NDArray[np.uint8]:
-        return task.targets(competition.truth(data, sample))
+    def target_of(sample: Sample) -> NDArray[np.uint8] | None:
+        if isinstance(settings, EmbedSettings):
+            return None
+        truth: Answer = competition.truth(data, sample)
+        return build_task(settings).targets(truth)
 
     in_file = settings.loader.cache == "file"
     return PixelCache(partial(decode, read, target_of), split.train, scratch if in_file else None)
 
 
+@dataclass(frozen=True)
+class Share:
+    """What one fold of a training consists of: its number, the folds, and where its files go."""
+
+    folds: Folds
+    fold: int
+    folder: Path
+
+
 def build_fit(
-    settings: Settings,
-    fabric: Fabric,
-    task: Task,
-    cache: PixelCache,
-    folds: Folds,
-    fold: int,
-    weights: Resolved | None,
-    folder: Path,
-    read: Read,
+    settings: SegmentSettings, fabric: Fabric, cache: PixelCache, share: Share, weights: Resolved | None, read: Read
 ) -> Fit:
     """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
     position = {sample.id: index for index, sample in enumerate(cache.samples)}
-    training = [position[name] for name in folds.training(fold)]
+    training = [position[name] for name in share.folds.training(share.fold)]
     norm = build_normalisation(settings)
     train_set = TrainSet(cache, training, settings.augment, norm, settings.seed)
     train_set.check(settings.model.stride)
     order = TrainOrder(len(train_set), settings.train.batch, settings.seed, fabric.global_rank, fabric.world_size)
-    held_out = [position[name] for name in folds.held_out(fold)]
+    held_out = [position[name] for name in share.folds.held_out(share.fold)]
     held_set = WholeSet(cache, held_out, settings.model.stride, norm, read)
     held_order = WholeOrder(
         [cache.samples[index].size for index in held_out],
@@ -97,16 +113,164 @@ def build_fit(
         fabric.global_rank,
         fabric.world_size,
     )
+    model = build_network(settings, weights, share.fold)
+    return _fit(
+        settings,
+        fabric,
+        build_task(settings),
+        model,
+        (train_set, order),
+        (held_set, held_order),
+        share,
+        [sample.id for sample in cache.samples],
+    )
+
+
+@dataclass(frozen=True)
+class Classes:
+    """The identities that a fold is trained on: their names, and how many samples each has."""
+
+    names: tuple[str, ...]
+    sizes: tuple[int, ...]
+
+    @property
+    def number(self) -> dict[str, int]:
+        """The class of each identity."""
+        return {name: number for number, name in enumerate(self.names)}
+
+
+def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | None) -> Classes:
+    """The identities among training samples, without `new` and without rare ones; ConfigError for fewer than two."""
+    count = Counter(identity_of(sample) for sample in training)
+    kept = sorted(name for name in count if name != new and count[name] >= settings.task.rare)
+    if len(kept) < 2:
+        raise ConfigError(
+            f"task.rare = {settings.task.rare}: {len(kept)} of {len(count)} identities have so many training samples; "
+            "at least two are needed"
+        )
+    return Classes(tuple(kept), tuple(count[name] for name in kept))
+
+
+def build_criterion(settings: EmbedSettings, dim: int, classes: Classes) -> MetricLoss:
+    """The loss over a fold's classes, turned ones too, on vectors of `dim` components."""
+    views = views_of(settings.task.turns, settings.task.mirrored)
+    sizes = [size for size in classes.sizes for _ in views]
+    return build_metric_loss(settings.loss, dim, sizes)
+
+
+def build_embed_network(settings: EmbedSettings, weights: Resolved | None, fold: int, classes: Classes) -> Embedder:
+    """The network with its loss; what is random in it depends on the seed and the fold alone."""
+    torch.manual_seed(settings.seed * 1000 + fold)
+    encoder = build_encoder(settings.model, settings.image.size, weights)
+    head = Head(settings.model, encoder)
+    head.criterion = build_criterion(settings, head.dim, classes)
+    return Embedder(encoder, head)
+
+
+def build_embed_fit(
+    settings: EmbedSettings,
+    fabric: Fabric,
+    source: PixelCache | NDArray[np.float32],
+    samples: Sequence[Sample],
+    share: Share,
+    weights: Resolved | None,
+    read: Read,
+    new: str | None,
+) -> Fit:
+    """One fold's training of an embedder: the whole network on pixels, or its head on features [N, ...] kept before.
+
+    `samples` are those of the source, in its order. Raises ConfigError where augmented images do not have the size
+    that the config says, or there are too few identities.
+    """
+    position = {sample.id: index for index, sample in enumerate(samples)}
+    training = [position[name] for name in share.folds.training(share.fold)]
+    held_out = [position[name] for name in share.folds.held_out(share.fold)]
+    classes = classes_of(settings, [samples[index] for index in training], new)
+    number = classes.number
+    training = [index for index in training if identity_of(samples[index]) in number]
+    labels = [number[identity_of(samples[index])] for index in training]
+    everyone = {name: code for code, name in enumerate(sorted({identity_of(sample) for sample in samples}))}
+    held_labels = [everyone[identity_of(samples[index])] for index in held_out]
+    network = build_embed_network(settings, weights, share.fold, classes)
+    train_set: Dataset[Item]
+    held_set: Dataset[Item]
+    if isinstance(source, PixelCache):
+        norm, channels = build_normalisation(settings), settings.model.in_channels
+        train_set = LabelledSet(
+            source,
+            training,
+            labels,
+            settings.augment,
+            norm,
+            settings.seed,
+            turns=settings.task.turns,
+            mirrored=settings.task.mirrored,
+            channels=channels,
+        )
+        train_set.check(settings.image.seen_in_training)
+        size = settings.image.size
+        held_set = WholeLabelledSet(source, held_out, size, norm, read, labels=held_labels, channels=channels)
+        at: Sequence[int] = train_set.labels
+        # A turned alphabet is an alphabet of its own.
+        spread = train_set.spread([samples[index].group for index in training])
+        groups = [_turned(group, place % len(train_set.views)) for place, group in enumerate(spread)]
+        model: nn.Module = network
+    else:
+        train_set, held_set = FeatureSet(source, training, labels), FeatureSet(source, held_out, held_labels)
+        at, groups = labels, [samples[index].group for index in training]
+        model = network.head
+    order = _train_order(settings, at, groups, fabric)
+    ones = [settings.image.size] * len(held_out)
+    held_order = WholeOrder(ones, 1, settings.predict.batch, fabric.global_rank, fabric.world_size)
+    criterion = network.head.criterion
+    assert isinstance(criterion, MetricLoss)
+    names = [sample.id for sample in samples]
+    task = EmbedTask(criterion)
+    return _fit(settings, fabric, task, model, (train_set, order), (held_set, held_order), share, names)
+
+
+def _turned(group: str | None, view: int) -> str | None:
+    return None if group is None else f"{group} {view}"
+
+
+def _train_order(
+    settings: EmbedSettings, labels: Sequence[int], groups: Sequence[str | None], fabric: Fabric
+) -> TrainOrder | ClassOrder:
+    match settings.sampler:
+        case ShuffleSampler():
+            batch = settings.train.batch
+            return TrainOrder(len(labels), batch, settings.seed, fabric.global_rank, fabric.world_size)
+        case ClassSampler():
+            rank, world = fabric.global_rank, fabric.world_size
+            return ClassOrder(labels, settings.sampler, settings.seed, groups, rank, world)
+        case _:
+            assert_never(settings.sampler)
+
+
+def _fit(
+    settings: Settings,
+    fabric: Fabric,
+    task: Task,
+    model: nn.Module,
+    training: tuple[Dataset[Item], TrainOrder | ClassOrder],
+    held_out: tuple[Dataset[Item], WholeOrder],
+    share: Share,
+    names: Sequence[str],
+) -> Fit:
     pin = fabric.device.type == "cuda"
+
+    def loader(part: tuple[Dataset[Item], TrainOrder | ClassOrder | WholeOrder], workers: int) -> DataLoader[Batch]:
+        return batches(part[0], part[1], workers, pin)
+
     return Fit(
         fabric=fabric,
         task=task,
-        model=build_network(settings, weights, fold),
-        train=batches(train_set, order, settings.loader.workers, pin),
-        held_out=batches(held_set, held_order, 0, pin),
+        model=model,
+        train=loader(training, settings.loader.workers),
+        held_out=loader(held_out, 0),
         config=settings.train,
         seed=settings.seed,
-        folder=folder,
-        names=[sample.id for sample in cache.samples],
-        title=f"fold {fold}",
+        folder=share.folder,
+        names=names,
+        title=f"fold {share.fold}",
     )

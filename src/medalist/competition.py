@@ -9,18 +9,41 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from medalist.errors import ConfigError
-from medalist.records import Answer, Grouping, Sample, Score, Split
+from medalist.records import Answer, Grouping, Sample, Score, Split, Trial
 from medalist.submission import SubmissionFormat
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """How a contest asks who or what is seen: walk 2. Training samples have their identity as their annotation.
+
+    names: what an answer names, gallery `samples` or `identities`.
+    depth: how many names an answer has at most.
+    trials: (training samples, held-out samples) of a fold -> the trials on which the fold is validated, made as the
+        test part is made (builders in `medalist.trials`). Each held-out sample is a query at most once.
+    new: the name for a query whose identity the gallery does not have; training samples that bear it have no
+        known identity. None where the contest has no such name.
+    apart: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer) are
+        neither answers nor right. The query itself never is.
+    confident: whether answers need a confidence that is compared over all queries.
+    """
+
+    names: Literal["samples", "identities"]
+    depth: int
+    trials: Callable[[Sequence[Sample], Sequence[Sample]], tuple[Trial, ...]]
+    new: str | None = None
+    apart: str | None = None
+    confident: bool = False
 
 
 @dataclass(frozen=True)
 class Competition:
     """One contest.
 
-    name: the folder's name under `competitions/`.
+    name: the folder's name under `competitions/`, and "folder.track" for one of its TRACKS.
     read: data folder -> samples; raises DataError that names every bad file at once.
     truth: (data folder, train sample) -> its truth.
     score: (truths by id, answers by id) -> Score; the two mappings have the same keys. Each metric takes one
@@ -33,6 +56,8 @@ class Competition:
         against it.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
     draw: for contests that make their own data: (folder, seed) -> writes the contest there.
+    retrieval: for contests of identities; `truth` is then `trials.identity`, and `score` is held against the right
+        names of each query (`trials.right_names`).
     """
 
     name: str
@@ -44,6 +69,7 @@ class Competition:
     sample_submission: str = "sample_submission.csv"
     white: int = 65535
     draw: Callable[[Path, int], None] | None = None
+    retrieval: Retrieval | None = None
 
 
 def find_groups(competition: Competition, split: Split) -> Grouping | None:
@@ -63,19 +89,43 @@ def competitions_folder(start: Path | None = None) -> Path:
     raise ConfigError(f"no folder 'competitions' in {start} or above it; run medalist inside the project's checkout")
 
 
-def competition_names(folder: Path) -> list[str]:
-    """Names of the competitions in a `competitions/` folder, sorted."""
+def folder_names(folder: Path) -> list[str]:
+    """Names of the folders in `competitions/`, sorted."""
     return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
 
 
+def folder_of(name: str) -> str:
+    """The folder of a competition: its name without its track."""
+    return name.partition(".")[0]
+
+
 def load_competition(name: str, folder: Path | None = None) -> Competition:
-    """Import `competitions/<name>` and return its COMPETITION; the only import by name in the project."""
+    """Import `competitions/<name>` and return its COMPETITION; the only import by name in the project.
+
+    "folder.track" is the value under "track" in the folder's TRACKS: another question about the same data.
+    """
     folder = folder or competitions_folder()
-    known = competition_names(folder)
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
+    home, _, track = name.partition(".")
+    known = folder_names(folder)
+    if home not in known:
+        near = get_close_matches(home, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"no competition '{name}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
+        raise ConfigError(f"no competition '{home}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
+    found = _values(home, folder)
+    if track not in found:
+        tracks = ", ".join(f"{home}.{other}" for other in found if other)
+        raise ConfigError(f"{folder / home} has no track '{track}'; there are: {home}{', ' if tracks else ''}{tracks}")
+    return found[track]
+
+
+def competition_names(folder: Path) -> list[str]:
+    """Names of all competitions in a `competitions/` folder, tracks too; imports each of them."""
+    names = [(home, track) for home in folder_names(folder) for track in sorted(_values(home, folder))]
+    return [f"{home}.{track}" if track else home for home, track in names]
+
+
+def _values(name: str, folder: Path) -> dict[str, Competition]:
+    """COMPETITION of a folder under "", and each of its TRACKS under its word."""
     init = (folder / name / "__init__.py").resolve()
     # By its folder too: another checkout's competition of the same name is another module.
     module_name = f"competitions_{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
@@ -91,9 +141,12 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
             for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{module_name}.")]:
                 del sys.modules[loaded]
             raise
-    competition = getattr(module, "COMPETITION", None)
-    if not isinstance(competition, Competition):
-        raise ConfigError(f"{init} must define COMPETITION = Competition(...)")
-    if competition.name != name:
-        raise ConfigError(f"{init}: COMPETITION.name is '{competition.name}', and must be the folder's, '{name}'")
-    return competition
+    values: dict[str, Any] = {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}
+    if not all(isinstance(value, Competition) for value in values.values()):
+        raise ConfigError(f"{init} must define COMPETITION = Competition(...), and each of TRACKS so")
+    for track, value in values.items():
+        due = f"{name}.{track}" if track else name
+        if value.name != due:
+            what = f"TRACKS['{track}']" if track else "COMPETITION"
+            raise ConfigError(f"{init}: {what}.name is '{value.name}', and must be '{due}'")
+    return values

@@ -65,6 +65,25 @@ def parse_config(text: str, source: str, model: type[Model]) -> Model:
     return _checked(layer.tree, [layer], model)
 
 
+def said(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
+    """What a file, its base and the overrides say at a key, unchecked; None where they do not say it."""
+    tree: Tree = {}
+    for layer in _layers(path, overrides):
+        tree = _merge(tree, layer.tree, None)
+    return _at(tree, keys)
+
+
+def said_in(text: str, source: str, keys: Sequence[str]) -> Any:
+    """What a resolved config says at a key, unchecked."""
+    return _at(_tree(text, source), keys)
+
+
+def _at(tree: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
 def dump_config(settings: BaseModel) -> str:
     """The resolved config as YAML text; `parse_config` reads it back to an equal value."""
     # Not yaml's own writer: it leaves strings such as 1e5 unquoted, which OmegaConf reads as numbers.

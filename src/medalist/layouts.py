@@ -9,15 +9,18 @@ A contest's `read` is a few calls from here:
         order=ids_in(root / "sample_submission.csv", "id"),
     )
 
-and its `truth` is one: `return mask(root / "train.csv", sample)`, or `instances(...)`.
+and its `truth` is one: `return mask(root / "train.csv", sample)`, or `instances(...)`. A contest of identities
+lists its samples by a csv: `listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`.
 Everything wrong with the files of one step is told in one DataError, not only the first fault.
 """
 
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +31,7 @@ from medalist.codecs.rle import RleError, decode_labels, decode_mask
 from medalist.errors import DataError
 from medalist.files import image_size, read_image, read_table
 from medalist.records import Instances, Mask, Sample, Split
+from medalist.submission import shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 SHOWN = 10
@@ -149,6 +153,74 @@ def read_split(
         train=tuple(_annotated(sample, annotations[sample.id]) for sample in samples[: len(train)]),
         test=tuple(samples[len(train) :]),
     )
+
+
+def listed(
+    path: Path,
+    id_column: str,
+    image: Callable[[str], Path],
+    *,
+    identity: str | None = None,
+    group: str | None = None,
+    stratum: str | None = None,
+    meta: Sequence[str] = (),
+    order: Sequence[str] | None = None,
+) -> tuple[Sample, ...]:
+    """List the samples of a csv with a row an image, in the order of its rows, or in `order`.
+
+    image: id -> its file. identity, group, stratum: the columns that say them, the identity as `annotation`; one column
+    may say several; an empty group or stratum is none. meta: columns that are kept as text.
+    Raises DataError that names every row whose id is empty, stands twice, or leads out of the contest's folder, and
+    every empty identity; then every id that is in `order` and not in the csv, or the reverse; then every image that
+    cannot be read.
+    """
+    columns = [id_column, *(column for column in (identity, group, stratum) if column is not None), *meta]
+    rows: dict[str, dict[str, str]] = {}
+    faults = []
+    for number, row in enumerate(read_table(path, columns), start=2):
+        name = row[id_column]
+        where = f"row {number}, column {id_column}, value '{shown(name)}'"
+        if name in rows:
+            faults.append(f"{where}: a second row for this id")
+        elif not name.strip() or not name.isprintable() or ".." in Path(name).parts or Path(name).is_absolute():
+            faults.append(f"{where}: no id of an image")
+        if identity is not None and not row[identity].strip():
+            faults.append(f"row {number}, column {identity}: an image without an identity")
+        rows[name] = row
+    _refuse(f"{path}", faults, "take the row out, or download the contest again")
+    if order is not None:
+        _same_ids("row in the list of images", rows, "row in the sample submission", order)
+    named = [(name, image(name)) for name in (rows if order is None else order)]
+    return tuple(
+        replace(
+            sample,
+            annotation=() if identity is None else (rows[sample.id][identity],),
+            group=None if group is None else rows[sample.id][group] or None,
+            stratum=None if stratum is None else rows[sample.id][stratum] or None,
+            meta={column: rows[sample.id][column] for column in meta},
+        )
+        for sample in with_sizes(named)
+    )
+
+
+def with_sizes(named: Images) -> tuple[Sample, ...]:
+    """Samples of (id, image) in their order; DataError names every image that cannot be read."""
+    seen = _see(named, None, 65535)
+    return tuple(Sample(name, (path,), size) for (name, path), (size, _) in zip(named, seen, strict=True))
+
+
+def parted(train: Sequence[Sample], test: Sequence[Sample], gallery: Sequence[Sample] | None = None) -> Split:
+    """Join the parts of a contest; DataError where one of them is empty, or an id stands in two.
+
+    gallery: None where the training samples, or the test samples themselves, are what answers name.
+    """
+    for name, part in (("training part", train), ("test part", test), ("gallery", gallery)):
+        if part is not None and not part:
+            raise DataError(f"the {name} has no images; download the contest again")
+    times = Counter(sample.id for sample in (*train, *test, *(gallery or ())))
+    twice = [f"'{shown(name)}'" for name, count in times.items() if count > 1]
+    _refuse("ids that stand in two parts of the contest", twice, "an image belongs to one part")
+    return Split(tuple(train), tuple(test), tuple(gallery or ()))
 
 
 def instances(source: Path, sample: Sample, order: Literal["column", "row"] = "column", base: int = 1) -> Instances:

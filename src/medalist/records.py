@@ -30,10 +30,28 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of a contest: those with truth, and those to be answered."""
+    """The samples of a contest: those with truth, those to be answered, and those that the answers may name.
+
+    `gallery` is empty where answers are no samples, or name training samples.
+    """
 
     train: tuple[Sample, ...]
     test: tuple[Sample, ...]
+    gallery: tuple[Sample, ...] = ()
+
+    @property
+    def all(self) -> tuple[Sample, ...]:
+        """All samples, train, test, then those of the gallery that do not ask as well."""
+        asking = {sample.id: sample for sample in self.test}
+        return (*self.train, *self.test, *(s for s in self.gallery if asking.get(s.id) != s))
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Queries that are asked of a gallery, both by sample id. A sample may stand in both: it never answers itself."""
+
+    queries: tuple[str, ...]
+    gallery: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +81,19 @@ class Instances:
         return int(self.labels.max(initial=0))
 
 
-Answer = Mask | Instances
+@dataclass(frozen=True)
+class Ranking:
+    """Names, the best first, each once: ids of gallery samples, or identities, as the contest asks.
+
+    Of a truth: the right names, in any order; none where the query has no answer in its gallery.
+    `confidence` is how sure the first name is, for contests that compare it over queries; higher = surer.
+    """
+
+    names: tuple[str, ...]
+    confidence: float | None = None
+
+
+Answer = Mask | Instances | Ranking
 """The final objects of one sample. Truth has the same types."""
 
 

@@ -22,12 +22,12 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from medalist.config import differences, dump_config, parse_config
+from medalist.config import differences, dump_config
 from medalist.errors import ConfigError, DataError, RunError
 from medalist.files import read_json, sha256_json, write_json, write_text
 from medalist.folds import Folds, read_folds
 from medalist.records import Sample, Split
-from medalist.settings import Settings
+from medalist.settings import Settings, parse_settings
 from medalist.store import Store
 
 MUST_MATCH = ("config", "data", "folds", "weights")
@@ -78,7 +78,7 @@ class Run:
             raise RunError(
                 f"{self.folder} is no run: config.yaml: {error.strerror}; run medalist train first"
             ) from None
-        return parse_config(text, str(path), Settings)
+        return parse_settings(text, str(path))
 
     def lock(self) -> Lock:
         """Its provenance."""
@@ -107,6 +107,10 @@ class Run:
         """Folds whose training has ended: their `last` checkpoint is there."""
         names = [path.parent.name for path in self.folder.glob("fold*/last.safetensors")]
         return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
+
+    def vectors(self, name: str) -> Path:
+        """Embeddings of one part of the contest by this run's networks: `oof/fold0`, `test/queries`."""
+        return self.folder / f"{name}.npy"
 
     def oof(self) -> Store:
         """Out-of-fold predictions."""
@@ -211,7 +215,9 @@ def manifest_hash(split: Split) -> str:
             raise DataError(f"sample {sample.id}: {error.filename}: {error.strerror}") from None
         return [sample.id, files, list(sample.size), list(sample.annotation)]
 
-    parts = (sorted(part, key=lambda sample: sample.id) for part in (split.train, split.test))
+    parts = [sorted(part, key=lambda sample: sample.id) for part in (split.train, split.test, split.gallery)]
+    if not split.gallery:  # as it was before there were galleries, so that older runs still match
+        parts.pop()
     return sha256_json([[line(sample) for sample in part] for part in parts])
 
 

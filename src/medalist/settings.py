@@ -7,19 +7,28 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import Part, load_config
-from medalist.data.settings import Augmentations, ImageConfig, LoaderConfig
-from medalist.engine.settings import PredictConfig, Tracking, TrainConfig
+from medalist.config import Part, load_config, parse_config, said, said_in
+from medalist.data.settings import (
+    Augmentations,
+    FitConfig,
+    ImageConfig,
+    LoaderConfig,
+    SamplerConfig,
+    ShuffleSampler,
+)
+from medalist.engine.settings import EmbedPredictConfig, PredictConfig, Tracking, TrainConfig
 from medalist.errors import ConfigError
 from medalist.folds import FoldsConfig
+from medalist.losses.metric_settings import MarginTerm, MetricLossConfig
 from medalist.losses.settings import LossConfig
-from medalist.models.settings import ModelConfig
+from medalist.models.settings import EmbedderConfig, ModelConfig
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig
-from medalist.tasks.settings import TaskConfig
+from medalist.retrieval.settings import RankConfig
+from medalist.tasks.settings import EmbedConfig, SegmentConfig
 
 
-class Settings(Part):
-    """One experiment.
+class Experiment(Part):
+    """What every experiment says.
 
     competition: name of a folder under `competitions/`. data: the contest's folder, where --data does not say it.
     seed: of everything that is random but the folds, which have their own. augment: see `medalist.data.settings`.
@@ -29,16 +38,21 @@ class Settings(Part):
     data: str | None = None
     seed: int = Field(default=2018, ge=0, lt=2**31)
     folds: FoldsConfig = FoldsConfig()
-    task: TaskConfig = TaskConfig()
-    image: ImageConfig = ImageConfig()
     augment: Augmentations = ()
-    model: ModelConfig
-    loss: LossConfig
     loader: LoaderConfig = LoaderConfig()
     train: TrainConfig = TrainConfig()
+    tracking: Tracking = "wandb"
+
+
+class SegmentSettings(Experiment):
+    """An experiment whose answers are made of pixels (walk 1)."""
+
+    task: SegmentConfig = SegmentConfig()
+    image: ImageConfig = ImageConfig()
+    model: ModelConfig
+    loss: LossConfig
     predict: PredictConfig = PredictConfig()
     decide: DecideConfig
-    tracking: Tracking = "wandb"
 
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
@@ -57,6 +71,43 @@ class Settings(Part):
         return self
 
 
+class EmbedSettings(Experiment):
+    """An experiment whose answers are names, ranked by likeness (walk 2)."""
+
+    task: EmbedConfig
+    image: FitConfig
+    model: EmbedderConfig
+    loss: MetricLossConfig
+    sampler: SamplerConfig = ShuffleSampler()
+    predict: EmbedPredictConfig = EmbedPredictConfig()
+    decide: RankConfig = RankConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """Refuse, before any training, what cannot work together."""
+        if self.decide.centres and not any(isinstance(term, MarginTerm) for term in self.loss.terms):
+            raise ValueError("decide.centres needs class centres: a loss term of kind arcface or cosface")
+        if self.model.frozen and self.augment:
+            raise ValueError("model.frozen keeps the features of whole images, so augment must be empty")
+        if self.model.frozen and (self.image.train_size is not None or self.task.turns or self.task.mirrored):
+            raise ValueError("model.frozen sees each image once: no image.train_size, task.turns or task.mirrored")
+        if self.model.frozen and self.image.margin != 1:
+            raise ValueError("model.frozen keeps the features of whole images, so image.margin must be 1")
+        return self
+
+
+Settings = SegmentSettings | EmbedSettings
+
+
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
     """Read a config file with its base and overrides; ConfigError is one line that says what to mend."""
-    return load_config(path, overrides, Settings)
+    if said(path, overrides, ("task", "kind")) == "embed":
+        return load_config(path, overrides, EmbedSettings)
+    return load_config(path, overrides, SegmentSettings)
+
+
+def parse_settings(text: str, source: str) -> Settings:
+    """Check a resolved config that was saved with a run; `source` names it in errors."""
+    if said_in(text, source, ("task", "kind")) == "embed":
+        return parse_config(text, source, EmbedSettings)
+    return parse_config(text, source, SegmentSettings)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from medalist.config import parse_config
-from medalist.settings import Settings, load_settings
+from medalist.settings import SegmentSettings, load_settings
 
 Command = Callable[..., Any]
 CONFIG = Path("configs/toy_nuclei/demo.yaml")
@@ -16,7 +16,7 @@ CONFIG = Path("configs/toy_nuclei/demo.yaml")
 def test_show_prints_the_resolved_config(medalist: Command, at_home: Path) -> None:
     ended = medalist("show", CONFIG, "train.lr=1e-4", "tracking=wandb")
     assert (ended.code, ended.err) == (0, "")
-    shown = parse_config(ended.out, "shown", Settings)
+    shown = parse_config(ended.out, "shown", SegmentSettings)
     assert shown == load_settings(CONFIG, ("train.lr=1e-4", "tracking=wandb"))
     assert shown.train.lr == 1e-4
 
@@ -46,7 +46,7 @@ def test_diff_of_two_configs(medalist: Command, toy: Any, tmp_path: Path) -> Non
     ended = medalist("diff", toy.config, other)
     assert (ended.code, ended.err) == (0, "")
     rows = [line.split() for line in ended.out.splitlines()[2:]]
-    assert rows == [["loss.dice", "0.0", "2.0"], ["train.epochs", "1", "2"]]
+    assert rows == [["train.epochs", "1", "2"], ["loss.dice", "0.0", "2.0"]]
     assert medalist("diff", toy.config, toy.config).out == "no difference\n"
 
 

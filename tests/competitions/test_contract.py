@@ -1,21 +1,36 @@
-"""What every folder of competitions/ owes; a contest that draws no data and has none here is skipped."""
+"""What every folder of competitions/ owes; a contest that draws no data and has none here is skipped.
+
+A contest of masks is asked about training samples; one of identities about the queries of a fold's trials.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from medalist.competition import Competition, competition_names, find_groups, load_competition
+from medalist.competition import (
+    Competition,
+    Retrieval,
+    competition_names,
+    find_groups,
+    folder_of,
+    load_competition,
+)
 from medalist.errors import SubmissionError
 from medalist.folds import FoldsConfig, check_folds, make_folds
-from medalist.records import Sample, Split
-from medalist.submission import check_submission, write_submission
+from medalist.ranking_format import RankingFormat
+from medalist.records import Answer, Ranking, Sample, Split, Trial
+from medalist.submission import SubmissionFormat, check_submission, write_submission
+from medalist.trials import answerable, identity_of, right_names, trials_of_test
 
 COMPETITIONS = Path(__file__).parents[2] / "competitions"
 NAMES = competition_names(COMPETITIONS)
+IDENTITIES = [name for name in NAMES if load_competition(name, COMPETITIONS).retrieval]
+of_identities = pytest.mark.parametrize("competition", IDENTITIES, indirect=True)
 TRUTHS = 40
 """How many truths are decoded and scored; all of a real contest would take too long."""
 
@@ -28,23 +43,31 @@ def competition(request: pytest.FixtureRequest) -> Competition:
 
 
 @pytest.fixture(scope="module")
-def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Competition], Path]:
-    """Draws a contest, once."""
+def draw(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Callable[[Path, int], None]], Path]:
+    """Draws a contest, once, also where several tracks share it."""
 
     @cache
-    def drawn(competition: Competition) -> Path:
-        assert competition.draw is not None
-        folder = tmp_path_factory.mktemp(competition.name)
-        competition.draw(folder, 1)
+    def drawn(make: Callable[[Path, int], None]) -> Path:
+        folder = tmp_path_factory.mktemp("drawn")
+        make(folder, 1)
         return folder
 
     return drawn
 
 
 @pytest.fixture
-def root(competition: Competition, contest_data: Callable[[str], Path], draw: Callable[[Competition], Path]) -> Path:
-    """Folder of the contest's data: drawn, or real."""
-    return contest_data(competition.name) if competition.draw is None else draw(competition)
+def root(
+    competition: Competition,
+    contest_data: Callable[[str], Path],
+    draw: Callable[[Callable[[Path, int], None]], Path],
+) -> Path:
+    """Folder of the contest's data: real, or else drawn."""
+    try:
+        return contest_data(folder_of(competition.name))
+    except pytest.skip.Exception:
+        if competition.draw is None:
+            raise
+        return draw(competition.draw)
 
 
 @pytest.fixture
@@ -57,12 +80,69 @@ def read(competition: Competition, root: Path) -> Split:
     return competition.read(root)
 
 
+@dataclass(frozen=True, eq=False)
+class Exam:
+    """Some samples with their truths, perfect answers to them, and the form in which they are sent."""
+
+    samples: list[Sample]
+    truths: Mapping[str, Answer]
+    perfect: Mapping[str, Answer]
+    form: SubmissionFormat
+
+
+@pytest.fixture
+def exam(competition: Competition, root: Path, split: Split) -> Exam:
+    if competition.retrieval is None:
+        samples = spread(split.train)
+        truths = {sample.id: competition.truth(root, sample) for sample in samples}
+        return Exam(samples, truths, truths, competition.submission)
+    by_id = {sample.id: sample for sample in split.train}
+    asked = trials(competition, split, 0)
+    rights = right(competition.retrieval, asked, by_id)
+    rights = {name: truth for name, truth in rights.items() if truth.names}
+    form = named(competition, asked, by_id)
+    perfect = {name: answered(form, name, truth) for name, truth in rights.items()}
+    return Exam([by_id[name] for name in rights], rights, perfect, form)
+
+
+def trials(competition: Competition, split: Split, fold: int) -> tuple[Trial, ...]:
+    """The trials of one fold of three."""
+    assert competition.retrieval is not None
+    found = find_groups(competition, split)
+    folds = make_folds(split.train, FoldsConfig(n=3, seed=1), found.group_of if found else None)
+    held_out = set(folds.held_out(fold))
+    training = [sample for sample in split.train if sample.id not in held_out]
+    return competition.retrieval.trials(training, [sample for sample in split.train if sample.id in held_out])
+
+
+def right(asks: Retrieval, asked: tuple[Trial, ...], by_id: Mapping[str, Sample]) -> dict[str, Ranking]:
+    return right_names(asked, by_id, asks.names, asks.new, asks.apart)
+
+
+def named(competition: Competition, asked: tuple[Trial, ...], by_id: Mapping[str, Sample]) -> RankingFormat:
+    """The contest's form, bound to the names that may be answered."""
+    assert competition.retrieval is not None
+    assert isinstance(competition.submission, RankingFormat)
+    return competition.submission.among(
+        answerable(asked, by_id, competition.retrieval.names, competition.retrieval.new)
+    )
+
+
+def answered(form: RankingFormat, name: str, truth: Ranking) -> Ranking:
+    """The right names, filled up with wrong ones where the contest wants a fixed number, sure where it asks how."""
+    names = truth.names[: form.most]
+    if form.fixed:
+        assert isinstance(form.candidates, Mapping)
+        names += tuple(sorted(form.candidates[name] - set(names)))[: form.most - len(names)]
+    return Ranking(names, 1.0 if form.confident else None)
+
+
 def spread(samples: tuple[Sample, ...]) -> list[Sample]:
     return list(samples[:: max(1, len(samples) // TRUTHS)])
 
 
 def test_the_folder_is_small(competition: Competition) -> None:
-    folder = COMPETITIONS / competition.name
+    folder = COMPETITIONS / folder_of(competition.name)
     lines = [line for path in folder.glob("*.py") for line in path.read_text().splitlines()]
     assert len(lines) <= 200
     assert (folder / "README.md").is_file()
@@ -70,10 +150,13 @@ def test_the_folder_is_small(competition: Competition) -> None:
 
 
 def test_samples_are_whole_and_ids_unique(split: Split) -> None:
-    samples = [*split.train, *split.test]
     assert split.train and split.test
-    assert len({sample.id for sample in samples}) == len(samples)
-    for sample in samples:
+    for part in ((*split.train, *split.test), (*split.train, *split.gallery)):
+        assert len({sample.id for sample in part}) == len(part)
+    asked = {sample.id: sample for sample in split.test}
+    for sample in split.gallery:  # which may be asked too, where each asks the others
+        assert asked.get(sample.id, sample) == sample
+    for sample in split.all:
         assert sample.id and sample.images and all(path.is_file() for path in sample.images)
         assert min(sample.size) > 0
     assert not any(sample.annotation for sample in split.test)
@@ -84,30 +167,39 @@ def test_reading_twice_gives_the_same(competition: Competition, root: Path, spli
 
 
 def test_perfect_answers_through_the_file_get_the_best_score(
-    competition: Competition, root: Path, split: Split, tmp_path: Path
+    competition: Competition, exam: Exam, tmp_path: Path
 ) -> None:
-    samples = spread(split.train)
-    truths = {sample.id: competition.truth(root, sample) for sample in samples}
     path = tmp_path / "s.csv"
-    write_submission(path, competition.submission, truths.items())
-    assert competition.submission.validate(path, samples) == []
-    answers = competition.submission.parse(path, samples)
-    assert list(answers) == list(truths)
-    score = competition.score(truths, answers)
+    assert exam.truths
+    write_submission(path, exam.form, exam.perfect.items())
+    assert exam.form.validate(path, exam.samples) == []
+    answers = exam.form.parse(path, exam.samples)
+    assert list(answers) == list(exam.truths)
+    score = competition.score(exam.truths, answers)
     assert score.value == pytest.approx(1.0)
-    assert score.by_sample.keys() == truths.keys()
+    assert score.by_sample.keys() == exam.truths.keys()
     assert all(value == pytest.approx(1.0) for value in score.by_sample.values())
 
 
-def test_answers_of_other_images_do_not_get_the_best_score(competition: Competition, root: Path, split: Split) -> None:
-    by_size: dict[tuple[int, int], list[Sample]] = {}
-    for sample in split.train:
-        if sample.annotation:
-            by_size.setdefault(sample.size, []).append(sample)
-    first, second, *_ = max(by_size.values(), key=len)
-    truths = {sample.id: competition.truth(root, sample) for sample in (first, second)}
-    swapped = {first.id: truths[second.id], second.id: truths[first.id]}
+def test_answers_of_others_do_not_get_the_best_score(competition: Competition, exam: Exam) -> None:
+    """Two images of one size, or two queries of different identities, are given each other's answers."""
+    if competition.retrieval is None:
+        by_size: dict[tuple[int, int], list[str]] = {}
+        for sample in exam.samples:
+            if sample.annotation:
+                by_size.setdefault(sample.size, []).append(sample.id)
+        first, second, *_ = max(by_size.values(), key=len)
+    else:
+        first, *others = exam.truths
+        second = next(name for name in others if unlike(exam.truths[first], exam.truths[name]))
+    truths = {name: exam.truths[name] for name in (first, second)}
+    swapped = {first: exam.perfect[second], second: exam.perfect[first]}
     assert competition.score(truths, swapped).value < 0.5
+
+
+def unlike(one: Answer, other: Answer) -> bool:
+    assert isinstance(one, Ranking) and isinstance(other, Ranking)
+    return not set(one.names) & set(other.names)
 
 
 def test_folds_are_disjoint_and_keep_groups_together(competition: Competition, split: Split) -> None:
@@ -118,6 +210,48 @@ def test_folds_are_disjoint_and_keep_groups_together(competition: Competition, s
     held = [set(folds.held_out(k)) for k in range(3)]
     assert set.union(*held) == {sample.id for sample in split.train}
     assert sum(map(len, held)) == len(split.train)
+
+
+# --------------------------------------------------------------------------------------------- identities
+
+
+@of_identities
+def test_what_is_asked_and_how_it_is_sent_agree(competition: Competition, split: Split) -> None:
+    asks, form = competition.retrieval, competition.submission
+    assert asks is not None and isinstance(form, RankingFormat)
+    assert form.most == asks.depth and form.confident == asks.confident
+    assert form.candidates is None, "the names are bound to a form once the samples are known"
+    assert all(identity_of(sample) for sample in split.train)
+    if asks.names == "identities":
+        assert all(identity_of(sample) for sample in split.gallery)
+
+
+@of_identities
+def test_each_fold_asks_what_its_network_has_not_seen(competition: Competition, split: Split) -> None:
+    assert competition.retrieval is not None
+    by_id = {sample.id: sample for sample in split.train}
+    found = find_groups(competition, split)
+    folds = make_folds(split.train, FoldsConfig(n=3, seed=1), found.group_of if found else None)
+    for fold in range(3):
+        asked = trials(competition, split, fold)
+        queries = [name for trial in asked for name in trial.queries]
+        assert queries and len(set(queries)) == len(queries)
+        assert set(queries) <= set(folds.held_out(fold))
+        assert all(trial.gallery and set(trial.gallery) <= by_id.keys() for trial in asked)
+        assert all(len(set(trial.gallery)) == len(trial.gallery) for trial in asked)
+        truths = right(competition.retrieval, asked, by_id)
+        assert list(truths) == queries
+        assert sum(bool(truth.names) for truth in truths.values()) > len(queries) / 2
+        assert trials(competition, split, fold) == asked, "trials are the same whenever they are made"
+
+
+@of_identities
+def test_every_query_of_the_test_part_has_a_gallery(competition: Competition, split: Split) -> None:
+    gallery = split.gallery or split.train
+    asked = trials_of_test(split.test, gallery)
+    assert [name for trial in asked for name in trial.queries] == [sample.id for sample in split.test]
+    known = {sample.id for sample in gallery}
+    assert all(trial.gallery and known.issuperset(trial.gallery) for trial in asked)
 
 
 # --------------------------------------------------------------------------------------------- spoilt files
@@ -158,16 +292,38 @@ SPOILT: dict[str, tuple[Spoiling, int | None]] = {
 }
 
 
-@pytest.mark.parametrize("spoiling", SPOILT)
-def test_a_spoilt_file_is_refused_with_row_and_reason(
-    competition: Competition, root: Path, split: Split, spoiling: str, tmp_path: Path
+def cell(spoil: Callable[[str], str]) -> Spoiling:
+    """Spoils the names of row 5."""
+    return replace(lambda line: ",".join([line.partition(",")[0], spoil(line.partition(",")[2])]))
+
+
+# these break a rule whatever the names are, and however many a query may have
+SPOILT_NAMES: dict[str, tuple[Spoiling, int | None]] = {
+    "a space in front": (cell(lambda names: f" {names}"), 5),
+    "a space behind": (cell(lambda names: f"{names} "), 5),
+    "two spaces": (cell(lambda names: f"{names}  {names}"), 5),
+    "a tab": (cell(lambda names: f"{names}\t{names}"), 5),
+    "semicolons": (cell(lambda names: f"{names};{names}"), 5),
+    "a comma in quotes": (cell(lambda names: f'"{names},{names}"'), 5),
+    "the same name again": (cell(lambda names: f"{names} {names.split(' ')[0]}"), 5),
+    "a name that nothing has": (cell(lambda names: f"no-such-name {names}".strip()), 5),
+    "a file's name": (cell(lambda names: f"{names}.jpg"), 5),
+    "a number that is none": (cell(lambda names: f"{names.split(' ')[0]} nan"), 5),
+}
+
+
+def refused(
+    competition: Competition,
+    form: SubmissionFormat,
+    root: Path,
+    split: Split,
+    spoiling: Spoiling,
+    row: int | None,
+    path: Path,
 ) -> None:
     reference = root / competition.sample_submission
-    form = competition.submission
     assert form.validate(reference, split.test, reference) == []
-    spoil, row = SPOILT[spoiling]
-    spoilt = spoil(reference.read_text().splitlines())
-    path = tmp_path / "s.csv"
+    spoilt = spoiling(reference.read_text().splitlines())
     path.write_bytes(spoilt if isinstance(spoilt, bytes) else text(spoilt))
     problems = form.validate(path, split.test, reference)
     assert problems[0].row == row
@@ -177,3 +333,41 @@ def test_a_spoilt_file_is_refused_with_row_and_reason(
     message = str(caught.value)
     assert "\n" not in message and problems[0].rule in message
     assert row is None or f"row {row}, " in message
+
+
+def of_test(competition: Competition, split: Split) -> SubmissionFormat:
+    """The form in which the test part is answered."""
+    if competition.retrieval is None:
+        return competition.submission
+    gallery = split.gallery or split.train
+    return named(competition, trials_of_test(split.test, gallery), {sample.id: sample for sample in gallery})
+
+
+@pytest.mark.parametrize("spoiling", SPOILT)
+def test_a_spoilt_file_is_refused_with_row_and_reason(
+    competition: Competition, root: Path, split: Split, spoiling: str, tmp_path: Path
+) -> None:
+    refused(competition, of_test(competition, split), root, split, *SPOILT[spoiling], tmp_path / "s.csv")
+
+
+@of_identities
+@pytest.mark.parametrize("spoiling", SPOILT_NAMES)
+def test_spoilt_names_are_refused_with_row_and_reason(
+    competition: Competition, root: Path, split: Split, spoiling: str, tmp_path: Path
+) -> None:
+    refused(competition, of_test(competition, split), root, split, *SPOILT_NAMES[spoiling], tmp_path / "s.csv")
+
+
+@of_identities
+def test_a_name_of_another_trial_is_refused(competition: Competition, root: Path, split: Split, tmp_path: Path) -> None:
+    form = of_test(competition, split)
+    assert isinstance(form, RankingFormat) and isinstance(form.candidates, Mapping)
+    first, last = split.test[0].id, split.test[-1].id
+    others = sorted(form.candidates[last] - form.candidates[first])
+    if others:  # one trial, one gallery: nothing to confuse
+        reference = root / competition.sample_submission
+        header, row, *rest = reference.read_text().splitlines()
+        path = tmp_path / "s.csv"
+        path.write_bytes(text([header, f"{row.partition(',')[0]},{others[0]}", *rest]))
+        problems = form.validate(path, split.test, reference)
+        assert [(problem.row, problem.value) for problem in problems] == [(2, others[0])]

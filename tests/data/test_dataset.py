@@ -74,6 +74,21 @@ def test_targets_are_copies_of_what_the_cache_keeps() -> None:
     assert cache[0][1].max() == 0
 
 
+def test_a_sample_that_comes_again_in_an_epoch_is_augmented_anew() -> None:
+    chosen = train_set(CROP, (64, 128))
+    assert torch.equal(chosen[3, 0].image, chosen[3, 0, 0].image)
+    assert not torch.equal(chosen[3, 0].image, chosen[3, 0, 1].image)
+
+
+def test_samples_without_targets() -> None:
+    sample = Sample("0", (Path("0.png"),), (40, 50))
+    cache = PixelCache(lambda sample: (made(sample)[0], None), [sample])
+    cache.fill(10_000_000)
+    for item in (TrainSet(cache, [0], CROP, NORM, 7)[3, 0], WholeSet(cache, [0], 32, NORM, read_image)[0, 0]):
+        assert item.target is None and item.label == -1
+    assert torch.equal(TrainSet(cache, [0], CROP, NORM, 7)[3, 0].image, train_set(CROP, (40, 50))[3, 0].image)
+
+
 def test_check_gives_the_size() -> None:
     assert train_set(CROP, (40, 50), (20, 100)).check(32) == (32, 64)
     assert train_set((), (64, 32), (64, 32)).check(32) == (64, 32)
@@ -164,3 +179,4 @@ def test_decode_reads_image_and_truth_and_holds_their_sizes_together(tmp_path: P
     assert target.shape == (4, 6, 1) and target.min() == 1
     with pytest.raises(DataError, match=r"a.png is 6x4, its truth 4x6$"):
         decode(read_image, lambda _: foreground(Mask(np.ones((6, 4), np.uint8))), sample)
+    assert decode(read_image, lambda _: None, sample)[1] is None

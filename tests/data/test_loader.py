@@ -86,9 +86,10 @@ def test_whole_order_has_every_sample_once(sizes: list[tuple[int, int]], stride:
     assert len(small) == len(set(small))  # one partial batch for a size: no more batches than needed
 
 
-def item(index: int, height: int = 4, target: bool = True) -> Item:
+def item(index: int, height: int = 4, target: bool = True, label: int = -1) -> Item:
     plane = torch.full((2, height, 4), index, dtype=torch.uint8)
-    return Item(index, torch.full((3, height, 4), float(index)), plane if target else None, Padding(height - 1, 3))
+    image = torch.full((3, height, 4), float(index))
+    return Item(index, image, plane if target else None, Padding(height - 1, 3), label)
 
 
 def test_collate_and_singles() -> None:
@@ -104,6 +105,21 @@ def test_collate_and_singles() -> None:
     assert singles[1].target.unique().tolist() == [5]
     assert collate([item(0, target=False)]).target is None
     assert next(collate([item(0, target=False)]).singles()).target is None
+
+
+def test_labels_ride_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert collate([item(3), item(5)]).labels is None
+    batch = collate([item(3, label=7), item(5), item(4, label=0)])
+    assert batch.labels is not None and batch.labels.dtype == torch.int64
+    assert batch.labels.tolist() == [7, -1, 0]
+    assert [single.labels.tolist() for single in batch.singles() if single.labels is not None] == [[7], [-1], [0]]
+    moved = batch.to(torch.device("cpu"), True).labels
+    assert moved is not None and moved.dtype == torch.int64 and moved.tolist() == [7, -1, 0]
+    assert collate([item(3)]).to(torch.device("cpu"), True).labels is None
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
+    pinned = batch.pin_memory().labels
+    assert pinned is not None and pinned.tolist() == [8, 0, 1]
+    assert collate([item(3)]).pin_memory().labels is None
 
 
 @pytest.mark.parametrize("channels_last", [False, True])

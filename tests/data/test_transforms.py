@@ -198,6 +198,22 @@ def test_the_target_moves_with_the_image(channels: int) -> None:
         assert (out[..., 0] != mask[..., 0] * 255).mean() < 0.002  # OpenCV breaks ties by the number of channels
 
 
+def test_an_image_alone_is_augmented_as_with_a_target() -> None:
+    image, target = pair()
+    for index in range(4):
+        seed = (2018, 1, index)
+        alone, nothing = augment_pair(compose_augment(RICH), image, None, sample_seed(*seed))
+        np.testing.assert_array_equal(alone, augment_pair(compose_augment(RICH), image, target, sample_seed(*seed))[0])
+        assert nothing is None
+
+
+def test_a_transform_that_looks_at_masks_is_refused_where_there_are_none() -> None:
+    crop = compose_augment(({"CropNonEmptyMaskIfExists": {"height": 32, "width": 48}},))
+    with pytest.raises(ConfigError, match=r"^augment: .*[mM]ask") as caught:
+        augment_pair(crop, pair()[0], None, sample_seed(0, 0, 0))
+    assert "\n" not in str(caught.value)
+
+
 def test_no_augmentation_changes_nothing() -> None:
     image, target = pair(channels=1)
     out, mask = augment_pair(compose_augment(()), image, target, sample_seed(0, 0, 0))

@@ -107,10 +107,10 @@ def test_truths_must_have_the_size_of_their_images(contest: Contest) -> None:
 
 def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
     truths = contest.truths(contest.split.train)
-    assert perfect_score(contest, truths) == 1.0
+    assert perfect_score(contest, contest.competition.submission, truths) == 1.0
     honest = RleFormat.rows
     monkeypatch.setattr(RleFormat, "rows", lambda *given: honest(*given)[:1])
-    message = one_line(DataError, lambda: perfect_score(contest, truths))
+    message = one_line(DataError, lambda: perfect_score(contest, contest.competition.submission, truths))
     assert "perfect answers score 1.0 but 0." in message
 
 

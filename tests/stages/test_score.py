@@ -20,6 +20,7 @@ from medalist.runs import Run
 from medalist.stages.score import (
     oof_of_scores,
     open_run_contest,
+    makers_of,
     predicted_with,
     run_settings,
     score_run,
@@ -171,7 +172,7 @@ def test_predictions_made_in_another_way_count_and_are_told(
     assert scores["predict"]["fold1"] == {"scales": [1.0, 0.5], "tta": "d4"}
     for text in ("0f" * 32, "", "{"):  # an index that knows a hash, or nothing
         say_predicted(toy.run, text)
-        assert predicted_with(toy.run.oof(), ["fold0", "fold9"]) == {"fold0": None, "fold9": None}
+        assert predicted_with(makers_of(toy.run, toy.run.settings(), [0, 9])) == {"fold0": None}
     score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
 
 

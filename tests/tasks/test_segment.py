@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from medalist.data.loader import Batch
@@ -13,7 +14,7 @@ from medalist.data.transforms import Padding
 from medalist.errors import ConfigError
 from medalist.losses.losses import segmentation_loss
 from medalist.losses.settings import LossConfig
-from medalist.records import Instances, Mask
+from medalist.records import Instances, Mask, Ranking
 from medalist.tasks.segment import SegmentTask, touching_border
 from medalist.tasks.settings import SegmentConfig
 
@@ -99,33 +100,45 @@ def test_loss_is_that_of_the_config() -> None:
     assert all(torch.equal(made[name], expected[name]) for name in made)
 
 
-def test_measures_add_up_over_batches() -> None:
+def look(channels: tuple[str, ...], *seen: tuple[torch.Tensor, torch.Tensor]) -> dict[str, float]:
+    """What the task sees in (logits, target) of several batches, without padding."""
+    batches = [(logits, batch_of(target, *([Padding(*target.shape[-2:])] * len(target)))) for logits, target in seen]
+    return task(*channels).look(iter(batches), Fabric(accelerator="cpu", devices=1))
+
+
+def test_a_look_adds_up_over_batches() -> None:
     torch.manual_seed(1)
     logits, target = torch.randn(5, 2, 8, 8), (torch.rand(5, 2, 8, 8) < 0.3).float()
     target[:, 1] = 0
     logits[:, 1] = -1
-    chosen = task("body", "border")
-    paddings = [Padding(8, 8)] * 5
-    whole = chosen.measure(logits, batch_of(target, *paddings))
-    parts = [chosen.measure(logits[part], batch_of(target[part], *paddings[part])) for part in (slice(2), slice(2, 5))]
-    added = {name: parts[0][name] + parts[1][name] for name in whole}
-    assert chosen.summarise(added) == chosen.summarise(whole)
+    whole = look(("body", "border"), (logits, target))
+    parts = look(("body", "border"), (logits[:2], target[:2]), (logits[2:], target[2:]))
+    assert parts == whole
     answer, truth = logits[:, 0] > 0, target[:, 0] > 0
     dice = 2 * int((answer & truth).sum()) / (int(answer.sum()) + int(truth.sum()))
-    assert chosen.summarise(whole) == {"dice_body": pytest.approx(dice, abs=1e-12), "dice_border": 1.0}
+    assert whole["dice_body"] == pytest.approx(dice, abs=1e-12)
+    assert whole["dice_border"] == 1.0
+    losses = [segmentation_loss(logits[n : n + 1], target[n : n + 1], LOSS, ("body", "border")) for n in range(5)]
+    assert whole["val_loss"] == pytest.approx(sum(float(loss["loss"]) for loss in losses) / 5)
+    assert whole["val_loss_bce"] == pytest.approx(sum(float(loss["bce"]) for loss in losses) / 5)
 
 
-def test_measure_counts_more_pixels_than_float32_can() -> None:
-    """2^24 + 1 pixels: float32 would lose the last."""
+def test_a_look_counts_more_pixels_than_float32_can() -> None:
+    """2^24 + 2 pixels of which all but one are right: float32 would lose that one."""
     target = torch.ones(1, 1, 4097, 4097)
-    counts = task("body").measure(torch.ones(1, 1, 1, 1).expand(target.shape), batch_of(target, Padding(4097, 4097)))
-    assert int(counts["overlap"]) == 4097 * 4097
-    assert int(counts["both"]) == 2 * 4097 * 4097
+    target[0, 0, 0, 0] = 0
+    seen = look(("body",), (torch.ones(1, 1, 1, 1).expand(target.shape), target))
+    right = 4097 * 4097 - 1
+    assert seen["dice_body"] == 2 * right / (2 * right + 1)
 
 
-def test_summarise_of_a_wrong_answer_is_zero() -> None:
-    counts = task("body").measure(torch.ones(1, 1, 4, 4), batch_of(torch.zeros(1, 1, 4, 4), Padding(4, 4)))
-    assert task("body").summarise(counts) == {"dice_body": 0.0}
+def test_a_wrong_answer_has_no_overlap() -> None:
+    assert look(("body",), (torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)))["dice_body"] == 0.0
+
+
+def test_identities_are_no_pixels() -> None:
+    with pytest.raises(ConfigError, match=r"task.kind = segment, but the contest asks for identities"):
+        task("body").targets(Ranking(("whale",)))
 
 
 def test_probabilities_are_float32() -> None:

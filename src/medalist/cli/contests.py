@@ -119,10 +119,11 @@ def validate(
     """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""
     from medalist.errors import SubmissionError
     from medalist.stages.contest import open_contest
+    from medalist.stages.rank import format_of_test
 
     here = state(context)
     contest = open_contest(competition, data, here.runs)
-    problems = contest.competition.submission.validate(file, contest.split.test, contest.reference)
+    problems = format_of_test(contest).validate(file, contest.split.test, contest.reference)
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:

@@ -1,4 +1,4 @@
-"""`medalist index` and `medalist search`: an index from an array of vectors, and answers as a table."""
+"""`medalist index` and `medalist search`: an index from an array of vectors or a run's images, and its answers."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import contextlib
 import csv
 import re
 import time
-import tokenize
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from medalist.cli import galleries
+from medalist.cli.galleries import Fields, GalleryFolder, GroupBy, Images, Picture, Place, SkipBad, Threads, Where
 from medalist.cli.state import say, state, table
 from medalist.errors import SearchError
 
@@ -26,35 +27,31 @@ BLOCK = 1024
 
 COLUMNS = ("query", "rank", "id", "score", "distance")
 
-_NOT_NPY = (  # what NumPy raises on a damaged or hostile .npy file
-    OSError,
-    ValueError,
-    TypeError,
-    EOFError,
-    SyntaxError,
-    LookupError,
-    ArithmeticError,
-    RecursionError,
-    MemoryError,
-    tokenize.TokenError,
-)
-
 group = typer.Typer(no_args_is_help=True, help="An index of vectors for search.")
-IndexFile = Annotated[Path, typer.Argument(metavar="FILE", help="An index.")]
-Threads = Annotated[int | None, typer.Option("--threads", help="Threads; default: all processors.")]
+IndexFile = Annotated[Path, typer.Argument(metavar="FILE", help="An index, or the folder of a gallery.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.add_typer(group, name="index")
     app.command()(search)
+    app.command()(galleries.embed)
+    group.command()(galleries.add)
+    group.command()(galleries.remove)
 
 
 @group.command()
 def build(
     context: typer.Context,
-    vectors: Annotated[Path, typer.Argument(metavar="VECTORS.npy", help="Floats or integers [n, dim].")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The index to write.")],
+    vectors: Annotated[
+        Path, typer.Argument(metavar="VECTORS.npy|RUN", help="Floats or integers [n, dim]; or a run, with --gallery.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", help="The index to write; of a run: a folder, default RUN/gallery.")
+    ] = None,
+    gallery: Place = None,
+    fields: Fields = None,
+    skip_bad: SkipBad = False,
     metric: Annotated[str, typer.Option(help="cosine, ip (inner product) or l2.")] = "cosine",
     ids: Annotated[
         Path | None,
@@ -68,10 +65,19 @@ def build(
     threads: Threads = None,
     seed: Annotated[int, typer.Option(help="Seed of the build; threads do not change it.")] = 0,
 ) -> None:
-    """Make an index of an array of vectors."""
+    """Make an index of an array of vectors, or the gallery of a run from images."""
     from medalist.progress import progress
     from medalist.search import Index
 
+    if vectors.suffix != ".npy" and not vectors.is_file():
+        if ids is not None or (metric, refine, seed) != ("cosine", "float32", 0):
+            raise SearchError("--ids, --metric, --refine and --seed are for VECTORS.npy; a gallery is of cosine")
+        galleries.build(state(context), str(vectors), gallery, out, fields, skip_bad, threads)
+        return
+    if gallery is not None or fields is not None or skip_bad:
+        raise SearchError(f"{vectors}: --gallery, --fields and --skip-bad need a run, not an array of vectors")
+    if out is None:
+        raise SearchError("-o: say where the index shall be written, such as -o vectors.ann")
     _refuse_over(out, vectors, ids)
     console = state(context).console
     values = read_npy(vectors)
@@ -95,6 +101,8 @@ def info(context: typer.Context, file: IndexFile) -> None:
     from medalist.search import Index
 
     console = state(context).console
+    if galleries.is_gallery(file):
+        file = galleries.tell(console, file)
     stats = Index.open(file).stats()
     table(console, str(file), ["what", "found"], _told(stats))
     if stats.recall:
@@ -108,21 +116,41 @@ def info(context: typer.Context, file: IndexFile) -> None:
 
 def search(
     context: typer.Context,
-    file: IndexFile,
-    queries: Annotated[Path, typer.Argument(metavar="QUERIES.npy", help="Floats or integers [n, dim], or one [dim].")],
-    out: Annotated[Path, typer.Option("-o", "--out", help="The table to write: .parquet or .csv.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE|RUN", help="An index; or a run, with --image.")],
+    queries: Annotated[
+        Path | None, typer.Argument(metavar="[QUERIES.npy]", help="Floats or integers [n, dim], or one [dim].")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("-o", "--out", help="The table to write: .parquet or .csv.")] = None,
     k: Annotated[int, typer.Option("-k", help="Answers for each query.")] = 10,
+    image: Images = None,
+    where: Where = None,
+    gallery: GalleryFolder = None,
+    picture: Picture = None,
+    group_by: GroupBy = None,
     recall: Annotated[float | None, typer.Option(help="The recall to aim at; default 0.95.")] = None,
     ef: Annotated[int | None, typer.Option(help="Candidates that the walk keeps, in place of a recall.")] = None,
     exact: Annotated[bool, typer.Option("--exact", help="Compare with every vector.")] = False,
     threads: Threads = None,
 ) -> None:
-    """Find the nearest vectors of each query: rows of query (its row), rank (from 1), id, score, distance."""
+    """Find the nearest vectors of each query: rows of query (its row), rank (from 1), id, score, distance.
+
+    Or what a run's gallery holds that is nearest to each image.
+    """
     from medalist.progress import progress
     from medalist.search import Index
     from medalist.search.index import check_aim, check_k, processors
     from medalist.search.vectors import as_queries
 
+    if image:
+        if queries is not None or out is not None or ef is not None:
+            raise SearchError("--image: QUERIES.npy, -o and --ef are for an index of vectors; leave them out")
+        asking = galleries.Asking(tuple(image), k, where, group_by, recall, exact, threads)
+        galleries.search(state(context), str(file), asking, gallery, picture)
+        return
+    if queries is None or out is None:
+        raise SearchError(f"{file}: type QUERIES.npy -o ANSWERS.csv for an index, or --image FILE for a run")
+    if (where, gallery, picture, group_by) != (None, None, None, None):
+        raise SearchError("--where, --gallery, --picture and --group-by need a run and --image FILE")
     if out.suffix not in (".parquet", ".csv"):
         raise SearchError(f"{out}: expected a name that ends in .parquet or .csv")
     if exact and (ef is not None or recall is not None):
@@ -151,22 +179,10 @@ def search(
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """An array of a .npy file, mapped, not read; SearchError for what is none, is cut off, or holds objects."""
-    import numpy as np
+    """An array of a .npy file, mapped, not read; SearchError for anything else."""
+    from medalist.search.embeddings import read_npy as mapped
 
-    if not path.is_file():  # opening a pipe would wait
-        raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
-    try:
-        with path.open("rb") as file:
-            if file.read(6) != np.lib.format.MAGIC_PREFIX:
-                raise SearchError(f"{path}: not a .npy file; write it with numpy.save")
-        with np.errstate(over="raise"):  # a shape whose product overflows
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-    except _NOT_NPY as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise SearchError(f"{path}: damaged or not an array of numbers ({reason})") from error
-    assert isinstance(found, np.ndarray)
-    return found
+    return mapped(path)
 
 
 def read_ids(path: Path) -> NDArray[Any] | list[str]:

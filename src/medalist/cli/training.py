@@ -47,6 +47,8 @@ def predict(
 ) -> None:
     """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
     from medalist.runs import find_run
+    from medalist.settings import EmbedSettings
+    from medalist.stages.embed import embed_oof, embed_test
     from medalist.stages.predict import predict_oof, predict_test
     from medalist.stages.score import open_run_contest, run_settings
 
@@ -54,11 +56,17 @@ def predict(
     found = find_run(run, here.runs)
     settings = run_settings(found, overrides or [], "predict")
     contest = open_run_contest(found, data, here.runs)
-    if split == "test":
-        predict_test(found, settings, contest, here.console)
+    folds = found.trained_folds() if split == "oof" else []
+    if isinstance(settings, EmbedSettings):
+        for fold in folds:
+            embed_oof(found, settings, contest, fold, here.console)
+        if split == "test":
+            embed_test(found, settings, contest, here.console)
     else:
-        for fold in found.trained_folds():
+        for fold in folds:
             predict_oof(found, settings, contest, fold, here.console)
+        if split == "test":
+            predict_test(found, settings, contest, here.console)
     say(here.console, f"predictions in {found.folder / split}")
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from medalist.errors import DataError, MedalistError
 from medalist.records import Sample
 
-Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""An image uint8[H, W, 3] and its target uint8[H, W, C]."""
+Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
+"""An image uint8[H, W, 3] and its target uint8[H, W, C]; None for tasks that have no pixels to aim at."""
 
 NAMED_AT_MOST = 10
 AHEAD = 4
@@ -68,7 +68,7 @@ class PixelCache:
             if isinstance(result, DataError):
                 bad.append(str(result))
                 continue
-            size = sum(array.nbytes for array in result)
+            size = sum(array.nbytes for array in _arrays(result))
             if not bad and self.kept_bytes + size <= budget:
                 self.kept_bytes += size
                 self._kept[index] = store(result)
@@ -103,12 +103,12 @@ class PixelCache:
             return
         pixels: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
         start = 0
-        for index, arrays in self._kept.items():
+        for index, decoded in self._kept.items():
             mapped = []
-            for array in arrays:
+            for array in _arrays(decoded):
                 mapped.append(pixels[start : start + array.size].reshape(array.shape))
                 start += array.size
-            self._kept[index] = (mapped[0], mapped[1])
+            self._kept[index] = (mapped[0], mapped[1] if len(mapped) > 1 else None)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -123,15 +123,20 @@ class PixelCache:
         return _read_only(result)
 
 
+def _arrays(decoded: Decoded) -> list[NDArray[np.uint8]]:
+    return [array for array in decoded if array is not None]
+
+
 def _read_only(decoded: Decoded) -> Decoded:
-    for array in decoded:
+    for array in _arrays(decoded):
         array.flags.writeable = False
     return decoded
 
 
 def _append(file: IO[bytes], decoded: Decoded) -> Decoded:
     """Write both arrays, and give stand-ins of their shapes that hold one byte."""
-    for array in decoded:
+    for array in _arrays(decoded):
         file.write(np.ascontiguousarray(array).data)
-    image, target = (np.broadcast_to(np.uint8(0), array.shape) for array in decoded)
-    return image, target
+    image, target = decoded
+    blank = np.uint8(0)
+    return np.broadcast_to(blank, image.shape), None if target is None else np.broadcast_to(blank, target.shape)

@@ -13,10 +13,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.settings import Augmentations, ImageConfig
+from medalist.data.fitting import fit_image, kept_size
+from medalist.data.settings import Augmentations, FitConfig, ImageConfig
 from medalist.data.transforms import (
     Padding,
-    augment_pair,
+    augment_named,
     compose_augment,
     normalise,
     pad_to_multiple,
@@ -27,20 +28,26 @@ from medalist.errors import ConfigError, DataError
 from medalist.files import read_image
 from medalist.records import Sample
 
-Key = tuple[int, int]
-"""(epoch, index of the sample): all that the randomness of one sample depends on, beside the run's seed."""
+Key = tuple[int, int] | tuple[int, int, int]
+"""(epoch, position in the set): all that the randomness of one sample depends on, beside the run's seed. Where a sample
+comes once more in an epoch, (epoch, position, how often it came before), so that it is augmented anew."""
 
 PROBED_EPOCHS = 4
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One sample, ready: image float32[3, h, w] normalised; target uint8[C, h, w] of 0 and 1, None for test."""
+    """One sample, ready.
+
+    image: float32[3, h, w] normalised, or features float32[...] that stand for it. target: uint8[C, h, w] of 0 and 1,
+    None for test. label: its class, -1 where it has none.
+    """
 
     index: int
     image: Tensor
     target: Tensor | None
     padding: Padding
+    label: int = -1
 
 
 @dataclass(frozen=True)
@@ -56,20 +63,32 @@ Read = Callable[[Path], NDArray[np.uint8]]
 
 
 def reader(white: int, config: ImageConfig) -> Read:
-    """How image files are read: 16-bit values up to `white`, contrast as the config says."""
+    """How image files are read: 16-bit values up to `white`, then inversion and contrast as the config says.
+
+    Under a FitConfig all images come out in one size, `fitting.kept_size`.
+    """
 
     def read(path: Path) -> NDArray[np.uint8]:
         image = read_image(path, white)
-        return stretch_contrast(image) if config.contrast == "stretch" else image
+        if config.invert:
+            image = ~image
+        if config.contrast == "stretch":
+            image = stretch_contrast(image)
+        if isinstance(config, FitConfig):
+            image = fit_image(image, kept_size(config), config.fit, config.fill)
+        return image
 
     return read
 
 
-def decode(read: Read, target_of: Callable[[Sample], NDArray[np.uint8]], sample: Sample) -> Decoded:
-    """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C]; DataError where sizes differ."""
+def decode(read: Read, target_of: Callable[[Sample], NDArray[np.uint8] | None], sample: Sample) -> Decoded:
+    """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C], or None where it has none.
+
+    DataError where their sizes differ.
+    """
     image = read(sample.images[0])
     target = target_of(sample)
-    if image.shape[:2] != target.shape[:2]:
+    if target is not None and image.shape[:2] != target.shape[:2]:
         raise DataError(
             f"{sample.images[0]} is {image.shape[1]}x{image.shape[0]}, its truth {target.shape[1]}x{target.shape[0]}"
         )
@@ -104,13 +123,9 @@ class TrainSet(Dataset[Item]):
         ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than `check`
         has found.
         """
-        epoch, position = key
-        index = self.indices[position]
-        try:
-            image, target = augment_pair(self._pipeline, *self.cache[index], sample_seed(self.seed, epoch, index))
-        except ConfigError as error:
-            height, width = self.cache.samples[index].size
-            raise ConfigError(f"{error}; on sample {self.cache.samples[index].id}, {width}x{height}") from error
+        index = self.indices[key[1]]
+        seed = sample_seed(self.seed, key[0], index, draw=key[2] if len(key) == 3 else 0)
+        image, target = augment_named(self._pipeline, self.cache.samples[index].id, *self.cache[index], seed)
         height, width = image.shape[:2]
         if self.size is not None and self.size != (height, width):
             raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})
@@ -184,15 +199,19 @@ class WholeSet(Dataset[Item]):
         target = None
         if isinstance(self.source, PixelCache):
             image, target = self.source[index]
-            target = pad_to_multiple(target, self.stride)[0]
+            target = None if target is None else pad_to_multiple(target, self.stride)[0]
         else:
-            sample = self.source[index]
-            try:
-                image = self.read(sample.images[0])
-            except DataError as error:
-                raise DataError(f"sample {sample.id}: {error}") from error
+            image = read_named(self.read, self.source[index])
         image, padding = pad_to_multiple(image, self.stride)
         return _item(index, image, target, self.normalisation, padding)
+
+
+def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
+    """The image of a sample; a DataError names the sample and the file."""
+    try:
+        return read(sample.images[0])
+    except DataError as error:
+        raise DataError(f"sample {sample.id}: {error}") from error
 
 
 def _item(

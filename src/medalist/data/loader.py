@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,41 +18,52 @@ from medalist.errors import ConfigError, MedalistError
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """image float32[B, 3, h, w]; target uint8 or float32[B, C, h, w] in 0..1, None for test; B indices and paddings."""
+    """Samples of one size.
+
+    image: float32[B, 3, h, w], or float32[B, ...] of features that stand for images. target: uint8 or
+    float32[B, C, h, w] in 0..1, None for test. B indices and paddings. labels: int64[B], the class of each sample, -1
+    where it has none; None where no sample of the batch has one.
+    """
 
     image: Tensor
     target: Tensor | None
     indices: tuple[int, ...]
     paddings: tuple[Padding, ...]
+    labels: Tensor | None = None
 
     def to(self, device: torch.device, channels_last: bool) -> Batch:
         """The batch on a device; targets become floats there, so that one byte a pixel crosses the bus."""
-        layout = torch.channels_last if channels_last else torch.contiguous_format
+        layout = torch.channels_last if channels_last and self.image.ndim == 4 else torch.contiguous_format
         image = self.image.to(device, non_blocking=True, memory_format=layout)
         target = None if self.target is None else self.target.to(device, non_blocking=True).float()
-        return Batch(image, target, self.indices, self.paddings)
+        labels = None if self.labels is None else self.labels.to(device, non_blocking=True)
+        return Batch(image, target, self.indices, self.paddings, labels)
 
     def singles(self) -> Iterator[Batch]:
         """Each sample as a batch of its own; its target is cut to the native size, its image stays padded."""
         for number, padding in enumerate(self.paddings):
             one = slice(number, number + 1)
             target = None if self.target is None else padding.undo(self.target[one])
-            yield Batch(self.image[one], target, self.indices[one], self.paddings[one])
+            labels = None if self.labels is None else self.labels[one]
+            yield Batch(self.image[one], target, self.indices[one], self.paddings[one], labels)
 
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; DataLoader asks for it where it shall pin, and `to` is quicker then."""
         target = None if self.target is None else self.target.pin_memory()
-        return Batch(self.image.pin_memory(), target, self.indices, self.paddings)
+        labels = None if self.labels is None else self.labels.pin_memory()
+        return Batch(self.image.pin_memory(), target, self.indices, self.paddings, labels)
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Stack items of one size."""
     targets = [item.target for item in items if item.target is not None]
+    labels = [item.label for item in items]
     return Batch(
         image=torch.stack([item.image for item in items]),
         target=torch.stack(targets) if targets else None,
         indices=tuple(item.index for item in items),
         paddings=tuple(item.padding for item in items),
+        labels=torch.tensor(labels) if max(labels) >= 0 else None,
     )
 
 
@@ -107,15 +118,17 @@ class WholeOrder(Sampler[list[Key]]):
         return iter(self.batches)
 
 
-class _Careful(Dataset[Item | MedalistError]):
+class _Careful(Dataset[Item]):
     """Hands a user's mistake over as a value: raised in a worker, it would come out wrapped in a long traceback."""
 
     def __init__(self, dataset: Dataset[Item]):
         self.dataset = dataset
 
-    def __getitem__(self, key: Key) -> Item | MedalistError:
+    def __getitems__(self, keys: list[Key]) -> Sequence[Item] | MedalistError:
+        """Items of a whole batch; DataLoader asks for them so where it can, and sets may offer the same."""
+        at_once: Callable[[list[Key]], Sequence[Item]] | None = getattr(self.dataset, "__getitems__", None)
         try:
-            return self.dataset[key]
+            return at_once(keys) if at_once else [self.dataset[key] for key in keys]
         except MedalistError as error:
             return error
 
@@ -135,14 +148,11 @@ class _Loader(DataLoader[Any]):
             yield batch
 
 
-def _collate(items: Sequence[Item | MedalistError]) -> Batch | MedalistError:
-    good = [item for item in items if isinstance(item, Item)]
-    return collate(good) if len(good) == len(items) else next(item for item in items if isinstance(item, MedalistError))
+def _collate(items: Sequence[Item] | MedalistError) -> Batch | MedalistError:
+    return items if isinstance(items, MedalistError) else collate(items)
 
 
-def batches(
-    dataset: Dataset[Item], order: TrainOrder | WholeOrder, workers: int, pin: bool = False
-) -> DataLoader[Batch]:
+def batches(dataset: Dataset[Item], order: Sampler[list[Key]], workers: int, pin: bool = False) -> DataLoader[Batch]:
     """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes.
 
     Iterating raises a MedalistError of the dataset as it is, from workers too.

@@ -149,27 +149,47 @@ def _reason(error: BaseException) -> str:
 
 
 def augment_pair(
-    pipeline: A.Compose, image: NDArray[np.uint8], target: NDArray[np.uint8], seed: np.random.SeedSequence
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    pipeline: A.Compose, image: NDArray[np.uint8], target: NDArray[np.uint8] | None, seed: np.random.SeedSequence
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
     """Augment uint8[H, W, 3] and its target uint8[H, W, C] by counted randomness: the same seed, the same result.
 
-    Each transform has a seed of its own: given one seed, albumentations hands it to all of them, and then every
-    transform with p = 0.5 fires in the same samples. ConfigError where a transform does not work on this image.
+    Where there is no target the image is augmented alone. Each transform has a seed of its own: given one seed,
+    albumentations hands it to all of them, and then every transform with p = 0.5 fires in the same samples.
+    ConfigError where a transform does not work on this image.
     """
     seeds = seed.generate_state(len(pipeline.transforms))
     for transform, own in zip(pipeline.transforms, seeds, strict=True):
         transform.set_random_seed(int(own))
     try:
-        result = pipeline(image=image, mask=target)
+        result = pipeline(image=image) if target is None else pipeline(image=image, mask=target)
     except TRANSFORM_FAILS as error:
         raise ConfigError(f"augment: {_reason(error)}") from error
-    mask = result["mask"]
-    return result["image"], mask if mask.ndim == 3 else mask[..., None]
+    mask = result.get("mask")
+    return result["image"], mask if mask is None or mask.ndim == 3 else mask[..., None]
 
 
-def sample_seed(run_seed: int, epoch: int, index: int) -> np.random.SeedSequence:
-    """The seed of one sample in one epoch; a pure function, so that no worker, rank or resume can change it."""
-    return np.random.SeedSequence((run_seed, epoch, index))
+def augment_named(
+    pipeline: A.Compose,
+    name: str,
+    image: NDArray[np.uint8],
+    target: NDArray[np.uint8] | None,
+    seed: np.random.SeedSequence,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """`augment_pair`, whose ConfigError names the sample."""
+    try:
+        return augment_pair(pipeline, image, target, seed)
+    except ConfigError as error:
+        height, width = image.shape[:2]
+        raise ConfigError(f"{error}; on sample {name}, {width}x{height}") from error
+
+
+def sample_seed(run_seed: int, epoch: int, index: int, view: int = 0, draw: int = 0) -> np.random.SeedSequence:
+    """The seed of one sample in one epoch; a pure function, so that no worker, rank or resume can change it.
+
+    `view` is its turn where each turn is a sample of its own; `draw` counts from 0 how often it came in this epoch.
+    """
+    more = (view, draw) if draw else (view,) if view else ()
+    return np.random.SeedSequence((run_seed, epoch, index, *more))
 
 
 STRETCH_SHARE = 1e-3

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
+from safetensors.torch import load_file, load_model, save_model
 from torch import nn
 
 from medalist.errors import RunError
@@ -38,12 +38,31 @@ def save_weights(model: nn.Module, path: Path) -> None:
         save_model(model, str(temporary))
 
 
-def load_weights(model: nn.Module, path: Path) -> None:
-    """Load weights that `save_weights` wrote; RunError where they are missing, damaged or of another network."""
+def load_weights(model: nn.Module, path: Path, without: str | None = None) -> None:
+    """Load weights that `save_weights` wrote; RunError where they are missing, damaged or of another network.
+
+    `without`: tensors whose name holds this word are left in the file, as those of a loss, which predicts nothing.
+    """
     try:
-        load_model(model, str(path))
+        if without is None:
+            load_model(model, str(path))
+        else:
+            state = {name: value for name, value in load_file(str(path)).items() if without not in name}
+            model.load_state_dict(state)
     except FileNotFoundError:
         raise RunError(f"no checkpoint {path}; run medalist train again, it goes on where it stopped") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise RunError(
+            f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
+        ) from None
+
+
+def load_part(part: nn.Module, path: Path, word: str) -> None:
+    """Load the tensors whose names hold `word`, under what follows it, into a part of the network; RunError."""
+    try:
+        state = {name.partition(word)[2]: value for name, value in load_file(str(path)).items() if word in name}
+        part.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 
 from medalist.data.loader import Batch
 from medalist.engine.settings import PredictConfig
-from medalist.engine.task import Task
+from medalist.engine.task import MapTask
 from medalist.records import Prediction
 
 View = tuple[int, bool]
@@ -20,6 +20,7 @@ View = tuple[int, bool]
 
 VIEWS: dict[str, tuple[View, ...]] = {
     "none": ((0, False),),
+    "mirror": ((0, False), (0, True)),
     "flips": ((0, False), (0, True), (2, False), (2, True)),
     "d4": tuple((turns, mirror) for turns in range(4) for mirror in (False, True)),
 }
@@ -28,7 +29,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
 @torch.inference_mode()
 def predict(
     fabric: Fabric,
-    task: Task,
+    task: MapTask,
     models: Sequence[nn.Module],
     loader: DataLoader[Batch],
     config: PredictConfig,
@@ -45,7 +46,9 @@ def predict(
         yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
 
 
-def average_views(task: Task, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int) -> Tensor:
+def average_views(
+    task: MapTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
+) -> Tensor:
     """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
     total: Tensor | None = None
     for scale in config.scales:

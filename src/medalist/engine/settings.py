@@ -68,5 +68,16 @@ class PredictConfig(Part):
         return self
 
 
+class EmbedPredictConfig(Part):
+    """Embedding of whole images.
+
+    tta: views whose vectors are averaged: `none`, `mirror` (2: as it is, and left for right), `flips` (4), `d4` (8).
+    batch: images in one forward.
+    """
+
+    tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    batch: int = Field(default=32, ge=1)
+
+
 Tracking = Literal["none", "wandb"]
 """`wandb` writes offline unless the user is logged in; `none` leaves metrics.jsonl alone."""

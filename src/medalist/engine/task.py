@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Protocol
 
 import numpy as np
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -14,23 +15,30 @@ from medalist.records import Answer, Prediction
 
 
 class Task(Protocol):
-    """Targets before training, a loss while it goes, predictions after it."""
+    """Targets before training, a loss while it goes, a look at what is held out."""
 
-    def targets(self, truth: Answer) -> NDArray[np.uint8]:
-        """Truth -> uint8[H, W, C], before augmentation."""
+    def targets(self, truth: Answer) -> NDArray[np.uint8] | None:
+        """Truth -> uint8[H, W, C], before augmentation; None where the target is no picture."""
+        ...
+
+    def begin_epoch(self) -> None:
+        """Forget what belongs to the epoch before: training goes on from there after an interruption too."""
         ...
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
         """`loss`, the scalar to minimise, and its parts."""
         ...
 
-    def measure(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """Counts of a held-out batch, such that adding them over batches and processes is right."""
+    def look(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
+        """Figures of the held-out samples of all processes, from this one's outputs and batches.
+
+        `val_loss`, lower is better, chooses the best epoch; of the others higher is better.
+        """
         ...
 
-    def summarise(self, counts: Mapping[str, Tensor]) -> dict[str, float]:
-        """Quick figures of a held-out look, from the added counts; higher is better."""
-        ...
+
+class MapTask(Task, Protocol):
+    """A task whose predictions are maps of the image."""
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """What may be averaged over views and networks."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from medalist.data.loader import Batch, TrainOrder
+from medalist.data.orders import ClassOrder
 from medalist.engine.checkpoint import load_state, save_state, save_weights
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
@@ -108,8 +108,9 @@ def _train_epoch(
     """
     fabric, config = job.fabric, job.config
     order = job.train.batch_sampler
-    assert isinstance(order, TrainOrder)
+    assert isinstance(order, TrainOrder | ClassOrder)
     order.epoch = epoch
+    job.task.begin_epoch()
     count = len(job.train)
     steps = math.ceil(count / config.accumulate)
     factor = 0.0
@@ -146,30 +147,17 @@ def _train_epoch(
 
 @torch.inference_mode()
 def evaluate(job: Fit, model: nn.Module) -> Row:
-    """Look at the held-out samples: `val_loss` and its parts, as means over samples, and the task's quick figures.
-
-    The loss of each sample is its own, without the padding: losses over whole batches, such as Dice, would depend on
-    how samples are batched.
-    """
+    """Look at the held-out samples: `val_loss` and the task's quick figures."""
     model.eval()
-    sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=job.fabric.device))
-    counts: dict[str, Tensor] = {}
-    for raw in job.held_out:
-        whole = raw.to(job.fabric.device, job.config.channels_last)
-        with job.fabric.autocast():
-            outputs = model(whole.image)
-        for number, batch in enumerate(whole.singles()):
-            logits = batch.paddings[0].undo(outputs[number : number + 1])
-            sums["samples"] += 1
-            for name, value in job.task.loss(logits, batch).items():
-                sums[f"val_{_part(name)}"] += value
-            for name, value in job.task.measure(logits, batch).items():
-                counts[name] = counts[name] + value if name in counts else value
-    sums = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}  # type: ignore[misc]
-    counts = {name: job.fabric.all_reduce(value, reduce_op="sum") for name, value in counts.items()}  # type: ignore[misc]
-    samples = sums.pop("samples")
-    means = {name: float(value / samples) for name, value in sums.items()}
-    return means | job.task.summarise({name: value.cpu() for name, value in counts.items()})
+
+    def seen() -> Iterator[tuple[Tensor, Batch]]:
+        for raw in job.held_out:
+            batch = raw.to(job.fabric.device, job.config.channels_last)
+            with job.fabric.autocast():
+                outputs = model(batch.image)
+            yield outputs, batch
+
+    return job.task.look(seen(), job.fabric)
 
 
 def _part(name: str) -> str:
@@ -235,6 +223,8 @@ def _save_state(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
     shown: Iterator[str] = (
-        f"{name} {value:.4f}" for name, value in row.items() if name in ("loss", "val_loss") or name.startswith("dice_")
+        f"{name} {value:.4f}"
+        for name, value in row.items()
+        if name in ("loss", "val_loss") or name.startswith(("dice_", "recall@"))
     )
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

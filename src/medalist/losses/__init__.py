@@ -1,1 +1,1 @@
-"""Losses on logits and their weighted sums."""
+"""Losses on logits and on embeddings, and their weighted sums."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
 
@@ -89,3 +89,45 @@ class TernausConfig(_Network):
 
 
 ModelConfig = Annotated[SmpConfig | TernausConfig, Field(discriminator="kind")]
+
+
+class EmbedderConfig(BaseModel):
+    """An image becomes a unit vector: a timm encoder, pooling, a neck.
+
+    encoder: a timm name, with or without the tag of its weights. options: arguments of timm's constructor, for
+    encoders of one's own shape (`{channels: [32, 64, 128, 256]}`), with weights: none only.
+    weights: as for other networks. in_channels: 3, or 1 for images that are gray.
+    pooling: `gem` with a learned power that begins at `gem` (arXiv 1711.02512), `avg`, `max`, `attention`, a
+    softmax over positions by a learned query, or `flat`: positions side by side, where parts have their places.
+    neck: `none` (the pooled features, dim is theirs), `linear`, `bn` (batch norm
+    alone), `linear_bn` (arXiv 1903.07071).
+    dim: components of the vector, for necks with a linear layer. dropout: before the neck.
+    frozen: the encoder is not trained, and its features are computed once and kept; augmentation must be empty.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["embedder"] = "embedder"
+    encoder: str = Field(min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict)
+    weights: str = Field(default="imagenet", min_length=1)
+    in_channels: Literal[1, 3] = 3
+    pooling: Literal["gem", "avg", "max", "attention", "flat"] = "gem"
+    gem: float = Field(default=3.0, ge=1, le=20)
+    neck: Literal["none", "linear", "bn", "linear_bn"] = "linear_bn"
+    dim: int | None = Field(default=None, ge=2, le=8192)
+    dropout: float = Field(default=0.0, ge=0, lt=1)
+    frozen: bool = False
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        linear = self.neck.startswith("linear")
+        if linear and self.dim is None:
+            raise ValueError(f"neck '{self.neck}' needs the number of components; type for instance model.dim=256")
+        if not linear and self.dim is not None:
+            raise ValueError(f"neck '{self.neck}' keeps the encoder's width; leave out dim, or take neck: linear_bn")
+        if self.frozen and self.weights == "none":
+            raise ValueError("frozen keeps the encoder as it is, and weights: none leaves it random; take weights")
+        if self.options and self.weights != "none":
+            raise ValueError("options change the encoder's shape, so no pretrained weights fit; say weights: none")
+        return self

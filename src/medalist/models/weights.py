@@ -36,7 +36,7 @@ from medalist.models.hubs import (
     torch_cache,
     vgg_file,
 )
-from medalist.models.settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.models.settings import EmbedderConfig, ModelConfig, SmpConfig, TernausConfig
 from medalist.models.ternausnet import vgg_state
 
 Source = Literal["path", "folder", "package", "cache", "hub"]
@@ -59,13 +59,13 @@ class Resolved:
         return self.path.stat().st_size
 
 
-def encoder_weights(config: ModelConfig) -> Resolved | None:
+def encoder_weights(config: ModelConfig | EmbedderConfig) -> Resolved | None:
     """The file that a network's `weights:` asks for; None for "none". Raises ConfigError, WeightsError.
 
     "imagenet" goes through all places; anything else is a file, or the name of one in the folder `weights/`.
     """
     match config:
-        case SmpConfig():
+        case SmpConfig() | EmbedderConfig():
             name = config.encoder
         case TernausConfig():
             name = "vgg" + config.kind.removeprefix("ternausnet")

@@ -85,39 +85,54 @@ def write_report(path: Path, report: RunReport) -> None:
 
 def render(report: RunReport) -> str:
     """Return the page as HTML text."""
+    return rendered("page.html.j2", page_values(report))
+
+
+def rendered(template: str, values: Mapping[str, Any]) -> str:
+    """Return a template of this folder, filled; it may extend `page.html.j2`, which needs all of `page_values`."""
+    folder = package_files(__package__)
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+    )
+    environment.filters.update(score=score_text, part=part_text, number=number_text, jpeg=jpeg_base64, rgb=_rgb)
+    return environment.get_template(template).render(values)
+
+
+def page_values(report: RunReport) -> dict[str, Any]:
+    """Return what `page.html.j2` shows of a run."""
     oof: Mapping[str, Any] = report.scores.get("oof") or {}
     by_sample = finite_values((report.scores.get("by_sample") or {}).values())
     folds = {fold_name(name): value for name, value in (oof.get("folds") or {}).items()}
     strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
     thresholds, parts = split_parts(oof.get("parts") or {})
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters.update(score=score_text, number=number_text, jpeg=jpeg_base64, rgb=_rgb)
-    template = environment.from_string(package_files(__package__).joinpath("page.html.j2").read_text("utf-8"))
     error, over = oof.get("standard_error"), f"{len(folds)} folds"
     if not finite(error):
         error, over = oof.get("standard_error_samples"), "the images"
-    return template.render(
-        report=report,
-        oof=oof,
-        samples=len(by_sample),
-        error=error if finite(error) else None,
-        over=over,
-        optimistic=report.scores.get("optimistic") is True,
-        fold_bars=bars(folds),
-        stratum_bars=bars(
+    return {
+        "report": report,
+        "unit": ("image", "images"),
+        "oof": oof,
+        "samples": len(by_sample),
+        "error": error if finite(error) else None,
+        "over": over,
+        "optimistic": report.scores.get("optimistic") is True,
+        "fold_bars": bars(folds),
+        "stratum_bars": bars(
             {name: row.get("score") for name, row in strata.items()},
             {name: row.get("samples") for name, row in strata.items()},
         ),
-        parts=parts,
-        curves=svg(curves_figure(report.curves)) if any(report.curves.values()) else None,
-        last_rows=last_rows(report.curves),
-        thresholds=svg(thresholds_figure(thresholds)) if thresholds else None,
-        spread=svg(spread_figure(by_sample)) if by_sample else None,
-        provenance=flattened(report.provenance),
-        colours={"found": FOUND, "missed": MISSED, "false": FALSE},
-    )
+        "parts": parts,
+        "curves": svg(curves_figure(report.curves)) if any(report.curves.values()) else None,
+        "last_rows": last_rows(report.curves),
+        "thresholds": svg(thresholds_figure(thresholds)) if thresholds else None,
+        "spread": svg(spread_figure(by_sample)) if by_sample else None,
+        "provenance": flattened(report.provenance),
+        "colours": {"found": FOUND, "missed": MISSED, "false": FALSE},
+    }
 
 
 def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str], list[str]]:
@@ -193,6 +208,12 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
 def score_text(value: object) -> str:
     """Return a score with three decimals, a dash where there is none."""
     return f"{value:.3f}" if isinstance(value, int | float) and finite(value) else "–"
+
+
+def part_text(value: object) -> str:
+    """Return a part of the score: a count whole, as it is no share; else as `score_text`."""
+    count = isinstance(value, int | float) and finite(value) and value > 1 and float(value).is_integer()
+    return number_text(value) if count else score_text(value)
 
 
 def number_text(value: object) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medalist.records import Answer, Instances, Mask
+from medalist.records import Answer, Instances, Mask, Ranking
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -244,6 +244,8 @@ def _labels(answer: Answer) -> NDArray[np.int32]:
             return labels
         case Mask(classes):
             return classes.astype(np.int32)
+        case Ranking():
+            raise AssertionError("an identity cannot be outlined")
         case _:
             assert_never(answer)
 

@@ -10,13 +10,17 @@ from pathlib import Path
 
 from rich.console import Console
 
+from medalist.competition import find_groups
 from medalist.errors import DataError
 from medalist.files import read_image
+from medalist.folds import FoldsConfig, make_folds
 from medalist.progress import progress
-from medalist.records import Answer, Instances, Sample
+from medalist.records import Answer, Instances, Ranking, Sample
 from medalist.runs import manifest_hash
-from medalist.stages.contest import Contest
-from medalist.submission import check_submission, write_submission
+from medalist.stages.contest import Contest, fold_trials
+from medalist.stages.rank import bound_format, format_of_test
+from medalist.submission import SubmissionFormat, check_submission, write_submission
+from medalist.trials import identity_of, right_names
 
 NAMED_AT_MOST = 10
 THREADS = 2
@@ -29,17 +33,23 @@ def check(contest: Contest, console: Console) -> Iterator[str]:
     perfect answers written as rows and parsed back give the best score; the sample submission is valid.
     """
     split = contest.split
-    unique_ids((*split.train, *split.test))
-    yield f"{contest.competition.name}: {len(split.train)} train and {len(split.test)} test samples, ids unique"
+    unique_ids(split.all)
+    gallery = f" and {len(split.gallery)} gallery" if split.gallery else ""
+    counts = f"{len(split.train)} train and {len(split.test)} test{gallery} samples"
+    yield f"{contest.competition.name}: {counts}, ids unique"
     strata = Counter(sample.stratum for sample in split.train if sample.stratum)
     if strata:
         yield "strata: " + ", ".join(f"{name} {count}" for name, count in sorted(strata.items()))
     images_decode(contest, console)
-    yield f"images: all {len(split.train) + len(split.test)} decode"
+    yield f"images: all {len(split.all)} decode"
     truths = truths_decode(contest)
+    if contest.competition.retrieval is not None:
+        yield from retrieval_contract(contest)
+        yield f"data hash {manifest_hash(split)}"
+        return
     objects = sum(truth.count for truth in truths.values() if isinstance(truth, Instances))
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
-    score = perfect_score(contest, truths)
+    score = perfect_score(contest, contest.competition.submission, truths)
     yield f"perfect answers, written and parsed back, score {score:.6f}"
     check_submission(contest.reference, contest.competition.submission, split.test, contest.reference)
     yield f"sample submission {contest.reference.name}: valid"
@@ -55,7 +65,7 @@ def unique_ids(samples: tuple[Sample, ...]) -> None:
 
 def images_decode(contest: Contest, console: Console) -> None:
     """Decode every image; one DataError names all that are bad."""
-    samples = (*contest.split.train, *contest.split.test)
+    samples = contest.split.all
 
     def attempt(sample: Sample) -> str | None:
         try:
@@ -86,6 +96,8 @@ def truths_decode(contest: Contest) -> dict[str, Answer]:
         except DataError as error:
             bad.append(str(error))
             continue
+        if isinstance(truth, Ranking):
+            continue
         size = truth.labels.shape if isinstance(truth, Instances) else truth.classes.shape
         if size != sample.size:
             bad.append(f"sample {sample.id}: its truth is {size}, its image {sample.size} (height, width)")
@@ -99,13 +111,36 @@ def _refuse(bad: Sequence[str], what: str) -> None:
         raise DataError(f"{len(bad)} bad {what}: {'; '.join(bad[:NAMED_AT_MOST])}{more}")
 
 
-def perfect_score(contest: Contest, truths: Mapping[str, Answer]) -> float:
+def retrieval_contract(contest: Contest) -> Iterator[str]:
+    """Yield what is found right of a contest of identities: who there is, the trials of its folds, its test part."""
+    train, facts = contest.split.train, contest.retrieval
+    sizes = Counter(identity_of(sample) for sample in train)
+    unknown = sizes.pop(facts.new, 0) if facts.new is not None else 0
+    alone = sum(size == 1 for size in sizes.values())
+    nameless = f"; {unknown} are '{facts.new}'" if unknown else ""
+    yield f"identities: {len(sizes)} in {len(train)} train samples, {alone} of them with one sample{nameless}"
+    samples = {sample.id: sample for sample in train}
+    groups = find_groups(contest.competition, contest.split)
+    folds = make_folds(train, FoldsConfig(n=2), groups.group_of if groups else None)
+    trials = [trial for fold in range(2) for trial in fold_trials(contest, folds, fold)]
+    truths = right_names(trials, samples, facts.names, facts.new, facts.apart)
+    score = perfect_score(contest, bound_format(contest, trials, samples), truths)
+    lonely = sum(not truth.names for truth in truths.values())
+    yield (
+        f"trials of two folds: {len(truths)} queries, {lonely} of them without an answer; perfect answers, written and "
+        f"parsed back, score {score:.6f}"
+    )
+    check_submission(contest.reference, format_of_test(contest), contest.split.test, contest.reference)
+    asks, answers = len(contest.split.test), len(contest.split.gallery or train)
+    yield f"sample submission {contest.reference.name}: valid; {asks} queries, {answers} samples in the gallery"
+
+
+def perfect_score(contest: Contest, form: SubmissionFormat, truths: Mapping[str, Answer]) -> float:
     """Score of the truth itself, written and parsed back; DataError where the way through the file changes it."""
-    form = contest.competition.submission
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perfect.csv"
         write_submission(path, form, truths.items())
-        parsed = form.parse(path, contest.split.train)
+        parsed = form.parse(path, [sample for sample in contest.split.train if sample.id in truths])
     through_file = contest.competition.score(truths, parsed).value
     direct = contest.competition.score(truths, truths).value
     if through_file != direct:

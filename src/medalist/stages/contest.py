@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from medalist.competition import Competition, find_groups, load_competition
-from medalist.errors import DataError, FoldError, RunError
+from medalist.competition import Competition, Retrieval, find_groups, folder_of, load_competition
+from medalist.errors import ConfigError, DataError, FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds import (
     Folds,
@@ -21,7 +21,7 @@ from medalist.folds import (
     rehash,
     write_folds,
 )
-from medalist.records import Answer, Sample, Split
+from medalist.records import Answer, Sample, Split, Trial
 from medalist.runs import all_runs
 
 
@@ -42,9 +42,30 @@ class Contest:
         return {sample.id: self.truth(sample) for sample in samples}
 
     @property
+    def retrieval(self) -> Retrieval:
+        """How the contest asks for identities; ConfigError where it does not."""
+        if self.competition.retrieval is None:
+            raise ConfigError(
+                f"task.kind = embed, but {self.competition.name} does not ask for identities; begin with base: segment"
+            )
+        return self.competition.retrieval
+
+    @property
     def reference(self) -> Path:
         """The contest's own sample submission."""
         return self.data / self.competition.sample_submission
+
+
+def fold_trials(contest: Contest, folds: Folds, fold: int) -> tuple[Trial, ...]:
+    """The trials on which a fold of a contest of identities is validated; FoldError where it has no query."""
+    held_out = set(folds.held_out(fold))
+    training = [sample for sample in contest.split.train if sample.id not in held_out]
+    trials = contest.retrieval.trials(training, [sample for sample in contest.split.train if sample.id in held_out])
+    asked = [name for trial in trials for name in trial.queries]
+    assert len(set(asked)) == len(asked) and held_out.issuperset(asked), "each held-out sample asks at most once"
+    if not asked:
+        raise FoldError(f"fold {fold} holds out no sample that asks; make fewer folds, or leave it out with --fold")
+    return trials
 
 
 def open_contest(name: str, data: str | Path | None, root: Path) -> Contest:
@@ -65,9 +86,9 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
     if data is not None:
         folder, source = Path(data).expanduser(), "--data or data:"
     elif "MEDALIST_DATA" in os.environ:
-        folder, source = Path(os.environ["MEDALIST_DATA"]) / name, "MEDALIST_DATA"
+        folder, source = Path(os.environ["MEDALIST_DATA"]) / folder_of(name), "MEDALIST_DATA"
     else:
-        runs = [run for run in all_runs(root) if run.competition == name]
+        runs = [run for run in all_runs(root) if folder_of(run.competition) == folder_of(name)]
         if not runs:
             raise DataError(
                 f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"

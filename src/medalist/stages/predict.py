@@ -17,19 +17,19 @@ from medalist.files import sha256_file
 from medalist.progress import progress
 from medalist.records import Sample
 from medalist.runs import Run, manifest_hash
-from medalist.settings import Settings
+from medalist.settings import SegmentSettings
 from medalist.stages.contest import Contest
 from medalist.store import Part, Store
 
 
-def predict_oof(run: Run, settings: Settings, contest: Contest, fold: int, console: Console) -> None:
+def predict_oof(run: Run, settings: SegmentSettings, contest: Contest, fold: int, console: Console) -> None:
     """Predict one fold's held-out samples with the model that did not see them; nothing where that is done."""
     ids = set(run.folds().held_out(fold))
     samples = [sample for sample in contest.split.train if sample.id in ids]
     _predict(run, settings, contest, [fold], samples, run.oof(), f"fold{fold}", console)
 
 
-def predict_test(run: Run, settings: Settings, contest: Contest, console: Console) -> None:
+def predict_test(run: Run, settings: SegmentSettings, contest: Contest, console: Console) -> None:
     """Predict the test part with all trained folds, averaged; nothing where that is done."""
     trained = run.trained_folds()
     if not trained:
@@ -37,7 +37,7 @@ def predict_test(run: Run, settings: Settings, contest: Contest, console: Consol
     _predict(run, settings, contest, trained, contest.split.test, run.test(), "test", console)
 
 
-def made_by(run: Run, settings: Settings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
+def made_by(run: Run, settings: SegmentSettings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
     """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
     keep = settings.train.keep
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
@@ -48,7 +48,7 @@ def made_by(run: Run, settings: Settings, contest: Contest, folds: Sequence[int]
 
 def _predict(
     run: Run,
-    settings: Settings,
+    settings: SegmentSettings,
     contest: Contest,
     folds: Sequence[int],
     samples: Sequence[Sample],

@@ -5,33 +5,39 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from medalist.config import differences, load_config
+from medalist.config import differences
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file, sha256_json, write_json
 from medalist.postprocess.decide import decide
 from medalist.progress import Progress, progress
 from medalist.records import Answer, Sample, Score
 from medalist.runs import Run, manifest_hash
-from medalist.settings import Settings
+from medalist.search.gallery import read_embeddings
+from medalist.settings import EmbedSettings, SegmentSettings, Settings, load_settings
 from medalist.stages.contest import Contest, open_contest
-from medalist.store import Store
+from medalist.stages.rank import rank_oof, truths_of
+from medalist.stages.vectors import is_embedded
 from medalist.submission import write_submission
 
 
 @dataclass(frozen=True, eq=False)
 class Oof:
-    """What a run answers to training samples it did not see, read back from the rows it wrote."""
+    """What a run answers to training samples it did not see, read back from the rows it wrote.
+
+    told: what else is said of how these answers were made (the threshold of new identities).
+    """
 
     samples: tuple[Sample, ...]
     truths: Mapping[str, Answer]
     answers: Mapping[str, Answer]
     score: Score
+    told: Mapping[str, Any] = field(default_factory=dict)
 
 
 def run_settings(run: Run, overrides: Sequence[str], allowed: str) -> Settings:
@@ -39,7 +45,7 @@ def run_settings(run: Run, overrides: Sequence[str], allowed: str) -> Settings:
     settings = run.settings()
     if not overrides:
         return settings
-    changed = load_config(run.folder / "config.yaml", overrides, Settings)
+    changed = load_settings(run.folder / "config.yaml", tuple(overrides))
     for key, _, value in differences(settings, changed):
         if not key.startswith(f"{allowed}."):
             raise ConfigError(f"{key}={value} changes how the run was made; only {allowed}.* may be changed here")
@@ -72,6 +78,7 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console) 
     for stratum in strata:
         ids = [sample.id for sample in oof.samples if sample.stratum == stratum]
         by_stratum[stratum] = {"score": _part(oof, ids, score).value, "samples": len(ids)}
+    makers = makers_of(run, settings, [int(fold) for fold in by_fold])
     scores = {
         "oof": {
             "value": oof.score.value,
@@ -86,8 +93,9 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console) 
         "weights": settings.train.keep,
         "optimistic": settings.train.keep == "best",
         "decide": settings.decide.model_dump(mode="json"),
-        "predict": predicted_with(run.oof(), [f"fold{fold}" for fold in by_fold]),
-        "predictions": _makers(run, [int(fold) for fold in by_fold]),
+        "retrieval": dict(oof.told),
+        "predict": predicted_with(makers),
+        "predictions": {name: sha256_json(dict(made)) for name, made in makers.items()},
         "rows": sha256_file(run.folder / "oof.csv"),
         "by_sample": dict(oof.score.by_sample),
     }
@@ -98,16 +106,21 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console) 
 def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console) -> Oof:
     """Decide the out-of-fold predictions, write them as submission rows to `oof.csv`, and score what is parsed back."""
     folds = run.folds()
-    trained = [fold for fold in run.trained_folds() if run.oof().part(f"fold{fold}") is not None]
+    trained = [fold for fold in run.trained_folds() if makers_of(run, settings, [fold])]
     if not trained:
         raise RunError(
             f"{run.folder} has no out-of-fold predictions; run medalist train again, it goes on where it stopped"
         )
+    path = run.folder / "oof.csv"
+    if isinstance(settings, EmbedSettings):
+        ranked = rank_oof(run, contest, settings, trained, console)
+        write_submission(path, ranked.form, ranked.answers.items())
+        read = ranked.form.parse(path, ranked.samples)
+        return Oof(ranked.samples, ranked.truths, read, contest.competition.score(ranked.truths, read), ranked.told)
     for fold in trained:
         _refuse_other_weights(run, fold, settings.train.keep)
     held_out = {name for fold in trained for name in folds.held_out(fold)}
     samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
-    path = run.folder / "oof.csv"
     with progress(console, "decide oof", len(samples)) as bar:
         write_submission(path, contest.competition.submission, _answers(run, samples, settings, bar))
     answers = contest.competition.submission.parse(path, samples)
@@ -130,10 +143,15 @@ def oof_of_scores(run: Run, contest: Contest) -> Oof:
     samples = tuple(sample for sample in contest.split.train if sample.id in scores["by_sample"])
     answers = contest.competition.submission.parse(run.folder / "oof.csv", samples)
     score = Score(scores["oof"]["value"], scores["oof"]["parts"], scores["by_sample"])
+    if contest.competition.retrieval is not None:
+        truths = truths_of(contest, run.folds(), [int(fold) for fold in scores["oof"]["folds"]])
+        return Oof(samples, truths, answers, score)
     return Oof(samples, contest.truths(samples), answers, score)
 
 
-def _answers(run: Run, samples: Sequence[Sample], settings: Settings, bar: Progress) -> Iterator[tuple[str, Answer]]:
+def _answers(
+    run: Run, samples: Sequence[Sample], settings: SegmentSettings, bar: Progress
+) -> Iterator[tuple[str, Answer]]:
     for sample in samples:
         yield sample.id, decide(run.oof().read(sample.id, settings.model.channels), settings.decide)
         bar.advance()
@@ -152,21 +170,28 @@ def _part(oof: Oof, ids: Sequence[str], score: Any) -> Score:
     return result
 
 
-def predicted_with(store: Store, parts: Sequence[str]) -> dict[str, Any]:
-    """How each whole part was predicted: `predict.*` of the config as it then was, None where it is not recorded."""
+def predicted_with(makers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+    """How each part was predicted: `predict.*` of the config as it then was, None where it is not recorded."""
     used: dict[str, Any] = {}
-    for name in parts:
-        part = store.part(name)
+    for name, made in makers.items():
         try:
-            used[name] = json.loads(part.made_by["predict"]) if part else None
+            used[name] = json.loads(made["predict"])
         except (KeyError, TypeError, ValueError):
             used[name] = None
     return used
 
 
-def _makers(run: Run, folds: Sequence[int]) -> dict[str, str]:
-    parts = {fold: run.oof().part(f"fold{fold}") for fold in folds}
-    return {f"fold{fold}": sha256_json(dict(part.made_by)) for fold, part in parts.items() if part}
+def makers_of(run: Run, settings: Settings, folds: Sequence[int]) -> dict[str, Mapping[str, str]]:
+    """What made the out-of-fold predictions of each of these folds that has any."""
+    found: dict[str, Mapping[str, str]] = {}
+    for fold in folds:
+        name = f"fold{fold}"
+        if isinstance(settings, EmbedSettings):
+            if is_embedded(run, f"oof/{name}"):
+                found[name] = read_embeddings(run.vectors(f"oof/{name}")).made_by
+        elif part := run.oof().part(name):
+            found[name] = part.made_by
+    return found
 
 
 def _refuse_other_weights(run: Run, fold: int, keep: str) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar, assert_never
 
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from medalist.engine.settings import PredictConfig
+from medalist.engine.settings import EmbedPredictConfig, PredictConfig
 from medalist.ensemble.blend import blend
 from medalist.errors import RunError
 from medalist.files import sha256_file, written
@@ -17,10 +18,18 @@ from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import DecideConfig
 from medalist.progress import Progress, progress
 from medalist.records import Answer
+from medalist.retrieval.settings import RankConfig
 from medalist.runs import Run
+from medalist.search.gallery import read_embeddings
+from medalist.settings import EmbedSettings, SegmentSettings, Settings
 from medalist.stages.contest import Contest
+from medalist.stages.rank import format_of_test, rank_test
 from medalist.stages.score import open_run_contest, predicted_with
-from medalist.submission import refuse, write_submission
+from medalist.stages.vectors import is_embedded, test_parts
+from medalist.submission import SubmissionFormat, refuse, write_submission
+
+How = TypeVar("How")
+Predict = TypeVar("Predict", PredictConfig, EmbedPredictConfig)
 
 
 def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, console: Console) -> int:
@@ -35,10 +44,18 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, cons
     contest = open_run_contest(first, data, root)
     for run in runs:
         _predict_where_missing(run, contest, console)
+    if isinstance(first.settings(), EmbedSettings):
+        ranked = rank_test(runs, contest, scored_rank(first), scored_threshold(first), console)
+        return _write_valid(output, contest, format_of_test(contest), ranked.items())
     how = scored_decide(first)
-    form = contest.competition.submission
-    with progress(console, "decide test", len(contest.split.test)) as bar, written(output) as unfinished:
-        rows = write_submission(unfinished, form, _answers(runs, contest, how, bar))
+    with progress(console, "decide test", len(contest.split.test)) as bar:
+        answers = _answers(runs, contest, how, bar)
+        return _write_valid(output, contest, contest.competition.submission, answers)
+
+
+def _write_valid(output: Path, contest: Contest, form: SubmissionFormat, answers: Iterable[tuple[str, Answer]]) -> int:
+    with written(output) as unfinished:
+        rows = write_submission(unfinished, form, answers)
         refuse(output, form.validate(unfinished, contest.split.test, contest.reference))
     return rows
 
@@ -52,7 +69,12 @@ def refuse_unlike(runs: Sequence[Run]) -> None:
             raise RunError(f"{both} are runs of different contests; they cannot be blended")
         if run.lock().data != first.lock().data:
             raise RunError(f"{both} were trained on different data; they cannot be blended")
-        channels, others = first.settings().model.channels, run.settings().model.channels
+        one, other = first.settings(), run.settings()
+        if isinstance(one, EmbedSettings) or isinstance(other, EmbedSettings):
+            if type(one) is not type(other):
+                raise RunError(f"{both}: one predicts masks, the other embeddings; they cannot be blended")
+            continue
+        channels, others = one.model.channels, other.model.channels
         if channels != others:
             raise RunError(
                 f"{both} predict different channels, {', '.join(channels)} and {', '.join(others)}; "
@@ -62,18 +84,39 @@ def refuse_unlike(runs: Sequence[Run]) -> None:
 
 def scored_decide(run: Run) -> DecideConfig:
     """How the run's answers were decided when it was last scored, else what its config says."""
-    scores = run.scores()
-    if scores is None:
-        return run.settings().decide
+    scores, settings = run.scores(), run.settings()
+    assert isinstance(settings, SegmentSettings)
+    return settings.decide if scores is None else _said(run, TypeAdapter(DecideConfig), scores.get("decide"))
+
+
+def scored_rank(run: Run) -> RankConfig:
+    """How the run's candidates were ranked when it was last scored, else what its config says."""
+    scores, settings = run.scores(), run.settings()
+    assert isinstance(settings, EmbedSettings)
+    return settings.decide if scores is None else _said(run, TypeAdapter(RankConfig), scores.get("decide"))
+
+
+def scored_threshold(run: Run) -> float | None:
+    """The threshold of new identities that the score has found, or that its config says; None where there is none."""
+    new = scored_rank(run).new
+    if new != "tuned":
+        return new
+    found = (run.scores() or {}).get("retrieval", {}).get("threshold")
+    if not isinstance(found, float):
+        raise RunError(f"decide.new = tuned: no threshold yet; run medalist score {run.competition}/{run.name} first")
+    return found
+
+
+def _said(run: Run, kind: TypeAdapter[How], value: object) -> How:
     try:
-        how: DecideConfig = TypeAdapter(DecideConfig).validate_python(scores.get("decide"))
+        # As JSON, where a list may stand for a tuple.
+        return kind.validate_json(json.dumps(value))
     except ValidationError:
         raise RunError(f"{run.folder / 'scores.json'} is damaged; run medalist score again") from None
-    return how
 
 
 def _answers(runs: Sequence[Run], contest: Contest, how: DecideConfig, bar: Progress) -> Iterator[tuple[str, Answer]]:
-    channels = [run.settings().model.channels for run in runs]
+    channels = [settings.model.channels for run in runs if isinstance(settings := run.settings(), SegmentSettings)]
     for sample in contest.split.test:
         predictions = [run.test().read(sample.id, names) for run, names in zip(runs, channels, strict=True)]
         yield sample.id, decide(blend(predictions), how)
@@ -84,19 +127,42 @@ def _predict_where_missing(run: Run, contest: Contest, console: Console) -> None
     """Predict the test part unless that was done with the weights that are there now, as the run was scored."""
     settings = run.settings()
     scored = next(iter((run.scores() or {}).get("predict", {}).values()), None)
-    part = run.test().part("test")
-    made = {name: made for name, made in part.made_by.items() if name.startswith("fold")} if part else {}
+    made = _made(run, settings, contest)
+    by_folds = {name: made for name, made in made.items() if name.startswith("fold")}
     keep = settings.train.keep
-    if part and made == {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in run.trained_folds()}:
-        used = predicted_with(run.test(), ["test"])["test"]
+    if by_folds == {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in run.trained_folds()} != {}:
+        used = predicted_with({"test": made})["test"]
         if scored and used and used != scored:
             note = f"note: {run.name} was scored with predict {scored}, its test part was predicted with {used}"
             console.print(note, markup=False, highlight=False, soft_wrap=True)
         return
-    if scored:
-        predict = PredictConfig.model_validate_json(json.dumps({**scored, "batch": settings.predict.batch}))
-        settings = settings.model_copy(update={"predict": predict})
     # Only here: everything else about a submission works without torch.
-    from medalist.stages.predict import predict_test
+    match settings:
+        case SegmentSettings():
+            from medalist.stages.predict import predict_test
 
-    predict_test(run, settings, contest, console)
+            how = _as_scored(PredictConfig, scored, settings.predict)
+            predict_test(run, settings.model_copy(update={"predict": how}), contest, console)
+        case EmbedSettings():
+            from medalist.stages.embed import embed_test
+
+            way = _as_scored(EmbedPredictConfig, scored, settings.predict)
+            embed_test(run, settings.model_copy(update={"predict": way}), contest, console)
+        case _:
+            assert_never(settings)
+
+
+def _as_scored(kind: type[Predict], scored: Any, configured: Predict) -> Predict:
+    if not scored:
+        return configured
+    return kind.model_validate_json(json.dumps({**scored, "batch": configured.batch}))
+
+
+def _made(run: Run, settings: Settings, contest: Contest) -> Mapping[str, str]:
+    """What made the predictions of the test part; nothing where there are none."""
+    if isinstance(settings, EmbedSettings):
+        parts = test_parts(contest)
+        made = [read_embeddings(run.vectors(part)).made_by for part in parts if is_embedded(run, part)]
+        return made[0] if len(made) == len(parts) and made[0] == made[1] else {}
+    part = run.test().part("test")
+    return part.made_by if part else {}

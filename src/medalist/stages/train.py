@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import assert_never
 
 import numpy as np
+from lightning_fabric import Fabric
 from rich.console import Console
 
-from medalist.build import build_cache, build_fabric, build_fit, build_network, build_normalisation, build_task
+from medalist.build import (
+    Share,
+    build_cache,
+    build_embed_fit,
+    build_embed_network,
+    build_fabric,
+    build_fit,
+    build_network,
+    build_normalisation,
+    build_task,
+    classes_of,
+)
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import TrainSet, reader
+from medalist.data.fitting import kept_size
+from medalist.data.labelled import LabelledSet
 from medalist.data.transforms import compose_augment
 from medalist.engine.tracking import tracking
 from medalist.engine.train import Fit, fit
@@ -22,11 +37,13 @@ from medalist.models.weights import Resolved, encoder_weights
 from medalist.progress import progress
 from medalist.records import Sample
 from medalist.runs import Run, create_run, make_lock
-from medalist.settings import Settings, load_settings
+from medalist.settings import EmbedSettings, SegmentSettings, Settings, load_settings
 from medalist.stages.contest import Contest, contest_folds, open_contest
+from medalist.stages.embed import embed_oof
+from medalist.stages.features import kept_features
 from medalist.stages.predict import predict_oof
 
-RESERVED = ("", ".", "..", "folds", "data")
+RESERVED = ("", ".", "..", "folds", "features", "data")
 """Names that no run may have: they mean other folders beside the runs."""
 
 CHANNELS = 3
@@ -85,14 +102,20 @@ def prepare(
     lock = make_lock(settings, contest.split, folds, hashes, contest.data, config, overrides)
     folder = root / settings.competition / name
     if set(chosen) - set(Run(folder).trained_folds()):
-        rehearse(settings, contest)
-        build_network(settings, weights, chosen[0])
+        match settings:
+            case SegmentSettings():
+                rehearse(settings, contest)
+                build_network(settings, weights, chosen[0])
+            case EmbedSettings():
+                rehearse_embedding(settings, contest, folds, chosen[0], weights)
+            case _:
+                assert_never(settings)
     run = create_run(folder, settings, lock)
     write_folds(folder / "folds.csv", folds)
     return TrainPlan(settings, contest, folds, chosen, weights, run)
 
 
-def rehearse(settings: Settings, contest: Contest) -> None:
+def rehearse(settings: SegmentSettings, contest: Contest) -> None:
     """Take blank images of the contest's sizes the way of real ones: ConfigError where they do not fit the network.
 
     Augmentation must end in one size that the network takes, and the truth must give the network's channels.
@@ -116,32 +139,44 @@ def rehearse(settings: Settings, contest: Contest) -> None:
         return  # the cache names all bad samples at once
 
 
+def rehearse_embedding(
+    settings: EmbedSettings, contest: Contest, folds: Folds, fold: int, weights: Resolved | None
+) -> None:
+    """Take a blank image the way of real ones: ConfigError where sizes, identities or the encoder do not fit."""
+    facts = contest.retrieval
+    samples = {sample.id: sample for sample in contest.split.train}
+    classes = classes_of(settings, [samples[name] for name in folds.training(fold)], facts.new)
+    build_embed_network(settings, weights, fold, classes)
+    if settings.model.frozen:
+        return
+    size = kept_size(settings.image)
+    cache = PixelCache(lambda sample: (np.zeros((*size, CHANNELS), np.uint8), None), contest.split.train[:1])
+    norm, channels = build_normalisation(settings), settings.model.in_channels
+    one = LabelledSet(cache, [0], [0], settings.augment, norm, settings.seed, channels=channels)
+    one.check(settings.image.seen_in_training)
+
+
 def train(plan: TrainPlan, console: Console) -> Run:
     """Train the chosen folds, those that are done left out, and predict each fold's held-out samples."""
-    task = build_task(plan.settings)
-    contest, settings = plan.contest, plan.settings
     todo = [fold for fold in plan.chosen if fold not in plan.run.trained_folds()]
     if todo:
-        cache = build_cache(settings, contest.competition, contest.data, contest.split, task, plan.run.folder)
-        with progress(console, "reading images", len(cache)) as bar:
-            cache.fill(settings.loader.cache_mb * 1_000_000, CACHE_THREADS, bar.advance)
-        _fit_all(plan, cache, todo, console)
+        _fit_all(plan, todo, console)
     for fold in plan.chosen:
-        predict_oof(plan.run, settings, contest, fold, console)
+        match plan.settings:
+            case SegmentSettings():
+                predict_oof(plan.run, plan.settings, plan.contest, fold, console)
+            case EmbedSettings():
+                embed_oof(plan.run, plan.settings, plan.contest, fold, console)
+            case _:
+                assert_never(plan.settings)
     return plan.run
 
 
-def _fit_all(plan: TrainPlan, cache: PixelCache, todo: Sequence[int], console: Console) -> None:
+def _fit_all(plan: TrainPlan, todo: Sequence[int], console: Console) -> None:
     settings, run = plan.settings, plan.run
     fabric = build_fabric(settings)
-    task = build_task(settings)
-    read = reader(plan.contest.competition.white, settings.image)
     config = settings.model_dump(mode="json")
-
-    def job_of(fold: int) -> Fit:
-        folder = run.fold_folder(fold)
-        return build_fit(settings, fabric, task, cache, plan.folds, fold, plan.weights, folder, read)
-
+    job_of = _jobs(plan, fabric, console)
     job = job_of(todo[0])
     planned = job.steps  # folds differ by a few samples: the first one's steps stand for all until each begins
     with progress(console, f"train {run.name}", planned * len(todo)) as bar:
@@ -152,3 +187,24 @@ def _fit_all(plan: TrainPlan, cache: PixelCache, todo: Sequence[int], console: C
             job.folder.mkdir(parents=True, exist_ok=True)
             with tracking(settings.tracking, job.folder, run.competition, run.name, fold, config) as log:
                 fit(job, log, bar)
+
+
+def _jobs(plan: TrainPlan, fabric: Fabric, console: Console) -> Callable[[int], Fit]:
+    """What makes the training of a fold, once the pixels (or the features of a frozen encoder) are read."""
+    settings, contest, samples = plan.settings, plan.contest, plan.contest.split.train
+
+    def share(fold: int) -> Share:
+        return Share(plan.folds, fold, plan.run.fold_folder(fold))
+
+    read = reader(contest.competition.white, settings.image)
+    if isinstance(settings, EmbedSettings) and settings.model.frozen:
+        features = kept_features(settings, plan.weights, samples, read, fabric, plan.run.folder.parent, console)
+        new = contest.retrieval.new
+        return lambda fold: build_embed_fit(settings, fabric, features, samples, share(fold), plan.weights, read, new)
+    cache = build_cache(settings, contest.competition, contest.data, contest.split, plan.run.folder)
+    with progress(console, "reading images", len(cache)) as bar:
+        cache.fill(settings.loader.cache_mb * 1_000_000, CACHE_THREADS, bar.advance)
+    if isinstance(settings, EmbedSettings):
+        new = contest.retrieval.new
+        return lambda fold: build_embed_fit(settings, fabric, cache, samples, share(fold), plan.weights, read, new)
+    return lambda fold: build_fit(settings, fabric, cache, share(fold), plan.weights, read)

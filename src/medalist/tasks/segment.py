@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from typing import assert_never
 
 import cv2
 import numpy as np
 import torch
+from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -15,7 +17,7 @@ from medalist.data.loader import Batch
 from medalist.errors import ConfigError
 from medalist.losses.losses import segmentation_loss
 from medalist.losses.settings import LossConfig
-from medalist.records import Answer, Instances, Mask, Prediction
+from medalist.records import Answer, Instances, Mask, Prediction, Ranking
 from medalist.tasks.settings import SegmentConfig
 
 INSTANCE_CHANNELS = ("body", "border")
@@ -54,6 +56,8 @@ class SegmentTask:
                         f"has class {classes.max()}; name one channel for each class 1..{classes.max()}"
                     )
                 planes = [classes == number for number in range(1, len(self.channels) + 1)]
+            case Ranking():
+                raise ConfigError("task.kind = segment, but the contest asks for identities; begin with base: embed")
             case _:
                 assert_never(truth)
         return np.stack(planes, axis=-1).astype(np.uint8)
@@ -63,23 +67,37 @@ class SegmentTask:
         assert batch.target is not None
         return segmentation_loss(outputs, batch.target, self._loss, self.channels)
 
+    def begin_epoch(self) -> None:
+        """Nothing is kept from batch to batch."""
+
+    def look(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
+        """`val_loss` and its parts as means over samples, and Dice of each channel over all their pixels (1 if empty).
+
+        The loss of each sample is its own, without the padding: losses over whole batches, such as Dice, would depend
+        on how samples are batched.
+        """
+        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=fabric.device))
+        overlap = torch.zeros(len(self.channels), dtype=torch.float64, device=fabric.device)
+        both = torch.zeros_like(overlap)
+        for outputs, whole in seen:
+            for number, batch in enumerate(whole.singles()):
+                logits = batch.paddings[0].undo(outputs[number : number + 1])
+                sums["samples"] += 1
+                for name, value in self.loss(logits, batch).items():
+                    sums["val_loss" if name == "loss" else f"val_loss_{name}"] += value
+                counts = _overlap(logits, batch)
+                overlap += counts[0]
+                both += counts[1]
+        added = {name: fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}
+        overlap, both = (fabric.all_reduce(counts, reduce_op="sum") for counts in (overlap, both))  # type: ignore[assignment]
+        samples = added.pop("samples")
+        means = {name: float(value / samples) for name, value in added.items()}  # type: ignore[operator, arg-type]
+        dice = torch.where(both > 0, 2 * overlap / both.clamp(min=1), 1.0)
+        return means | {f"dice_{name}": float(value) for name, value in zip(self.channels, dice.cpu(), strict=True)}
+
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Logits -> float32 probabilities of the same shape."""
         return outputs.float().sigmoid()
-
-    def measure(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """Counts that add up over batches and processes: for each channel the overlap and the sum of both sides."""
-        assert batch.target is not None
-        answer = (outputs > 0).float()
-        over_all, wide = (0, 2, 3), torch.float64  # float32 cannot count beyond 16.8 million pixels
-        overlap = (answer * batch.target).sum(dim=over_all, dtype=wide)
-        both = answer.sum(dim=over_all, dtype=wide) + batch.target.sum(dim=over_all, dtype=wide)
-        return {"overlap": overlap, "both": both}
-
-    def summarise(self, counts: Mapping[str, Tensor]) -> dict[str, float]:
-        """Dice of each channel over all pixels of the held-out samples, from the added counts; 1 where empty."""
-        dice = torch.where(counts["both"] > 0, 2 * counts["overlap"] / counts["both"].clamp(min=1), 1.0)
-        return {f"dice_{name}": float(value) for name, value in zip(self.channels, dice, strict=True)}
 
     def predict(self, probabilities: Tensor, batch: Batch) -> list[Prediction]:
         """Undo the padding and round to 8 bits: one Prediction at native size for each sample of the batch."""
@@ -88,6 +106,15 @@ class SegmentTask:
             Prediction(np.ascontiguousarray(padding.undo(image)), self.channels)
             for image, padding in zip(maps, batch.paddings, strict=True)
         ]
+
+
+def _overlap(outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """For each channel the overlap of answer and target, and the sum of both sides, in pixels."""
+    assert batch.target is not None
+    answer = (outputs > 0).float()
+    over_all, wide = (0, 2, 3), torch.float64  # float32 cannot count beyond 16.8 million pixels
+    overlap = (answer * batch.target).sum(dim=over_all, dtype=wide)
+    return overlap, answer.sum(dim=over_all, dtype=wide) + batch.target.sum(dim=over_all, dtype=wide)
 
 
 def touching_border(labels: NDArray[np.int32], radius: int) -> NDArray[np.bool_]:

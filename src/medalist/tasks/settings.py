@@ -19,5 +19,19 @@ class SegmentConfig(Part):
     border: int = Field(default=2, ge=1, le=50)
 
 
-TaskConfig = SegmentConfig
-"""What the network is trained for; a closed union once there is a second kind."""
+class EmbedConfig(Part):
+    """Metric learning: identities become unit vectors, alike ones near.
+
+    turns: each quarter turn of an identity is an identity of its own (4 times as many), for signs that mean something
+    else when turned. Mirrored ones too where mirrored is true.
+    rare: identities with fewer training samples than this are not trained on (1 = all are).
+    """
+
+    kind: Literal["embed"]
+    turns: bool = False
+    mirrored: bool = False
+    rare: int = Field(default=1, ge=1, le=1000)
+
+
+TaskConfig = SegmentConfig | EmbedConfig
+"""What the network is trained for."""

@@ -1,0 +1,32 @@
+"""Google Landmark 2020 and 2021: name the landmark of a photo (recognition), and find photos of it (retrieval)."""
+
+from medalist import trials
+from medalist.competition import Competition, Retrieval
+from medalist.metrics.retrieval import gap, map_at
+from medalist.ranking_format import RankingFormat
+
+from .data import RETRIEVAL, one_asks, read, read_retrieval
+from .draw import draw
+
+COMPETITION = Competition(
+    name="google_landmark",
+    read=read,
+    truth=trials.identity,
+    score=gap,
+    submission=RankingFormat(("id", "landmarks"), 1, confident=True, empty=""),
+    draw=draw,
+    retrieval=Retrieval(names="identities", depth=1, trials=trials.against_training, confident=True),
+)
+
+TRACKS = {
+    "retrieval": Competition(
+        name="google_landmark.retrieval",
+        read=read_retrieval,
+        truth=trials.identity,
+        score=map_at(100),
+        submission=RankingFormat(("id", "images"), 100, empty=""),
+        sample_submission=f"{RETRIEVAL}/sample_submission.csv",
+        draw=draw,
+        retrieval=Retrieval(names="samples", depth=100, trials=one_asks),
+    )
+}

@@ -1,0 +1,80 @@
+"""Reads both contests: one training part, and a test part of each. Photos lie as a/b/c/abc….jpg."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
+
+from medalist import layouts, trials
+from medalist.errors import DataError
+from medalist.records import Sample, Split, Trial
+
+RETRIEVAL = "retrieval"
+"""The folder of the retrieval contest's own files, inside that of the recognition contest."""
+
+
+def read(root: Path) -> Split:
+    """Read the recognition contest under `root`; raises DataError that names the csv, the row and the photo.
+
+    A third of the landmarks, by a hash of their number, are groups: the fold that holds them out has no other photo of
+    them, so they are queries without an answer, as the test part has. Of the others each fold holds out a part.
+    """
+    train = _train(root)
+    return layouts.parted(
+        train=[
+            replace(sample, group=sample.annotation[0])
+            if held_whole(trials.identity_of(sample))
+            else replace(sample, stratum=sample.annotation[0])
+            for sample in train
+        ],
+        test=layouts.listed(root / "sample_submission.csv", "id", lambda name: _photo(root / "test", name)),
+    )
+
+
+def read_retrieval(root: Path) -> Split:
+    """Read the retrieval contest: the training part under `root`, `test` and `index` under `root`/retrieval.
+
+    The group is the landmark: those of a held-out part are unseen. Raises DataError that names what is wrong.
+    """
+    inside = root / RETRIEVAL
+    return layouts.parted(
+        train=[replace(sample, group=sample.annotation[0]) for sample in _train(root)],
+        test=layouts.listed(inside / "sample_submission.csv", "id", lambda name: _photo(inside / "test", name)),
+        gallery=_index(inside / "index"),
+    )
+
+
+def held_whole(landmark: str) -> bool:
+    """Whether all photos of a landmark are held out together; true of a third of the landmarks."""
+    return sha256(landmark.encode()).digest()[0] % 3 == 0
+
+
+def one_asks(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[Trial, ...]:
+    """One photo of each held-out landmark, the first by id, asks all other held-out photos."""
+    del training
+    first: dict[str, str] = {}
+    for sample in sorted(held_out, key=lambda one: one.id):
+        first.setdefault(trials.identity_of(sample), sample.id)
+    asks = set(first.values())
+    return (Trial(tuple(first.values()), tuple(one.id for one in held_out if one.id not in asks)),)
+
+
+def _train(root: Path) -> tuple[Sample, ...]:
+    return layouts.listed(root / "train.csv", "id", lambda name: _photo(root / "train", name), identity="landmark_id")
+
+
+def _photo(part: Path, name: str) -> Path:
+    return part / name[0:1] / name[1:2] / name[2:3] / f"{name}.jpg"
+
+
+def _index(folder: Path) -> tuple[Sample, ...]:
+    """The photos of the index by id; no csv lists them."""
+    paths = sorted(folder.glob("*/*/*/*.jpg"), key=lambda path: path.stem)
+    if not paths:
+        raise DataError(f"no photos in {folder}; expected a/b/c/abc….jpg, of the retrieval contest")
+    strays = [path for path in paths if path != _photo(folder, path.stem)]
+    if strays:
+        raise DataError(f"{len(strays)} photos are in the wrong folder, first {strays[0]}; unpack the index again")
+    return layouts.with_sizes([(path.stem, path) for path in paths])

@@ -1,0 +1,19 @@
+"""Happywhale, 2022: name the individual whale or dolphin of 26 species by its fin or its back."""
+
+from medalist import trials
+from medalist.competition import Competition, Retrieval
+from medalist.metrics.retrieval import map_at
+from medalist.ranking_format import RankingFormat
+
+from .data import NEW, read
+from .draw import draw
+
+COMPETITION = Competition(
+    name="happywhale",
+    read=read,
+    truth=trials.identity,
+    score=map_at(5),
+    submission=RankingFormat(("image", "predictions"), 5),
+    draw=draw,
+    retrieval=Retrieval(names="identities", depth=5, trials=trials.against_training, new=NEW),
+)

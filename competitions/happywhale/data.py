@@ -1,0 +1,45 @@
+"""Reads the contest as Kaggle ships it: two folders of photos, and a csv with species and individual of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+from medalist import layouts, trials
+from medalist.errors import DataError
+from medalist.records import Sample, Split
+
+NEW = "new_individual"
+SAME = {
+    "bottlenose_dolpin": "bottlenose_dolphin",
+    "kiler_whale": "killer_whale",
+    "globis": "short_finned_pilot_whale",
+    "pilot_whale": "short_finned_pilot_whale",
+}
+"""Species that the csv writes in two ways, or in three."""
+
+
+def read(root: Path) -> Split:
+    """Read the samples under `root`; their ids are file names, and `meta["species"]` is the mended species.
+
+    The stratum is the individual, so that each fold holds out a part of its photos; individuals with one photo are
+    spread by species. Raises DataError that names the csv, the row and the photo.
+    """
+    path = root / "train.csv"
+    listed = layouts.listed(
+        path, "image", lambda name: root / "train_images" / name, identity="individual_id", meta=("species",)
+    )
+    count = Counter(trials.identity_of(sample) for sample in listed)
+    if count[NEW]:
+        raise DataError(f"{path}: '{NEW}' stands in {count[NEW]} rows; it is an answer, no individual: take them out")
+    return layouts.parted(
+        train=[_told(sample, lone=count[trials.identity_of(sample)] == 1) for sample in listed],
+        test=layouts.listed(root / "sample_submission.csv", "image", lambda name: root / "test_images" / name),
+    )
+
+
+def _told(sample: Sample, lone: bool) -> Sample:
+    species = str(sample.meta["species"])
+    species = SAME.get(species, species)
+    return replace(sample, stratum=species if lone else trials.identity_of(sample), meta={"species": species})

@@ -1,0 +1,19 @@
+"""Hotel-ID 2021 (FGVC8): name the hotel that a photo of a room was taken in."""
+
+from medalist import trials
+from medalist.competition import Competition, Retrieval
+from medalist.metrics.retrieval import map_at
+from medalist.ranking_format import RankingFormat
+
+from .data import against_known, read
+from .draw import draw
+
+COMPETITION = Competition(
+    name="hotel_id",
+    read=read,
+    truth=trials.identity,
+    score=map_at(5),
+    submission=RankingFormat(("image", "hotel_id"), 5),
+    draw=draw,
+    retrieval=Retrieval(names="identities", depth=5, trials=against_known),
+)

@@ -1,0 +1,19 @@
+"""Humpback Whale Identification, 2018/19: name the whale by the pattern of its fluke."""
+
+from medalist import trials
+from medalist.competition import Competition, Retrieval
+from medalist.metrics.retrieval import map_at
+from medalist.ranking_format import RankingFormat
+
+from .data import NEW, read
+from .draw import draw
+
+COMPETITION = Competition(
+    name="humpback_whale",
+    read=read,
+    truth=trials.identity,
+    score=map_at(5),
+    submission=RankingFormat(("Image", "Id"), 5),
+    draw=draw,
+    retrieval=Retrieval(names="identities", depth=5, trials=trials.against_training, new=NEW),
+)

@@ -1,0 +1,23 @@
+"""Reads the contest as Kaggle ships it: two folders of photos, and a csv that names the whale of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from medalist import layouts
+from medalist.records import Split
+
+NEW = "new_whale"
+
+
+def read(root: Path) -> Split:
+    """Read the samples under `root`; their ids are file names, as in the csv files.
+
+    The stratum is the whale: each fold holds out a part of every whale's photos, and of `new_whale`. Raises DataError
+    that names the csv, the row and the photo.
+    """
+    train = root / "train.csv"
+    return layouts.parted(
+        train=layouts.listed(train, "Image", lambda name: root / "train" / name, identity="Id", stratum="Id"),
+        test=layouts.listed(root / "sample_submission.csv", "Image", lambda name: root / "test" / name),
+    )

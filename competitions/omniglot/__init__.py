@@ -1,0 +1,34 @@
+"""Omniglot: handwritten characters of alphabets that were never seen, by retrieval and by one example of each."""
+
+from functools import partial
+
+from medalist.competition import Competition, Retrieval
+from medalist.metrics.retrieval import map_at, recall_at
+from medalist.ranking_format import RankingFormat
+from medalist.trials import by_part, identity, one_shot
+
+from .data import answers, asks, read, read_oneshot
+from .draw import draw
+
+COMPETITION = Competition(
+    name="omniglot",
+    read=read,
+    truth=identity,
+    score=map_at(5),
+    submission=RankingFormat(("id", "gallery_ids"), most=5),
+    draw=draw,
+    retrieval=Retrieval(names="samples", depth=5, trials=partial(by_part, asks=asks, answers=answers)),
+)
+
+TRACKS = {
+    "oneshot": Competition(
+        name="omniglot.oneshot",
+        read=read_oneshot,
+        truth=identity,
+        score=recall_at(1),
+        submission=RankingFormat(("item", "class_image"), most=1),
+        sample_submission="oneshot_sample_submission.csv",
+        draw=draw,
+        retrieval=Retrieval(names="samples", depth=1, trials=partial(one_shot, by="drawer", ways=20)),
+    )
+}

@@ -1,0 +1,18 @@
+"""Stanford Online Products, 2016: find the other photos of a product that was never seen."""
+
+from medalist import trials
+from medalist.competition import Competition, Retrieval
+from medalist.ranking_format import RankingFormat
+
+from .data import read, recall
+from .draw import draw
+
+COMPETITION = Competition(
+    name="products",
+    read=read,
+    truth=trials.identity,
+    score=recall,
+    submission=RankingFormat(("id", "gallery_ids"), 1000),
+    draw=draw,
+    retrieval=Retrieval(names="samples", depth=1000, trials=trials.leave_one_out),
+)

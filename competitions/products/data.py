@@ -1,0 +1,88 @@
+"""Reads the data set as it is shipped: two lists of photos with their product, and a folder for each kind."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from medalist import layouts
+from medalist.errors import DataError
+from medalist.files import write_text
+from medalist.metrics.retrieval import recall_at
+from medalist.records import Ranking, Score, Split
+
+COLUMNS = "image_id class_id super_class_id path"
+CUTS = (1, 10, 100, 1000)
+
+
+class Line(NamedTuple):
+    """One line of a list; `kind` is the folder of the photo, such as bicycle_final."""
+
+    image: str
+    product: str
+    kind: str
+    path: Path
+
+
+def read(root: Path) -> Split:
+    """Read the samples under `root`: ids are image ids, group is the product, stratum and `meta["kind"]` its kind.
+
+    Every test photo asks all others: the gallery is the test part. Raises DataError that names list, row and photo.
+    """
+    trained, asked = list(_lines(root, "train")), list(_lines(root, "test"))
+    both = {line.product for line in trained} & {line.product for line in asked}
+    if both:
+        raise DataError(f"{root / 'Ebay_test.txt'}: product {min(both)} is trained on too; download the lists again")
+    samples = layouts.with_sizes([(line.image, line.path) for line in (*trained, *asked)])
+    told = [replace(sample, meta={"kind": line.kind}) for sample, line in zip(samples, (*trained, *asked), strict=True)]
+    train = [
+        replace(sample, annotation=(line.product,), group=line.product, stratum=line.kind)
+        for sample, line in zip(told, trained, strict=False)
+    ]
+    split = layouts.parted(train, told[len(train) :])
+    return replace(split, gallery=split.test)
+
+
+def recall(truths: Mapping[str, Ranking], answers: Mapping[str, Ranking]) -> Score:
+    """Recall@1, with Recall@1, 10, 100 and 1000 as its parts: the share of queries with a right answer so far up."""
+    scores = {cut: recall_at(cut)(truths, answers) for cut in CUTS}
+    return Score(scores[1].value, {f"recall@{cut}": scores[cut].value for cut in CUTS}, scores[1].by_sample)
+
+
+def published_truth(root: Path) -> dict[str, Ranking]:
+    """The right answers of each test photo, which the test list tells: not for training, nor for choosing."""
+    members: defaultdict[str, list[str]] = defaultdict(list)
+    for line in _lines(root, "test"):
+        members[line.product].append(line.image)
+    return {name: Ranking(tuple(n for n in names if n != name)) for names in members.values() for name in names}
+
+
+def write_sample_submission(root: Path) -> None:
+    """Write `sample_submission.csv`, which the data set lacks: each test photo answered with the next one."""
+    ids = [line.image for line in _lines(root, "test")]
+    rows = [f"{name},{other}\n" for name, other in zip(ids, [*ids[1:], ids[0]], strict=True)]
+    write_text(root / "sample_submission.csv", "".join(["id,gallery_ids\n", *rows]))
+
+
+def _lines(root: Path, part: str) -> Iterator[Line]:
+    """The lines of a list, checked one by one."""
+    path = root / f"Ebay_{part}.txt"
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read ({error}); pass the data set's folder with --data") from error
+    if not lines or lines[0].split() != COLUMNS.split():
+        raise DataError(f"{path}, row 1: expected '{COLUMNS}'")
+    seen: dict[str, int] = {}
+    for number, text in enumerate(lines[1:], start=2):
+        cells = text.split()
+        parts = cells[3].split("/") if len(cells) == 4 else []
+        if len(parts) != 2 or {"", ".", ".."} & set(parts) or not all(cell.isdecimal() for cell in cells[:3]):
+            raise DataError(f"{path}, row {number}: '{text[:80]}' is not three numbers and folder/photo.JPG")
+        if cells[0] in seen:
+            raise DataError(f"{path}, row {number}: image_id {cells[0]} stands in row {seen[cells[0]]} too")
+        seen[cells[0]] = number
+        yield Line(cells[0], cells[1], parts[0], root / cells[3])

@@ -1,0 +1,83 @@
+"""Images of any shape become one size."""
+
+from __future__ import annotations
+
+from typing import Literal, assert_never
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.data.settings import FitConfig
+
+Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+"""(height, width)."""
+
+
+def kept_size(config: FitConfig) -> Size:
+    """(height, width) of every image as it is read: `size` times `margin`, rounded."""
+    height, width = config.size
+    return round(height * config.margin), round(width * config.margin)
+
+
+def fit_image(image: Pixels, size: Size, fit: Literal["squash", "pad", "crop"], fill: int = 0) -> Pixels:
+    """Fit uint8[H, W, C] to `size` = (height, width): uint8[height, width, C].
+
+    `squash` scales each side by itself. `pad` scales both alike until the image fits in, and centres it on the value
+    `fill` (0..255); an odd row or column is added below or right. `crop` takes the largest middle part that has the
+    wanted shape, to the nearest pixel, and scales that. A side that shrinks is averaged over areas, one that grows is
+    interpolated linearly. An image that fits already is returned itself, not a copy.
+    """
+    height, width = image.shape[:2]
+    if (height, width) == size:
+        return image
+    if fit == "squash":
+        return _resized(image, size)
+    if fit == "crop":
+        if height * size[1] <= width * size[0]:
+            shape = height, _near(height * size[1] / size[0], width)
+        else:
+            shape = _near(width * size[0] / size[1], height), width
+        # The part is cut out before it is scaled: a hostile image of 1x60000 would else become gigabytes.
+        part = middle_crop(image, shape)
+        return _resized(part, size)
+    if fit == "pad":
+        scale = min(size[0] / height, size[1] / width)
+        inner = _resized(image, (_near(height * scale, size[0]), _near(width * scale, size[1])))
+        top, left = (size[0] - inner.shape[0]) // 2, (size[1] - inner.shape[1]) // 2
+        out = np.full((*size, image.shape[2]), fill, np.uint8)
+        out[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
+        return out
+    assert_never(fit)
+
+
+def middle_crop(image: Pixels, size: Size) -> Pixels:
+    """The middle (height, width) of an image that is at least as large; a copy, so that nothing else is kept.
+
+    Where it cannot be in the middle it lies half a pixel nearer the upper left. An image of that size is returned
+    itself.
+    """
+    height, width = image.shape[:2]
+    assert height >= size[0] and width >= size[1], (image.shape, size)
+    if (height, width) == size:
+        return image
+    top, left = (height - size[0]) // 2, (width - size[1]) // 2
+    return image[top : top + size[0], left : left + size[1]].copy()
+
+
+def _near(side: float, most: int) -> int:
+    """The nearest number of pixels within 1..most."""
+    return min(most, max(1, round(side)))
+
+
+def _resized(image: Pixels, size: Size) -> Pixels:
+    """Scale each side by itself; where both are right, the image itself."""
+    # In two steps where one side shrinks and the other grows: OpenCV would average over areas on neither.
+    smaller = (min(image.shape[0], size[0]), min(image.shape[1], size[1]))
+    for step, interpolation in ((smaller, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
+        if image.shape[:2] != step:
+            channels = image.shape[2]  # OpenCV drops the axis of a single one
+            scaled = cv2.resize(image, step[::-1], interpolation=interpolation)
+            image = np.asarray(scaled, np.uint8).reshape(*step, channels)
+    return image

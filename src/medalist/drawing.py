@@ -1,0 +1,81 @@
+"""Pictures of made-up identities: for contests that draw themselves, and for tests."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+from PIL import Image
+
+from medalist.files import written
+
+Pixels = NDArray[np.float32]
+
+
+def identity_picture(seed: int, who: int, shot: int, size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Draw the identity `who` of the world `seed` as its `shot` shows it: uint8[h, w, 3] of `size` (h, w).
+
+    (seed, who) decides on the body's outline, colours, stripes and spots; (seed, who, shot) on the pose (turned by
+    up to 20 degrees, never mirrored), the distance, the light, the background and the noise. Numbers from 0. The same
+    numbers give the same pixels under one version of NumPy.
+    """
+    assert min(seed, who, shot) >= 0 and min(size) >= 1, (seed, who, shot, size)
+    identity, pose = np.random.default_rng([seed, who]), np.random.default_rng([seed, who, shot + 1])
+    x, y = _posed(pose, size)
+    body, colours = _body(identity, x, y)
+    clean = np.where(body[..., None], colours, _paper(pose, size))
+    clean *= np.float32(pose.uniform(0.75, 1.15)) * pose.uniform(0.93, 1.07, 3).astype(np.float32)
+    clean += np.float32(0.02) * pose.standard_normal(clean.shape, np.float32)
+    image: NDArray[np.uint8] = np.rint(np.clip(clean, 0, 1) * 255).astype(np.uint8)
+    return image
+
+
+def write_picture(path: Path, image: NDArray[np.uint8] | NDArray[np.bool_]) -> None:
+    """Write a picture whole or not at all, as its suffix says (.png, .jpg).
+
+    image: uint8[h, w, 3], gray uint8[h, w], or bool[h, w], which a PNG keeps in one bit a pixel (True = white).
+    """
+    with written(path) as unfinished:
+        Image.fromarray(image).save(unfinished, quality=90)
+
+
+def _posed(rng: Generator, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
+    """Where each pixel lies on the identity, whose body has about radius 1: x and y, each float32[h, w]."""
+    short = min(size)
+    down = ((2 * np.arange(size[0], dtype=np.float32) + 1 - size[0]) / short)[:, None]
+    right = (2 * np.arange(size[1], dtype=np.float32) + 1 - size[1]) / short
+    turn, reach = rng.uniform(-0.35, 0.35), rng.uniform(0.8, 1.05)
+    down, right = down - rng.uniform(-0.12, 0.12), right - rng.uniform(-0.12, 0.12)
+    cos, sin = math.cos(turn) / reach, math.sin(turn) / reach
+    x: Pixels = (right * cos + down * sin).astype(np.float32, copy=False)
+    y: Pixels = (down * cos - right * sin).astype(np.float32, copy=False)
+    return x, y
+
+
+def _body(rng: Generator, x: Pixels, y: Pixels) -> tuple[NDArray[np.bool_], Pixels]:
+    """Which pixels an identity covers, bool[h, w], and its colours, float32[h, w, 3] in 0..1."""
+    angle, away = np.arctan2(y, x), np.hypot(x, y)
+    phases, waves = rng.uniform(0, 2 * np.pi, 3).tolist(), rng.uniform(0, (0.2, 0.12, 0.08)).tolist()
+    edge = 0.8 + sum(waves[k] * np.cos((k + 2) * angle + phases[k]) for k in range(3))
+    base, stripe, *spots = rng.uniform(0.05, 1.0, (7, 3)).astype(np.float32)
+    way, count, offset, share = rng.uniform((0, 1.0, 0, -0.6), (np.pi, 4.0, 2 * np.pi, 0.6)).tolist()
+    wave = np.sin(count * math.pi * (x * math.cos(way) + y * math.sin(way)) + offset)
+    colours = np.where((wave > share)[..., None], stripe, base)
+    for colour in spots:
+        (cx, cy), radius, flat = rng.uniform(-0.6, 0.6, 2).tolist(), rng.uniform(0.08, 0.28), rng.uniform(0.5, 1.0)
+        colours[((x - cx) / radius) ** 2 + ((y - cy) / (radius * flat)) ** 2 < 1] = colour
+    return away < edge, colours
+
+
+def _paper(rng: Generator, size: tuple[int, int]) -> Pixels:
+    """A background of two colours that run into each other: float32[h, w, 3] in 0..1."""
+    one, other = rng.uniform(0.2, 0.8, (2, 3)).astype(np.float32)
+    way = rng.uniform(0, 2 * np.pi)
+    down = np.linspace(-0.5, 0.5, size[0], dtype=np.float32)[:, None]
+    right = np.linspace(-0.5, 0.5, size[1], dtype=np.float32)
+    share = np.clip(0.5 + math.cos(way) * down + math.sin(way) * right, 0, 1)[..., None]
+    mixed: Pixels = other + share * (one - other)
+    return mixed

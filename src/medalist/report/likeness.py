@@ -1,0 +1,203 @@
+"""What embeddings look like as a whole: a map of them, and how near same and different identities lie.
+
+Arrays in, plain values and matplotlib Figures out. Whatever is drawn at random is drawn by a seed.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from medalist.report.charts import ACCENT, INK, LINES, label, legend, plain_axes
+from medalist.retrieval.asking import Asked
+
+Rows = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+
+MOST_MAPPED = 2000
+"""Embeddings on a map."""
+MOST_PAIRS = 200_000
+"""Pairs of one page, both kinds together."""
+
+_COLOURS = (*LINES[:7], "#7a9a01", "#8c564b", "#5b5bd6")  # gray is for the others
+_OTHERS = "#9aa1ab"
+_BLOCK = 4096  # pairs whose vectors are in memory together
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Cosines of pairs, float32[n] each: of one identity, and of two."""
+
+    same: Vectors
+    different: Vectors
+
+
+@dataclass(frozen=True)
+class EqualError:
+    """The cosine at which as large a share of same pairs lies below as of different ones at or above; the share."""
+
+    cosine: float
+    share: float
+
+
+def joined_pairs(parts: Iterable[Pairs]) -> Pairs:
+    """All pairs of several draws."""
+    some = [Pairs(np.zeros(0, np.float32), np.zeros(0, np.float32)), *parts]
+    return Pairs(np.concatenate([one.same for one in some]), np.concatenate([one.different for one in some]))
+
+
+def sampled_pairs(
+    question: Asked, mine: Sequence[str], theirs: Sequence[str], each: int, rng: Generator, new: str | None = None
+) -> Pairs:
+    """Cosines of pairs of a query and a gallery sample of one trial, at most `each` of one identity and of two.
+
+    mine, theirs: the identities of question.queries and question.gallery. Pairs that the contest hides from one another
+    are left out. Nobody knows who is behind `new`: it is never the same, and is compared with other names only.
+    """
+    names, codes = np.unique(np.array([*mine, *theirs], object).astype(str), return_inverse=True)
+    asking, answering = codes[: len(mine)].astype(np.int64), codes[len(mine) :].astype(np.int64)
+    unknown = int(np.searchsorted(names, new)) if new is not None and new in names else -1
+    pairs = (_same(asking, answering, unknown, each, rng), _others(asking, answering, each, rng))
+    hidden = question.query_codes, question.gallery_codes
+    cosines = []
+    for queries, rows in pairs:
+        seen = (hidden[0][queries] < 0) | (hidden[0][queries] != hidden[1][rows])
+        cosines.append(_cosines(question, queries[seen], rows[seen]))
+    return Pairs(*cosines)
+
+
+def equal_error(pairs: Pairs) -> EqualError | None:
+    """Where the two kinds of error are nearest to one another, and their mean there; None without pairs of both."""
+    if not len(pairs.same) or not len(pairs.different):
+        return None
+    same, different = np.sort(pairs.same), np.sort(pairs.different)
+    levels = np.unique(np.concatenate([same, different]))
+    missed = np.searchsorted(same, levels, "left") / len(same)
+    taken = 1 - np.searchsorted(different, levels, "left") / len(different)
+    at = int(np.argmin(np.abs(missed - taken)))
+    return EqualError(float(levels[at]), float(missed[at] + taken[at]) / 2)
+
+
+def flat(vectors: Vectors, *, umap: bool = False, seed: int = 0) -> tuple[NDArray[np.float64], str]:
+    """The vectors [n, D] in two dimensions, float64[n, 2], and how they came there, in words.
+
+    The two principal components; with `umap` a UMAP by cosines (McInnes et al. 2018, arXiv 1802.03426) where the
+    package `umap` is installed and there are enough vectors for it.
+    """
+    if umap and len(vectors) > 15 and find_spec("umap") is not None:
+        made = importlib.import_module("umap").UMAP(metric="cosine", random_state=seed, n_jobs=1)
+        return np.asarray(made.fit_transform(vectors), np.float64), "UMAP by cosines"
+    centred = vectors.astype(np.float64) - vectors.mean(axis=0, dtype=np.float64)
+    left, lengths, _ = np.linalg.svd(centred, full_matrices=False)
+    points = np.zeros((len(vectors), 2))
+    count = min(2, len(lengths))
+    points[:, :count] = left[:, :count] * lengths[:count]
+    points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # an SVD leaves the signs open
+    total = float((lengths**2).sum())
+    share = float((lengths[:2] ** 2).sum()) / total if total > 0 else 0.0
+    return points, f"PCA: two principal components, {share:.0%} of the variance"
+
+
+def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str | None = None) -> Figure:
+    """Draw points [n, 2]: the ten most frequent identities in colour, of those with several samples; others gray."""
+    counts = Counter(name for name in identities if name != new)
+    frequent = [name for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count > 1][:10]
+    figure = Figure(figsize=(11.4, 6.2), layout="constrained")
+    ax = figure.subplots()
+    who = np.array(identities, object)
+    rest = ~np.isin(who, np.array(frequent, object))
+    ax.scatter(*points[rest].T, s=9, color=_OTHERS, alpha=0.55, linewidths=0, label="others")
+    for place, name in enumerate(frequent):
+        mark = "o" if place % 2 == 0 else "^"  # neighbours in the legend differ in more than colour
+        ax.scatter(
+            *points[who == name].T, s=30, color=_COLOURS[place], marker=mark, linewidths=0, label=label(name)
+        )
+    plain_axes(ax, "", "")
+    ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
+    ax.spines["bottom"].set_visible(False)
+    handles, words = ax.get_legend_handles_labels()
+    handles, words = [*handles[1:], handles[0]], [*words[1:], words[0]]
+    box = ax.legend(handles, words, frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
+    for text in box.get_texts():
+        text.set_parse_math(False)
+    return figure
+
+
+def pairs_figure(pairs: Pairs, error: EqualError | None, threshold: float | None = None) -> Figure:
+    """Draw the shares of same and different pairs over their cosine, the equal error and the threshold of new ones."""
+    figure = Figure(figsize=(11.4, 3.3), layout="constrained")
+    ax = figure.subplots()
+    every = np.concatenate([pairs.same, pairs.different, np.array([] if threshold is None else [threshold])])
+    low, high = float(every.min(initial=1.0)), float(every.max(initial=-1.0))
+    edges = np.linspace(low, high, 61) if high > low else np.linspace(low - 0.5, low + 0.5, 61)
+    kinds = (("different identities", pairs.different, LINES[1]), ("same identity", pairs.same, ACCENT))
+    for name, values, colour in kinds:
+        if len(values):
+            shares = np.histogram(values, edges)[0] / len(values)
+            ax.stairs(shares, edges, fill=True, color=colour, alpha=0.45, label=name)
+            ax.stairs(shares, edges, color=colour, linewidth=1.2)
+    ax.set_ylim(0, 1.22 * ax.get_ylim()[1])  # room for the words
+    lines = [] if error is None else [(error.cosine, "equal error", (0, (1, 2)))]
+    lines += [] if threshold is None else [(threshold, "new below", (0, (4, 2)))]
+    for place, (at, words, dashes) in enumerate(lines):
+        ax.axvline(at, color=INK, linewidth=1, linestyle=dashes)
+        side = "right" if at > (edges[0] + edges[-1]) / 2 else "left"
+        ax.annotate(
+            f"{words} {at:.3f}",
+            (at, 1.0),
+            (-5 if side == "right" else 5, -9 - 12 * place),
+            xycoords=("data", "axes fraction"),
+            textcoords="offset points",
+            ha=side,
+            size=8,
+            color=INK,
+        )
+    plain_axes(ax, "share of pairs by cosine", "cosine")
+    legend(ax, 2 if ax.get_legend_handles_labels()[1] else 0)
+    return figure
+
+
+def _same(asking: Rows, answering: Rows, unknown: int, each: int, rng: Generator) -> tuple[Rows, Rows]:
+    """Queries and gallery rows of one identity: all pairs, or `each` of them, drawn evenly."""
+    order = np.argsort(answering, kind="stable")
+    first, last = (np.searchsorted(answering[order], asking, side) for side in ("left", "right"))
+    ends = np.cumsum(np.where(asking == unknown, 0, last - first))
+    chosen = _drawn(int(ends[-1]) if len(ends) else 0, each, rng)
+    queries = np.searchsorted(ends, chosen, "right").astype(np.int64)
+    within = chosen - np.concatenate([[0], ends]).astype(np.int64)[queries]
+    return queries, order[first[queries] + within].astype(np.int64)
+
+
+def _others(asking: Rows, answering: Rows, each: int, rng: Generator) -> tuple[Rows, Rows]:
+    """Queries and gallery rows of two names: all pairs, or about `each` of them, drawn evenly."""
+    chosen = _drawn(len(asking) * len(answering), 2 * each, rng)  # as some are of one name
+    queries, rows = np.divmod(chosen, max(1, len(answering)))
+    differ = np.flatnonzero(asking[queries] != answering[rows])
+    kept = differ[_drawn(len(differ), each, rng)]
+    return queries[kept], rows[kept]
+
+
+def _drawn(count: int, most: int, rng: Generator) -> Rows:
+    """All of 0..count-1, or `most` of them in order; a few fewer where there are so many that some come twice."""
+    if count <= most:
+        return np.arange(count, dtype=np.int64)
+    if count <= 16 * most:
+        return np.sort(rng.choice(count, most, replace=False)).astype(np.int64)
+    return np.unique(rng.integers(count, size=most)).astype(np.int64)
+
+
+def _cosines(question: Asked, queries: Rows, rows: Rows) -> Vectors:
+    parts = [np.zeros(0, np.float32)]
+    for at in range(0, len(queries), _BLOCK):
+        part = slice(at, at + _BLOCK)
+        left, right = question.query_vectors[queries[part]], question.gallery_vectors[rows[part]]
+        parts.append(np.einsum("ij,ij->i", left, right))
+    return np.concatenate(parts).astype(np.float32)

@@ -1,0 +1,212 @@
+"""The page of a retrieval run: the page of a run, with queries and their hits, a map and similarities.
+
+Plain data goes through `retrieval.html.j2`, which extends `page.html.j2`; what is said there of hostile names holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from medalist.files import write_text
+from medalist.report.charts import finite, svg
+from medalist.report.likeness import EqualError, Pairs
+from medalist.report.page import RunReport, page_values, rendered
+from medalist.report.pictures import FOUND, GAP, MISSED, PAPER, Colour, Picture, captioned, fit_image
+
+SIDE = 168
+"""Longer side of a picture in a row of hits, pixels."""
+MOST_HITS = 6
+"""Hits of one query on the page."""
+MOST_STRATA = 12
+"""Strata on the page: where they are identities there may be thousands."""
+
+RIGHT, WRONG = FOUND, MISSED
+OVERLOOKED: Colour = (63, 127, 214)
+"""The frame of a right answer that was missed."""
+
+Hit = tuple[Picture, str, bool | None]
+"""A picture, the lines below it, and whether it is right; None where that is not asked or not known."""
+
+_FRAME, _GAP, _APART, _LINE = 5, 8, 26, 20
+
+
+@dataclass(frozen=True, eq=False)
+class QueryPicture:
+    """One OOF query on the page; `picture` is uint8[H, W, 3], of `hits_grid`. what: "12 right answers", say."""
+
+    id: str
+    identity: str
+    fold: int | str
+    score: float
+    what: str
+    picture: Picture
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap:
+    """A drawn map: the figure, how it was made, of how many samples of which fold."""
+
+    figure: Figure
+    how: str
+    samples: int
+    fold: int
+
+
+@dataclass(frozen=True, eq=False)
+class Similarities:
+    """Cosines of pairs, drawn."""
+
+    figure: Figure
+    pairs: Pairs
+    error: EqualError | None
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalReport:
+    """What the page of a retrieval run shows; plain data, nothing is read from disk.
+
+    run: what the page of any run shows, without pictures. `run.scores["retrieval"]` may have `threshold`, `thresholds`
+        {fold: value}, `honest`, `naive` and `without_threshold`: the scores of answers with and without new identities.
+    worst, typical, best: queries in the order in which they are shown.
+    facts: (what, value) rows of a small table. new: the name of a new identity, None where the contest has none.
+    """
+
+    run: RunReport
+    worst: Sequence[QueryPicture] = ()
+    typical: Sequence[QueryPicture] = ()
+    best: Sequence[QueryPicture] = ()
+    map: EmbeddingMap | None = None
+    similarities: Similarities | None = None
+    facts: Sequence[tuple[str, str]] = field(default=())
+    new: str | None = None
+
+
+def write_retrieval_report(path: Path, report: RetrievalReport) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, render_retrieval(report).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def render_retrieval(report: RetrievalReport) -> str:
+    """Return the page as HTML text."""
+    shortened, left_out = few_strata(report.run.scores)
+    values = page_values(replace(report.run, scores=shortened))
+    told = report.run.scores.get("retrieval")
+    told = told if isinstance(told, Mapping) else {}
+    honest, without = told.get("honest"), told.get("without_threshold")
+    gain = honest - without if finite(honest) and finite(without) else None
+    thresholds = told.get("thresholds")
+    values |= {
+        # Recall@1 and Recall@5 are no curve over thresholds.
+        "parts": dict((values["oof"].get("parts") or {}).items()),
+        "thresholds": None,
+        "unit": ("query", "queries"),
+        "over": values["over"].replace("images", "queries"),
+        "left_out_strata": left_out,
+        "told": told,
+        "gain": gain,
+        "by_fold": list(thresholds.items()) if isinstance(thresholds, Mapping) else [],
+        "shown": report,
+        "map": svg(report.map.figure) if report.map else None,
+        "similar": svg(report.similarities.figure) if report.similarities else None,
+        "equal": report.similarities.error if report.similarities else None,
+        "frames": {"right": RIGHT, "wrong": WRONG, "overlooked": OVERLOOKED},
+    }
+    return rendered("retrieval.html.j2", values)
+
+
+def few_strata(scores: Mapping[str, Any], most: int = MOST_STRATA) -> tuple[dict[str, Any], int]:
+    """The scores with the largest strata alone, and how many were left out: identities may be strata too."""
+    oof = scores.get("oof") or {}
+    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
+    largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:most]
+    kept = {name: strata[name] for name in largest}
+    return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
+
+
+def hits_grid(
+    query: Picture,
+    hits: Sequence[Hit],
+    caption: str = "query",
+    *,
+    missed: tuple[Picture, str] | None = None,
+    columns: int | None = None,
+    side: int = SIDE,
+) -> Picture:
+    """Draw a query and its hits, framed green where right and red where wrong, with lines of text below each.
+
+    Args:
+        query: uint8[H, W, 3]; not framed, nor are hits of which it is not known whether they are right.
+        hits: pictures of any size, the lines below each (parted by a line break), and whether it is right.
+        caption: the lines below the query.
+        missed: a right answer that is not among the hits; it stands last, apart, framed blue.
+        columns: hits in a row; None puts all into one.
+        side: longer side of each picture, pixels.
+    """
+    assert columns is None or columns >= 1, f"columns must be at least 1, not {columns}"
+    wide = max(1, columns or len(hits))
+    colours = {True: RIGHT, False: WRONG, None: None}
+    rows = [hits[at : at + wide] for at in range(0, len(hits), wide)] or [()]
+    bands = []
+    for place, row in enumerate(rows):
+        cells = [(picture, words, colours[right]) for picture, words, right in row]
+        first = (query, caption, None) if place == 0 else None
+        bands.append(_band(first, cells, (*missed, OVERLOOKED) if missed and place == 0 else None, wide, side))
+    return np.concatenate(bands)
+
+
+def text_tile(text: str, side: int = SIDE) -> Picture:
+    """A gray tile that says what has no picture: the name of a new identity, say."""
+    tile = np.full((side // 2, side, 3), 225, np.uint8)
+    line = captioned(np.zeros((0, side - 24, 3), np.uint8), text)
+    ink = line.astype(np.int16) - np.array(PAPER, np.int16)
+    top = (len(tile) - len(line)) // 2
+    spot = tile[top : top + len(line), 12 : 12 + line.shape[1]]
+    spot[:] = np.clip(spot + ink, 0, 255).astype(np.uint8)
+    return tile
+
+
+_Cell = tuple[Picture, str, Colour | None]
+
+
+def _band(first: _Cell | None, cells: Sequence[_Cell], last: _Cell | None, wide: int, side: int) -> Picture:
+    """One row: the query or the room below it, the hits, and the room of as many as `wide` and of `last`."""
+    framed = [None if one is None else _framed(one[0], one[2], side) for one in (first, *cells, last)]
+    pairs = zip(framed, (first, *cells, last), strict=True)
+    drawn = [(frame, one[1]) for frame, one in pairs if frame is not None and one is not None]
+    top = max((frame.shape[0] for frame, _ in drawn), default=1)
+    text = _LINE * max((1 + words.count("\n") for _, words in drawn), default=0)
+    width = side + 2 * _FRAME
+    end = width + _APART + wide * (width + _GAP) - _GAP
+    picture = np.full((top + text + 2 * _GAP, end + (_APART + width if last else 0), 3), PAPER, np.uint8)
+    lefts = [0, *(width + _APART + place * (width + _GAP) for place in range(len(cells))), end + _APART]
+    for left, frame, one in zip(lefts, framed, (first, *cells, last), strict=True):
+        if frame is None or one is None:
+            continue
+        down, right = (top - frame.shape[0]) // 2, left + (width - frame.shape[1]) // 2
+        picture[_GAP + down : _GAP + down + frame.shape[0], right : right + frame.shape[1]] = frame
+        strip = _strip(one[1], width)
+        picture[_GAP + top : _GAP + top + len(strip), left : left + width] = strip
+    for left in (width + _APART // 2, *([end + _APART // 2] if last else [])):
+        picture[_GAP : _GAP + top, left] = GAP
+    return picture
+
+
+def _framed(picture: Picture, colour: Colour | None, side: int) -> Picture:
+    fitted = fit_image(picture, side)
+    edge = PAPER if colour is None else colour
+    frame = np.full((fitted.shape[0] + 2 * _FRAME, fitted.shape[1] + 2 * _FRAME, 3), edge, np.uint8)
+    frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = fitted
+    return frame
+
+
+def _strip(text: str, width: int) -> Picture:
+    """Lines of text below one another, uint8[h, width, 3]."""
+    empty = np.zeros((0, width, 3), np.uint8)
+    lines = [captioned(empty, line)[:_LINE] for line in text.split("\n")]
+    return np.concatenate(lines)

@@ -1,0 +1,91 @@
+"""What one trial asks, brought together from embeddings: vectors, identities, and what is hidden from whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from medalist.errors import SearchError
+from medalist.records import Trial
+from medalist.retrieval.pool import Rows, Vectors
+from medalist.search.embeddings import Embeddings, refuse_other_space, refuse_twice, shown
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What one trial asks; made by `asked`.
+
+    queries, gallery: sample ids. query_vectors float32[Q, D], gallery_vectors float32[N, D]: of length 1, of one
+    space. identities: of each gallery sample, empty where samples are answered. query_codes int64[Q], gallery_codes
+    int64[N]: a gallery sample is hidden from queries of its code; -1 hides nothing.
+    """
+
+    queries: tuple[str, ...]
+    gallery: tuple[str, ...]
+    query_vectors: Vectors = field(repr=False)
+    gallery_vectors: Vectors = field(repr=False)
+    identities: tuple[str, ...]
+    query_codes: Rows = field(repr=False)
+    gallery_codes: Rows = field(repr=False)
+
+
+def asked(
+    trial: Trial,
+    queries: Embeddings,
+    gallery: Embeddings,
+    *,
+    identities: Mapping[str, str] | None = None,
+    apart: Mapping[str, str | float | None] | None = None,
+) -> Asked:
+    """Bring together what a trial needs.
+
+    queries, gallery: embeddings that hold at least the trial's samples, made by the same run. identities: of gallery
+    samples by id, where identities are answered. apart: the value of `Retrieval.apart` by sample id: samples of one
+    value are not shown to one another; where an id is missing, its value is None, which is one value too. A query is
+    never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an empty gallery,
+    and for embeddings of other dimensions or of another run.
+    """
+    refuse_other_space(queries, gallery)
+    for what, ids in (("queries", trial.queries), ("gallery", trial.gallery)):
+        try:
+            refuse_twice(ids)
+        except SearchError as error:
+            raise SearchError(f"trial, {what}: {error}") from error
+    if not trial.gallery:
+        raise SearchError(
+            f"trial of {len(trial.queries)} queries ({shown(trial.queries)}): its gallery is empty, so nothing can be "
+            "answered; look at the contest's trials, or make fewer folds"
+        )
+    if identities is not None:
+        unknown = [name for name in trial.gallery if name not in identities]
+        if unknown:
+            raise SearchError(f"{len(unknown)} gallery samples have no identity: {shown(unknown)}")
+    return Asked(
+        trial.queries,
+        trial.gallery,
+        _taken(queries, trial.queries, "queries"),
+        _taken(gallery, trial.gallery, "gallery"),
+        tuple(identities[name] for name in trial.gallery) if identities is not None else (),
+        *_codes(trial, apart),
+    )
+
+
+def _taken(embeddings: Embeddings, ids: Sequence[str], what: str) -> Vectors:
+    try:
+        return embeddings.take(ids)
+    except SearchError as error:
+        raise SearchError(f"trial, {what}: {error}; embed them with this run") from error
+
+
+def _codes(trial: Trial, apart: Mapping[str, str | float | None] | None) -> tuple[Rows, Rows]:
+    """Numbers that are equal where a gallery sample must be hidden from a query."""
+    number: dict[object, int] = {}
+    for name in trial.gallery:
+        number.setdefault(name if apart is None else apart.get(name), len(number))
+    hidden = [
+        [number.get(name if apart is None else apart.get(name), -1) for name in ids]
+        for ids in (trial.queries, trial.gallery)
+    ]
+    return np.array(hidden[0], np.int64), np.array(hidden[1], np.int64)

@@ -1,0 +1,193 @@
+"""The nearest rows of many queries by blocks of products: exact, in memory that does not grow with the gallery.
+
+A block of scores is made by BLAS and thrown away at once; of it only what beats the k-th best so far of its query is
+kept. The k-th best soon is so high that a block leaves almost nothing, so there is no sorting to speak of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+Rows = NDArray[np.int64]
+Vectors = NDArray[np.float32]
+Found = tuple[NDArray[np.uint16], Rows, Vectors]
+"""Scores that are good enough to look at: query within its group, gallery row, score; one of each."""
+Told = Callable[[int], object]
+"""Called with the number of queries that were just answered."""
+
+GROUP, CHUNK = 1024, 1024
+"""Queries and gallery rows of a block of scores in `exact`: four megabytes, near the processor."""
+MOST_QUERIES = 1 << 16
+"""Queries that one Best can hold: NumPy sorts 16-bit numbers by radix."""
+WAITING = 1 << 20
+"""Found scores that wait to be merged, at most (and those of one block more); 14 bytes each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Forbidden:
+    """Rows that are no answers to a query, by rule and not by list.
+
+    own: int64[Q], the row that the query itself is, -1 where it is none.
+    codes: rules, each a code of every query, int64[Q], and of every row, int64[N]: where they are equal the row is no
+        answer. A query with a code that no row has is free of the rule.
+    """
+
+    own: Rows | None = None
+    codes: tuple[tuple[Rows, Rows], ...] = ()
+
+    def of(self, queries: slice | Rows) -> Forbidden:
+        """The rules for some of the queries."""
+        own = None if self.own is None else self.own[queries]
+        return Forbidden(own, tuple((asked[queries], rows) for asked, rows in self.codes))
+
+    def met(self, asked: NDArray[Any], rows: Rows) -> NDArray[np.bool_]:
+        """Whether the row is forbidden to the query, for arrays of both that broadcast."""
+        bad = np.zeros(np.broadcast_shapes(asked.shape, rows.shape), bool)
+        if self.own is not None:
+            bad |= self.own[asked] == rows
+        for of_query, of_row in self.codes:
+            bad |= of_query[asked] == of_row[rows]
+        return bad
+
+
+FREE = Forbidden()
+
+
+class Best:
+    """The k best scores so far of each query of a group, in no order."""
+
+    def __init__(self, queries: int, k: int):
+        """Nothing yet: rows -1 and scores -inf. At most MOST_QUERIES queries."""
+        assert queries <= MOST_QUERIES and k > 0
+        self.scores = np.full((queries, k), -np.inf, np.float32)
+        self.rows = np.full((queries, k), -1, np.int64)
+        self.floor = np.full(queries, -np.inf, np.float32)
+        self._waiting: list[Found] = []
+        self._count = 0
+
+    def offer(self, found: Found, pool: ThreadPoolExecutor | None = None) -> None:
+        """Take some scores in; they are merged when many wait."""
+        self._waiting.append(found)
+        self._count += len(found[0])
+        if self._count > WAITING:
+            self.merge(pool)
+
+    def merge(self, pool: ThreadPoolExecutor | None = None) -> None:
+        """Keep the k best of what was kept and what waits, and raise the floor to the k-th."""
+        if not self._count:
+            return
+        asked, rows, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._count = [], 0
+        order = np.argsort(asked, kind="stable")
+        starts = np.concatenate([[0], np.cumsum(np.bincount(asked, minlength=len(self.floor)))])
+        counts = np.diff(starts)
+        k = self.scores.shape[1]
+        step = int(np.clip(WAITING // (k + counts.max()), 1, 512))
+
+        def merge_some(first: int) -> None:
+            part = slice(first, min(first + step, len(self.floor)))
+            width = int(counts[part].max())
+            if not width:
+                return
+            new = order[starts[part.start] : starts[part.stop]]
+            at = asked[new].astype(np.int64)
+            place = (at - first, k + np.arange(len(new)) + starts[part.start] - starts[at])
+            wide = np.full((part.stop - first, k + width), -np.inf, np.float32)
+            names = np.full(wide.shape, -1, np.int64)
+            wide[:, :k], names[:, :k] = self.scores[part], self.rows[part]
+            wide[place], names[place] = scores[new], rows[new]
+            best = np.argpartition(wide, width, axis=1)[:, width:]
+            self.scores[part] = np.take_along_axis(wide, best, axis=1)
+            self.rows[part] = np.take_along_axis(names, best, axis=1)
+            self.floor[part] = self.scores[part].min(axis=1)
+
+        firsts = range(0, len(self.floor), step)
+        for _ in pool.map(merge_some, firsts) if pool else map(merge_some, firsts):
+            pass
+
+    def ranked(self, pool: ThreadPoolExecutor | None = None) -> tuple[Rows, Vectors]:
+        """Rows int64[n, k] and scores float32[n, k], the best first, equal scores by row; -1 and -inf where none."""
+        self.merge(pool)
+
+        def rank_some(first: int) -> None:
+            part = slice(first, first + 512)
+            order = np.lexsort((self.rows[part], -self.scores[part]), axis=1)
+            self.rows[part] = np.take_along_axis(self.rows[part], order, axis=1)
+            self.scores[part] = np.take_along_axis(self.scores[part], order, axis=1)
+
+        firsts = range(0, len(self.floor), 512)
+        for _ in pool.map(rank_some, firsts) if pool else map(rank_some, firsts):
+            pass
+        return self.rows, self.scores
+
+
+def above(scores: Vectors, best: Best, who: Rows, rows: Rows, forbidden: Forbidden) -> Found:
+    """What of the scores [g, m] of queries `who` [g] and `rows` [m] beats the floor; of a crowd the k best of each."""
+    k, columns = best.scores.shape[1], len(rows)
+    floor = best.floor[who][:, np.newaxis]
+    passing = scores > floor
+    if columns > k and np.count_nonzero(passing) > 2 * k * len(who):
+        if forbidden is not FREE:
+            scores = np.where(forbidden.met(who[:, np.newaxis], rows), np.float32(-np.inf), scores)
+        top = np.argpartition(scores, columns - k, axis=1)[:, columns - k :]
+        kept = np.take_along_axis(scores, top, axis=1) > floor
+        at, column = np.nonzero(kept)[0], top[kept]
+    else:
+        at, column = np.divmod(np.flatnonzero(passing), columns)
+        if forbidden is not FREE:
+            allowed = ~forbidden.met(who[at], rows[column])
+            at, column = at[allowed], column[allowed]
+    return who[at].astype(np.uint16), rows[column], scores[at, column]
+
+
+@contextmanager
+def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Threads that each do their own products: BLAS keeps to one thread meanwhile."""
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        yield pool
+
+
+def exact(
+    queries: Vectors, gallery: Vectors, k: int, pool: ThreadPoolExecutor, forbidden: Forbidden = FREE, told: Told = bool
+) -> tuple[Rows, Vectors]:
+    """The k rows of the gallery with the largest inner products: rows int64[Q, k], scores float32[Q, k], best first.
+
+    Padded with -1 and -inf. Of rows that tie for the last place any may be named, the same each time. Takes the
+    answer's 12 bytes for each of k places of a query, and some ten megabytes a thread.
+    """
+    rows = np.empty((len(queries), k), np.int64)
+    scores = np.empty((len(queries), k), np.float32)
+    # Small batches are split too, by their size alone, so that the number of threads changes nothing.
+    size = int(np.clip(len(queries) // 8, 64, GROUP))
+
+    def answer(first: int) -> int:
+        part = slice(first, first + size)
+        rules = forbidden if forbidden is FREE else forbidden.of(part)
+        rows[part], scores[part] = _exact_group(queries[part], gallery, k, rules)
+        return len(rows[part])
+
+    for count in pool.map(answer, range(0, len(queries), size)):
+        told(count)
+    return rows, scores
+
+
+def _exact_group(group: Vectors, gallery: Vectors, k: int, forbidden: Forbidden) -> tuple[Rows, Vectors]:
+    best, who = Best(len(group), k), np.arange(len(group))
+    buffer = np.empty((len(group), CHUNK), np.float32)
+    merge_at = 0
+    for first in range(0, len(gallery), CHUNK):
+        chunk = gallery[first : first + CHUNK]
+        products = np.matmul(group, chunk.T, out=buffer[:, : len(chunk)])
+        best.offer(above(products, best, who, np.arange(first, first + len(chunk)), forbidden))
+        if first >= merge_at:  # at first the floor is low; later it hardly rises
+            best.merge()
+            merge_at = 2 * first
+    return best.ranked()

@@ -1,0 +1,263 @@
+"""From the embeddings of one trial to scored candidates, and from these to answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from medalist.errors import ConfigError, SearchError
+from medalist.records import Ranking
+from medalist.retrieval.asking import Asked, asked
+from medalist.retrieval.heads import Centres, Prototypes, blend_centres, vote
+from medalist.retrieval.pool import Pool, Rows, Scores, Vectors
+from medalist.retrieval.second_look import SecondLook, expanded
+from medalist.retrieval.settings import NoRerank, RankConfig
+from medalist.search.embeddings import shown
+
+__all__ = ["Asked", "Candidates", "Centres", "answers", "asked", "candidates", "place_of_new", "with_new"]
+
+_ANSWERS = 2**22
+"""Samples that are looked at together, over all queries: a few hundred megabytes with all that is made of them."""
+
+_MOST_PAIRS = 2**24
+"""Queries times names that a one-to-one assignment may have; its matrix of float64 then takes 128 MB."""
+
+_UNSEEN = 4.0
+"""How far below the lowest score a pair stands that is no candidate: more than cosines can differ."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The names that may answer one query, the best first, each once; scores float32[n], higher = closer.
+
+    Scores are on the scale of cosines whatever made them, so a threshold means the same for all queries of a config.
+    After a one-to-one assignment the first name is the assigned one, and need not have the highest score.
+    """
+
+    names: tuple[str, ...]
+    scores: Scores
+
+    @property
+    def best(self) -> float:
+        """The highest score; -inf where there are no names."""
+        return float(self.scores.max(initial=-np.inf))
+
+
+def candidates(
+    asked: Asked,
+    config: RankConfig,
+    *,
+    names: Literal["samples", "identities"],
+    depth: int,
+    new: str | None = None,
+    centres: Centres | None = None,
+    threads: int | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> dict[str, Candidates]:
+    """The candidates of each query of a trial: `depth` of them, fewer where there are not as many.
+
+    names, depth, new: those of `competition.Retrieval`. centres: of the network that made the vectors, for
+    config.centres. threads: None for all processors. progress(done, total): called in this thread as queries are
+    answered. With config.assign all names are candidates. Raises ConfigError for settings that do not fit the contest,
+    SearchError for a gallery without an identity, and for class centres that are missing or of another dimension.
+    """
+    _check(asked, config, names, centres)
+    if not asked.queries:
+        return {}
+    kept, labels, known = _labelled(asked, names, new)
+    pool = Pool(asked.gallery_vectors[kept], asked.gallery_codes[kept], config.recall, threads)
+    queries, pool = expanded(asked.query_vectors, asked.query_codes, pool, config)
+    want = len(known) if config.assign else min(depth, len(known))
+    if config.assign and len(asked.queries) * want > _MOST_PAIRS:
+        raise SearchError(
+            f"decide.assign: {len(asked.queries)} queries and {want} names are too many to be assigned one to one; "
+            "say decide.assign=false"
+        )
+    prototypes = Prototypes.made(pool, labels, len(known)) if config.head == "prototype" else None
+    own = {name: row for row, name in enumerate(np.array(asked.gallery, object)[kept])}
+    rows = np.array([own.get(name, -1) for name in asked.queries], np.int64)
+    second = SecondLook.made(pool, queries, rows, config)
+    field_ = _Field(
+        config, pool, labels, np.bincount(labels), known, prototypes, second, centres if config.centres else None
+    )
+    found: dict[str, Candidates] = {}
+    for at, answer in field_.answered(queries, asked.query_codes, want):
+        found[asked.queries[at]] = answer
+        if progress is not None:
+            progress(len(found), len(queries))
+    found = {name: found[name] for name in asked.queries}
+    return _assigned(found) if config.assign else found
+
+
+def answers(
+    found: Mapping[str, Candidates],
+    depth: int,
+    *,
+    new: str | None = None,
+    threshold: float | None = None,
+    confident: bool = False,
+) -> dict[str, Ranking]:
+    """Candidates as answers: their first `depth` names.
+
+    With `new` and a threshold, the name `new` comes before the first candidate whose score is below the threshold,
+    last where none is and there is room (as in https://www.kaggle.com/c/humpback-whale-identification). confident: the
+    score of the first name becomes the confidence; that of `new` is as far above the threshold as the best is below.
+    """
+    ranked: dict[str, Ranking] = {}
+    for query, one in found.items():
+        names = one.names[:depth]
+        confidence = float(one.scores[0]) if len(one.scores) else None
+        if new is not None and threshold is not None:
+            place = place_of_new(one.scores, threshold)
+            names = with_new(one.names, place, new, depth)
+            if not place:
+                confidence = 2 * threshold - max(one.best, -1.0)
+        ranked[query] = Ranking(names, confidence if confident else None)
+    return ranked
+
+
+def place_of_new(scores: Scores, threshold: float) -> int:
+    """How many candidates stand before the new identity: those before the first score below the threshold."""
+    below = np.flatnonzero(scores.astype(np.float64) < threshold)
+    return int(below[0]) if len(below) else len(scores)
+
+
+def with_new(names: tuple[str, ...], place: int, new: str, depth: int) -> tuple[str, ...]:
+    """The first `depth` names, `new` among them if its place is: 0 is before all."""
+    return (*names[:place], new, *names[place:])[:depth]
+
+
+@dataclass(frozen=True, eq=False)
+class _Field:
+    """A gallery made ready: labels int64[N] number its names, sizes int64[M] count the samples of each."""
+
+    config: RankConfig
+    pool: Pool
+    labels: Rows
+    sizes: Rows
+    names: NDArray[np.object_]
+    prototypes: Prototypes | None
+    second: SecondLook | None
+    centres: Centres | None
+
+    def answered(self, queries: Vectors, codes: Rows, want: int) -> Iterator[tuple[int, Candidates]]:
+        """Each query's row and its `want` best names; the search is widened for queries that find fewer."""
+        most = len(self.prototypes.pool if self.prototypes else self.pool)
+        todo = [(np.arange(len(queries)), min(self._width(want), most))]
+        while todo:
+            asking, width = todo.pop()
+            together = max(1, _ANSWERS // width)
+            if len(asking) > together:
+                todo += [(asking[at : at + together], width) for at in range(0, len(asking), together)][::-1]
+                continue
+            labels, scores = self._ranked(queries, codes, asking, width)
+            if self.centres is not None:
+                labels, scores = self._blended(queries, codes, asking, labels, scores, 0 if width == most else want)
+            counts = (labels >= 0).sum(axis=1)
+            short = (counts < want) & (width < most)
+            for row in np.flatnonzero(~short).tolist():
+                count = min(want, int(counts[row]))
+                names = tuple(self.names[labels[row, :count]].tolist())
+                yield int(asking[row]), Candidates(names, scores[row, :count].copy())
+            if short.any():
+                todo.append((asking[short], min(2 * width, most)))
+
+    def _width(self, want: int) -> int:
+        """How many samples are looked at first."""
+        several = 4 * want + 16 if len(self.names) < len(self.labels) else want
+        if self.prototypes is not None:
+            return want
+        again = 0 if isinstance(self.config.rerank, NoRerank) else self.config.rerank.candidates
+        return max(several, again, self.config.k if self.config.head == "knn" else 0)
+
+    def _ranked(self, queries: Vectors, codes: Rows, asking: Rows, width: int) -> tuple[Rows, Scores]:
+        """Labels by score, int64 and float32 [q, width], from so many samples or prototypes."""
+        if self.prototypes is not None:
+            return self.prototypes.near(queries[asking], codes[asking], width)
+        rows, scores = self.pool.near(queries[asking], codes[asking], width)
+        if self.second is not None:
+            rows, scores = self.second.ranked(asking, rows, scores)
+        labels = np.where(rows >= 0, self.labels[rows], -1)
+        k = self.config.k if self.config.head == "knn" else 0
+        return vote(labels, scores, k=k, temperature=self.config.temperature)
+
+    def _blended(
+        self, queries: Vectors, codes: Rows, asking: Rows, labels: Rows, scores: Scores, joining: int
+    ) -> tuple[Rows, Scores]:
+        """Scores with a share of the class centres; names join that are not hidden from the query as a whole."""
+        assert self.centres is not None
+        never = [self._hidden_names(code) for code in codes[asking].tolist()]
+        share = self.config.centres
+        return blend_centres(queries[asking], labels, scores, self.names.tolist(), self.centres, share, joining, never)
+
+    def _hidden_names(self, code: int) -> Rows:
+        """Labels all of whose samples are hidden from queries of a code."""
+        rows = self.pool.rows_of(code)
+        touched, hidden = np.unique(self.labels[rows], return_counts=True)
+        whole: Rows = touched[hidden == self.sizes[touched]]
+        return whole
+
+
+def _check(asked: Asked, config: RankConfig, names: str, centres: Centres | None) -> None:
+    """Raise an error for settings that cannot do what they say here."""
+    if names == "samples":
+        wrong = [f"decide.head={config.head}"] if config.head != "nearest" else []
+        wrong += [f"decide.centres={config.centres:g}"] if config.centres else []
+        if wrong:
+            raise ConfigError(f"{wrong[0]} is for contests that answer identities; this one answers gallery samples")
+    elif len(asked.identities) != len(asked.gallery):
+        raise SearchError("identities are answered, so every gallery sample needs one: asked(..., identities=...)")
+    if config.head == "prototype" and not isinstance(config.rerank, NoRerank):
+        raise ConfigError(
+            f"decide.rerank.kind={config.rerank.kind} ranks samples anew, and decide.head=prototype compares none; "
+            "say decide.head=nearest, or decide.rerank.kind=none"
+        )
+    if config.centres and centres is None:
+        raise SearchError("decide.centres needs the training's class centres, and there are none; say decide.centres=0")
+    if config.centres and centres is not None and centres.vectors.shape[1] != asked.gallery_vectors.shape[1]:
+        raise SearchError(
+            f"class centres of {centres.vectors.shape[1]} components, and vectors of "
+            f"{asked.gallery_vectors.shape[1]}: take both from one run"
+        )
+
+
+def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Rows, Rows, NDArray[np.object_]]:
+    """Gallery rows that may answer, their labels, and the name of each label in the order of the gallery."""
+    if names == "samples":
+        everything = np.arange(len(asked.gallery))
+        return everything, everything, np.array(asked.gallery, object)
+    kept = np.flatnonzero([identity != new for identity in asked.identities])
+    if not len(kept):
+        raise SearchError(
+            f"all {len(asked.gallery)} gallery samples are '{new}' ({shown(asked.gallery)}), so no identity can be "
+            "answered; look at the contest's trials"
+        )
+    number: dict[str, int] = {}
+    labels = [number.setdefault(asked.identities[row], len(number)) for row in kept]
+    return kept, np.array(labels, np.int64), np.array(list(number), object)
+
+
+def _assigned(found: dict[str, Candidates]) -> dict[str, Candidates]:
+    """Put the name first that the best one-to-one assignment of the trial gives; ties are settled by position."""
+    number: dict[str, int] = {}
+    for one in found.values():
+        for name in one.names:
+            number.setdefault(name, len(number))
+    lowest = min((float(one.scores.min(initial=np.inf)) for one in found.values()), default=0.0)
+    matrix = np.full((len(found), len(number)), lowest - _UNSEEN)
+    for row, one in enumerate(found.values()):
+        matrix[row, [number[name] for name in one.names]] = one.scores
+    rows, columns = linear_sum_assignment(matrix, maximize=True)
+    first = dict(zip(rows.tolist(), columns.tolist(), strict=True))
+    known = list(number)
+    moved: dict[str, Candidates] = {}
+    for row, (query, one) in enumerate(found.items()):
+        at = one.names.index(known[first[row]]) if row in first and known[first[row]] in one.names else 0
+        order = [at, *(place for place in range(len(one.names)) if place != at)] if one.names else []
+        moved[query] = Candidates(tuple(one.names[place] for place in order), one.scores[order])
+    return moved

@@ -1,0 +1,130 @@
+"""Answers among some of the rows: removed ones left out, at most so many of a group, or none but those that match.
+
+A walk over the graph gives a number of rows; what may not be answered is dropped, and where that leaves too few the
+walk is asked for more rows, in the end for all of them by comparing with each. So no answer is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.search.index import Index
+
+FLAT = 1000
+"""Rows of an index that has no graph, and is made at once."""
+
+MOST_HELD = 2**24
+"""Rows of candidates that are looked at together, over all queries of a block."""
+
+WIDER = 4
+"""How much wider the next walk is where one gave too few."""
+
+
+class Rows(NamedTuple):
+    """Answers as rows, the closest first: rows int64[Q, k] padded by -1, scores float32[Q, k] by -inf, counts."""
+
+    rows: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    counts: NDArray[np.int64]
+
+
+Ask = Callable[[NDArray[np.float32], int, bool], tuple[NDArray[np.int64], NDArray[np.float32]]]
+"""(queries [Q, dim], k, whether all rows are to be compared) -> (rows int64[Q, k] padded by -1, scores [Q, k])."""
+
+
+def choose(
+    ask: Ask, queries: NDArray[np.float32], k: int, group_of: NDArray[np.int64], most: int, exact: bool = False
+) -> Rows:
+    """The k nearest of each query, at most `most` of one group and none of group -1.
+
+    `group_of` is int64[n], the group of each row, `most` at least 1. There are never fewer answers than k, or than may
+    be answered at all. As exact as `ask` is, which is asked for more until enough remain.
+    """
+    n = len(group_of)
+    sizes = np.bincount(group_of[group_of >= 0])
+    wanted = min(k, int(np.minimum(sizes, most).sum()))
+    found = Rows(
+        np.full((len(queries), k), -1, np.int64),
+        np.full((len(queries), k), -np.inf, np.float32),
+        np.full(len(queries), wanted, np.int64),
+    )
+    left = np.arange(len(queries) if wanted else 0)
+    reach = min(n, _first_reach(k, sizes, n, most)) if wanted else 0
+    while len(left):
+        short: list[NDArray[np.int64]] = []
+        step = max(1, MOST_HELD // reach)
+        for start in range(0, len(left), step):
+            block = left[start : start + step]
+            rows, scores = ask(queries[block], reach, exact or reach == n)
+            kept = _allowed(rows, group_of, most)
+            enough = kept.sum(axis=1) >= wanted
+            assert enough.all() or reach < n, "a search of all rows did not give them all"
+            chosen = np.argsort(~kept[enough], axis=1, kind="stable")[:, :wanted]
+            found.rows[block[enough], :wanted] = np.take_along_axis(rows[enough], chosen, axis=1)
+            found.scores[block[enough], :wanted] = np.take_along_axis(scores[enough], chosen, axis=1)
+            short.append(block[~enough])
+        left, reach = np.concatenate(short), min(n, WIDER * reach)
+    return found
+
+
+def _first_reach(k: int, sizes: NDArray[np.int64], n: int, most: int) -> int:
+    """How many rows the first walk is asked for: what should do if the rows that are dropped lie anywhere."""
+    if sizes.max() > most:
+        return WIDER * k
+    live = int(sizes.sum())
+    return k if live == n else k * n // live + 8
+
+
+def _allowed(rows: NDArray[np.int64], group_of: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
+    """Which of ranked rows [Q, K] may be answered: of no group -1, and among the first `most` of their group."""
+    groups = np.where(rows >= 0, group_of[rows], -1)
+    order = np.argsort(groups, axis=1, kind="stable")  # by group, the closest first within it
+    ranked = np.take_along_axis(groups, order, axis=1)
+    begins = np.ones(ranked.shape, np.bool_)
+    begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    places = np.arange(ranked.shape[1])
+    first = np.maximum.accumulate(np.where(begins, places, 0), axis=1)
+    allowed = np.empty(rows.shape, np.bool_)
+    np.put_along_axis(allowed, order, (ranked >= 0) & (places - first < most), axis=1)
+    return allowed
+
+
+def exact_among(vectors: NDArray[np.float32], rows: NDArray[np.int64], threads: int = 1) -> Ask:
+    """Ask only among `rows` of `vectors` (a memory map too), by comparing with each: none of them is missed.
+
+    The rows go through the core in blocks too small for a graph; equally close ones stay in the order of `rows`. What
+    is given back are places in `rows`, 0 to len(rows) - 1.
+    """
+
+    def ask(queries: NDArray[np.float32], k: int, exact: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        del exact  # it always is
+        best = np.full((len(queries), k), -1, np.int64)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        for start in range(0, len(rows), FLAT):
+            block = Index(vectors.shape[1])
+            block.add(None, vectors[rows[start : start + FLAT]], threads=1)
+            hits = block.exact(queries, min(k, len(block)), threads=threads)
+            all_rows = np.concatenate([best, hits.ids + start], axis=1)
+            all_scores = np.concatenate([scores, hits.scores], axis=1)
+            order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]  # earlier rows first where equal
+            best, scores = np.take_along_axis(all_rows, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
+        return best, scores
+
+    return ask
+
+
+def by_index(index: Index, recall: float | None = None, threads: int = 1) -> Ask:
+    """Ask an index whose ids are row numbers, by its graph at the stated recall, or exactly."""
+
+    def ask(queries: NDArray[np.float32], k: int, exact: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        if exact:
+            hits = index.exact(queries, k, threads=threads)
+        else:
+            hits = index.search(queries, k, recall=recall, threads=threads)
+        return hits.ids, hits.scores
+
+    return ask

@@ -1,0 +1,206 @@
+"""From a run's embeddings to ranked answers, of held-out samples and of the test part. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from medalist.errors import RunError
+from medalist.folds import Folds
+from medalist.progress import progress
+from medalist.ranking_format import RankingFormat
+from medalist.records import Ranking, Sample, Score, Trial
+from medalist.retrieval.asking import asked
+from medalist.retrieval.heads import Centres
+from medalist.retrieval.rank import Candidates, answers, candidates
+from medalist.retrieval.settings import RankConfig
+from medalist.retrieval.threshold import nested
+from medalist.runs import Run
+from medalist.search.gallery import Embeddings
+from medalist.search.index import processors
+from medalist.settings import EmbedSettings
+from medalist.stages.contest import Contest, fold_trials
+from medalist.stages.vectors import embedded, fold_centres, test_parts
+from medalist.submission import SubmissionFormat
+from medalist.trials import answerable, identity_of, right_names, trials_of_test
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """What a run answers to samples it did not see, before it is written.
+
+    samples: those that ask. form: the contest's format, bound to the names that may answer. told: what the score's
+    file says of it: the threshold of new identities, and the value with and without it.
+    """
+
+    samples: tuple[Sample, ...]
+    truths: Mapping[str, Ranking]
+    answers: Mapping[str, Ranking]
+    form: SubmissionFormat
+    told: Mapping[str, Any]
+
+
+def rank_oof(run: Run, contest: Contest, settings: EmbedSettings, folds: Sequence[int], console: Console) -> Ranked:
+    """Rank the trials of these folds, each by the embeddings of the network that did not see its queries."""
+    facts, samples = contest.retrieval, {sample.id: sample for sample in contest.split.train}
+    found: dict[int, dict[str, Candidates]] = {}
+    truths: dict[str, Ranking] = {}
+    trials: list[Trial] = []
+    for fold in folds:
+        vectors = embedded(run, f"oof/fold{fold}", settings, [fold])
+        asking = fold_trials(contest, run.folds(), fold)
+        centres = fold_centres(run, [fold]) if settings.decide.centres else None
+        found[fold] = rank_trials(
+            contest, asking, vectors, vectors, samples, settings.decide, centres, console, f"fold {fold}"
+        )
+        truths |= right_names(asking, samples, facts.names, facts.new, facts.apart)
+        trials += asking
+    score = contest.competition.score
+    threshold, told = _threshold(found, truths, settings.decide, contest, score)
+    ranked: dict[str, Ranking] = {}
+    for fold, each in found.items():
+        ranked |= answers(each, facts.depth, new=facts.new, threshold=threshold[fold], confident=facts.confident)
+    queries = tuple(sample for sample in contest.split.train if sample.id in ranked)
+    form = bound_format(contest, trials, samples)
+    lonely = sum(not truth.names for truth in truths.values())
+    told = {"queries": len(queries), "without_answer": lonely, **told}
+    return Ranked(queries, {s.id: truths[s.id] for s in queries}, {s.id: ranked[s.id] for s in queries}, form, told)
+
+
+def truths_of(contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Ranking]:
+    """The right names of every query of these folds."""
+    facts, samples = contest.retrieval, {sample.id: sample for sample in contest.split.train}
+    trials = [trial for fold in chosen for trial in fold_trials(contest, folds, fold)]
+    return right_names(trials, samples, facts.names, facts.new, facts.apart)
+
+
+def rank_test(
+    runs: Sequence[Run], contest: Contest, config: RankConfig, threshold: float | None, console: Console
+) -> dict[str, Ranking]:
+    """Answers to the test part; several runs count equally: a similarity is the mean of theirs."""
+    facts, split = contest.retrieval, contest.split
+    gallery = split.gallery or split.train
+    samples = {sample.id: sample for sample in (*split.test, *gallery)}
+    queries, answering = (_side_by_side(runs, name) for name in test_parts(contest))
+    centres = _joined_centres(runs) if config.centres else None
+    asking = trials_of_test(split.test, gallery)
+    found = rank_trials(contest, asking, queries, answering, samples, config, centres, console, "rank test")
+    return answers(found, facts.depth, new=facts.new, threshold=threshold, confident=facts.confident)
+
+
+def rank_trials(
+    contest: Contest,
+    trials: Sequence[Trial],
+    queries: Embeddings,
+    gallery: Embeddings,
+    samples: Mapping[str, Sample],
+    config: RankConfig,
+    centres: Centres | None,
+    console: Console,
+    title: str,
+) -> dict[str, Candidates]:
+    """The candidates of each query of several trials."""
+    facts = contest.retrieval
+    named = facts.names == "identities"
+    apart = None
+    if facts.apart is not None:
+        apart = {name: sample.meta.get(facts.apart) for name, sample in samples.items()}
+    found: dict[str, Candidates] = {}
+    with progress(console, title, sum(len(trial.queries) for trial in trials)) as bar:
+        for trial in trials:
+            identities = {name: identity_of(samples[name]) for name in trial.gallery} if named else None
+            question = asked(trial, queries, gallery, identities=identities, apart=apart)
+            found |= candidates(
+                question,
+                config,
+                names=facts.names,
+                depth=facts.depth,
+                new=facts.new,
+                centres=centres,
+                threads=processors(),
+                progress=_counting(bar.advance),
+            )
+    return found
+
+
+def bound_format(contest: Contest, trials: Sequence[Trial], samples: Mapping[str, Sample]) -> SubmissionFormat:
+    """The contest's format, bound to the names that these trials may be answered with."""
+    form, facts = contest.competition.submission, contest.retrieval
+    assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
+    return form.among(answerable(trials, samples, facts.names, facts.new))
+
+
+def format_of_test(contest: Contest) -> SubmissionFormat:
+    """The format of the contest's test part, bound to what may be answered; other contests' as it is."""
+    if contest.competition.retrieval is None:
+        return contest.competition.submission
+    split = contest.split
+    gallery = split.gallery or split.train
+    samples = {sample.id: sample for sample in gallery}
+    return bound_format(contest, trials_of_test(split.test, gallery), samples)
+
+
+def _threshold(
+    found: Mapping[int, Mapping[str, Candidates]],
+    truths: Mapping[str, Ranking],
+    config: RankConfig,
+    contest: Contest,
+    score: Callable[[Mapping[str, Any], Mapping[str, Any]], Score],
+) -> tuple[dict[int, float | None], dict[str, Any]]:
+    """The similarity below which a query is a new identity, for each fold, and what is told of it."""
+    new, depth = contest.retrieval.new, contest.retrieval.depth
+    if new is None or config.new is None:
+        if config.new is not None:
+            raise RunError(f"decide.new = {config.new}: {contest.competition.name} has no name for a new identity")
+        return dict.fromkeys(found), {}
+    if config.new != "tuned":
+        return dict.fromkeys(found, config.new), {"threshold": config.new}
+    if len(found) < 2:
+        raise RunError("decide.new = tuned takes each fold's threshold from the other folds; train at least two")
+    tuned = nested(found, truths, score, new=new, depth=depth, share=config.new_share)
+    told = {
+        "threshold": tuned.final,
+        "thresholds": {str(fold): value for fold, value in tuned.by_fold.items()},
+        "honest": tuned.honest,
+        "naive": tuned.naive,
+        "without_threshold": tuned.without,
+    }
+    return dict(tuned.by_fold), told
+
+
+def _side_by_side(runs: Sequence[Run], name: str) -> Embeddings:
+    """Embeddings of one part by several runs as one: its cosines are the means of theirs."""
+    parts = []
+    for run in runs:
+        settings = run.settings()
+        assert isinstance(settings, EmbedSettings)
+        parts.append(embedded(run, name, settings, run.trained_folds()))
+    if len(parts) == 1:
+        return parts[0]
+    ids = parts[0].ids
+    vectors = np.concatenate([part.take(ids) for part in parts], axis=1) / np.float32(np.sqrt(len(parts)))
+    made = {f"{part.named} {key}": value for part in parts for key, value in part.made_by.items()}
+    return Embeddings(ids, vectors.astype(np.float32), made)
+
+
+def _joined_centres(runs: Sequence[Run]) -> Centres | None:
+    """The class centres of one run; those of several runs would each need all identities of the others."""
+    if len(runs) > 1:
+        raise RunError("decide.centres works with one run; say decide.centres=0 when scoring, or submit one run")
+    return fold_centres(runs[0], runs[0].trained_folds())
+
+
+def _counting(advance: Callable[[int], None]) -> Callable[[int, int], None]:
+    """Turn 'so many of the trial's queries' into steps of a bar over all trials."""
+    before = 0
+
+    def report(done: int, _: int) -> None:
+        nonlocal before
+        advance(done - before)
+        before = done
+
+    return report

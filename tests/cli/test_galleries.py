@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import sys
+import types
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from medalist.errors import DataError
+from medalist.files import read_image
+from medalist.runs import Run
+from medalist.search.embeddings import Embeddings, read_embeddings
+
+Command = Callable[..., Any]
+COLOURS = {"red": (250, 10, 10), "pink": (240, 120, 120), "blue": (10, 10, 240), "green": (20, 230, 20)}
+
+
+def made_by(run: Run, settings: Any, folds: Sequence[int]) -> dict[str, str]:
+    return {"weights": run.name, "run": f"{run.competition}/{run.name}"}
+
+
+def embed_files(
+    run: Run, files: Sequence[tuple[str, Path]], console: Any, fold: int | None = None, skip_bad: bool = False
+) -> tuple[Embeddings, list[str]]:
+    """The stand-in: a vector is the mean colour."""
+    rows, ids, bad = [], [], []
+    for name, path in files:
+        try:
+            rows.append(read_image(path).mean(axis=(0, 1)) + 1)
+            ids.append(name)
+        except DataError as error:
+            bad.append(f"{name}: {error}")
+    if bad and not skip_bad:
+        raise DataError(f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(bad)}")
+    vectors = np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
+    made = {**made_by(run, None, []), **({} if fold is None else {"fold": str(fold)})}
+    return Embeddings(tuple(ids), vectors.astype(np.float32), made), bad
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with two runs and images, in which the commands run."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MEDALIST_RUNS", raising=False)
+    for name in ("tiny", "big"):
+        (tmp_path / "runs" / "toys" / name).mkdir(parents=True)
+        (tmp_path / "runs" / "toys" / name / "lock.json").write_text("{}")
+    Path("images").mkdir()
+    for name, colour in COLOURS.items():
+        Image.new("RGB", (12, 12), colour).save(f"images/{name}.png")
+    Path("fields.csv").write_text("id,identity,depth\nred,warm,1\npink,warm,2\nblue,cold,3\ngreen,,4\n")
+    module = types.ModuleType("medalist.stages.embed")
+    module.embed_files = embed_files  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "medalist.stages.embed", module)
+    monkeypatch.setattr("medalist.stages.gallery.embed_settings", lambda run: None)
+    monkeypatch.setattr("medalist.stages.gallery.made_by", made_by)
+    return tmp_path
+
+
+@pytest.fixture
+def built(here: Path, medalist: Command) -> Path:
+    ended = medalist("index", "build", "tiny", "--gallery", "images", "--fields", "fields.csv")
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("runs/toys/tiny/gallery: 4 vectors of 3 by run toys/tiny (space ")
+    return here / "runs" / "toys" / "tiny" / "gallery"
+
+
+def test_embed(medalist: Command, here: Path) -> None:
+    ended = medalist("embed", "toys/tiny", "--images", "images", "-o", "out/v.npy", "--fold", 1)
+    assert (ended.code, ended.err) == (0, "") and ended.out.startswith("out/v.npy: 4 vectors of 3 by run toys/tiny ")
+    found = read_embeddings(Path("out/v.npy"))
+    assert found.ids == ("blue", "green", "pink", "red") and found.made_by["fold"] == "1"
+    Path("list.csv").write_text("id,path\na,images/red.png\nb,images/none.png\n")
+    assert medalist("embed", "tiny", "--csv", "list.csv").line.startswith("1 of 2 images cannot be read: b: ")
+    ended = medalist("embed", "tiny", "--csv", "list.csv", "--skip-bad")
+    assert ended.code == 0 and ended.out.startswith("left out: b: images/none.png: ")
+    assert read_embeddings(Path("runs/toys/tiny/vectors.npy")).ids == ("a",)
+    # What embed writes, today's commands take.
+    assert medalist("index", "build", "out/v.npy", "-o", "v.ann").code == 0
+    assert medalist("search", "v.ann", "out/v.npy", "-o", "hits.csv").code == 0
+
+
+def test_search_by_images(medalist: Command, built: Path) -> None:
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--image", "images/blue.png", "-k", 2)
+    assert (ended.code, ended.err) == (0, "")
+    lines = [line.split() for line in ended.out.splitlines()]
+    assert lines[0] == ["images/red.png"] and lines[1] == ["rank", "id", "score", "identity", "depth"]
+    assert lines[2] == ["1", "red", "1.0000", "warm", "1"] and lines[3][:2] == ["2", "pink"]
+    assert lines[4] == ["images/blue.png"] and lines[6][:2] == ["1", "blue"] and len(lines) == 8
+    where = ("--where", "identity in [cold, warm] and depth >= 2", "--picture", "grid.png", "--exact")
+    ended = medalist("search", "tiny", "--image", "images/red.png", *where)
+    assert ended.code == 0 and ended.out.splitlines()[-1] == "grid.png: 1 queries with their hits"
+    assert [line.split()[1] for line in ended.out.splitlines()[2:-1]] == ["pink", "blue"]
+    assert read_image(Path("grid.png")).shape[0] > 100
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--group-by", "identity")
+    assert [line.split()[1] for line in ended.out.splitlines()[2:]] == ["red", "green", "blue"]
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "depth > 9")
+    assert ended.out == "images/red.png: no answer among 4 vectors\n"
+
+
+def test_add_remove_and_info(medalist: Command, built: Path) -> None:
+    Path("more").mkdir()
+    Image.new("RGB", (5, 5), (99, 99, 99)).save("more/gray.png")
+    Path("more/bad.png").write_text("")
+    assert "bad: more/bad.png" in medalist("index", "add", "tiny", "--images", "more").line
+    ended = medalist("index", "add", "tiny", "--images", "more", "--skip-bad")
+    assert ended.code == 0 and ended.out.splitlines()[-1] == "runs/toys/tiny/gallery: 5 vectors now"
+    ended = medalist("index", "remove", "tiny", "--id", "gray")
+    assert ended.out == "runs/toys/tiny/gallery: 1 taken out, 4 vectors now\n"
+    ended = medalist("index", "info", "runs/toys/tiny/gallery")
+    told = ended.out.splitlines()
+    assert ended.code == 0 and told[2].split() == ["vectors", "4"] and told[4].split() == ["removed", "1"]
+    ended = medalist("index", "remove", "tiny", "--identity", "warm", "--id", "red")
+    assert ended.out == "runs/toys/tiny/gallery: 2 taken out, 2 vectors now\n"
+    ended = medalist("search", "tiny", "--image", "images/red.png")
+    assert sorted(line.split()[1] for line in ended.out.splitlines()[2:]) == ["blue", "green"]
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("embed tiny", "say which images"),
+        ("embed tiny --images images --csv fields.csv", "say which images"),
+        ("embed tiny --images none", "none: no such folder or csv"),
+        ("embed tiny --images images -o v.txt", "v.txt: expected a name that ends in .npy"),
+        ("embed who --images images", "no run 'who'"),
+        ("index build tiny", "say which images: --gallery"),
+        ("index build tiny --gallery images --metric l2", "are for VECTORS.npy"),
+        ("index build tiny --gallery images -o images", "images: holds other files"),
+        ("index build tiny --gallery images --fields few.csv", "few.csv: no row for 4 of 4 ids"),
+        ("index build v.npy -o v.ann --gallery images", "need a run"),
+        ("index build v.npy", "-o: say where the index"),
+        ("index add tiny", "say which images"),
+        ("index add tiny --images images", "4 ids are there already"),
+        ("index add big --images images", "runs/toys/big/gallery is no gallery"),
+        ("index add big --images images --gallery runs/toys/tiny/gallery", "cannot be searched by run toys/big"),
+        ("index remove tiny", "say what goes"),
+        ("index remove tiny --id who", "1 of 1 ids are not there: 'who'"),
+        ("index remove tiny --identity who", "no vector of identity 'who'"),
+        ("search tiny", "type QUERIES.npy -o"),
+        ("search tiny q.npy -o h.csv --where a=1", "need a run and --image"),
+        ("search tiny q.npy --image images/red.png", "leave them out"),
+        ("search tiny --image images/red.png --ef 9", "leave them out"),
+        ("search tiny --image images/red.png --exact --recall 0.5", "--exact finds all"),
+        ("search tiny --image images/red.png --picture p.jpg", "p.jpg: expected a name that ends in .png"),
+        ("search tiny --image images/red.png --where depth<", "--where, character 7"),
+        ("search tiny --image images/red.png --group-by kind", "no field 'kind' to group by"),
+        ("search tiny --image images/none.png", "images/none.png"),
+        ("search tiny --image images/red.png -k -1", "k=-1"),
+        ("search tiny --image images/red.png --recall 2", "recall=2"),
+        ("search tiny --image images/red.png --threads 0", "threads=0"),
+        ("search big --image images/red.png", "runs/toys/big/gallery is no gallery"),
+        ("search big --image images/red.png --gallery runs/toys/tiny/gallery", "cannot be searched by run toys/big"),
+    ],
+)
+def test_mistakes_are_one_line(medalist: Command, built: Path, command: str, words: str) -> None:
+    Path("few.csv").write_text("id,kind\n")
+    before = {path: path.stat().st_mtime_ns for path in sorted(Path().rglob("*"))}
+    ended = medalist(*command.split())
+    assert ended.code == 2 and words in ended.line, ended.err
+    assert {path: path.stat().st_mtime_ns for path in sorted(Path().rglob("*"))} == before
