@@ -10,7 +10,8 @@ components with noise of half its length.
 nothing   `nearest(queries, gallery, k, recall=0.999)` with nothing built before, against the best of some chunk sizes
           of torch, on the same threads, in turns in one process; recall is that of all queries
 index     the same against an index that exists (its build is told beside), at recall 0.99
-memory    a fresh process that loads the vectors and asks: its peak above what it had before, over the vectors' bytes
+memory    a fresh process that loads the vectors and asks, for each k by `nearest` and by `evaluate` to that depth: its
+          peak above what it had before, over the vectors' bytes
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.retrieval.evaluate import nearest
+from medalist.retrieval.evaluate import evaluate, nearest
 from medalist.search import Index
 from medalist.search.index import processors
 
@@ -114,17 +115,25 @@ def peak() -> int:
 
 def memory(options: argparse.Namespace) -> None:
     """Runs in a process of its own."""
-    few = unit(np.random.default_rng(0).normal(size=(64, 112)))
+    rng = np.random.default_rng(0)
+    few = unit(rng.normal(size=(64, 112)))
     nearest(few, few, 3)  # libraries have their buffers
+    evaluate(few, np.arange(64), few, np.arange(64))
     before = peak()
     queries = np.load(options.memory[0])
     gallery = np.load(options.memory[1])
     loaded = peak()
-    nearest(queries, gallery, max(options.k))
+    k = options.k[0]
+    if options.way == "nearest":
+        nearest(queries, gallery, k)
+    else:
+        people = len(gallery) // 10 + 1
+        labels = [rng.integers(0, people, len(side)) for side in (queries, gallery)]
+        evaluate(queries, labels[0], gallery, labels[1], depth=k)
     size = queries.nbytes + gallery.nbytes
     print(
-        f"memory, k={max(options.k)}: vectors {size / 1e6:.0f} MB, loaded {(loaded - before) / size:.2f}, at the peak "
-        f"{(peak() - before) / size:.2f} of them (wanted: below 2)"
+        f"memory, {options.way}, k={k}: vectors {size / 1e6:.0f} MB, loaded {(loaded - before) / size:.2f}, "
+        f"at the peak {(peak() - before) / size:.2f} of them (wanted: below 2)"
     )
 
 
@@ -139,6 +148,7 @@ def main() -> None:
         "--parts", nargs="+", choices=("nothing", "index", "memory"), default=("nothing", "index", "memory")
     )
     parser.add_argument("--memory", nargs=2, type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=("nearest", "evaluate"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         memory(options)
@@ -166,8 +176,9 @@ def main() -> None:
             files = [str(Path(folder, name)) for name in ("queries.npy", "gallery.npy")]
             np.save(files[0], queries)
             np.save(files[1], gallery)
-            command = [sys.executable, __file__, "--memory", *files, "--k", *map(str, options.k)]
-            print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="")
+            for k, way in ((k, way) for k in options.k for way in ("nearest", "evaluate")):
+                command = [sys.executable, __file__, "--memory", *files, "--k", str(k), "--way", way]
+                print(subprocess.run(command, capture_output=True, text=True, check=True).stdout, end="", flush=True)
 
 
 if __name__ == "__main__":

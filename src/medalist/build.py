@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
+from medalist.data.composing import Composed, Composition, compose
 from medalist.data.dataset import Item, Normalisation, Read, TrainSet, WholeSet, decode, reader
 from medalist.data.features import FeatureSet
 from medalist.data.labelled import LabelledSet, WholeLabelledSet, views_of
@@ -128,10 +129,11 @@ def build_fit(
 
 @dataclass(frozen=True)
 class Classes:
-    """The identities that a fold is trained on: their names, and how many samples each has."""
+    """The identities that a fold is trained on: their names, how many samples each has, what is composed of them."""
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
+    composed: tuple[Composition, ...] = ()
 
     @property
     def number(self) -> dict[str, int]:
@@ -140,7 +142,10 @@ class Classes:
 
 
 def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | None) -> Classes:
-    """The identities among training samples, without `new` and without rare ones; ConfigError for fewer than two."""
+    """The identities among training samples, without `new` and without rare ones; ConfigError for fewer than two.
+
+    With task.composed, ConfigError too where fewer than two have two samples.
+    """
     count = Counter(identity_of(sample) for sample in training)
     kept = sorted(name for name in count if name != new and count[name] >= settings.task.rare)
     if len(kept) < 2:
@@ -148,13 +153,16 @@ def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | N
             f"task.rare = {settings.task.rare}: {len(kept)} of {len(count)} identities have so many training samples; "
             "at least two are needed"
         )
-    return Classes(tuple(kept), tuple(count[name] for name in kept))
+    sizes = tuple(count[name] for name in kept)
+    group = {identity_of(sample): sample.group for sample in training}
+    composed = compose(settings.seed, settings.task.composed, sizes, [group[name] for name in kept])
+    return Classes(tuple(kept), sizes, composed)
 
 
 def build_criterion(settings: EmbedSettings, dim: int, classes: Classes) -> MetricLoss:
-    """The loss over a fold's classes, turned ones too, on vectors of `dim` components."""
+    """The loss over a fold's classes, turned ones too, then composed ones, on vectors of `dim` components."""
     views = views_of(settings.task.turns, settings.task.mirrored)
-    sizes = [size for size in classes.sizes for _ in views]
+    sizes = [size for size in classes.sizes for _ in views] + [made.samples for made in classes.composed]
     return build_metric_loss(settings.loss, dim, sizes)
 
 
@@ -206,6 +214,7 @@ def build_embed_fit(
             turns=settings.task.turns,
             mirrored=settings.task.mirrored,
             channels=channels,
+            composed=Composed(source, training, labels, classes.composed, settings.image, settings.seed),
         )
         train_set.check(settings.image.seen_in_training)
         size = settings.image.size

@@ -91,6 +91,8 @@ class EmbedSettings(Experiment):
             raise ValueError("model.frozen keeps the features of whole images, so augment must be empty")
         if self.model.frozen and (self.image.train_size is not None or self.task.turns or self.task.mirrored):
             raise ValueError("model.frozen sees each image once: no image.train_size, task.turns or task.mirrored")
+        if self.task.composed and (self.model.frozen or self.image.fill):
+            raise ValueError("task.composed makes images, light on a ground of 0: no model.frozen, image.fill = 0")
         if self.model.frozen and self.image.margin != 1:
             raise ValueError("model.frozen keeps the features of whole images, so image.margin must be 1")
         return self

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medalist.data.dataset import reader
-from medalist.data.fitting import fit_image, kept_size, middle_crop
+from medalist.data.fitting import fit_image, kept_size, middle_crop, trimmed
 from medalist.data.settings import FitConfig, ImageConfig
 
 Pixels = NDArray[np.uint8]
@@ -171,3 +171,23 @@ def test_reading_inverts_stretches_and_fits_in_this_order(tmp_path: Path) -> Non
     image = reader(65535, FitConfig(**fitted, fit="pad", fill=9))(tmp_path / "a.png")
     assert image[2].tolist() == [[9] * 3] * 2 + [[255] * 3] * 4 + [[9] * 3] * 2
     assert reader(65535, FitConfig(**fitted, fit="crop", margin=1.5))(tmp_path / "a.png").shape == (12, 12, 3)
+
+
+@given(st.integers(0, 30), st.integers(0, 30), st.integers(1, 12), st.integers(1, 12), st.floats(0.2, 1))
+def test_a_sign_is_framed_wherever_it_stands(top: int, left: int, height: int, width: int, share: float) -> None:
+    image = np.full((48, 48, 3), 10, np.uint8)
+    image[top : top + height, left : left + width] = 200
+    image[47, 47] = 60  # a fleck that is no part of it
+    found = trimmed(image, share, fill=10)
+    longer = max(height, width)
+    margin = round((longer / share - longer) / 2)
+    assert found.shape == (height + 2 * margin, width + 2 * margin, 3)
+    inside = np.zeros(found.shape[:2], bool)
+    inside[margin : margin + height, margin : margin + width] = True
+    assert (found[inside] == 200).all() and (found[~inside] == 10).all()
+
+
+def test_an_even_image_has_no_sign() -> None:
+    image = np.full((5, 7, 3), 255, np.uint8)
+    assert trimmed(image, 0.5, fill=255) is image
+    assert trimmed(np.full((5, 7, 3), 30, np.uint8), 0.5).shape == (5, 7, 3)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 from typing import Any
 
@@ -74,7 +75,7 @@ def always_cells(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(neighbours, name, 0)
     monkeypatch.setattr(neighbours, "TOO_MUCH", 1.0)
     monkeypatch.setattr(cells, "BLOCK", 1 << 12)
-    monkeypatch.setattr(cells, "TABLE", 1 << 12)
+    monkeypatch.setattr(cells, "TABLE", (1 << 12, 1 << 12))
 
 
 # --------------------------------------------------------------------------------------------------------- nearest
@@ -347,6 +348,40 @@ def test_blocks_of_queries_and_progress(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(steps) > 5 and steps[-1] == (50, 50)
     rows, _ = nearest(queries, gallery, 20, progress=lambda *at: steps.append(at))
     assert steps[-1] == (50, 50) and rows.shape == (50, 20)
+
+
+@pytest.mark.parametrize("way", ["exact", "cells", "graph"])
+def test_the_answer_is_held_once_and_for_figures_in_parts(
+    way: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    if way == "cells":
+        request.getfixturevalue("always_cells")
+    monkeypatch.setattr(blocks, "GROUP", 128)
+    for module, name in ((blocks, "WAITING"), (blocks, "MERGED"), (cells, "BLOCK"), (neighbours, "MOST_FETCHED")):
+        monkeypatch.setattr(module, name, 1 << 14)
+    monkeypatch.setattr(cells, "TABLE", (1 << 16, 1 << 16))
+    monkeypatch.setattr("medalist.retrieval.evaluate.AT_ONCE", 1 << 16)
+    monkeypatch.setattr("medalist.retrieval.evaluate.JUDGED", 1 << 14)
+    queries, mine, gallery, theirs = identities(6000, 400, 10, dim=4)
+    index = Index(4) if way == "graph" else None
+    if index is not None:
+        index.add(None, gallery, threads=1)
+    options: Any = {"recall": 1 if way == "exact" else 0.8, "index": index, "threads": 1}
+    peaks: list[int] = []
+    tracemalloc.start()
+    try:
+        for ask in (
+            lambda: nearest(queries, gallery, 100, **options),
+            lambda: evaluate(queries, mine, gallery, theirs, depth=100, **options),
+        ):
+            tracemalloc.reset_peak()
+            before = tracemalloc.get_traced_memory()[0]
+            ask()
+            peaks.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    whole = 6000 * 100 * 12
+    assert whole <= peaks[0] < 1.8 * whole and peaks[1] < 0.7 * whole
 
 
 def test_nobody_is_in_the_gallery() -> None:

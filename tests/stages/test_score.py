@@ -18,9 +18,9 @@ from medalist.records import Answer, Sample
 from medalist.rle_format import RleFormat
 from medalist.runs import Run
 from medalist.stages.score import (
+    makers_of,
     oof_of_scores,
     open_run_contest,
-    makers_of,
     predicted_with,
     run_settings,
     score_run,

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.fitting import fit_image, kept_size
+from medalist.data.fitting import fit_image, kept_size, trimmed
 from medalist.data.settings import Augmentations, FitConfig, ImageConfig
 from medalist.data.transforms import (
     Padding,
@@ -75,6 +75,8 @@ def reader(white: int, config: ImageConfig) -> Read:
         if config.contrast == "stretch":
             image = stretch_contrast(image)
         if isinstance(config, FitConfig):
+            if config.trim is not None:
+                image = trimmed(image, config.trim, config.fill)
             image = fit_image(image, kept_size(config), config.fit, config.fill)
         return image
 

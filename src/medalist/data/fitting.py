@@ -14,6 +14,9 @@ Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
 """(height, width)."""
 
+DIFFERS = 64
+"""How far a value must be from that of the ground to belong to a sign; below it lie noise and JPEG's ripples."""
+
 
 def kept_size(config: FitConfig) -> Size:
     """(height, width) of every image as it is read: `size` times `margin`, rounded."""
@@ -50,6 +53,24 @@ def fit_image(image: Pixels, size: Size, fit: Literal["squash", "pad", "crop"], 
         out[top : top + inner.shape[0], left : left + inner.shape[1]] = inner
         return out
     assert_never(fit)
+
+
+def trimmed(image: Pixels, share: float, fill: int = 0) -> Pixels:
+    """The box of what differs from the value `fill`, in a frame of that value: uint8[H, W, C] of another size.
+
+    The longer side of the box is `share` of the frame's, and all margins are equal. An image where nothing differs is
+    returned itself.
+    """
+    differs = (cv2.absdiff(image, np.full_like(image, fill)) > DIFFERS).any(axis=2)
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    if not len(rows):
+        return image
+    box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    longer = max(box.shape[:2])
+    margin = round((longer / share - longer) / 2)
+    framed = np.full((box.shape[0] + 2 * margin, box.shape[1] + 2 * margin, box.shape[2]), fill, np.uint8)
+    framed[margin : margin + box.shape[0], margin : margin + box.shape[1]] = box
+    return framed
 
 
 def middle_crop(image: Pixels, size: Size) -> Pixels:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
+from medalist.data.composing import Composed
 from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
 from medalist.data.fitting import Size, middle_crop
 from medalist.data.settings import Augmentations
@@ -44,7 +45,8 @@ class LabelledSet(Dataset[Item]):
     """Augmented training samples with the class of each; asked by (epoch, position).
 
     With V views of each sample, position p is view p % V of sample p // V, and its class is label * V + p % V: a turned
-    identity is another one. So there are V times as many positions and classes.
+    identity is another one. So there are V times as many positions and classes. Composed samples come after them, not
+    turned, each composition a class of its own after all others.
     """
 
     def __init__(
@@ -58,8 +60,12 @@ class LabelledSet(Dataset[Item]):
         turns: bool = False,
         mirrored: bool = False,
         channels: Channels = 3,
+        composed: Composed | None = None,
     ):
-        """`indices` are those of the cache's samples that belong to this set, `labels` their classes from 0."""
+        """`indices` are those of the cache's samples that belong to this set, `labels` their classes from 0.
+
+        `composed` is made of the same.
+        """
         assert len(indices) == len(labels) and min(labels, default=0) >= 0, (len(indices), len(labels))
         self.cache = cache
         self.indices = tuple(indices)
@@ -67,7 +73,12 @@ class LabelledSet(Dataset[Item]):
         self.seed = seed
         self.channels: Channels = channels
         self.views = views_of(turns, mirrored)
+        self.composed = composed
         self.labels = tuple(label * len(self.views) + view for label in labels for view in range(len(self.views)))
+        self._real = len(self.labels)
+        if composed is not None:
+            behind = composed.identities * len(self.views)
+            self.labels += tuple(behind + number for number in composed.labels)
         self.size: Size | None = None
         self._pipeline = compose_augment(augment)
         self._augments = bool(augment)
@@ -75,22 +86,29 @@ class LabelledSet(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def spread(self, values: Sequence[Value]) -> list[Value]:
-        """A value of each sample, as its group, for each position."""
+    def spread(self, values: Sequence[Value]) -> list[Value | None]:
+        """A value of each sample, as its group, for each position; None for composed ones."""
         assert len(values) == len(self.indices), (len(values), len(self.indices))
-        return [value for value in values for _ in self.views]
+        return [*(value for value in values for _ in self.views), *[None] * (len(self) - self._real)]
 
     def __getitem__(self, key: Key) -> Item:
         """The sample at key[1] of the set as epoch key[0] sees it.
 
         ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than was checked.
         """
-        number, view = divmod(key[1], len(self.views))
-        index = self.indices[number]
-        image = seen_from(self.cache[index][0], self.views[view])
-        name = self.cache.samples[index].id
+        again = key[2] if len(key) == 3 else 0
+        if key[1] < self._real:
+            number, view = divmod(key[1], len(self.views))
+            index = self.indices[number]
+            image = seen_from(self.cache[index][0], self.views[view])
+            name, seed = self.cache.samples[index].id, sample_seed(self.seed, key[0], index, view, again)
+        else:
+            assert self.composed is not None
+            position = key[1] - self._real
+            number, index, _ = self.composed.parts(position)
+            image = self.composed.draw(key[0], position, again)
+            name, seed = f"composition {number}", sample_seed(self.seed, key[0], len(self.cache) + position, 0, again)
         if self._augments:
-            seed = sample_seed(self.seed, key[0], index, view, key[2] if len(key) == 3 else 0)
             image, _ = augment_named(self._pipeline, name, image, None, seed)
         if self.size is not None:
             if not self._augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
@@ -102,17 +120,17 @@ class LabelledSet(Dataset[Item]):
     def check(self, size: Size) -> None:
         """Hold augmentation against (height, width), what the network is to see: `FitConfig.seen_in_training`.
 
-        The first and the last sample are augmented in all views. ConfigError where one comes out in another size. From
-        then on `__getitem__` checks each sample, and where nothing is augmented it takes the middle of that size.
+        The first and the last sample are augmented in all views, and the last composed one. ConfigError where one comes
+        out in another size. From then on `__getitem__` checks each sample, and where nothing is augmented it takes the
+        middle of that size.
         """
         if not self.indices:
             raise ConfigError("no training sample is left; lower task.rare")
         self.size = size
-        last = len(self.indices) - 1
-        for number in sorted({0, last}):
-            for view in range(len(self.views)):
-                for epoch in range(PROBED_EPOCHS if self._augments else 1):  # some transforms fire at times only
-                    self[epoch, number * len(self.views) + view]
+        views = len(self.views)
+        for position in sorted({*range(views), *range(self._real - views, self._real), len(self) - 1}):
+            for epoch in range(PROBED_EPOCHS if self._augments else 1):  # some transforms fire at times only
+                self[epoch, position]
 
     def _other_size(self, height: int, width: int, name: str) -> ConfigError:
         assert self.size is not None

@@ -35,6 +35,8 @@ class FitConfig(ImageConfig):
     fit: `squash` both sides; `pad` the shorter side, keeping shapes; `crop` the middle, keeping shapes.
     fill: value 0..255 of what is padded, after inversion.
     margin: images are kept larger than `size` by this factor before augmentation, so that crops have room.
+    trim: first the box of what differs from `fill` is cut out, and framed so that its longer side takes this share of
+    the frame's; for signs on an even ground, wherever they stand and however large. None = images as they are.
     """
 
     size: tuple[Side, Side]
@@ -42,6 +44,7 @@ class FitConfig(ImageConfig):
     fit: Literal["squash", "pad", "crop"] = "squash"
     fill: int = Field(default=0, ge=0, le=255)
     margin: float = Field(default=1.0, ge=1, le=2)
+    trim: float | None = Field(default=None, ge=0.1, le=1)
 
     @property
     def seen_in_training(self) -> tuple[int, int]:

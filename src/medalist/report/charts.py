@@ -85,8 +85,8 @@ def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -
     return figure
 
 
-def spread_figure(values: Sequence[float]) -> Figure:
-    """Draw the histogram of the samples' scores, with the median."""
+def spread_figure(values: Sequence[float], what: str = "images") -> Figure:
+    """Draw the histogram of the samples' scores, with the median; `what` has the scores."""
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
     ax = figure.subplots()
     low, high = min(0.0, *values), max(1.0, *values)
@@ -105,7 +105,7 @@ def spread_figure(values: Sequence[float]) -> Figure:
         size=8,
         color=INK,
     )
-    plain_axes(ax, "images by score", "score")
+    plain_axes(ax, f"{what} by score", "score")
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
     return figure
 

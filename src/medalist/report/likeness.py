@@ -110,22 +110,23 @@ def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str 
     """Draw points [n, 2]: the ten most frequent identities in colour, of those with several samples; others gray."""
     counts = Counter(name for name in identities if name != new)
     frequent = [name for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count > 1][:10]
-    figure = Figure(figsize=(11.4, 6.2), layout="constrained")
+    figure = Figure(figsize=(11.4, 5.6), layout="constrained")
     ax = figure.subplots()
     who = np.array(identities, object)
     rest = ~np.isin(who, np.array(frequent, object))
-    ax.scatter(*points[rest].T, s=9, color=_OTHERS, alpha=0.55, linewidths=0, label="others")
+    ax.scatter(points[rest, 0], points[rest, 1], s=9, color=_OTHERS, alpha=0.55, linewidths=0, label="others")
     for place, name in enumerate(frequent):
         mark = "o" if place % 2 == 0 else "^"  # neighbours in the legend differ in more than colour
-        ax.scatter(
-            *points[who == name].T, s=30, color=_COLOURS[place], marker=mark, linewidths=0, label=label(name)
-        )
+        mine = points[who == name]
+        ax.scatter(mine[:, 0], mine[:, 1], s=30, color=_COLOURS[place], marker=mark, linewidths=0, label=label(name))
     plain_axes(ax, "", "")
     ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     ax.spines["bottom"].set_visible(False)
     handles, words = ax.get_legend_handles_labels()
     handles, words = [*handles[1:], handles[0]], [*words[1:], words[0]]
-    box = ax.legend(handles, words, frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5))
+    box = ax.legend(
+        handles, words, frameon=False, fontsize=8.5, labelcolor=INK, loc="center left", bbox_to_anchor=(1, 0.5)
+    )
     for text in box.get_texts():
         text.set_parse_math(False)
     return figure

@@ -102,8 +102,8 @@ def rendered(template: str, values: Mapping[str, Any]) -> str:
     return environment.get_template(template).render(values)
 
 
-def page_values(report: RunReport) -> dict[str, Any]:
-    """Return what `page.html.j2` shows of a run."""
+def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) -> dict[str, Any]:
+    """Return what `page.html.j2` shows of a run; unit: what one sample is called, and several."""
     oof: Mapping[str, Any] = report.scores.get("oof") or {}
     by_sample = finite_values((report.scores.get("by_sample") or {}).values())
     folds = {fold_name(name): value for name, value in (oof.get("folds") or {}).items()}
@@ -111,10 +111,10 @@ def page_values(report: RunReport) -> dict[str, Any]:
     thresholds, parts = split_parts(oof.get("parts") or {})
     error, over = oof.get("standard_error"), f"{len(folds)} folds"
     if not finite(error):
-        error, over = oof.get("standard_error_samples"), "the images"
+        error, over = oof.get("standard_error_samples"), f"the {unit[1]}"
     return {
         "report": report,
-        "unit": ("image", "images"),
+        "unit": unit,
         "oof": oof,
         "samples": len(by_sample),
         "error": error if finite(error) else None,
@@ -129,7 +129,7 @@ def page_values(report: RunReport) -> dict[str, Any]:
         "curves": svg(curves_figure(report.curves)) if any(report.curves.values()) else None,
         "last_rows": last_rows(report.curves),
         "thresholds": svg(thresholds_figure(thresholds)) if thresholds else None,
-        "spread": svg(spread_figure(by_sample)) if by_sample else None,
+        "spread": svg(spread_figure(by_sample, unit[1])) if by_sample else None,
         "provenance": flattened(report.provenance),
         "colours": {"found": FOUND, "missed": MISSED, "false": FALSE},
     }

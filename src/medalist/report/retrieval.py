@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ SIDE = 168
 """Longer side of a picture in a row of hits, pixels."""
 MOST_HITS = 6
 """Hits of one query on the page."""
+WORST, OTHERS = 12, 6
+"""Queries on the page of a retrieval run: the worst; and as many typical and as many of the best."""
 MOST_STRATA = 12
 """Strata on the page: where they are identities there may be thousands."""
 
@@ -33,6 +36,7 @@ OVERLOOKED: Colour = (63, 127, 214)
 Hit = tuple[Picture, str, bool | None]
 """A picture, the lines below it, and whether it is right; None where that is not asked or not known."""
 
+_Cell = tuple[Picture, str, Colour | None]
 _FRAME, _GAP, _APART, _LINE = 5, 8, 26, 20
 
 
@@ -95,21 +99,19 @@ def write_retrieval_report(path: Path, report: RetrievalReport) -> None:
 def render_retrieval(report: RetrievalReport) -> str:
     """Return the page as HTML text."""
     shortened, left_out = few_strata(report.run.scores)
-    values = page_values(replace(report.run, scores=shortened))
+    values = page_values(replace(report.run, scores=shortened), ("query", "queries"))
     told = report.run.scores.get("retrieval")
     told = told if isinstance(told, Mapping) else {}
-    honest, without = told.get("honest"), told.get("without_threshold")
-    gain = honest - without if finite(honest) and finite(without) else None
+    gains = [float(told[name]) for name in ("honest", "without_threshold") if finite(told.get(name))]
     thresholds = told.get("thresholds")
+    parts: Mapping[str, Any] = values["oof"].get("parts") or {}
     values |= {
-        # Recall@1 and Recall@5 are no curve over thresholds.
-        "parts": dict((values["oof"].get("parts") or {}).items()),
+        # Recall@1 and Recall@5 are no curve over thresholds, and the table of facts has the unanswerable.
+        "parts": {name: part for name, part in parts.items() if name != "unanswerable"},
         "thresholds": None,
-        "unit": ("query", "queries"),
-        "over": values["over"].replace("images", "queries"),
         "left_out_strata": left_out,
         "told": told,
-        "gain": gain,
+        "gain": gains[0] - gains[1] if len(gains) == 2 else None,
         "by_fold": list(thresholds.items()) if isinstance(thresholds, Mapping) else [],
         "shown": report,
         "map": svg(report.map.figure) if report.map else None,
@@ -118,6 +120,23 @@ def render_retrieval(report: RetrievalReport) -> str:
         "frames": {"right": RIGHT, "wrong": WRONG, "overlooked": OVERLOOKED},
     }
     return rendered("retrieval.html.j2", values)
+
+
+def shown_queries(by_sample: Mapping[str, float]) -> tuple[list[str], list[str], list[str]]:
+    """Ids of the worst, of typical (the middle of the rest) and of the best queries; none stands twice.
+
+    Scores of queries often are equal: these are in the order of a hash, so that they are not all of one identity.
+    """
+
+    def place(name: str) -> tuple[float, str]:
+        return by_sample[name], sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+    ordered = sorted(by_sample, key=place)
+    worst = ordered[: min(WORST, -(-len(ordered) // 2))]
+    best = ordered[len(worst) :][::-1][:OTHERS]
+    rest = ordered[len(worst) : len(ordered) - len(best)]
+    start = max(0, (len(rest) - OTHERS) // 2)
+    return worst, rest[start : start + OTHERS], best
 
 
 def few_strata(scores: Mapping[str, Any], most: int = MOST_STRATA) -> tuple[dict[str, Any], int]:
@@ -154,9 +173,12 @@ def hits_grid(
     rows = [hits[at : at + wide] for at in range(0, len(hits), wide)] or [()]
     bands = []
     for place, row in enumerate(rows):
-        cells = [(picture, words, colours[right]) for picture, words, right in row]
-        first = (query, caption, None) if place == 0 else None
-        bands.append(_band(first, cells, (*missed, OVERLOOKED) if missed and place == 0 else None, wide, side))
+        cells: list[_Cell | None] = [(query, caption, None) if place == 0 else None]
+        cells += [(picture, words, colours[right]) for picture, words, right in row]
+        cells += [None] * (wide - len(row))
+        if missed is not None:
+            cells.append((*missed, OVERLOOKED) if place == 0 else None)
+        bands.append(_band(cells, side, missed is not None))
     return np.concatenate(bands)
 
 
@@ -171,30 +193,23 @@ def text_tile(text: str, side: int = SIDE) -> Picture:
     return tile
 
 
-_Cell = tuple[Picture, str, Colour | None]
-
-
-def _band(first: _Cell | None, cells: Sequence[_Cell], last: _Cell | None, wide: int, side: int) -> Picture:
-    """One row: the query or the room below it, the hits, and the room of as many as `wide` and of `last`."""
-    framed = [None if one is None else _framed(one[0], one[2], side) for one in (first, *cells, last)]
-    pairs = zip(framed, (first, *cells, last), strict=True)
-    drawn = [(frame, one[1]) for frame, one in pairs if frame is not None and one is not None]
-    top = max((frame.shape[0] for frame, _ in drawn), default=1)
-    text = _LINE * max((1 + words.count("\n") for _, words in drawn), default=0)
-    width = side + 2 * _FRAME
-    end = width + _APART + wide * (width + _GAP) - _GAP
-    picture = np.full((top + text + 2 * _GAP, end + (_APART + width if last else 0), 3), PAPER, np.uint8)
-    lefts = [0, *(width + _APART + place * (width + _GAP) for place in range(len(cells))), end + _APART]
-    for left, frame, one in zip(lefts, framed, (first, *cells, last), strict=True):
-        if frame is None or one is None:
-            continue
-        down, right = (top - frame.shape[0]) // 2, left + (width - frame.shape[1]) // 2
-        picture[_GAP + down : _GAP + down + frame.shape[0], right : right + frame.shape[1]] = frame
-        strip = _strip(one[1], width)
-        picture[_GAP + top : _GAP + top + len(strip), left : left + width] = strip
-    for left in (width + _APART // 2, *([end + _APART // 2] if last else [])):
-        picture[_GAP : _GAP + top, left] = GAP
-    return picture
+def _band(cells: Sequence[_Cell | None], side: int, apart: bool) -> Picture:
+    """One row: the query, then the hits, then what was missed where the last cell stands apart; None is no cell."""
+    width, last = side + 2 * _FRAME, len(cells) - 1
+    lefts = [_GAP + place * (width + _GAP) + (place > 0) * (_APART - _GAP) for place in range(len(cells))]
+    lefts[last] += (_APART - _GAP) * apart
+    drawn = [(left, _framed(one[0], one[2], side), one[1]) for left, one in zip(lefts, cells, strict=True) if one]
+    top = max((frame.shape[0] for _, frame, _ in drawn), default=1)
+    text = _LINE * max((1 + words.count("\n") for _, _, words in drawn), default=0)
+    band = np.full((top + text + 2 * _GAP, lefts[last] + width + _GAP, 3), PAPER, np.uint8)
+    for left, frame, words in drawn:
+        down, right = _GAP + (top - frame.shape[0]) // 2, left + (width - frame.shape[1]) // 2
+        band[down : down + frame.shape[0], right : right + frame.shape[1]] = frame
+        strip = _strip(words, width)
+        band[_GAP + top : _GAP + top + len(strip), left : left + width] = strip
+    for left in (lefts[1], *([lefts[last]] if apart else [])):
+        band[_GAP : _GAP + top, left - _APART // 2] = GAP
+    return band
 
 
 def _framed(picture: Picture, colour: Colour | None, side: int) -> Picture:

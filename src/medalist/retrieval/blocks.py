@@ -6,7 +6,7 @@ kept. The k-th best soon is so high that a block leaves almost nothing, so there
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,15 +20,17 @@ Rows = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Found = tuple[NDArray[np.uint16], Rows, Vectors]
 """Scores that are good enough to look at: query within its group, gallery row, score; one of each."""
-Told = Callable[[int], object]
-"""Called with the number of queries that were just answered."""
+Answer = tuple[Rows, Vectors]
+"""Gallery rows int64[Q, k] of each query, the best first, and their scores float32[Q, k]; -1 and -inf where none."""
 
-GROUP, CHUNK = 1024, 1024
-"""Queries and gallery rows of a block of scores in `exact`: four megabytes, near the processor."""
+GROUP, CHUNK = 512, 1024
+"""Queries and gallery rows of a block of scores in `exact`: two megabytes, near the processor."""
 MOST_QUERIES = 1 << 16
 """Queries that one Best can hold: NumPy sorts 16-bit numbers by radix."""
-WAITING = 1 << 20
+WAITING = 1 << 18
 """Found scores that wait to be merged, at most (and those of one block more); 14 bytes each."""
+MERGED = 1 << 17
+"""Scores that a thread merges at once, at most (or those of one query); some 40 bytes each."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +64,14 @@ FREE = Forbidden()
 
 
 class Best:
-    """The k best scores so far of each query of a group, in no order."""
+    """The k best scores so far of each query of a group, in no order until they are ranked."""
 
-    def __init__(self, queries: int, k: int):
-        """Nothing yet: rows -1 and scores -inf. At most MOST_QUERIES queries."""
-        assert queries <= MOST_QUERIES and k > 0
-        self.scores = np.full((queries, k), -np.inf, np.float32)
-        self.rows = np.full((queries, k), -1, np.int64)
-        self.floor = np.full(queries, -np.inf, np.float32)
+    def __init__(self, into: Answer):
+        """Nothing yet: rows -1 and scores -inf. They are kept in `into`, at most MOST_QUERIES queries."""
+        self.rows, self.scores = into
+        assert len(self.rows) <= MOST_QUERIES and self.rows.shape[1] > 0
+        self.rows[:], self.scores[:] = -1, -np.inf
+        self.floor = np.full(len(self.rows), -np.inf, np.float32)
         self._waiting: list[Found] = []
         self._count = 0
 
@@ -90,7 +92,7 @@ class Best:
         starts = np.concatenate([[0], np.cumsum(np.bincount(asked, minlength=len(self.floor)))])
         counts = np.diff(starts)
         k = self.scores.shape[1]
-        step = int(np.clip(WAITING // (k + counts.max()), 1, 512))
+        step = int(np.clip(MERGED // (k + counts.max()), 1, 512))
 
         def merge_some(first: int) -> None:
             part = slice(first, min(first + step, len(self.floor)))
@@ -113,20 +115,25 @@ class Best:
         for _ in pool.map(merge_some, firsts) if pool else map(merge_some, firsts):
             pass
 
-    def ranked(self, pool: ThreadPoolExecutor | None = None) -> tuple[Rows, Vectors]:
-        """Rows int64[n, k] and scores float32[n, k], the best first, equal scores by row; -1 and -inf where none."""
+    def rank(self, pool: ThreadPoolExecutor | None = None) -> None:
+        """Put the best first, equal scores by row."""
         self.merge(pool)
+        step = int(np.clip(MERGED // self.rows.shape[1], 1, 512))
 
         def rank_some(first: int) -> None:
-            part = slice(first, first + 512)
+            part = slice(first, first + step)
             order = np.lexsort((self.rows[part], -self.scores[part]), axis=1)
             self.rows[part] = np.take_along_axis(self.rows[part], order, axis=1)
             self.scores[part] = np.take_along_axis(self.scores[part], order, axis=1)
 
-        firsts = range(0, len(self.floor), 512)
+        firsts = range(0, len(self.floor), step)
         for _ in pool.map(rank_some, firsts) if pool else map(rank_some, firsts):
             pass
-        return self.rows, self.scores
+
+
+def room_for(queries: int, k: int) -> Answer:
+    """Room for the answers of some queries, with none in it."""
+    return np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf, np.float32)
 
 
 def above(scores: Vectors, best: Best, who: Rows, rows: Rows, forbidden: Forbidden) -> Found:
@@ -156,31 +163,28 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 
 
 def exact(
-    queries: Vectors, gallery: Vectors, k: int, pool: ThreadPoolExecutor, forbidden: Forbidden = FREE, told: Told = bool
-) -> tuple[Rows, Vectors]:
-    """The k rows of the gallery with the largest inner products: rows int64[Q, k], scores float32[Q, k], best first.
+    queries: Vectors, gallery: Vectors, into: Answer, pool: ThreadPoolExecutor, forbidden: Forbidden = FREE
+) -> Answer:
+    """The k rows of the gallery with the largest inner products, written into `into`, whose width is k.
 
-    Padded with -1 and -inf. Of rows that tie for the last place any may be named, the same each time. Takes the
-    answer's 12 bytes for each of k places of a query, and some ten megabytes a thread.
+    Of rows that tie for the last place any may be named, the same each time. Takes some ten megabytes a thread.
     """
-    rows = np.empty((len(queries), k), np.int64)
-    scores = np.empty((len(queries), k), np.float32)
+    rows, scores = into
     # Small batches are split too, by their size alone, so that the number of threads changes nothing.
     size = int(np.clip(len(queries) // 8, 64, GROUP))
 
-    def answer(first: int) -> int:
+    def answer(first: int) -> None:
         part = slice(first, first + size)
         rules = forbidden if forbidden is FREE else forbidden.of(part)
-        rows[part], scores[part] = _exact_group(queries[part], gallery, k, rules)
-        return len(rows[part])
+        _exact_group(queries[part], gallery, (rows[part], scores[part]), rules)
 
-    for count in pool.map(answer, range(0, len(queries), size)):
-        told(count)
-    return rows, scores
+    for _ in pool.map(answer, range(0, len(queries), size)):
+        pass
+    return into
 
 
-def _exact_group(group: Vectors, gallery: Vectors, k: int, forbidden: Forbidden) -> tuple[Rows, Vectors]:
-    best, who = Best(len(group), k), np.arange(len(group))
+def _exact_group(group: Vectors, gallery: Vectors, into: Answer, forbidden: Forbidden) -> None:
+    best, who = Best(into), np.arange(len(group))
     buffer = np.empty((len(group), CHUNK), np.float32)
     merge_at = 0
     for first in range(0, len(gallery), CHUNK):
@@ -190,4 +194,4 @@ def _exact_group(group: Vectors, gallery: Vectors, k: int, forbidden: Forbidden)
         if first >= merge_at:  # at first the floor is low; later it hardly rises
             best.merge()
             merge_at = 2 * first
-    return best.ranked()
+    best.rank()

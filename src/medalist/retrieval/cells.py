@@ -17,7 +17,19 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from medalist.retrieval.blocks import FREE, MOST_QUERIES, Best, Forbidden, Found, Rows, Told, Vectors, above, exact
+from medalist.retrieval.blocks import (
+    FREE,
+    MOST_QUERIES,
+    Answer,
+    Best,
+    Forbidden,
+    Found,
+    Rows,
+    Vectors,
+    above,
+    exact,
+    room_for,
+)
 
 SAMPLE = (400, 1000)
 """Queries whose true neighbours are looked up: enough for 40,000 neighbours, within these bounds."""
@@ -31,10 +43,10 @@ NARROWEST = 0.02
 """The least spread of a cell."""
 TOO_MUCH = 0.4
 """Share of the gallery in reach above which comparing with all of it is as fast."""
-BLOCK = 1 << 20
-"""Scores of one product, at most."""
-TABLE = 1 << 23
-"""Queries of a group times cells, at most: 32 megabytes of scores of cells."""
+BLOCK = 1 << 18
+"""Scores of one product, at most: a megabyte."""
+TABLE = (1 << 22, 1 << 24)
+"""Queries of a group times cells, at most: an eighth of the gallery's components within these, 16 to 64 megabytes."""
 BATCH = 32
 """Cells asked before their answers are taken in. Fixed, so that the number of threads changes nothing."""
 
@@ -89,7 +101,7 @@ def _sums(vectors: Vectors, cell: NDArray[np.uint16], count: int) -> Vectors:
 
 
 def _nearest_centre(vectors: Vectors, centres: Vectors, pool: ThreadPoolExecutor) -> NDArray[np.uint16]:
-    step = max(1, BLOCK // 4 // len(centres))
+    step = max(1, BLOCK // len(centres))
     parts = pool.map(
         lambda first: (vectors[first : first + step] @ centres.T).argmax(axis=1).astype(np.uint16),
         range(0, len(vectors), step),
@@ -117,7 +129,8 @@ def how_far(
     wanted = int(np.clip(40_000 // k, *SAMPLE))
     chosen_rows = np.sort(rng.choice(len(queries), min(len(queries), wanted), replace=False))
     sample = queries[chosen_rows]
-    rows, scores = exact(sample, gallery, k, pool, FREE if forbidden is FREE else forbidden.of(chosen_rows))
+    rules = FREE if forbidden is FREE else forbidden.of(chosen_rows)
+    rows, scores = exact(sample, gallery, room_for(len(sample), k), pool, rules)
     full = rows[:, -1] >= 0
     if not full.all():  # queries with fewer than k answers ask every cell
         rows, scores, sample = rows[full], scores[full], sample[full]
@@ -141,22 +154,20 @@ def ask_cells(
     gallery: Vectors,
     cells: Cells,
     reach: float,
-    k: int,
+    into: Answer,
     pool: ThreadPoolExecutor,
     forbidden: Forbidden = FREE,
-    told: Told = bool,
-) -> tuple[Rows, Vectors]:
+) -> Answer:
     """The k nearest of each query among the rows of the cells in reach (see `how_far`); as `blocks.exact`."""
-    rows = np.empty((len(queries), k), np.int64)
-    scores = np.empty((len(queries), k), np.float32)
-    most = min(MOST_QUERIES, max(1, TABLE // max(k, len(cells.means))))
-    for first in range(0, len(queries), most):
-        group = slice(first, first + most)
-        rows[group], scores[group] = _ask_group(
-            queries[group], gallery, cells, reach, k, pool, FREE if forbidden is FREE else forbidden.of(group)
-        )
-        told(len(rows[group]))
-    return rows, scores
+    rows, scores = into
+    most = min(MOST_QUERIES, max(1, int(np.clip(gallery.size // 8, *TABLE)) // len(cells.means)))
+    groups = max(1, -(-len(queries) // most))
+    size = max(1, -(-len(queries) // groups))  # all groups alike
+    for first in range(0, len(queries), size):
+        group = slice(first, first + size)
+        rules = FREE if forbidden is FREE else forbidden.of(group)
+        _ask_group(queries[group], gallery, cells, reach, (rows[group], scores[group]), pool, rules)
+    return into
 
 
 def _ask_group(
@@ -164,11 +175,11 @@ def _ask_group(
     gallery: Vectors,
     cells: Cells,
     reach: float,
-    k: int,
+    into: Answer,
     pool: ThreadPoolExecutor,
     forbidden: Forbidden,
-) -> tuple[Rows, Vectors]:
-    best = Best(len(queries), k)
+) -> None:
+    best = Best(into)
     sizes = np.diff(cells.starts)
     near = np.empty((len(sizes), len(queries)), np.float32)  # how near each cell is; -inf once it was asked
     gates = np.empty((len(FIRST), len(queries)), np.float32)  # of the first 1, 8 ... cells the last
@@ -199,7 +210,7 @@ def _ask_group(
                 for part in found:
                     best.offer(part, pool)
         best.merge(pool)
-    return best.ranked(pool)
+    best.rank(pool)
 
 
 def _ask_cell(

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
-from medalist.retrieval.blocks import FREE, Forbidden, Rows, Vectors, exact, workers
+from medalist.retrieval.blocks import FREE, Answer, Forbidden, Rows, Vectors, exact, room_for, workers
 from medalist.retrieval.cells import TOO_MUCH, Cells, ask_cells, how_far, make_cells, number_of_cells
 from medalist.search import Index
 from medalist.search.index import processors
@@ -24,8 +24,8 @@ UNIT = 1e-3
 """How far the length of an embedding may be from 1."""
 SAMPLE = 400
 """Queries by which the width of walks over a given index is chosen."""
-MOST_FETCHED = 1 << 23
-"""Rows fetched at once from an index: 100 megabytes."""
+MOST_FETCHED = 1 << 19
+"""Rows fetched at once from an index: six megabytes, and three times as much where rules take some away."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +42,7 @@ class Search:
     cells: Cells | None = None
     reach: float = 0.0
     index: Index | None = None
+    extra: Rows | None = None
     _widths: dict[int, int | None] = field(default_factory=dict)
 
     @property
@@ -50,22 +51,22 @@ class Search:
         way = "graph" if self.index is not None else "cells" if self.cells is not None else ""
         return f"{way} at recall {self.recall:g}" if way else "exact"
 
-    def answer(self, part: slice) -> tuple[Rows, Vectors]:
-        """The k nearest allowed rows of the queries in `part`: int64[n, k] and scores float32[n, k], best first."""
+    def answer(self, part: slice, into: Answer | None = None) -> Answer:
+        """The k nearest allowed rows of the queries in `part`, written into `into` where it is given."""
+        into = room_for(len(self.queries[part]), self.k) if into is None else into
         rules = self.forbidden if self.forbidden is FREE else self.forbidden.of(part)
         queries = self.queries[part]
         if self.index is not None:
-            return self._by_graph(self.index, queries, rules)
+            return self._by_graph(self.index, part, rules, into)
         if self.cells is not None:
-            return ask_cells(queries, self.gallery, self.cells, self.reach, self.k, self.pool, rules)
-        return exact(queries, self.gallery, self.k, self.pool, rules)
+            return ask_cells(queries, self.gallery, self.cells, self.reach, into, self.pool, rules)
+        return exact(queries, self.gallery, into, self.pool, rules)
 
-    def _by_graph(self, index: Index, queries: Vectors, rules: Forbidden) -> tuple[Rows, Vectors]:
+    def _by_graph(self, index: Index, part: slice, rules: Forbidden, into: Answer) -> Answer:
         """More is fetched than wanted, by as much as the rules may take away, and trimmed."""
-        rows = np.full((len(queries), self.k), -1, np.int64)
-        scores = np.full(rows.shape, -np.inf, np.float32)
-        extra = _most_forbidden(rules, len(queries))
-        extra[extra > 0] = 2 ** np.ceil(np.log2(extra[extra > 0])).astype(np.int64)
+        rows, scores = into
+        queries = self.queries[part]
+        extra = np.zeros(len(queries), np.int64) if self.extra is None else self.extra[part]
         for more in np.unique(extra).tolist():
             who = np.flatnonzero(extra == more)
             fetched = min(self.k + more, len(self.gallery))
@@ -75,12 +76,13 @@ class Search:
             step = max(1, MOST_FETCHED // fetched)
             for some in (who[first : first + step] for first in range(0, len(who), step)):
                 if width is None:
-                    rows[some], scores[some] = exact(queries[some], self.gallery, self.k, self.pool, rules.of(some))
+                    room = room_for(len(some), self.k)
+                    rows[some], scores[some] = exact(queries[some], self.gallery, room, self.pool, rules.of(some))
                 else:
                     rows[some], scores[some] = self._walk(index, queries[some], rules.of(some), fetched, width)
-        return rows, scores
+        return into
 
-    def _walk(self, index: Index, queries: Vectors, rules: Forbidden, fetched: int, width: int) -> tuple[Rows, Vectors]:
+    def _walk(self, index: Index, queries: Vectors, rules: Forbidden, fetched: int, width: int) -> Answer:
         hits = index.search(queries, fetched, ef=width, threads=self.threads)
         rows, scores = hits.ids, hits.scores
         if rules is not FREE:
@@ -100,7 +102,7 @@ class Search:
         rng = np.random.default_rng(0)
         some = np.sort(rng.choice(len(queries), min(len(queries), SAMPLE), replace=False))
         sample, rules = queries[some], rules.of(some)
-        rows, scores = exact(sample, self.gallery, self.k, self.pool, rules)
+        rows, scores = exact(sample, self.gallery, room_for(len(sample), self.k), self.pool, rules)
         there = np.maximum((rows >= 0).sum(axis=1), 1)
         last = np.where(rows >= 0, scores, np.inf).min(axis=1)
         width = max(fetched, 16)
@@ -138,7 +140,8 @@ def searching(
         search = Search(found, rows, k, recall, rules, pool, count)
         if index is not None and recall < 1 and len(found):
             _check_index(index, found, rows, count)
-            yield Search(found, rows, k, recall, rules, pool, count, index=index)
+            extra = _most_forbidden(rules, len(found))
+            yield Search(found, rows, k, recall, rules, pool, count, index=index, extra=extra)
             return
         products = len(found) * rows.size
         if recall < 1 and len(found) >= FEW_QUERIES and len(rows) >= FEW_ROWS and products >= FEW_PRODUCTS:
@@ -192,7 +195,7 @@ def _checked_rules(forbidden: Forbidden | None, queries: int, rows: int) -> Forb
 
 
 def _most_forbidden(rules: Forbidden, queries: int) -> Rows:
-    """At most so many rows are forbidden to each query: int64[Q]."""
+    """At most so many rows are forbidden to each query: int64[Q], rounded up to a power of 2 where there are any."""
     most = np.zeros(queries, np.int64)
     if rules.own is not None:
         most += rules.own >= 0
@@ -200,6 +203,7 @@ def _most_forbidden(rules: Forbidden, queries: int) -> Rows:
         values, counts = np.unique(rows, return_counts=True)
         at = np.minimum(np.searchsorted(values, asked), len(values) - 1)
         most += np.where(values[at] == asked, counts[at], 0) if len(values) else 0
+    most[most > 0] = 2 ** np.ceil(np.log2(most[most > 0])).astype(np.int64)
     return most
 
 

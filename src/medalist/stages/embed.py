@@ -148,7 +148,7 @@ def _keep_centres(run: Run, settings: EmbedSettings, contest: Contest, fold: int
     seen: Counter[str] = Counter()
     ids, rows = [], []
     for row, label in enumerate(found[1].tolist()):
-        if label % views == 0:
+        if label % views == 0 and label < views * len(classes.names):  # composed identities come after them
             identity = classes.names[label // views]
             ids.append(f"{seen[identity]}/{identity}")
             seen[identity] += 1

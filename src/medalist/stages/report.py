@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ from medalist.report.likeness import (
     sampled_pairs,
 )
 from medalist.report.page import RunReport, SamplePicture, extremes, write_report
-from medalist.report.pictures import Picture, side_by_side
+from medalist.report.pictures import Picture, printable, side_by_side
 from medalist.report.retrieval import (
     MOST_HITS,
     EmbeddingMap,
@@ -37,11 +36,13 @@ from medalist.report.retrieval import (
     RetrievalReport,
     Similarities,
     hits_grid,
+    shown_queries,
     text_tile,
     write_retrieval_report,
 )
 from medalist.retrieval.asking import Asked, asked
 from medalist.retrieval.neighbours import FEW_PRODUCTS, FEW_QUERIES, FEW_ROWS
+from medalist.retrieval.settings import RankConfig
 from medalist.runs import Run
 from medalist.search.embeddings import Embeddings
 from medalist.settings import EmbedSettings
@@ -49,9 +50,6 @@ from medalist.stages.contest import Contest, fold_trials
 from medalist.stages.score import Oof, oof_of_scores
 from medalist.stages.vectors import embedded
 from medalist.trials import identity_of
-
-WORST, OTHERS = 12, 6
-"""Queries on the page of a retrieval run: the worst; and as many typical and as many of the best."""
 
 
 def report(run: Run, contest: Contest, *, umap: bool = False) -> Path:
@@ -128,24 +126,28 @@ def _retrieval(
             sizes.append((len(trial.queries), len(trial.gallery), vectors.dim))
             question = _asked(contest, trial, vectors, samples)
             mine, theirs = ([identity_of(samples[name]) for name in ids] for ids in (trial.queries, trial.gallery))
-            each = -(-MOST_PAIRS * len(mine) // (2 * len(folds) * queries)) if queries else 0
+            each = -(-MOST_PAIRS * len(mine) // (2 * len(folds) * queries))
             pairs.append(sampled_pairs(question, mine, theirs, each, rng, facts.new))
-            for row, name in enumerate(trial.queries):
-                if name in wanted:
-                    asking = _Asking(contest, samples, question, theirs, row, truths[name], answers[name])
-                    drawn[name] = asking.drawn(fold, oof.score.by_sample[name], mine[row])
+            here = [name for name in trial.queries if name in wanted]
+            rows = _Rows.of(contest, samples, question, theirs) if here else None
+            for name in here:
+                assert rows is not None
+                score = oof.score.by_sample[name]
+                drawn[name] = rows.drawn(trial.queries.index(name), fold, score, truths[name], answers[name])
     told = page.scores.get("retrieval") or {}
     every = joined_pairs(pairs)
-    every = Pairs(every.same[:MOST_PAIRS], every.different[:MOST_PAIRS])
+    every = Pairs(every.same[: MOST_PAIRS // 2], every.different[: MOST_PAIRS // 2])
     equal = equal_error(every)
     threshold = told.get("threshold") if facts.new is not None else None
     some = len(every.same) + len(every.different) > 0
     return RetrievalReport(
         page,
-        *([drawn[name] for name in group] for group in groups),
+        worst=[drawn[name] for name in groups[0]],
+        typical=[drawn[name] for name in groups[1]],
+        best=[drawn[name] for name in groups[2]],
         map=first,
         similarities=Similarities(pairs_figure(every, equal, threshold), every, equal) if some else None,
-        facts=_facts(contest, settings, truths, sizes),
+        facts=_facts(contest, settings.decide, truths, sizes),
         new=facts.new,
     )
 
@@ -153,23 +155,6 @@ def _retrieval(
 def _rankings(answers: Mapping[str, Any]) -> dict[str, Ranking]:
     assert all(isinstance(answer, Ranking) for answer in answers.values()), "contests of identities answer names"
     return dict(answers)
-
-
-def shown_queries(by_sample: Mapping[str, float]) -> tuple[list[str], list[str], list[str]]:
-    """Ids of the worst, of typical (the middle of the rest) and of the best queries; none stands twice.
-
-    Scores of queries often are equal: these are in the order of a hash, so that they are not all of one identity.
-    """
-
-    def place(name: str) -> tuple[float, str]:
-        return by_sample[name], sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
-
-    ordered = sorted(by_sample, key=place)
-    worst = ordered[: min(WORST, -(-len(ordered) // 2))]
-    best = ordered[len(worst) :][::-1][:OTHERS]
-    rest = ordered[len(worst) : len(ordered) - len(best)]
-    start = max(0, (len(rest) - OTHERS) // 2)
-    return worst, rest[start : start + OTHERS], best
 
 
 def _scored_embeddings(run: Run, settings: EmbedSettings, fold: int, scores: Mapping[str, Any]) -> Embeddings:
@@ -190,72 +175,93 @@ def _asked(contest: Contest, trial: Trial, vectors: Embeddings, samples: Mapping
 
 
 @dataclass(frozen=True, eq=False)
-class _Asking:
-    """One query of a trial, its truth and its answer. who: the identity of each gallery sample."""
+class _Rows:
+    """Makes the rows of pictures of one trial's queries.
+
+    number: of each name that may be answered; labels: int64[N], that of each gallery sample; unknown: the number of
+    `new`, -1 where there is none.
+    """
 
     contest: Contest
     samples: Mapping[str, Sample]
     question: Asked
-    who: Sequence[str]
-    row: int
-    truth: Ranking
-    answer: Ranking
+    number: Mapping[str, int]
+    labels: NDArray[np.int64]
+    unknown: int
 
-    def drawn(self, fold: int, score: float, identity: str) -> QueryPicture:
-        """Its row of pictures."""
-        name = self.question.queries[self.row]
-        cosines, ranks = self._cosines()
-        shown = self.answer.names[:MOST_HITS]
-        hits: list[Hit] = [self._hit(one, cosines) for one in shown]
-        right = [one for one in self.truth.names if one not in shown]
-        what = f"{len(self.truth.names)} right answers" if len(self.truth.names) > 1 else ""
+    @classmethod
+    def of(cls, contest: Contest, samples: Mapping[str, Sample], question: Asked, who: Sequence[str]) -> _Rows:
+        """Rows of a trial; who: the identity of each gallery sample."""
+        number: dict[str, int] = {}
+        names = who if contest.retrieval.names == "identities" else question.gallery
+        labels = np.array([number.setdefault(name, len(number)) for name in names], np.int64)
+        unknown = number.get(contest.retrieval.new, -1) if contest.retrieval.new is not None else -1
+        return cls(contest, samples, question, number, labels, unknown)
+
+    def drawn(self, row: int, fold: int, score: float, truth: Ranking, answer: Ranking) -> QueryPicture:
+        """The row of pictures of one query: of its first answers, and of a right one that is not among them."""
+        name = self.question.queries[row]
+        identity = identity_of(self.samples[name])
+        cosines = self._cosines(row)
+        best = np.full(len(self.number), -np.inf)
+        np.maximum.at(best, self.labels, cosines)
+        hits: list[Hit] = []
+        for one in answer.names[:MOST_HITS]:
+            right = one in truth.names
+            hits.append((*self._tile(one, cosines, best, "right" if right else "wrong"), right))
+        hidden = [one for one in truth.names if one not in answer.names[:MOST_HITS]]
         picture = hits_grid(
             self._image(name),
             hits,
-            f"query\n{identity}\n{name}",
-            missed=self._missed(right, cosines, ranks),
+            _lines("query", identity, name),
+            missed=self._missed(hidden, answer, cosines, best),
             columns=min(MOST_HITS, self.contest.retrieval.depth),
         )
+        what = f"{len(truth.names)} right answers" if len(truth.names) > 1 else ""
         return QueryPicture(name, identity, fold, score, what, picture)
 
-    def _cosines(self) -> tuple[dict[str, tuple[float, str]], dict[str, int]]:
-        """Of each name that may be answered the cosine and the id of its nearest sample, and its rank by cosine."""
-        question, code = self.question, int(self.question.query_codes[self.row])
-        values = question.gallery_vectors @ question.query_vectors[self.row]
-        seen = question.gallery_codes != code if code >= 0 else np.ones(len(values), np.bool_)
-        named = self.contest.retrieval.names == "identities"
-        found: dict[str, tuple[float, str]] = {}
-        for at in np.argsort(-values, kind="stable").tolist():
-            name = self.who[at] if named else question.gallery[at]
-            if seen[at] and name != self.contest.retrieval.new:
-                found.setdefault(name, (float(values[at]), question.gallery[at]))
-        return found, {name: rank for rank, name in enumerate(found, start=1)}
-
-    def _hit(self, name: str, cosines: Mapping[str, tuple[float, str]]) -> Hit:
-        right = name in self.truth.names
-        verdict = "right" if right else "wrong"
-        if name not in cosines:
-            return text_tile(name), f"{verdict}\n{name}", right
-        cosine, nearest = cosines[name]
-        return self._image(nearest), f"{cosine:.3f}  {verdict}\n{identity_of(self.samples[nearest])}\n{nearest}", right
+    def _cosines(self, row: int) -> NDArray[np.float32]:
+        """The cosine of each gallery sample, -inf for those that the query may not see and for unknown identities."""
+        question, code = self.question, int(self.question.query_codes[row])
+        barred = (question.gallery_codes == code) & (code >= 0) | (self.labels == self.unknown)
+        values = question.gallery_vectors @ question.query_vectors[row]
+        return np.where(barred, np.float32(-np.inf), values).astype(np.float32)
 
     def _missed(
-        self, right: Sequence[str], cosines: Mapping[str, tuple[float, str]], ranks: Mapping[str, int]
+        self, names: Sequence[str], answer: Ranking, cosines: NDArray[np.float32], best: NDArray[np.float64]
     ) -> tuple[Picture, str] | None:
-        """A right answer that is not shown: the first of those further down in the answer, else the nearest."""
-        if not right:
+        """Of right names that are not shown the first that stands further down in the answer, else the nearest."""
+        if not names:
             return None
-        later = [one for one in self.answer.names if one in right]
-        name = later[0] if later else min(right, key=lambda one: ranks.get(one, len(ranks) + 1))
-        place = f"answered at {self.answer.names.index(name) + 1}" if later else "missed"
-        if name not in cosines:
-            return text_tile(name), f"{place}\n{name}"
-        cosine, nearest = cosines[name]
-        place = place if later else f"rank {ranks[name]:,}"
-        return self._image(nearest), f"{cosine:.3f}  {place}\n{identity_of(self.samples[nearest])}\n{nearest}"
+        later = [one for one in answer.names if one in names]
+        if later:
+            return self._tile(later[0], cosines, best, f"answered at {answer.names.index(later[0]) + 1}")
+        nearest = max(names, key=lambda one: self._best(one, best))
+        rank = 1 + int((best > self._best(nearest, best)).sum())
+        known = np.isfinite(self._best(nearest, best))
+        return self._tile(nearest, cosines, best, f"rank {rank:,}" if known else "missed")
+
+    def _tile(
+        self, name: str, cosines: NDArray[np.float32], best: NDArray[np.float64], verdict: str
+    ) -> tuple[Picture, str]:
+        """The picture of a name: its sample that is nearest to the query; a tile of text where it has none to see."""
+        if not np.isfinite(self._best(name, best)):
+            return text_tile(name), _lines(verdict, name)
+        rows = np.flatnonzero(self.labels == self.number[name])
+        shown = self.question.gallery[int(rows[cosines[rows].argmax()])]
+        identity = identity_of(self.samples[shown])
+        return self._image(shown), _lines(f"{self._best(name, best):.3f}  {verdict}", identity, shown)
+
+    def _best(self, name: str, best: NDArray[np.float64]) -> float:
+        return float(best[self.number[name]]) if name in self.number else -np.inf
 
     def _image(self, name: str) -> Picture:
         return read_image(self.samples[name].images[0], self.contest.competition.white)
+
+
+def _lines(*words: str) -> str:
+    """Lines below a picture; names may hold line breaks of their own, which are no lines here."""
+    return "\n".join(printable(word, 80) for word in words)
 
 
 def _map(
@@ -273,7 +279,37 @@ def _map(
 
 
 def _facts(
-    contest: Contest, settings: EmbedSettings, truths: Mapping[str, Ranking], sizes: Sequence[tuple[int, int, int]]
-) -> Iterator[tuple[str, str]]:
+    contest: Contest, config: RankConfig, truths: Mapping[str, Ranking], sizes: Sequence[tuple[int, int, int]]
+) -> list[tuple[str, str]]:
     """Rows of the small table; sizes: queries, gallery samples and components of each trial."""
-    raise NotImplementedError
+    new = contest.retrieval.new
+    counts = Counter(identity_of(sample) for sample in contest.split.train)
+    named = [count for name, count in counts.items() if name != new]
+    lonely = sum(not truth.names or truth.names == (new,) for truth in truths.values())
+    galleries = sorted(rows for _, rows, _ in sizes)
+    span = f"{galleries[0]:,}" if galleries[0] == galleries[-1] else f"{galleries[0]:,} to {galleries[-1]:,}"
+    many = any(q >= FEW_QUERIES and n >= FEW_ROWS and q * n * dim >= FEW_PRODUCTS for q, n, dim in sizes)
+    how = f"by cells at a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
+    steps = [f"decide.{name}={value}" for name, value in _changed(config)]
+    return [
+        ("queries", f"{len(truths):,} in {len(sizes):,} {'trial' if len(sizes) == 1 else 'trials'}"),
+        ("without an answer", f"{lonely:,} queries: their gallery has nobody of their identity"),
+        ("gallery", f"{span} samples a trial"),
+        ("identities", f"{len(named):,} in training, {sum(count == 1 for count in named):,} of them with one sample"),
+        *(
+            [("without an identity", f"{counts[new]:,} training samples are {new}")]
+            if new is not None and counts[new]
+            else []
+        ),
+        ("embeddings", f"{sizes[0][2]:,} components, compared by cosine"),
+        ("search", how),
+        ("ranked by", ", ".join(steps) or "cosine alone"),
+    ]
+
+
+def _changed(config: RankConfig) -> list[tuple[str, Any]]:
+    """What a config adds to the ranking by cosines; new identities have their own section."""
+    plain, found = (one.model_dump(mode="json", exclude={"new", "new_share"}) for one in (RankConfig(), config))
+    found["rerank"] = found["rerank"]["kind"]
+    plain["rerank"] = plain["rerank"]["kind"]
+    return [(name, value) for name, value in found.items() if value != plain[name]]

@@ -176,7 +176,7 @@ def _fit_all(plan: TrainPlan, todo: Sequence[int], console: Console) -> None:
     settings, run = plan.settings, plan.run
     fabric = build_fabric(settings)
     config = settings.model_dump(mode="json")
-    job_of = _jobs(plan, fabric, console)
+    job_of = jobs(plan, fabric, console)
     job = job_of(todo[0])
     planned = job.steps  # folds differ by a few samples: the first one's steps stand for all until each begins
     with progress(console, f"train {run.name}", planned * len(todo)) as bar:
@@ -189,7 +189,7 @@ def _fit_all(plan: TrainPlan, todo: Sequence[int], console: Console) -> None:
                 fit(job, log, bar)
 
 
-def _jobs(plan: TrainPlan, fabric: Fabric, console: Console) -> Callable[[int], Fit]:
+def jobs(plan: TrainPlan, fabric: Fabric, console: Console) -> Callable[[int], Fit]:
     """What makes the training of a fold, once the pixels (or the features of a frozen encoder) are read."""
     settings, contest, samples = plan.settings, plan.contest, plan.contest.split.train
 
