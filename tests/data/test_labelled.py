@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from medalist.build import Classes, build_criterion
 from medalist.data.cache import PixelCache
+from medalist.data.composing import Composed, compose
 from medalist.data.dataset import Normalisation, decode, reader
 from medalist.data.labelled import LabelledSet, WholeLabelledSet, seen_from, views_of
 from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
@@ -19,6 +21,7 @@ from medalist.data.settings import ClassSampler, FitConfig
 from medalist.data.transforms import Padding, augment_pair, compose_augment, sample_seed
 from medalist.errors import ConfigError, DataError
 from medalist.records import Sample
+from medalist.settings import EmbedSettings
 
 Entries = tuple[dict[str, dict[str, Any]], ...]
 Pixels = NDArray[np.uint8]
@@ -260,3 +263,68 @@ def test_an_identity_of_one_photo_makes_pairs_of_unlike_views_of_it() -> None:
     for number in range(0, 6, 2):
         assert batch.indices[number] == batch.indices[number + 1]
         assert not torch.equal(batch.image[number], batch.image[number + 1])
+
+
+def composed_set(augment: Entries, turns: bool) -> LabelledSet:
+    """Three identities of 3, 2 and 3 samples, and five compositions of them."""
+    cache, labels = cache_of(8), [0, 0, 0, 1, 1, 2, 2, 2]
+    made = compose(3, 5, [3, 2, 3], ["a", "a", "b"])
+    composed = Composed(cache, range(8), labels, made, FitConfig(size=(32, 32), fit="pad", trim=0.75), 7)
+    return LabelledSet(cache, range(8), labels, augment, NORM, 7, turns=turns, composed=composed)
+
+
+@pytest.mark.parametrize("turns", [False, True])
+def test_composed_samples_come_after_the_real_ones_as_classes_of_their_own(turns: bool) -> None:
+    chosen = composed_set(CROP, turns)
+    chosen.check((24, 24))
+    assert chosen.composed is not None
+    views = 4 if turns else 1
+    real = 8 * views
+    sizes = [made.samples for made in chosen.composed.compositions]
+    assert len(chosen) == len(chosen.labels) == real + sum(sizes)
+    expected = [3 * views + number for number, size in enumerate(sizes) for _ in range(size)]
+    assert list(chosen.labels[real:]) == expected
+    assert chosen.spread(list("abcdefgh"))[real:] == [None] * sum(sizes)
+    for position in range(sum(sizes)):
+        for key, again in (((2, real + position), 0), ((2, real + position, 1), 1)):
+            seed = sample_seed(7, 2, 8 + position, 0, again)
+            plain = chosen.composed.draw(2, position, again)
+            image, _ = augment_pair(compose_augment(CROP), plain, None, seed)
+            item = chosen[key]
+            close(item.image, pixels_of(image))
+            assert item.label == expected[position]
+
+
+def test_labels_of_composed_samples_line_up_with_the_loss() -> None:
+    chosen = composed_set((), True)
+    assert chosen.composed is not None
+    settings = EmbedSettings.model_validate(
+        {
+            "competition": "toy",
+            "task": {"kind": "embed", "turns": True, "composed": 5},
+            "image": {"size": [32, 32]},
+            "model": {"encoder": "test_resnet", "weights": "none", "dim": 8},
+            "loss": {"terms": [{"kind": "arcface", "margin": 0.3, "scale": 10, "by_size": "power"}]},
+        }
+    )
+    criterion = build_criterion(settings, 8, Classes(("x", "y", "z"), (3, 2, 3), chosen.composed.compositions))
+    found = criterion.centres()
+    assert found is not None and sorted(set(found[1].tolist())) == sorted(set(chosen.labels))
+    assert np.bincount(chosen.labels).tolist() == [3] * 4 + [2] * 4 + [3] * 4 + [
+        made.samples for made in chosen.composed.compositions
+    ]
+    term: Any = criterion.terms["arcface"]
+    fewer = torch.from_numpy(np.bincount(chosen.labels) == 2)
+    assert term.margins[fewer].unique().numel() == 1 and (term.margins[fewer] > term.margins[~fewer].max()).all()
+
+
+@pytest.mark.parametrize("kind", ["pxk", "group"])
+def test_composed_samples_are_dealt_with_the_real_ones_in_workers_too(kind: Any) -> None:
+    made: list[list[Batch]] = []
+    for workers in (0, 2):
+        chosen = composed_set(CROP, False)
+        chosen.check((24, 24))
+        order = ClassOrder(chosen.labels, ClassSampler(kind=kind, classes=2, per_class=2), 7, chosen.spread("aaaaabbb"))
+        made.append(list(batches(chosen, order, workers)))
+    assert_same(*made)
+    assert {label for batch in made[0] if batch.labels is not None for label in batch.labels.tolist()} >= {4, 5}

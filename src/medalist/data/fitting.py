@@ -61,8 +61,9 @@ def trimmed(image: Pixels, share: float, fill: int = 0) -> Pixels:
     The longer side of the box is `share` of the frame's, and all margins are equal. An image where nothing differs is
     returned itself.
     """
-    differs = (cv2.absdiff(image, np.full_like(image, fill)) > DIFFERS).any(axis=2)
-    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    differs = cv2.absdiff(image, np.full_like(image, fill)).reshape(image.shape) > DIFFERS
+    # Not over the channels first: that takes eight times as long.
+    rows, columns = np.flatnonzero(differs.any(axis=(1, 2))), np.flatnonzero(differs.any(axis=0).any(axis=1))
     if not len(rows):
         return image
     box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
