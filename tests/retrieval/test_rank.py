@@ -377,13 +377,24 @@ def test_what_candidates_refuses() -> None:
         )
     with refusal("say decide.centres=0"):
         candidates(small_asked(), config(centres=0.5), names="identities", depth=1)
-    for wrong in ({"head": "knn"}, {"centres": 0.5}, {"assign": True}):
+    for wrong in ({"head": "knn"}, {"centres": 0.5}):
         with refusal(f"decide.{next(iter(wrong))}=.* answers gallery samples", ConfigError):
             candidates(small_asked(), config(**wrong), names="samples", depth=1)
     with refusal("decide.head=prototype compares none", ConfigError):
         candidates(small_asked(), config(head="prototype", rerank={"kind": "diffusion"}), names="identities", depth=1)
     with refusal("length 2"):
         Centres(("a",), np.array([[2, 0]], np.float32))
+
+
+def test_samples_are_assigned_too() -> None:
+    """Both queries are nearest to the first sample; the one that is nearer gets it."""
+    gallery = Embeddings(("a", "b"), unit([[1, 0], [0.6, 0.8]]), {})
+    queries = Embeddings(("p", "q"), unit([[1, 0.1], [1, 0.3]]), {})
+    question = asked(Trial(("p", "q"), ("a", "b")), queries, gallery)
+    free = candidates(question, config(), names="samples", depth=1)
+    assert {name: one.names for name, one in free.items()} == {"p": ("a",), "q": ("a",)}
+    one_each = candidates(question, config(assign=True), names="samples", depth=1)
+    assert {name: one.names[0] for name, one in one_each.items()} == {"p": "a", "q": "b"}
 
 
 def test_assignment_of_too_many(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,10 @@ def trimmed(image: Pixels, share: float, fill: int = 0) -> Pixels:
     The longer side of the box is `share` of the frame's, and all margins are equal. An image where nothing differs is
     returned itself.
     """
-    differs = cv2.absdiff(image, np.full_like(image, fill)).reshape(image.shape) > DIFFERS
+    far = np.asarray(cv2.absdiff(image, np.full_like(image, fill)), np.uint8)
+    differs: NDArray[np.bool_] = far.reshape(image.shape) > DIFFERS
     # Not over the channels first: that takes eight times as long.
-    rows, columns = np.flatnonzero(differs.any(axis=(1, 2))), np.flatnonzero(differs.any(axis=0).any(axis=1))
+    rows, columns = np.flatnonzero(np.any(differs, axis=(1, 2))), np.flatnonzero(np.any(differs, axis=0).any(axis=1))
     if not len(rows):
         return image
     box = image[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]

@@ -23,24 +23,29 @@ def embed(
     loader: Iterable[Batch],
     config: EmbedPredictConfig,
     channels_last: bool,
+    shared: nn.Module | None = None,
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32]]]:
     """Yield sample indices and their unit vectors float32[B, D * networks], batch by batch.
 
     The vectors of one network are averaged over views. Those of several networks stand side by side, each scaled so
     that a cosine of the whole is the mean of their cosines: their spaces have nothing in common to be averaged.
+    shared: an encoder that looks once for all networks, which are then heads on its features.
     """
-    for model in models:
+    for model in (*models, *([shared] if shared else [])):
         model.eval()
     for raw in loader:
         batch = raw.to(fabric.device, channels_last)
         with fabric.autocast():
-            parts = [_mean_view(model, batch.image, config.tta) for model in models]
+            parts = _mean_views(models, shared, batch.image, config.tta)
         yield batch.indices, normalize(torch.cat(parts, dim=1), dim=-1).cpu().numpy()
 
 
-def _mean_view(model: nn.Module, image: Tensor, tta: str) -> Tensor:
-    """Unit vectors float32[B, D], averaged over views; features that are kept already have one view."""
+def _mean_views(models: Sequence[nn.Module], shared: nn.Module | None, image: Tensor, tta: str) -> list[Tensor]:
+    """Each network's unit vectors float32[B, D], averaged over views; features that are kept already have one view."""
     views = VIEWS[tta]
-    total = sum(model(look(image, view) if len(views) > 1 else image).float() for view in views)
-    assert isinstance(total, Tensor)
-    return normalize(total + 1e-12, dim=-1)
+    totals: list[Tensor | float] = [0.0] * len(models)
+    for view in views:
+        seen = look(image, view) if len(views) > 1 else image
+        seen = seen if shared is None else shared(seen)
+        totals = [total + model(seen).float() for total, model in zip(totals, models, strict=True)]
+    return [normalize(total + 1e-12, dim=-1) for total in totals if isinstance(total, Tensor)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +84,8 @@ def embed_files(
         raise RunError(f"{run.folder} has {what}; run medalist train first")
     read = reader(load_competition(settings.competition).white, settings.image)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
-    models = _networks(run, settings, folds)
-    vectors, bad = _vectors(settings, models, _Marked(_whole(settings, samples, read)), len(samples), console)
+    networks = _networks(run, settings, folds)
+    vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), console)
     lines = []
     for index in bad:
         try:
@@ -118,15 +118,13 @@ def _embed(
         if known.ids == ids and dict(known.made_by) == made:
             return
     networks = _networks(run, settings, folds)
-    models: Sequence[nn.Module] = networks
     read = reader(contest.competition.white, settings.image)
     source: Dataset[Item] = _whole(settings, samples, read)
     if settings.model.frozen and settings.predict.tta == "none":
         fabric, home = build_fabric(settings), run.folder.parent
         features = kept_features(settings, _encoder_of(run, settings), samples, read, fabric, home, console)
-        source = FeatureSet(features, range(len(samples)))
-        models = [network.head for network in networks]
-    vectors, _ = _vectors(settings, models, source, len(samples), console, f"embed {name}")
+        source, networks = FeatureSet(features, range(len(samples))), replace(networks, shared=None)
+    vectors, _ = _vectors(settings, networks, source, len(samples), console, f"embed {name}")
     write_embeddings(path, Embeddings(ids, vectors, made))
 
 
@@ -161,17 +159,26 @@ def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> Wh
     return WholeLabelledSet(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
 
 
-def _networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> list[Embedder]:
-    """The networks of these folds, without their losses."""
-    models: list[Embedder] = []
-    weights = _encoder_of(run, settings)
+@dataclass(frozen=True, eq=False)
+class _Networks:
+    """The networks of some folds, without their losses; frozen encoders are one, and the networks heads on it."""
+
+    models: tuple[nn.Module, ...]
+    shared: nn.Module | None = None
+
+
+def _networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> _Networks:
+    models: list[nn.Module] = []
+    weights, size = _encoder_of(run, settings), settings.image.size
+    encoder = build_encoder(settings.model, size, weights)
     for fold in folds:
-        encoder = build_encoder(settings.model, settings.image.size, weights)
-        network = Embedder(encoder, Head(settings.model, encoder))
-        trained = network.head if settings.model.frozen else network
-        load_weights(trained, run.checkpoint(fold, settings.train.keep), without=CRITERION)
+        if not settings.model.frozen and models:
+            encoder = build_encoder(settings.model, size, weights)
+        head = Head(settings.model, encoder)
+        network = head if settings.model.frozen else Embedder(encoder, head)
+        load_weights(network, run.checkpoint(fold, settings.train.keep), without=CRITERION)
         models.append(network)
-    return models
+    return _Networks(tuple(models), encoder if settings.model.frozen else None)
 
 
 def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
@@ -190,7 +197,7 @@ def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
 
 def _vectors(
     settings: EmbedSettings,
-    models: Sequence[nn.Module],
+    networks: _Networks,
     source: Dataset[Item],
     count: int,
     console: Console,
@@ -198,9 +205,12 @@ def _vectors(
 ) -> tuple[NDArray[np.float32], list[int]]:
     """Vectors float32[count, D], and the rows whose image was bad (label 1 of a `_Marked` set)."""
     fabric, last = build_fabric(settings), settings.train.channels_last
-    if last:
-        models = [model.to(memory_format=torch.channels_last) for model in models]
-    models = [fabric.setup_module(model) for model in models]
+
+    def ready(model: nn.Module) -> nn.Module:
+        return fabric.setup_module(model.to(memory_format=torch.channels_last) if last else model)
+
+    models = [ready(model) for model in networks.models]
+    shared = ready(networks.shared) if networks.shared is not None else None
     order = WholeOrder([settings.image.size] * count, 1, settings.predict.batch)
     loader = batches(source, order, settings.loader.workers, fabric.device.type == "cuda")
     rows: NDArray[np.float32] | None = None
@@ -213,7 +223,7 @@ def _vectors(
             yield batch
 
     with progress(console, title, count) as bar:
-        for indices, vectors in embed(fabric, models, passed(), settings.predict, last):
+        for indices, vectors in embed(fabric, models, passed(), settings.predict, last, shared):
             rows = np.empty((count, vectors.shape[1]), np.float32) if rows is None else rows
             rows[list(indices)] = vectors
             bar.advance(len(indices))
