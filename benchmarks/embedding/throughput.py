@@ -1,6 +1,6 @@
 """Embedding images from files against the bare forward of the same network on tensors that are ready.
 
-python benchmarks/embedding/throughput.py --images DIR [--size 224] [--batch 32] [--workers 2] [--rounds 5] [--count 384]
+python benchmarks/embedding/throughput.py --images DIR [--size 224] [--batch 32] [--workers 2] [--rounds 5]
 
 Ours is what `medalist embed` does: read, decode, fit, normalise, batch, forward, gather. Bare is the forward alone, in
 the same batches, memory layout and precision. Rounds take turns after one that warms up; printed are the medians of
@@ -85,7 +85,8 @@ def main() -> None:
     for _ in range(options.rounds):
         pairs.append((bare(model, ready), ours(fabric, model, whole, order, options.workers)))
     print(f"bare forward {median(a for a, _ in pairs):.1f} images/s, ours {median(b for _, b in pairs):.1f}")
-    print(f"ratio {median(b / a for a, b in pairs):.3f} with {options.workers} workers ({torch.get_num_threads()} threads)")
+    ratio = median(b / a for a, b in pairs)
+    print(f"ratio {ratio:.3f} with {options.workers} workers ({torch.get_num_threads()} threads)")
     print(f"reading alone: {reading(whole, len(samples)):.2f} ms of processor time an image")
 
 

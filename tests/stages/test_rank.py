@@ -72,8 +72,18 @@ def test_oof_answers_go_through_the_file_and_are_those_of_brute_force(
     value = metric(truths, {name: Ranking(tuple(names)) for name, names in expected.items()}).value
     assert scores["oof"]["value"] == pytest.approx(value)
     assert 0.2 < value < 1
+    plain = scores["retrieval"]["cosine_alone"]
+    if which == "signs":  # samples by cosine are its answers
+        assert plain["recall@1"] == pytest.approx(value)
+    assert 0 < plain["map@r"] <= plain["recall@10"] <= 1 and "nmi" not in plain
     again = oof_of_scores(made.run, contest)
     assert again.score.value == scores["oof"]["value"] and again.truths == {s.id: truths[s.id] for s in again.samples}
+
+
+def test_clusters_are_told_on_request(whales: Any, quiet: Console) -> None:
+    told_apart(whales, noise=0.0)
+    scores = score_run(whales.run, whales.contest(), whales.run.settings(), quiet, nmi=True)
+    assert 0.5 < scores["retrieval"]["cosine_alone"]["nmi"] <= 1
 
 
 def test_one_to_one_answers_are_all_different(signs: Any, quiet: Console) -> None:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import json
+import multiprocessing as mp
 from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
 
@@ -81,6 +86,31 @@ def test_a_look_does_not_depend_on_batches() -> None:
     order = np.random.default_rng(0).permutation(40).tolist()
     parts = [order[start : start + 9] for start in range(0, 40, 9)]
     assert look(*((vectors[part], batch_of(part, [labels[n] for n in part])) for part in parts)) == whole
+
+
+def shared_look(rank: int, meeting: str, out: str) -> None:
+    """One of two processes: it sees every other batch of seven samples."""
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
+    vectors, labels = unit(40), (np.arange(40) % 7).tolist()
+    parts = [list(range(start, min(start + 7, 40))) for start in range(0, 40, 7)][rank::2]
+    seen = iter([(vectors[part], batch_of(part, [labels[n] for n in part])) for part in parts])
+    found = task().look(seen, SimpleNamespace(world_size=2))  # type: ignore[arg-type]
+    Path(f"{out}{rank}").write_text(json.dumps(found))
+    dist.destroy_process_group()
+
+
+def test_two_processes_see_what_one_sees(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    context = mp.get_context("fork")
+    meeting, out = str(tmp_path / "meeting"), str(tmp_path / "found")
+    pair = [context.Process(target=shared_look, args=(rank, meeting, out)) for rank in (0, 1)]
+    for process in pair:
+        process.start()
+    for process in pair:
+        process.join(60)
+    vectors, labels = unit(40), (np.arange(40) % 7).tolist()
+    alone = look((vectors, batch_of(list(range(40)), labels)))
+    assert [json.loads(Path(f"{out}{rank}").read_text()) for rank in (0, 1)] == [alone, alone]
 
 
 def test_held_out_samples_that_are_all_alone_have_nothing_to_find() -> None:

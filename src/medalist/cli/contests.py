@@ -52,6 +52,9 @@ def folds(
         keep_edited_folds(contest, settings.folds, here.runs)
     made = contest_folds(contest, settings.folds, here.runs)
     strata = sorted({stratum for stratum in made.stratum.values() if stratum})
+    if len(strata) > SHOWN_STRATA:  # identities as strata: thousands of columns tell nothing
+        say(here.console, f"{len(strata)} strata, balanced over the folds")
+        strata = []
     rows = [
         [line.fold, line.samples, line.groups, *(line.strata.get(stratum, 0) for stratum in strata)]
         for line in summary(made)
@@ -64,7 +67,13 @@ def folds(
     say(here.console, f"hash {made.hash}")
 
 
-def score(context: typer.Context, run: RunName, overrides: Overrides = None, data: Data = None) -> None:
+def score(
+    context: typer.Context,
+    run: RunName,
+    overrides: Overrides = None,
+    data: Data = None,
+    nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
+) -> None:
     """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
     from medalist.runs import find_run
     from medalist.stages.score import open_run_contest, run_settings, score_run
@@ -72,12 +81,23 @@ def score(context: typer.Context, run: RunName, overrides: Overrides = None, dat
     here = state(context)
     found = find_run(run, here.runs)
     settings = run_settings(found, overrides or [], "decide")
-    scores = score_run(found, open_run_contest(found, data, here.runs), settings, here.console)
+    scores = score_run(found, open_run_contest(found, data, here.runs), settings, here.console, nmi)
     oof = scores["oof"]
     rows = [[f"fold {fold}", f"{value:.4f}", None] for fold, value in oof["folds"].items()]
-    rows += [[name, f"{part['score']:.4f}", part["samples"]] for name, part in oof["strata"].items()]
+    if len(oof["strata"]) <= SHOWN_STRATA:
+        rows += [[name, f"{part['score']:.4f}", part["samples"]] for name, part in oof["strata"].items()]
     rows += [[name, f"{value:.4f}", None] for name, value in oof["parts"].items()]
     table(here.console, f"{found.competition}/{found.name}", ["part", "score", "samples"], rows)
+    told = scores["retrieval"]
+    if told.get("cosine_alone"):
+        rows = [[name, f"{value:.4f}"] for name, value in told["cosine_alone"].items()]
+        table(here.console, "gallery samples by cosine alone", ["figure", "mean"], rows)
+    if "honest" in told:
+        say(
+            here.console,
+            f"new identities: {told['honest']:.4f} with the thresholds of other folds, {told['naive']:.4f} with one "
+            f"tuned on all, {told['without_threshold']:.4f} without; {told['threshold']:.4f} for the test part",
+        )
     by_fold, by_sample = oof["standard_error"], oof["standard_error_samples"]
     over_folds = "" if by_fold is None else f", over folds {oof['mean']:.4f} ± {by_fold:.4f}"
     over_samples = "" if by_sample is None else f" ± {by_sample:.4f}"
@@ -133,6 +153,9 @@ def validate(
 
 SHOWN = 50
 """How many problems `validate` lists."""
+
+SHOWN_STRATA = 12
+"""How many strata `folds` and `score` list, each by itself."""
 
 
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:

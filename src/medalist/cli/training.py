@@ -28,12 +28,16 @@ def train(
     ] = None,
 ) -> None:
     """Train the folds of a config and predict what each held out. Run it again to go on where it stopped."""
+    from medalist.settings import EmbedSettings
     from medalist.stages.train import prepare
     from medalist.stages.train import train as run_training
 
     here = state(context)
     plan = prepare(config, overrides or [], data, fold or [], name, here.runs)
     say(here.console, f"run {plan.run.folder}  folds {', '.join(map(str, plan.chosen))} of {plan.folds.n}")
+    if isinstance(plan.settings, EmbedSettings):
+        seen, whole = plan.settings.image.seen_in_training, plan.settings.image.size
+        say(here.console, f"training sees {seen[1]}x{seen[0]}, prediction {whole[1]}x{whole[0]}")
     run = run_training(plan, here.console)
     say(here.console, f"done: {run.folder}; next: medalist score {run.competition}/{run.name}")
 

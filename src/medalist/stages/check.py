@@ -23,6 +23,7 @@ from medalist.submission import SubmissionFormat, check_submission, write_submis
 from medalist.trials import identity_of, right_names
 
 NAMED_AT_MOST = 10
+STRATA_NAMED = 12
 THREADS = 2
 
 
@@ -39,7 +40,9 @@ def check(contest: Contest, console: Console) -> Iterator[str]:
     yield f"{contest.competition.name}: {counts}, ids unique"
     strata = Counter(sample.stratum for sample in split.train if sample.stratum)
     if strata:
-        yield "strata: " + ", ".join(f"{name} {count}" for name, count in sorted(strata.items()))
+        listed = ", ".join(f"{name} {count}" for name, count in sorted(strata.items())[:STRATA_NAMED])
+        more = f" and {len(strata) - STRATA_NAMED} more" if len(strata) > STRATA_NAMED else ""
+        yield f"strata: {listed}{more}"
     images_decode(contest, console)
     yield f"images: all {len(split.all)} decode"
     truths = truths_decode(contest)

@@ -15,6 +15,7 @@ from medalist.progress import progress
 from medalist.ranking_format import RankingFormat
 from medalist.records import Ranking, Sample, Score, Trial
 from medalist.retrieval.asking import asked
+from medalist.retrieval.evaluate import Figures, evaluate
 from medalist.retrieval.heads import Centres
 from medalist.retrieval.rank import Candidates, answers, candidates
 from medalist.retrieval.settings import RankConfig
@@ -44,12 +45,18 @@ class Ranked:
     told: Mapping[str, Any]
 
 
-def rank_oof(run: Run, contest: Contest, settings: EmbedSettings, folds: Sequence[int], console: Console) -> Ranked:
-    """Rank the trials of these folds, each by the embeddings of the network that did not see its queries."""
+def rank_oof(
+    run: Run, contest: Contest, settings: EmbedSettings, folds: Sequence[int], console: Console, nmi: bool = False
+) -> Ranked:
+    """Rank the trials of these folds, each by the embeddings of the network that did not see its queries.
+
+    nmi: among what is told, also how well clusters of the queries agree with their identities.
+    """
     facts, samples = contest.retrieval, {sample.id: sample for sample in contest.split.train}
     found: dict[int, dict[str, Candidates]] = {}
     truths: dict[str, Ranking] = {}
     trials: list[Trial] = []
+    plain: list[Figures] = []
     for fold in folds:
         vectors = embedded(run, f"oof/fold{fold}", settings, [fold])
         asking = fold_trials(contest, run.folds(), fold)
@@ -59,6 +66,7 @@ def rank_oof(run: Run, contest: Contest, settings: EmbedSettings, folds: Sequenc
         )
         truths |= right_names(asking, samples, facts.names, facts.new, facts.apart)
         trials += asking
+        plain += [_by_cosine(contest, trial, vectors, samples, settings.decide.recall, nmi) for trial in asking]
     score = contest.competition.score
     threshold, told = _threshold(found, truths, settings.decide, contest, score)
     ranked: dict[str, Ranking] = {}
@@ -67,8 +75,43 @@ def rank_oof(run: Run, contest: Contest, settings: EmbedSettings, folds: Sequenc
     queries = tuple(sample for sample in contest.split.train if sample.id in ranked)
     form = bound_format(contest, trials, samples)
     lonely = sum(not truth.names for truth in truths.values())
-    told = {"queries": len(queries), "without_answer": lonely, **told}
+    told = {"queries": len(queries), "without_answer": lonely, "cosine_alone": _mean(plain), **told}
     return Ranked(queries, {s.id: truths[s.id] for s in queries}, {s.id: ranked[s.id] for s in queries}, form, told)
+
+
+def _by_cosine(
+    contest: Contest, trial: Trial, vectors: Embeddings, samples: Mapping[str, Sample], recall: float, nmi: bool
+) -> Figures:
+    """What the embeddings of one trial are worth before anything else is done: samples by cosine, any rank."""
+    facts = contest.retrieval
+    gallery = [name for name in trial.gallery if facts.new is None or identity_of(samples[name]) != facts.new]
+    row_of = {name: row for row, name in enumerate(gallery)}
+    sides = (trial.queries, gallery)
+    apart = None
+    if facts.apart is not None:
+        codes = [[str(samples[name].meta.get(facts.apart)) for name in side] for side in sides]
+        apart = (codes[0], codes[1])
+    return evaluate(
+        vectors.take(trial.queries),
+        [identity_of(samples[name]) for name in trial.queries],
+        vectors.take(gallery),
+        [identity_of(samples[name]) for name in gallery],
+        own=np.array([row_of.get(name, -1) for name in trial.queries]),
+        apart=apart,
+        recall=recall,
+        nmi=nmi,
+    )
+
+
+def _mean(figures: Sequence[Figures]) -> dict[str, float]:
+    """Figures of several trials, weighted by their queries that can be answered."""
+    weights = [each.queries - each.unanswerable if each.values else 0 for each in figures]
+    names = next((list(each.values) for each in figures if each.values), [])
+    return {
+        name: sum(weight * each.values[name] for weight, each in zip(weights, figures, strict=True) if weight)
+        / sum(weights)
+        for name in names
+    }
 
 
 def truths_of(contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Ranking]:

@@ -65,9 +65,12 @@ def open_run_contest(run: Run, data: str | None, root: Path) -> Contest:
     return contest
 
 
-def score_run(run: Run, contest: Contest, settings: Settings, console: Console) -> dict[str, Any]:
-    """Score the out-of-fold answers of the trained folds, write `oof.csv` and `scores.json`, return the latter."""
-    oof = oof_answers(run, contest, settings, console)
+def score_run(run: Run, contest: Contest, settings: Settings, console: Console, nmi: bool = False) -> dict[str, Any]:
+    """Score the out-of-fold answers of the trained folds, write `oof.csv` and `scores.json`, return the latter.
+
+    nmi: see `rank.rank_oof`; only embeddings have it.
+    """
+    oof = oof_answers(run, contest, settings, console, nmi)
     folds = run.folds()
     score = contest.competition.score
     by_fold: dict[str, float] = {}
@@ -103,7 +106,7 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console) 
     return scores
 
 
-def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console) -> Oof:
+def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console, nmi: bool = False) -> Oof:
     """Decide the out-of-fold predictions, write them as submission rows to `oof.csv`, and score what is parsed back."""
     folds = run.folds()
     trained = [fold for fold in run.trained_folds() if makers_of(run, settings, [fold])]
@@ -113,7 +116,7 @@ def oof_answers(run: Run, contest: Contest, settings: Settings, console: Console
         )
     path = run.folder / "oof.csv"
     if isinstance(settings, EmbedSettings):
-        ranked = rank_oof(run, contest, settings, trained, console)
+        ranked = rank_oof(run, contest, settings, trained, console, nmi)
         write_submission(path, ranked.form, ranked.answers.items())
         read = ranked.form.parse(path, ranked.samples)
         return Oof(ranked.samples, ranked.truths, read, contest.competition.score(ranked.truths, read), ranked.told)

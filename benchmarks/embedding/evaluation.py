@@ -1,6 +1,6 @@
 """Nearest neighbours of many queries against a chunked torch product and topk: time, recall, memory.
 
-python benchmarks/retrieval.py [--vectors DIR] [--queries 20000] [--rows 200000] [--k 10 100] [--rounds 3]
+python benchmarks/embedding/evaluation.py [--vectors DIR] [--queries 20000] [--rows 200000] [--k 10 100] [--rounds 3]
 
 Vectors are DIR/deep112-base.npy and -queries.npy, as benchmarks/ann/vectors.py makes them; where they hold fewer
 queries than wanted, the rest are base vectors that leave the gallery's end, or noisy copies of its rows where the
