@@ -166,6 +166,8 @@ def search(shared: State, name: str, asking: Asking, folder: Path | None, pictur
         raise SearchError(f"{picture}: expected a name that ends in .png")
     if asking.exact and asking.recall is not None:
         raise SearchError("--exact finds all; leave out --recall")
+    if asking.k == 0:
+        raise SearchError("k=0: no answer is asked for; type -k 1 or more")
     run = find_run(name, shared.runs)
     gallery, answers = search_images(
         run,

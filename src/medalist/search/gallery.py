@@ -91,7 +91,7 @@ class Gallery:
 
         columns: cells as text, in the order of the embeddings. Raises SearchError where the folder holds other things.
         """
-        number = _next_number(folder)
+        number = next_number(folder)
         index = Index(embeddings.dim)
         index.add(list(embeddings.ids), embeddings.vectors, threads=threads, progress=progress)
         fields = make_fields(embeddings.ids, columns or {})
@@ -310,7 +310,7 @@ def read_told(folder: Path) -> dict[str, Any]:
     return dict(told)
 
 
-def _next_number(folder: Path) -> int:
+def next_number(folder: Path) -> int:
     """A number for new files beside those that are in force; SearchError for a folder of other things."""
     if not folder.exists():
         return 0

@@ -15,10 +15,11 @@ from medalist.errors import DataError
 from medalist.files import read_image
 from medalist.folds import FoldsConfig, make_folds
 from medalist.progress import progress
-from medalist.records import Answer, Instances, Ranking, Sample
+from medalist.ranking_format import RankingFormat
+from medalist.records import Answer, Instances, Ranking, Sample, Trial
 from medalist.runs import manifest_hash
 from medalist.stages.contest import Contest, fold_trials
-from medalist.stages.rank import bound_format, format_of_test
+from medalist.stages.rank import bound_format, format_of_test, refuse_unwritable
 from medalist.submission import SubmissionFormat, check_submission, write_submission
 from medalist.trials import identity_of, right_names
 
@@ -117,6 +118,7 @@ def _refuse(bad: Sequence[str], what: str) -> None:
 def retrieval_contract(contest: Contest) -> Iterator[str]:
     """Yield what is found right of a contest of identities: who there is, the trials of its folds, its test part."""
     train, facts = contest.split.train, contest.retrieval
+    refuse_unwritable(contest)
     sizes = Counter(identity_of(sample) for sample in train)
     unknown = sizes.pop(facts.new, 0) if facts.new is not None else 0
     alone = sum(size == 1 for size in sizes.values())
@@ -127,7 +129,8 @@ def retrieval_contract(contest: Contest) -> Iterator[str]:
     folds = make_folds(train, FoldsConfig(n=2), groups.group_of if groups else None)
     trials = [trial for fold in range(2) for trial in fold_trials(contest, folds, fold)]
     truths = right_names(trials, samples, facts.names, facts.new, facts.apart)
-    score = perfect_score(contest, bound_format(contest, trials, samples), truths)
+    perfect = perfect_answers(contest, trials, truths)
+    score = perfect_score(contest, bound_format(contest, trials, samples), truths, perfect)
     lonely = sum(not truth.names for truth in truths.values())
     yield (
         f"trials of two folds: {len(truths)} queries, {lonely} of them without an answer; perfect answers, written and "
@@ -138,14 +141,44 @@ def retrieval_contract(contest: Contest) -> Iterator[str]:
     yield f"sample submission {contest.reference.name}: valid; {asks} queries, {answers} samples in the gallery"
 
 
-def perfect_score(contest: Contest, form: SubmissionFormat, truths: Mapping[str, Answer]) -> float:
-    """Score of the truth itself, written and parsed back; DataError where the way through the file changes it."""
+def perfect_answers(contest: Contest, trials: Sequence[Trial], truths: Mapping[str, Ranking]) -> dict[str, Ranking]:
+    """The truths as answers: with a confidence where one is asked for, and with some name where each query needs one.
+
+    A query has no right name where its gallery does not have its identity, and the contest no name for that.
+    """
+    facts, form = contest.retrieval, contest.competition.submission
+    assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
+    samples = {sample.id: sample for sample in contest.split.train}
+    answers: dict[str, Ranking] = {}
+    for trial in trials:
+        for query in trial.queries:
+            names = truths[query].names
+            if not names and form.empty is None:
+                other = next((name for name in trial.gallery if name != query), None)
+                if other is None:
+                    raise DataError(f"sample {query} asks, and its fold has nobody who answers; take it out")
+                names = (other if facts.names == "samples" else identity_of(samples[other]),)
+            answers[query] = Ranking(names, 1.0 if facts.confident and names else None)
+    return answers
+
+
+def perfect_score(
+    contest: Contest,
+    form: SubmissionFormat,
+    truths: Mapping[str, Answer],
+    perfect: Mapping[str, Answer] | None = None,
+) -> float:
+    """Score of perfect answers, written and parsed back; DataError where the way through the file changes it.
+
+    perfect: the truths themselves where it is None.
+    """
+    perfect = truths if perfect is None else perfect
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perfect.csv"
-        write_submission(path, form, truths.items())
+        write_submission(path, form, perfect.items())
         parsed = form.parse(path, [sample for sample in contest.split.train if sample.id in truths])
     through_file = contest.competition.score(truths, parsed).value
-    direct = contest.competition.score(truths, truths).value
+    direct = contest.competition.score(truths, perfect).value
     if through_file != direct:
         raise DataError(
             f"perfect answers score {direct} but {through_file} once written and parsed back; "

@@ -17,7 +17,8 @@ from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
 from medalist.runs import Run
 from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown, space_of
 from medalist.search.fields import ID, IDENTITY, PATH, read_fields
-from medalist.search.gallery import Gallery
+from medalist.search.gallery import Gallery, next_number
+from medalist.search.ids import LONGEST_ID
 from medalist.stages.vectors import embed_settings, made_by
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
@@ -90,6 +91,13 @@ def _listed(path: Path) -> Source:
         for name in (ID, PATH):
             if not row[name] or "\0" in row[name]:
                 raise DataError(f"{path}, row {number}: the cell of '{name}' is empty or holds a NUL")
+        if len(row[ID]) > LONGEST_ID or not row[ID].isprintable():
+            rule = f"1 to {LONGEST_ID} printable letters"
+            raise DataError(f"{path}, row {number}, column {ID}, value {row[ID]!r:.60}: expected {rule}")
+        try:
+            (path.parent / row[PATH]).is_file()
+        except OSError as error:  # a name that no disk takes
+            raise DataError(f"{path}, row {number}, column {PATH}: {error.strerror}; name an image") from error
     try:
         refuse_twice([row[ID] for row in rows])
     except SearchError as error:
@@ -126,8 +134,9 @@ def build_gallery(
     threads: int | None = None,
 ) -> tuple[Gallery, list[str]]:
     """Embed a gallery's images with all trained folds and index them in `folder`; also a line for each left out."""
+    next_number(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
     source = find_images(place)
-    columns = _columns(source, fields)  # first: a csv that does not fit is told before an hour of embedding
+    columns = _columns(source, fields)
     embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
     made = Gallery.create(folder, embeddings, columns.without(embeddings.ids), threads=threads)
     return made, left_out
@@ -194,12 +203,25 @@ def search_images(
     gallery = open_gallery(run, folder)
     paths = list(dict.fromkeys(images))
     gallery.check(where, group_by)  # before the network is loaded
+    _refuse_bad(paths)
     embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), console)
     hits = gallery.search(embeddings, k, where, recall=recall, exact=exact, group_by=group_by, threads=threads)
     found = []
     for path, ids, scores, count in zip(paths, hits.ids, hits.scores, hits.counts.tolist(), strict=True):
         found.append(Found(path, tuple(ids[:count].tolist()), tuple(scores[:count].tolist())))
     return gallery, found
+
+
+def _refuse_bad(paths: Sequence[Path]) -> None:
+    """One DataError for all images of a search that cannot be read: here none can be left out."""
+    bad: list[str] = []
+    for path in paths:
+        try:
+            read_image(path)
+        except DataError as error:
+            bad.append(str(error))
+    if bad:
+        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; ask with others")
 
 
 def told(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:

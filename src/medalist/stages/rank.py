@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from medalist.errors import RunError
+from medalist.errors import DataError, RunError
 from medalist.folds import Folds
 from medalist.progress import progress
 from medalist.ranking_format import RankingFormat
@@ -21,6 +21,7 @@ from medalist.retrieval.rank import Candidates, answers, candidates
 from medalist.retrieval.settings import RankConfig
 from medalist.retrieval.threshold import nested
 from medalist.runs import Run
+from medalist.search.embeddings import shown
 from medalist.search.gallery import Embeddings
 from medalist.search.index import processors
 from medalist.settings import EmbedSettings
@@ -168,6 +169,21 @@ def rank_trials(
                 progress=_counting(bar.advance),
             )
     return found
+
+
+def refuse_unwritable(contest: Contest) -> None:
+    """DataError that shows names which no answer can be written with: what parts names stands in them."""
+    form, facts, split = contest.competition.submission, contest.retrieval, contest.split
+    assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
+    names = {identity_of(sample) for sample in split.train}
+    if facts.names == "samples":
+        names = {sample.id for sample in (*split.train, *split.gallery)}
+    bad = sorted(name for name in names if form.separator in name or not name.isprintable())
+    if bad:
+        raise DataError(
+            f"{contest.data}: {len(bad)} names of {facts.names} cannot be answered, as '{form.separator}' parts names "
+            f"in a submission, or they are not printable: {shown(bad)}; rename them"
+        )
 
 
 def bound_format(contest: Contest, trials: Sequence[Trial], samples: Mapping[str, Sample]) -> SubmissionFormat:

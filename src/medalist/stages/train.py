@@ -10,24 +10,22 @@ from typing import assert_never
 
 import numpy as np
 from lightning_fabric import Fabric
+from numpy.typing import NDArray
 from rich.console import Console
 
 from medalist.build import (
     Share,
     build_cache,
     build_embed_fit,
-    build_embed_network,
     build_fabric,
     build_fit,
     build_network,
     build_normalisation,
     build_task,
-    classes_of,
 )
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import TrainSet, reader
 from medalist.data.fitting import kept_size
-from medalist.data.labelled import LabelledSet
 from medalist.data.transforms import compose_augment
 from medalist.engine.tracking import tracking
 from medalist.engine.train import Fit, fit
@@ -42,6 +40,7 @@ from medalist.stages.contest import Contest, contest_folds, open_contest
 from medalist.stages.embed import embed_oof
 from medalist.stages.features import kept_features
 from medalist.stages.predict import predict_oof
+from medalist.stages.rank import refuse_unwritable
 
 RESERVED = ("", ".", "..", "folds", "features", "data")
 """Names that no run may have: they mean other folders beside the runs."""
@@ -107,7 +106,7 @@ def prepare(
                 rehearse(settings, contest)
                 build_network(settings, weights, chosen[0])
             case EmbedSettings():
-                rehearse_embedding(settings, contest, folds, chosen[0], weights)
+                rehearse_embedding(settings, contest, folds, chosen, weights)
             case _:
                 assert_never(settings)
     run = create_run(folder, settings, lock)
@@ -140,20 +139,20 @@ def rehearse(settings: SegmentSettings, contest: Contest) -> None:
 
 
 def rehearse_embedding(
-    settings: EmbedSettings, contest: Contest, folds: Folds, fold: int, weights: Resolved | None
+    settings: EmbedSettings, contest: Contest, folds: Folds, chosen: Sequence[int], weights: Resolved | None
 ) -> None:
-    """Take a blank image the way of real ones: ConfigError where sizes, identities or the encoder do not fit."""
-    facts = contest.retrieval
-    samples = {sample.id: sample for sample in contest.split.train}
-    classes = classes_of(settings, [samples[name] for name in folds.training(fold)], facts.new)
-    build_embed_network(settings, weights, fold, classes)
-    if settings.model.frozen:
-        return
-    size = kept_size(settings.image)
-    cache = PixelCache(lambda sample: (np.zeros((*size, CHANNELS), np.uint8), None), contest.split.train[:1])
-    norm, channels = build_normalisation(settings), settings.model.in_channels
-    one = LabelledSet(cache, [0], [0], settings.augment, norm, settings.seed, channels=channels)
-    one.check(settings.image.seen_in_training)
+    """Make the training of each fold on blank images: ConfigError where sizes, identities, batches or the encoder do
+    not fit.
+    """
+    refuse_unwritable(contest)
+    samples, size = contest.split.train, kept_size(settings.image)
+    source: PixelCache | NDArray[np.float32] = np.zeros((len(samples), 1), np.float32)
+    if not settings.model.frozen:
+        source = PixelCache(lambda sample: (np.zeros((*size, CHANNELS), np.uint8), None), samples)
+    read, fabric = reader(contest.competition.white, settings.image), build_fabric(settings)
+    for fold in chosen:
+        share = Share(folds, fold, Path())  # nothing is written there before the training begins
+        build_embed_fit(settings, fabric, source, samples, share, weights, read, contest.retrieval.new)
 
 
 def train(plan: TrainPlan, console: Console) -> Run:

@@ -11,6 +11,7 @@ from medalist.errors import RunError
 from medalist.files import sha256_file
 from medalist.retrieval.heads import Centres
 from medalist.runs import Run
+from medalist.search.embeddings import RUN
 from medalist.search.gallery import Embeddings, read_embeddings
 from medalist.settings import EmbedSettings
 from medalist.stages.contest import Contest
@@ -32,7 +33,7 @@ def made_by(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str
         made["encoder"] = json.dumps(dict(run.lock().weights), sort_keys=True)
     made["image"] = json.dumps(settings.image.model_dump(mode="json"), sort_keys=True)
     made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
-    made["run"] = f"{run.competition}/{run.name}"
+    made[RUN] = f"{run.competition}/{run.name}"
     return made
 
 
@@ -51,10 +52,11 @@ def embedded(run: Run, name: str, settings: EmbedSettings, folds: Sequence[int])
     """A part's embeddings; RunError where they come from other weights than those that are there now.
 
     `predict.*` may be another than the config's: they were then made so by `medalist predict RUN predict.tta=...`.
+    So may the run's name: its folder was moved since, or copied.
     """
     found = read_embeddings(run.vectors(name))
     now = made_by(run, settings, folds)
-    if {**found.made_by, "predict": ""} != {**now, "predict": ""}:
+    if {**found.made_by, "predict": "", RUN: ""} != {**now, "predict": "", RUN: ""}:
         split = "oof" if name.startswith("oof") else "test"
         raise RunError(
             f"the embeddings {run.vectors(name)} come from other weights; "
