@@ -151,6 +151,7 @@ def test_add_remove_and_info(medalist: Command, built: Path) -> None:
         ("search tiny --image images/red.png --group-by kind", "no field 'kind' to group by"),
         ("search tiny --image images/none.png", "images/none.png"),
         ("search tiny --image images/red.png -k -1", "k=-1"),
+        ("search tiny --image images/red.png -k 0", "k=0: no answer is asked for"),
         ("search tiny --image images/red.png --recall 2", "recall=2"),
         ("search tiny --image images/red.png --threads 0", "threads=0"),
         ("search big --image images/red.png", "runs/toys/big/gallery is no gallery"),

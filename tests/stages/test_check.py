@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from medalist.competition import load_competition
 from medalist.errors import DataError, MedalistError, SubmissionError
 from medalist.records import Answer, Instances, Sample, Split
 from medalist.rle_format import RleFormat
@@ -122,3 +123,32 @@ def test_a_spoilt_sample_submission_is_refused(contest: Contest, quiet: Console)
     contest.reference.unlink()
     with pytest.raises(MedalistError, match=r"sample_submission\.csv"):
         list(check(contest, quiet))
+
+
+def drawn_contest(name: str, tmp_path: Path) -> Contest:
+    draw = load_competition(name).draw
+    assert draw is not None
+    draw(tmp_path / "drawn", 3)
+    return open_contest(name, tmp_path / "drawn", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["google_landmark", "google_landmark.retrieval", "omniglot.oneshot"])
+def test_a_contest_of_identities_is_sound(name: str, at_home: Path, tmp_path: Path, quiet: Console) -> None:
+    lines = list(check(drawn_contest(name, tmp_path), quiet))
+    assert any("perfect answers, written and parsed back, score 1.000000" in line for line in lines)
+
+
+def test_a_query_without_an_answer_gets_some_name(at_home: Path, tmp_path: Path, quiet: Console) -> None:
+    contest = drawn_contest("grocery_retrieval", tmp_path)
+    lonely = contest.split.train[0].annotation
+    train = [one for one in contest.split.train if one.annotation != lonely or one.meta["official_split"] == "test"]
+    lines = list(check(replace(contest, split=replace(contest.split, train=tuple(train))), quiet))
+    assert any("3 of them without an answer; perfect answers, written" in line for line in lines)
+
+
+def test_names_that_no_answer_can_hold_are_shown(at_home: Path, tmp_path: Path, quiet: Console) -> None:
+    contest = drawn_contest("humpback_whale", tmp_path)
+    train = (replace(contest.split.train[0], annotation=("w one",)), *contest.split.train[1:])
+    spoilt = replace(contest, split=replace(contest.split, train=train))
+    message = one_line(DataError, lambda: list(check(spoilt, quiet)))
+    assert "1 names of identities cannot be answered" in message and "'w one'; rename them" in message

@@ -14,6 +14,7 @@ from medalist.data.dataset import reader
 from medalist.data.transforms import normalise
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
+from medalist.records import Sample
 from medalist.search.gallery import read_embeddings
 from medalist.settings import EmbedSettings
 from medalist.stages.contest import fold_trials
@@ -227,3 +228,16 @@ def test_what_cannot_be_trained_is_told_before(whales: Any, override: str, words
     with pytest.raises(ConfigError, match=words):
         plan = prepare(whales.config, [override, crop], str(data), [], "other", whales.runs)
         train(plan, Console(quiet=True))
+
+
+def test_nothing_is_left_of_a_run_whose_batches_cannot_be_filled(whales: Any) -> None:
+    few = min(len({identity_of(one) for one in training(whales, fold)} - {"new_whale"}) for fold in (0, 1))
+    for classes in (500, 2 * few + 1):  # mirrored ones count too; the other fold may have more
+        with pytest.raises(ConfigError, match=f"sampler.classes = {classes}"):
+            prepare(whales.config, [f"sampler.classes={classes}"], str(whales.data), [], "other", whales.runs)
+    assert not (whales.run.folder.parent / "other").exists()
+
+
+def training(made: Any, fold: int) -> list[Sample]:
+    held_out = set(made.run.folds().held_out(fold))
+    return [sample for sample in made.contest().split.train if sample.id not in held_out]

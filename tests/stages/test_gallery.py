@@ -219,3 +219,30 @@ def test_more_images(run: Run, built: Gallery, tmp_path: Path, quiet: Console) -
     with pytest.raises(SearchError, match="column 'identity' too"):
         stage.build_gallery(run, listed, built.folder, quiet, fields=listed)
     assert json.loads((built.folder / "gallery.json").read_text())["count"] == 5
+
+
+def test_what_does_not_fit_is_told_before_anything_is_embedded(
+    run: Run, images: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: Any, **__: Any) -> None:
+        raise AssertionError("embedded, though it was clear before that it is in vain")
+
+    monkeypatch.setattr(sys.modules["medalist.stages.embed"], "embed_files", never)
+    with pytest.raises(SearchError, match="holds other files"):
+        stage.build_gallery(run, images, images, quiet)
+    listed = tmp_path / "list.csv"
+    for row, words in (
+        (f"{'x' * 2000},images/red.png", "row 2, column id, value 'xxx"),
+        ('"a\nb",images/red.png', "expected 1 to 1024 printable letters"),
+        (f"a,{'x' * 5000}", "row 2, column path: File name too long"),
+    ):
+        listed.write_text(f"id,path\n{row}\n")
+        with pytest.raises(DataError, match=words):
+            stage.find_images(listed)
+
+
+def test_a_query_cannot_be_left_out(run: Run, built: Gallery, images: Path, quiet: Console) -> None:
+    (images / "text.jpg").write_text("hello")
+    asked = [images / "red.png", images / "text.jpg"]
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: .*text\.jpg: not a PNG.*; ask with others$"):
+        stage.search_images(run, asked, built.folder, quiet)

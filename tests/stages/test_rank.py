@@ -10,6 +10,7 @@ from medalist.errors import ConfigError, RunError, SubmissionError
 from medalist.files import read_table
 from medalist.metrics.retrieval import map_at, recall_at
 from medalist.records import Ranking
+from medalist.runs import find_run
 from medalist.search.gallery import Embeddings, read_embeddings, write_embeddings
 from medalist.stages.contest import fold_trials
 from medalist.stages.rank import format_of_test, rank_test
@@ -180,3 +181,14 @@ def test_names_that_the_gallery_does_not_have_are_refused(whales: Any, quiet: Co
     assert [problem.row for problem in problems] == [2]
     with pytest.raises(SubmissionError, match="w_nobody"):
         format_of_test(contest).parse(spoilt, contest.split.test)
+
+
+def test_a_run_whose_folder_was_moved_is_scored_and_sent(whales: Any, quiet: Console, tmp_path: Any) -> None:
+    before = score_run(whales.run, whales.contest(), whales.run.settings(), quiet)
+    submit([whales.run], tmp_path / "before.csv", str(whales.data), whales.runs, quiet)
+    whales.run.folder.rename(whales.run.folder.with_name("moved"))
+    moved = find_run("humpback_whale/moved", whales.runs)
+    after = score_run(moved, whales.contest(), moved.settings(), quiet)
+    assert after["oof"] == before["oof"]
+    submit([moved], tmp_path / "after.csv", str(whales.data), whales.runs, quiet)
+    assert (tmp_path / "after.csv").read_text() == (tmp_path / "before.csv").read_text()
