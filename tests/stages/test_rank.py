@@ -21,14 +21,15 @@ from medalist.trials import identity_of, right_names
 
 def told_apart(made: Any, folds: tuple[int, ...] = (0, 1), noise: float = 0.5) -> None:
     """Replace the embeddings by ones in which an identity is a direction: what a good network would give."""
-    by_id = {sample.id: sample for sample in made.contest().split.train}
+    contest = made.contest()
+    by_id = {sample.id: sample for sample in contest.split.train}
     who = sorted({identity_of(sample) for sample in by_id.values()})
     rng = np.random.default_rng(0)
     for fold in folds:
         path = made.run.vectors(f"oof/fold{fold}")
         found = read_embeddings(path)
         rows = np.eye(len(who))[[who.index(identity_of(by_id[name])) for name in found.ids]]
-        unknown = [identity_of(by_id[name]) == made.contest().retrieval.new for name in found.ids]
+        unknown = [identity_of(by_id[name]) == contest.retrieval.new for name in found.ids]
         rows[unknown] = rng.normal(size=(sum(unknown), len(who)))
         rows = rows + noise * rng.normal(size=rows.shape) / np.sqrt(len(who))
         vectors = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
