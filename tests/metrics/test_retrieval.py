@@ -25,6 +25,7 @@ from medalist.records import Ranking, Score
 
 Metric = Callable[[Mapping[str, Ranking], Mapping[str, Ranking]], Score]
 METRICS: tuple[Metric, ...] = (map_at(1), map_at(5), map_at(100), recall_at(1), recall_at(5), mrr, gap)
+NAMES = ("map@1", "map@5", "map@100", "recall@1", "recall@5", "mrr", "gap")
 
 
 def one(metric: Metric, truth: str, answer: str) -> float:
@@ -75,7 +76,7 @@ def test_parts_and_samples() -> None:
     assert set(mrr(truths, answers).parts) == {"recall@1", "recall@5", "mrr", "unanswerable"}
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=str)
+@pytest.mark.parametrize("metric", METRICS, ids=NAMES)
 @given(truths=st.dictionaries(st.text("pqr", min_size=1), st.lists(st.sampled_from("abcdefg")), min_size=1))
 def test_perfect_answers_score_exactly_1(metric: Metric, truths: dict[str, list[str]]) -> None:
     perfect = {name: Ranking(tuple(dict.fromkeys(names)), 0.3) for name, names in truths.items()}
@@ -84,7 +85,7 @@ def test_perfect_answers_score_exactly_1(metric: Metric, truths: dict[str, list[
     assert score.by_sample == dict.fromkeys(truths, 1.0)
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=str)
+@pytest.mark.parametrize("metric", METRICS, ids=NAMES)
 def test_nothing_right_to_be_found(metric: Metric) -> None:
     truths = {"p": Ranking(()), "q": Ranking(())}
     assert metric(truths, truths).value == 1
@@ -92,7 +93,7 @@ def test_nothing_right_to_be_found(metric: Metric) -> None:
     assert metric(truths, answered).value == 0
 
 
-@pytest.mark.parametrize("metric", METRICS, ids=str)
+@pytest.mark.parametrize("metric", METRICS, ids=NAMES)
 def test_ids_that_differ(metric: Metric) -> None:
     truth = {"p": Ranking(("a",))}
     with pytest.raises(DataError, match="no answer for 1 of 1 queries; the first is p"):
