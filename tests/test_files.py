@@ -430,3 +430,8 @@ def test_hashes(tmp_path: Path) -> None:
     assert sha256_json([1, 2]) != sha256_json([2, 1])
     text = json.dumps({"a": 1}).replace(" ", "")
     assert sha256_json({"a": 1}) == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_name_that_is_too_long_is_a_mistake_in_the_data() -> None:
+    with pytest.raises(DataError, match="too long"):
+        read_image(Path("x" * 300))

@@ -150,8 +150,8 @@ def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | N
     kept = sorted(name for name in count if name != new and count[name] >= settings.task.rare)
     if len(kept) < 2:
         raise ConfigError(
-            f"task.rare = {settings.task.rare}: {len(kept)} of {len(count)} identities have so many training samples; "
-            "at least two are needed"
+            f"{len(kept)} of {len(count)} identities of a fold's training part are known and have task.rare = "
+            f"{settings.task.rare} samples or more; at least two are needed: make fewer folds, or lower task.rare"
         )
     sizes = tuple(count[name] for name in kept)
     group = {identity_of(sample): sample.group for sample in training}

@@ -205,7 +205,11 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
 
     Every kind of damage, found there or in the block, is a DataError.
     """
-    if path.is_dir():
+    try:
+        folder = path.is_dir()
+    except OSError as error:  # a name that is too long for any file
+        raise DataError(f"{path}: {_reason(error)}") from error
+    if folder:
         raise DataError(f"{path}: a folder, not an image")
     try:
         # Not by name: Pillow 13 would map some TIFF into memory, and scramble those that lie on their side.

@@ -204,5 +204,5 @@ def _unusable(config: EmbedderConfig, size: tuple[int, int], reason: str) -> str
     options = f" with options {config.options}" if config.options else ""
     return (
         f"encoder '{config.encoder}'{options} cannot look at images of {size[1]}x{size[0]} ({reason}); "
-        "change image.size or model.encoder"
+        f"change image.size or {'model.options' if config.options else 'model.encoder'}"
     )
