@@ -21,9 +21,9 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from medalist.errors import DataError, SubmissionError
+from medalist.errors import SubmissionError
 from medalist.records import Answer, Ranking, Sample
-from medalist.submission import HINTED, Problem, Row, by_row, check_ids, read_rows, refuse, shown
+from medalist.submission import HINTED, Problem, Row, by_row, check_ids, ids_of_reference, read_rows, refuse, shown
 
 Candidates = Mapping[str, frozenset[str]] | frozenset[str]
 """The names that may be answered: to every query, or by its id."""
@@ -110,22 +110,8 @@ class RankingFormat:
         """
         expected = [sample.id for sample in samples]
         if reference is not None:
-            expected = self._ids(reference, expected)
+            expected = ids_of_reference(reference, self.columns, expected, "query")
         return self._read(path, expected, self.ordered and reference is not None)[1]
-
-    def _ids(self, reference: Path, known: Sequence[str]) -> list[str]:
-        """Ids of the sample submission, in its order."""
-        try:
-            rows, problems = read_rows(reference, self.columns)
-        except SubmissionError as error:
-            raise DataError(f"sample submission {error}") from error
-        if problems:
-            raise DataError(f"sample submission {reference}: {problems[0]}")
-        ids = list(dict.fromkeys(row.cells[0] for row in rows))
-        for name in sorted(set(ids) ^ set(known)):
-            there = "there is no such query" if name in ids else "this query is not asked for"
-            raise DataError(f"sample submission {reference}: '{name}': {there}; download the contest again")
-        return ids
 
     def _read(self, path: Path, expected: Sequence[str], ordered: bool) -> tuple[list[Row], list[Problem]]:
         rows, problems = read_rows(path, self.columns)

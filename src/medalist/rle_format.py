@@ -30,9 +30,9 @@ from medalist.codecs.rle import (
     encode_labels,
     encode_mask,
 )
-from medalist.errors import DataError, SubmissionError
+from medalist.errors import SubmissionError
 from medalist.records import Answer, Instances, Mask, Sample
-from medalist.submission import Problem, Row, by_row, check_ids, read_rows, refuse, shown
+from medalist.submission import Problem, Row, by_row, check_ids, ids_of_reference, read_rows, refuse, shown
 
 _EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
 """Ways in which other contests and tools write 'nothing', in lower case."""
@@ -95,22 +95,8 @@ class RleFormat:
         """
         expected = [sample.id for sample in samples]
         if reference is not None:
-            expected = self._ids(reference, expected)
+            expected = ids_of_reference(reference, self.columns, expected, "test image")
         return self._read(path, samples, expected, self.ordered and reference is not None)
-
-    def _ids(self, reference: Path, known: Sequence[str]) -> list[str]:
-        """Ids of the sample submission, in its order."""
-        try:
-            rows, problems = read_rows(reference, self.columns)
-        except SubmissionError as error:
-            raise DataError(f"sample submission {error}") from error
-        if problems:
-            raise DataError(f"sample submission {reference}: {problems[0]}")
-        ids = list(dict.fromkeys(row.cells[0] for row in rows))
-        for name in sorted(set(ids) ^ set(known)):
-            there = "there is no such test image" if name in ids else "this test image is not asked for"
-            raise DataError(f"sample submission {reference}: '{name}': {there}; download the contest again")
-        return ids
 
     def _read(
         self,

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Protocol
 
-from medalist.errors import SubmissionError
+from medalist.errors import DataError, SubmissionError
 from medalist.files import written
 from medalist.records import Answer, Sample
 
@@ -179,6 +179,25 @@ def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered
                 break  # the ids after it are mostly only shifted
     missing = [name for name in known if name not in first_rows]
     return problems + [Problem(None, column, shown(name), "this id is asked for and has no row") for name in missing]
+
+
+def ids_of_reference(reference: Path, columns: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """Ids of the contest's sample submission, in its order.
+
+    `what` is what an id stands for, such as "query". Raises DataError where the file is malformed or asks for other
+    ids than are known.
+    """
+    try:
+        rows, problems = read_rows(reference, columns)
+    except SubmissionError as error:
+        raise DataError(f"sample submission {error}") from error
+    if problems:
+        raise DataError(f"sample submission {reference}: {problems[0]}")
+    ids = list(dict.fromkeys(row.cells[0] for row in rows))
+    for name in sorted(set(ids) ^ set(known)):
+        there = f"there is no such {what}" if name in ids else f"this {what} is not asked for"
+        raise DataError(f"sample submission {reference}: '{name}': {there}; download the contest again")
+    return ids
 
 
 def by_row(problems: Iterable[Problem]) -> list[Problem]:
