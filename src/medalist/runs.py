@@ -4,7 +4,7 @@ runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
 runs/<competition>/<run>/config.yaml           resolved
 runs/<competition>/<run>/lock.json             provenance
 runs/<competition>/<run>/folds.csv             the folds this run is of
-runs/<competition>/<run>/fold0/ ...            last.safetensors, best.safetensors, state.pt, metrics.jsonl
+runs/<competition>/<run>/fold0/ ...            weights, metrics.jsonl, cost.json; states while it trains
 runs/<competition>/<run>/oof/ test/            predictions
 runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
 runs/<competition>/<run>/report/index.html
@@ -33,7 +33,7 @@ from medalist.store import Store
 MUST_MATCH = ("config", "data", "folds", "weights")
 """What of a lock must be the same for a training to go on in its folder."""
 
-FREE = ("data", "loader", "tracking", "decide")
+FREE = ("data", "loader", "tracking", "decide", "checkpoint")
 """Sections of a config that change neither weights nor predictions."""
 
 
@@ -51,6 +51,7 @@ class Lock:
     overrides: tuple[str, ...]
     packages: Mapping[str, str]
     python: str = field(default_factory=lambda: sys.version.split()[0])
+    machine: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -179,8 +180,9 @@ def make_lock(
     data_folder: Path,
     config_file: Path,
     overrides: Sequence[str],
+    machine: Mapping[str, str] | None = None,
 ) -> Lock:
-    """Provenance of a run that is about to start."""
+    """Provenance of a run that is about to start; `machine` names what it runs on."""
     return Lock(
         commit=commit(),
         config=config_hash(settings),
@@ -191,6 +193,7 @@ def make_lock(
         config_file=str(config_file),
         overrides=tuple(overrides),
         packages=packages(),
+        machine=dict(machine or {}),
     )
 
 

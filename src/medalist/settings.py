@@ -14,9 +14,10 @@ from medalist.data.settings import (
     ImageConfig,
     LoaderConfig,
     SamplerConfig,
+    SampleSamplerConfig,
     ShuffleSampler,
 )
-from medalist.engine.settings import EmbedPredictConfig, PredictConfig, Tracking, TrainConfig
+from medalist.engine.settings import CheckpointConfig, EmbedPredictConfig, PredictConfig, Tracking, TrainConfig
 from medalist.errors import ConfigError
 from medalist.folds import FoldsConfig
 from medalist.losses.metric_settings import MarginTerm, MetricLossConfig
@@ -41,6 +42,7 @@ class Experiment(Part):
     augment: Augmentations = ()
     loader: LoaderConfig = LoaderConfig()
     train: TrainConfig = TrainConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
     tracking: Tracking = "wandb"
 
 
@@ -51,8 +53,17 @@ class SegmentSettings(Experiment):
     image: ImageConfig = ImageConfig()
     model: ModelConfig
     loss: LossConfig
+    sampler: SampleSamplerConfig = ShuffleSampler()
     predict: PredictConfig = PredictConfig()
     decide: DecideConfig
+
+    @model_validator(mode="after")
+    def _sizes_fit(self) -> Self:
+        stride = self.model.stride
+        for stage in self.train.sizes:
+            if any(side % stride for side in stage.size):
+                raise ValueError(f"train.sizes: {list(stage.size)} must be multiples of {stride}, the network's stride")
+        return self
 
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
@@ -93,6 +104,15 @@ class EmbedSettings(Experiment):
             raise ValueError("model.frozen sees each image once: no image.train_size, task.turns or task.mirrored")
         if self.task.composed and (self.model.frozen or self.image.fill):
             raise ValueError("task.composed makes images, light on a ground of 0: no model.frozen, image.fill = 0")
+        mixed = [mix.kind for mix in self.train.mix]
+        if "mosaic" in mixed:
+            raise ValueError("train.mix: a mosaic has no one identity; take mixup or cutmix")
+        if mixed and not all(isinstance(term, MarginTerm) for term in self.loss.terms):
+            raise ValueError("train.mix blends classes, so loss.terms must be arcface or cosface alone")
+        if self.model.frozen and (mixed or self.train.sizes or self.train.freeze):
+            raise ValueError("model.frozen trains on features: no train.mix, train.sizes or train.freeze")
+        if self.train.sizes and self.model.pooling == "flat":
+            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
         if self.model.frozen and self.image.margin != 1:
             raise ValueError("model.frozen keeps the features of whole images, so image.margin must be 1")
         return self

@@ -22,7 +22,8 @@ class Batch:
 
     image: float32[B, 3, h, w], or float32[B, ...] of features that stand for images. target: uint8 or
     float32[B, C, h, w] in 0..1, None for test. B indices and paddings. labels: int64[B], the class of each sample, -1
-    where it has none; None where no sample of the batch has one.
+    where it has none; None where no sample of the batch has one. mixed: the labels int64[B] of what was mixed into each
+    sample, and the share that each sample kept; None where nothing was.
     """
 
     image: Tensor
@@ -30,6 +31,7 @@ class Batch:
     indices: tuple[int, ...]
     paddings: tuple[Padding, ...]
     labels: Tensor | None = None
+    mixed: tuple[Tensor, float] | None = None
 
     def to(self, device: torch.device, channels_last: bool) -> Batch:
         """The batch on a device; targets become floats there, so that one byte a pixel crosses the bus."""
@@ -70,8 +72,9 @@ def collate(items: Sequence[Item]) -> Batch:
 class TrainOrder(Sampler[list[Key]]):
     """Shuffled batches of (epoch, position). With `world` processes each takes its share of every global batch.
 
-    The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one.
-    ConfigError where there are fewer samples than processes.
+    The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one; all
+    processes then get equally many of it. `epoch` is set before iterating; `first` leaves out so many batches at the
+    epoch's beginning, which are behind. ConfigError where there are fewer samples than processes.
     """
 
     def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1):
@@ -83,6 +86,7 @@ class TrainOrder(Sampler[list[Key]]):
         self.length, self.batch, self.seed = length, batch, seed
         self.rank, self.world = rank, world
         self.epoch = 0
+        self.first = 0
 
     def __len__(self) -> int:
         return max(1, self.length // (self.batch * self.world))
@@ -90,8 +94,9 @@ class TrainOrder(Sampler[list[Key]]):
     def __iter__(self) -> Iterator[list[Key]]:
         order = np.random.default_rng((self.seed, self.epoch)).permutation(self.length)
         span = self.batch * self.world
-        for start in range(0, len(self) * span, span):
-            share = order[start : start + span][self.rank :: self.world]
+        for start in range(self.first * span, len(self) * span, span):
+            together = order[start : start + span]
+            share = together[: len(together) // self.world * self.world][self.rank :: self.world]
             yield [(self.epoch, int(position)) for position in share]
 
 

@@ -22,6 +22,8 @@ DEALING = 1
 class ClassOrder(Sampler[list[Key]]):
     """Batches of classes * per_class positions, as `ClassSampler` says; set `epoch` before iterating.
 
+    `first` leaves out so many batches at the epoch's beginning, which are behind.
+
     An epoch has as many batches as hold every position once. With `world` processes each takes its part of every global
     batch; under `pxk` and `group` no class then stands in two parts.
 
@@ -50,6 +52,7 @@ class ClassOrder(Sampler[list[Key]]):
         """
         self.sampler, self.seed, self.rank, self.world = sampler, seed, rank, world
         self.epoch = 0
+        self.first = 0
         self._members = _by_label(labels)
         wanted = sampler.classes * (1 if sampler.kind == "balanced" else world)
         if len(self._members) < wanted:
@@ -93,7 +96,7 @@ class ClassOrder(Sampler[list[Key]]):
                 again = came[position]
                 keys.append((epoch, position, again) if again else (epoch, position))
                 came[position] += 1
-            if number % self.world == self.rank:
+            if number % self.world == self.rank and number // self.world >= self.first:
                 yield keys
 
 

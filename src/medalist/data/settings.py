@@ -85,6 +85,26 @@ class ClassSampler(Part):
 SamplerConfig = Annotated[ShuffleSampler | ClassSampler, Field(discriminator="kind")]
 
 
+class WeightedSampler(Part):
+    """Samples drawn with replacement, as many an epoch as there are.
+
+    balanced: each stratum as often as any other. weighted: each sample as often as `weights` says for its stratum
+    (1 for strata that are not named; 0 leaves one out); they count against each other, whatever their sum.
+    """
+
+    kind: Literal["balanced", "weighted"]
+    weights: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _weights_fit_kind(self) -> Self:
+        if (self.kind == "weighted") != bool(self.weights):
+            raise ValueError("sampler.weights are for sampler.kind = weighted, which needs them, as {rare: 3}")
+        return self
+
+
+SampleSamplerConfig = Annotated[ShuffleSampler | WeightedSampler, Field(discriminator="kind")]
+
+
 class LoaderConfig(Part):
     """How samples become batches.
 
