@@ -14,10 +14,14 @@ POLY_POWER = 0.9
 def lr_factor(step: int, total: int, config: TrainConfig) -> float:
     """The factor on the highest learning rate in step 0..total-1 of all steps.
 
-    The warm-up takes the first `round(warmup * total)` steps, but leaves at least two, for the peak of 1 and the
-    end at final_lr (where the schedule falls). It never starts at zero, where the first batch would be wasted.
+    The last `round(hold * total)` steps, but not the first one, rest at final_lr (at 1 under `constant`), which the
+    fall has reached by then. The warm-up takes the first `round(warmup * total)` steps, but leaves at least two before
+    the rest ends: for the peak of 1, and for the end at final_lr (where the schedule falls). It never starts at zero,
+    where the first batch would be wasted.
     """
-    warm = min(round(config.warmup * total), max(0, total - 2))
+    held = max(1, min(round(config.hold * total), total - 1))
+    end = total - held  # the first step at final_lr; without a rest it is the last one
+    warm = min(round(config.warmup * total), max(0, end - 1))
     floor = config.final_lr
     if step < warm:
         share = (step + 1) / (warm + 1)
@@ -25,7 +29,7 @@ def lr_factor(step: int, total: int, config: TrainConfig) -> float:
             # Rises from a 25th of the peak by half a cosine (Smith and Topin, arXiv 1708.07120).
             return 1 / 25 + (1 - 1 / 25) * (1 - math.cos(math.pi * share)) / 2
         return share
-    done = (step - warm) / max(1, total - 1 - warm)
+    done = min(1.0, (step - warm) / max(1, end - warm))
     match config.schedule:
         case "constant":
             return 1.0
