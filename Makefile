@@ -87,8 +87,13 @@ eda: $(BUILT) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page 
 	$(BIN)/jupyter nbconvert --execute --to html --HTMLExporter.require_js_url= --HTMLExporter.mathjax_url= \
 		--output-dir runs/$(COMPETITION) --output eda.html notebooks/eda.ipynb
 
-lock: ## write constraints.txt from what .venv holds
-	$(BIN)/python -m pip freeze --exclude-editable --exclude medalist > constraints.txt
+lock: ## write constraints.txt from what .venv holds: packages by name and version, nothing of this machine
+	@test -x $(BIN)/python || { echo "make lock needs $(VENV); make setup first"; exit 2; }
+	$(BIN)/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable \
+		$(addprefix --exclude ,medalist pip setuptools wheel) > $(VENV)/constraints.txt
+	LC_ALL=C sort -f $(VENV)/constraints.txt -o $(VENV)/constraints.txt
+	mv $(VENV)/constraints.txt constraints.txt
+	@test ! -e $(STAMP) || touch $(STAMP)
 
 clean: ## remove what make made, but no runs
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -24,9 +24,11 @@ from medalist.data.features import FeatureSet
 from medalist.data.labelled import LabelledSet, WholeLabelledSet, views_of
 from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
 from medalist.data.orders import ClassOrder
-from medalist.data.settings import ClassSampler, ShuffleSampler
+from medalist.data.settings import ClassSampler, ShuffleSampler, WeightedSampler
+from medalist.data.weighted import WeightedOrder
+from medalist.engine.devices import open_fabric
 from medalist.engine.task import Task
-from medalist.engine.train import Fit
+from medalist.engine.job import Fit
 from medalist.errors import ConfigError
 from medalist.folds import Folds
 from medalist.losses.metric import MetricLoss, build_metric_loss
@@ -39,14 +41,12 @@ from medalist.tasks.embed import EmbedTask
 from medalist.tasks.segment import SegmentTask
 from medalist.trials import identity_of
 
+Order = TrainOrder | ClassOrder | WeightedOrder
+
 
 def build_fabric(settings: Settings) -> Fabric:
-    """Device and precision; on a GPU also torch's deterministic kernels, where it has them."""
-    fabric = Fabric(accelerator="auto", devices=1, precision=settings.train.precision)
-    if fabric.device.type == "cuda":
-        torch.backends.cudnn.benchmark = False
-        torch.backends.cudnn.deterministic = True
-    return fabric
+    """Devices, precision, and the other processes of this command; waits until all have come."""
+    return open_fabric(settings.train.precision)
 
 
 def build_task(settings: SegmentSettings) -> SegmentTask:
@@ -104,7 +104,7 @@ def build_fit(
     norm = build_normalisation(settings)
     train_set = TrainSet(cache, training, settings.augment, norm, settings.seed)
     train_set.check(settings.model.stride)
-    order = TrainOrder(len(train_set), settings.train.batch, settings.seed, fabric.global_rank, fabric.world_size)
+    order = sample_order(settings, [cache.samples[index].stratum for index in training], fabric)
     held_out = [position[name] for name in share.folds.held_out(share.fold)]
     held_set = WholeSet(cache, held_out, settings.model.stride, norm, read)
     held_order = WholeOrder(
@@ -242,9 +242,19 @@ def _turned(group: str | None, view: int) -> str | None:
     return None if group is None else f"{group} {view}"
 
 
-def _train_order(
-    settings: EmbedSettings, labels: Sequence[int], groups: Sequence[str | None], fabric: Fabric
-) -> TrainOrder | ClassOrder:
+def sample_order(settings: SegmentSettings, strata: Sequence[str | None], fabric: Fabric) -> Order:
+    """The order of training samples with these strata; ConfigError where the sampler does not fit them."""
+    batch, rank, world = settings.train.batch, fabric.global_rank, fabric.world_size
+    match settings.sampler:
+        case ShuffleSampler():
+            return TrainOrder(len(strata), batch, settings.seed, rank, world)
+        case WeightedSampler():
+            return WeightedOrder(strata, settings.sampler, batch, settings.seed, rank, world)
+        case _:
+            assert_never(settings.sampler)
+
+
+def _train_order(settings: EmbedSettings, labels: Sequence[int], groups: Sequence[str | None], fabric: Fabric) -> Order:
     match settings.sampler:
         case ShuffleSampler():
             batch = settings.train.batch
@@ -261,14 +271,14 @@ def _fit(
     fabric: Fabric,
     task: Task,
     model: nn.Module,
-    training: tuple[Dataset[Item], TrainOrder | ClassOrder],
+    training: tuple[Dataset[Item], Order],
     held_out: tuple[Dataset[Item], WholeOrder],
     share: Share,
     names: Sequence[str],
 ) -> Fit:
     pin = fabric.device.type == "cuda"
 
-    def loader(part: tuple[Dataset[Item], TrainOrder | ClassOrder | WholeOrder], workers: int) -> DataLoader[Batch]:
+    def loader(part: tuple[Dataset[Item], Order | WholeOrder], workers: int) -> DataLoader[Batch]:
         return batches(part[0], part[1], workers, pin)
 
     return Fit(
@@ -282,4 +292,5 @@ def _fit(
         folder=share.folder,
         names=names,
         title=f"fold {share.fold}",
+        checkpoint=settings.checkpoint,
     )

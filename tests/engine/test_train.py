@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from medalist.data.loader import Batch
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
-from medalist.engine.train import Fit, evaluate, fit
+from medalist.engine.job import Fit
+from medalist.engine.train import evaluate, fit
 from medalist.errors import TrainingError
 from medalist.losses.settings import LossConfig
 from medalist.progress import Progress
@@ -147,10 +148,11 @@ def test_a_loss_that_is_not_finite_names_its_samples(make: Make, quiet: Progress
         fit(job, lambda row: None, quiet)
     ids = ", ".join(f"s{index}" for index in seen[step].indices)
     assert str(caught.value) == (
-        f"fold 0: the loss is nan in epoch {step // 3 + 1} on samples {ids}; look at them, or lower train.lr"
+        f"fold 0: the loss is nan in epoch {step // 3 + 1} on samples {ids}; look at them, "
+        "lower train.lr, or let medalist debug find the layer"
     )
     left = {path.name for path in job.folder.glob("*")}
-    assert left == (set() if step < 3 else {"best.safetensors", "metrics.jsonl", "state.pt"})
+    assert left == (set() if step < 3 else {"best.safetensors", "metrics.jsonl"})
 
 
 def test_weights_that_break_in_the_last_step_are_not_kept(make: Make, quiet: Progress) -> None:
@@ -335,4 +337,4 @@ def test_the_folder_holds_these_files(make: Make, quiet: Progress) -> None:
     job = make()
     run(job, quiet)
     names: set[str] = {path.name for path in Path(job.folder).iterdir()}
-    assert names == {"last.safetensors", "best.safetensors", "state.pt", "metrics.jsonl"}
+    assert names == {"last.safetensors", "best.safetensors", "metrics.jsonl"}

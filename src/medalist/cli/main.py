@@ -16,9 +16,10 @@ import typer
 from rich.console import Console
 
 from medalist import __version__
-from medalist.cli import contests, looking, retrieval, training, weights
+from medalist.cli import contests, debugging, looking, planning, queueing, retrieval, training, weights
 from medalist.cli.state import State
 from medalist.errors import MedalistError
+from medalist.processes import end_with_parent, place
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 and the signal's number."""
@@ -37,7 +38,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
-for room in (training, contests, looking, retrieval):
+for room in (training, planning, queueing, debugging, contests, looking, retrieval):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
 
@@ -54,7 +55,9 @@ def top(
     # A pipe or a log file has no width: lines must not be folded there.
     width = None if sys.stdout.isatty() else 200
     terminal = False if quiet else None
-    context.obj = State(Console(width=width, force_terminal=terminal, emoji=False), runs)
+    # Of several processes the first one speaks; mistakes are told by whoever makes them.
+    console = Console(width=width, force_terminal=terminal, emoji=False, quiet=place().rank > 0)
+    context.obj = State(console, runs, context.obj or ())
 
 
 @app.command()
@@ -73,7 +76,9 @@ def run(arguments: Sequence[str]) -> int:
     flags = [flag for flag in ANYWHERE if flag in arguments]
     debug = "--debug" in flags
     try:
-        app([*flags, *(word for word in arguments if word not in ANYWHERE)], prog_name="medalist")
+        end_with_parent()
+        words = [*flags, *(word for word in arguments if word not in ANYWHERE)]
+        app(words, prog_name="medalist", obj=tuple(words))
     except SystemExit as end:  # how typer ends, also after a usage error (2) or an interrupt (130)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         return _fail(INTERRUPTED, code) if code == INTERRUPT else code

@@ -18,6 +18,10 @@ Data = Annotated[
     typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME."),
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
+Devices = Annotated[
+    int,
+    typer.Option(min=1, max=1024, help="Processes on this machine, one a GPU; torchrun and fabric run start them too."),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 
 FIGURE = re.compile(r"-?[0-9./]*")
@@ -26,10 +30,11 @@ FIGURE = re.compile(r"-?[0-9./]*")
 
 @dataclass(frozen=True)
 class State:
-    """The console of this process and the folder of all runs."""
+    """The console of this process, the folder of all runs, and the words that the command was typed in."""
 
     console: Console
     runs: Path
+    words: tuple[str, ...] = ()
 
 
 def state(context: typer.Context) -> State:
@@ -37,6 +42,14 @@ def state(context: typer.Context) -> State:
     found = context.obj
     assert isinstance(found, State)
     return found
+
+
+def spread(here: State, devices: int) -> None:
+    """Where a command wants several devices and is not yet one of their processes: start those, and exit with them."""
+    from medalist.processes import place, start
+
+    if devices > 1 and place().world == 1:
+        raise typer.Exit(start(here.words, devices))
 
 
 def say(console: Console, text: str) -> None:

@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from medalist.cli.state import ConfigFile, Data, Overrides, RunName, say, state
+from medalist.cli.queueing import RayAddress, Workers
+from medalist.cli.state import ConfigFile, Data, Devices, Overrides, RunName, say, spread, state
+from medalist.errors import ConfigError
 
 
 def add_to(app: typer.Typer) -> None:
@@ -26,19 +28,43 @@ def train(
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
     ] = None,
+    folds: Annotated[str | None, typer.Option(help="The folds to train: all, or numbers such as 0,2.")] = None,
+    devices: Devices = 1,
+    workers: Workers = None,
+    ray: RayAddress = None,
 ) -> None:
-    """Train the folds of a config and predict what each held out. Run it again to go on where it stopped."""
+    """Train the folds of a config and predict what each held out. Run it again to go on where it stopped.
+
+    --devices: several processes work on one fold. --workers: several folds at a time, each on a device of its own.
+    """
+    from medalist.cli.queueing import parse_folds, train_in_queue
     from medalist.settings import EmbedSettings
-    from medalist.stages.train import prepare
+    from medalist.stages.plan import plan_error
+    from medalist.stages.train import prepare_together, step_line
     from medalist.stages.train import train as run_training
 
     here = state(context)
-    plan = prepare(config, overrides or [], data, fold or [], name, here.runs)
+    queued = workers is not None or ray is not None
+    if queued and devices > 1:
+        raise ConfigError("--devices spreads one fold, --workers and --ray spread folds; take one of them")
+    if folds and fold:
+        raise ConfigError("--fold and --folds say the same; take one of them")
+    spread(here, devices)
+    chosen = parse_folds(folds) if folds else tuple(fold or ())
+    plan = prepare_together(config, overrides or [], data, chosen, name, here.runs)
     say(here.console, f"run {plan.run.folder}  folds {', '.join(map(str, plan.chosen))} of {plan.folds.n}")
     if isinstance(plan.settings, EmbedSettings):
         seen, whole = plan.settings.image.seen_in_training, plan.settings.image.size
         say(here.console, f"training sees {seen[1]}x{seen[0]}, prediction {whole[1]}x{whole[0]}")
-    run = run_training(plan, here.console)
+    say(here.console, step_line(plan.settings))
+    if queued:
+        train_in_queue(here, plan, config, overrides or [], workers, ray)
+    else:
+        run_training(plan, here.console)
+    run = plan.run
+    error = plan_error(run)
+    if error is not None:
+        say(here.console, str(error))
     say(here.console, f"done: {run.folder}; next: medalist score {run.competition}/{run.name}")
 
 
@@ -48,6 +74,7 @@ def predict(
     overrides: Overrides = None,
     split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
     data: Data = None,
+    devices: Devices = 1,
 ) -> None:
     """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
     from medalist.runs import find_run
@@ -57,6 +84,7 @@ def predict(
     from medalist.stages.score import open_run_contest, run_settings
 
     here = state(context)
+    spread(here, devices)
     found = find_run(run, here.runs)
     settings = run_settings(found, overrides or [], "predict")
     contest = open_run_contest(found, data, here.runs)

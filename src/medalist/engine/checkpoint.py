@@ -1,35 +1,30 @@
-"""Checkpoints: weights as safetensors, the state to go on from as a file that holds no code."""
+"""Weights as safetensors files, and the states that an interrupted training goes on from."""
 
 from __future__ import annotations
 
-import io
-import pickle
-import warnings
-from collections.abc import Mapping
+import json
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, load_model, save_model
-from torch import nn
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, load_model, save_file, save_model
+from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from medalist.errors import RunError
 from medalist.files import written
 
-_DAMAGE = (  # what torch raises on damaged or hostile files
-    pickle.UnpicklingError,
-    RuntimeError,
-    EOFError,
-    OSError,
-    ValueError,
-    LookupError,
-    TypeError,
-    AttributeError,
-    AssertionError,
-    ArithmeticError,
-    MemoryError,
-)
+KEPT = 2
+"""States of a training that are kept: where the newest is damaged, the one before it is used."""
+
+STATE = re.compile(r"state-([0-9]{10})\.safetensors")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -70,25 +65,147 @@ def load_part(part: nn.Module, path: Path, word: str) -> None:
         ) from None
 
 
-def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write the state to go on from, whole or not at all."""
-    buffer = io.BytesIO()  # torch's own writer says nothing of a full disk but "unexpected pos 576 vs 534"
-    torch.save(dict(state), buffer)
-    with written(path) as temporary:
-        temporary.write_bytes(buffer.getbuffer())
+@dataclass(frozen=True, eq=False)
+class State:
+    """All that a training goes on from: tensors by name, and the rest as values of JSON.
+
+    batches: how many were trained on since the start; it numbers the file.
+    """
+
+    batches: int
+    tensors: Mapping[str, Tensor]
+    values: Mapping[str, Any]
+
+    def part(self, name: str) -> dict[str, Tensor]:
+        """The tensors under `name/`, by what follows."""
+        return {key.partition("/")[2]: value for key, value in self.tensors.items() if key.startswith(f"{name}/")}
 
 
-def load_state(path: Path) -> dict[str, Any] | None:
-    """The state to go on from, None where there is none; nothing in the file is executed."""
-    if not path.exists():
-        return None
+class Saver:
+    """Writes states beside the training, which only waits while its tensors are copied.
+
+    A file that cannot be written raises its MedalistError at the next state, or at the end.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._pool = ThreadPoolExecutor(1)
+        self._writing: Future[None] | None = None
+
+    def save(self, state: State) -> None:
+        """Copy the state's tensors and begin to write it; waits for the one before."""
+        self.wait()
+        # One memory for two names, as tied weights have, would be refused: each gets a copy of its own.
+        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.tensors.items()}
+        self._writing = self._pool.submit(save_state, self.folder, State(state.batches, copies, state.values))
+
+    def wait(self) -> None:
+        """Until the last state is on disk."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            writing.result()
+
+
+@contextmanager
+def saving(folder: Path) -> Iterator[Saver]:
+    """A Saver for the block; what it was writing is whole when the block is left, whatever happened."""
+    saver = Saver(folder)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what torch thinks of files that are not its own
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except _DAMAGE as error:
-        reason = " ".join(str(error).split())[:120]
-        raise RunError(f"state {path} cannot be read ({reason}); delete it to train this fold from its start") from None
-    if not isinstance(state, dict):
-        raise RunError(f"state {path} is not one of ours; delete it to train this fold from its start")
-    return state
+        yield saver
+        saver.wait()
+    finally:
+        saver._pool.shutdown()
+
+
+def save_state(folder: Path, state: State) -> None:
+    """Write a state, whole or not at all, and delete all but the last `KEPT`."""
+    path = folder / f"state-{state.batches:010}.safetensors"
+    note = {"values": json.dumps(state.values), "check": str(_check(state.tensors))}
+    with written(path) as temporary:
+        save_file(dict(state.tensors), str(temporary), metadata=note)
+    for old in states(folder)[KEPT:]:
+        old.unlink(missing_ok=True)
+
+
+def forget_states(folder: Path) -> None:
+    """Delete all states of a training that has ended, and what a killed one left half-written."""
+    for path in (*states(folder), *folder.glob(".*-state-*.safetensors")):
+        path.unlink(missing_ok=True)
+
+
+def states(folder: Path) -> list[Path]:
+    """The states in a fold's folder, newest first."""
+    return sorted((path for path in folder.glob("state-*") if STATE.fullmatch(path.name)), reverse=True)
+
+
+def load_state(folder: Path) -> tuple[State | None, list[str]]:
+    """The newest state that is whole, None where there is none; and a line for each newer one that is damaged.
+
+    RunError where all are. Nothing in a file is executed.
+    """
+    damaged: list[str] = []
+    for path in states(folder):
+        try:
+            return _read(path), damaged
+        except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
+            damaged.append(f"{path} is damaged ({' '.join(str(error).split())[:120]})")
+    if damaged:
+        raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from its start")
+    return None, []
+
+
+def _read(path: Path) -> State:
+    with safe_open(str(path), "pt") as file:
+        note = file.metadata() or {}
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+    if str(_check(tensors)) != note["check"]:
+        raise ValueError("its check sum is another")
+    values = json.loads(note["values"])
+    if not isinstance(values, dict):
+        raise ValueError("its values are no mapping")
+    found = STATE.fullmatch(path.name)
+    assert found
+    return State(int(found[1]), tensors, values)
+
+
+def _check(tensors: Mapping[str, Tensor]) -> int:
+    """CRC-32 over names and bytes."""
+    check = 0
+    for name in sorted(tensors):
+        check = zlib.crc32(name.encode(), check)
+        check = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), check)  # type: ignore[arg-type]
+    return check
+
+
+def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
+    """What an optimiser has gathered of each parameter, as `name of the parameter:what`.
+
+    By names, as numbers change when parameters are unfrozen.
+    """
+    names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+    return {
+        f"{names[parameter]}:{what}": value if isinstance(value, Tensor) else torch.tensor(float(value))
+        for parameter, gathered in optimizer.state.items()
+        for what, value in gathered.items()
+        if value is not None
+    }
+
+
+def load_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Give an optimiser back what `optimizer_tensors` took; ValueError for other parameters, LookupError for none."""
+    by_name: dict[str, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        name, _, what = key.rpartition(":")
+        by_name.setdefault(name, {})[what] = value
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    order = [names[parameter] for group in optimizer.param_groups for parameter in group["params"]]
+    unknown = sorted(set(by_name) - set(order))
+    if unknown:
+        raise ValueError(f"the optimiser does not have {unknown[0]}")
+    for name, parameter in ((names[p], p) for group in optimizer.param_groups for p in group["params"]):
+        for what, value in by_name.get(name, {}).items():
+            if value.ndim and value.shape != parameter.shape:
+                raise ValueError(f"{what} of {name} is {list(value.shape)}, not {list(parameter.shape)}")
+    # The optimiser's own way puts each onto its parameter's device, in its own precision.
+    state = {number: by_name[name] for number, name in enumerate(order) if name in by_name}
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -22,7 +22,15 @@ class Task(Protocol):
         ...
 
     def begin_epoch(self) -> None:
-        """Forget what belongs to the epoch before: training goes on from there after an interruption too."""
+        """Forget what belongs to the epoch before."""
+        ...
+
+    def memory(self) -> dict[str, Tensor]:
+        """What the loss remembers of earlier batches of the epoch, by name; a state keeps it."""
+        ...
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Take back what `memory` gave; LookupError or ValueError where it is another's."""
         ...
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:

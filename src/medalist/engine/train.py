@@ -2,147 +2,253 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import torch
-from lightning_fabric import Fabric
 from lightning_fabric.wrappers import _FabricModule
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.data import DataLoader
 
-from medalist.data.loader import Batch, TrainOrder
-from medalist.data.orders import ClassOrder
-from medalist.engine.checkpoint import load_state, save_state, save_weights
-from medalist.engine.optimizer import make_optimizer
+from medalist.data.loader import Batch
+from medalist.engine.averaging import wanted
+from medalist.engine.checkpoint import (
+    Saver,
+    forget_states,
+    save_weights,
+    saving,
+    states,
+)
+from medalist.engine.job import Fit
+from medalist.engine.mining import HardBatches, skipped
+from medalist.engine.mixing import mixed, resized
+from medalist.engine.optimizer import freeze, make_optimizer, regroup, scaled_lr, train_mode, unfreeze
+from medalist.engine.resume import Parts, Rhythm, Row, Standing, find_state, give_back, save, standing_of
 from medalist.engine.schedule import lr_factor
-from medalist.engine.settings import TrainConfig
-from medalist.engine.task import Task
+from medalist.engine.snapshots import keep_snapshots, mean_network
+from medalist.engine.syncnorm import synchronised
 from medalist.engine.tracking import Log
-from medalist.errors import RunError, TrainingError
+from medalist.errors import TrainingError
 from medalist.files import write_text
+from medalist.models.recompute import recompute
 from medalist.progress import Progress
 
-Row = dict[str, float]
+Told = tuple[Callable[[], float], Batch]
+"""What reads the loss of a batch, and the batch."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fit:
-    """All that one training needs. `names` are the sample ids by index, for error messages."""
+@dataclass(eq=False)
+class _Going:
+    """A training that is going on: what is wrapped for devices and processes, where it stands, what is frozen."""
 
-    fabric: Fabric
-    task: Task
-    model: nn.Module
-    train: DataLoader[Batch]
-    held_out: DataLoader[Batch]
-    config: TrainConfig
-    seed: int
-    folder: Path
-    names: Sequence[str]
-    title: str
-
-    @property
-    def steps(self) -> int:
-        """Batches of the whole training."""
-        return self.config.epochs * len(self.train)
+    model: _FabricModule
+    optimizer: Optimizer
+    parts: Parts
+    standing: Standing
+    frozen: tuple[str, ...]
+    saver: Saver
+    rhythm: Rhythm
+    progress: Progress
 
 
 def fit(job: Fit, log: Log, progress: Progress) -> None:
-    """Train; leave `last.safetensors`, `best.safetensors` (where held-out samples were looked at) and metrics.jsonl.
+    """Train; leave metrics.jsonl and weights: `last`, `best` (where held-out samples were looked at), `average`.
 
-    Goes on after the last whole epoch where `state.pt` is found. Raises TrainingError, with the sample ids of the
-    batch, where the loss is not finite.
+    Goes on from the newest state that is whole, and then ends as it would have ended without a stop. Raises
+    TrainingError, with the sample ids of the batch, where the loss is not finite.
     """
-    config = job.config
+    config, fabric = job.config, job.fabric
+    synchronised(job.model, fabric.device.type, fabric.world_size)
     if config.channels_last:
         job.model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(job.model, config)
-    base_lrs = [float(group["lr"]) for group in optimizer.param_groups]
-    model, optimizer = job.fabric.setup(job.model, optimizer)
+    if config.grad_checkpointing:
+        recompute(job.model)
+    with saving(job.folder) as saver:
+        going = _begin(job, saver, progress)
+        standing = going.standing
+        for epoch in range(standing.epoch, config.epochs):
+            if epoch == config.freeze > 0 and standing.done == 0:
+                _wrap_anew(job, going)
+            started = time.perf_counter() - standing.seconds
+            row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * job.batches)}
+            row |= _train_epoch(job, going, started)
+            row |= _look(job, going, row)
+            row["seconds"] = time.perf_counter() - started
+            _end_epoch(job, going, row)
+            log(row)
+            progress.say(f"{job.title} {_line(row, config.epochs)}")
+    _save_weights(job, going, "last")
+    if fabric.is_global_zero:
+        forget_states(job.folder)
+        keep_snapshots(job.folder, [])
+    fabric.barrier()  # whoever goes on finds all files
+
+
+def _begin(job: Fit, saver: Saver, progress: Progress) -> _Going:
+    """The training at its start, or where it was stopped."""
+    config, fabric = job.config, job.fabric
+    state, damaged = find_state(job.folder, fabric.world_size)
+    for line in damaged:
+        progress.say(f"{job.title}: {line}; going on from the one before")
+    standing, path = Standing(), job.folder
+    if state is not None:
+        path = states(job.folder)[len(damaged)]
+        standing = standing_of(state, path, fabric)
+    frozen = freeze(job.model) if standing.epoch < config.freeze else ()
+    optimizer = make_optimizer(job.model, config, fabric.world_size)
+    model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
-    keeper = average.module if average else job.model
-    rows, best = _restore(job, average, optimizer)
-    progress.skip(len(rows) * len(job.train))
-
-    for epoch in range(len(rows), config.epochs):
-        started = time.perf_counter()
-        torch.manual_seed(job.seed + epoch)  # for dropout; counted by epoch, so that resuming changes nothing
-        row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * len(job.train))}
-        row |= _train_epoch(job, epoch, model, optimizer, base_lrs, average, progress)
-        if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
-            row |= evaluate(job, keeper)
-            if not math.isfinite(row["val_loss"]):
-                raise TrainingError(
-                    f"{job.title}: the held-out loss is {row['val_loss']} after epoch {epoch + 1}, though those of all "
-                    "batches were finite; lower train.lr, or clip gradients by train.clip"
-                )
-            if row["val_loss"] < best:
-                best = row["val_loss"]
-                _save_weights(job, keeper, "best")
-        row["seconds"] = time.perf_counter() - started
-        rows.append(row)
-        _save_state(job, average, optimizer, rows, best)
-        log(row)
-        progress.say(f"{job.title} {_line(row, config.epochs)}")
-    _save_weights(job, keeper, "last")
+    parts = Parts(fabric, job.task, job.model, average, optimizer)
+    if state is not None:
+        give_back(state, path, parts)
+    fabric.barrier()  # nobody writes a state while another still reads
+    progress.skip(standing.epoch * job.batches + standing.done)
+    return _Going(model, wrapped, parts, standing, frozen, saver, Rhythm(job.checkpoint), progress)
 
 
-def _train_epoch(
-    job: Fit,
-    epoch: int,
-    model: _FabricModule,
-    optimizer: Optimizer,
-    base_lrs: Sequence[float],
-    average: ModelEmaV3 | None,
-    progress: Progress,
-) -> Row:
-    """One pass over the training samples; returns the last learning rate and the mean of the loss and its parts.
+def _wrap(job: Fit, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer]:
+    for group in optimizer.param_groups:
+        group["peak_lr"] = group["lr"]
+    module: nn.Module = torch.compile(job.model) if job.config.compile else job.model  # type: ignore[assignment]
+    model, wrapped = job.fabric.setup(module, optimizer)
+    return model, wrapped
+
+
+def _wrap_anew(job: Fit, going: _Going) -> None:
+    """Unfreeze the encoder: an optimiser with all parameters, which goes on with what the former one has gathered.
+
+    Distributed training reckons with the parameters that wanted a gradient when the network was wrapped. The former
+    wrapping hooks into them, so it must be gone before the next.
+    """
+    unfreeze(job.model, going.frozen)
+    optimizer = regroup(going.parts.optimizer, job.model, job.config, job.fabric.world_size)
+    del going.model, going.optimizer
+    gc.collect()
+    going.model, going.optimizer = _wrap(job, optimizer)
+    going.parts = replace(going.parts, optimizer=optimizer)
+
+
+def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
+    """What is left of one pass over the training samples; returns the last learning rate and the mean losses.
 
     Batches are accumulated within the epoch: its last step may be made of fewer, and nothing is pending at its end.
     """
-    fabric, config = job.fabric, job.config
-    order = job.train.batch_sampler
-    assert isinstance(order, TrainOrder | ClassOrder)
-    order.epoch = epoch
-    job.task.begin_epoch()
-    count = len(job.train)
-    steps = math.ceil(count / config.accumulate)
-    factor = 0.0
-    model.train()
-    sums: dict[str, Tensor] = {}
-    pending: tuple[Tensor, Batch] | None = None
-    for number, raw in enumerate(job.train):
-        batch = raw.to(fabric.device, config.channels_last)
-        first = number - number % config.accumulate
-        group = min(config.accumulate, count - first)
-        is_step = number + 1 == first + group
-        factor = lr_factor(epoch * steps + number // config.accumulate, config.epochs * steps, config)
-        for parameters, lr in zip(optimizer.param_groups, base_lrs, strict=True):
-            parameters["lr"] = lr * factor
-        with fabric.no_backward_sync(model, enabled=not is_step):
-            losses = job.task.loss(model(batch.image), batch)
-            fabric.backward(losses["loss"] / group)
-        _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU never waits for its loss to be read
-        pending = losses["loss"].detach(), batch
-        if is_step:
-            if config.clip:
-                fabric.clip_gradients(model, optimizer, max_norm=config.clip, error_if_nonfinite=False)
-            optimizer.step()
-            optimizer.zero_grad()
-            if average:
-                average.update(job.model)
+    config, standing = job.config, going.standing
+    epoch, count = standing.epoch, job.batches
+    order = job.order
+    order.epoch, order.first = epoch, skipped(standing.done, config.hard)
+    if not standing.done:
+        job.task.begin_epoch()
+    train_mode(job.model, frozen=epoch < config.freeze)
+    stream = HardBatches(job.train, config.hard)
+    pending: Told | None = None
+    due = False
+    for number, raw in enumerate(stream, standing.done):
+        batch, losses, is_step = _train_batch(job, going, number, raw)
+        stream.tell(raw, losses["loss"])
+        _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
+        pending = _told(losses["loss"]), batch
         for name, value in losses.items():
-            sums[name] = sums.get(name, torch.zeros_like(value)).add_(value.detach())
-        progress.advance()
+            sums = standing.sums.setdefault(name, torch.zeros_like(value, requires_grad=False))
+            sums.add_(value.detach())
+        going.progress.advance()
+        due = (is_step and going.rhythm.step()) or due
+        if due and is_step and not stream.pending and number + 1 < count:
+            _refuse_nan(job, pending, epoch)
+            standing.done, standing.seconds = number + 1, time.perf_counter() - started
+            save(going.saver, going.rhythm, going.parts, standing, epoch * count + standing.done)
+            due = False
     _refuse_nan(job, pending, epoch)
-    means = {_part(name): float(value) / count for name, value in sums.items()}
-    return {"lr": config.lr * factor, **means}
+    means = {_part(name): _mean(job, value) / count for name, value in standing.sums.items()}
+    steps = math.ceil(count / config.accumulate)
+    factor = lr_factor((epoch + 1) * steps - 1, config.epochs * steps, config)
+    return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
+
+
+def _train_batch(job: Fit, going: _Going, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
+    """Train on one batch of the epoch: the batch on its device, its losses, whether a step was made."""
+    fabric, config, count = job.fabric, job.config, job.batches
+    epoch, at = going.standing.epoch, going.standing.epoch * job.batches + number
+    # For dropout: counted by batch, so that a state has no generator to keep.
+    torch.manual_seed((job.seed << 33) + at * fabric.world_size + fabric.global_rank)
+    batch = resized(raw.to(fabric.device, config.channels_last), config.size_in(epoch))
+    batch = mixed(batch, config.mix, job.seed, at, fabric.global_rank)
+    first = number - number % config.accumulate
+    group = min(config.accumulate, count - first)
+    is_step = number + 1 == first + group
+    steps = math.ceil(count / config.accumulate)
+    factor = lr_factor(epoch * steps + number // config.accumulate, config.epochs * steps, config)
+    for parameters in going.parts.optimizer.param_groups:
+        parameters["lr"] = parameters["peak_lr"] * factor
+    with fabric.no_backward_sync(going.model, enabled=not is_step):
+        losses = job.task.loss(going.model(batch.image), batch)
+        fabric.backward(losses["loss"] / group)
+    if is_step:
+        if config.clip:
+            fabric.clip_gradients(going.model, going.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        going.optimizer.step()
+        going.optimizer.zero_grad()
+        if going.parts.average:
+            going.parts.average.update(job.model)
+    return batch, losses, is_step
+
+
+def _look(job: Fit, going: _Going, row: Row) -> Row:
+    """Look at the held-out samples where it is time to; keep the best weights, and what goes into the average."""
+    config, epoch, keeper = job.config, going.standing.epoch, _keeper(going)
+    figures: Row = {}
+    if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
+        figures = evaluate(job, keeper)
+        if not math.isfinite(figures["val_loss"]):
+            raise TrainingError(
+                f"{job.title}: the held-out loss is {figures['val_loss']} after epoch {epoch + 1}, though those of all "
+                "batches were finite; lower train.lr, or clip gradients by train.clip"
+            )
+        if figures["val_loss"] < going.standing.best:
+            going.standing.best = figures["val_loss"]
+            _save_weights(job, going, "best")
+    if config.average:
+        kept = wanted([*going.standing.rows, row | figures], config.average, config.epochs)
+        if epoch + 1 in kept:
+            _save_weights(job, going, f"snapshot-{epoch + 1}")
+        if job.fabric.is_global_zero:
+            keep_snapshots(job.folder, kept)
+        if epoch + 1 == config.epochs:
+            figures |= {f"average_{name}": value for name, value in _average(job, keeper, kept).items()}
+    return figures
+
+
+def _average(job: Fit, keeper: nn.Module, kept: Sequence[int]) -> Row:
+    """Write the mean of the snapshots as `average`; returns a look at it."""
+    assert job.config.average is not None
+    job.fabric.barrier()  # the last snapshot is there
+    order = job.order
+    order.epoch, order.first = job.config.epochs, 0  # an epoch that no training has seen
+    taken = islice(iter(job.train), job.config.average.recalibrate)
+    size = job.config.size_in(job.config.epochs - 1)
+    images = (resized(raw.to(job.fabric.device, job.config.channels_last), size).image for raw in taken)
+    mean = mean_network(keeper, job.folder, kept, images)
+    figures = evaluate(job, mean)
+    if job.fabric.is_global_zero:
+        save_weights(mean, job.folder / "average.safetensors")
+    return figures
+
+
+def _end_epoch(job: Fit, going: _Going, row: Row) -> None:
+    """Count the epoch as ended, on disk too."""
+    standing = going.standing
+    standing.rows.append(row)
+    standing.done, standing.sums, standing.seconds = 0, {}, 0.0
+    if job.fabric.is_global_zero:
+        write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in standing.rows))
+    if going.rhythm.epoch():
+        save(going.saver, going.rhythm, going.parts, standing, standing.epoch * job.batches)
 
 
 @torch.inference_mode()
@@ -160,71 +266,59 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
     return job.task.look(seen(), job.fabric)
 
 
+def _mean(job: Fit, total: Tensor) -> float:
+    """The mean over all processes."""
+    reduced = job.fabric.all_reduce(total.clone(), reduce_op="mean")
+    assert isinstance(reduced, Tensor)
+    return float(reduced)
+
+
 def _part(name: str) -> str:
     """A loss's part must not be taken for a score of the same name."""
     return name if name == "loss" else f"loss_{name}"
 
 
-def _refuse_nan(job: Fit, pending: tuple[Tensor, Batch] | None, epoch: int) -> None:
-    if pending is None or math.isfinite(float(pending[0])):
+def _told(loss: Tensor) -> Callable[[], float]:
+    """What reads a loss, once its own batch is done: a plain reading would wait for all that a GPU was given since."""
+    if not loss.is_cuda:
+        return loss.detach().item
+    host = torch.empty((), dtype=loss.dtype, pin_memory=True)
+    host.copy_(loss.detach(), non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def read() -> float:
+        done.synchronize()
+        return host.item()
+
+    return read
+
+
+def _refuse_nan(job: Fit, pending: Told | None, epoch: int) -> None:
+    if pending is None or math.isfinite(loss := pending[0]()):
         return
     ids = ", ".join(job.names[index] for index in pending[1].indices)
     raise TrainingError(
-        f"{job.title}: the loss is {float(pending[0])} in epoch {epoch + 1} on samples {ids}; "
-        "look at them, or lower train.lr"
+        f"{job.title}: the loss is {loss} in epoch {epoch + 1} on samples {ids}; "
+        "look at them, lower train.lr, or let medalist debug find the layer"
     )
 
 
-def _restore(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer) -> tuple[list[Row], float]:
-    """Rows of the epochs done and the best held-out loss; weights, average and optimiser are set to their end.
-
-    RunError where the state is of another network or another training.
-    """
-    path = job.folder / "state.pt"
-    state = load_state(path)
-    if state is None:
-        return [], math.inf
-    try:
-        job.model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        job.fabric.strategy.precision.load_state_dict(state["precision"])
-        if average:
-            average.module.load_state_dict(state["average"])
-        rows = [{str(name): float(value) for name, value in row.items()} for row in state["rows"]]
-        return rows, float(state["best"])
-    except (RuntimeError, LookupError, ValueError, TypeError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:120]
-        raise RunError(
-            f"state {path} is of another training ({reason}); delete it to train this fold from its start"
-        ) from None
+def _keeper(going: _Going) -> nn.Module:
+    """The network that predicts: the average over steps, where one is kept."""
+    average = going.parts.average
+    return average.module if average else going.parts.model
 
 
-def _save_weights(job: Fit, model: nn.Module, name: str) -> None:
+def _save_weights(job: Fit, going: _Going, name: str) -> None:
     if job.fabric.is_global_zero:
-        save_weights(model, job.folder / f"{name}.safetensors")
-
-
-def _save_state(job: Fit, average: ModelEmaV3 | None, optimizer: Optimizer, rows: list[Row], best: float) -> None:
-    if not job.fabric.is_global_zero:
-        return
-    # The rows first: a training that ends between the two files does its last epoch again, and writes them again.
-    write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
-    state = {
-        "model": job.model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "precision": job.fabric.strategy.precision.state_dict(),
-        "rows": rows,
-        "best": best,
-    }
-    if average:
-        state["average"] = average.module.state_dict()
-    save_state(job.folder / "state.pt", state)
+        save_weights(_keeper(going), job.folder / f"{name}.safetensors")
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
     shown: Iterator[str] = (
         f"{name} {value:.4f}"
         for name, value in row.items()
-        if name in ("loss", "val_loss") or name.startswith(("dice_", "recall@"))
+        if name in ("loss", "val_loss", "average_val_loss") or name.startswith(("dice_", "recall@"))
     )
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

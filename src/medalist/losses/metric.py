@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -39,8 +39,8 @@ class MetricLoss(nn.Module):
     """A weighted sum of terms on the unit vectors of a batch.
 
     Class centres, proxies and the siamese weights are parameters, and are all that its state holds. The cross-batch
-    memory (arXiv 1912.06798) is no part of it: `new_epoch` empties it, so a state that is loaded when an epoch begins
-    goes on exactly. Each process has a memory of its own. While training, a batch is paired with itself, with gradients
+    memory (arXiv 1912.06798) is no part of it: `new_epoch` empties it, and within an epoch `memory` and `remember` keep
+    it. While training, a batch is paired with itself, with gradients
     on both sides, and with the memory, and then joins it; in eval mode the memory is neither read nor written.
     The memory does not know samples. Where a sampler gives a sample twice in an epoch, it may meet its own older copy
     as a positive: another augmentation of it, as two copies in one batch would be.
@@ -53,6 +53,11 @@ class MetricLoss(nn.Module):
         self.terms = nn.ModuleDict({term.kind: _module(term, dim, class_sizes) for term in config.terms})
         self._most = max(getattr(term, "memory", 0) for term in config.terms)
         self._known, self._known_labels = torch.empty(0, dim), torch.empty(0, dtype=torch.int64)
+
+    @property
+    def compares(self) -> bool:
+        """Whether samples of a batch are compared with each other, and not with class centres alone."""
+        return not all(isinstance(term, MarginTerm | ProxyNcaTerm) for term in self.config.terms)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """The loss of a batch and its terms.
@@ -85,6 +90,19 @@ class MetricLoss(nn.Module):
     def new_epoch(self) -> None:
         """Empty the cross-batch memory; to be called when an epoch begins."""
         self._known, self._known_labels = self._known.new_empty(0, self.dim), self._known_labels.new_empty(0)
+
+    def memory(self) -> dict[str, Tensor]:
+        """The cross-batch memory: `known` float32[M, dim] and its `labels` int64[M]; nothing where none is kept."""
+        return {"known": self._known, "labels": self._known_labels} if self._most else {}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Set the cross-batch memory; ValueError where it does not fit, LookupError where a part is missing."""
+        if not self._most:
+            return
+        known, labels = memory["known"], memory["labels"]
+        if known.ndim != 2 or known.shape[1] != self.dim or labels.shape != known.shape[:1]:
+            raise ValueError(f"memory of {list(known.shape)} and {list(labels.shape)} for vectors of {self.dim}")
+        self._known, self._known_labels = known.float(), labels.long()
 
     def centres(self) -> tuple[Tensor, Tensor] | None:
         """The class centres of the margin softmax, float32[M, dim] with unit rows, and the class of each, int64[M].

@@ -22,11 +22,13 @@ from medalist.data.labelled import WholeLabelledSet, views_of
 from medalist.data.loader import Batch, WholeOrder, batches
 from medalist.data.transforms import Padding
 from medalist.engine.checkpoint import load_part, load_weights
-from medalist.engine.embed import embed
+from medalist.engine.devices import first_alone
+from medalist.engine.embed import embed, merged_rows
 from medalist.errors import DataError, RunError
 from medalist.losses.metric_settings import MarginTerm
 from medalist.models.embedder import Embedder, Head, build_encoder
 from medalist.models.weights import Resolved, encoder_weights
+from medalist.processes import place
 from medalist.progress import progress
 from medalist.records import Sample
 from medalist.runs import Run
@@ -122,10 +124,14 @@ def _embed(
     source: Dataset[Item] = _whole(settings, samples, read)
     if settings.model.frozen and settings.predict.tta == "none":
         fabric, home = build_fabric(settings), run.folder.parent
-        features = kept_features(settings, _encoder_of(run, settings), samples, read, fabric, home, console)
+        weights = _encoder_of(run, settings)
+        features = first_alone(fabric, lambda: kept_features(settings, weights, samples, read, fabric, home, console))
         source, networks = FeatureSet(features, range(len(samples))), replace(networks, shared=None)
-    vectors, _ = _vectors(settings, networks, source, len(samples), console, f"embed {name}")
-    write_embeddings(path, Embeddings(ids, vectors, made))
+    vectors, _ = _vectors(settings, networks, source, len(samples), console, f"embed {name}", path.parent)
+    fabric = build_fabric(settings)
+    if fabric.is_global_zero:
+        write_embeddings(path, Embeddings(ids, vectors, made))
+    fabric.barrier()
 
 
 def _keep_centres(run: Run, settings: EmbedSettings, contest: Contest, fold: int) -> None:
@@ -133,7 +139,7 @@ def _keep_centres(run: Run, settings: EmbedSettings, contest: Contest, fold: int
     if not any(isinstance(term, MarginTerm) for term in settings.loss.terms):
         return
     made, name = made_by(run, settings, [fold]), centres_name(fold)
-    if is_embedded(run, name) and dict(read_embeddings(run.vectors(name)).made_by) == made:
+    if place().rank or (is_embedded(run, name) and dict(read_embeddings(run.vectors(name)).made_by) == made):
         return
     held_out = set(run.folds().held_out(fold))
     training = [sample for sample in contest.split.train if sample.id not in held_out]
@@ -202,16 +208,21 @@ def _vectors(
     count: int,
     console: Console,
     title: str = "embed",
+    shared_folder: Path | None = None,
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Vectors float32[count, D], and the rows whose image was bad (label 1 of a `_Marked` set)."""
+    """Vectors float32[count, D], and the rows whose image was bad (label 1 of a `_Marked` set).
+
+    With `shared_folder` several processes share the work, and the first has all vectors in the end.
+    """
     fabric, last = build_fabric(settings), settings.train.channels_last
 
     def ready(model: nn.Module) -> nn.Module:
-        return fabric.setup_module(model.to(memory_format=torch.channels_last) if last else model)
+        return fabric.to_device(model.to(memory_format=torch.channels_last) if last else model)
 
     models = [ready(model) for model in networks.models]
     shared = ready(networks.shared) if networks.shared is not None else None
-    order = WholeOrder([settings.image.size] * count, 1, settings.predict.batch)
+    rank, world = (fabric.global_rank, fabric.world_size) if shared_folder else (0, 1)
+    order = WholeOrder([settings.image.size] * count, 1, settings.predict.batch, rank, world)
     loader = batches(source, order, settings.loader.workers, fabric.device.type == "cuda")
     rows: NDArray[np.float32] | None = None
     bad: list[int] = []
@@ -222,11 +233,13 @@ def _vectors(
                 bad.extend(index for index, label in zip(batch.indices, batch.labels.tolist(), strict=True) if label)
             yield batch
 
-    with progress(console, title, count) as bar:
+    with progress(console, title, sum(map(len, order.batches))) as bar:
         for indices, vectors in embed(fabric, models, passed(), settings.predict, last, shared):
             rows = np.empty((count, vectors.shape[1]), np.float32) if rows is None else rows
             rows[list(indices)] = vectors
             bar.advance(len(indices))
+    if shared_folder and world > 1:
+        rows = merged_rows(fabric, shared_folder, [key[1] for batch in order.batches for key in batch], rows, count)
     if rows is None:
         raise DataError("no images to embed; name a folder that holds some")
     return rows, sorted(bad)

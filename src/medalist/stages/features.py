@@ -52,7 +52,7 @@ def kept_features(
     pooled = pools_before(settings.model)
     if pooled:
         encoder = nn.Sequential(encoder, build_pooling(settings.model))
-    model = fabric.setup_module(encoder.eval())
+    model = fabric.to_device(encoder.eval())
     norm, channels = build_normalisation(settings), settings.model.in_channels
     whole = WholeLabelledSet(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
     order = WholeOrder([settings.image.size] * len(samples), 1, settings.predict.batch)

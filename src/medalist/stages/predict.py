@@ -65,17 +65,23 @@ def _predict(
     for fold in folds:
         model = build_network(settings, None, fold)
         load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.setup_module(model))
+        models.append(fabric.to_device(model))
     stride = settings.model.stride
     read = reader(contest.competition.white, settings.image)
     whole = WholeSet(samples, range(len(samples)), stride, build_normalisation(settings), read)
-    order = WholeOrder([sample.size for sample in samples], stride, settings.predict.batch)
+    rank, world = fabric.global_rank, fabric.world_size
+    order = WholeOrder([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
-    store.start(name)  # stopped half-way, it must not pass for what was there before
-    with progress(console, f"predict {name}", len(samples)) as bar:
+    if fabric.is_global_zero:
+        store.start(name)  # stopped half-way, it must not pass for what was there before
+    fabric.barrier()
+    with progress(console, f"predict {name}", sum(map(len, order.batches))) as bar:
         for index, prediction in predict(
             fabric, task, models, loader, settings.predict, stride, settings.train.channels_last
         ):
             store.write(samples[index].id, prediction)
             bar.advance()
-    store.finish(name, part)
+    fabric.barrier()  # whole are the parts of all processes
+    if fabric.is_global_zero:
+        store.finish(name, part)
+    fabric.barrier()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import assert_never
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from rich.console import Console
@@ -22,21 +25,30 @@ from medalist.build import (
     build_network,
     build_normalisation,
     build_task,
+    sample_order,
 )
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import TrainSet, reader
 from medalist.data.fitting import kept_size
+from medalist.data.settings import ClassSampler
 from medalist.data.transforms import compose_augment
-from medalist.engine.tracking import tracking
-from medalist.engine.train import Fit, fit
-from medalist.errors import ConfigError, DataError, FoldError
+from medalist.engine.devices import first_alone, together
+from medalist.engine.memory import batch_that_fits, is_out_of_memory, too_large
+from medalist.engine.optimizer import scaled_lr
+from medalist.engine.tracking import Log, tracking
+from medalist.engine.job import Fit
+from medalist.engine.train import fit
+from medalist.errors import ConfigError, DataError, FoldError, TrainingError
 from medalist.folds import Folds, write_folds
 from medalist.models.weights import Resolved, encoder_weights
-from medalist.progress import progress
+from medalist.processes import alone_in, place
+from medalist.progress import Progress, progress
 from medalist.records import Sample
 from medalist.runs import Run, create_run, make_lock
 from medalist.settings import EmbedSettings, SegmentSettings, Settings, load_settings
 from medalist.stages.contest import Contest, contest_folds, open_contest
+from medalist.stages.cost import write_cost
+from medalist.stages.doctor import machine
 from medalist.stages.embed import embed_oof
 from medalist.stages.features import kept_features
 from medalist.stages.predict import predict_oof
@@ -98,12 +110,13 @@ def prepare(
         if not 0 <= number < folds.n:
             raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
     hashes = {weights.name: weights.sha256} if weights else {}
-    lock = make_lock(settings, contest.split, folds, hashes, contest.data, config, overrides)
+    lock = make_lock(settings, contest.split, folds, hashes, contest.data, config, overrides, machine())
     folder = root / settings.competition / name
     if set(chosen) - set(Run(folder).trained_folds()):
         match settings:
             case SegmentSettings():
                 rehearse(settings, contest)
+                rehearse_orders(settings, contest, folds, chosen)
                 build_network(settings, weights, chosen[0])
             case EmbedSettings():
                 rehearse_embedding(settings, contest, folds, chosen, weights)
@@ -138,6 +151,15 @@ def rehearse(settings: SegmentSettings, contest: Contest) -> None:
         return  # the cache names all bad samples at once
 
 
+def rehearse_orders(settings: SegmentSettings, contest: Contest, folds: Folds, chosen: Sequence[int]) -> None:
+    """Order the training samples of each fold: ConfigError where the sampler's strata are not in all of them."""
+    fabric = build_fabric(settings)
+    for fold in chosen:
+        training = set(folds.training(fold))
+        strata = [sample.stratum for sample in contest.split.train if sample.id in training]
+        sample_order(settings, strata, fabric)
+
+
 def rehearse_embedding(
     settings: EmbedSettings, contest: Contest, folds: Folds, chosen: Sequence[int], weights: Resolved | None
 ) -> None:
@@ -155,37 +177,103 @@ def rehearse_embedding(
         build_embed_fit(settings, fabric, source, samples, share, weights, read, contest.retrieval.new)
 
 
+def prepare_together(
+    config: Path,
+    overrides: Sequence[str],
+    data: str | None,
+    fold: Sequence[int],
+    name: str | None,
+    root: Path,
+) -> TrainPlan:
+    """`prepare` in each process of this command, the first one first."""
+    fabric = build_fabric(load_settings(config, tuple(overrides)))
+    return first_alone(fabric, lambda: prepare(config, overrides, data, fold, name, root))
+
+
+def step_line(settings: Settings) -> str:
+    """What a step of the optimiser is made of, and its highest learning rate."""
+    train, world = settings.train, place().world
+    batch = train.batch
+    if isinstance(settings, EmbedSettings) and isinstance(settings.sampler, ClassSampler):
+        batch = settings.sampler.classes * settings.sampler.per_class
+    rate = scaled_lr(train, world)
+    return (
+        f"a step is of {batch * train.accumulate * world} samples: batch {batch} x accumulate {train.accumulate} x "
+        f"processes {world}; learning rate up to {rate:g} (lr_scale: {train.lr_scale})"
+    )
+
+
 def train(plan: TrainPlan, console: Console) -> Run:
-    """Train the chosen folds, those that are done left out, and predict each fold's held-out samples."""
-    todo = [fold for fold in plan.chosen if fold not in plan.run.trained_folds()]
-    if todo:
-        _fit_all(plan, todo, console)
-    for fold in plan.chosen:
-        match plan.settings:
-            case SegmentSettings():
-                predict_oof(plan.run, plan.settings, plan.contest, fold, console)
-            case EmbedSettings():
-                embed_oof(plan.run, plan.settings, plan.contest, fold, console)
-            case _:
-                assert_never(plan.settings)
-    return plan.run
+    """Train the chosen folds, those that are done left out, and predict each fold's held-out samples.
+
+    RunError where another process is at work on one of them.
+    """
+    fabric, run = build_fabric(plan.settings), plan.run
+    todo = [fold for fold in plan.chosen if fold not in run.trained_folds()]
+    with together(fabric):
+        if todo:
+            _fit_all(plan, todo, fabric, console)
+        for fold in plan.chosen:
+            with _holding(run.fold_folder(fold), fabric):
+                started = time.perf_counter()
+                match plan.settings:
+                    case SegmentSettings():
+                        predict_oof(run, plan.settings, plan.contest, fold, console)
+                    case EmbedSettings():
+                        embed_oof(run, plan.settings, plan.contest, fold, console)
+                    case _:
+                        assert_never(plan.settings)
+                if fold in todo and fabric.is_global_zero:
+                    device = torch.cuda.max_memory_allocated() if fabric.device.type == "cuda" else 0
+                    write_cost(run, fold, time.perf_counter() - started, device, fabric.world_size)
+    return run
 
 
-def _fit_all(plan: TrainPlan, todo: Sequence[int], console: Console) -> None:
+@contextmanager
+def _holding(folder: Path, fabric: Fabric) -> Iterator[None]:
+    """Hold a folder against other commands; a refusal ends all processes of this one."""
+    with ExitStack() as held:
+        first_alone(fabric, lambda: None if fabric.global_rank else held.enter_context(alone_in(folder)))
+        yield
+
+
+def _fit_all(plan: TrainPlan, todo: Sequence[int], fabric: Fabric, console: Console) -> None:
     settings, run = plan.settings, plan.run
-    fabric = build_fabric(settings)
     config = settings.model_dump(mode="json")
-    job_of = jobs(plan, fabric, console)
+    tracker = settings.tracking if fabric.is_global_zero else "none"
+    with _holding(run.fold_folder(todo[0]), fabric):  # before minutes go into reading images
+        job_of = jobs(plan, fabric, console)
     job = job_of(todo[0])
     planned = job.steps  # folds differ by a few samples: the first one's steps stand for all until each begins
-    with progress(console, f"train {run.name}", planned * len(todo)) as bar:
+    note = run.fold_folder(todo[0]) / "progress.json" if len(todo) == 1 and fabric.is_global_zero else None
+    with progress(console, f"train {run.name}", planned * len(todo), note) as bar:
         for fold in todo:
             if fold != todo[0]:
                 job = job_of(fold)
             bar.skip(planned - job.steps)
-            job.folder.mkdir(parents=True, exist_ok=True)
-            with tracking(settings.tracking, job.folder, run.competition, run.name, fold, config) as log:
-                fit(job, log, bar)
+            with _holding(job.folder, fabric):
+                if fold in run.trained_folds():  # by another command, while this one was at other folds
+                    bar.skip(job.steps)
+                    continue
+                with tracking(tracker, job.folder, run.competition, run.name, fold, config) as log:
+                    _fit(job, log, bar)
+
+
+def _fit(job: Fit, log: Log, bar: Progress) -> None:
+    """Train; where memory does not suffice, TrainingError says which batch would fit."""
+    try:
+        fit(job, log, bar)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # The error is gone by now, and with it what the failed step had in memory.
+    if job.fabric.world_size > 1:  # the others wait for this one, so no step can be tried
+        raise TrainingError(
+            f"{job.title}: process {job.fabric.global_rank} is out of memory at train.batch={job.config.batch}; halve "
+            "it and double train.accumulate, or start on one device, which finds the batch that fits"
+        )
+    raise TrainingError(too_large(job, batch_that_fits(job)))
 
 
 def jobs(plan: TrainPlan, fabric: Fabric, console: Console) -> Callable[[int], Fit]:
@@ -197,7 +285,10 @@ def jobs(plan: TrainPlan, fabric: Fabric, console: Console) -> Callable[[int], F
 
     read = reader(contest.competition.white, settings.image)
     if isinstance(settings, EmbedSettings) and settings.model.frozen:
-        features = kept_features(settings, plan.weights, samples, read, fabric, plan.run.folder.parent, console)
+        features = first_alone(
+            fabric,
+            lambda: kept_features(settings, plan.weights, samples, read, fabric, plan.run.folder.parent, console),
+        )
         new = contest.retrieval.new
         return lambda fold: build_embed_fit(settings, fabric, features, samples, share(fold), plan.weights, read, new)
     cache = build_cache(settings, contest.competition, contest.data, contest.split, plan.run.folder)

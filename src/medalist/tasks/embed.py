@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-import torch.distributed as dist
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
@@ -14,6 +13,7 @@ from medalist.data.loader import Batch
 from medalist.losses.metric import MetricLoss
 from medalist.records import Answer
 from medalist.retrieval.evaluate import evaluate
+from medalist.tasks.gathering import gathered, joined
 
 LOOKED_AT = 5
 """Answers of each held-out sample that a look counts."""
@@ -37,10 +37,29 @@ class EmbedTask:
         self.criterion.new_epoch()
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The scalar `loss` to minimise, and its terms, from unit vectors float32[B, D]."""
+        """The scalar `loss` to minimise, and its terms, from unit vectors float32[B, D].
+
+        Where samples are compared with each other, those of all processes are. A mixed batch counts for its own
+        classes and for those that were mixed in, by the share of each (arXiv 1710.09412).
+        """
         assert batch.labels is not None
-        losses: dict[str, Tensor] = self.criterion(outputs, batch.labels)
-        return losses
+        labels = batch.labels
+        if self.criterion.compares:
+            outputs, labels = joined(outputs), joined(labels)
+        losses: dict[str, Tensor] = self.criterion(outputs, labels)
+        if batch.mixed is None:
+            return losses
+        others, share = batch.mixed
+        mixed_in: dict[str, Tensor] = self.criterion(outputs, others)
+        return {name: share * value + (1 - share) * mixed_in[name] for name, value in losses.items()}
+
+    def memory(self) -> dict[str, Tensor]:
+        """The cross-batch memory."""
+        return self.criterion.memory()
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Set the cross-batch memory."""
+        self.criterion.remember(memory)
 
     def look(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """How well held-out samples find others of their identity among themselves: recall@1, recall@5, map@5.
@@ -68,10 +87,7 @@ def _gathered(seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> Seen | No
         assert batch.labels is not None
         vectors = outputs.float().cpu().numpy()
         parts.append((np.asarray(batch.indices, np.int64), batch.labels.cpu().numpy(), vectors))
-    if fabric.world_size > 1:
-        shares: list[list[Seen]] = [[] for _ in range(fabric.world_size)]
-        dist.all_gather_object(shares, parts)
-        parts = [part for share in shares for part in share]
+    parts = gathered(parts, fabric)
     if not parts:
         return None
     index, labels, stacked = (np.concatenate(column) for column in zip(*parts, strict=True))

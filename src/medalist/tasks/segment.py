@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from math import fsum
 from typing import assert_never
 
 import cv2
@@ -18,6 +18,7 @@ from medalist.errors import ConfigError
 from medalist.losses.losses import segmentation_loss
 from medalist.losses.settings import LossConfig
 from medalist.records import Answer, Instances, Mask, Prediction, Ranking
+from medalist.tasks.gathering import gathered
 from medalist.tasks.settings import SegmentConfig
 
 INSTANCE_CHANNELS = ("body", "border")
@@ -70,30 +71,43 @@ class SegmentTask:
     def begin_epoch(self) -> None:
         """Nothing is kept from batch to batch."""
 
+    def memory(self) -> dict[str, Tensor]:
+        """Nothing is kept from batch to batch."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Nothing is kept from batch to batch."""
+
     def look(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """`val_loss` and its parts as means over samples, and Dice of each channel over all their pixels (1 if empty).
 
         The loss of each sample is its own, without the padding: losses over whole batches, such as Dice, would depend
-        on how samples are batched.
+        on how samples are batched. Means do not depend on how samples are shared by processes, to the last bit: they
+        are of exact sums.
         """
-        sums: dict[str, Tensor] = defaultdict(lambda: torch.zeros((), dtype=torch.float64, device=fabric.device))
-        overlap = torch.zeros(len(self.channels), dtype=torch.float64, device=fabric.device)
-        both = torch.zeros_like(overlap)
+        parts: tuple[str, ...] = ()
+        figures: list[Tensor] = []
         for outputs, whole in seen:
             for number, batch in enumerate(whole.singles()):
                 logits = batch.paddings[0].undo(outputs[number : number + 1])
-                sums["samples"] += 1
-                for name, value in self.loss(logits, batch).items():
-                    sums["val_loss" if name == "loss" else f"val_loss_{name}"] += value
-                counts = _overlap(logits, batch)
-                overlap += counts[0]
-                both += counts[1]
-        added = {name: fabric.all_reduce(value, reduce_op="sum") for name, value in sums.items()}
-        overlap, both = (fabric.all_reduce(counts, reduce_op="sum") for counts in (overlap, both))  # type: ignore[assignment]
-        samples = added.pop("samples")
-        means = {name: float(value / samples) for name, value in added.items()}  # type: ignore[operator, arg-type]
-        dice = torch.where(both > 0, 2 * overlap / both.clamp(min=1), 1.0)
-        return means | {f"dice_{name}": float(value) for name, value in zip(self.channels, dice.cpu(), strict=True)}
+                losses = self.loss(logits, batch)
+                parts = tuple(losses)
+                overlap, both = _overlap(logits, batch)
+                # Kept on the device: nothing waits for it before the last batch.
+                figures.append(torch.cat([torch.stack(list(losses.values())).double(), overlap, both]))
+        rows: list[list[float]] = gathered(torch.stack(figures).tolist() if figures else [], fabric)
+        parts = next(names for names in gathered([parts], fabric) if names)  # a process may have had no batch
+        columns = list(zip(*rows, strict=True))
+        means = {
+            "val_loss" if name == "loss" else f"val_loss_{name}": fsum(column) / len(rows)
+            for name, column in zip(parts, columns, strict=False)
+        }
+        counts = [fsum(column) for column in columns[len(parts) :]]
+        overlaps, boths = counts[: len(self.channels)], counts[len(self.channels) :]
+        return means | {
+            f"dice_{name}": 2 * overlap / both if both else 1.0
+            for name, overlap, both in zip(self.channels, overlaps, boths, strict=True)
+        }
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Logits -> float32 probabilities of the same shape."""

@@ -1,0 +1,52 @@
+"""All that one training needs, as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.data import DataLoader
+
+from medalist.data.loader import Batch, TrainOrder
+from medalist.data.orders import ClassOrder
+from medalist.data.weighted import WeightedOrder
+from medalist.engine.mining import fed
+from medalist.engine.settings import CheckpointConfig, TrainConfig
+from medalist.engine.task import Task
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """All that one training needs. `names` are the sample ids by index, for error messages."""
+
+    fabric: Fabric
+    task: Task
+    model: nn.Module
+    train: DataLoader[Batch]
+    held_out: DataLoader[Batch]
+    config: TrainConfig
+    seed: int
+    folder: Path
+    names: Sequence[str]
+    title: str
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    @property
+    def batches(self) -> int:
+        """Batches of one epoch on this process, hard ones that come again among them."""
+        return fed(len(self.train), self.config.hard)
+
+    @property
+    def steps(self) -> int:
+        """Batches of the whole training."""
+        return self.config.epochs * self.batches
+
+    @property
+    def order(self) -> TrainOrder | ClassOrder | WeightedOrder:
+        """What gives the batches of an epoch, once its `epoch` is set."""
+        order = self.train.batch_sampler
+        assert isinstance(order, TrainOrder | ClassOrder | WeightedOrder)
+        return order

@@ -1,0 +1,163 @@
+"""Several processes of one command: which of them this one is, how they are started, who may work where.
+
+Each process runs the whole command; the environment says its place, as torchrun and Fabric's launcher say it too.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from medalist.errors import RunError
+
+PARENT = "MEDALIST_PARENT"
+"""The end of a pipe that closes when the process that started the others is gone, however it ended."""
+
+GRACE_SECONDS = 10.0
+"""How long the others have to end by themselves, once one has."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is: `rank` of `world` over all machines, and `local_world` of them on this one."""
+
+    rank: int = 0
+    world: int = 1
+    local_world: int = 1
+
+    @property
+    def machines(self) -> int:
+        """How many machines take part."""
+        return self.world // self.local_world
+
+
+def place() -> Place:
+    """This process's place, by the variables that torchrun sets; RunError where they cannot be."""
+    if "LOCAL_RANK" not in os.environ:
+        return Place()
+    try:
+        rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", str(world)))
+    except (KeyError, ValueError) as error:
+        raise RunError(f"LOCAL_RANK is set, so RANK and WORLD_SIZE must be too ({error}); start by torchrun") from None
+    if not 0 <= rank < world or local < 1 or world % local:
+        raise RunError(f"RANK {rank}, WORLD_SIZE {world}, LOCAL_WORLD_SIZE {local} do not fit together")
+    return Place(rank, world, local)
+
+
+def start(arguments: Sequence[str], count: int) -> int:
+    """Run a command of ours in `count` processes on this machine, and return the exit code.
+
+    When one ends in another way than well, the others are ended too; RunError where the machine ended it.
+    """
+    reading, writing = os.pipe()
+    command = [sys.executable, "-m", "medalist", *arguments]
+    shared = {**os.environ, **_shared(count), PARENT: str(reading)}
+    started: list[subprocess.Popen[bytes]] = []
+    try:
+        for rank in range(count):
+            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+            started.append(subprocess.Popen(command, env={**shared, **own}, pass_fds=(reading,)))
+        ended = _first_bad(started)
+    finally:
+        _end(started)
+        os.close(reading)
+        os.close(writing)
+    if ended is None:
+        return 0
+    code = started[ended].returncode
+    if code < 0:
+        raise RunError(
+            f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); nothing "
+            "half-written is left, run the same command to go on"
+        )
+    return code
+
+
+def end_with_parent() -> None:
+    """In a process that `start` has started: end as soon as that one is gone, as nobody else would end it."""
+    pipe = os.environ.get(PARENT)
+    if pipe is None:
+        return
+
+    def watch() -> None:
+        os.read(int(pipe), 1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes while the block runs; RunError, naming the holder, where one holds it.
+
+    The hold ends with this process, however it ends.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "holder.lock").open("a+") as file:
+        try:
+            # A record lock: unlike flock's it does not live on in loader processes that were forked from this one.
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = " ".join(file.read(200).split()) or "another process"
+            raise RunError(f"{folder} is in use by {holder}; wait until it ends, or take another --fold") from None
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
+def _shared(count: int) -> dict[str, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    said = {
+        "WORLD_SIZE": str(count),
+        "LOCAL_WORLD_SIZE": str(count),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    # What the user has set stays. Without it each process would take all cores.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    said["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
+    if sys.platform == "linux":
+        said["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
+    return said
+
+
+def _first_bad(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
+    """Wait; the number of the process that went wrong first, None where all ended well."""
+    while True:
+        codes = [process.poll() for process in started]
+        # One that was killed takes others with it, which end with an error of their own: it is the one to name.
+        bad = [rank for rank, code in enumerate(codes) if code]
+        if bad:
+            return min(bad, key=lambda rank: (codes[rank] or 0) > 0)
+        if all(code == 0 for code in codes):
+            return None
+        time.sleep(0.05)
+
+
+def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End those that still run: they are asked first, and have some seconds to end by themselves."""
+    deadline = time.monotonic() + GRACE_SECONDS
+    for process in started:
+        if process.poll() is None:
+            process.terminate()
+    for process in started:
+        try:
+            process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,37 @@
+"""What several processes have, in one place."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.distributed.nn.functional import all_gather
+
+Value = TypeVar("Value")
+
+
+def gathered(values: list[Value], fabric: Fabric) -> list[Value]:
+    """The values of all processes, in the order of the processes."""
+    if fabric.world_size == 1:
+        return values
+    shares: list[list[Value]] = [[] for _ in range(fabric.world_size)]
+    dist.all_gather_object(shares, values)
+    return [value for share in shares for value in share]
+
+
+def joined(rows: Tensor) -> Tensor:
+    """The rows of all processes, one process after the other, with gradients to each; all have equally many.
+
+    A loss of the joined rows is the same in each process. Its gradients arrive here from all of them, so they are as
+    many times too large as there are processes, and their mean, which distributed training takes, is right.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    if not rows.is_floating_point():
+        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+    return torch.cat(all_gather(rows.contiguous()))  # type: ignore[no-untyped-call]
