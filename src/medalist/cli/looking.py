@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.state import ConfigFile, Overrides, say, state, table
+from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
 
 Side = Annotated[str, typer.Argument(help="A config file or a run.")]
 
@@ -72,9 +72,26 @@ def board(
         say(here.console, f"no runs under {here.runs}; begin with medalist train CONFIG")
 
 
-def doctor(context: typer.Context) -> None:
-    """Tell what this machine has: processors, GPUs, memory, disk, weights found offline, versions."""
-    from medalist.stages.doctor import examine
+def doctor(
+    context: typer.Context,
+    run: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="Say where this machine differs from a run.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Tell what this machine has; of a RUN, what differs here from what it was made with."""
+    from medalist.errors import RunError
+    from medalist.runs import find_run
+    from medalist.stages.doctor import compare, examine
 
     here = state(context)
-    table(here.console, "this machine", ["what", "found"], examine(here.runs))
+    if run is None:
+        table(here.console, "this machine", ["what", "found"], examine(here.runs))
+        return
+    found = find_run(run, here.runs)
+    differences = compare(found, data, here.runs)
+    if differences.rows:
+        table(here.console, f"{found.competition}/{found.name}", ["what", "the run", "here"], differences.rows)
+    say(here.console, "nothing else differs" if differences.rows else "nothing differs")
+    if differences.damaged:
+        raise RunError(f"{found.folder} is damaged: {'; '.join(differences.damaged)}; train those folds again")

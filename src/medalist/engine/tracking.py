@@ -1,24 +1,26 @@
-"""Where curves go besides metrics.jsonl."""
+"""Where curves go besides metrics.jsonl: wandb, or event files for tensorboard.
+
+What is logged is the same for both, and for wandb offline and online: the config, each row of metrics, what the process
+used of the machine when the row came, and how the training ended. Process 0 alone opens a tracker.
+"""
 
 from __future__ import annotations
 
-import os
+import json
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from netrc import NetrcParseError, netrc
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, assert_never
-from urllib.parse import urlparse
+from typing import Any, assert_never
+
+import psutil
+import torch
 
 from medalist.engine.settings import Tracking
-from medalist.errors import RunError
-
-if TYPE_CHECKING:
-    from wandb import Run
-
-SERVER_SECONDS = 20.0
-OLD_SERVER = "https://api.wandb.ai"
-"""The public server's former name; keys that older versions wrote stand under it."""
+from medalist.engine.tracking_board import board_rows
+from medalist.engine.tracking_mark import Mark, read_mark, write_mark
+from medalist.engine.tracking_wandb import wandb_rows
 
 Log = Callable[[Mapping[str, float]], None]
 """Takes one row of figures; its `step` is the x axis."""
@@ -30,62 +32,74 @@ def tracking(
 ) -> Iterator[Log]:
     """Open the tracker of one fold, give its `log`, and close it whatever happens.
 
-    wandb: project = competition, group = run, one wandb run a fold; offline (files under `folder`, `wandb sync`
-    uploads them) unless an API key is at hand and the server answers within SERVER_SECONDS. RunError where it does
-    not start at all, as with a key that the server refuses.
+    wandb: project = competition, group = run, one wandb run a fold, in which a resumed fold goes on; offline (files
+    under `folder`, `wandb sync` uploads them) unless an API key is at hand and the server answers in time. tensorboard:
+    event files in `folder/tensorboard`. Rows that metrics.jsonl has and the tracker has not (it was killed before, or
+    chosen later) are logged first; a row that it has is not logged again. `log` waits for no network. RunError where
+    wandb does not start at all, as with a key that the server refuses.
     """
+    if kind == "none":
+        yield lambda row: None
+        return
+    mark = read_mark(folder, kind)
+    with _opened(kind, folder, competition, run, fold, config, mark) as write:
+
+        def keep(row: Mapping[str, float], used: Mapping[str, float]) -> None:
+            nonlocal mark
+            if int(row["step"]) > mark.step:
+                write({**row, **used})
+                mark = replace(mark, step=int(row["step"]))
+                write_mark(folder, mark)
+
+        for row in _rows_before(folder):
+            keep(row, {})
+        psutil.cpu_percent()  # the load is that since the last call
+        yield lambda row: keep(row, system_use())
+
+
+def _opened(
+    kind: Tracking, folder: Path, competition: str, run: str, fold: int, config: Mapping[str, Any], mark: Mark
+) -> AbstractContextManager[Log]:
     match kind:
-        case "none":
-            yield lambda row: None
         case "wandb":
-            tracked = _start(project=competition, group=run, name=f"{run}-fold{fold}", config=dict(config), dir=folder)
-            try:
-                yield lambda row: tracked.log(dict(row), step=int(row["step"]))
-            except BaseException:
-                tracked.finish(exit_code=1)
-                raise
-            tracked.finish()
+            return wandb_rows(
+                folder, project=competition, group=run, name=f"{run}-fold{fold}", id=mark.id, config=dict(config)
+            )
+        case "tensorboard":
+            return board_rows(folder, config, purge_step=mark.step + 1)
+        case "none":
+            raise AssertionError("there is nothing to open")
         case _:
             assert_never(kind)
 
 
-def _start(**what: Any) -> Run:
-    import wandb
-    from wandb.errors import AuthenticationError, CommError
-
-    settings = wandb.Settings(silent=True, console="off", init_timeout=SERVER_SECONDS)
-    mode = _mode()
-    try:
+def system_use() -> dict[str, float]:
+    """What the machine is used for: the load of its processors since the last call, in percent of all of them; the
+    resident memory of this process and its workers, and the most that each GPU of it ever held, in MB.
+    """
+    resident = 0
+    this = psutil.Process()
+    for process in (this, *this.children(recursive=True)):
         try:
-            return wandb.init(**what, mode=mode, settings=settings)
-        except CommError as error:
-            if mode != "online" or isinstance(error, AuthenticationError):
-                raise
-            return wandb.init(**what, mode="offline", settings=settings)
-    except wandb.Error as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or say tracking=none") from error
+            resident += process.memory_info().rss
+        except psutil.Error:  # a worker that has just ended
+            continue
+    used = {"system/processors_percent": psutil.cpu_percent(), "system/resident_mb": resident / 1e6}
+    for number in range(torch.cuda.device_count()):
+        if most := torch.cuda.max_memory_reserved(number):
+            used[f"system/gpu{number}_mb"] = most / 1e6
+    return used
 
 
-def _mode() -> Literal["online", "offline", "disabled"]:
-    """What WANDB_MODE says; where it says nothing (or `online`), online for users who have logged in."""
-    if os.environ.get("WANDB_MODE") == "disabled":
-        return "disabled"
-    return "online" if _logged_in() else "offline"
-
-
-def _logged_in() -> bool:
-    """Whether the user has given wandb a key, by its variable or by `wandb login` (which writes the netrc file)."""
-    import wandb
-
-    if os.environ.get("WANDB_MODE", "online") != "online":
-        return False
-    if os.environ.get("WANDB_API_KEY"):
-        return True
-    own = os.environ.get("WANDB_BASE_URL")
-    servers = [own] if own else [wandb.Settings().base_url, OLD_SERVER]
+def _rows_before(folder: Path) -> list[dict[str, float]]:
+    """The rows of metrics.jsonl up to the first that is damaged; none where it is not there."""
+    rows: list[dict[str, float]] = []
     try:
-        keys = netrc(os.environ.get("NETRC"))
-    except (OSError, NetrcParseError):
-        return False
-    return any(keys.authenticators(urlparse(server).netloc) for server in servers)
+        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+            row = {str(name): float(value) for name, value in json.loads(line).items()}
+            if not math.isfinite(row["step"]):
+                break
+            rows.append(row)
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        pass
+    return rows

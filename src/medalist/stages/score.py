@@ -68,6 +68,8 @@ def open_run_contest(run: Run, data: str | None, root: Path) -> Contest:
 def score_run(run: Run, contest: Contest, settings: Settings, console: Console, nmi: bool = False) -> dict[str, Any]:
     """Score the out-of-fold answers of the trained folds, write `oof.csv` and `scores.json`, return the latter.
 
+    Then log them to where the run's config says (`tracking`).
+
     nmi: see `rank.rank_oof`; only embeddings have it.
     """
     oof = oof_answers(run, contest, settings, console, nmi)
@@ -94,7 +96,7 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console, 
             "parts": dict(oof.score.parts),
         },
         "weights": settings.train.keep,
-        "optimistic": settings.train.keep == "best",
+        "optimistic": settings.train.chosen_on_held_out,
         "decide": settings.decide.model_dump(mode="json"),
         "retrieval": dict(oof.told),
         "predict": predicted_with(makers),
@@ -103,6 +105,10 @@ def score_run(run: Run, contest: Contest, settings: Settings, console: Console, 
         "by_sample": dict(oof.score.by_sample),
     }
     write_json(run.folder / "scores.json", scores)
+    if settings.tracking != "none":
+        from medalist.stages.track import track_scores  # draws pictures, which a run without a tracker does not need
+
+        track_scores(run, contest, settings, oof, scores)
     return scores
 
 
