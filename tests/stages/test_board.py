@@ -13,6 +13,7 @@ from medalist.runs import Run
 from medalist.stages.board import COLUMNS, board_rows
 
 SCORES: dict[str, Any] = {"decide": {}, "by_sample": {}}
+COST = '{"train_seconds": 1.5, "oof_seconds": 2, "host_bytes": 1, "device_bytes": 0, "processes": 1}'
 
 
 def entry(toy: Any, name: str, overrides: tuple[str, ...] = (), value: float | None = None, age: int = 0) -> Run:
@@ -101,9 +102,38 @@ def test_two_runs_of_one_moment_are_not_each_others_parents(toy: Any) -> None:
 
 def test_the_cost_is_that_of_the_trained_folds(toy: Any) -> None:
     for fold in (0, 1):
+        (toy.run.fold_folder(fold) / "cost.json").unlink(missing_ok=True)  # as in runs of older versions
         path = toy.run.fold_folder(fold) / "metrics.jsonl"
         path.write_text(json.dumps({"seconds": 20.25}) + "\n" + json.dumps({"seconds": 1}) + "\n")
     assert rows_of(toy)["tiny"]["seconds"] == "42"
+    cost(toy.run, 0, 100, 11.4)  # prediction counts where it is known, and the epochs of the other fold
+    assert rows_of(toy)["tiny"]["seconds"] == "133"
+
+
+def cost(run: Run, fold: int, train: Any, oof: Any) -> None:
+    value = {"train_seconds": train, "oof_seconds": oof, "host_bytes": 1, "device_bytes": 0, "processes": 1}
+    (run.fold_folder(fold) / "cost.json").write_text(json.dumps(value))
+
+
+def plan(run: Run, config: str | None = None, **by_fold: Any) -> None:
+    """A plan of these folds: f0=..., f1=...: seconds of training, looks 10, OOF 20."""
+    folds = {name[1:]: {"training": seconds, "looks": 10, "oof": 20.0} for name, seconds in by_fold.items()}
+    value = {"config": run.lock().config if config is None else config, "by_fold": folds}
+    (run.folder / "plan.json").write_text(json.dumps(value))
+
+
+def test_the_plan_stands_beside_what_it_took(toy: Any) -> None:
+    for fold in (0, 1):
+        (toy.run.fold_folder(fold) / "cost.json").unlink(missing_ok=True)
+    assert rows_of(toy)["tiny"]["plan"] == ""
+    plan(toy.run, f0=130, f1=170.0)
+    assert rows_of(toy)["tiny"]["plan"] == "planned 6:00"  # 160 + 200 seconds, and nothing is known of what it took
+    cost(toy.run, 0, 140, 29.6)  # 169.6 of 160 seconds
+    assert rows_of(toy)["tiny"]["plan"] == "planned 6:00, off by +6 %"
+    cost(toy.run, 1, 150, 2.4)  # 322 of 360
+    assert rows_of(toy)["tiny"]["plan"] == "planned 6:00, off by -11 %"
+    plan(toy.run, "of another config", f0=1)
+    assert rows_of(toy)["tiny"]["plan"] == ""
 
 
 @pytest.mark.parametrize(
@@ -117,6 +147,17 @@ def test_the_cost_is_that_of_the_trained_folds(toy: Any) -> None:
         ("fold0/metrics.jsonl", "x\n"),
         ("fold0/metrics.jsonl", "[3]\n"),
         ("fold0/metrics.jsonl", None),
+        ("plan.json", "{"),
+        ("plan.json", "[]"),
+        ("plan.json", '{"config": 3, "by_fold": {}}'),
+        ("plan.json", '{"config": "", "by_fold": {"x": {}}}'),
+        ("plan.json", '{"config": "", "by_fold": {"0": {"training": NaN, "looks": 1, "oof": 1}}}'),
+        ("plan.json", '{"config": "", "by_fold": {"0": {"training": "1", "looks": 1, "oof": 1}}}'),
+        ("fold0/cost.json", "{"),
+        ("fold0/cost.json", "[]"),
+        ("fold0/cost.json", "{}"),
+        ("fold0/cost.json", COST.replace("1.5", "-1")),
+        ("fold0/cost.json", COST.replace("1.5", "null")),
     ],
 )
 def test_a_damaged_run_is_told_and_hides_no_other(toy: Any, file: str, text: str | None) -> None:

@@ -11,9 +11,10 @@ from medalist.config import differences
 from medalist.errors import MedalistError
 from medalist.runs import Lock, Run, all_runs
 from medalist.settings import Settings
+from medalist.stages.plan import PlanError, plan_error, planned, short_clock, took
 from medalist.stages.report import metrics_rows
 
-COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "against", "changed")
+COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
 
 WORDLESS = ("data", "tracking")
 """Keys of a config that are no idea."""
@@ -24,7 +25,11 @@ LONGEST = 80
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What a run's files say of it; `oof` is empty for a run without a score, `born` is a time stamp."""
+    """What a run's files say of it; `oof` is empty for a run without a score, `born` is a time stamp.
+
+    seconds: taken by the folds that are trained. planned: of all folds that a plan of this config names, None without
+    one; off: how far it was off, over the folds that are done.
+    """
 
     run: Run
     settings: Settings
@@ -32,6 +37,8 @@ class Entry:
     oof: dict[str, Any]
     trained: int
     seconds: float
+    planned: float | None
+    off: PlanError | None
     born: float
 
 
@@ -56,11 +63,20 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
 def read_entry(run: Run) -> Entry:
     """Read a run's files; MedalistError names the one that is damaged."""
     trained = run.trained_folds()
-    rows = [row for fold in trained for row in metrics_rows(run, fold)]
-    seconds = sum(float(row.get("seconds", 0.0)) for row in rows)
+    settings, lock = run.settings(), run.lock()
+    by_fold = planned(run, lock.config)
+    whole = None if by_fold is None else sum(by_fold.values())
     born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch
     oof = (run.scores() or {}).get("oof", {})
-    return Entry(run, run.settings(), run.lock(), oof, len(trained), seconds, born)
+    seconds = sum(_seconds(run, fold) for fold in trained)
+    return Entry(run, settings, lock, oof, len(trained), seconds, whole, plan_error(run), born)
+
+
+def _seconds(run: Run, fold: int) -> float:
+    """What a fold took, prediction too; the epochs alone where that was not written."""
+    rows = metrics_rows(run, fold)
+    known = took(run, fold)
+    return sum(float(row.get("seconds", 0.0)) for row in rows) if known is None else known
 
 
 def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
@@ -90,9 +106,17 @@ def _row(entry: Entry, parent: Entry | None) -> list[Any]:
         _figure(oof.get("standard_error_samples")),
         f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained",
         f"{entry.seconds:.0f}",
+        _plan(entry),
         parent.run.name if parent else "",
         ", ".join(_change(key, old, new) for key, new, old in changes),
     ]
+
+
+def _plan(entry: Entry) -> str:
+    if entry.planned is None:
+        return ""
+    told = f"planned {short_clock(entry.planned)}"
+    return f"{told}, off by {entry.off.percent}" if entry.off else told
 
 
 def _change(key: str, old: Any, new: Any) -> str:

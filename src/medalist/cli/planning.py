@@ -1,0 +1,91 @@
+"""The command that says what a training will cost, before it starts."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+
+if TYPE_CHECKING:
+    from medalist.stages.plan import Option, Plan
+
+NAMES = {
+    "reading": "reading images",
+    "training": "training",
+    "looks": "looks at held-out samples",
+    "oof": "OOF prediction",
+    "test": "test prediction",
+}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command()(plan)
+
+
+def plan(
+    context: typer.Context,
+    config: ConfigFile,
+    overrides: Overrides = None,
+    data: Data = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold; again for more; default: all.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
+    ] = None,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="What the probe may take, all in all.")] = 60.0,
+    devices: Annotated[int, typer.Option(min=1, max=10_000, help="Processes that train a fold together.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=10_000, help="Folds that are trained at a time.")] = 1,
+) -> None:
+    """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
+    started = time.perf_counter()
+    from medalist.stages.forecast import Wish, checked, make_plan
+
+    here = state(context)
+    training = checked(config, overrides or [], data, fold or [], name, here.runs)
+    made = make_plan(training, Wish(devices, workers, seconds), started, here.console)
+    show(here.console, made)
+    say(here.console, f"plan in {training.run.folder / 'plan.json'}, after {made.probe_seconds:.0f} s")
+
+
+def show(console: Console, made: Plan) -> None:
+    """Print a plan."""
+    from medalist.stages.plan import BY_FOLD, PARTS, clock, in_bytes
+
+    rows: list[list[Any]] = []
+    for part in PARTS:
+        each = [clock(found[part]) for found in made.by_fold.values()] if part in BY_FOLD else [""] * len(made.folds)
+        rows.append([NAMES[part], *each, clock(made.seconds[part])])
+    each = [clock(sum(found.values())) for found in made.by_fold.values()]
+    rows.append(["all", *each, clock(made.whole)])
+    table(console, "time, h:mm:ss", ["", *(f"fold {fold}" for fold in made.folds), "sum"], rows)
+    what = "GPU" if made.machine["gpus"] else "CPU"
+    say(console, f"{made.compute / 3600:.2f} {what} hours; done after {clock(made.wall)}" + _lanes(made))
+    device = f", device {in_bytes(made.device_bytes)}" if made.device_bytes else ""
+    say(console, f"peak memory of a process: host {in_bytes(made.host_bytes)}{device}")
+    disk = made.disk
+    say(
+        console, f"disk: checkpoints {in_bytes(disk['checkpoints'])}, predictions up to {in_bytes(disk['predictions'])}"
+    )
+    if made.options:
+        shown = [_option(option, made.whole) for option in made.options]
+        table(console, "what would help, measured", ["option", "all", "gain", ""], shown)
+    for note in made.notes:
+        say(console, f"note: {note}")
+
+
+def _lanes(made: Plan) -> str:
+    told = [f"{made.lanes} folds at a time"] if made.lanes > 1 else []
+    told += [f"{made.processes} processes a fold"] if made.processes > 1 else []
+    return f" with {', '.join(told)}" if told else ""
+
+
+def _option(option: Option, whole: float) -> list[Any]:
+    from medalist.stages.plan import clock
+
+    if option.seconds is None:
+        return [option.change, "", "", option.note]
+    return [option.change, clock(option.seconds), f"{100 * option.gain(whole):+.0f} %", option.note]
