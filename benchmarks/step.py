@@ -31,8 +31,9 @@ from medalist.competition import load_competition
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import TrainSet, WholeSet, decode, reader
 from medalist.data.loader import TrainOrder, WholeOrder, batches
+from medalist.engine.job import Fit
 from medalist.engine.task import Task
-from medalist.engine.train import Fit, fit
+from medalist.engine.train import fit
 from medalist.files import read_image
 from medalist.progress import Progress
 from medalist.settings import SegmentSettings, load_settings

@@ -24,8 +24,9 @@ from medalist.data.cache import PixelCache
 from medalist.data.dataset import WholeSet, reader
 from medalist.data.loader import WholeOrder, batches
 from medalist.engine.checkpoint import load_weights
+from medalist.engine.job import Fit
 from medalist.engine.predict import predict
-from medalist.engine.train import Fit, fit
+from medalist.engine.train import fit
 from medalist.errors import ConfigError, DataError
 from medalist.folds import Folds
 from medalist.progress import Progress

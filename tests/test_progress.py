@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from medalist import progress as module
-from medalist.progress import Progress, progress
+from medalist.progress import Note, Progress, progress, read_note
 
 
 class Clock:
@@ -92,3 +94,82 @@ def test_the_bar_goes_away_after_an_error_too() -> None:
         bar.advance()
         raise KeyboardInterrupt
     assert file.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in file.getvalue()  # the cursor is back
+
+
+def test_the_time_left_follows_the_recent_speed(clock: Clock) -> None:
+    made, _ = console(quiet=True)
+    bar = Progress(made, "train", 2000, None)
+    for _ in range(600):  # ten minutes at a step a second
+        clock.now += 1
+        bar.advance()
+    assert bar.left_seconds() == pytest.approx(1400)
+    for _ in range(1000):  # then ten times as fast; over the whole it would be 700 / 1600 * 400 = 175 s
+        clock.now += 0.1
+        bar.advance()
+    left = bar.left_seconds()
+    assert left is not None and 40 < left < 120
+
+
+def test_a_steady_speed_is_found_whatever_the_sizes_of_the_steps(clock: Clock) -> None:
+    made, _ = console(quiet=True)
+    bar = Progress(made, "train", 1000, None)
+    for steps in (1, 7, 2, 50, 3, 100, 37):
+        clock.now += 0.5 * steps
+        bar.advance(steps)
+        assert bar.left_seconds() == pytest.approx(0.5 * (1000 - bar._done))
+
+
+def test_a_stretch_without_steps_makes_it_longer(clock: Clock) -> None:
+    made, _ = console(quiet=True)
+    bar = Progress(made, "train", 20, None)
+    clock.now += 10
+    bar.advance(10)
+    assert bar.left_seconds() == pytest.approx(10)
+    clock.now += 10
+    assert bar.left_seconds() == pytest.approx(20)
+
+
+def test_a_note_says_how_far_it_is_and_goes_away(clock: Clock, tmp_path: Path) -> None:
+    path = tmp_path / "fold0" / "progress.json"
+    made, _ = console()
+    with progress(made, "train", 100, path) as bar:
+        assert read_note(path) == Note(0, 100, None, "train")
+        clock.now += 1
+        bar.advance()
+        assert read_note(path) == Note(0, 100, None, "train")  # not sooner than every two seconds
+        bar.skip(40)
+        clock.now += 1.5
+        bar.advance(4)
+        assert json.loads(path.read_text()) == {"done": 5, "total": 60, "left_seconds": 27.2, "title": "train"}
+        # by hand: e = exp(-1.5 / 30); (1 * e + 1.5) / (1 * e + 4) * 55 = 27.24
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_the_note_goes_away_after_an_error_too(tmp_path: Path, terminal: bool) -> None:
+    path = tmp_path / "progress.json"
+    made, _ = console(terminal=terminal)
+    with pytest.raises(KeyboardInterrupt), progress(made, "train", 10, path):
+        assert path.exists()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    made, _ = console()
+    with progress(made, "train", 10, tmp_path / "file" / "progress.json") as bar:
+        bar.advance(10)
+    assert bar._done == 10
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "3", "[" * 5000, '{"done": 1}', '{"done": 1, "total": 2, "left_seconds": -1, "title": ""}'],
+    ids=["empty", "half", "list", "number", "deep", "short", "negative"],
+)
+def test_a_damaged_note_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "progress.json"
+    path.write_text(text)
+    assert read_note(path) is None
+    assert read_note(tmp_path / "none.json") is None

@@ -17,7 +17,8 @@ from rich.console import Console
 from medalist.build import build_fabric
 from medalist.engine.train import fit
 from medalist.progress import progress
-from medalist.stages.train import jobs, prepare
+from medalist.stages.start import prepare
+from medalist.stages.train import jobs
 
 PROJECT = Path(__file__).parents[2]
 

@@ -1,10 +1,16 @@
-"""What long work shows: a bar with the time left over all of it on a terminal, plain lines elsewhere."""
+"""What long work shows: a bar with the time left over all of it on a terminal, plain lines elsewhere, and a note in a
+file that other processes read.
+"""
 
 from __future__ import annotations
 
+import json
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -13,24 +19,68 @@ from rich.progress import Progress as RichProgress
 LINE_EVERY_SECONDS = 30.0
 """How often plain output says how far it is, where nothing else was said."""
 
+NOTE_EVERY_SECONDS = 2.0
+"""How often the note is written anew, at most."""
+
+RECENT_SHARE = 0.25
+"""The speed is that of about this share of the time so far: steps longer ago count exponentially less."""
+
+RECENT_SECONDS = 30.0
+"""And of at least so many seconds."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """How far some work is, for those who look from outside: steps done of all, and seconds left (None: not known)."""
+
+    done: int
+    total: int
+    left_seconds: float | None
+    title: str
+
+
+def read_note(path: Path) -> Note | None:
+    """The note that a Progress wrote; None where there is none, or nothing that can be understood."""
+    try:
+        value = json.loads(path.read_bytes())
+        left = value["left_seconds"]
+        seconds = None if left is None else float(left)
+        note = Note(int(value["done"]), int(value["total"]), seconds, str(value["title"]))
+    except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
+        return None
+    return None if seconds is not None and not 0 <= seconds < math.inf else note
+
 
 class Progress:
-    """Steps done of all steps, and lines said in between."""
+    """Steps done of all steps, and lines said in between.
 
-    def __init__(self, console: Console, title: str, total: int, bar: RichProgress | None):
-        """`bar` is None where plain lines are wanted."""
+    The time left is judged by the speed of the recent steps, as epochs of a training need not be alike.
+    """
+
+    def __init__(self, console: Console, title: str, total: int, bar: RichProgress | None, note: Path | None = None):
+        """`bar` is None where plain lines are wanted. `note` is the file that says from now on how far it is."""
         self._console, self._title, self._total = console, title, total
-        self._bar = bar
+        self._bar, self._note = bar, note
         self._task = bar.add_task(title, total=total) if bar else None
         self._done = 0
-        self._started = self._said = time.monotonic()
+        self._recent_steps = self._recent_seconds = 0.0
+        self._started = self._stepped = self._said = self._noted = time.monotonic()
+        self._write_note()
 
     def advance(self, steps: int = 1) -> None:
         """Count finished steps."""
+        now = time.monotonic()
+        passed = now - self._stepped
+        kept = math.exp(-passed / max(RECENT_SECONDS, RECENT_SHARE * (now - self._started)))
+        self._recent_steps = self._recent_steps * kept + steps
+        self._recent_seconds = self._recent_seconds * kept + passed
+        self._stepped = now
         self._done += steps
+        if now - self._noted > NOTE_EVERY_SECONDS:
+            self._write_note()
         if self._bar is not None and self._task is not None:
             self._bar.advance(self._task, steps)
-        elif time.monotonic() - self._said > LINE_EVERY_SECONDS:
+        elif now - self._said > LINE_EVERY_SECONDS:
             self.say(self._title)
 
     def skip(self, steps: int) -> None:
@@ -44,20 +94,46 @@ class Progress:
         self._said = time.monotonic()
         self._console.print(f"{text}  [{self._done}/{self._total}, {self._left()} left]", markup=False, highlight=False)
 
+    def left_seconds(self) -> float | None:
+        """Seconds that the rest will take; None before the first step."""
+        if not self._recent_steps:
+            return None
+        waited = time.monotonic() - self._stepped  # a stretch without steps counts as soon as it is long
+        return (self._recent_seconds + waited) / self._recent_steps * max(0, self._total - self._done)
+
     def _left(self) -> str:
-        if not self._done:
+        seconds = self.left_seconds()
+        if seconds is None:
             return "?"
-        seconds = (time.monotonic() - self._started) / self._done * (self._total - self._done)
         minutes, rest = divmod(round(seconds), 60)
         return f"{minutes}:{rest:02}"
 
+    def _write_note(self) -> None:
+        """Replace the note as a whole. A disk that is full ends what matters, not this."""
+        if self._note is None:
+            return
+        self._noted = time.monotonic()
+        left = self.left_seconds()
+        value = Note(self._done, self._total, None if left is None else round(left, 1), self._title)
+        temporary = self._note.with_name(f".{self._note.name}")
+        with suppress(OSError):
+            self._note.parent.mkdir(parents=True, exist_ok=True)
+            temporary.write_text(json.dumps(asdict(value)), encoding="utf-8")
+            temporary.replace(self._note)
+
 
 @contextmanager
-def progress(console: Console, title: str, total: int) -> Iterator[Progress]:
-    """Show the progress of `total` steps while the block runs."""
-    if not console.is_terminal or console.quiet:
-        yield Progress(console, title, total, None)
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-        yield Progress(console, title, total, bar)
+def progress(console: Console, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
+    """Show the progress of `total` steps while the block runs; `note`, a file, says it to others until the end."""
+    try:
+        if not console.is_terminal or console.quiet:
+            yield Progress(console, title, total, None, note)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+        with RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
+            yield Progress(console, title, total, bar, note)
+    finally:
+        if note is not None:
+            with suppress(OSError):
+                note.with_name(f".{note.name}").unlink(missing_ok=True)
+                note.unlink(missing_ok=True)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
+from medalist.engine.job import Fit
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
-from medalist.engine.job import Fit
 from medalist.engine.train import evaluate, fit
 from medalist.errors import TrainingError
 from medalist.losses.settings import LossConfig
@@ -146,10 +146,11 @@ def test_a_loss_that_is_not_finite_names_its_samples(make: Make, quiet: Progress
     job = make(task=Bad(), accumulate=accumulate)
     with pytest.raises(TrainingError) as caught:
         fit(job, lambda row: None, quiet)
-    ids = ", ".join(f"s{index}" for index in seen[step].indices)
+    ids = ",".join(f"s{index}" for index in seen[step].indices)
+    epoch = step // 3 + 1
     assert str(caught.value) == (
-        f"fold 0: the loss is nan in epoch {step // 3 + 1} on samples {ids}; look at them, "
-        "lower train.lr, or let medalist debug find the layer"
+        f"fold 0: the loss is nan in epoch {epoch}; lower train.lr, or see where it comes from: "
+        f"medalist debug CONFIG --epoch {epoch} --samples {ids}"
     )
     left = {path.name for path in job.folder.glob("*")}
     assert left == (set() if step < 3 else {"best.safetensors", "metrics.jsonl"})

@@ -19,7 +19,8 @@ from medalist.search.gallery import read_embeddings
 from medalist.settings import EmbedSettings
 from medalist.stages.contest import fold_trials
 from medalist.stages.embed import embed_files, embed_oof, embed_test
-from medalist.stages.train import prepare, train
+from medalist.stages.start import prepare
+from medalist.stages.train import train
 from medalist.stages.vectors import embedded, fold_centres, made_by
 from medalist.trials import identity_of
 

@@ -13,7 +13,8 @@ from medalist.errors import ConfigError, DataError, FoldError, MedalistError, Ru
 from medalist.files import sha256_file
 from medalist.stages.contest import contest_folds
 from medalist.stages.score import score_run
-from medalist.stages.train import TrainPlan, prepare, run_name, train
+from medalist.stages.start import TrainPlan, prepare, run_name
+from medalist.stages.train import train
 
 
 def planned(toy: Any, *overrides: str, fold: tuple[int, ...] = (), name: str | None = "tiny") -> TrainPlan:
@@ -46,8 +47,8 @@ AUGMENT = "augment=[{RandomCrop: {height: 64, width: 64}}, {HorizontalFlp: {}}]"
 
 
 def test_a_typo_in_augment_is_told_before_an_image_is_read(untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.stages.train.open_contest", None)
-    monkeypatch.setattr("medalist.stages.train.encoder_weights", None)
+    monkeypatch.setattr("medalist.stages.start.open_contest", None)
+    monkeypatch.setattr("medalist.stages.start.encoder_weights", None)
     assert "augment[1]" in refused(ConfigError, untrained, AUGMENT)
     message = refused(ConfigError, untrained, "augment=[{RandomCrop: {height: 64, widht: 64}}]")
     assert "unknown argument 'widht'" in message and "did you mean 'width'?" in message
@@ -77,7 +78,7 @@ def test_what_cannot_be_trained_is_told_before_pixels_are_kept(
 
 
 def test_missing_weights_are_told_before_the_data_is_read(untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.stages.train.open_contest", None)
+    monkeypatch.setattr("medalist.stages.start.open_contest", None)
     monkeypatch.setenv("MEDALIST_OFFLINE", "1")
     assert "resnet152" in refused(WeightsError, untrained, "model.encoder=resnet152", "model.weights=imagenet")
     assert "no.pth" in refused(WeightsError, untrained, "model.weights=no.pth")

@@ -9,9 +9,10 @@ import typer
 from rich.console import Console
 
 from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medalist.stages.plan import Option, Plan
+    from medalist.stages.planning.plan import Option, Plan
 
 NAMES = {
     "reading": "reading images",
@@ -42,9 +43,13 @@ def plan(
 ) -> None:
     """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
     started = time.perf_counter()
-    from medalist.stages.forecast import Wish, checked, make_plan
+    from medalist.processes import place
+    from medalist.stages.planning.forecast import Wish, make_plan
+    from medalist.stages.start import checked
 
     here = state(context)
+    if place().world > 1:
+        raise ConfigError("medalist plan measures on one process; start it without torchrun, and say --devices N")
     training = checked(config, overrides or [], data, fold or [], name, here.runs)
     made = make_plan(training, Wish(devices, workers, seconds), started, here.console)
     show(here.console, made)
@@ -53,7 +58,7 @@ def plan(
 
 def show(console: Console, made: Plan) -> None:
     """Print a plan."""
-    from medalist.stages.plan import BY_FOLD, PARTS, clock, in_bytes
+    from medalist.stages.planning.plan import BY_FOLD, PARTS, clock, in_bytes
 
     rows: list[list[Any]] = []
     for part in PARTS:
@@ -84,7 +89,7 @@ def _lanes(made: Plan) -> str:
 
 
 def _option(option: Option, whole: float) -> list[Any]:
-    from medalist.stages.plan import clock
+    from medalist.stages.planning.plan import clock
 
     if option.seconds is None:
         return [option.change, "", "", option.note]

@@ -39,8 +39,8 @@ def train(
     """
     from medalist.cli.queueing import parse_folds, train_in_queue
     from medalist.settings import EmbedSettings
-    from medalist.stages.plan import plan_error
-    from medalist.stages.train import prepare_together, step_line
+    from medalist.stages.planning.plan import plan_error
+    from medalist.stages.start import prepare_together, step_line
     from medalist.stages.train import train as run_training
 
     here = state(context)

@@ -202,10 +202,16 @@ def load_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str,
     unknown = sorted(set(by_name) - set(order))
     if unknown:
         raise ValueError(f"the optimiser does not have {unknown[0]}")
-    for name, parameter in ((names[p], p) for group in optimizer.param_groups for p in group["params"]):
-        for what, value in by_name.get(name, {}).items():
-            if value.ndim and value.shape != parameter.shape:
-                raise ValueError(f"{what} of {name} is {list(value.shape)}, not {list(parameter.shape)}")
+    parameters = dict(model.named_parameters())
+    for name, gathered in by_name.items():
+        for what, value in gathered.items():
+            if value.ndim and value.shape != parameters[name].shape:
+                raise ValueError(f"{what} of {name} is {list(value.shape)}, not {list(parameters[name].shape)}")
+            if value.ndim:
+                # In the order of memory that its parameter has: fused optimisers walk through both side by side, and
+                # take them to be alike.
+                laid_out = torch.empty_like(parameters[name], dtype=value.dtype, requires_grad=False)
+                gathered[what] = laid_out.copy_(value)
     # The optimiser's own way puts each onto its parameter's device, in its own precision.
     state = {number: by_name[name] for number, name in enumerate(order) if name in by_name}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

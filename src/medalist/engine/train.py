@@ -297,10 +297,10 @@ def _told(loss: Tensor) -> Callable[[], float]:
 def _refuse_nan(job: Fit, pending: Told | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
-    ids = ", ".join(job.names[index] for index in pending[1].indices)
+    ids = ",".join(job.names[index] for index in pending[1].indices)
     raise TrainingError(
-        f"{job.title}: the loss is {loss} in epoch {epoch + 1} on samples {ids}; "
-        "look at them, lower train.lr, or let medalist debug find the layer"
+        f"{job.title}: the loss is {loss} in epoch {epoch + 1}; lower train.lr, or see where it comes from: "
+        f"medalist debug CONFIG --epoch {epoch + 1} --samples {ids}"
     )
 
 

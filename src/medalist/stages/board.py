@@ -11,7 +11,7 @@ from medalist.config import differences
 from medalist.errors import MedalistError
 from medalist.runs import Lock, Run, all_runs
 from medalist.settings import Settings
-from medalist.stages.plan import PlanError, plan_error, planned, short_clock, took
+from medalist.stages.planning.plan import PlanError, plan_error, planned, short_clock, took
 from medalist.stages.report import metrics_rows
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")

@@ -14,8 +14,9 @@ from medalist.stages.check import check
 from medalist.stages.contest import open_contest
 from medalist.stages.report import report
 from medalist.stages.score import score_run
+from medalist.stages.start import prepare
 from medalist.stages.submit import submit
-from medalist.stages.train import prepare, train
+from medalist.stages.train import train
 
 DRAWN_SEED = 2018
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from rich.console import Console
 from medalist.config import differences
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file, sha256_json, write_json
+from medalist.metrics.paired import standard_error
 from medalist.postprocess.decide import decide
 from medalist.progress import Progress, progress
 from medalist.records import Answer, Sample, Score
@@ -164,14 +164,6 @@ def _answers(
     for sample in samples:
         yield sample.id, decide(run.oof().read(sample.id, settings.model.channels), settings.decide)
         bar.advance()
-
-
-def standard_error(values: Sequence[float]) -> float | None:
-    """Standard error of the mean of independent values; None for fewer than two."""
-    if len(values) < 2:
-        return None
-    mean = sum(values) / len(values)
-    return math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
 
 
 def _part(oof: Oof, ids: Sequence[str], score: Any) -> Score:

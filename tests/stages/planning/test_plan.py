@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from medalist.engine.settings import TrainConfig
 from medalist.errors import RunError
-from medalist.stages.plan import (
+from medalist.stages.planning.plan import (
     Option,
     Pace,
     Plan,
@@ -271,5 +271,5 @@ def test_the_arithmetic_needs_no_torch() -> None:
     import subprocess
     import sys
 
-    code = "import sys, medalist.stages.plan, medalist.stages.options, medalist.stages.board; assert 'torch' not in {}"
-    subprocess.run([sys.executable, "-c", code.format("sys.modules")], check=True)
+    names = ", ".join(f"medalist.stages.{name}" for name in ("planning.plan", "planning.options", "board"))
+    subprocess.run([sys.executable, "-c", f"import sys, {names}; assert 'torch' not in sys.modules"], check=True)

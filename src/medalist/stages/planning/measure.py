@@ -20,14 +20,14 @@ from rich.console import Console
 from medalist.build import build_fabric
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import reader
+from medalist.engine.job import Fit
 from medalist.engine.resume import APART_SECONDS
 from medalist.engine.settings import CheckpointConfig
-from medalist.engine.job import Fit
 from medalist.files import sha256_json
 from medalist.settings import EmbedSettings, Settings
 from medalist.stages.features import kept_features, made_of
-from medalist.stages.plan import Pace, Stage, Timed, in_bytes, peak_bytes, stages_of, state_bytes
-from medalist.stages.probe import (
+from medalist.stages.planning.plan import Pace, Stage, Timed, in_bytes, peak_bytes, stages_of, state_bytes
+from medalist.stages.planning.probe import (
     KEPT_AT_MOST,
     Ran,
     Subject,
@@ -39,7 +39,8 @@ from medalist.stages.probe import (
     stand_ins,
     weights_bytes,
 )
-from medalist.stages.probe_whole import (
+from medalist.stages.planning.standin import StandIns, area
+from medalist.stages.planning.whole import (
     Whole,
     chosen,
     held_out,
@@ -48,8 +49,8 @@ from medalist.stages.probe_whole import (
     time_predictions,
     whole_batches,
 )
-from medalist.stages.standin import StandIns, area
-from medalist.stages.train import CACHE_THREADS, TrainPlan
+from medalist.stages.start import TrainPlan
+from medalist.stages.train import CACHE_THREADS
 from medalist.store import Store
 
 FEATURES_AT_MOST = 200_000_000

@@ -15,13 +15,13 @@ from medalist.data.cache import Decoded
 from medalist.errors import DataError
 from medalist.records import Sample
 from medalist.settings import EmbedSettings, SegmentSettings, load_settings
-from medalist.stages import probe_whole
-from medalist.stages.forecast import Wish, checked, make_plan
-from medalist.stages.options import variants
-from medalist.stages.plan import Stage, Timed
-from medalist.stages.probe import LONG, Clock, Enough, host_peak, settings_of, weights_bytes
-from medalist.stages.probe_whole import Whole, chosen, timed, whole_batches
-from medalist.stages.standin import StandIns, fitting
+from medalist.stages.planning.forecast import Wish, make_plan
+from medalist.stages.planning.options import variants
+from medalist.stages.planning.plan import Stage, Timed
+from medalist.stages.planning.probe import LONG, Clock, Enough, host_peak, settings_of, weights_bytes
+from medalist.stages.planning.standin import StandIns, fitting
+from medalist.stages.planning.whole import Whole, chosen, computed, predicted, timed, whole_batches, wholes
+from medalist.stages.start import checked
 
 
 class Hand:
@@ -199,8 +199,8 @@ def test_a_plan_of_embeddings(request: pytest.FixtureRequest, quiet: Any, contes
     assert all(made.seconds[part] > 0 for part in ("reading", "training", "looks", "oof", "test"))
     assert any(option.change.startswith("sampler.classes=") for option in made.options)
     dim = 8
-    rows = [len(samples) for fold in (0, 1) for samples in probe_whole.predicted(plan, fold)]
-    rows += [2 * len(samples) for samples in probe_whole.predicted(plan, None)]  # two folds side by side
+    rows = [len(samples) for fold in (0, 1) for samples in predicted(plan, fold)]
+    rows += [2 * len(samples) for samples in predicted(plan, None)]  # two folds side by side
     assert made.disk["predictions"] == sum(rows) * dim * 4
 
 
@@ -227,8 +227,8 @@ def test_a_plan_of_a_head_on_kept_features(
     made = make_plan(plan, Wish(seconds=6), time.perf_counter(), quiet)
     # The encoder is what takes time: it sees all training images once (the fold's gallery), then the test's.
     assert made.seconds["reading"] > 0 and made.seconds["test"] > 0
-    assert probe_whole.computed(plan, 0) == [] and len(probe_whole.wholes(plan, 0)) > 1
+    assert computed(plan, 0) == [] and len(wholes(plan, 0)) > 1
     queries = whole_batches([(64, 64)] * len(plan.contest.split.test), 1, 8)
-    assert probe_whole.computed(plan, None) == queries
+    assert computed(plan, None) == queries
     assert made.measured["paces"][0]["batch"] < 1
     assert not list(tmp_path.rglob("features*"))

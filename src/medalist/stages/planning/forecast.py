@@ -11,21 +11,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import psutil
 import torch
 from rich.console import Console
 
-from medalist.data.transforms import compose_augment
-from medalist.errors import ConfigError, FoldError, MedalistError
-from medalist.models.weights import encoder_weights
-from medalist.processes import place
-from medalist.runs import Run, config_hash, make_lock, refuse_mismatch
-from medalist.settings import EmbedSettings, SegmentSettings, load_settings
-from medalist.stages.contest import contest_folds, open_contest
-from medalist.stages.options import Variant, variants
-from medalist.stages.plan import (
+from medalist.errors import MedalistError
+from medalist.runs import config_hash
+from medalist.settings import EmbedSettings
+from medalist.stages.planning.measure import Base, measure
+from medalist.stages.planning.options import Variant, variants
+from medalist.stages.planning.plan import (
     Option,
     Pace,
     Plan,
@@ -39,10 +36,9 @@ from medalist.stages.plan import (
     whole_seconds,
     write_plan,
 )
-from medalist.stages.probe import attempt, let_go
-from medalist.stages.probe_whole import Whole, again, computed, wholes
-from medalist.stages.probing import Base, measure
-from medalist.stages.train import RESERVED, TrainPlan, rehearse, rehearse_embedding, run_name
+from medalist.stages.planning.probe import attempt, let_go
+from medalist.stages.planning.whole import Whole, again, computed, wholes
+from medalist.stages.start import TrainPlan
 
 SHARES = {"reading": 0.2, "training": 0.45, "looks": 0.53, "oof": 0.68, "stages": 0.75, "options": 1.0}
 """When each part has to end, as shares of the time that is left once the config was checked."""
@@ -58,44 +54,6 @@ class Wish:
     processes: int = 1
     lanes: int = 1
     seconds: float = 60.0
-
-
-def checked(
-    config: Path, overrides: Sequence[str], data: str | None, fold: Sequence[int], name: str | None, root: Path
-) -> TrainPlan:
-    """What `train` would check before its start, and the same errors; no run is made.
-
-    RunError too where the run's folder is of another config, data, folds or weights. ConfigError where this process is
-    one of several.
-    """
-    if place().world > 1:
-        raise ConfigError("medalist plan measures on one process; start it without torchrun, and say --devices N")
-    settings = load_settings(config, tuple(overrides))
-    name = name or run_name(config, overrides)
-    if Path(name).name != name or name in RESERVED:
-        raise ConfigError(f"a run cannot be called '{name}'; give --name a plain word")
-    compose_augment(settings.augment)
-    weights = encoder_weights(settings.model)
-    contest = open_contest(settings.competition, data or settings.data, root)
-    folds = contest_folds(contest, settings.folds, root)
-    chosen = tuple(dict.fromkeys(fold)) or tuple(range(folds.n))
-    for number in chosen:
-        if not 0 <= number < folds.n:
-            raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
-    run = Run(root / settings.competition / name)
-    if (run.folder / "lock.json").exists():
-        hashes = {weights.name: weights.sha256} if weights else {}
-        refuse_mismatch(
-            run, settings, make_lock(settings, contest.split, folds, hashes, contest.data, config, overrides)
-        )
-    match settings:
-        case SegmentSettings():
-            rehearse(settings, contest)
-        case EmbedSettings():
-            rehearse_embedding(settings, contest, folds, chosen, weights)
-        case _:
-            assert_never(settings)
-    return TrainPlan(settings, contest, folds, chosen, weights, run)
 
 
 def make_plan(plan: TrainPlan, wish: Wish, started: float, console: Console) -> Plan:

@@ -16,15 +16,16 @@ from medalist.data.dataset import WholeSet, reader
 from medalist.data.labelled import WholeLabelledSet
 from medalist.data.loader import Batch, WholeOrder, batches
 from medalist.engine.embed import embed
-from medalist.engine.predict import VIEWS, predict
 from medalist.engine.job import Fit
+from medalist.engine.predict import VIEWS, predict
 from medalist.engine.train import evaluate
+from medalist.models.embedder import Embedder, Head
 from medalist.records import Sample
 from medalist.settings import EmbedSettings, SegmentSettings, Settings
 from medalist.stages.contest import fold_trials
-from medalist.stages.plan import Timed
-from medalist.stages.standin import area
-from medalist.stages.train import TrainPlan
+from medalist.stages.planning.plan import Timed
+from medalist.stages.planning.standin import area
+from medalist.stages.start import TrainPlan
 from medalist.store import Store
 
 
@@ -161,8 +162,9 @@ def time_predictions(
 
 def _dim(job: Fit) -> int:
     """Components of an embedder's vectors: what its loss is made for."""
-    head = getattr(job.model, "head", job.model)
-    return int(head.dim)
+    head = job.model.head if isinstance(job.model, Embedder) else job.model
+    assert isinstance(head, Head)
+    return head.dim
 
 
 def _embed_once(plan: TrainPlan, settings: EmbedSettings, job: Fit, samples: list[Sample], one: Whole) -> Timed:
@@ -230,4 +232,5 @@ def again(plan: TrainPlan, settings: Settings, job: Fit, fold: int, before: Time
 
 def _batch(source: Any, one: Whole, fabric: Fabric) -> Batch:
     order: Any = [[(0, position) for position in one.positions]]
-    return next(iter(batches(source, order, 0, fabric.device.type == "cuda")))
+    found: Batch = next(iter(batches(source, order, 0, fabric.device.type == "cuda")))
+    return found

@@ -24,15 +24,15 @@ from medalist.build import Share, build_embed_fit, build_fabric, build_fit, buil
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import decode, reader
 from medalist.data.fitting import kept_size
+from medalist.engine.job import Fit
 from medalist.engine.memory import is_out_of_memory
 from medalist.engine.settings import SizeStage
-from medalist.engine.job import Fit
 from medalist.engine.train import fit
 from medalist.progress import Progress
 from medalist.settings import EmbedSettings, Settings
-from medalist.stages.plan import Pace, Stage, pace
-from medalist.stages.standin import StandIns
-from medalist.stages.train import TrainPlan
+from medalist.stages.planning.plan import Pace, Stage, pace
+from medalist.stages.planning.standin import StandIns
+from medalist.stages.start import TrainPlan
 
 LONG = 100_000
 """Epochs of a probed training: it is left when enough was seen, and never ends by itself."""

@@ -1,0 +1,60 @@
+"""Folds in the queue against the same folds one after another: the ratio of their times.
+
+python benchmarks/fold_queue.py [--config FILE] [--data DIR] [--folds 4] [--epochs 20] [--workers 2] [--rounds 3]
+
+Both are commands as users type them, in new processes and fresh run folders, and both are timed as a whole: start of
+Python and of Ray, reading, training, prediction of the held-out samples. One after another has all threads; each
+worker of the queue has its share of them. Rounds are interleaved; printed are the medians and the median ratio.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+PROJECT = Path(__file__).parent.parent
+
+
+def seconds(options: argparse.Namespace, threads: int | None, *more: str) -> float:
+    """Of one command that trains all folds into a new folder."""
+    env = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    if threads is not None:
+        env["OMP_NUM_THREADS"] = str(threads)
+    with tempfile.TemporaryDirectory() as runs:
+        words = [sys.executable, "-m", "medalist", "--quiet", "--runs", runs, "train", str(options.config)]
+        words += [f"folds.n={options.folds}", f"train.epochs={options.epochs}", "tracking=none", *more]
+        words += ["--data", str(options.data)] if options.data else []
+        started = time.perf_counter()
+        subprocess.run(words, check=True, env=env, cwd=PROJECT, stdout=subprocess.DEVNULL)
+        return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", type=Path, default=PROJECT / "configs" / "toy_nuclei" / "demo.yaml")
+    parser.add_argument("--data", type=Path, default=None, help="folder of the contest; default: as medalist finds it")
+    parser.add_argument("--folds", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    cores = len(os.sched_getaffinity(0))
+    queued, alone = [], []
+    for _ in range(options.rounds):
+        queued.append(seconds(options, None, "--folds", "all", "--workers", str(options.workers)))
+        alone.append(seconds(options, cores))
+    ratio = median(one / both for one, both in zip(alone, queued, strict=True))
+    print(f"{options.config.stem}, {options.folds} folds of {options.epochs} epochs, {options.rounds} rounds:")
+    print(f"  one after another, {cores} threads: {median(alone):.1f} s")
+    print(f"  queue of {options.workers}: {median(queued):.1f} s")
+    print(f"  ratio {ratio:.2f}   (wanted on 2 shares: at least 1.7)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""`medalist debug`: a network looked at before it is trained, or after it went wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(debug)
+
+
+def debug(
+    context: typer.Context,
+    config: ConfigFile,
+    overrides: Overrides = None,
+    data: Data = None,
+    fold: Annotated[int, typer.Option(help="The fold whose network is looked at.")] = 0,
+    steps: Annotated[
+        int, typer.Option(min=2, max=100_000, help="Steps on one batch, and of the learning-rate range test.")
+    ] = 100,
+    samples: Annotated[
+        str | None, typer.Option(metavar="ID[,ID...]", help="Training samples that make the one batch.")
+    ] = None,
+    epoch: Annotated[int, typer.Option(min=1, help="Whose order and augmentation to take, as messages count.")] = 1,
+    checkpoint: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Weights of a run to start from (.safetensors).")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Default: debug/ in the run's folder.")
+    ] = None,
+) -> None:
+    """Look at a network: shapes, dead units, gradients, one batch by heart, NaN, learning rates, first batches."""
+    from medalist.stages.debug import Asked
+    from medalist.stages.debug import debug as look
+
+    here = state(context)
+    names = tuple(dict.fromkeys(name.strip() for name in (samples or "").split(",") if name.strip()))
+    asked = Asked(data, fold, steps, epoch, names, checkpoint, folder)
+    found = look(config, tuple(overrides or ()), asked, here.runs, here.console)
+    for made in found.tables:
+        if not made.folded:
+            table(here.console, f"{made.title}. {made.note}", list(made.columns), [list(row) for row in made.rows])
+            say(here.console, "")
+    for name, text in found.facts:
+        say(here.console, f"{name}: {text}")
+    say(here.console, "")
+    if found.wrong:
+        say(here.console, "what looks wrong, worst first")
+        for number, line in enumerate(found.wrong, 1):
+            say(here.console, f"{number:3}. {line}")
+    else:
+        say(here.console, "nothing looks wrong")
+    say(here.console, f"page {found.page}")

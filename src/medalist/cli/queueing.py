@@ -1,0 +1,126 @@
+"""Training in a queue: the folds of one config, or of many."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from medalist.cli.state import ConfigFile, Data, State, say, state, table
+from medalist.errors import ConfigError, RunError
+
+if TYPE_CHECKING:
+    from medalist.stages.fold_queue import FoldQueue
+    from medalist.stages.start import TrainPlan
+
+
+Workers = Annotated[
+    str | None,
+    typer.Option("--workers", help="Train folds in a queue, so many at a time; auto: one for each GPU or processor."),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="Of a Ray cluster whose nodes have this installation and these files at the same paths.",
+    ),
+]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command()(sweep)
+
+
+def parse_folds(text: str) -> tuple[int, ...]:
+    """`all` (no number: all folds) or numbers with commas between; ConfigError for anything else."""
+    if text.strip() == "all":
+        return ()
+    try:
+        return tuple(dict.fromkeys(int(word) for word in text.split(",")))
+    except ValueError:
+        raise ConfigError(f"--folds {text}: type all, or numbers such as 0,2") from None
+
+
+def parse_workers(text: str | None) -> int | None:
+    """`auto` (None: as many as fit) or a count from 1; ConfigError for anything else."""
+    if text is None or text == "auto":
+        return None
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000:
+        raise ConfigError(f"--workers {text}: type auto, or how many folds may be trained at a time")
+    return int(text)
+
+
+def open_queue(here: State, workers: str | None, ray: str | None) -> FoldQueue:
+    """The queue that --workers and --ray describe; nothing is started yet."""
+    from medalist.cli.main import run
+    from medalist.stages.fold_queue import FoldQueue
+
+    return FoldQueue(run, parse_workers(workers), ray, here.console)
+
+
+def train_in_queue(
+    here: State, plan: TrainPlan, config: Path, overrides: Sequence[str], workers: str | None, ray: str | None
+) -> None:
+    """Train the folds of a plan that are not done yet in a queue; RunError where one could not be."""
+    from medalist.stages.fold_queue import jobs_of
+
+    with open_queue(here, workers, ray) as queue:
+        jobs = jobs_of(plan, config, overrides)
+        if not jobs:
+            say(here.console, "all folds are done")
+            return
+        ends = queue.run(jobs)
+    failed = [f"fold {job.fold}: {end.line}" for job, end in zip(jobs, ends, strict=True) if end.code]
+    if failed:
+        raise RunError(f"{len(failed)} of {len(jobs)} folds failed: {'; '.join(failed)}")
+
+
+def sweep(
+    context: typer.Context,
+    config: ConfigFile,
+    changes: Annotated[
+        list[str], typer.Argument(metavar="KEY=A,B ...", help="Values to try; KEY=A alone holds for all runs.")
+    ],
+    data: Data = None,
+    folds: Annotated[str, typer.Option(help="all, or numbers such as 0,2.")] = "all",
+    workers: Workers = None,
+    ray: RayAddress = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, help="Let Optuna choose so many points; ranges such as 1e-4..1e-2 too.")
+    ] = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Drop configs whose first fold is clearly behind.")] = False,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the points that --trials draws.")] = 0,
+) -> None:
+    """Train a config with many values of some keys, and say what each gains over it, fold by fold.
+
+    Each is a run of its own. Run it again to go on where it stopped.
+    """
+    from medalist.settings import load_settings
+    from medalist.stages.axes import parse_words
+    from medalist.stages.fold_queue import processors
+    from medalist.stages.sweep import COLUMNS, Sweep, sweep_file, sweep_grid, sweep_trials, write_table
+
+    here = state(context)
+    fixed, swept = parse_words(changes)
+    if not swept:
+        raise ConfigError("nothing to sweep; type the values of a key, as train.lr=1e-4,3e-4")
+    competition = load_settings(config, fixed).competition
+    with open_queue(here, workers, ray) as queue:
+        found = Sweep(config, fixed, data, parse_folds(folds), here.runs, queue.run, here.console, prune)
+        if trials is None:
+            sweep_grid(found, swept)
+        else:
+            journal = sweep_file(here.runs, competition, config, changes, f".seed{seed}.log")
+            sweep_trials(found, swept, trials, seed, journal, queue.workers or processors())
+    rows = found.rows()
+    path = sweep_file(here.runs, competition, config, changes, ".csv")
+    write_table(path, rows)
+    table(here.console, f"{competition}: {config.stem}, differences to the base over folds", list(COLUMNS), rows)
+    say(here.console, f"table in {path}")
+    failed = [point.name for point in found.points.values() if point.state.startswith("failed")]
+    if failed:
+        raise RunError(f"{len(failed)} of {len(rows)} runs failed: {', '.join(failed)}; the table says why")

@@ -1,0 +1,107 @@
+"""Gradients of each parameter, and what a real step of the optimiser changes by them; on a copy of the network."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from medalist.data.loader import Batch
+from medalist.engine.inspect import own_copy
+from medalist.engine.job import Fit
+from medalist.engine.optimizer import make_optimizer
+from medalist.engine.schedule import lr_factor
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Gradient and update of one parameter over one step of the optimiser.
+
+    gradient: its norm, after clipping; None where the parameter got none. weight: norm before the step. update: norm
+    of the step's change. zero: the gradient was exactly zero in each of two steps.
+    """
+
+    name: str
+    values: int
+    matrix: bool
+    weight: float
+    gradient: float | None
+    update: float
+    zero: bool
+
+    @property
+    def ratio(self) -> float | None:
+        """Update to weight, about 1e-3 in a healthy training; None where the weight was zero."""
+        return self.update / self.weight if self.weight > 0 else None
+
+
+@dataclass(frozen=True)
+class Flows:
+    """Gradients and updates of all parameters that are trained; `frozen` names the others.
+
+    norm: of the whole gradient, before clipping; clip: the largest norm that the config lets through, 0 = any.
+    """
+
+    loss: float
+    norm: float
+    clip: float
+    parameters: tuple[Flow, ...]
+    frozen: tuple[str, ...]
+
+
+def flows(job: Fit, batch: Batch) -> Flows:
+    """Gradients on a batch, and what the first step of the config's optimiser and schedule makes of them.
+
+    A second step tells a layer that never gets a gradient from one whose successor merely begins at zero.
+    """
+    own = own_copy(job)
+    named = dict(own.model.named_parameters())
+    trained = {name: value for name, value in named.items() if value.requires_grad}
+    model, optimizer = own.fabric.setup(own.model, make_optimizer(own.model, own.config))
+    factor = lr_factor(0, math.ceil(job.steps / job.config.accumulate), job.config)
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+    zero = dict.fromkeys(trained, True)
+    before = {name: value.detach().clone() for name, value in trained.items()}
+    gradients: dict[str, float | None] = {}
+    updates: dict[str, float] = {}
+    first, norm = math.nan, math.nan
+    for step in range(2):
+        loss = own.task.loss(model(batch.image), batch)["loss"]
+        own.fabric.backward(loss)
+        own.fabric.strategy.precision.unscale_gradients(optimizer.optimizer)
+        if step == 0:
+            # clip_gradients would scale them back a second time under fp16, so the norm is taken and cut by hand
+            first, norm = float(loss.detach()), _norm_of(trained)
+        if own.config.clip:
+            torch.nn.utils.clip_grad_norm_(trained.values(), own.config.clip)
+        for name, value in trained.items():
+            zero[name] &= value.grad is None or not bool(value.grad.ne(0).any())
+            if step == 0:
+                gradients[name] = None if value.grad is None else float(value.grad.norm())
+        optimizer.step()
+        optimizer.zero_grad()
+        if step == 0:
+            updates = {name: float((value.detach() - before[name]).norm()) for name, value in trained.items()}
+    found = [
+        Flow(
+            name=name,
+            values=value.numel(),
+            matrix=value.ndim > 1,
+            weight=float(before[name].norm()),
+            gradient=gradients[name],
+            update=updates[name],
+            zero=zero[name],
+        )
+        for name, value in trained.items()
+    ]
+    frozen = tuple(name for name in named if name not in trained)
+    return Flows(first, norm, own.config.clip, tuple(found), frozen)
+
+
+def _norm_of(parameters: Mapping[str, nn.Parameter]) -> float:
+    norms = [value.grad.norm() for value in parameters.values() if value.grad is not None]
+    return float(torch.stack(norms).norm()) if norms else 0.0

@@ -1,0 +1,197 @@
+"""Where the first value that is not finite comes from: the input, a module of the network, or the loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from medalist.data.loader import Batch
+from medalist.engine.inspect import hooked, outputs_of, own_copy, tensors_in
+from medalist.engine.job import Fit
+
+Where = Literal["image", "target", "weights", "forward", "loss", "gradient", "arriving", "evaluation"]
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The first thing that is not finite.
+
+    where: `image` or `target` of the batch; `weights`, before anything is computed; `forward`, the output of a module
+    whose inputs were finite; `loss`, though the outputs were finite; `gradient`, that of a module's inputs or of a
+    parameter, the first in backward order (or of the loss, where the name is empty); `arriving`, the gradient of a
+    module's output, by an operation after it that is no module; `evaluation`, a module in evaluation mode (running
+    statistics), though training mode was finite.
+    name: of the module, parameter or part of the loss; empty for the network as a whole. kind: its class.
+    value: what was found, as `nan` or `inf`. samples: ids, those of the batch, or the very ones where they are known.
+    """
+
+    where: Where
+    name: str
+    kind: str
+    value: str
+    batch: int
+    samples: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Hunt:
+    """How many batches and samples were looked at, and the first thing that is not finite; None where all is."""
+
+    batches: int
+    samples: int
+    culprit: Culprit | None
+
+
+def hunt(job: Fit, batches: Sequence[Batch]) -> Hunt:
+    """Run forward and backward of each batch, without steps, then evaluation mode; stop at what is not finite first.
+
+    An operation that is no module, as a division in a block's own forward, is blamed on the innermost module around it.
+    """
+    samples = sum(len(batch.indices) for batch in batches)
+    own = own_copy(job)
+    found = _bad_weights(own)
+    for number, batch in enumerate(batches):
+        found = found or _look(own, batch, number)
+    own.model.eval()
+    for number, batch in enumerate(batches):
+        if found:
+            break
+        trail = _Trail(own.model)
+        with trail.watched(), torch.no_grad():
+            outputs_of(own, batch)
+        if trail.forward:
+            found = _culprit(own, batch, number, "evaluation", *trail.forward)
+    return Hunt(len(batches), samples, found)
+
+
+def _look(job: Fit, batch: Batch, number: int) -> Culprit | None:
+    """What is not finite first in one batch, its forward and its backward."""
+    found = _bad_input(job, batch, number)
+    if found:
+        return found
+    trail = _Trail(job.model)
+    job.model.zero_grad(set_to_none=True)
+    blamed: tuple[Where, str, str, str] | None = None
+    with trail.watched():
+        outputs = outputs_of(job, batch)
+        losses = job.task.loss(outputs, batch) if trail.forward is None else {}  # modules of the loss are watched too
+        bad = [name for name, value in losses.items() if not is_finite(value)]
+        trail.forwards = False  # what is computed again to save memory is not looked at again
+        if trail.forward is None and not bad:
+            # fp16's gradients need their scale, or the small ones vanish; a power of two changes nothing else
+            loss = losses["loss"] * (1024.0 if job.config.precision == "16-mixed" else 1.0)
+            (arriving,) = torch.autograd.grad(loss, outputs, retain_graph=True)
+            blamed = trail.backward  # a module of the loss, if any
+            if not is_finite(arriving) and (blamed is None or blamed[0] == "arriving"):
+                blamed = "gradient", "", "loss", said(arriving)
+            if blamed is None:
+                loss.backward()  # type: ignore[no-untyped-call]
+                blamed = trail.backward
+    if trail.forward is not None:
+        return _culprit(job, batch, number, "forward", *trail.forward)
+    if bad:
+        part = next((name for name in bad if name != "loss"), "")
+        return _culprit(job, batch, number, "loss", part, "", said(losses[part or "loss"]))
+    return _bad_gradient(job, batch, number, blamed)
+
+
+def _bad_input(job: Fit, batch: Batch, number: int) -> Culprit | None:
+    sides: tuple[tuple[Where, Tensor | None], ...] = (("image", batch.image), ("target", batch.target))
+    for where, values in sides:
+        if values is not None and not is_finite(values):
+            bad = [index for index, row in zip(batch.indices, values, strict=True) if not is_finite(row)]
+            return Culprit(where, "", "", said(values), number, tuple(job.names[index] for index in bad))
+    return None
+
+
+def _bad_gradient(job: Fit, batch: Batch, number: int, blamed: tuple[Where, str, str, str] | None) -> Culprit | None:
+    if blamed is not None:
+        return _culprit(job, batch, number, *blamed)
+    for name, value in reversed(list(job.model.named_parameters())):
+        if value.grad is not None and not is_finite(value.grad):
+            return _culprit(job, batch, number, "gradient", name, "parameter", said(value.grad))
+    return None
+
+
+def _bad_weights(job: Fit) -> Culprit | None:
+    state = [*job.model.named_parameters(), *job.model.named_buffers()]
+    bad = next(((name, value) for name, value in state if not is_finite(value)), None)
+    if bad is None:
+        return None
+    return Culprit("weights", bad[0], "", said(bad[1]), 0, ())
+
+
+def _culprit(job: Fit, batch: Batch, number: int, where: Where, name: str, kind: str, value: str) -> Culprit:
+    return Culprit(where, name, kind, value, number, tuple(job.names[index] for index in batch.indices))
+
+
+class _Trail:
+    """What hooks see on the way: the first module to blame in each direction: (name, class, value)."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+        self.forwards = True
+        self.forward: tuple[str, str, str] | None = None
+        self.backward: tuple[Where, str, str, str] | None = None
+        self._names = {module: name for name, module in model.named_modules()}
+        self._entered: list[bool] = []
+
+    def watched(self) -> Any:
+        """Hooks on every module for a block."""
+        handles = [module.register_forward_pre_hook(self._before, with_kwargs=True) for module in self._names]
+        handles += [module.register_forward_hook(self._after) for module in self._names]
+        return hooked(handles)
+
+    def _before(self, module: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any] | None:
+        if not self.forwards:
+            return None
+        self._entered.append(all(is_finite(tensor) for tensor in tensors_in((args, kwargs))))
+        if not torch.is_grad_enabled():
+            return None
+        return tuple(self._passed(module, value) for value in args), kwargs
+
+    def _passed(self, module: nn.Module, value: Any) -> Any:
+        """The same input as a view of its own, so that its gradient is that of this module alone."""
+        if not (isinstance(value, Tensor) and value.requires_grad and value.is_floating_point()):
+            return value
+        own = value.view_as(value)
+        own.register_hook(lambda gradient: self._blame(module, gradient, "gradient"))  # type: ignore[no-untyped-call]
+        return own
+
+    def _after(self, module: nn.Module, args: Any, outputs: Any) -> None:
+        if not self.forwards:
+            return
+        finite = self._entered.pop()
+        found = next((tensor for tensor in tensors_in(outputs) if not is_finite(tensor)), None)
+        if found is not None and finite and self.forward is None:
+            self.forward = self._names[module], type(module).__name__, said(found)
+        for tensor in tensors_in(outputs):
+            if tensor.requires_grad:
+                tensor.register_hook(lambda gradient: self._blame(module, gradient, "arriving"))  # type: ignore[no-untyped-call]
+
+    def _blame(self, module: nn.Module, gradient: Tensor, where: Where) -> None:
+        if self.backward is None and not is_finite(gradient):
+            self.backward = where, self._names[module], type(module).__name__, said(gradient)
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all values are numbers; integers always are.
+
+    A sum that is finite has finite terms, and is several times as fast as looking at each; only where it is not, which
+    large terms may make so, is each looked at.
+    """
+    values = values.detach()
+    if not values.is_floating_point():
+        return True
+    return bool(values.sum(dtype=torch.float32).isfinite()) or bool(torch.isfinite(values).all())
+
+
+def said(values: Tensor) -> str:
+    """`nan`, `inf` or `-inf`: the worst that is there."""
+    if bool(torch.isnan(values).any()):
+        return "nan"
+    return "inf" if bool(torch.isposinf(values).any()) else "-inf"

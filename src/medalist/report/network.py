@@ -1,0 +1,220 @@
+"""The page of `medalist debug`: what looks wrong, the network's parts, batches as pictures, losses over steps.
+
+Plain data in; nothing is read from disk. Ids, class names and paths are hostile, and the page escapes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from markupsafe import Markup
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from medalist.files import write_text, written
+from medalist.report.charts import ACCENT, INK, LINES, legend, plain_axes, svg
+from medalist.report.page import rendered
+from medalist.report.pictures import CAPTION, Colour, Picture, captioned, edges, fit_image, grid
+
+CHANNEL_COLOURS: tuple[Colour, ...] = (
+    (38, 214, 92),
+    (255, 68, 51),
+    (64, 156, 255),
+    (255, 214, 10),
+    (255, 54, 226),
+    (20, 230, 230),
+    (255, 149, 0),
+    (175, 130, 255),
+)
+"""Contours of a target's channels, in their order; they come round again after the last."""
+
+SIDE = 224
+STRIP = CAPTION + 9
+
+
+@dataclass(frozen=True, eq=False)
+class BatchPicture:
+    """A batch as the network sees it, but for normalisation.
+
+    images: uint8[B, h, w, C] with C = 1 or 3. targets: values 0..1 [B, channels, h, w], None where the target is no
+    picture. ids, captions: of each sample; the caption is what its target says (a class), empty where pictures do.
+    """
+
+    images: NDArray[np.uint8]
+    targets: NDArray[np.float32] | None
+    ids: Sequence[str]
+    captions: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table of texts; columns of `figures` stand right. `note` says how to read it; long ones are folded away."""
+
+    title: str
+    note: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Sequence[int] = ()
+    folded: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class DebugReport:
+    """What the page shows.
+
+    wrong: what looks wrong, worst first; empty where nothing does. facts: (name, text) of what was looked at.
+    channels: names of the target's channels. pictures: (title, picture) of batches. charts: (title, note, svg).
+    """
+
+    run: str
+    competition: str
+    wrong: Sequence[str]
+    facts: Sequence[tuple[str, str]]
+    tables: Sequence[Grid]
+    channels: Sequence[str]
+    pictures: Sequence[tuple[str, Picture]]
+    charts: Sequence[tuple[str, str, Markup]]
+    config: str
+
+
+def write_debug(path: Path, report: DebugReport) -> None:
+    """Write the page, whole or not at all."""
+    text = rendered(
+        "network.html.j2",
+        {"report": report, "colours": dict(zip(report.channels, channel_colours(len(report.channels)), strict=True))},
+    )
+    write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def channel_colours(count: int) -> list[Colour]:
+    """A colour for each channel."""
+    return [CHANNEL_COLOURS[number % len(CHANNEL_COLOURS)] for number in range(count)]
+
+
+def batch_grid(batch: BatchPicture, most: int = 16, columns: int = 4, side: int = SIDE) -> Picture:
+    """Draw the first `most` samples of a batch: contours of each channel of the target, the id and the class below.
+
+    Channels are drawn in their order, the last one on top; a target between 0 and 1, as mixing makes it, has its
+    contour at one half. Returns uint8[H, W, 3].
+    """
+    count = min(most, len(batch.ids))
+    pictures = [
+        _sample(
+            batch.images[number],
+            None if batch.targets is None else batch.targets[number],
+            [text for text in (batch.ids[number], batch.captions[number]) if text],
+            side,
+        )
+        for number in range(count)
+    ]
+    return grid(pictures, min(columns, max(1, count)))
+
+
+def _sample(image: Picture, target: NDArray[np.float32] | None, lines: Sequence[str], side: int) -> Picture:
+    colour = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
+    picture = fit_image(np.ascontiguousarray(colour), side)
+    if target is not None:
+        height, width = picture.shape[:2]
+        for plane, ink in zip(target, channel_colours(len(target)), strict=True):
+            # enlarged smoothly, so that the contour lies between pixels and not on stairs
+            fitted = cv2.resize(plane.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
+            picture[edges((fitted >= 0.5).astype(np.int32))] = ink
+    for line in lines:
+        strip = captioned(picture, line)[:STRIP]
+        picture = np.concatenate([picture, strip])
+    return picture
+
+
+def legend_of(channels: Sequence[str]) -> Picture:
+    """Name each channel in its contour's colour, on a dark strip: uint8[h, w, 3]."""
+    cells = []
+    for name, colour in zip(channels, channel_colours(len(channels)), strict=True):
+        cell = captioned(np.zeros((1, 150, 3), np.uint8), f"  {name}")[:STRIP].copy()
+        cell[4:-4, :4] = colour
+        cells.append(cell)
+    return np.concatenate(cells, axis=1) if cells else np.full((1, 1, 3), 255, np.uint8)
+
+
+def write_batch(path: Path, batch: BatchPicture, channels: Sequence[str]) -> Picture:
+    """Write the grid of a batch as PNG, with the names of the channels where there are contours; return the picture."""
+    picture = batch_grid(batch)
+    shown = picture
+    if channels and batch.targets is not None:
+        strip = legend_of(channels)
+        width = max(strip.shape[1], picture.shape[1])
+        shown = np.concatenate([_widened(strip, width), _widened(picture, width)])
+    with written(path) as temporary:
+        Image.fromarray(shown).save(temporary, format="PNG", optimize=True)
+    return picture
+
+
+def _widened(picture: Picture, width: int) -> Picture:
+    paper = np.full((picture.shape[0], width, 3), picture[-1, -1], np.uint8)
+    paper[:, : picture.shape[1]] = picture
+    return paper
+
+
+def overfit_figure(losses: Sequence[float], goal: float) -> Figure:
+    """Draw the loss of one batch over steps, and the goal."""
+    figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+    ax = figure.subplots()
+    ax.plot(range(len(losses)), _drawable(losses), color=ACCENT, linewidth=1.5)
+    ax.axhline(goal, color=INK, linewidth=1, linestyle=(0, (3, 3)))
+    finite = [goal, *(loss for loss in losses if np.isfinite(loss))]
+    if min(finite) > 0 and max(finite) > 30 * min(finite):
+        ax.set_yscale("log")
+    ax.annotate(
+        f"goal {goal:.3g}",
+        (1.0, goal),
+        (0, 4),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        ha="right",
+        size=8,
+        color=INK,
+    )
+    plain_axes(ax, "loss of one batch", "step")
+    return figure
+
+
+def lr_range_figure(
+    rates: Sequence[float],
+    losses: Sequence[float],
+    smoothed: Sequence[float],
+    steepest: float | None,
+    tenth: float | None,
+    config: float,
+) -> Figure:
+    """Draw the losses of a learning-rate range test over the rate, with what it suggests and what the config says."""
+    figure = Figure(figsize=(7.6, 3.6), layout="constrained")
+    ax = figure.subplots()
+    ax.set_xscale("log")
+    ax.plot(rates, _drawable(losses), color=LINES[0], linewidth=0.9, alpha=0.45, label="loss")
+    ax.plot(rates, _drawable(smoothed), color=LINES[0], linewidth=1.8, label="smoothed")
+    marks = (("steepest", steepest, LINES[1]), ("a tenth of the minimum", tenth, LINES[2]), ("config", config, INK))
+    for name, rate, colour in marks:
+        if rate is not None:
+            ax.axvline(rate, color=colour, linewidth=1.3, linestyle=(0, (4, 3)), label=f"{name} {rate:.1e}")
+    finite = [loss for loss in (*losses, *smoothed) if np.isfinite(loss)]
+    start = next((value for value in smoothed if np.isfinite(value)), None)
+    if finite and start is not None and min(finite) < start:  # what explodes would press the rest flat
+        ax.set_ylim(min(finite) - 0.08 * abs(start), min(max(finite), start + 1.2 * abs(start - min(finite))) * 1.02)
+    plain_axes(ax, "loss by learning rate", "learning rate")
+    legend(ax, 4)
+    return figure
+
+
+def _drawable(values: Sequence[float]) -> list[float]:
+    return [value if np.isfinite(value) else np.nan for value in values]
+
+
+def write_chart(path: Path, figure: Figure) -> Markup:
+    """Write a figure as PNG and return it as an SVG element."""
+    with written(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, facecolor="white")
+    return svg(figure)
