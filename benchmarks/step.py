@@ -1,12 +1,16 @@
 """Our training loop against a bare PyTorch loop: steps per second, same network, batches, loss and optimiser.
 
-python benchmarks/step.py [--data DIR] [--steps 30] [--rounds 5] [--batch 8] [--size 256] [--config FILE]
+python benchmarks/step.py [--data DIR] [--steps 10] [--rounds 5] [--batch 8] [--size 256] [--config FILE] [--states N]
 
 Both loops get the batches of our loader, in their order, and train copies of one network on one device. The bare
 loop is as short as one writes it: forward, loss, backward, clipping, AdamW, a schedule of torch's; no records, no
 checks. Ours is `engine.train.fit` as `medalist train` calls it. Timed is the training, from the end of an epoch's
 first step to that of its last one; set-up, the look at the held-out samples and saving are not steps. Rounds are
 interleaved (ours, bare, ours, ...) after one that warms up; printed are the medians and the median ratio.
+
+With --states N ours also runs with a state written after every N steps, and what that costs is printed: the steps'
+rate against that without states. By itself a training writes one every 5 minutes, and at the ends of epochs that are
+10 seconds apart.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from medalist.data.cache import PixelCache
 from medalist.data.dataset import TrainSet, WholeSet, decode, reader
 from medalist.data.loader import TrainOrder, WholeOrder, batches
 from medalist.engine.job import Fit
+from medalist.engine.settings import CheckpointConfig
 from medalist.engine.task import Task
 from medalist.engine.train import fit
 from medalist.files import read_image
@@ -74,7 +79,7 @@ class Bench:
     cache: PixelCache
     size: int
 
-    def ours(self, folder: Path) -> float:
+    def ours(self, folder: Path, states: int = 0) -> float:
         norm, seed, batch = build_normalisation(self.settings), self.settings.seed, self.settings.train.batch
         crop = {"RandomCrop": {"height": self.size, "width": self.size, "pad_if_needed": True}}
         train_set = TrainSet(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
@@ -84,7 +89,8 @@ class Bench:
         loader = batches(train_set, TrainOrder(len(train_set), batch, seed), 0)
         clock = Clock()
         model, config = copy.deepcopy(self.model), self.settings.train
-        job = Fit(self.fabric, self.task, model, loader, batches(held_set, order, 0), config, seed, folder, names, "")
+        held, rhythm = batches(held_set, order, 0), CheckpointConfig(steps=states, minutes=0)
+        job = Fit(self.fabric, self.task, model, loader, held, config, seed, folder, names, "", rhythm)
         fit(job, lambda row: None, clock)
         return clock.rate
 
@@ -119,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=256)
+    parser.add_argument("--states", type=int, default=0, help="also with a state after every so many steps")
     options = parser.parse_args()
     changes = (f"train.batch={options.batch}", "train.epochs=1", "train.evaluate_every=0", "model.weights=none")
     settings = load_settings(options.config, changes)
@@ -139,15 +146,20 @@ def main() -> None:
 
     fabric = Fabric(accelerator="auto", devices=1)
     bench = Bench(settings, fabric, task, build_network(settings, None, 0), cache, options.size)
-    rates: list[tuple[float, float]] = []
+    rates: list[tuple[float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         for number in range(options.rounds + 1):
-            rates.append((bench.ours(Path(folder, str(number))), bench.bare()))
-    ours, theirs = (median(column) for column in zip(*rates[1:], strict=True))
-    ratio = median(own / plain for own, plain in rates[1:])
+            with_states = bench.ours(Path(folder, f"s{number}"), options.states) if options.states else 0.0
+            rates.append((bench.ours(Path(folder, str(number))), bench.bare(), with_states))
+    ours, theirs, stalled = (median(column) for column in zip(*rates[1:], strict=True))
+    ratio = median(own / plain for own, plain, _ in rates[1:])
     what = f"{settings.model.kind}, batch {options.batch}, {options.size}x{options.size}, {fabric.device}"
     print(f"{what}, {options.rounds} interleaved rounds of {options.steps} steps, medians of steps/s:")
     print(f"  ours {ours:.3f} / bare {theirs:.3f} = {ratio:.3f}   (wanted: at least 0.97)")
+    if options.states:
+        cost = 1 - median(slow / own for own, _, slow in rates[1:])
+        print(f"  with a state every {options.states} steps {stalled:.3f}: {100 * cost:.1f} % slower")
+        print(f"  one every {options.states / stalled:.1f} s   (wanted: at most 2 %)")
 
 
 if __name__ == "__main__":

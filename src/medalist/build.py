@@ -27,8 +27,8 @@ from medalist.data.orders import ClassOrder
 from medalist.data.settings import ClassSampler, ShuffleSampler, WeightedSampler
 from medalist.data.weighted import WeightedOrder
 from medalist.engine.devices import open_fabric
-from medalist.engine.task import Task
 from medalist.engine.job import Fit
+from medalist.engine.task import Task
 from medalist.errors import ConfigError
 from medalist.folds import Folds
 from medalist.losses.metric import MetricLoss, build_metric_loss

@@ -6,6 +6,7 @@ Each process runs the whole command; the environment says its place, as torchrun
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import socket
@@ -25,6 +26,9 @@ PARENT = "MEDALIST_PARENT"
 
 GRACE_SECONDS = 10.0
 """How long the others have to end by themselves, once one has."""
+
+LOST = 75
+"""The exit code of a process that has lost another one: it is that one's end which is to be told."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ def start(arguments: Sequence[str], count: int) -> int:
     if ended is None:
         return 0
     code = started[ended].returncode
+    if code == LOST:
+        raise RunError(f"process {ended} of {count} has lost another one, which still ran; run the same command again")
     if code < 0:
         raise RunError(
             f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); nothing "
@@ -85,15 +91,26 @@ def start(arguments: Sequence[str], count: int) -> int:
 
 
 def end_with_parent() -> None:
-    """In a process that `start` has started: end as soon as that one is gone, as nobody else would end it."""
+    """In a process that `start` has started: end as soon as that one is gone, as nobody else would end it.
+
+    Ctrl-C reaches all processes of a terminal: that one alone obeys it, says so, and ends the others. Whoever is ended
+    tidies up, as far as it comes to it within GRACE_SECONDS.
+    """
     pipe = os.environ.get(PARENT)
     if pipe is None:
         return
 
+    def obey(number: int, _: object) -> None:
+        raise SystemExit(128 + number)
+
     def watch() -> None:
         os.read(int(pipe), 1)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_SECONDS)
         os._exit(1)
 
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, obey)
     threading.Thread(target=watch, daemon=True).start()
 
 
@@ -138,12 +155,16 @@ def _shared(count: int) -> dict[str, str]:
 
 def _first_bad(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
     """Wait; the number of the process that went wrong first, None where all ended well."""
+    patience = math.inf
     while True:
         codes = [process.poll() for process in started]
-        # One that was killed takes others with it, which end with an error of their own: it is the one to name.
+        # One that ends takes others with it, which may be gone before it is: it is the one to name.
         bad = [rank for rank, code in enumerate(codes) if code]
         if bad:
-            return min(bad, key=lambda rank: (codes[rank] or 0) > 0)
+            first = min(bad, key=lambda rank: (codes[rank] == LOST, (codes[rank] or 0) > 0))
+            patience = min(patience, time.monotonic() + GRACE_SECONDS)
+            if codes[first] != LOST or time.monotonic() >= patience:
+                return first
         if all(code == 0 for code in codes):
             return None
         time.sleep(0.05)

@@ -79,7 +79,9 @@ class Store:
         (self.folder / f"{name}.json").unlink(missing_ok=True)
 
     def finish(self, name: str, part: Part) -> None:
-        """Say that a part is whole."""
+        """Say that a part is whole; what a killed process left half-written goes."""
+        for left in self.folder.glob(".????????-*"):
+            left.unlink(missing_ok=True)
         write_json(self.folder / f"{name}.json", asdict(part))
 
     def part(self, name: str) -> Part | None:

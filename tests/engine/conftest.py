@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Normalisation, TrainSet, WholeSet
 from medalist.data.loader import TrainOrder, WholeOrder, batches
-from medalist.engine.settings import TrainConfig
-from medalist.engine.train import Fit
+from medalist.data.settings import WeightedSampler
+from medalist.data.weighted import WeightedOrder
+from medalist.engine.job import Fit
+from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.files import read_image
 from medalist.losses.settings import LossConfig
 from medalist.progress import Progress
@@ -77,7 +79,10 @@ def quiet() -> Progress:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Callable[..., Fit]:
-    """make(folder name, **train settings) -> Fit; the seed and the initial weights are always the same."""
+    """make(folder name, **train settings) -> Fit; the seed and the initial weights are always the same.
+
+    Six samples train, in three batches of two where nothing else is said; every other one is of the stratum `odd`.
+    """
 
     def made(
         name: str = "run",
@@ -88,6 +93,8 @@ def make(tmp_path: Path) -> Callable[..., Fit]:
         model: nn.Module | None = None,
         batch_held: int = 2,
         augment: Sequence[dict[str, dict[str, Any]]] = AUGMENT,
+        checkpoint: CheckpointConfig | None = None,
+        sampler: WeightedSampler | None = None,
         **settings: Any,
     ) -> Fit:
         config = TrainConfig(**{"epochs": 2, "batch": 2, "lr": 0.01, "encoder_lr": 0.5, **settings})
@@ -97,18 +104,22 @@ def make(tmp_path: Path) -> Callable[..., Fit]:
         training = [number for number in range(len(SIZES)) if number not in HELD_OUT]
         train_set = TrainSet(cache, training, tuple(augment), NORM, 5)
         held_set = WholeSet(cache, HELD_OUT, STRIDE, NORM, read_image)
+        order: TrainOrder | WeightedOrder = TrainOrder(len(train_set), config.batch, 5)
+        if sampler:
+            order = WeightedOrder(["odd" if number % 2 else "even" for number in training], sampler, config.batch, 5)
         torch.manual_seed(11)
         return Fit(
             fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
             task=task or SegmentTask(SegmentConfig(), LossConfig(**(loss or BOTH)), ("body", "border")),
             model=model or Tiny(),
-            train=batches(train_set, TrainOrder(len(train_set), config.batch, 5), workers),
+            train=batches(train_set, order, workers),
             held_out=batches(held_set, WholeOrder([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0),
             config=config,
             seed=5,
             folder=tmp_path / name,
             names=[sample.id for sample in samples],
             title="fold 0",
+            checkpoint=checkpoint or CheckpointConfig(),
         )
 
     return made

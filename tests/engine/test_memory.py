@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from medalist.data.loader import batches
 from medalist.data.orders import ClassOrder
 from medalist.data.settings import ClassSampler
-from medalist.engine.memory import batch_that_fits, is_out_of_memory, largest, same_step, too_large
 from medalist.engine.job import Fit
+from medalist.engine.memory import batch_that_fits, is_out_of_memory, largest, same_step, too_large
 
 Make = Callable[..., Fit]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import zlib
@@ -93,11 +94,16 @@ class Saver:
         self._writing: Future[None] | None = None
 
     def save(self, state: State) -> None:
-        """Copy the state's tensors and begin to write it; waits for the one before."""
+        """Copy the state and begin to write it; waits for the one before."""
         self.wait()
         # One memory for two names, as tied weights have, would be refused: each gets a copy of its own.
-        copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in state.tensors.items()}
-        self._writing = self._pool.submit(save_state, self.folder, State(state.batches, copies, state.values))
+        copies = {
+            name: torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
+            for name, tensor in state.tensors.items()
+        }
+        # The values too: the training adds rows while the file is written.
+        copied = State(state.batches, copies, copy.deepcopy(state.values))
+        self._writing = self._pool.submit(save_state, self.folder, copied)
 
     def wait(self) -> None:
         """Until the last state is on disk."""
@@ -120,7 +126,8 @@ def saving(folder: Path) -> Iterator[Saver]:
 def save_state(folder: Path, state: State) -> None:
     """Write a state, whole or not at all, and delete all but the last `KEPT`."""
     path = folder / f"state-{state.batches:010}.safetensors"
-    note = {"values": json.dumps(state.values), "check": str(_check(state.tensors))}
+    values = json.dumps(state.values)
+    note = {"values": values, "check": str(_check(state.tensors, values))}
     with written(path) as temporary:
         save_file(dict(state.tensors), str(temporary), metadata=note)
     for old in states(folder)[KEPT:]:
@@ -128,8 +135,8 @@ def save_state(folder: Path, state: State) -> None:
 
 
 def forget_states(folder: Path) -> None:
-    """Delete all states of a training that has ended, and what a killed one left half-written."""
-    for path in (*states(folder), *folder.glob(".*-state-*.safetensors")):
+    """Delete all states of a training that has ended, and whatever a killed one left half-written."""
+    for path in (*states(folder), *folder.glob(".????????-*")):
         path.unlink(missing_ok=True)
 
 
@@ -158,7 +165,7 @@ def _read(path: Path) -> State:
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
-    if str(_check(tensors)) != note["check"]:
+    if str(_check(tensors, note["values"])) != note["check"]:
         raise ValueError("its check sum is another")
     values = json.loads(note["values"])
     if not isinstance(values, dict):
@@ -168,12 +175,13 @@ def _read(path: Path) -> State:
     return State(int(found[1]), tensors, values)
 
 
-def _check(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 over names and bytes."""
-    check = 0
+def _check(tensors: Mapping[str, Tensor], values: str) -> int:
+    """CRC-32 over the values, and over names, kinds, shapes and bytes of the tensors."""
+    check = zlib.crc32(values.encode())
     for name in sorted(tensors):
-        check = zlib.crc32(name.encode(), check)
-        check = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), check)  # type: ignore[arg-type]
+        tensor = tensors[name]
+        check = zlib.crc32(f"{name} {tensor.dtype} {list(tensor.shape)}".encode(), check)
+        check = zlib.crc32(tensor.reshape(-1).view(torch.uint8).numpy(), check)  # type: ignore[arg-type]
     return check
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -11,12 +12,13 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.connector import _is_using_cli
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
 
 from medalist.engine.settings import Precision
 from medalist.errors import MedalistError, RunError
-from medalist.processes import place
+from medalist.processes import LOST, PARENT, place
 
 LONGEST_WAIT = timedelta(days=1)
 """How long processes wait for what one of them does alone, as keeping features; one that is lost is seen at once."""
@@ -31,13 +33,16 @@ def open_fabric(precision: Precision) -> Fabric:
     """
     here = place()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who joined whom is no news
-    fabric = Fabric(
-        accelerator="auto",
-        devices=here.local_world,
-        num_nodes=here.machines,
-        strategy=DDPStrategy(timeout=LONGEST_WAIT) if here.world > 1 else "auto",
-        precision=precision,
-    )
+    if _is_using_cli():
+        fabric = Fabric(precision=precision)  # `fabric run` says the rest, and takes no other word for it
+    else:
+        fabric = Fabric(
+            accelerator="auto",
+            devices=here.local_world,
+            num_nodes=here.machines,
+            strategy=DDPStrategy(timeout=LONGEST_WAIT) if here.world > 1 else "auto",
+            precision=precision,
+        )
     if here.world > 1 and not fabric._launched:  # Fabric's own launcher has joined them before
         fabric.launch()
     if fabric.device.type == "cuda":
@@ -69,13 +74,18 @@ def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
 
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
-    """Turns the loss of another process into one line; RunError."""
+    """Turns the loss of another process into one line; RunError.
+
+    Where `processes.start` has started this one, it ends without a line: who started it tells what became of the other.
+    """
     try:
         yield
     except RuntimeError as error:
         lost = isinstance(error, dist.DistError) or "gloo" in str(error).lower()
         if fabric.world_size == 1 or not lost or not _distributed_is_initialized():
             raise
+        if PARENT in os.environ:
+            raise SystemExit(LOST) from None
         raise RunError(
             f"process {fabric.global_rank} of {fabric.world_size} has lost another one; its own line says why. "
             "Run the same command to go on"

@@ -67,6 +67,7 @@ def to_state(parts: Parts, standing: Standing, batches: int) -> State:
         "rows": standing.rows,
         # JSON has no word for infinity.
         "best": standing.best if math.isfinite(standing.best) else None,
+        "parts": list(standing.sums),  # in their order, which tensors in a file do not keep
         "done": standing.done,
         "seconds": standing.seconds,
         "precision": parts.fabric.strategy.precision.state_dict(),
@@ -81,21 +82,25 @@ def find_state(folder: Path, processes: int) -> tuple[State | None, list[str]]:
     made_by = 1 if state is None else state.values.get("processes")
     if state is not None and made_by != processes:
         raise RunError(
-            f"{states(folder)[0]} was made by {made_by} processes, and these are {processes}; go on with --devices "
-            f"{made_by}, or delete it to train this fold from its start"
+            f"{states(folder)[len(damaged)]} was made by {made_by} processes, and these are {processes}; go on with "
+            f"--devices {made_by}, or delete it to train this fold from its start"
         )
     return state, damaged
 
 
-def standing_of(state: State, path: Path, fabric: Fabric) -> Standing:
-    """Where the training stood; RunError where the state is of another training."""
+def standing_of(state: State, path: Path, fabric: Fabric, batches: int) -> Standing:
+    """Where the training stood, of `batches` an epoch; RunError where the state is of another training."""
     try:
         values = state.values
         rows = [{str(name): float(value) for name, value in row.items()} for row in values["rows"]]
         best = math.inf if values["best"] is None else float(values["best"])
-        sums = {name: value.to(fabric.device) for name, value in state.part("sums").items()}
-        return Standing(rows, best, int(values["done"]), sums, float(values["seconds"]))
-    except (LookupError, ValueError, TypeError, AttributeError) as error:
+        kept = state.part("sums")
+        sums = {name: kept[name].to(fabric.device) for name in values["parts"]}
+        done = int(values["done"])
+        if not 0 <= done < batches:
+            raise ValueError(f"{done} of {batches} batches")
+        return Standing(rows, best, done, sums, float(values["seconds"]))
+    except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _other_training(path, error) from None
 
 

@@ -99,7 +99,7 @@ def _begin(job: Fit, saver: Saver, progress: Progress) -> _Going:
     standing, path = Standing(), job.folder
     if state is not None:
         path = states(job.folder)[len(damaged)]
-        standing = standing_of(state, path, fabric)
+        standing = standing_of(state, path, fabric, job.batches)
     frozen = freeze(job.model) if standing.epoch < config.freeze else ()
     optimizer = make_optimizer(job.model, config, fabric.world_size)
     model, wrapped = _wrap(job, optimizer)
@@ -107,7 +107,10 @@ def _begin(job: Fit, saver: Saver, progress: Progress) -> _Going:
     parts = Parts(fabric, job.task, job.model, average, optimizer)
     if state is not None:
         give_back(state, path, parts)
-    fabric.barrier()  # nobody writes a state while another still reads
+    fabric.barrier()  # nobody writes or deletes a state while another still reads
+    if fabric.is_global_zero:
+        for broken in states(job.folder)[: len(damaged)]:  # it would take the place of a whole one
+            broken.unlink()
     progress.skip(standing.epoch * job.batches + standing.done)
     return _Going(model, wrapped, parts, standing, frozen, saver, Rhythm(job.checkpoint), progress)
 

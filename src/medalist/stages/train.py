@@ -20,9 +20,11 @@ from medalist.build import (
     build_fit,
 )
 from medalist.data.dataset import reader
+from medalist.engine.checkpoint import forget_states
 from medalist.engine.devices import first_alone, together
 from medalist.engine.job import Fit
 from medalist.engine.memory import batch_that_fits, is_out_of_memory, too_large
+from medalist.engine.snapshots import keep_snapshots
 from medalist.engine.tracking import Log, tracking
 from medalist.engine.train import fit
 from medalist.errors import TrainingError
@@ -30,7 +32,7 @@ from medalist.processes import alone_in
 from medalist.progress import Progress, progress
 from medalist.runs import Run
 from medalist.settings import EmbedSettings, SegmentSettings
-from medalist.stages.cost import write_cost
+from medalist.stages.cost import read_cost, write_cost
 from medalist.stages.embed import embed_oof
 from medalist.stages.features import kept_features
 from medalist.stages.predict import predict_oof
@@ -60,9 +62,14 @@ def train(plan: TrainPlan, console: Console) -> Run:
                         embed_oof(run, plan.settings, plan.contest, fold, console)
                     case _:
                         assert_never(plan.settings)
-                if fold in todo and fabric.is_global_zero:
-                    device = torch.cuda.max_memory_allocated() if fabric.device.type == "cuda" else 0
-                    write_cost(run, fold, time.perf_counter() - started, device, fabric.world_size)
+                if fabric.is_global_zero:
+                    forget_states(
+                        run.fold_folder(fold)
+                    )  # a kill may have come before that, once all weights were there
+                    keep_snapshots(run.fold_folder(fold), [])
+                    if read_cost(run, fold) is None:
+                        device = torch.cuda.max_memory_allocated() if fabric.device.type == "cuda" else 0
+                        write_cost(run, fold, time.perf_counter() - started, device, fabric.world_size)
     return run
 
 
