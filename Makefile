@@ -15,7 +15,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-cpp fuzz lint types check bench train eda lock clean
+.PHONY: help setup demo test test-slow test-cpp fuzz lint types check bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ demo: $(BUILT) ## the main job on the embedded contest: data to checked submissi
 
 test: $(BUILT) ## the test suite, a process a core, one thread in each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+
+test-slow: $(BUILT) ## the tests that start and kill many processes: several on a fold, the queue, kill -9
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
 # Under a thread sanitizer gcc 12 warns of sizes that its own checks hide from it, and it starts only where addresses are
 # not spread too widely: hence -w and setarch.
@@ -72,7 +75,7 @@ lint: $(STAMP) ## style and import directions
 types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy src competitions
 
-check: lint types test demo ## what CI runs
+check: lint types test test-slow demo ## what CI runs
 
 bench: $(BUILT) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }

@@ -27,6 +27,8 @@ from medalist.runs import Run
 from medalist.stages.fold_queue import FoldQueue, Shares, divide, last_error, processors, train_job
 from medalist.stages.lanes import ATTEMPT, QueueJob
 
+pytestmark = pytest.mark.slow
+
 LOOPBACK = ["unshare", "-rn", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
 LONGER = ("train.epochs=8", "checkpoint.steps=1")
 PROJECT = Path(__file__).parents[2]

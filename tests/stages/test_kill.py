@@ -11,7 +11,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from medalist.files import sha256_file
+
+pytestmark = pytest.mark.slow
 
 CHANGES = ("train.epochs=6", "train.evaluate_every=2", "train.ema=0.9", "checkpoint.steps=1", "checkpoint.minutes=0")
 

@@ -75,7 +75,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of three processes has."""
     folder = tmp_path_factory.mktemp("processes")
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__, str(folder)]
+    command = [sys.executable, "-W", "error", __file__, str(folder)]  # users would see what is deprecated
     started = [
         subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE) for rank in range(WORLD)
     ]

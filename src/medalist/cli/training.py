@@ -38,10 +38,7 @@ def train(
     --devices: several processes work on one fold. --workers: several folds at a time, each on a device of its own.
     """
     from medalist.cli.queueing import parse_folds, train_in_queue
-    from medalist.settings import EmbedSettings
-    from medalist.stages.planning.plan import plan_error
-    from medalist.stages.start import prepare_together, step_line
-    from medalist.stages.train import train as run_training
+    from medalist.settings import EmbedSettings, load_settings
 
     here = state(context)
     queued = workers is not None or ray is not None
@@ -49,7 +46,13 @@ def train(
         raise ConfigError("--devices spreads one fold, --workers and --ray spread folds; take one of them")
     if folds and fold:
         raise ConfigError("--fold and --folds say the same; take one of them")
+    load_settings(config, tuple(overrides or ()))  # a mistake there is told once, before there are many processes
     spread(here, devices)
+
+    from medalist.stages.planning.plan import plan_error
+    from medalist.stages.start import prepare_together, step_line
+    from medalist.stages.train import train as run_training
+
     chosen = parse_folds(folds) if folds else tuple(fold or ())
     plan = prepare_together(config, overrides or [], data, chosen, name, here.runs)
     say(here.console, f"run {plan.run.folder}  folds {', '.join(map(str, plan.chosen))} of {plan.folds.n}")
@@ -79,15 +82,17 @@ def predict(
     """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
     from medalist.runs import find_run
     from medalist.settings import EmbedSettings
-    from medalist.stages.embed import embed_oof, embed_test
-    from medalist.stages.predict import predict_oof, predict_test
     from medalist.stages.score import open_run_contest, run_settings
 
     here = state(context)
-    spread(here, devices)
     found = find_run(run, here.runs)
     settings = run_settings(found, overrides or [], "predict")
     contest = open_run_contest(found, data, here.runs)
+    spread(here, devices)
+
+    from medalist.stages.embed import embed_oof, embed_test
+    from medalist.stages.predict import predict_oof, predict_test
+
     folds = found.trained_folds() if split == "oof" else []
     if isinstance(settings, EmbedSettings):
         for fold in folds:

@@ -154,6 +154,6 @@ def _let_go(job: Fit) -> None:
     """Give back what a step has left."""
     job.model.zero_grad(set_to_none=True)
     job.task.begin_epoch()  # cross-batch memories
-    gc.collect()
     if job.fabric.device.type == "cuda":
+        gc.collect()
         torch.cuda.empty_cache()

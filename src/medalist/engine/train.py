@@ -157,9 +157,8 @@ def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
         pending = _told(losses["loss"]), batch
-        for name, value in losses.items():
-            sums = standing.sums.setdefault(name, torch.zeros_like(value, requires_grad=False))
-            sums.add_(value.detach())
+        for name, value in _over_all(job, losses).items():
+            standing.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         going.progress.advance()
         due = (is_step and going.rhythm.step()) or due
         if due and is_step and not stream.pending and number + 1 < count:
@@ -168,7 +167,7 @@ def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
             save(going.saver, going.rhythm, going.parts, standing, epoch * count + standing.done)
             due = False
     _refuse_nan(job, pending, epoch)
-    means = {_part(name): _mean(job, value) / count for name, value in standing.sums.items()}
+    means = {_part(name): float(value) / count for name, value in standing.sums.items()}
     steps = math.ceil(count / config.accumulate)
     factor = lr_factor((epoch + 1) * steps - 1, config.epochs * steps, config)
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
@@ -269,11 +268,14 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
     return job.task.look(seen(), job.fabric)
 
 
-def _mean(job: Fit, total: Tensor) -> float:
-    """The mean over all processes."""
-    reduced = job.fabric.all_reduce(total.clone(), reduce_op="mean")
-    assert isinstance(reduced, Tensor)
-    return float(reduced)
+def _over_all(job: Fit, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Means over all processes, in one message, so that a state of one of them holds the sums of all."""
+    means = torch.stack([value.detach().float() for value in losses.values()])
+    if job.fabric.world_size > 1:
+        reduced = job.fabric.all_reduce(means, reduce_op="mean")
+        assert isinstance(reduced, Tensor)
+        means = reduced
+    return dict(zip(losses, means.unbind(), strict=True))
 
 
 def _part(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from medalist.errors import RunError
 from medalist.files import read_json, write_json
@@ -31,9 +32,19 @@ def write_cost(run: Run, fold: int, oof_seconds: float, device_bytes: int, proce
     """Write `cost.json` of a fold whose training has just ended in this process."""
     lines = (run.fold_folder(fold) / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     train_seconds = sum(float(json.loads(line)["seconds"]) for line in lines)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    cost = Cost(round(train_seconds, 3), round(oof_seconds, 3), peak, device_bytes, processes)
+    cost = Cost(round(train_seconds, 3), round(oof_seconds, 3), peak_memory(), device_bytes, processes)
     write_json(run.fold_folder(fold) / "cost.json", asdict(cost))
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process had."""
+    try:
+        # Linux: what getrusage says begins with the peak of the process that started this one.
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def read_cost(run: Run, fold: int) -> Cost | None:

@@ -48,8 +48,9 @@ def train(plan: TrainPlan, console: Console) -> Run:
     RunError where another process is at work on one of them.
     """
     fabric, run = build_fabric(plan.settings), plan.run
-    todo = [fold for fold in plan.chosen if fold not in run.trained_folds()]
     with together(fabric):
+        # One list for all processes, though another command may end a fold at any moment.
+        todo = fabric.broadcast([fold for fold in plan.chosen if fold not in run.trained_folds()])
         if todo:
             _fit_all(plan, todo, fabric, console)
         for fold in plan.chosen:
@@ -96,7 +97,7 @@ def _fit_all(plan: TrainPlan, todo: Sequence[int], fabric: Fabric, console: Cons
                 job = job_of(fold)
             bar.skip(planned - job.steps)
             with _holding(job.folder, fabric):
-                if fold in run.trained_folds():  # by another command, while this one was at other folds
+                if fabric.broadcast(fold in run.trained_folds()):  # by another command, in the meantime
                     bar.skip(job.steps)
                     continue
                 with tracking(tracker, job.folder, run.competition, run.name, fold, config) as log:

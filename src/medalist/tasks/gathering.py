@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.distributed.nn.functional import all_gather
+from torch.autograd.function import once_differentiable
 
 Value = TypeVar("Value")
 
@@ -30,8 +30,22 @@ def joined(rows: Tensor) -> Tensor:
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
-    if not rows.is_floating_point():
-        parts = [torch.empty_like(rows) for _ in range(dist.get_world_size())]
+    joined_rows: Tensor = _Join.apply(rows)
+    return joined_rows
+
+
+class _Join(torch.autograd.Function):
+    """The rows of all processes; the gradient of each one's own is the sum of what all processes want."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
         dist.all_gather(parts, rows.contiguous())
         return torch.cat(parts)
-    return torch.cat(all_gather(rows.contiguous()))  # type: ignore[no-untyped-call]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]

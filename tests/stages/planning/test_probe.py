@@ -15,10 +15,11 @@ from medalist.data.cache import Decoded
 from medalist.errors import DataError
 from medalist.records import Sample
 from medalist.settings import EmbedSettings, SegmentSettings, load_settings
+from medalist.stages.cost import peak_memory
 from medalist.stages.planning.forecast import Wish, make_plan
 from medalist.stages.planning.options import variants
 from medalist.stages.planning.plan import Stage, Timed
-from medalist.stages.planning.probe import LONG, Clock, Enough, host_peak, settings_of, weights_bytes
+from medalist.stages.planning.probe import LONG, Clock, Enough, settings_of, weights_bytes
 from medalist.stages.planning.standin import StandIns, fitting
 from medalist.stages.planning.whole import Whole, chosen, computed, predicted, timed, whole_batches, wholes
 from medalist.stages.start import checked
@@ -167,9 +168,9 @@ def test_weights_are_counted() -> None:
     model = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.BatchNorm1d(5))
     model[0].weight.requires_grad_(False)
     assert weights_bytes(model) == (4 * (15 + 5 + 5 + 5 + 5 + 5) + 8, 4 * (5 + 5 + 5))
-    before = host_peak()
+    before = peak_memory()
     held = np.ones(before // 8 + 2_000_000)  # more than there ever was
-    assert host_peak() > before + 10_000_000 and held.size
+    assert peak_memory() > before + 10_000_000 and held.size
 
 
 def test_what_is_compared(untrained: Any) -> None:

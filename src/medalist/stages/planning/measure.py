@@ -25,6 +25,7 @@ from medalist.engine.resume import APART_SECONDS
 from medalist.engine.settings import CheckpointConfig
 from medalist.files import sha256_json
 from medalist.settings import EmbedSettings, Settings
+from medalist.stages.cost import peak_memory
 from medalist.stages.features import kept_features, made_of
 from medalist.stages.planning.plan import Pace, Stage, Timed, in_bytes, peak_bytes, stages_of, state_bytes
 from medalist.stages.planning.probe import (
@@ -33,7 +34,6 @@ from medalist.stages.planning.probe import (
     Subject,
     attempt,
     device_peak,
-    host_peak,
     let_go,
     run,
     stand_ins,
@@ -125,12 +125,12 @@ def measure(plan: TrainPlan, folder: Path, ends: Mapping[str, float], console: C
     ran, unseen = _trained(subject, settings, stage, fold, ends["training"])
     weights, trained = weights_bytes(ran.job.model)
     looks = _looked(plan, kept, ran.job, trained, ends["looks"])
-    after_training = host_peak()
+    after_training = peak_memory()
     store = Store(folder / "store")
     oof, bytes_a_pixel = time_predictions(plan, settings, ran.job, store, features, fold, ends["oof"])
     held = 0 if kept is None else kept.kept_bytes
     pixels = 0 if kept is None else kept.bytes
-    host = peak_bytes(after_training + unseen, host_peak(), held, pixels)
+    host = peak_bytes(after_training + unseen, peak_memory(), held, pixels)
     device = device_peak(ran.job.fabric)
     paces = {(stage.size, stage.frozen): ran.pace}
     for other in stages:
