@@ -120,7 +120,16 @@ def test_nothing_of_torch_is_imported_to_start() -> None:
 
 
 def test_a_real_ctrl_c_leaves_a_run_that_goes_on(untrained: Any, leftovers: Callable[[Path], list[str]]) -> None:
-    command = ["--runs", str(untrained.runs), "train", str(untrained.config), "train.epochs=500", "--name", "tiny"]
+    command = [
+        "--runs",
+        str(untrained.runs),
+        "train",
+        str(untrained.config),
+        "train.epochs=500",
+        "checkpoint.steps=1",
+        "--name",
+        "tiny",
+    ]
     code = "from medalist.cli.main import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, *command, "--data", str(untrained.data)],
@@ -129,9 +138,9 @@ def test_a_real_ctrl_c_leaves_a_run_that_goes_on(untrained: Any, leftovers: Call
         text=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    state = untrained.runs / "toy_nuclei" / "tiny" / "fold0" / "state.pt"
+    fold = untrained.runs / "toy_nuclei" / "tiny" / "fold0"
     try:
-        while not state.exists():
+        while not (fold / "metrics.jsonl").exists():
             assert process.poll() is None, process.communicate()
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
@@ -143,5 +152,5 @@ def test_a_real_ctrl_c_leaves_a_run_that_goes_on(untrained: Any, leftovers: Call
     assert leftovers(untrained.runs) == [] and untrained.run.trained_folds() == []
     from medalist.engine.checkpoint import load_state
 
-    kept = load_state(state)
-    assert kept is not None and len(kept["rows"]) >= 1
+    kept, damaged = load_state(fold)
+    assert kept is not None and len(kept.values["rows"]) >= 1 and not damaged
