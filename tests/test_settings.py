@@ -97,7 +97,7 @@ def test_an_unknown_key_is_refused_in_every_section(small: Path, section: str) -
         ("augment={D4: {}}", "augment = {'D4': {}}: must be a list"),
         ("seed=-1", "seed = -1"),
         ("seed=2147483648", "seed = 2147483648"),
-        ("tracking=off", "tracking = False; allowed: none, wandb; YAML takes yes, no, on and off"),
+        ("tracking=off", "tracking = False; allowed: none, wandb, tensorboard; YAML takes yes, no, on and off"),
         ("competition=[x]", "competition = ['x']: must be a valid string"),
         ("fold=0", "unknown key 'fold'"),
     ],

@@ -59,7 +59,8 @@ def train(
     if isinstance(plan.settings, EmbedSettings):
         seen, whole = plan.settings.image.seen_in_training, plan.settings.image.size
         say(here.console, f"training sees {seen[1]}x{seen[0]}, prediction {whole[1]}x{whole[0]}")
-    say(here.console, step_line(plan.settings))
+    if set(plan.chosen) - set(plan.run.trained_folds()):
+        say(here.console, step_line(plan.settings))
     if queued:
         train_in_queue(here, plan, config, overrides or [], workers, ray)
     else:

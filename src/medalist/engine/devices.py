@@ -15,6 +15,7 @@ from lightning_fabric import Fabric
 from lightning_fabric.connector import _is_using_cli
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
+from torch import Tensor
 
 from medalist.engine.settings import Precision
 from medalist.errors import MedalistError, RunError
@@ -70,6 +71,15 @@ def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
             raise mistake
         raise SystemExit(2)
     return done[0] if done else work()
+
+
+def mean_over_processes(values: Tensor) -> Tensor:
+    """The mean of a tensor over all processes. Not Fabric's, which first waits for all of them."""
+    if not _distributed_is_initialized():
+        return values
+    total = values.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
 
 
 @contextmanager

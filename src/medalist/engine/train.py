@@ -25,6 +25,7 @@ from medalist.engine.checkpoint import (
     saving,
     states,
 )
+from medalist.engine.devices import mean_over_processes
 from medalist.engine.job import Fit
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
@@ -157,7 +158,7 @@ def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
         pending = _told(losses["loss"]), batch
-        for name, value in _over_all(job, losses).items():
+        for name, value in _over_all(losses).items():
             standing.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         going.progress.advance()
         due = (is_step and going.rhythm.step()) or due
@@ -268,13 +269,9 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
     return job.task.look(seen(), job.fabric)
 
 
-def _over_all(job: Fit, losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _over_all(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Means over all processes, in one message, so that a state of one of them holds the sums of all."""
-    means = torch.stack([value.detach().float() for value in losses.values()])
-    if job.fabric.world_size > 1:
-        reduced = job.fabric.all_reduce(means, reduce_op="mean")
-        assert isinstance(reduced, Tensor)
-        means = reduced
+    means = mean_over_processes(torch.stack([value.detach().float() for value in losses.values()]))
     return dict(zip(losses, means.unbind(), strict=True))
 
 
