@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import resource
 import sys
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import psutil
 
 from medalist.errors import RunError
 from medalist.files import read_json, write_json
@@ -45,6 +48,13 @@ def peak_memory() -> int:
     except (OSError, IndexError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
+
+
+def forget_peak() -> int:
+    """Let `peak_memory` begin anew, where the system can (Linux); returns the bytes in use now."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return int(psutil.Process().memory_info().rss)
 
 
 def read_cost(run: Run, fold: int) -> Cost | None:

@@ -21,7 +21,16 @@ from medalist.stages.planning.options import variants
 from medalist.stages.planning.plan import Stage, Timed
 from medalist.stages.planning.probe import LONG, Clock, Enough, settings_of, weights_bytes
 from medalist.stages.planning.standin import StandIns, fitting
-from medalist.stages.planning.whole import Whole, chosen, computed, predicted, timed, whole_batches, wholes
+from medalist.stages.planning.whole import (
+    Whole,
+    chosen,
+    computed,
+    largest_peak,
+    predicted,
+    timed,
+    whole_batches,
+    wholes,
+)
 from medalist.stages.start import checked
 
 
@@ -233,3 +242,10 @@ def test_a_plan_of_a_head_on_kept_features(
     assert computed(plan, None) == queries
     assert made.measured["paces"][0]["batch"] < 1
     assert not list(tmp_path.rglob("features*"))
+
+
+def test_the_largest_batch_needs_more_than_those_that_were_tried() -> None:
+    assert largest_peak(1000, 1600, [10, 30], [10, 30, 30]) == 1600
+    assert largest_peak(1000, 1600, [10, 30], [10, 30, 90]) == 2800  # 600 bytes for 30 pixels, 1800 for 90
+    assert largest_peak(1000, 900, [10], [90]) == 900  # nothing grew
+    assert largest_peak(1000, 1600, [], []) == 1600

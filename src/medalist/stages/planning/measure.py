@@ -25,7 +25,7 @@ from medalist.engine.resume import APART_SECONDS
 from medalist.engine.settings import CheckpointConfig
 from medalist.files import sha256_json
 from medalist.settings import EmbedSettings, Settings
-from medalist.stages.cost import peak_memory
+from medalist.stages.cost import forget_peak, peak_memory
 from medalist.stages.features import kept_features, made_of
 from medalist.stages.planning.plan import Pace, Stage, Timed, in_bytes, peak_bytes, stages_of, state_bytes
 from medalist.stages.planning.probe import (
@@ -44,10 +44,12 @@ from medalist.stages.planning.whole import (
     Whole,
     chosen,
     held_out,
+    largest_peak,
     sample_sizes,
     time_looks,
     time_predictions,
     whole_batches,
+    wholes,
 )
 from medalist.stages.start import TrainPlan
 from medalist.stages.train import CACHE_THREADS
@@ -125,12 +127,15 @@ def measure(plan: TrainPlan, folder: Path, ends: Mapping[str, float], console: C
     ran, unseen = _trained(subject, settings, stage, fold, ends["training"])
     weights, trained = weights_bytes(ran.job.model)
     looks = _looked(plan, kept, ran.job, trained, ends["looks"])
-    after_training = peak_memory()
+    after_training, between = peak_memory(), forget_peak()
     store = Store(folder / "store")
     oof, bytes_a_pixel = time_predictions(plan, settings, ran.job, store, features, fold, ends["oof"])
     held = 0 if kept is None else kept.kept_bytes
     pixels = 0 if kept is None else kept.bytes
-    host = peak_bytes(after_training + unseen, peak_memory(), held, pixels)
+    whole = largest_peak(
+        between, peak_memory(), [one.pixels for one in oof], [one.pixels for one in wholes(plan, fold)]
+    )
+    host = peak_bytes(after_training + unseen, whole, held, pixels)
     device = device_peak(ran.job.fabric)
     paces = {(stage.size, stage.frozen): ran.pace}
     for other in stages:

@@ -83,6 +83,16 @@ def timed(whole: Sequence[Whole], once: Once, until: float, most: int = 5) -> li
     return found
 
 
+def largest_peak(before: int, peak: int, tried: Sequence[int], all_pixels: Sequence[int]) -> int:
+    """The peak of prediction, from `before` bytes at its begin and the `peak` over the batches that were tried.
+
+    What a batch needs grows with its pixels, and the largest may not have been tried, for want of time.
+    """
+    most = max(all_pixels, default=0)
+    seen = max(tried, default=0)
+    return peak + round((peak - before) * (most / seen - 1)) if most > seen > 0 and peak > before else peak
+
+
 def time_looks(job: Fit, whole: Sequence[Whole], until: float) -> list[Timed]:
     """Time `engine.train.evaluate` on batches of the held-out samples, whose positions `whole` speaks of."""
 
