@@ -158,7 +158,7 @@ class FoldQueue:
                 "object_store_memory": STORE_BYTES,
                 "_temp_dir": self._folder.name,
                 "_node_ip_address": "127.0.0.1",
-                "_system_config": {"task_oom_retries": RETRIES},
+                "_system_config": {"task_oom_retries": RETRIES, "worker_niceness": 0},
             }
         else:
             settings = {"address": self.address, "log_to_driver": False, "logging_level": "ERROR"}
