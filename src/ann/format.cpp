@@ -16,10 +16,10 @@ namespace {
 /// The section "params", without gaps.
 struct Params {
     std::uint32_t dim, metric, refine, degree, effort, bits;
-    std::uint64_t seed, size, linked, trained, measured, cut;
+    std::uint64_t seed, size, dead, next, linked, trained, measured, cut, late_cut;
     float range, radius;
 };
-static_assert(sizeof(Params) == 80 && std::is_trivially_copyable_v<Params>);
+static_assert(sizeof(Params) == 104 && std::is_trivially_copyable_v<Params>);
 
 struct Reader {
     const File& file;
@@ -65,6 +65,7 @@ struct Reader {
         need(params.degree >= 4 && params.degree <= 512, "the degree is not between 4 and 512");
         need(params.effort >= 8 && params.effort <= 65536, "the effort is not between 8 and 65536");
         need(params.size <= most_rows, "more rows than an index holds");
+        need(params.dead <= params.size, "more dead rows than rows");
         need(params.linked <= params.size && params.trained <= params.size && params.measured <= params.size,
              "more rows in the graph than in the index");
         need((params.bits == 0) == (params.linked == 0), "a graph without codes, or codes without a graph");
@@ -151,9 +152,82 @@ std::span<const std::byte> bytes_of(const T& values) {
     return std::as_bytes(std::span(values.data(), values.size()));
 }
 
+/// The fields' names and kinds: u32 count, then for each u32 kind, u32 bytes, and the name.
+std::vector<std::byte> encode_schema(const Schema& schema) {
+    std::vector<std::byte> bytes;
+    const auto put = [&](std::span<const std::byte> more) { bytes.insert(bytes.end(), more.begin(), more.end()); };
+    const auto number = [&](std::size_t value) {
+        const auto small = static_cast<std::uint32_t>(value);
+        put(std::as_bytes(std::span(&small, 1)));
+    };
+    number(schema.size());
+    for (const Field& field : schema) {
+        number(static_cast<std::size_t>(field.kind));
+        number(field.name.size());
+        put(std::as_bytes(std::span(field.name)));
+    }
+    return bytes;
+}
+
+Schema decode_schema(std::span<const std::byte> bytes) {
+    const auto number = [&]() -> std::size_t {
+        if (bytes.size() < sizeof(std::uint32_t)) Reader::refuse("schema", "cut off");
+        const auto value = container::value_at<std::uint32_t>(bytes, 0);
+        bytes = bytes.subspan(sizeof value);
+        return value;
+    };
+    const std::size_t count = number();
+    if (count > most_fields) Reader::refuse("schema", "more fields than an index has");
+    Schema schema;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::size_t kind = number(), length = number();
+        if (kind >= kinds) Reader::refuse("schema", "a field of an unknown kind");
+        if (length == 0 || length > bytes.size()) Reader::refuse("schema", "cut off");
+        schema.push_back({{reinterpret_cast<const char*>(bytes.data()), length}, static_cast<Kind>(kind)});
+        const auto same = [&](const Field& field) { return field.name == schema.back().name; };
+        if (std::count_if(schema.begin(), schema.end(), same) > 1) Reader::refuse("schema", "a field comes twice");
+        bytes = bytes.subspan(length);
+    }
+    if (!bytes.empty()) Reader::refuse("schema", "bytes behind its end");
+    return schema;
+}
+
+/// What a section's own format finds wrong, told as of the file.
+template <typename Work>
+auto as_section(std::string_view name, const Work& work) {
+    try {
+        return work();
+    } catch (const std::invalid_argument& error) {
+        throw FileError(std::string(name), error.what());
+    }
+}
+
+void read_rows(const Reader& reader, const Params& params, const Schema& schema, State& state) {
+    state.ids = as_section("ids", [&] { return Ids::decode(reader.file.require("ids"), params.next); });
+    if (state.ids.size() != params.size) Reader::refuse("ids", "not one for each row");
+    auto live = std::make_shared<Bitmap>(params.size);
+    const auto words = reader.values<std::uint64_t>("live", live->words().size());
+    std::copy(words.begin(), words.end(), live->words().begin());
+    if (params.size % 64 != 0 && words.back() >> (params.size % 64) != 0)
+        Reader::refuse("live", "rows behind the last");
+    std::size_t alive = 0;
+    live->each([&](std::uint32_t) { ++alive; });
+    if (alive != params.size - params.dead) Reader::refuse("live", "not as many as the parameters say");
+    state.live = std::move(live);
+    state.dead = params.dead;
+    const auto fields = as_section("fields", [&] { return Payload::decode(reader.file.require("fields"), schema); });
+    if (fields.rows() != params.size) Reader::refuse("fields", "not one for each row");
+    state.table = Table(schema).appended(fields).indexed();
+    std::vector<std::uint32_t> rows;
+    state.live->each([&](std::uint32_t row) { rows.push_back(row); });
+    if (state.ids.kind() != IdKind::rows && IdBatch::decode(state.ids.encode(rows)).twice()) {
+        Reader::refuse("ids", "one stands at two living rows");
+    }
+}
+
 }  // namespace
 
-void Format::save(const Index& index, const State& state, const std::string& path, std::span<const std::byte> labels) {
+void Format::save(const Index& index, const State& state, const std::string& path) {
     const Options& options = index.options();
     const Graph none;
     const Graph& graph = state.graph ? *state.graph : none;
@@ -166,16 +240,24 @@ void Format::save(const Index& index, const State& state, const std::string& pat
                         state.graph ? static_cast<std::uint32_t>(scale.bits) : 0,
                         options.seed,
                         state.size,
+                        state.dead,
+                        state.ids.next(),
                         graph.linked,
                         graph.trained,
                         graph.measured,
                         graph.cut,
+                        state.late_cut,
                         scale.range,
                         scale.radius};
     std::vector<std::uint32_t> duplicates;
     for (const auto& [first, row] : graph.duplicates) duplicates.insert(duplicates.end(), {first, row});
+    const std::vector<std::byte> ids = state.ids.encode(), schema = encode_schema(index.schema()),
+                                 fields = state.table.encode();
     std::vector<Section> sections{{"params", std::as_bytes(std::span(&params, 1))},
-                                  {"labels", labels},
+                                  {"schema", schema},
+                                  {"ids", ids},
+                                  {"live", std::as_bytes(state.live->words())},
+                                  {"fields", fields},
                                   {"vectors", state.vectors.raw(state.size)}};
     if (state.graph) {
         const auto codes = std::as_bytes(std::span(state.codes->data(), state.size * graph.quantizer.bytes()));
@@ -189,29 +271,32 @@ void Format::save(const Index& index, const State& state, const std::string& pat
     write_file(path, sections);
 }
 
-std::pair<std::unique_ptr<Index>, std::vector<std::byte>> Format::open(const std::string& path, Mode mode) {
+std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool without_graph) {
     const File file = File::open(path);
     const Reader reader{file};
     const Params params = reader.params();
+    const Schema schema = decode_schema(file.require("schema"));
     auto index =
         std::make_unique<Index>(Options{params.dim, static_cast<Metric>(params.metric),
-                                        static_cast<Refine>(params.refine), params.degree, params.effort, params.seed});
-    State state = *index->snapshot();
+                                        static_cast<Refine>(params.refine), params.degree, params.effort, params.seed},
+                                schema);
+    State state = *index->now();
     state.size = params.size;
+    state.late_cut = params.late_cut;
+    read_rows(reader, params, schema, state);
     if (params.refine == 0) {
         Reader::check_finite("vectors", reader.values<float>("vectors", params.size * params.dim));
     } else {
         Reader::check_finite("vectors", reader.values<std::uint16_t>("vectors", params.size * params.dim));
     }
     state.vectors.view(file.require("vectors"), file.owner(), mode == Mode::memory);
-    if (params.linked > 0) {
+    if (params.linked > 0 && !without_graph) {
         state.graph = reader.graph(params);
         const auto codes = reader.values<std::uint8_t>("codes", params.size * state.graph->quantizer.bytes());
         state.codes = std::make_shared<Array<std::uint8_t>>(Array<std::uint8_t>::copy(codes));
     }
-    const auto labels = file.require("labels");
     index->publish(std::move(state));
-    return {std::move(index), std::vector<std::byte>(labels.begin(), labels.end())};
+    return index;
 }
 
 }  // namespace ann

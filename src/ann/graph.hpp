@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "array.hpp"
+#include "bitmap.hpp"
 #include "kernels.hpp"
 
 namespace ann {
@@ -62,9 +63,23 @@ struct Links {
 /// How far a walk goes. It always ends where all of the beam is expanded.
 struct Extent {
     std::size_t beam = 0;   ///< rows that it keeps at most
+    std::size_t lead = 0;   ///< among some rows: how many of all it keeps to be led by, if more than that
     std::size_t least = 0;  ///< rows that it keeps however far they are
     std::size_t rank = 0;   ///< it ends, too, at a row farther than the one of this rank (0: never) ...
     float stretch = 0.0f;   ///< ... by more than this factor of the (squared) distance
+};
+
+/// How a walk among some of the rows ended.
+enum class End {
+    done,     ///< as the extent says
+    starved,  ///< the rows near the query are wanted much more seldom than rows are anywhere
+    dear,     ///< it looked, or would have to look, at more rows than allowed
+};
+
+/// Which rows are wanted, and how long a walk may look for them.
+struct Wanted {
+    const Bitmap* rows = nullptr;  ///< as many bits as codes
+    std::size_t allowed = 0;       ///< rows that may be looked at
 };
 
 /// What one thread needs to walk; kept and used again.
@@ -76,49 +91,163 @@ public:
 
     /// The rows of the beam, nearest first.
     std::span<const Key> beam() const { return {keys_.data(), size_}; }
+    /// The wanted rows that the last walk or scan among some rows found, nearest first.
+    std::span<const Key> found() const { return {found_.data(), found_size_}; }
+    /// Rows whose codes the last walk, or the walks and scans since the last clear(), compared with the query.
+    std::size_t looked() const { return looked_; }
+    void clear() { looked_ = found_size_ = 0; }
+    void forget_found() { found_size_ = 0; }
 
     /// Walk from `seeds`. `hidden` is a row that is treated as if it were not there. Rows from `first_flat` to the end
     /// of the codes have no links and are all looked at.
     void walk(const Codes& codes, const Links& links, std::span<const std::uint32_t> seeds, const Extent& extent,
               std::size_t first_flat, bool keep_expanded = false, std::uint32_t hidden = UINT32_MAX) {
+        wanted_ = nullptr;
+        looked_ = 0;
         start(codes, links, extent);
+        keep_expanded_ = keep_expanded;
         if (hidden != UINT32_MAX) mark(hidden);
-        for (std::size_t i = 0; i < seeds.size(); i += room_) {
-            score(codes, unseen(codes, seeds.subspan(i, std::min(room_, seeds.size() - i)), 0));
-        }
-        for (skip_expanded(); next_ < size_ && keys_[next_] < limit(codes); skip_expanded()) {
-            // Two rows at a time: the second one's links are on their way while the first one's are looked at.
-            std::size_t found = 0;
-            for (std::size_t taken = 0; taken < together && next_ < size_; ++taken) {
-                const Key key = keys_[next_];
-                keys_[next_] |= 1;
-                if (keep_expanded) expanded.push_back(key);
-                skip_expanded();
-                if (next_ < size_) ask(links, row_of(keys_[next_]));
-                found += unseen(codes, links.of(row_of(key)), found);
+        take(codes, seeds);
+        for (skip_expanded(); next_ < size_ && keys_[next_] < limit(codes); skip_expanded()) expand(codes, links);
+        scan_tail(codes, first_flat, hidden);  // last, as rows without links would push those out that lead on
+        forget(codes);
+        keep_expanded_ = false;
+    }
+
+    /// Walk through all rows, and keep the wanted ones aside: the beam leads, what is found says how far to go. Rows
+    /// without links are not looked at: see scan(). Once near the query, judge(share, extent) is told which share of
+    /// the rows there is wanted; it may change how far to go, and End::done lets the walk go on.
+    template <typename Judge>
+    End walk_among(const Codes& codes, const Links& links, std::span<const std::uint32_t> seeds, const Extent& extent,
+                   const Wanted& wanted, const Judge& judge) {
+        begin_among(codes, links, extent, wanted);
+        const std::size_t before = looked_;
+        take(codes, seeds);
+        met_ = compared_ = 0;  // seeds lie everywhere and tell nothing
+        bool judged = false;
+        End end = End::done;
+        for (skip_expanded(); end == End::done && next_ < size_ && keys_[next_] < limit(codes); skip_expanded()) {
+            if (looked_ - before > wanted.allowed) end = End::dear;
+            if (!judged && compared_ >= probe) {
+                judged = true;
+                end = judge(static_cast<double>(met_) / static_cast<double>(compared_), extent_);
             }
-            score(codes, found);
+            if (end == End::done) expand(codes, links);
         }
-        scan(codes, first_flat, hidden);  // last, as rows without links would push those out that lead on
-        std::memset(seen_.data(), 0, (codes.count / 64 + 1) * sizeof(std::uint64_t));
+        forget(codes);
+        return end;
+    }
+
+    /// Walk through the wanted rows alone, from `starts` among them. Of the others that were met the nearest lead on,
+    /// too, one time in four, and where the wanted ones do not.
+    End bridge(const Codes& codes, const Links& links, std::span<const std::uint32_t> starts, const Extent& extent,
+               const Wanted& wanted) {
+        begin_among(codes, links, extent, wanted);
+        const std::size_t before = looked_;
+        only_wanted_ = true;
+        others_size_ = others_next_ = 0;
+        if (others_.size() < most_others + 8) others_.resize(most_others + 8);
+        take(codes, starts);
+        End end = End::done;
+        for (std::size_t turn = 1;; ++turn) {
+            skip_expanded();
+            const bool leads = next_ < size_ && keys_[next_] < limit(codes);
+            if (looked_ - before > wanted.allowed) {
+                end = End::dear;
+                break;
+            }
+            while (others_next_ < others_size_ && is_expanded(others_[others_next_])) ++others_next_;
+            const bool may = others_next_ < others_size_ && others_[others_next_] < limit(codes);
+            if (leads && !(may && turn % 4 == 0)) {
+                expand(codes, links);
+            } else if (may) {
+                const Key key = others_[others_next_];
+                others_[others_next_] |= 1;
+                score(codes, unseen(codes, links.of(row_of(key)), 0));
+            } else {
+                break;
+            }
+        }
+        only_wanted_ = false;
+        forget(codes);
+        return end;
+    }
+
+    /// Put those of some rows that are among the `kept` nearest into found(), beside the others that are there.
+    /// each(visit) calls visit(row) for all of them.
+    template <typename Each>
+    void scan(const Codes& codes, const Each& each, std::size_t kept) {
+        fresh_.resize(std::max(fresh_.size(), block + 16));
+        distances_.resize(std::max(distances_.size(), block));
+        if (found_.size() < kept + 8) found_.resize(kept + 8);
+        std::size_t count = 0;
+        const auto flush = [&] {
+            codes.kernels->score(codes.bits)(query.data(), codes.data, codes.width, fresh_.data(), count,
+                                             distances_.data());
+            std::size_t first = 0;
+            found_size_ = codes.kernels->insert(found_.data(), found_size_, kept, ~Key{0}, fresh_.data(),
+                                                distances_.data(), count, &first);
+            looked_ += count;
+            count = 0;
+        };
+        each([&](std::uint32_t row) {
+            fresh_[count++] = row;
+            if (count == block) flush();
+        });
+        if (count > 0) flush();
     }
 
 private:
     static constexpr std::size_t together = 2;
+    static constexpr std::size_t block = 512;        ///< rows of a scan that are compared together
+    static constexpr std::size_t probe = 300;        ///< rows that tell how seldom wanted ones are near the query
+    static constexpr std::size_t most_others = 256;  ///< rows that are not wanted and may lead on
+
+    void begin_among(const Codes& codes, const Links& links, const Extent& extent, const Wanted& wanted) {
+        start(codes, links, extent);
+        wanted_ = wanted.rows->words().data();
+        if (found_.size() < extent.beam + 8) found_.resize(extent.beam + 8);
+        if (kept_rows_.size() < room_ + 16) kept_rows_.resize(room_ + 16), kept_distances_.resize(room_ + 16);
+        found_size_ = 0;
+    }
+
+    void take(const Codes& codes, std::span<const std::uint32_t> rows) {
+        for (std::size_t i = 0; i < rows.size(); i += room_) {
+            score(codes, unseen(codes, rows.subspan(i, std::min(room_, rows.size() - i)), 0));
+        }
+    }
+
+    /// Two rows at a time: the second one's links are on their way while the first one's are looked at.
+    void expand(const Codes& codes, const Links& links) {
+        std::size_t found = 0;
+        for (std::size_t taken = 0; taken < together && next_ < size_; ++taken) {
+            const Key key = keys_[next_];
+            keys_[next_] |= 1;
+            if (keep_expanded_) expanded.push_back(key);
+            skip_expanded();
+            if (next_ < size_) ask(links, row_of(keys_[next_]));
+            found += unseen(codes, links.of(row_of(key)), found);
+        }
+        score(codes, found);
+    }
+
+    void forget(const Codes& codes) { std::memset(seen_.data(), 0, (codes.count / 64 + 1) * sizeof(std::uint64_t)); }
 
     void start(const Codes& codes, const Links& links, const Extent& extent) {
         room_ = std::max<std::size_t>(together * links.degree, 64);
-        fresh_.resize(room_ + 16);  // kernels may write a whole block
-        distances_.resize(room_);
+        fresh_.resize(std::max(fresh_.size(), room_ + 16));  // kernels may write a whole block
+        distances_.resize(std::max(distances_.size(), room_));
+        met_ = compared_ = 0;
         if (seen_.size() < codes.count / 64 + 1) seen_.resize(codes.count / 64 + 1, 0);
-        if (keys_.size() < extent.beam + 8) keys_.resize(extent.beam + 8);
+        beam_ = std::max(extent.beam, extent.lead);
+        if (keys_.size() < beam_ + 8) keys_.resize(beam_ + 8);
         extent_ = extent;
         size_ = next_ = 0;
         expanded.clear();
     }
 
     /// Compare the query with the rows from `first` on, one after another.
-    void scan(const Codes& codes, std::size_t first, std::uint32_t hidden) {
+    void scan_tail(const Codes& codes, std::size_t first, std::uint32_t hidden) {
         for (std::size_t row = first; row < codes.count;) {
             std::size_t count = 0;
             for (; count < room_ && row < codes.count; ++row) {
@@ -130,8 +259,10 @@ private:
 
     /// What lies behind this key is too far to lead to better rows than those that the walk has.
     Key limit(const Codes& codes) const {
-        if (extent_.rank == 0 || size_ < extent_.rank || size_ < extent_.least) return ~Key{0};
-        const float distance = codes.real(distance_of(keys_[extent_.rank - 1]));
+        const Key* best = wanted_ != nullptr ? found_.data() : keys_.data();
+        const std::size_t size = wanted_ != nullptr ? found_size_ : size_;
+        if (extent_.rank == 0 || size < extent_.rank || size < extent_.least) return ~Key{0};
+        const float distance = codes.real(distance_of(best[extent_.rank - 1]));
         return key_of(codes.below(distance * extent_.stretch), UINT32_MAX >> 1) + 1;
     }
 
@@ -156,16 +287,55 @@ private:
     void score(const Codes& codes, std::size_t count) {
         codes.kernels->score(codes.bits)(query.data(), codes.data, codes.width, fresh_.data(), count,
                                          distances_.data());
-        size_ = codes.kernels->insert(keys_.data(), size_, extent_.beam, limit(codes), fresh_.data(), distances_.data(),
-                                      count, &next_);
+        looked_ += count;
+        compared_ += count;
+        if (wanted_ != nullptr) {
+            put_aside(codes, count);
+            if (only_wanted_) return;
+        }
+        size_ = codes.kernels->insert(keys_.data(), size_, beam_, limit(codes), fresh_.data(), distances_.data(), count,
+                                      &next_);
     }
 
-    std::vector<Key> keys_;
-    std::vector<std::uint32_t> fresh_;
-    std::vector<std::int32_t> distances_;
+    /// The wanted ones of the rows that were scored go into found(), and in a bridge alone into the beam.
+    void put_aside(const Codes& codes, std::size_t count) {
+        std::size_t good = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::uint32_t row = fresh_[i];
+            kept_rows_[good] = row;
+            kept_distances_[good] = distances_[i];
+            good += wanted_[row / 64] >> (row % 64) & 1;
+        }
+        met_ += good;
+        std::size_t first = 0;
+        found_size_ = codes.kernels->insert(found_.data(), found_size_, extent_.beam, limit(codes), kept_rows_.data(),
+                                            kept_distances_.data(), good, &first);
+        if (!only_wanted_) return;
+        size_ = codes.kernels->insert(keys_.data(), size_, beam_, limit(codes), kept_rows_.data(),
+                                      kept_distances_.data(), good, &next_);
+        std::size_t bad = 0;
+        for (std::size_t i = 0; i < count; ++i) {
+            const std::uint32_t row = fresh_[i];
+            kept_rows_[bad] = row;
+            kept_distances_[bad] = distances_[i];
+            bad += 1 - (wanted_[row / 64] >> (row % 64) & 1);
+        }
+        others_size_ = codes.kernels->insert(others_.data(), others_size_, most_others, limit(codes), kept_rows_.data(),
+                                             kept_distances_.data(), bad, &others_next_);
+    }
+
+    std::vector<Key> keys_, found_, others_;  ///< the beam; wanted rows; rows that are not wanted and may lead on
+    std::vector<std::uint32_t> fresh_, kept_rows_;
+    std::vector<std::int32_t> distances_, kept_distances_;
     std::vector<std::uint64_t> seen_;
     std::size_t room_ = 0;
+    std::size_t beam_ = 0;  ///< rows that keys_ keeps
     Extent extent_;
+    const std::uint64_t* wanted_ = nullptr;
+    bool only_wanted_ = false, keep_expanded_ = false;
+    std::size_t found_size_ = 0, others_size_ = 0, others_next_ = 0;
+    std::size_t looked_ = 0;              ///< rows that were compared since clear()
+    std::size_t compared_ = 0, met_ = 0;  ///< in this walk, and the wanted ones among them
     std::size_t size_ = 0;
     std::size_t next_ = 0;  ///< the first row of the beam that is not expanded
 };

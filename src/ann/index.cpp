@@ -22,10 +22,6 @@ std::uint32_t default_degree(const Options& options) {
 
 constexpr std::uint32_t default_effort = 64;
 
-/// Rows without links that a search may have to look at one by one: a tail of so many is cheaper than a graph, or than
-/// extending one.
-std::size_t longest_tail(std::size_t linked) { return std::clamp<std::size_t>(linked / 64, 1024, 4096); }
-
 void check_options(const Options& options) {
     if (options.dim == 0 || options.dim > 65536) throw std::invalid_argument("dim must be between 1 and 65536");
     if (options.degree != 0 && (options.degree < 4 || options.degree > 512)) {
@@ -38,51 +34,33 @@ void check_options(const Options& options) {
 
 }  // namespace
 
-Index::Index(const Options& options) : options_(options), kernels_(&chosen_kernels()) {
+Index::Index(const Options& options, Schema schema)
+    : options_(options), schema_(std::move(schema)), kernels_(&chosen_kernels()) {
     check_options(options);
     build_.degree = options.degree != 0 ? options.degree : default_degree(options);
     build_.effort = options.effort != 0 ? options.effort : default_effort;
     build_.seed = options.seed;
-    Vectors none(options.dim, options.metric, options.refine, *kernels_);
-    state_ = std::make_shared<State>(State{std::move(none), 0, nullptr, std::make_shared<Array<std::uint8_t>>()});
+    state_ = std::make_shared<State>(State{.vectors = {options.dim, options.metric, options.refine, *kernels_},
+                                           .codes = std::make_shared<Array<std::uint8_t>>(),
+                                           .ids = {},
+                                           .table = Table(schema_),
+                                           .live = std::make_shared<Bitmap>()});
 }
 
-std::shared_ptr<const State> Index::snapshot() const {
+std::shared_ptr<const State> Index::now() const {
     const std::lock_guard lock(swapping_);
     return state_;
+}
+
+std::size_t Index::size() const {
+    const auto state = now();
+    return state->size - state->dead;
 }
 
 void Index::publish(State state) {
     auto fresh = std::make_shared<const State>(std::move(state));
     const std::lock_guard lock(swapping_);
     state_.swap(fresh);
-}
-
-void Index::add(const float* vectors, std::size_t n, std::size_t threads, const Progress& progress) {
-    if (n == 0) return;
-    const std::lock_guard writing(writing_);
-    State state = *snapshot();
-    const std::size_t old = state.size;
-    if (n > most_rows - old) throw std::invalid_argument("an index holds at most 2147483647 rows");
-    threads = std::max<std::size_t>(threads, 1);
-    std::vector<float> units;
-    if (options_.metric == Metric::cosine) {
-        units.assign(vectors, vectors + n * options_.dim);
-        parallel_for(n, 4096, threads, [&](std::size_t first, std::size_t last, std::size_t) {
-            for (std::size_t i = first; i < last; ++i) make_unit(units.data() + i * options_.dim, options_.dim);
-        });
-        vectors = units.data();
-    }
-    state.vectors = state.vectors.with(vectors, n, old);
-    units = {};
-    state.size = old + n;
-    const std::size_t linked = state.graph ? state.graph->linked : 0;
-    if (state.size - linked > longest_tail(linked)) {
-        state.graph = link(state, threads, progress);
-    } else if (state.graph) {
-        encode_rows(state.graph->quantizer, state.vectors, old, state.size, state.codes, threads);
-    }
-    publish(std::move(state));
 }
 
 std::unique_ptr<Walker> Index::borrow() const {
@@ -99,7 +77,7 @@ void Index::give_back(std::unique_ptr<Walker> walker) const {
 }
 
 std::size_t Index::ef_for(double recall, std::size_t k) const {
-    const auto state = snapshot();
+    const auto state = now();
     if (!state->graph || state->graph->recall.empty()) return state->size;
     const auto reached = [&](const Recall& row) {
         return static_cast<double>(k <= 1 ? row.at_1 : k <= 10 ? row.at_10 : row.at_100);
@@ -121,12 +99,18 @@ std::size_t Index::ef_for(double recall, std::size_t k) const {
 }
 
 Stats Index::stats() const {
-    const auto state = snapshot();
+    const auto state = now();
     const auto graph = state->graph;
     Stats stats{};
-    stats.n = stats.reachable = state->size;
+    stats.n = state->size - state->dead;
+    stats.dead = state->dead;
+    stats.reachable = state->size;
+    stats.loose = state->table.loose();
     stats.kernels = kernels_->name;
     stats.memory.emplace_back("vectors", state->vectors.bytes(state->size));
+    stats.memory.emplace_back("ids", state->ids.bytes());
+    stats.memory.emplace_back("fields", state->table.bytes());
+    stats.memory.emplace_back("live", state->live->words().size_bytes());
     if (!graph) return stats;
     stats.linked = graph->linked;
     stats.bits = static_cast<std::uint32_t>(graph->quantizer.scale().bits);
@@ -154,7 +138,7 @@ Stats Index::stats() const {
 }
 
 void Index::links(std::span<std::int64_t> out) const {
-    const auto state = snapshot();
+    const auto state = now();
     std::fill(out.begin(), out.end(), std::int64_t{-1});
     if (!state->graph) return;
     const Links links{state->graph->links.data(), build_.degree};
@@ -164,23 +148,20 @@ void Index::links(std::span<std::int64_t> out) const {
     }
 }
 
-void Index::vectors(std::span<const std::int64_t> rows, float* out) const {
-    const auto state = snapshot();
+void Index::vectors(const State& state, std::span<const std::int64_t> rows, float* out) const {
     for (const std::int64_t row : rows) {
-        if (row < 0 || static_cast<std::size_t>(row) >= state->size) {
+        if (row < 0 || static_cast<std::size_t>(row) >= state.size) {
             throw std::invalid_argument("no row " + std::to_string(row));
         }
-        state->vectors.read(static_cast<std::size_t>(row), out);
+        state.vectors.read(static_cast<std::size_t>(row), out);
         out += options_.dim;
     }
 }
 
-void Index::save(const std::string& path, std::span<const std::byte> labels) const {
-    Format::save(*this, *snapshot(), path, labels);
-}
+void Index::save(const std::string& path) const { Format::save(*this, *now(), path); }
 
-std::pair<std::unique_ptr<Index>, std::vector<std::byte>> Index::open(const std::string& path, Mode mode) {
-    return Format::open(path, mode);
+std::unique_ptr<Index> Index::open(const std::string& path, Mode mode, bool without_graph) {
+    return Format::open(path, mode, without_graph);
 }
 
 }  // namespace ann

@@ -39,6 +39,8 @@ struct Kernels {
     float (*dot)(const float* a, const float* b, std::size_t dim);
     float (*squared_half)(const float* a, const std::uint16_t* b, std::size_t dim);
     float (*dot_half)(const float* a, const std::uint16_t* b, std::size_t dim);
+    /// Bits that are set in words[n].
+    std::size_t (*count)(const std::uint64_t* words, std::size_t n);
 
     Score score(Bits bits) const { return bits == Bits::four ? score4 : bits == Bits::eight ? score8 : score16; }
 };

@@ -76,7 +76,7 @@ void score4(const std::int16_t* query, const std::uint8_t* codes, std::size_t wi
 }  // namespace
 
 extern const Kernels avx2_kernels;
-const Kernels avx2_kernels{"avx2", score4,  score<Eight>, score<Sixteen>, unseen,
-                           insert, squared, dot,          squared_half,   dot_half};
+const Kernels avx2_kernels{"avx2",  score4, score<Eight>, score<Sixteen>, unseen, insert,
+                           squared, dot,    squared_half, dot_half,       count};
 
 }  // namespace ann

@@ -148,7 +148,7 @@ std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bou
 }  // namespace
 
 extern const Kernels avx512_kernels;
-const Kernels avx512_kernels{"avx512",  score4,  score<Eight>, score<Sixteen>, unseen512,
-                             insert512, squared, dot,          squared_half,   dot_half};
+const Kernels avx512_kernels{"avx512", score4, score<Eight>, score<Sixteen>, unseen512, insert512,
+                             squared,  dot,    squared_half, dot_half,       count};
 
 }  // namespace ann

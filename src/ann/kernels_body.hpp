@@ -253,5 +253,16 @@ float dot(const float* a, const float* b, std::size_t dim) { return dot_of(a, b,
 float squared_half(const float* a, const std::uint16_t* b, std::size_t dim) { return squared_of(a, b, dim); }
 float dot_half(const float* a, const std::uint16_t* b, std::size_t dim) { return dot_of(a, b, dim); }
 
+// One instruction a word where the processor has it; four sums, as each of them waits for its last addition.
+inline std::size_t count(const std::uint64_t* words, std::size_t n) {
+    std::size_t sums[4] = {0, 0, 0, 0};
+    std::size_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        for (std::size_t j = 0; j < 4; ++j) sums[j] += static_cast<std::size_t>(__builtin_popcountll(words[i + j]));
+    }
+    for (; i < n; ++i) sums[0] += static_cast<std::size_t>(__builtin_popcountll(words[i]));
+    return sums[0] + sums[1] + sums[2] + sums[3];
+}
+
 }  // namespace
 }  // namespace ann

@@ -139,19 +139,23 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     const Graph* old = state.graph.get();
     // Codes that were learned from far fewer rows may not fit those that came later.
     if (old != nullptr && state.size >= 4 * old->trained) old = nullptr;
-    std::size_t encoded = old == nullptr ? 0 : old->linked;
+    const std::size_t standing = old == nullptr ? 0 : old->linked;
     graph->quantizer = old == nullptr ? train(state, options_, *kernels_) : old->quantizer;
     graph->trained = old == nullptr ? state.size : old->trained;
-    if (old == nullptr) state.codes = std::make_shared<Array<std::uint8_t>>();
-    graph->cut = (old == nullptr ? 0 : old->cut) +
-                 encode_rows(graph->quantizer, state.vectors, encoded, state.size, state.codes, threads);
+    if (old == nullptr) {
+        state.codes = std::make_shared<Array<std::uint8_t>>();
+        graph->cut = encode_rows(graph->quantizer, state.vectors, 0, state.size, state.codes, threads);
+    } else {
+        graph->cut = old->cut + state.late_cut;  // late rows have codes already
+    }
+    state.late_cut = 0;
     go_on(0);
     graph->linked = state.size;
     graph->duplicates = equal_rows(state.vectors, state.size, threads);
     std::vector<bool> is_duplicate(state.size, false);
     for (const auto& pair : graph->duplicates) is_duplicate[pair.second] = true;
 
-    const auto first = static_cast<std::uint32_t>(encoded);
+    const auto first = static_cast<std::uint32_t>(standing);
     auto order =
         random_order(seed_for(options_.seed, Purpose::ordering), first, static_cast<std::uint32_t>(state.size) - first);
     std::erase_if(order, [&](std::uint32_t row) { return is_duplicate[row]; });
@@ -166,8 +170,7 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     Builder builder(codes, quantizer, build_, threads);
     if (old != nullptr) builder.adopt({old->links.data(), build_.degree}, old->linked);
     // Told in rows that were added, also where all rows are linked anew or some are equal.
-    builder.insert(order, old == nullptr ? 0 : old->linked, graph->seeds,
-                   [&](std::size_t done) { go_on(done * total / order.size()); });
+    builder.insert(order, standing, graph->seeds, [&](std::size_t done) { go_on(done * total / order.size()); });
     graph->links = builder.finish();
     mend(*graph, build_.degree);
     if (old != nullptr && 4 * state.size < 5 * old->measured) {

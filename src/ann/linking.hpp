@@ -39,6 +39,9 @@ std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree);
 /// beyond this is dearer than looking at all of them.
 inline std::size_t widest_walk(std::size_t linked) { return linked / 32; }
 
+/// How many rows that a walk found are compared in full: enough that what the codes blur lies among them.
+inline std::size_t refined(std::size_t k, std::size_t ef) { return k + 6 + ef / 4; }
+
 /// Put the rows equal to those found beside them, in order, at most k in all.
 void add_duplicates(const Graph& graph, std::size_t k, std::vector<Hit>& found);
 

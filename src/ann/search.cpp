@@ -3,16 +3,10 @@
 #include <limits>
 #include <utility>
 
-#include "index.hpp"
+#include "among.hpp"
 #include "linking.hpp"
 
 namespace ann {
-namespace {
-
-/// How many of a beam's rows are compared in full: enough that what the codes blur lies among them.
-std::size_t refined(std::size_t k, std::size_t ef) { return k + 6 + ef / 4; }
-
-}  // namespace
 
 Codes Index::codes_of(const State& state) const {
     const Quantizer& quantizer = state.graph->quantizer;
@@ -55,31 +49,34 @@ const float* Index::prepared(const float* query, std::vector<float>& room) const
     return room.data();
 }
 
-void Index::refine(const State& state, const float* query, std::size_t k, std::size_t ef, const Walker& walker,
+void Index::refine(const State& state, const float* query, std::size_t k, std::span<const Key> rows,
                    std::vector<Hit>& found) const {
-    const auto beam = walker.beam().first(std::min(walker.beam().size(), refined(k, ef)));
     constexpr std::size_t ahead = 4;
     found.clear();
-    for (std::size_t i = 0; i < std::min(beam.size(), ahead); ++i) state.vectors.ask(row_of(beam[i]));
-    for (std::size_t i = 0; i < beam.size(); ++i) {
-        if (i + ahead < beam.size()) state.vectors.ask(row_of(beam[i + ahead]));
-        found.push_back({state.vectors.closeness(query, row_of(beam[i])), row_of(beam[i])});
+    for (std::size_t i = 0; i < std::min(rows.size(), ahead); ++i) state.vectors.ask(row_of(rows[i]));
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (i + ahead < rows.size()) state.vectors.ask(row_of(rows[i + ahead]));
+        found.push_back({state.vectors.closeness(query, row_of(rows[i])), row_of(rows[i])});
     }
     const std::size_t kept = std::min(k, found.size());
     std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end(), before);
     found.resize(kept);
-    if (!state.graph->duplicates.empty()) add_duplicates(*state.graph, k, found);
+}
+
+bool Index::encode(const Graph& graph, const float* query, Walker& walker) const {
+    walker.query.resize(graph.quantizer.padded());
+    walker.scratch.resize(graph.quantizer.width());
+    return graph.quantizer.encode_query(query, walker.query.data(), walker.scratch.data());
 }
 
 void Index::search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
                        std::vector<Hit>& found, std::uint32_t hidden) const {
     const Graph& graph = *state.graph;
-    walker.query.resize(graph.quantizer.padded());
-    walker.scratch.resize(graph.quantizer.width());
-    if (graph.quantizer.encode_query(query, walker.query.data(), walker.scratch.data())) {
+    if (encode(graph, query, walker)) {
         walker.walk(codes_of(state), {graph.links.data(), build_.degree}, graph.seeds, extent(graph, k, ef),
                     graph.linked, false, hidden);
-        refine(state, query, k, ef, walker, found);
+        refine(state, query, k, walker.beam().first(std::min(walker.beam().size(), refined(k, ef))), found);
+        if (!graph.duplicates.empty()) add_duplicates(graph, k, found);
         return;
     }
     // The query is too far from all rows for the integers of the codes.
@@ -89,43 +86,84 @@ void Index::search_one(const State& state, const float* query, std::size_t k, st
     std::erase_if(found, [=](const Hit& hit) { return hit.row == hidden; });
 }
 
-void Index::search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads,
-                   Hits hits) const {
-    const auto state = snapshot();
-    ef = std::max(ef, k);
-    if (!state->graph || ef > widest_walk(state->graph->linked)) return exact(queries, n, k, threads, hits);
-    parallel_for(n, 32, std::max<std::size_t>(threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
+void Index::search(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const {
+    const auto filter_of = [&](std::size_t query) {
+        return ask.filters.empty() ? nullptr : ask.filters[ask.filters.size() == 1 ? 0 : query];
+    };
+    const auto made = [&](const Filter* filter) {
+        Among among = this->among(state, filter);
+        const bool walks = ask.plan == Plan::walk || ask.plan == Plan::bridge;
+        if (walks || (ask.plan == Plan::chosen && !among.wanted.listed)) ready_for_walks(state, among);
+        return among;
+    };
+    const bool shared = ask.filters.size() <= 1;
+    const Among common = shared && n > 0 ? made(filter_of(0)) : Among{};
+    // The plain case: a walk through everything, or a comparison with everything.
+    const bool plain = shared && common.everything && !ask.group;
+    const bool narrow = state.graph && std::max(ask.ef, ask.k) <= widest_walk(state.graph->linked);
+    if (plain && (ask.plan == Plan::exact || (ask.plan == Plan::chosen && !narrow))) {
+        return exact_all(state, queries, n, ask, hits);
+    }
+    const bool walks = plain && state.graph && (ask.plan == Plan::walk || ask.plan == Plan::chosen);
+    parallel_for(n, 32, std::max<std::size_t>(ask.threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
         auto walker = borrow();
         std::vector<Hit> found;
         std::vector<float> room;
+        Among own;
         for (std::size_t i = first; i < last; ++i) {
-            search_one(*state, prepared(queries + i * options_.dim, room), k, ef, *walker, found);
-            answer(*state, found, i, k, hits);
+            const float* query = prepared(queries + i * options_.dim, room);
+            if (!shared && (i == first || filter_of(i) != filter_of(i - 1))) own = made(filter_of(i));
+            Plan plan = Plan::walk;
+            if (walks) {
+                search_one(state, query, ask.k, std::max(ask.ef, ask.k), *walker, found);
+            } else {
+                plan = answer_one(state, shared ? common : own, query, ask, *walker, found);
+            }
+            answer(state, found, i, ask, hits);
+            if (hits.plans != nullptr) hits.plans[i] = plan;
+            if (hits.cost == nullptr) continue;
+            const std::size_t looked = plan == Plan::exact ? (shared ? common : own).count() : walker->looked();
+            hits.cost[i] = static_cast<std::int64_t>(looked);
         }
         give_back(std::move(walker));
     });
 }
 
-void Index::exact(const float* queries, std::size_t n, std::size_t k, std::size_t threads, Hits hits) const {
-    const auto state = snapshot();
+void Index::search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads,
+                   const Hits& hits) const {
+    search(*now(), queries, n, {.k = k, .ef = ef, .threads = threads}, hits);
+}
+
+void Index::exact(const float* queries, std::size_t n, std::size_t k, std::size_t threads, const Hits& hits) const {
+    search(*now(), queries, n, {.k = k, .ef = k, .threads = threads, .plan = Plan::exact}, hits);
+}
+
+void Index::exact_all(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const {
     std::vector<float> units;
     if (options_.metric == Metric::cosine) {
         units.assign(queries, queries + n * options_.dim);
         for (std::size_t i = 0; i < n; ++i) make_unit(units.data() + i * options_.dim, options_.dim);
         queries = units.data();
     }
-    exact_search(state->vectors, state->size, queries, n, k, std::max<std::size_t>(threads, 1),
-                 [&](std::size_t query, const std::vector<Hit>& found) { answer(*state, found, query, k, hits); });
+    exact_search(state.vectors, state.size, queries, n, ask.k, std::max<std::size_t>(ask.threads, 1),
+                 [&](std::size_t query, const std::vector<Hit>& found) {
+                     answer(state, found, query, ask, hits);
+                     if (hits.plans != nullptr) hits.plans[query] = Plan::exact;
+                     if (hits.cost != nullptr) hits.cost[query] = static_cast<std::int64_t>(state.size);
+                 });
 }
 
-void Index::answer(const State& state, std::span<const Hit> found, std::size_t query, std::size_t k, Hits hits) const {
-    const std::size_t count = std::min(found.size(), k);
-    for (std::size_t i = 0; i < count; ++i) {
-        hits.rows[query * k + i] = found[i].row;
-        hits.scores[query * k + i] = state.vectors.score(found[i].closeness);
+void Index::answer(const State& state, std::span<const Hit> found, std::size_t query, const Ask& ask,
+                   const Hits& hits) const {
+    std::size_t count = 0;
+    for (; count < std::min(found.size(), ask.k); ++count) {
+        const float score = state.vectors.score(found[count].closeness);
+        if (score < ask.least) break;
+        hits.rows[query * ask.k + count] = found[count].row;
+        hits.scores[query * ask.k + count] = score;
     }
-    std::fill_n(hits.rows + query * k + count, k - count, std::int64_t{-1});
-    std::fill_n(hits.scores + query * k + count, k - count, -std::numeric_limits<float>::infinity());
+    std::fill_n(hits.rows + query * ask.k + count, ask.k - count, std::int64_t{-1});
+    std::fill_n(hits.scores + query * ask.k + count, ask.k - count, -std::numeric_limits<float>::infinity());
     hits.counts[query] = static_cast<std::int64_t>(count);
 }
 

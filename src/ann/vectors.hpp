@@ -88,6 +88,20 @@ public:
         return more;
     }
 
+    /// These rows, in this order, in memory of their own.
+    Vectors taken(std::span<const std::uint32_t> rows) const {
+        Vectors fresh(dim_, metric_, refine_, *kernels_);
+        const auto copy = [&](const auto& from, auto& to) {
+            to->resize(rows.size() * dim_);
+            for (std::size_t i = 0; i < rows.size(); ++i) {
+                std::memcpy(to->data() + i * dim_, from->data() + rows[i] * dim_, row_bytes());
+            }
+        };
+        if (refine_ == Refine::float32) copy(single_, fresh.single_);
+        if (refine_ == Refine::float16) copy(half_, fresh.half_);
+        return fresh;
+    }
+
     /// Rows in a file: `bytes` is a whole number of rows and aligned.
     void view(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, bool copied) {
         if (refine_ == Refine::float32) take(single_, bytes, std::move(owner), copied);

@@ -1,0 +1,163 @@
+// The files of a folder: how they are called, who may write them, and which are left over.
+#pragma once
+
+#include <sys/file.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <vector>
+
+#include "disk.hpp"
+#include "error.hpp"
+#include "file.hpp"
+
+namespace ann::disk {
+
+/// What stands in a folder by name is on the disk when this returns. FileError; a file system that cannot do this for
+/// folders at all has no more to give, and that is none.
+inline void sync_folder(const std::string& path) {
+    const Descriptor folder(::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (folder.number() < 0) throw FileError("folder", "cannot be opened: " + reason_of(errno));
+    if (::fsync(folder.number()) != 0 && errno != EINVAL && errno != ENOTSUP) {
+        throw FileError("folder", "cannot be synchronised: " + reason_of(errno));
+    }
+}
+
+/// The folder that a path stands in.
+inline std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
+
+}  // namespace ann::disk
+
+namespace ann::folder_files {
+
+inline std::string segment(std::uint64_t number) { return "segment-" + std::to_string(number) + ".ann"; }
+inline std::string log(std::uint64_t number) { return "log-" + std::to_string(number) + ".bin"; }
+
+inline constexpr const char* manifest = "MANIFEST";
+inline constexpr const char* lock = "LOCK";
+
+/// The number of "<before><number><behind>", as it is written here: without zeros in front.
+inline std::optional<std::uint64_t> number_in(std::string_view name, std::string_view before, std::string_view behind) {
+    if (!name.starts_with(before) || !name.ends_with(behind) || name.size() <= before.size() + behind.size()) {
+        return std::nullopt;
+    }
+    const std::string_view digits = name.substr(before.size(), name.size() - before.size() - behind.size());
+    std::uint64_t number = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), number);
+    const bool whole = error == std::errc() && end == digits.data() + digits.size();
+    return whole && std::to_string(number) == digits ? std::optional(number) : std::nullopt;
+}
+
+inline std::optional<std::uint64_t> segment_number(std::string_view name) {
+    return number_in(name, "segment-", ".ann");
+}
+inline std::optional<std::uint64_t> log_number(std::string_view name) { return number_in(name, "log-", ".bin"); }
+
+/// What stands in the folder. FileError.
+inline std::vector<std::string> names(const std::string& path) {
+    std::error_code error;
+    std::vector<std::string> found;
+    std::filesystem::directory_iterator at(path, error);
+    for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
+        found.push_back(at->path().filename().string());
+    }
+    if (error) throw FileError("folder", "cannot be read: " + error.message());
+    std::sort(found.begin(), found.end());
+    return found;
+}
+
+/// The highest number of a segment or a log, whoever made it; 0 where there is none.
+inline std::uint64_t highest(const std::vector<std::string>& names) {
+    std::uint64_t most = 0;
+    for (const std::string& name : names) {
+        most = std::max({most, segment_number(name).value_or(0), log_number(name).value_or(0)});
+    }
+    return most;
+}
+
+/// Segments and logs of other numbers than the one in force, and files that were never finished: what a crash leaves.
+inline std::vector<std::string> orphans(const std::vector<std::string>& names, std::uint64_t number) {
+    std::vector<std::string> found;
+    for (const std::string& name : names) {
+        const bool unfinished = name.starts_with(".medann-") && name.ends_with(".part");
+        if (unfinished || segment_number(name).value_or(number) != number ||
+            log_number(name).value_or(number) != number) {
+            found.push_back(name);
+        }
+    }
+    return found;
+}
+
+inline constexpr std::uint64_t format = 1;
+
+/// The number of the segment and the log that are in force. FileError("MANIFEST", ...).
+inline std::uint64_t read_manifest(const std::string& path) {
+    try {
+        const File file = File::open(path + "/" + manifest);
+        const auto bytes = file.require("manifest");
+        if (bytes.size() != 2 * sizeof(std::uint64_t)) throw FileError("manifest", "not two numbers");
+        if (const auto found = container::value_at<std::uint64_t>(bytes, 0); found != format) {
+            throw FileError("manifest", "format " + std::to_string(found) + ", but this program reads format " +
+                                            std::to_string(format));
+        }
+        return container::value_at<std::uint64_t>(bytes, sizeof(std::uint64_t));
+    } catch (const FileError& error) {
+        throw FileError(manifest, error.what());
+    }
+}
+
+/// From when this returns the files of this number are in force, and all names are on the disk. FileError: they may be
+/// or not.
+inline void write_manifest(const std::string& path, std::uint64_t number) {
+    const std::array<std::uint64_t, 2> numbers{format, number};
+    const Section section{"manifest", std::as_bytes(std::span(numbers))};
+    write_file(path + "/" + manifest, {&section, 1});
+    disk::sync_folder(path);
+}
+
+/// Remove files, as far as that goes: what stays is an orphan, which the next one who opens the folder removes.
+inline void remove(const std::string& path, const std::vector<std::string>& names) {
+    for (const std::string& name : names) ::unlink((path + "/" + name).c_str());
+}
+
+/// Remove what a crash has left, as far as that goes.
+inline void remove_orphans(const std::string& path, std::uint64_t number) {
+    try {
+        remove(path, orphans(names(path), number));
+    } catch (const FileError&) {
+        // A folder that cannot be read just now loses them another time.
+    }
+}
+
+/// Held by the one process that writes; the system gives it back when that ends, however it ends.
+class Lock {
+public:
+    explicit Lock(const std::string& folder)
+        : descriptor_(::open((folder + "/" + lock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+        if (descriptor_.number() < 0) throw FileError("folder", "cannot be written: LOCK: " + disk::reason_of(errno));
+        if (::flock(descriptor_.number(), LOCK_EX | LOCK_NB) == 0) return;
+        if (errno != EWOULDBLOCK) throw FileError("folder", "cannot be locked: " + disk::reason_of(errno));
+        throw FileError("folder",
+                        "is being written by another process, or was opened twice; close it there, or open it here for "
+                        "reading only");
+    }
+
+    /// Whether somebody holds it just now.
+    static bool is_held(const std::string& folder) {
+        const disk::Descriptor file(::open((folder + "/" + lock).c_str(), O_RDONLY | O_CLOEXEC));
+        return file.number() >= 0 && ::flock(file.number(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+    }
+
+private:
+    disk::Descriptor descriptor_;
+};
+
+}  // namespace ann::folder_files

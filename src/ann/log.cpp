@@ -1,0 +1,194 @@
+#include "log.hpp"
+
+#include <sys/uio.h>
+
+#include <array>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+#include "folder_files.hpp"
+#include "log_format.hpp"
+
+namespace ann {
+
+using namespace log_format;
+
+namespace {
+
+[[noreturn]] void refuse(const std::string& why) { throw FileError("log", why); }
+[[noreturn]] void fail(const char* what, int error) { refuse(std::string(what) + disk::reason_of(error)); }
+
+}  // namespace
+
+Log::Log(const std::string& path, int flags, std::uint64_t number, Sync sync)
+    : descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)), number_(number), sync_(sync) {
+    if (descriptor_.number() < 0) fail("cannot be opened for writing: ", errno);
+}
+
+std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, Sync sync, double seconds) {
+    std::unique_ptr<Log> log(new Log(path, O_WRONLY | O_CREAT | O_EXCL, number, sync));
+    try {
+        const Head head = head_of(number);
+        const std::span<const std::byte> piece = bytes_of(head);
+        log->write({&piece, 1});
+        if (::fsync(log->descriptor_.number()) != 0) fail("cannot be synchronised: ", errno);
+        disk::sync_folder(disk::folder_of(path));
+        log->begin(seconds);
+    } catch (...) {
+        ::unlink(path.c_str());
+        throw;
+    }
+    return log;
+}
+
+std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& contents, Sync sync, double seconds) {
+    if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be gone on with");
+    std::unique_ptr<Log> log(new Log(path, O_WRONLY, contents.number, sync));
+    const int descriptor = log->descriptor_.number();
+    log->sequence_ = contents.records.size();
+    log->end_ = contents.end;
+    struct stat status{};
+    if (::fstat(descriptor, &status) != 0) fail("cannot be read: ", errno);
+    if (static_cast<std::size_t>(status.st_size) != contents.end + contents.torn) refuse("changed while it was read");
+    if (contents.torn > 0 && ::ftruncate(descriptor, static_cast<off_t>(contents.end)) != 0) {
+        fail("its torn tail cannot be cut off: ", errno);
+    }
+    // What was read may be in the system's memory alone, and who opened the log goes by it.
+    if (::fsync(descriptor) != 0) fail("cannot be synchronised: ", errno);
+    log->begin(seconds);
+    return log;
+}
+
+void Log::begin(double seconds) {
+    if (sync_ != Sync::interval) return;
+    if (!(seconds > 0.0 && seconds <= 86400.0)) {
+        throw std::invalid_argument("the seconds between two synchronisations must be above 0 and at most 86400");
+    }
+    thread_ = std::thread([this, seconds] { run(std::chrono::duration<double>(seconds)); });
+}
+
+Log::~Log() {
+    {
+        const std::lock_guard lock(mutex_);
+        ending_ = true;
+    }
+    changed_.notify_one();
+    if (thread_.joinable()) thread_.join();
+    if (sync_ == Sync::os) return;
+    try {
+        sync();
+    } catch (const FileError&) {
+        // Nobody is left to tell. Who has to know calls sync() before.
+    }
+}
+
+void Log::append(std::span<const std::span<const std::byte>> pieces) {
+    check_usable();
+    static constexpr std::array<std::byte, 8> zeros{};
+    Checksum body;
+    std::size_t length = 0;
+    std::vector<std::span<const std::byte>> all(1);
+    for (const auto& piece : pieces) {
+        if (piece.empty()) continue;
+        body.add(piece);
+        length += piece.size();
+        all.push_back(piece);
+    }
+    RecordHead head{length, sequence_, body.value(), 0};
+    head.checksum = checksum_of(head, number_);
+    all.front() = bytes_of(head);
+    if (padding(length) > 0) all.push_back(std::span(zeros).first(padding(length)));
+    const std::size_t before = end_;
+    write(all);
+    {
+        const std::lock_guard lock(mutex_);
+        dirty_ = true;
+    }
+    if (sync_ == Sync::interval) changed_.notify_one();
+    if (sync_ == Sync::always) {
+        try {
+            sync();
+        } catch (const FileError&) {
+            // Not acknowledged, so it had better not come back. The log is at its end whether this succeeds or not.
+            if (::ftruncate(descriptor_.number(), static_cast<off_t>(before)) == 0) end_ = before;
+            throw;
+        }
+    }
+    ++sequence_;
+}
+
+/// All the pieces at the end of the file, or FileError and the file as it was.
+void Log::write(std::span<const std::span<const std::byte>> pieces) {
+    constexpr std::size_t most = 64;  // of pieces at once; a change has eight, and systems take sixteen at least
+    std::array<struct iovec, most> blocks;
+    std::size_t at = end_, first = 0, done = 0;  // `done` bytes of the first piece that is not yet written whole
+    while (first < pieces.size()) {
+        const std::size_t count = std::min(pieces.size() - first, most);
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto left = pieces[first + i].subspan(i == 0 ? done : 0);
+            blocks[i] = {const_cast<std::byte*>(left.data()), left.size()};  // only read from
+        }
+        const ssize_t written =
+            ::pwritev(descriptor_.number(), blocks.data(), static_cast<int>(count), static_cast<off_t>(at));
+        if (written < 0 && errno == EINTR) continue;
+        if (written <= 0) {
+            const std::string why = "cannot be written: " + disk::reason_of(written == 0 ? ENOSPC : errno);
+            cut_back();
+            refuse(why);
+        }
+        at += static_cast<std::size_t>(written);
+        done += static_cast<std::size_t>(written);
+        while (first < pieces.size() && done >= pieces[first].size()) done -= pieces[first++].size();
+    }
+    end_ = at;
+}
+
+void Log::cut_back() {
+    if (::ftruncate(descriptor_.number(), static_cast<off_t>(end_)) == 0) return;
+    // What was half written stands there still, and behind it nothing would be found.
+    give_up("half a record could not be cut off: " + disk::reason_of(errno));
+}
+
+void Log::sync() {
+    // One at a time: the system tells of a failure once, and who hears of none must not come back before who hears it.
+    const std::lock_guard syncing(syncing_);
+    check_usable();
+    {
+        const std::lock_guard lock(mutex_);
+        if (!std::exchange(dirty_, false)) return;
+    }
+    if (::fdatasync(descriptor_.number()) == 0) return;
+    give_up("it could not be synchronised: " + disk::reason_of(errno));
+    check_usable();
+}
+
+void Log::give_up(const std::string& why) {
+    const std::lock_guard lock(mutex_);
+    if (broken_.empty()) broken_ = why;
+}
+
+void Log::check_usable() const {
+    const std::lock_guard lock(mutex_);
+    if (broken_.empty()) return;
+    refuse("can no longer be written, as " + broken_ + "; write a checkpoint, or open the folder again");
+}
+
+std::size_t Log::bytes() const { return end_; }
+
+void Log::run(std::chrono::duration<double> pause) {
+    std::unique_lock lock(mutex_);
+    while (true) {
+        changed_.wait(lock, [this] { return ending_ || dirty_; });
+        if (changed_.wait_for(lock, pause, [this] { return ending_; })) return;  // the destructor synchronises
+        lock.unlock();
+        try {
+            sync();
+        } catch (const FileError&) {
+            return;  // kept as the reason why nothing can be appended any more
+        }
+        lock.lock();
+    }
+}
+
+}  // namespace ann

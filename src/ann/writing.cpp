@@ -1,0 +1,182 @@
+// Changing an index: the next state is made beside the one that readers see, kept where that is asked for, and shown.
+#include <algorithm>
+#include <stdexcept>
+#include <utility>
+
+#include "index.hpp"
+#include "linking.hpp"
+
+namespace ann {
+namespace {
+
+/// Rows without links that a search may have to look at one by one: a tail of so many is cheaper than a graph, or than
+/// extending one.
+std::size_t longest_tail(std::size_t linked) { return std::clamp<std::size_t>(linked / 64, 1024, 4096); }
+
+/// Rows whose fields a filter may have to look at one by one.
+constexpr std::size_t most_loose = 4096;
+
+/// Dead rows are cleared away where there are more than this, and one of so many rows is dead.
+constexpr std::size_t fewest_dead = 1024, dead_share = 6;
+
+/// Rows of ids, in their order; ids that are not there are left out.
+std::vector<std::uint32_t> rows_of(const State& state, const IdBatch& ids) {
+    std::vector<std::uint32_t> rows;
+    for (std::size_t i = 0; i < ids.count; ++i) {
+        if (const auto row = state.ids.find(ids, i, *state.live)) rows.push_back(*row);
+    }
+    return rows;
+}
+
+void bury(State& state, std::span<const std::uint32_t> rows) {
+    if (rows.empty()) return;
+    auto live = std::make_shared<Bitmap>(*state.live);
+    for (const std::uint32_t row : rows) live->reset(row);
+    state.live = std::move(live);
+    state.dead += rows.size();
+}
+
+Payload payload_of(const Change& change, std::size_t rows, const Schema& schema) {
+    if (change.fields.empty()) return Payload::missing(rows);
+    Payload payload = Payload::decode(change.fields, schema);
+    const bool fits = payload.rows() == rows || (change.what == Change::What::set && payload.rows() == 1);
+    if (!fits) {
+        throw std::invalid_argument("fields: " + std::to_string(payload.rows()) + " rows for " + std::to_string(rows) +
+                                    " ids");
+    }
+    return payload;
+}
+
+}  // namespace
+
+std::size_t Index::first_known(const IdBatch& ids) const {
+    const auto state = now();
+    std::size_t i = 0;
+    while (i < ids.count && (ids.kind == IdKind::rows || !state->ids.find(ids, i, *state->live))) ++i;
+    return i;
+}
+
+void Index::append(State& state, const Change& change, const IdBatch& ids, std::size_t threads) const {
+    const std::size_t n = ids.count, old = state.size;
+    if (change.vectors.size() != n * options_.dim) throw std::invalid_argument("vectors: not one for each id");
+    if (n > most_rows - old) throw std::invalid_argument("an index holds at most 2147483647 rows");
+    const Payload payload = payload_of(change, n, schema_);
+    std::vector<float> units;
+    const float* vectors = change.vectors.data();
+    if (options_.metric == Metric::cosine) {
+        units.assign(change.vectors.begin(), change.vectors.end());
+        parallel_for(n, 4096, threads, [&](std::size_t first, std::size_t last, std::size_t) {
+            for (std::size_t i = first; i < last; ++i) make_unit(units.data() + i * options_.dim, options_.dim);
+        });
+        vectors = units.data();
+    }
+    state.vectors = state.vectors.with(vectors, n, old);
+    state.ids = state.ids.with(ids);
+    state.table = state.table.appended(payload);
+    auto live = std::make_shared<Bitmap>(*state.live);
+    live->resize(old + n, true);
+    state.live = std::move(live);
+    state.size = old + n;
+    if (!state.graph) return;
+    state.late_cut += encode_rows(state.graph->quantizer, state.vectors, old, state.size, state.codes, threads);
+}
+
+std::size_t Index::make(State& state, const Change& change, std::size_t threads) const {
+    const IdBatch ids = IdBatch::decode(change.ids);
+    if (ids.twice()) throw std::invalid_argument("ids: one stands there twice");
+    const std::vector<std::uint32_t> rows = rows_of(state, ids);
+    switch (change.what) {
+        case Change::What::drop: bury(state, rows); return rows.size();
+        case Change::What::set:
+            if (rows.size() < ids.count) throw std::invalid_argument("ids: some are not there");
+            if (!rows.empty()) state.table = state.table.changed(rows, payload_of(change, ids.count, schema_));
+            return rows.size();
+        case Change::What::add:
+            if (!rows.empty()) throw std::invalid_argument("ids: some are there already");
+            break;
+        case Change::What::put: bury(state, rows); break;
+    }
+    if (change.dim != options_.dim) throw std::invalid_argument("vectors: of another dimension");
+    append(state, change, ids, threads);
+    return ids.count;
+}
+
+State Index::compacted(const State& state) const {
+    std::vector<std::uint32_t> rows;
+    rows.reserve(state.size - state.dead);
+    state.live->each([&](std::uint32_t row) { rows.push_back(row); });
+    return {.vectors = state.vectors.taken(rows),
+            .size = rows.size(),
+            .codes = std::make_shared<Array<std::uint8_t>>(),
+            .ids = state.ids.taken(rows),
+            .table = state.table.taken(rows),
+            .live = std::make_shared<Bitmap>(rows.size(), true)};
+}
+
+void Index::settle(State& state, std::size_t threads, const Progress& progress, bool everything) const {
+    const bool full = state.dead > fewest_dead && state.dead > state.size / dead_share;
+    if (full || (everything && state.dead > 0)) state = compacted(state);
+    const std::size_t linked = state.graph ? state.graph->linked : 0;
+    const std::size_t late = state.size - linked;
+    const bool worth = state.graph || state.size > longest_tail(0);
+    if (late > longest_tail(linked) || (everything && worth && late > 0)) {
+        state.graph = link(state, threads, progress);
+    }
+    if (state.table.loose() > most_loose || everything) state.table = state.table.indexed();
+}
+
+std::size_t Index::write(const Change& change, std::size_t threads, const Progress& progress, const Keep& keep) {
+    const std::lock_guard writing(writing_);
+    threads = std::max<std::size_t>(threads, 1);
+    State state = *now();
+    const std::size_t count = make(state, change, threads);
+    if (count == 0) return 0;
+    settle(state, threads, progress, false);
+    if (keep) keep(change);
+    publish(std::move(state));
+    return count;
+}
+
+std::size_t Index::drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress,
+                        const Keep& keep) {
+    return by_filter(filter, Change{Change::What::drop, 0, {}, {}, {}}, threads, progress, keep);
+}
+
+std::size_t Index::set(std::span<const std::byte> filter, std::span<const std::byte> fields, const Keep& keep) {
+    return by_filter(filter, Change{Change::What::set, 0, {}, fields, {}}, 1, nullptr, keep);
+}
+
+std::size_t Index::by_filter(std::span<const std::byte> filter, Change change, std::size_t threads,
+                             const Progress& progress, const Keep& keep) {
+    const std::lock_guard writing(writing_);
+    State state = *now();
+    std::vector<std::uint32_t> rows;
+    select(state, Filter::decode(filter, schema_)).each([&](std::uint32_t row) { rows.push_back(row); });
+    const std::vector<std::byte> ids = state.ids.encode(rows);
+    change.ids = ids;
+    const std::size_t count = make(state, change, threads);
+    if (count == 0) return 0;
+    settle(state, threads, progress, false);
+    if (keep) keep(change);
+    publish(std::move(state));
+    return count;
+}
+
+void Index::compact(std::size_t threads, const Progress& progress) {
+    const std::lock_guard writing(writing_);
+    State state = *now();
+    settle(state, std::max<std::size_t>(threads, 1), progress, true);
+    publish(std::move(state));
+}
+
+void Index::add(const float* vectors, std::size_t n, std::size_t threads, const Progress& progress) {
+    if (n == 0) return;
+    const struct {
+        std::uint32_t kind = 0, zero = 0;
+        std::uint64_t count;
+    } ids{.count = n};
+    const std::span<const float> all{vectors, n * options_.dim};
+    write({Change::What::add, options_.dim, std::as_bytes(std::span(&ids, 1)), {}, all}, threads, progress);
+}
+
+}  // namespace ann
