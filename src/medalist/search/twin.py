@@ -1,24 +1,39 @@
-"""The twin of the index in NumPy alone: the same questions, answered by comparing with every vector in float64."""
+"""The twin of the index in NumPy and Python alone: the same questions, answered row by row and in float64."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+import math
+from collections.abc import Sequence
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
 from medalist.search.answers import Hits, Metric, Refine
-from medalist.search.ids import parse_ids
-from medalist.search.index import MOST_ANSWERS, MOST_THREADS, check_aim, check_k, check_options
-from medalist.search.vectors import as_queries, as_vectors, check_float16, whole
+from medalist.search.checks import (
+    MOST_ANSWERS,
+    MOST_THREADS,
+    Plan,
+    check_aim,
+    check_choice,
+    check_k,
+    check_options,
+    check_score,
+)
+from medalist.search.ids import STRINGS
+from medalist.search.schema import Schema, kind_of
+from medalist.search.twin_rows import TwinRows, Where
+from medalist.search.vectors import as_queries, whole
+
+Found = list[tuple[int, np.float32]]
+"""Rows and their scores, the closest first."""
 
 
-class TwinIndex:
+class TwinIndex(TwinRows):
     """An index without a graph, to check the other by, and for where its extension cannot be built.
 
-    Takes and refuses what `Index` does. Every search is exact: `ef` and `recall` are checked and have no effect.
+    Takes and refuses what `Index` does. Every search is exact: `ef`, `recall` and `plan` are checked, without effect.
     """
 
     def __init__(
@@ -26,6 +41,7 @@ class TwinIndex:
         dim: int,
         metric: Metric = "cosine",
         *,
+        fields: Schema | None = None,
         refine: Refine = "float32",
         degree: int | None = None,
         effort: int | None = None,
@@ -33,82 +49,142 @@ class TwinIndex:
     ) -> None:
         """As `Index`; `degree`, `effort` and `seed` are checked and have no effect."""
         check_options(dim, metric, refine, degree, effort, seed)
-        self.dim, self.metric, self.refine = int(dim), metric, refine
-        self._vectors: NDArray[np.float64] = np.empty((0, self.dim))
-        self._ids: list[int] | list[str] = []
-
-    def __len__(self) -> int:
-        """Vectors stored."""
-        return len(self._vectors)
-
-    def add(
-        self,
-        ids: ArrayLike | None,
-        vectors: ArrayLike,
-        *,
-        threads: int | None = None,
-        progress: Callable[[int, int], object] | None = None,
-    ) -> None:
-        """Add vectors [n, dim] under `ids` [n], all or none; as `Index.add`."""
-        if threads is not None:
-            whole(threads, "threads", 1, MOST_THREADS)
-        rows = as_vectors(vectors, self.dim, self.metric)
-        if self.refine == "float16" and self.metric != "cosine":
-            check_float16(rows)
-        batch = parse_ids(ids, len(rows))
-        start = len(self)
-        new: list[Any] = list(range(start, start + len(rows))) if batch is None else list(batch)
-        everything = [*self._ids, *new]
-        if len({isinstance(value, str) for value in everything}) > 1:
-            raise SearchError("ids: integers and strings in one index")
-        if len(set(everything)) < len(everything):
-            raise SearchError("ids: an id that is there already")
-        if progress is not None and len(rows):
-            progress(len(rows), len(rows))
-        self._ids = everything
-        self._vectors = np.concatenate([self._vectors, self._kept(rows)])
-
-    def _kept(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Vectors as they are compared: of unit length under cosine, rounded where refine is float16."""
-        kept = rows.astype(np.float64)
-        if self.metric == "cosine":
-            kept /= np.sqrt((kept * kept).sum(axis=1, keepdims=True))
-        return kept.astype(np.float16).astype(np.float64) if self.refine == "float16" else kept
+        super().__init__(dim, metric, refine, fields)
 
     def search(
         self,
         queries: ArrayLike,
         k: int = 10,
         *,
+        where: Where | Sequence[Where] = None,
         ef: int | None = None,
         recall: float | None = None,
+        plan: str | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per: int = 1,
         threads: int = 1,
     ) -> Hits:
         """The nearest `k`, exactly; as `Index.search`."""
         check_aim(ef, recall)
-        return self.exact(queries, k, threads=threads)
+        if plan is not None:
+            check_choice(plan, "plan", get_args(Plan))
+        return self.exact(queries, k, where=where, min_score=min_score, group_by=group_by, per=per, threads=threads)
 
-    def exact(self, queries: ArrayLike, k: int = 10, *, threads: int = 1) -> Hits:
-        """The nearest `k`, ties by the order of adding; as `Index.exact`."""
+    def exact(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        where: Where | Sequence[Where] = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per: int = 1,
+        threads: int = 1,
+    ) -> Hits:
+        """The nearest `k`, ties by the order of adding; as `Index.exact`.
+
+        `where`: a filter, or a list of one (or None) for each query. Answers have at least `min_score`, and at most
+        `per` of them the same value of the field `group_by` (of tags: the first); rows without a value are each alone.
+        """
         matrix, single = as_queries(queries, self.dim, self.metric)
         k = check_k(k)
         if k * len(matrix) > MOST_ANSWERS:
             raise SearchError(f"k={k} for {len(matrix)} queries: more than {MOST_ANSWERS} answers")
         whole(threads, "threads", 1, MOST_THREADS)
-        count = min(k, len(self))
-        strings = bool(self._ids) and isinstance(self._ids[0], str)
-        ids: list[list[Any]] = []
-        scores = np.full((len(matrix), k), -np.inf, np.float32)
-        for at, row in enumerate(matrix):
-            measured = self.scores(row)
-            best = np.argsort(-measured, kind="stable")[:count]
-            scores[at, :count] = measured[best]
-            ids.append([self._ids[place] for place in best.tolist()] + ["" if strings else -1] * (k - count))
-        named = np.array(ids, np.str_ if strings else np.int64).reshape(len(matrix), k)
-        counts = np.full(len(matrix), count, np.int64)
+        least = -math.inf if min_score is None else check_score(min_score, "min_score")
+        if group_by is not None and kind_of(self.fields, group_by) == "geo":
+            raise SearchError(f"group_by: {group_by!r} is of the kind geo, whose values make no groups")
+        whole(per, "per", 1, MOST_ANSWERS)
+        wanted = self._wanted(where, len(matrix), single)
+        found = []
+        for query, rows in zip(matrix, wanted, strict=True):
+            ranked = self._ranked(query, rows, least)
+            found.append((ranked if group_by is None else self._grouped(ranked, group_by, per))[:k])
+        return self._hits(found, k, single, [len(rows) for rows in wanted])
+
+    def within(
+        self, query: ArrayLike, *, score: float | None = None, distance: float | None = None, where: Where = None
+    ) -> Hits:
+        """All rows of at least this score or at most this distance (see Hits) for one query [dim]: closest first."""
+        matrix, single = as_queries(query, self.dim, self.metric)
+        if not single:
+            raise SearchError(f"within: one query of shape [{self.dim}], not {len(matrix)}")
+        if (score is None) == (distance is None):
+            raise SearchError("within: give either score= or distance=")
+        if distance is not None:
+            least = (1.0 if self.metric == "cosine" else 0.0) - check_score(distance, "distance")
+        else:
+            least = check_score(score, "score")
+        rows = self._chosen(where)
+        found = self._ranked(matrix[0], rows, least)
+        return self._hits([found], len(found), single, [len(rows)])
+
+    def recommend(
+        self, positive: ArrayLike, negative: ArrayLike = (), k: int = 10, *, where: Where = None, threads: int = 1
+    ) -> Hits:
+        """The nearest `k` to the mean of the vectors of some ids, these left out: [k].
+
+        With negative ids: to the mean of the positive ones plus its difference from the mean of the negative ones
+        (what Qdrant calls average_vector). All ids have to be there.
+        """
+        k = check_k(k)
+        whole(threads, "threads", 1, MOST_THREADS)
+        good, bad = self._rows_there(positive), self._rows_there(negative)
+        if not good:
+            raise SearchError("recommend: give one positive id at least")
+        target = self._vectors[good].mean(axis=0)
+        if bad:
+            target = target + target - self._vectors[bad].mean(axis=0)
+        query, _ = as_queries(target.astype(np.float32), self.dim, self.metric)
+        rows = [row for row in self._chosen(where) if row not in {*good, *bad}]
+        return self._hits([self._ranked(query[0], rows, -math.inf)[:k]], k, True, [len(rows)])
+
+    def _wanted(self, where: Where | Sequence[Where], n: int, single: bool) -> list[list[int]]:
+        """For each of n queries the rows that its filter means."""
+        if not isinstance(where, list | tuple):
+            return [self._chosen(where)] * n  # type: ignore[arg-type]
+        if single or len(where) != n:
+            told = "one query" if single else f"{n} queries"
+            raise SearchError(f"where: {len(where)} filters for {told}; give one filter, or one for each query")
+        return [self._chosen(one) for one in where]
+
+    def _ranked(self, query: NDArray[np.float32], rows: list[int], least: float) -> Found:
+        """Rows with at least this score, the closest first, ties by the order of adding."""
+        measured = self.scores(query)
+        scores = measured.astype(np.float32)
+        with np.errstate(over="ignore"):
+            bound = np.float32(least)
+        best = sorted(rows, key=lambda row: (-measured[row], row))
+        return [(row, scores[row]) for row in best if scores[row] >= bound]
+
+    def _grouped(self, found: Found, field: str, per: int) -> Found:
+        taken: dict[Any, int] = {}
+        kept: Found = []
+        for row, score in found:
+            value = self._rows[row].get(field)
+            group = ("alone", row) if value is None else ("of", value[0] if isinstance(value, list) else value)
+            taken[group] = taken.get(group, 0) + 1
+            if taken[group] <= per:
+                kept.append((row, score))
+        return kept
+
+    def _hits(self, found: list[Found], k: int, single: bool, looked_at: list[int]) -> Hits:
+        """Name the rows that were found for each query, and widen the answers to k."""
+        strings = self._kind == STRINGS
+        ids = [[self._ids[row] for row, _ in one] + ["" if strings else -1] * (k - len(one)) for one in found]
+        scores = np.full((len(found), k), -np.inf, np.float32)
+        for at, one in enumerate(found):
+            scores[at, : len(one)] = [score for _, score in one]
+        named = np.array(ids, np.str_ if strings else np.int64).reshape(len(found), k)
+        counts = np.array([len(one) for one in found], np.int64)
+        plans, cost = np.full(len(found), "exact"), np.array(looked_at, np.int64)
         if single:
-            return Hits(named[0], scores[0], counts.reshape(()), self.metric)
-        return Hits(named, scores, counts, self.metric)
+            shape: tuple[int, ...] = ()
+            return Hits(
+                named[0], scores[0], counts.reshape(shape), self.metric, plans.reshape(shape), cost.reshape(shape)
+            )
+        return Hits(named, scores, counts, self.metric, plans, cost)
 
     def scores(self, query: NDArray[np.float32]) -> NDArray[np.float64]:
         """Score of each stored vector for one query [dim]: float64[n], higher = closer.

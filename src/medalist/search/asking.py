@@ -1,0 +1,268 @@
+"""Questions for the core: filters in every form become its programs, and its rows become answers."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medalist.errors import SearchError
+from medalist.search._ann import Core
+from medalist.search.answers import Hits, Metric, Page
+from medalist.search.checks import MOST_ANSWERS, Plan, check_choice
+from medalist.search.filter_json import from_json
+from medalist.search.filters import All, Filter, compile_filter
+from medalist.search.grammar import parse_where
+from medalist.search.ids import INTEGERS, KINDS, ROWS, STRINGS, decode_ids, encode_ids, parse_ids
+from medalist.search.schema import FieldKind, decode_fields, kind_of
+from medalist.search.vectors import as_queries, refuse_query, shaped_queries, whole
+
+Where = Filter | str | Mapping[str, Any]
+"""A filter: an expression of `F`, the text of `--where`, or JSON as text or as a dictionary."""
+
+PLANS = (*get_args(Plan), "walk+scan", "bridge+scan")
+"""What a search can tell as its plan, by the core's number."""
+CHOSEN = 255
+ORDERED = ("bool", "int", "float", "datetime")
+"""Kinds of fields that have an order."""
+
+
+def as_filter(where: Where, schema: Mapping[str, FieldKind], id_kind: int) -> Filter:
+    """A filter from any of its forms; SearchError for what is none."""
+    if isinstance(where, Filter):
+        return where
+    if isinstance(where, str) and not where.lstrip().startswith("{"):
+        return parse_where(where, schema, id_kind)
+    if isinstance(where, str | Mapping):
+        return from_json(where if isinstance(where, str) else dict(where))
+    raise SearchError(
+        f"where: {type(where).__name__}, expected an expression of F such as F.depth < 200, a text such as "
+        "'depth < 200', or JSON as text or dict"
+    )
+
+
+def program(where: Where | None, schema: Mapping[str, FieldKind], id_kind: int) -> bytes | None:
+    """What the core reads; None for no filter."""
+    return None if where is None else compile_filter(as_filter(where, schema, id_kind), schema, id_kind)
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked beside the queries, checked: see `Index.search`."""
+
+    k: int
+    asked: int
+    ef: int
+    threads: int
+    plan: int = CHOSEN
+    where: Where | Sequence[Where | None] | None = None
+    min_score: float = -np.inf
+    group_by: str | None = None
+    per: int = 1
+
+
+def plan_number(plan: str | None) -> int:
+    """The core's number of a plan to force; CHOSEN for None."""
+    return CHOSEN if plan is None else check_choice(plan, "plan", get_args(Plan))
+
+
+def ask(
+    core: Core, question: Question, queries: ArrayLike, dim: int, metric: Metric, schema: Mapping[str, FieldKind]
+) -> Hits:
+    """Let the core rank `asked` rows for each query, name them, and widen the answers to k."""
+    given, matrix, single = shaped_queries(queries, dim)
+    n, k, asked = len(matrix), question.k, question.asked
+    if k * n > MOST_ANSWERS:
+        raise SearchError(f"k={k} for {n} queries: more than {MOST_ANSWERS} answers; ask for fewer at once")
+    id_kind = core.id_kind()
+    programs, which = _programs(question.where, n, single, schema, id_kind)
+    group = -1 if question.group_by is None else _group(question.group_by, schema)
+    rows, scores = np.empty((n, asked), np.int64), np.empty((n, asked), np.float32)
+    counts, cost, plans = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+    names = b""
+    if asked:
+        unfit, names = core.search(
+            matrix, question.ef, question.threads, question.plan, programs, which, question.min_score, group,
+            question.per, rows, scores, counts, plans, cost,
+        )  # fmt: skip
+        if unfit >= 0:
+            refuse_query(given, matrix, unfit)
+    else:  # nothing to ask for, but queries that are none are refused all the same
+        as_queries(given, dim, metric)
+    ids = _named(rows, names, id_kind)
+    if asked < k:
+        room = ((0, 0), (0, k - asked))
+        ids = np.pad(ids, room, constant_values="" if ids.dtype.kind == "U" else -1)
+        scores = np.pad(scores, room, constant_values=-np.inf)
+    told = _PLANS[plans]
+    if single:
+        return Hits(ids[0], scores[0], counts.reshape(()), metric, told.reshape(()), cost.reshape(()))
+    return Hits(ids, scores, counts, metric, told, cost)
+
+
+_PLANS = np.array(PLANS)
+
+
+def _named(rows: NDArray[np.int64], names: bytes, id_kind: int) -> NDArray[Any]:
+    """The core has put numbers for ids already; texts come as a batch of those that are no padding."""
+    if id_kind != STRINGS:
+        return rows
+    texts = decode_ids(names) if names else []
+    found = np.full(rows.size, "", dtype=object)
+    found[rows.ravel() >= 0] = texts
+    return np.array(found.tolist(), np.str_).reshape(rows.shape)
+
+
+def _programs(
+    where: Where | Sequence[Where | None] | None, n: int, single: bool, schema: Mapping[str, FieldKind], id_kind: int
+) -> tuple[list[bytes], NDArray[np.int64]]:
+    """Programs, each once, and for each query which of them (-1: none); no list where all queries share one."""
+    if where is None:
+        return [], np.empty(0, np.int64)
+    if isinstance(where, Filter | str | Mapping) or not isinstance(where, Sequence):
+        made = program(where, schema, id_kind)
+        assert made is not None
+        return [made], np.empty(0, np.int64)
+    if single or len(where) != n:
+        count = "one query" if single else f"{n} queries"
+        raise SearchError(f"where: {len(where)} filters for {count}; give one filter, or one for each query")
+    places: dict[int, int] = {}
+    numbers: dict[bytes, int] = {}
+    for one in where:
+        if id(one) not in places:
+            made = program(one, schema, id_kind)
+            places[id(one)] = -1 if made is None else numbers.setdefault(made, len(numbers))
+    return list(numbers), np.array([places[id(one)] for one in where], np.int64)
+
+
+def _group(field: str, schema: Mapping[str, FieldKind]) -> int:
+    kind = kind_of(schema, field)
+    if kind == "geo":
+        raise SearchError(
+            f"group_by={field!r}: a geo field has no values to group by; use a tag, id, int or bool field"
+        )
+    return list(schema).index(field)
+
+
+def name_rows(names: bytes) -> NDArray[Any]:
+    """Ids of the core as an array: int64 or strings."""
+    found = decode_ids(names)
+    return np.array(found if found is not None else [], np.str_ if isinstance(found, list) else np.int64)
+
+
+def batch_of(ids: object, id_kind: int, empty: bool = False) -> tuple[Any, bytes]:
+    """Given ids as a list, and as the core's batch; SearchError for texts where ids are numbers, and the reverse."""
+    given = ids if isinstance(ids, list | tuple | np.ndarray) or hasattr(ids, "__array__") else [ids]
+    size = len(given)  # type: ignore[arg-type]
+    batch = parse_ids(given, size)
+    if isinstance(batch, list) != (id_kind == STRINGS) and size and not empty:
+        has = "strings" if id_kind == STRINGS else "integers"
+        raise SearchError(f"ids: {'strings' if isinstance(batch, list) else 'integers'} given, but the index has {has}")
+    return batch, encode_ids(batch, size)
+
+
+def refuse_twice(batch: Any) -> None:
+    """SearchError where an id stands twice in one call; it names the first."""
+    seen: dict[Any, int] = {}
+    values = batch if isinstance(batch, list) else [] if batch is None else batch.tolist()
+    if len(set(values)) == len(values):
+        return
+    for at, value in enumerate(values):
+        if value in seen:
+            raise SearchError(f"ids, row {at}: {value!r:.60} stands in row {seen[value]} already; ids are unique")
+        seen[value] = at
+
+
+def refuse_ids(core: Core, batch: Any, new: bool) -> None:
+    """SearchError for ids of another kind than those that are there, that stand twice, or, if `new`, are there."""
+    held = core.id_kind()
+    kind = ROWS if batch is None else INTEGERS if isinstance(batch, np.ndarray) else STRINGS
+    if len(core) and STRINGS in (kind, held) and kind != held:
+        given = "no ids (row numbers)" if kind == ROWS else KINDS[kind]
+        raise SearchError(f"ids: {given} given, but the index holds {KINDS[held]}; use one kind of id")
+    refuse_twice(batch)
+    if not new or batch is None:
+        return
+    there = core.known(encode_ids(batch, len(batch)))
+    if any(there):
+        at = there.index(True)
+        raise SearchError(f"ids, row {at}: {batch[at]!r:.60} is in the index already; ids are unique (upsert replaces)")
+
+
+def facet(core: Core, field: str, where: Where | None, schema: Mapping[str, FieldKind]) -> dict[Any, int]:
+    """How often each value stands, most often first: see `Index.facet`."""
+    kind = kind_of(schema, field)
+    if kind == "geo":
+        raise SearchError(
+            f"facet of '{field}': a geo field has no values to count; use a tag, id, bool or number field"
+        )
+    counted = core.facet(list(schema).index(field), program(where, schema, core.id_kind()))
+    return {_value(value, kind): count for value, count in counted}
+
+
+def _value(value: Any, kind: FieldKind) -> Any:
+    if kind == "bool":
+        return bool(value)
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=value) if kind == "datetime" else value
+
+
+def scroll(
+    core: Core,
+    where: Where | None,
+    order_by: str | None,
+    descending: bool,
+    limit: int,
+    cursor: str | None,
+    schema: Mapping[str, FieldKind],
+) -> Page:
+    """One page: see `Index.scroll`."""
+    limit = whole(limit, "limit", 1, 2**31)
+    field = -1
+    if order_by is not None:
+        if kind_of(schema, order_by) not in ORDERED:
+            raise SearchError(f"order_by={order_by!r}: holds {schema[order_by]} values, which have no order")
+        field = list(schema).index(order_by)
+    elif descending:
+        raise SearchError("descending: ids always rise; give order_by= too")
+    asked = [order_by, bool(descending)]
+    after, key = (None, None) if cursor is None else _read_cursor(cursor, asked)
+    names, fields, more, last = core.scroll(
+        program(where, schema, core.id_kind()), field, descending, limit, after, key
+    )
+    ids = name_rows(names)
+    return Page(ids, decode_fields(schema, fields), _cursor(ids[-1], last, asked) if more else None)
+
+
+def _cursor(last: Any, key: int | None, asked: list[Any]) -> str:
+    told = json.dumps([*asked, key, str(last) if isinstance(last, str) else int(last)])
+    return base64.urlsafe_b64encode(told.encode()).decode()
+
+
+def _read_cursor(cursor: str, asked: list[Any]) -> tuple[bytes, int | None]:
+    fault = SearchError("cursor: not one that scroll gave; begin without a cursor")
+    try:
+        told = json.loads(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, binascii.Error, AttributeError, RecursionError):
+        raise fault from None
+    if not isinstance(told, list) or len(told) != 4:
+        raise fault
+    *order, key, last = told
+    if order != asked:
+        raise SearchError("cursor: of another order_by or descending; begin without a cursor")
+    good = key is None or (type(key) is int and 0 <= key < 2**64)
+    if not good or type(last) not in (int, str):
+        raise fault
+    return encode_ids(parse_ids([last], 1), 1), key
+
+
+def together(*filters: Filter | None) -> Filter | None:
+    """All of the filters that are given."""
+    there = tuple(one for one in filters if one is not None)
+    return there[0] if len(there) == 1 else All(there) if there else None

@@ -1,0 +1,86 @@
+"""What an index is asked with, checked: the same for `Index` and its twin."""
+
+from __future__ import annotations
+
+import math
+import os
+from typing import Any, Literal, get_args
+
+from medalist.errors import SearchError
+from medalist.search.answers import Metric, Refine
+from medalist.search.vectors import share, whole
+
+Plan = Literal["exact", "scan", "walk", "bridge"]
+Fsync = Literal["always", "interval", "os"]
+
+RECALL = 0.95
+"""The recall that a search aims at where neither `recall=` nor `ef=` is given."""
+MOST_ANSWERS = 2**31
+"""Answers (queries times k) of one call; more would be tens of gigabytes."""
+MOST_VECTORS = 2**31 - 1
+MOST_THREADS = 1024
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int | None) -> int:
+    """The number of threads, all processors for None."""
+    return processors() if threads is None else whole(threads, "threads", 1, MOST_THREADS)
+
+
+def check_options(dim: int, metric: str, refine: str, degree: int | None, effort: int | None, seed: int) -> None:
+    """Raise SearchError for what no index can be made with."""
+    whole(dim, "dim", 1, 2**16)
+    for name, value, choices in (("metric", metric, get_args(Metric)), ("refine", refine, get_args(Refine))):
+        if not isinstance(value, str) or value not in choices:
+            raise SearchError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}")
+    if degree is not None:
+        whole(degree, "degree", 4, 512)
+    if effort is not None:
+        whole(effort, "effort", 8, 2**16)
+    whole(seed, "seed", 0, 2**64 - 1)
+
+
+def check_choice(value: object, name: str, choices: tuple[str, ...]) -> int:
+    """The place of `value` among the choices; SearchError names them."""
+    if not isinstance(value, str) or value not in choices:
+        raise SearchError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}")
+    return choices.index(value)
+
+
+def check_k(k: int) -> int:
+    """The number of answers for each query, 0 or more."""
+    return whole(k, "k", 0, MOST_ANSWERS)
+
+
+def check_aim(ef: int | None, recall: float | None) -> tuple[int | None, float | None]:
+    """Either ef or a recall, the default where neither is given."""
+    if ef is None:
+        return None, RECALL if recall is None else share(recall, "recall")
+    if recall is not None:
+        raise SearchError("ef and recall: give one of them; recall is turned into ef")
+    return whole(ef, "ef", 1, 2**63 - 1), None
+
+
+def check_score(score: Any, name: str) -> float:
+    """A number that scores or distances are compared with: finite or infinite, not NaN."""
+    if isinstance(score, bool | str) or not hasattr(score, "__float__"):
+        raise SearchError(f"{name}={score!r:.60}: expected a number")
+    value = float(score)
+    if math.isnan(value):
+        raise SearchError(f"{name}: not a number (NaN)")
+    return value
+
+
+def file_name(path: str | os.PathLike[str]) -> str:
+    """The name of a file or folder; SearchError for what is none."""
+    try:
+        name = os.fsdecode(path)
+    except TypeError as error:
+        raise SearchError(f"{path!r}: expected the name of a file") from error
+    if "\0" in name or not name:
+        raise SearchError(f"{name!r}: not a file name")
+    return name

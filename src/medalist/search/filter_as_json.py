@@ -1,0 +1,209 @@
+"""Filters written in the JSON language of `filter_json`."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from medalist.errors import SearchError
+from medalist.search.filter_values import degrees_of, fault, micros_of, number_of, shown
+from medalist.search.filters import (
+    All,
+    Among,
+    AnyOf,
+    AtLeast,
+    Box,
+    Circle,
+    Filter,
+    HasId,
+    Missing,
+    Not,
+    Polygon,
+    Range,
+)
+
+MOST_NESTED = 64
+_MOST = sys.float_info.max
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EVERYTHING: dict[str, Any] = {"must": []}
+
+
+def to_json(filter: Filter) -> dict[str, Any]:
+    """A filter as `json.dumps` takes it; `from_json` reads one that means the same.
+
+    It is equal where the language has a word for everything in it. What it has none for is said in other words: a
+    float, or a datetime, that has to equal a value by a range, an infinite bound by the largest float64, `AnyOf(())` by
+    `must_not` of everything. SearchError for NaN, for what is no value, and for nesting of more than 64.
+    """
+    found = _written(filter, 1)
+    return found if found.keys() <= {"must", "should", "min_should", "must_not"} else {"must": [found]}
+
+
+def _written(one: Filter, depth: int) -> dict[str, Any]:
+    write = _WRITE.get(type(one))
+    if write is None:
+        raise SearchError(f"filter: {shown(one)} is no filter; make one by F, as F.depth < 200, or has_id([...])")
+    if depth > MOST_NESTED:
+        raise SearchError(f"filter: nested more than {MOST_NESTED} deep")
+    return write(one, depth)
+
+
+def _list(each: tuple[Filter, ...], depth: int) -> list[dict[str, Any]]:
+    return [_written(one, depth + 1) for one in each]
+
+
+def _all(one: Any, depth: int) -> dict[str, Any]:
+    """`must`, and `must_not` for what is denied at its end."""
+    each = one.each
+    denied = 0
+    while denied < len(each) and type(each[-1 - denied]) is Not:
+        denied += 1
+    kept = len(each) - denied
+    found: dict[str, Any] = {"must": _list(each[:kept], depth)} if kept or not denied else {}
+    if denied:
+        found["must_not"] = [_written(no.one, depth + 1) for no in each[kept:]]
+    return found
+
+
+def _any(one: Any, depth: int) -> dict[str, Any]:
+    return {"should": _list(one.each, depth)} if one.each else {"must_not": [_EVERYTHING]}
+
+
+def _not(one: Any, depth: int) -> dict[str, Any]:
+    return {"must_not": [_written(one.one, depth + 1)]}
+
+
+def _at_least(one: Any, depth: int) -> dict[str, Any]:
+    if type(one.least) is not int:
+        raise SearchError(f"filter: AtLeast of {shown(one.least)}, expected a whole number")
+    if one.least < 1:
+        return dict(_EVERYTHING)
+    return {"min_should": {"conditions": _list(one.each, depth), "min_count": one.least}}
+
+
+def _among(one: Any, depth: int) -> dict[str, Any]:
+    """`match`, which knows lists of texts, lists of integers, and one text, integer or bool."""
+    values = list(one.values)
+    types = set(map(type, values))
+    if types <= {str} or types <= {int}:
+        if one.beyond:
+            return {"key": one.field, "match": {"except": values}}
+        return {"key": one.field, "match": {"value": values[0]} if len(values) == 1 else {"any": values}}
+    singles = tuple(_single(one.field, value) for value in values)
+    if one.beyond:
+        return _written(All((Not(Missing(one.field)), *map(Not, singles))), depth)
+    if len(singles) > 1:
+        return _written(AnyOf(singles), depth)
+    single = singles[0]
+    if isinstance(single, Among):
+        return {"key": one.field, "match": {"value": single.values[0]}}
+    return _written(single, depth)
+
+
+def _single(field: str, value: Any) -> Filter:
+    """One value, as a filter that the language has a word for."""
+    if isinstance(value, str | bool | int):
+        return Among(field, (value,))
+    return Range(field, gte=value, lte=value)
+
+
+def _range(one: Any, depth: int) -> dict[str, Any]:
+    given = [(name, getattr(one, name)) for name in ("gt", "gte", "lt", "lte")]
+    bounds: dict[str, Any] = {}
+    for name, value in given:
+        if value is not None:
+            _add_bound(bounds, name, value, one.field)
+    if all(value is None for _, value in given):
+        raise SearchError(f"filter: {shown(one.field)}, range: no bound; allowed: gt, gte, lt, lte")
+    return {"key": one.field, "range": bounds} if bounds else _written(Not(Missing(one.field)), depth)
+
+
+def _add_bound(bounds: dict[str, Any], name: str, value: Any, field: str) -> None:
+    """One more bound in words of JSON, which has no infinity, beside those that are there."""
+    if (not isinstance(value, int | float) and not type(value).__module__.startswith("numpy")) or _is_time(value):
+        bounds[name] = _iso(value, field)
+        return
+    value = number_of(field, "range", value)
+    if value in (math.inf, -math.inf) and (name, value > 0) in (("gte", False), ("lte", True)):
+        return  # holds for every value
+    if (value == math.inf and name == "gt") or (value == -math.inf and name == "lt"):
+        bounds.update(gt=_MOST, lt=-_MOST)  # holds for none
+        return
+    if abs(value) > _MOST:  # between the largest float and infinity there is nothing
+        above = value > 0
+        value = _MOST if above else -_MOST
+        name = name[0] + "t" + "e" * (above == (name[0] == "l"))
+    if name in bounds:
+        value = max(bounds[name], value) if name[0] == "g" else min(bounds[name], value)
+    bounds[name] = value
+
+
+def _is_time(value: Any) -> bool:
+    return getattr(getattr(value, "dtype", None), "kind", "") == "M"
+
+
+def _iso(value: Any, field: str) -> str:
+    moment = _EPOCH + timedelta(microseconds=micros_of(field, "range", value))
+    return moment.isoformat().replace("+00:00", "Z")
+
+
+def _place(one: Any, operator: str, latitude: Any, longitude: Any) -> dict[str, float]:
+    return {
+        "lat": degrees_of(one.field, operator, "latitude", latitude, 90),
+        "lon": degrees_of(one.field, operator, "longitude", longitude, 180),
+    }
+
+
+def _circle(one: Any, depth: int) -> dict[str, Any]:
+    centre = _place(one, "within", one.latitude, one.longitude)
+    metres = number_of(one.field, "within", one.metres)
+    if not 0 <= metres <= _MOST:
+        raise fault(one.field, "within", f"metres {shown(metres)}", "a finite number of metres, at least 0")
+    return {"key": one.field, "geo_radius": {"center": centre, "radius": metres}}
+
+
+def _box(one: Any, depth: int) -> dict[str, Any]:
+    corners = {
+        "top_left": _place(one, "box", one.north, one.west),
+        "bottom_right": _place(one, "box", one.south, one.east),
+    }
+    return {"key": one.field, "geo_bounding_box": corners}
+
+
+def _polygon(one: Any, depth: int) -> dict[str, Any]:
+    """Rings are closed, as Qdrant asks for."""
+    rings = [{"points": [_place(one, "polygon", *place) for place in _closed(ring)]} for ring in one.rings]
+    if not rings:
+        raise SearchError(f"filter: {shown(one.field)}, polygon: no ring; allowed: one ring and its holes")
+    holes = {"interiors": rings[1:]} if rings[1:] else {}
+    return {"key": one.field, "geo_polygon": {"exterior": rings[0], **holes}}
+
+
+def _closed(ring: Any) -> Any:
+    return ring if not ring or ring[0] == ring[-1] else (*ring, ring[0])
+
+
+def _has_id(one: Any, depth: int) -> dict[str, Any]:
+    return {"has_id": list(one.ids)}
+
+
+def _missing(one: Any, depth: int) -> dict[str, Any]:
+    return {"is_empty": {"key": one.field}}
+
+
+_WRITE: dict[type, Callable[[Any, int], dict[str, Any]]] = {
+    All: _all,
+    AnyOf: _any,
+    Not: _not,
+    AtLeast: _at_least,
+    Among: _among,
+    Range: _range,
+    Circle: _circle,
+    Box: _box,
+    Polygon: _polygon,
+    HasId: _has_id,
+    Missing: _missing,
+}

@@ -1,0 +1,287 @@
+"""What can be asked of an index: the nearest, among all or those that a filter means; counts, pages, what is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from medalist.errors import SearchError
+from medalist.search import asking
+from medalist.search._ann import Core
+from medalist.search.answers import Hits, Metric, Page, Recall, Refine, Stats
+from medalist.search.asking import Question, Where
+from medalist.search.checks import Plan, check_aim, check_k, check_score, check_threads
+from medalist.search.filters import HasId, Not
+from medalist.search.ids import KINDS
+from medalist.search.schema import KINDS as FIELD_KINDS
+from medalist.search.schema import FieldKind, decode_fields
+from medalist.search.vectors import as_queries, whole
+
+
+class Reader:
+    """An index as those see it who read. Any number of threads may, and each call sees whole changes."""
+
+    def _set(self, core: Core) -> None:
+        self._open: Core | None = core
+        dim, metric, refine, fields = core.options()
+        self._dim: int = dim
+        self._metric: Metric = metric
+        self._refine: Refine = refine
+        self._schema: dict[str, FieldKind] = {name: FIELD_KINDS[kind] for name, kind in fields}
+
+    @property
+    def _core(self) -> Core:
+        if self._open is None:
+            raise SearchError("the index is closed; open it again with Index.open()")
+        return self._open
+
+    @property
+    def dim(self) -> int:
+        """Components of a vector."""
+        return self._dim
+
+    @property
+    def metric(self) -> Metric:
+        """How closeness is measured: "cosine", "ip" or "l2"."""
+        return self._metric
+
+    @property
+    def fields(self) -> dict[str, FieldKind]:
+        """The kind of each field."""
+        return dict(self._schema)
+
+    def __len__(self) -> int:
+        """Vectors stored."""
+        return len(self._core)
+
+    def __contains__(self, one: object) -> bool:
+        """Whether an id is there."""
+        try:
+            _, batch = asking.batch_of([one], self._core.id_kind())
+        except SearchError:
+            return False
+        return bool(self._core.known(batch)[0])
+
+    def __repr__(self) -> str:
+        fields = f", {len(self._schema)} fields" if self._schema else ""
+        return f"<medalist.search.Index: {len(self)} vectors of {self._dim}, {self._metric}{fields}>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("an Index cannot be copied or pickled; write it with save() and read it with Index.open()")
+
+    def get(self, ids: object) -> list[dict[str, Any]]:
+        """The fields of each id, without those that are missing; SearchError where an id is not there."""
+        batch, encoded = asking.batch_of(ids, self._core.id_kind())
+        unknown, told = self._core.fields(encoded)
+        if unknown >= 0:
+            self._refuse_unknown(batch, encoded)
+        return decode_fields(self._schema, told)
+
+    def vectors(self, ids: object) -> NDArray[np.float32]:
+        """The vectors of ids, float32[n, dim], under cosine of length 1; SearchError where an id is not there."""
+        batch, encoded = asking.batch_of(ids, self._core.id_kind())
+        out = np.empty((len(batch), self._dim), np.float32)
+        if self._core.vectors(encoded, out) >= 0:
+            self._refuse_unknown(batch, encoded)
+        return out
+
+    def search(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        where: Where | Sequence[Where | None] | None = None,
+        ef: int | None = None,
+        recall: float | None = None,
+        plan: Plan | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per: int = 1,
+        threads: int = 1,
+    ) -> Hits:
+        """The nearest `k` of each query [n, dim], or of one query [dim], among all vectors or those that `where` means.
+
+        `where`: a filter for all queries (an expression of `F`, the text of `--where`, or JSON), or a list with one for
+        each. `recall`: the share of the true nearest to aim at, above 0 and up to 1 (0.95 where neither is given); a
+        table measured at build turns it into `ef`. `ef`: how many candidates a walk keeps; more is slower and finds
+        more; below `k` it counts as `k`. `plan` forces how answers are looked for (see Hits). `min_score`: only answers
+        with at least this score. `group_by`: at most `per` answers share a value of this field (a tag's first); those
+        without a value stand alone. `threads` share a batch of queries. There are min(k, matches) answers, never fewer,
+        but for `min_score` and groups; too few vectors are no error: see Hits. Raises SearchError.
+        """
+        stored = len(self._core)
+        ef, recall = check_aim(ef, recall)
+        k = check_k(k)
+        asked = min(k, stored)
+        if recall is not None:
+            ef = self._core.ef_for(recall, asked)
+        assert ef is not None
+        return self._ask(
+            queries,
+            k,
+            asked,
+            min(ef, max(stored, 1)),
+            asking.plan_number(plan),
+            where,
+            min_score,
+            group_by,
+            per,
+            threads,
+        )
+
+    def exact(
+        self,
+        queries: ArrayLike,
+        k: int = 10,
+        *,
+        where: Where | Sequence[Where | None] | None = None,
+        min_score: float | None = None,
+        group_by: str | None = None,
+        per: int = 1,
+        threads: int = 1,
+    ) -> Hits:
+        """The nearest `k` as in `search`, by comparing each query with every vector that may be answered."""
+        k = check_k(k)
+        asked = min(k, len(self._core))
+        plan = asking.plan_number("exact")
+        return self._ask(queries, k, asked, max(asked, 1), plan, where, min_score, group_by, per, threads)
+
+    def _ask(
+        self, queries: Any, k: int, asked: int, ef: int, plan: int, where: Any, min_score: Any, group_by: Any, per: int,
+        threads: int,
+    ) -> Hits:  # fmt: skip
+        question = Question(
+            k, asked, ef, check_threads(whole(threads, "threads", 1, 2**31)), plan, where,
+            -np.inf if min_score is None else check_score(min_score, "min_score"), group_by, whole(per, "per", 1, 2**31),
+        )  # fmt: skip
+        return asking.ask(self._core, question, queries, self._dim, self._metric, self._schema)
+
+    def within(
+        self,
+        query: ArrayLike,
+        *,
+        min_score: float | None = None,
+        max_distance: float | None = None,
+        where: Where | None = None,
+    ) -> Hits:
+        """All vectors within a score or a distance of one query [dim], the closest first: compared with each, so none is
+        missed.
+
+        Give one of the two: scores and distances are those of Hits.
+        """
+        if (min_score is None) == (max_distance is None):
+            raise SearchError("within: give min_score= or max_distance=")
+        if min_score is None:
+            furthest = check_score(max_distance, "max_distance")
+            least = 1 - furthest if self._metric == "cosine" else -furthest
+        else:
+            least = check_score(min_score, "min_score")
+        matrix, single = as_queries(query, self._dim, self._metric)
+        if not single:
+            raise SearchError(f"query: shape {list(matrix.shape)}, expected one query [{self._dim}]")
+        # What a float64 says is compared with float32: the nearest one below lets in what shows the same score.
+        least = float(np.nextafter(np.float32(least), np.float32(-np.inf))) if np.float32(least) > least else least
+        found = self._core.within(matrix, least, asking.program(where, self._schema, self._core.id_kind()))
+        assert found is not None, "as_queries lets no unfit query pass"
+        ids, scores = asking.name_rows(found[0]), np.frombuffer(found[1], np.float32)
+        looked = self.count(where)
+        return Hits(
+            ids, scores, np.array(len(ids)), self._metric, np.array("exact"), np.array(looked, np.int64)
+        )  # fmt: skip
+
+    def recommend(
+        self,
+        positive: object,
+        negative: object = (),
+        k: int = 10,
+        *,
+        where: Where | None = None,
+        **how: Any,
+    ) -> Hits:
+        """The nearest `k` to stored examples, which are left out themselves: one answer as of a single query.
+
+        The query is the mean of the positive vectors, and where there are negative ones as much farther as that is from
+        their mean (Qdrant's average vector strategy). `how`: what `search` takes besides. Raises SearchError for no
+        positive id, for an id that is not there, and for examples whose mean has no direction under cosine.
+        """
+        kind = self._core.id_kind()
+        good, _ = asking.batch_of(positive, kind)
+        bad, _ = asking.batch_of(negative, kind, empty=True)
+        if not len(good):
+            raise SearchError("recommend: no positive id; give at least one")
+        query = self.vectors(good).astype(np.float64).mean(axis=0)
+        if len(bad):
+            query = 2 * query - self.vectors(bad).astype(np.float64).mean(axis=0)
+        if self._metric == "cosine" and not np.linalg.norm(query) > 1e-12:
+            raise SearchError("recommend: the examples cancel out, so their mean has no direction; give others")
+        others = Not(HasId((*map(_plain, good), *map(_plain, bad))))
+        wanted = None if where is None else asking.as_filter(where, self._schema, kind)
+        return self.search(query.astype(np.float32), k, where=asking.together(wanted, others), **how)
+
+    def count(self, where: Where | None = None) -> int:
+        """How many vectors a filter means, exactly; all of them for None."""
+        return self._core.count(asking.program(where, self._schema, self._core.id_kind()))
+
+    def facet(self, field: str, where: Where | None = None, limit: int | None = None) -> dict[Any, int]:
+        """How often each value of a field stands at what a filter means: exact, most often first, then by value.
+
+        `limit`: so many values at most. Not of geo fields.
+        """
+        counted = asking.facet(self._core, field, where, self._schema)
+        if limit is None:
+            return counted
+        return dict(list(counted.items())[: whole(limit, "limit", 1, 2**31)])
+
+    def scroll(
+        self,
+        where: Where | None = None,
+        *,
+        order_by: str | None = None,
+        descending: bool = False,
+        limit: int = 100,
+        cursor: str | None = None,
+    ) -> Page:
+        """A page of what a filter means: ids and fields in the order of ids, or of a field and then of ids.
+
+        Vectors without a value of the field come last. `cursor`: the last page's, for the next one; as it names values
+        and not places, nothing comes twice or is left out however the index changes in between.
+        """
+        return asking.scroll(self._core, where, order_by, descending, limit, cursor, self._schema)
+
+    def ids(self) -> NDArray[Any]:
+        """All ids, in the order of adding: int64 or strings [n]."""
+        return asking.name_rows(self._core.ids())
+
+    def stats(self) -> Stats:
+        """What the index holds, its memory by part, its graph, and the recall measured at build."""
+        core = self._core
+        told = core.stats()
+        made = {name: told[name] for name in _TOLD}
+        return Stats(
+            count=told["n"],
+            ids=KINDS[core.id_kind()],
+            recall=tuple(Recall(*row) for row in told["recall_table"]),
+            fields=dict(self._schema),
+            **made,
+        )
+
+    def _refuse_unknown(self, batch: Any, encoded: bytes) -> None:
+        there = self._core.known(encoded)
+        if not all(there):
+            missing = batch[there.index(False)]
+            raise SearchError(
+                f"ids: {missing!r:.60} is not in the index ({there.count(False)} of {len(there)} are not)"
+            )
+
+
+_TOLD = (
+    "dead", "loose", "linked", "bits", "dim", "metric", "refine", "degree", "effort", "seed", "kernels", "memory",
+    "degree_mean", "degree_max", "reachable", "duplicates", "clipped",
+)  # fmt: skip
+
+
+def _plain(one: Any) -> int | str:
+    return one if isinstance(one, str) else int(one)
