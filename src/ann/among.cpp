@@ -32,7 +32,7 @@ constexpr std::size_t worth_a_probe = 12'000;
 /// a graph made for near rows leads nowhere: among the half that lies farthest, sixteen times the width finds 0.90 of
 /// the nearest, for the price of a scan.
 constexpr double bridged_share = 0.85;
-constexpr std::size_t least_bridge = 20'000, bridge_width = 16;
+constexpr std::size_t least_bridge = 12'000, bridge_width = 6;
 constexpr std::size_t most_starts = 512;  ///< of a bridge
 constexpr std::size_t widest_lead = 8192;
 
@@ -57,7 +57,7 @@ Index::Among Index::among(const State& state, const Filter* filter) const {
 }
 
 void Index::ready_for_walks(const State& state, Among& among) const {
-    if (!state.graph || among.count() == 0 || among.everything) return;
+    if (!state.graph || among.count() == 0) return;
     const Graph& graph = *state.graph;
     if (among.wanted.listed || !graph.duplicates.empty()) {
         among.own_nodes = among.wanted.listed ? Bitmap(state.size) : among.bits();
@@ -107,7 +107,7 @@ void Index::finish_walk(const State& state, const Among& among, const float* que
     const Graph& graph = *state.graph;
     walker.scan(
         codes_of(state), [&](const auto& visit) { among.each(visit, graph.linked); },
-        std::max<std::size_t>(walker.found().size(), 4 * ef));
+        std::max(walker.found().size(), refined(k, ef)));
     refine(state, query, k, walker.found().first(std::min(walker.found().size(), refined(k, ef))), found);
     if (graph.duplicates.empty()) return;
     const std::size_t firsts = found.size();

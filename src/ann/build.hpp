@@ -54,19 +54,48 @@ public:
         });
     }
 
-    /// Take over the links of rows 0 .. count-1.
+    /// Take over the links of rows 0 .. count-1. How far they reach is found out for those that get new ones alone.
     void adopt(const Links& links, std::size_t count) {
-        parallel_for(count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
-            Worker& worker = workers_[thread];
+        parallel_for(count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t) {
             for (std::size_t row = first; row < last; ++row) {
                 const auto from = links.of(row);
                 const auto end = std::find(from.begin(), from.end(), static_cast<std::uint32_t>(row));
                 const auto size = static_cast<std::size_t>(end - from.begin());
                 std::copy(from.begin(), end, rows_.data() + row * stride_);
+                std::fill_n(distances_.data() + row * stride_, size, unknown);
                 sizes_.data()[row] = static_cast<std::uint16_t>(size);
-                spread(worker, static_cast<std::uint32_t>(row));
-                score_(worker.walker.query.data(), codes_.data, codes_.width, from.data(), size,
-                       distances_.data() + row * stride_);
+            }
+        });
+    }
+
+    /// Take over links that were changed outside: follow(row, rows) gives where they lead, and returns whether there
+    /// may be too many of them, or better ones; then they are pruned.
+    template <typename Follow>
+    void adopt_changed(const Follow& follow) {
+        parallel_for(codes_.count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
+            Worker& worker = workers_[thread];
+            std::vector<std::uint32_t> rows;
+            std::vector<std::int32_t> distances;
+            for (std::size_t i = first; i < last; ++i) {
+                const auto row = static_cast<std::uint32_t>(i);
+                rows.clear();
+                const bool changed = follow(row, rows);
+                if (!changed) {
+                    std::copy(rows.begin(), rows.end(), rows_.data() + i * stride_);
+                    std::fill_n(distances_.data() + i * stride_, rows.size(), unknown);
+                    sizes_.data()[i] = static_cast<std::uint16_t>(rows.size());
+                    continue;
+                }
+                std::sort(rows.begin(), rows.end());
+                rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+                distances.resize(rows.size());
+                spread(worker, row);
+                score_(worker.walker.query.data(), codes_.data, codes_.width, rows.data(), rows.size(),
+                       distances.data());
+                worker.pool.clear();
+                for (std::size_t j = 0; j < rows.size(); ++j) worker.pool.push_back(key_of(distances[j], rows[j]));
+                prune(worker, row);
+                replace(worker, row);
             }
         });
     }
@@ -114,6 +143,7 @@ private:
         std::vector<std::int32_t> distances;
     };
     static constexpr std::size_t buckets = 64;
+    static constexpr std::int32_t unknown = -1;  ///< the distance of an adopted link; others are not negative
     struct Link {
         std::uint32_t target, source;
         std::int32_t distance;
@@ -222,6 +252,15 @@ private:
 
     /// Add the links of a row to the pool.
     void gather(Worker& worker, std::uint32_t row) {
+        std::int32_t* const distances = distances_.data() + row * stride_;
+        const auto adopted = static_cast<std::size_t>(
+            std::find_if(distances, distances + sizes_.data()[row], [](std::int32_t d) { return d != unknown; }) -
+            distances);
+        if (adopted > 0) {
+            spread(worker, row);
+            score_(worker.walker.query.data(), codes_.data, codes_.width, rows_.data() + row * stride_, adopted,
+                   distances);
+        }
         for (std::size_t i = 0; i < sizes_.data()[row]; ++i) {
             worker.pool.push_back(key_of(distances_.data()[row * stride_ + i], rows_.data()[row * stride_ + i]));
         }

@@ -27,7 +27,7 @@ LogContents open_log(const std::string& path, std::uint64_t number, bool skip_da
 
 bool replay(Index& index, std::span<const std::byte> record, std::size_t threads, std::string& why) {
     try {
-        index.write(Change::decode(record), threads, nullptr);
+        index.redo(Change::decode(record), threads);
         return true;
     } catch (const std::invalid_argument& error) {
         why = error.what();
@@ -62,6 +62,7 @@ Contents contents_of(const std::string& path, std::uint64_t number, Mode mode, s
         if (files::replay(*contents.index, contents.log.records[i], threads, why)) continue;
         throw FileError(files::log(number), "record " + std::to_string(i) + " cannot be done again: " + why);
     }
+    contents.index->redone(threads);
     return contents;
 }
 

@@ -113,7 +113,7 @@ struct Reader {
         if (seeds.empty()) refuse("seeds", "a graph without a place to begin");
         if (seeds.size() > params.linked) refuse("seeds", "more seeds than rows");
         graph->seeds.assign(seeds.begin(), seeds.end());
-        read_duplicates(*graph);
+        read_duplicates(*graph, params.degree);
         const auto table = list<Recall>("recall");
         for (std::size_t i = 0; i < table.size(); ++i) {
             const Recall& row = table[i];
@@ -128,7 +128,7 @@ struct Reader {
         return graph;
     }
 
-    void read_duplicates(Graph& graph) const {
+    void read_duplicates(Graph& graph, std::size_t degree) const {
         const auto rows = list<std::uint32_t>("dups");
         if (rows.size() % 2 != 0) refuse("dups", "not a whole number of pairs");
         std::vector<bool> is_duplicate(graph.linked, false);
@@ -143,6 +143,14 @@ struct Reader {
         }
         for (const auto& pair : graph.duplicates) {
             if (is_duplicate[pair.first]) refuse("dups", "a row is equal to one that is itself put aside");
+        }
+        const auto aside = [&](std::uint32_t row) { return is_duplicate[row]; };
+        if (std::any_of(graph.seeds.begin(), graph.seeds.end(), aside))
+            refuse("seeds", "one is a row that is put aside");
+        for (std::size_t i = 0; i < graph.links.size(); ++i) {
+            if (aside(graph.links.data()[i]) && graph.links.data()[i] != i / degree) {
+                refuse("links", "value " + std::to_string(i) + " leads to a row that is put aside");
+            }
         }
     }
 };
@@ -217,6 +225,7 @@ void read_rows(const Reader& reader, const Params& params, const Schema& schema,
     state.dead = params.dead;
     const auto fields = as_section("fields", [&] { return Payload::decode(reader.file.require("fields"), schema); });
     if (fields.rows() != params.size) Reader::refuse("fields", "not one for each row");
+    if (fields.columns().size() != schema.size()) Reader::refuse("fields", "some are not told");
     state.table = Table(schema).appended(fields).indexed();
     std::vector<std::uint32_t> rows;
     state.live->each([&](std::uint32_t row) { rows.push_back(row); });
@@ -283,12 +292,12 @@ std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool wit
     State state = *index->now();
     state.size = params.size;
     state.late_cut = params.late_cut;
-    read_rows(reader, params, schema, state);
     if (params.refine == 0) {
         Reader::check_finite("vectors", reader.values<float>("vectors", params.size * params.dim));
     } else {
         Reader::check_finite("vectors", reader.values<std::uint16_t>("vectors", params.size * params.dim));
     }
+    read_rows(reader, params, schema, state);  // takes memory by the number of rows, which the vectors bear out
     state.vectors.view(file.require("vectors"), file.owner(), mode == Mode::memory);
     if (params.linked > 0 && !without_graph) {
         state.graph = reader.graph(params);

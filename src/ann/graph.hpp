@@ -206,8 +206,10 @@ private:
     void begin_among(const Codes& codes, const Links& links, const Extent& extent, const Wanted& wanted) {
         start(codes, links, extent);
         wanted_ = wanted.rows->words().data();
-        if (found_.size() < extent.beam + 8) found_.resize(extent.beam + 8);
-        if (kept_rows_.size() < room_ + 16) kept_rows_.resize(room_ + 16), kept_distances_.resize(room_ + 16);
+        // How far to go, and what is compared in full, are told by the first of them.
+        kept_ = extent.rank == 0 ? extent.beam : std::max(extent.rank, extent.least);
+        if (found_.size() < kept_ + 8) found_.resize(kept_ + 8);
+        if (some_rows_.size() < room_ + 16) some_rows_.resize(room_ + 16), some_distances_.resize(room_ + 16);
         found_size_ = 0;
     }
 
@@ -302,34 +304,34 @@ private:
         std::size_t good = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t row = fresh_[i];
-            kept_rows_[good] = row;
-            kept_distances_[good] = distances_[i];
+            some_rows_[good] = row;
+            some_distances_[good] = distances_[i];
             good += wanted_[row / 64] >> (row % 64) & 1;
         }
         met_ += good;
         std::size_t first = 0;
-        found_size_ = codes.kernels->insert(found_.data(), found_size_, extent_.beam, limit(codes), kept_rows_.data(),
-                                            kept_distances_.data(), good, &first);
+        found_size_ = codes.kernels->insert(found_.data(), found_size_, kept_, limit(codes), some_rows_.data(),
+                                            some_distances_.data(), good, &first);
         if (!only_wanted_) return;
-        size_ = codes.kernels->insert(keys_.data(), size_, beam_, limit(codes), kept_rows_.data(),
-                                      kept_distances_.data(), good, &next_);
+        size_ = codes.kernels->insert(keys_.data(), size_, beam_, limit(codes), some_rows_.data(),
+                                      some_distances_.data(), good, &next_);
         std::size_t bad = 0;
         for (std::size_t i = 0; i < count; ++i) {
             const std::uint32_t row = fresh_[i];
-            kept_rows_[bad] = row;
-            kept_distances_[bad] = distances_[i];
+            some_rows_[bad] = row;
+            some_distances_[bad] = distances_[i];
             bad += 1 - (wanted_[row / 64] >> (row % 64) & 1);
         }
-        others_size_ = codes.kernels->insert(others_.data(), others_size_, most_others, limit(codes), kept_rows_.data(),
-                                             kept_distances_.data(), bad, &others_next_);
+        others_size_ = codes.kernels->insert(others_.data(), others_size_, most_others, limit(codes), some_rows_.data(),
+                                             some_distances_.data(), bad, &others_next_);
     }
 
     std::vector<Key> keys_, found_, others_;  ///< the beam; wanted rows; rows that are not wanted and may lead on
-    std::vector<std::uint32_t> fresh_, kept_rows_;
-    std::vector<std::int32_t> distances_, kept_distances_;
+    std::vector<std::uint32_t> fresh_, some_rows_;
+    std::vector<std::int32_t> distances_, some_distances_;
     std::vector<std::uint64_t> seen_;
     std::size_t room_ = 0;
-    std::size_t beam_ = 0;  ///< rows that keys_ keeps
+    std::size_t beam_ = 0, kept_ = 0;  ///< rows that keys_ and found_ keep
     Extent extent_;
     const std::uint64_t* wanted_ = nullptr;
     bool only_wanted_ = false, keep_expanded_ = false;

@@ -104,7 +104,7 @@ Stats Index::stats() const {
     Stats stats{};
     stats.n = state->size - state->dead;
     stats.dead = state->dead;
-    stats.reachable = state->size;
+    stats.reachable = stats.n;
     stats.loose = state->table.loose();
     stats.kernels = kernels_->name;
     stats.memory.emplace_back("vectors", state->vectors.bytes(state->size));
@@ -129,7 +129,7 @@ Stats Index::stats() const {
         stats.degree_max = std::max(stats.degree_max, degree);
     }
     stats.degree_mean = static_cast<double>(sum) / static_cast<double>(graph->linked - graph->duplicates.size());
-    stats.reachable -= unreached(*graph, build_.degree).size();
+    for (const std::uint32_t row : unreached(*graph, build_.degree)) stats.reachable -= state->live->test(row) ? 1 : 0;
     const double components = static_cast<double>(graph->linked) * static_cast<double>(graph->quantizer.width());
     stats.clipped = static_cast<double>(graph->cut) / components;
     stats.seeds = graph->seeds;

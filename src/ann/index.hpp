@@ -148,6 +148,9 @@ public:
     std::size_t drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress,
                      const Keep& keep = nullptr);
     std::size_t set(std::span<const std::byte> filter, std::span<const std::byte> fields, const Keep& keep = nullptr);
+    /// Make changes of a log again, as write does but faster; then redone(), once.
+    std::size_t redo(const Change& change, std::size_t threads);
+    void redone(std::size_t threads);
     /// Clear dead rows away, link late ones, sort all fields.
     void compact(std::size_t threads, const Progress& progress);
     /// The first id of a batch that is there; its count where none is.
@@ -210,14 +213,19 @@ private:
                           const Progress& progress, const Keep& keep);
     std::size_t make(State& state, const Change& change, std::size_t threads) const;
     void append(State& state, const Change& change, const IdBatch& ids, std::size_t threads) const;
-    void settle(State& state, std::size_t threads, const Progress& progress, bool everything) const;
-    State compacted(const State& state) const;
+    /// usual: keeps what readers look at one by one short. later: puts that off, for many changes one after another
+    /// that nobody reads between. everything: nothing is left to do.
+    enum class Settle { usual, later, everything };
+    void settle(State& state, std::size_t threads, const Progress& progress, Settle how) const;
+    State compacted(const State& state, std::size_t threads) const;
+    std::shared_ptr<const Graph> healed(const State& state, std::span<const std::uint32_t> rows, const State& fresh,
+                                        std::size_t threads) const;
     std::shared_ptr<const Graph> link(State& state, std::size_t threads, const Progress& progress) const;
     Codes codes_of(const State& state) const;
     Extent extent(const Graph& graph, std::size_t k, std::size_t ef) const;
     void refine(const State& state, const float* query, std::size_t k, std::span<const Key> rows,
                 std::vector<Hit>& found) const;
-    void search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
+    Plan search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
                     std::vector<Hit>& found, std::uint32_t hidden = UINT32_MAX) const;
     bool encode(const Graph& graph, const float* query, Walker& walker) const;
     Among among(const State& state, const Filter* filter) const;

@@ -41,13 +41,12 @@ std::vector<std::pair<std::uint32_t, std::uint32_t>> equal_rows(const Vectors& v
     return equal;
 }
 
-/// As many seeds as a walk can look at for the price of a few steps.
+}  // namespace
+
 std::size_t seeds_for(std::size_t rows) {
     return std::clamp<std::size_t>(static_cast<std::size_t>(std::sqrt(static_cast<double>(rows)) / 8), 32, 128);
 }
 
-/// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and
-/// where there is none they become seeds themselves.
 void mend(Graph& graph, std::size_t degree) {
     for (auto lost = unreached(graph, degree); !lost.empty(); lost = unreached(graph, degree)) {
         std::vector<bool> is_lost(graph.linked, false);
@@ -67,8 +66,6 @@ void mend(Graph& graph, std::size_t degree) {
         if (!linked) graph.seeds.push_back(lost.front());
     }
 }
-
-}  // namespace
 
 void make_unit(float* x, std::size_t dim) {
     const float length = Quantizer::length(x, dim);
@@ -94,23 +91,29 @@ std::size_t encode_rows(const Quantizer& quantizer, const Vectors& vectors, std:
 }
 
 std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree) {
-    std::vector<bool> seen(graph.linked, false);
-    for (const auto& [first, row] : graph.duplicates) seen[row] = true;  // it is found with the first
+    std::vector<std::uint8_t> seen(graph.linked, 0);
+    for (const auto& [first, row] : graph.duplicates) seen[row] = 1;  // it is found with the first
     std::vector<std::uint32_t> open;
+    open.reserve(graph.linked);
     const auto visit = [&](std::uint32_t row) {
-        if (seen[row]) return;
-        seen[row] = true;
+        if (seen[row] != 0) return;
+        seen[row] = 1;
         open.push_back(row);
     };
     for (const std::uint32_t row : graph.seeds) visit(row);
-    while (!open.empty()) {
-        const std::uint32_t row = open.back();
-        open.pop_back();
-        for (const std::uint32_t next : Links{graph.links.data(), degree}.of(row)) visit(next);
+    const Links links{graph.links.data(), degree};
+    constexpr std::size_t ahead = 8;
+    for (std::size_t at = 0; at < open.size(); ++at) {
+        if (at + ahead < open.size()) {
+            const std::uint32_t* const later = links.of(open[at + ahead]).data();
+            __builtin_prefetch(later);
+            __builtin_prefetch(later + 16);
+        }
+        for (const std::uint32_t next : links.of(open[at])) visit(next);
     }
     std::vector<std::uint32_t> lost;
     for (std::size_t row = 0; row < graph.linked; ++row) {
-        if (!seen[row]) lost.push_back(static_cast<std::uint32_t>(row));
+        if (seen[row] == 0) lost.push_back(static_cast<std::uint32_t>(row));
     }
     return lost;
 }

@@ -35,6 +35,13 @@ Quantizer train(const State& state, const Options& options, const Kernels& kerne
 /// Rows that no walk can come to: neither seeds nor linked from one that can be reached, nor equal to such a row.
 std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree);
 
+/// As many seeds as a walk can look at for the price of a few steps.
+std::size_t seeds_for(std::size_t rows);
+
+/// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and
+/// where there is none they become seeds themselves.
+void mend(Graph& graph, std::size_t degree);
+
 /// The widest walk through a graph of so many rows: a walk looks at some dozen rows for each one of its width, and
 /// beyond this is dearer than looking at all of them.
 inline std::size_t widest_walk(std::size_t linked) { return linked / 32; }

@@ -42,6 +42,7 @@ void replay_all(Index& index, const LogContents& log, const std::string& name, s
         lines.push_back(name + ": record " + std::to_string(all[i]) + " cannot be done again: " + why);
         failed = true;
     }
+    index.redone(threads);
 }
 
 /// What is known of a log that cannot be read as it stands; nullopt where nothing of it can be read.

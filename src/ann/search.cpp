@@ -69,7 +69,7 @@ bool Index::encode(const Graph& graph, const float* query, Walker& walker) const
     return graph.quantizer.encode_query(query, walker.query.data(), walker.scratch.data());
 }
 
-void Index::search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
+Plan Index::search_one(const State& state, const float* query, std::size_t k, std::size_t ef, Walker& walker,
                        std::vector<Hit>& found, std::uint32_t hidden) const {
     const Graph& graph = *state.graph;
     if (encode(graph, query, walker)) {
@@ -77,13 +77,14 @@ void Index::search_one(const State& state, const float* query, std::size_t k, st
                     graph.linked, false, hidden);
         refine(state, query, k, walker.beam().first(std::min(walker.beam().size(), refined(k, ef))), found);
         if (!graph.duplicates.empty()) add_duplicates(graph, k, found);
-        return;
+        return Plan::walk;
     }
     // The query is too far from all rows for the integers of the codes.
     Best best(std::min(k + 1, state.size));
     scan(state.vectors, 0, state.size, query, 1, &best);
     found = best.take();
     std::erase_if(found, [=](const Hit& hit) { return hit.row == hidden; });
+    return Plan::exact;
 }
 
 void Index::search(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const {
@@ -93,7 +94,9 @@ void Index::search(const State& state, const float* queries, std::size_t n, cons
     const auto made = [&](const Filter* filter) {
         Among among = this->among(state, filter);
         const bool walks = ask.plan == Plan::walk || ask.plan == Plan::bridge;
-        if (walks || (ask.plan == Plan::chosen && !among.wanted.listed)) ready_for_walks(state, among);
+        const bool may_walk = walks || (ask.plan == Plan::chosen && !among.wanted.listed);
+        // Walks through everything come to nodes alone; a bridge has to know them to begin.
+        if (among.everything ? ask.plan == Plan::bridge : may_walk) ready_for_walks(state, among);
         return among;
     };
     const bool shared = ask.filters.size() <= 1;
@@ -104,7 +107,7 @@ void Index::search(const State& state, const float* queries, std::size_t n, cons
     if (plain && (ask.plan == Plan::exact || (ask.plan == Plan::chosen && !narrow))) {
         return exact_all(state, queries, n, ask, hits);
     }
-    const bool walks = plain && state.graph && (ask.plan == Plan::walk || ask.plan == Plan::chosen);
+    const bool may_walk = !ask.group && state.graph && (ask.plan == Plan::walk || (ask.plan == Plan::chosen && narrow));
     parallel_for(n, 32, std::max<std::size_t>(ask.threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
         auto walker = borrow();
         std::vector<Hit> found;
@@ -113,16 +116,14 @@ void Index::search(const State& state, const float* queries, std::size_t n, cons
         for (std::size_t i = first; i < last; ++i) {
             const float* query = prepared(queries + i * options_.dim, room);
             if (!shared && (i == first || filter_of(i) != filter_of(i - 1))) own = made(filter_of(i));
-            Plan plan = Plan::walk;
-            if (walks) {
-                search_one(state, query, ask.k, std::max(ask.ef, ask.k), *walker, found);
-            } else {
-                plan = answer_one(state, shared ? common : own, query, ask, *walker, found);
-            }
+            const Among& wanted = shared ? common : own;
+            const Plan plan = wanted.everything && may_walk
+                                  ? search_one(state, query, ask.k, std::max(ask.ef, ask.k), *walker, found)
+                                  : answer_one(state, wanted, query, ask, *walker, found);
             answer(state, found, i, ask, hits);
             if (hits.plans != nullptr) hits.plans[i] = plan;
             if (hits.cost == nullptr) continue;
-            const std::size_t looked = plan == Plan::exact ? (shared ? common : own).count() : walker->looked();
+            const std::size_t looked = plan == Plan::exact ? wanted.count() : walker->looked();
             hits.cost[i] = static_cast<std::int64_t>(looked);
         }
         give_back(std::move(walker));

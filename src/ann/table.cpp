@@ -238,11 +238,14 @@ std::vector<Facet> Table::facet(std::size_t field, const Selection& rows) const 
 std::uint64_t Table::group(std::size_t field, std::size_t row) const {
     const auto [columns, place] = place_of(row);
     if (!columns->has(field, place)) return alone | row;
-    const std::uint64_t key = columns->key(field, place);
-    if (columns == &columns_ || !is_text(schema()[field].kind)) return key;
-    const std::string_view text = columns->dictionary(field)[static_cast<std::size_t>(key)];
-    if (const auto known = columns_.dictionary(field).find(text)) return *known;
-    return key | std::uint64_t{1} << 32;
+    if (!is_text(schema()[field].kind)) return columns->key(field, place);
+    const Dictionary& dictionary = columns->dictionary(field);
+    const auto texts = columns->texts(field, place);
+    const std::uint32_t first = *std::min_element(
+        texts.begin(), texts.end(), [&](std::uint32_t a, std::uint32_t b) { return dictionary[a] < dictionary[b]; });
+    if (columns == &columns_) return first;
+    if (const auto known = columns_.dictionary(field).find(dictionary[first])) return *known;
+    return first | std::uint64_t{1} << 32;
 }
 
 std::optional<std::uint64_t> Table::order(std::size_t field, std::size_t row) const {

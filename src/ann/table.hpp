@@ -58,8 +58,8 @@ public:
 
     /// How often each value of a field (not geo) stands at these rows, most often first, then by value.
     std::vector<Facet> facet(std::size_t field, const Selection& rows) const;
-    /// Equal for two rows exactly where their value is (a tag's: the first); a row without one is alone, unless another
-    /// has a whole number within 2^32 of the largest. Not of geo.
+    /// Equal for two rows exactly where their value is (a tag's: the first in the order of letters); a row without one
+    /// is alone, unless another has a whole number within 2^32 of the largest. Not of geo.
     std::uint64_t group(std::size_t field, std::size_t row) const;
     /// A number in the order of values (int, float, datetime, bool); none where missing.
     std::optional<std::uint64_t> order(std::size_t field, std::size_t row) const;

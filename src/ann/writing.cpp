@@ -14,10 +14,10 @@ namespace {
 std::size_t longest_tail(std::size_t linked) { return std::clamp<std::size_t>(linked / 64, 1024, 4096); }
 
 /// Rows whose fields a filter may have to look at one by one.
-constexpr std::size_t most_loose = 4096;
+std::size_t most_loose(std::size_t size) { return std::clamp<std::size_t>(size / 16, 256, 4096); }
 
 /// Dead rows are cleared away where there are more than this, and one of so many rows is dead.
-constexpr std::size_t fewest_dead = 1024, dead_share = 6;
+constexpr std::size_t fewest_dead = 1024, dead_share = 8;
 
 /// Rows of ids, in their order; ids that are not there are left out.
 std::vector<std::uint32_t> rows_of(const State& state, const IdBatch& ids) {
@@ -58,7 +58,6 @@ std::size_t Index::first_known(const IdBatch& ids) const {
 
 void Index::append(State& state, const Change& change, const IdBatch& ids, std::size_t threads) const {
     const std::size_t n = ids.count, old = state.size;
-    if (change.vectors.size() != n * options_.dim) throw std::invalid_argument("vectors: not one for each id");
     if (n > most_rows - old) throw std::invalid_argument("an index holds at most 2147483647 rows");
     const Payload payload = payload_of(change, n, schema_);
     std::vector<float> units;
@@ -83,6 +82,17 @@ void Index::append(State& state, const Change& change, const IdBatch& ids, std::
 
 std::size_t Index::make(State& state, const Change& change, std::size_t threads) const {
     const IdBatch ids = IdBatch::decode(change.ids);
+    const bool brings = change.what == Change::What::add || change.what == Change::What::put;
+    if (brings && change.dim != options_.dim) throw std::invalid_argument("vectors: of another dimension");
+    if (brings && change.vectors.size() != ids.count * options_.dim) {
+        throw std::invalid_argument("vectors: not one for each id");
+    }
+    if (brings && first_unfit(change.vectors.data(), ids.count) < ids.count) {
+        throw std::invalid_argument("vectors: one is not finite, too long, or has no direction");
+    }
+    if (!brings && ids.kind == IdKind::rows && ids.count > 0) {
+        throw std::invalid_argument("ids: row numbers name nothing that is there");
+    }
     if (ids.twice()) throw std::invalid_argument("ids: one stands there twice");
     const std::vector<std::uint32_t> rows = rows_of(state, ids);
     switch (change.what) {
@@ -96,33 +106,43 @@ std::size_t Index::make(State& state, const Change& change, std::size_t threads)
             break;
         case Change::What::put: bury(state, rows); break;
     }
-    if (change.dim != options_.dim) throw std::invalid_argument("vectors: of another dimension");
     append(state, change, ids, threads);
     return ids.count;
 }
 
-State Index::compacted(const State& state) const {
-    std::vector<std::uint32_t> rows;
-    rows.reserve(state.size - state.dead);
-    state.live->each([&](std::uint32_t row) { rows.push_back(row); });
-    return {.vectors = state.vectors.taken(rows),
-            .size = rows.size(),
-            .codes = std::make_shared<Array<std::uint8_t>>(),
-            .ids = state.ids.taken(rows),
-            .table = state.table.taken(rows),
-            .live = std::make_shared<Bitmap>(rows.size(), true)};
-}
-
-void Index::settle(State& state, std::size_t threads, const Progress& progress, bool everything) const {
-    const bool full = state.dead > fewest_dead && state.dead > state.size / dead_share;
-    if (full || (everything && state.dead > 0)) state = compacted(state);
+void Index::settle(State& state, std::size_t threads, const Progress& progress, Settle how) const {
+    const bool everything = how == Settle::everything, later = how == Settle::later;
+    const std::size_t share = later ? 2 : dead_share;
+    if ((state.dead > fewest_dead && state.dead > state.size / share) || (everything && state.dead > 0)) {
+        state = compacted(state, threads);
+    }
     const std::size_t linked = state.graph ? state.graph->linked : 0;
     const std::size_t late = state.size - linked;
     const bool worth = state.graph || state.size > longest_tail(0);
-    if (late > longest_tail(linked) || (everything && worth && late > 0)) {
+    if (late > (later ? std::max(longest_tail(linked), linked / 4) : longest_tail(linked)) ||
+        (everything && worth && late > 0)) {
         state.graph = link(state, threads, progress);
     }
-    if (state.table.loose() > most_loose || everything) state.table = state.table.indexed();
+    if (everything ||
+        state.table.loose() > (later ? std::max(most_loose(state.size), state.size / 8) : most_loose(state.size))) {
+        state.table = state.table.indexed();
+    }
+}
+
+std::size_t Index::redo(const Change& change, std::size_t threads) {
+    const std::lock_guard writing(writing_);
+    State state = *now();
+    const std::size_t count = make(state, change, threads);
+    settle(state, threads, nullptr, Settle::later);
+    publish(std::move(state));
+    return count;
+}
+
+void Index::redone(std::size_t threads) {
+    const std::lock_guard writing(writing_);
+    State state = *now();
+    settle(state, threads, nullptr, Settle::usual);
+    publish(std::move(state));
 }
 
 std::size_t Index::write(const Change& change, std::size_t threads, const Progress& progress, const Keep& keep) {
@@ -131,7 +151,7 @@ std::size_t Index::write(const Change& change, std::size_t threads, const Progre
     State state = *now();
     const std::size_t count = make(state, change, threads);
     if (count == 0) return 0;
-    settle(state, threads, progress, false);
+    settle(state, threads, progress, Settle::usual);
     if (keep) keep(change);
     publish(std::move(state));
     return count;
@@ -156,7 +176,7 @@ std::size_t Index::by_filter(std::span<const std::byte> filter, Change change, s
     change.ids = ids;
     const std::size_t count = make(state, change, threads);
     if (count == 0) return 0;
-    settle(state, threads, progress, false);
+    settle(state, threads, progress, Settle::usual);
     if (keep) keep(change);
     publish(std::move(state));
     return count;
@@ -165,7 +185,7 @@ std::size_t Index::by_filter(std::span<const std::byte> filter, Change change, s
 void Index::compact(std::size_t threads, const Progress& progress) {
     const std::lock_guard writing(writing_);
     State state = *now();
-    settle(state, std::max<std::size_t>(threads, 1), progress, true);
+    settle(state, std::max<std::size_t>(threads, 1), progress, Settle::everything);
     publish(std::move(state));
 }
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads; default: all processors.")]
 Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="An image to ask with; repeatable.")]
 Where = Annotated[
-    str | None, typer.Option("--where", metavar="EXPR", help="Only rows such as: species = whale and depth < 200")
+    str | None,
+    typer.Option(
+        "--where",
+        metavar="EXPR",
+        help="What its fields mean: 'species in [whale] and depth < 200 and place within 50 km of 54.3,10.1'",
+    ),
 ]
 GalleryFolder = Annotated[
     Path | None, typer.Option("--gallery", metavar="FOLDER", help="The gallery; default: RUN/gallery.")
@@ -28,6 +34,13 @@ Picture = Annotated[
 GroupBy = Annotated[
     str | None, typer.Option("--group-by", metavar="FIELD", help="The best of each value of a field, as of identity.")
 ]
+Per = Annotated[int | None, typer.Option("--per", metavar="M", help="With --group-by: so many of each value.")]
+MinScore = Annotated[
+    float | None, typer.Option("--min-score", metavar="S", help="Only answers with at least this score.")
+]
+PlanName = Annotated[
+    str | None, typer.Option("--plan", metavar="P", help="How to look: scan, walk, bridge or exact; else as is best.")
+]
 Place = Annotated[
     Path | None,
     typer.Option("--gallery", metavar="DIR|CSV", help="Images: all below a folder, or a csv of id, path and fields."),
@@ -35,21 +48,55 @@ Place = Annotated[
 Fields = Annotated[
     Path | None, typer.Option("--fields", metavar="FILE.csv", help="More fields by the column id, such as identity.")
 ]
+Kinds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--kind",
+        metavar="FIELD=KIND",
+        help="A field's kind where its cells do not tell it: tag, bool, int, float, datetime, geo or id; repeatable.",
+    ),
+]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
 Folder = Annotated[Path | None, typer.Option("--images", metavar="DIR|CSV", help="Images: all below a folder.")]
 
 
 @dataclass(frozen=True)
 class Asking:
-    """What is asked of a gallery."""
+    """How something is asked: what `Index.search` takes beside the queries, k and threads."""
 
-    images: tuple[Path, ...]
     k: int
     where: str | None
     group_by: str | None
+    per: int | None
+    min_score: float | None
     recall: float | None
+    ef: int | None
+    plan: str | None
     exact: bool
     threads: int | None
+
+    def checked(self) -> Asking:
+        """The same with --exact as a plan; SearchError for options that exclude one another."""
+        if self.exact and (self.ef, self.recall, self.plan) != (None, None, None):
+            raise SearchError("--exact finds all; leave out --ef, --recall and --plan")
+        if self.per is not None and self.group_by is None:
+            raise SearchError("--per: say of what field; --group-by FIELD is missing")
+        return replace(self, plan="exact", exact=False) if self.exact else self
+
+    @property
+    def how(self) -> dict[str, Any]:
+        """As arguments of `Gallery.search`, which knows no `ef`."""
+        from medalist.search.checks import processors
+
+        return {
+            "where": self.where,
+            "group_by": self.group_by,
+            "per": 1 if self.per is None else self.per,
+            "min_score": self.min_score,
+            "recall": self.recall,
+            "plan": self.plan,
+            "threads": processors() if self.threads is None else self.threads,
+        }
 
 
 def embed(
@@ -90,40 +137,45 @@ def build(
     place: Path | None,
     out: Path | None,
     fields: Path | None,
+    kinds: Mapping[str, str],
     skip_bad: bool,
     threads: int | None,
 ) -> None:
     """`medalist index build RUN --gallery ...`."""
     from medalist.runs import find_run
+    from medalist.search.embeddings import name_of
     from medalist.stages.gallery import build_gallery, gallery_folder
 
     run = find_run(name, shared.runs)
     if place is None:
         raise SearchError(f"{name}: say which images: --gallery DIR, or a csv with the columns id and path")
     made, left_out = build_gallery(
-        run, place, gallery_folder(run, out), shared.console, fields=fields, skip_bad=skip_bad, threads=threads
-    )
+        run, place, gallery_folder(run, out), shared.console, fields=fields, kinds=kinds, skip_bad=skip_bad,
+        threads=threads,
+    )  # fmt: skip
     tell_left_out(shared.console, left_out)
-    say(shared.console, f"{made.folder}: {len(made)} vectors of {made.dim} by {made.embeddings.named}")
+    say(shared.console, f"{made.folder}: {len(made)} vectors of {made.dim} by {name_of(made.made_by)}")
 
 
 def add(
-    context: typer.Context,
-    run: RunName,
-    images: Folder = None,
-    gallery: GalleryFolder = None,
-    fields: Fields = None,
-    skip_bad: SkipBad = False,
-    threads: Threads = None,
+    shared: State,
+    name: str,
+    images: Path | None,
+    gallery: Path | None,
+    fields: Path | None,
+    skip_bad: bool,
+    threads: int | None,
 ) -> None:
-    """Embed more images into a run's gallery."""
+    """`medalist index add RUN --images ...`."""
     from medalist.runs import find_run
     from medalist.stages.gallery import add_images, gallery_folder
 
-    shared = state(context)
     if images is None:
-        raise SearchError("say which images: --images DIR, or --images FILE.csv with the columns id and path")
-    found = find_run(run, shared.runs)
+        raise SearchError(
+            f"{name}: say what is added: VECTORS.npy to a folder; to a run --images DIR, or --images FILE.csv with the "
+            "columns id and path"
+        )
+    found = find_run(name, shared.runs)
     folder = gallery_folder(found, gallery)
     made, left_out = add_images(
         found, images, folder, shared.console, fields=fields, skip_bad=skip_bad, threads=threads
@@ -132,55 +184,20 @@ def add(
     say(shared.console, f"{made.folder}: {len(made)} vectors now")
 
 
-def remove(
-    context: typer.Context,
-    run: RunName,
-    ids: Annotated[list[str] | None, typer.Option("--id", help="The id of a vector; repeatable.")] = None,
-    identities: Annotated[
-        list[str] | None, typer.Option("--identity", help="All vectors whose field `identity` is this; repeatable.")
-    ] = None,
-    gallery: GalleryFolder = None,
-    threads: Threads = None,
+def search(
+    shared: State, name: str, images: tuple[Path, ...], asking: Asking, folder: Path | None, picture: Path | None
 ) -> None:
-    """Take vectors out of a run's gallery."""
-    from medalist.runs import find_run
-    from medalist.search.gallery import Gallery
-    from medalist.stages.gallery import gallery_folder
-
-    shared = state(context)
-    if not ids and not identities:
-        raise SearchError("say what goes: --id ID, or --identity NAME")
-    held = Gallery.open(gallery_folder(find_run(run, shared.runs), gallery))
-    going = dict.fromkeys([*(ids or ()), *(name for who in identities or () for name in held.ids_of(who))])
-    made = held.remove(list(going), threads=threads)
-    say(shared.console, f"{made.folder}: {len(going)} taken out, {len(made)} vectors now")
-
-
-def search(shared: State, name: str, asking: Asking, folder: Path | None, picture: Path | None) -> None:
     """`medalist search RUN --image ...`."""
     from medalist.runs import find_run
-    from medalist.search.index import processors
     from medalist.stages.gallery import draw_hits, gallery_folder, search_images, told, write_picture
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise SearchError(f"{picture}: expected a name that ends in .png")
-    if asking.exact and asking.recall is not None:
-        raise SearchError("--exact finds all; leave out --recall")
     if asking.k == 0:
         raise SearchError("k=0: no answer is asked for; type -k 1 or more")
     run = find_run(name, shared.runs)
-    gallery, answers = search_images(
-        run,
-        asking.images,
-        gallery_folder(run, folder),
-        shared.console,
-        k=asking.k,
-        where=asking.where,
-        group_by=asking.group_by,
-        recall=asking.recall,
-        exact=asking.exact,
-        threads=processors() if asking.threads is None else asking.threads,
-    )
+    place = gallery_folder(run, folder)
+    gallery, answers = search_images(run, images, place, shared.console, k=asking.k, **asking.how)
     for found in answers:
         columns, rows = told(gallery, found)
         if rows:
@@ -198,14 +215,13 @@ def is_gallery(path: Path) -> bool:
 
 
 def tell(console: Console, folder: Path) -> Path:
-    """Print what a gallery is of, and give the file of its index."""
+    """Print what a gallery is of, and give the folder of its index."""
+    from medalist.search.embeddings import name_of
     from medalist.search.gallery import Gallery
 
     gallery = Gallery.open(folder)
-    rows: list[list[object]] = [["vectors", len(gallery)], ["made by", gallery.embeddings.named]]
-    rows += [["removed", len(gallery.removed)], ["fields", ", ".join(gallery.fields.column_names)]]
-    table(console, str(folder), ["what", "found"], rows)
-    return folder / f"index-{gallery.number}.ann"
+    table(console, str(folder), ["what", "found"], [["vectors", len(gallery)], ["made by", name_of(gallery.made_by)]])
+    return folder / gallery.name
 
 
 def tell_left_out(console: Console, lines: list[str]) -> None:

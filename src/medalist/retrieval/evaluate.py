@@ -14,7 +14,7 @@ from medalist.metrics import retrieval as metrics
 from medalist.retrieval.blocks import Forbidden, Rows, Vectors, room_for
 from medalist.retrieval.neighbours import searching
 from medalist.search import Index
-from medalist.search.index import MOST_ANSWERS
+from medalist.search.checks import MOST_ANSWERS
 from medalist.search.vectors import as_array, whole
 
 DEEPEST = 1000

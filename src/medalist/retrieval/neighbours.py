@@ -15,7 +15,7 @@ from medalist.errors import SearchError
 from medalist.retrieval.blocks import FREE, Answer, Forbidden, Rows, Vectors, exact, room_for, workers
 from medalist.retrieval.cells import TOO_MUCH, Cells, ask_cells, how_far, make_cells, number_of_cells
 from medalist.search import Index
-from medalist.search.index import processors
+from medalist.search.checks import processors
 from medalist.search.vectors import as_array, as_vectors, share, whole
 
 FEW_QUERIES, FEW_ROWS, FEW_PRODUCTS = 2_000, 20_000, 10**11

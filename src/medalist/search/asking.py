@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from medalist.errors import SearchError
 from medalist.search._ann import Core
 from medalist.search.answers import Hits, Metric, Page
-from medalist.search.checks import MOST_ANSWERS, Plan, check_choice
+from medalist.search.checks import MOST_ANSWERS, Plan, check_choice, check_score
 from medalist.search.filter_json import from_json
 from medalist.search.filters import All, Filter, compile_filter
 from medalist.search.grammar import parse_where
@@ -96,7 +96,7 @@ def ask(
             refuse_query(given, matrix, unfit)
     else:  # nothing to ask for, but queries that are none are refused all the same
         as_queries(given, dim, metric)
-    ids = _named(rows, names, id_kind)
+    ids = _named(rows, names) if asked else rows.astype(np.str_ if id_kind == STRINGS else np.int64)
     if asked < k:
         room = ((0, 0), (0, k - asked))
         ids = np.pad(ids, room, constant_values="" if ids.dtype.kind == "U" else -1)
@@ -110,13 +110,12 @@ def ask(
 _PLANS = np.array(PLANS)
 
 
-def _named(rows: NDArray[np.int64], names: bytes, id_kind: int) -> NDArray[Any]:
+def _named(rows: NDArray[np.int64], names: bytes) -> NDArray[Any]:
     """The core has put numbers for ids already; texts come as a batch of those that are no padding."""
-    if id_kind != STRINGS:
+    if not names:
         return rows
-    texts = decode_ids(names) if names else []
     found = np.full(rows.size, "", dtype=object)
-    found[rows.ravel() >= 0] = texts
+    found[rows.ravel() >= 0] = decode_ids(names)
     return np.array(found.tolist(), np.str_).reshape(rows.shape)
 
 
@@ -131,7 +130,7 @@ def _programs(
         assert made is not None
         return [made], np.empty(0, np.int64)
     if single or len(where) != n:
-        count = "one query" if single else f"{n} queries"
+        count = "one query" if n == 1 else f"{n} queries"
         raise SearchError(f"where: {len(where)} filters for {count}; give one filter, or one for each query")
     places: dict[int, int] = {}
     numbers: dict[bytes, int] = {}
@@ -140,6 +139,18 @@ def _programs(
             made = program(one, schema, id_kind)
             places[id(one)] = -1 if made is None else numbers.setdefault(made, len(numbers))
     return list(numbers), np.array([places[id(one)] for one in where], np.int64)
+
+
+def bounds(min_score: Any, max_distance: Any, metric: Metric) -> tuple[float, np.float32]:
+    """The least score to ask the core for, and the largest distance (see Hits) to be left in: float32 both.
+
+    The first is a little too low where the shown distance is rounded, which is under cosine.
+    """
+    with np.errstate(over="ignore"):
+        if max_distance is None:
+            return float(np.float32(check_score(min_score, "min_score"))), np.float32(np.inf)
+        furthest = np.float32(check_score(max_distance, "max_distance"))
+    return float(1 - furthest - np.float32(1e-6) if metric == "cosine" else -furthest), furthest
 
 
 def _group(field: str, schema: Mapping[str, FieldKind]) -> int:
@@ -157,12 +168,13 @@ def name_rows(names: bytes) -> NDArray[Any]:
     return np.array(found if found is not None else [], np.str_ if isinstance(found, list) else np.int64)
 
 
-def batch_of(ids: object, id_kind: int, empty: bool = False) -> tuple[Any, bytes]:
-    """Given ids as a list, and as the core's batch; SearchError for texts where ids are numbers, and the reverse."""
-    given = ids if isinstance(ids, list | tuple | np.ndarray) or hasattr(ids, "__array__") else [ids]
-    size = len(given)  # type: ignore[arg-type]
+def batch_of(ids: object, id_kind: int) -> tuple[Any, bytes]:
+    """Ids, several or one, as a list or array, and as the core's batch; SearchError for another kind than it has."""
+    several = isinstance(ids, list | tuple | range) or (hasattr(ids, "__array__") and getattr(ids, "ndim", 1) > 0)
+    given: Any = ids if several else [ids]
+    size = len(given)
     batch = parse_ids(given, size)
-    if isinstance(batch, list) != (id_kind == STRINGS) and size and not empty:
+    if isinstance(batch, list) != (id_kind == STRINGS) and size:
         has = "strings" if id_kind == STRINGS else "integers"
         raise SearchError(f"ids: {'strings' if isinstance(batch, list) else 'integers'} given, but the index has {has}")
     return batch, encode_ids(batch, size)
@@ -223,16 +235,16 @@ def scroll(
     schema: Mapping[str, FieldKind],
 ) -> Page:
     """One page: see `Index.scroll`."""
-    limit = whole(limit, "limit", 1, 2**31)
-    field = -1
+    limit = whole(limit, "limit", 1, MOST_ANSWERS)
+    field, descending = -1, bool(descending)
     if order_by is not None:
         if kind_of(schema, order_by) not in ORDERED:
             raise SearchError(f"order_by={order_by!r}: holds {schema[order_by]} values, which have no order")
         field = list(schema).index(order_by)
     elif descending:
         raise SearchError("descending: ids always rise; give order_by= too")
-    asked = [order_by, bool(descending)]
-    after, key = (None, None) if cursor is None else _read_cursor(cursor, asked)
+    asked = [order_by, descending]
+    after, key = (None, None) if cursor is None else _read_cursor(cursor, asked, core.id_kind())
     names, fields, more, last = core.scroll(
         program(where, schema, core.id_kind()), field, descending, limit, after, key
     )
@@ -245,7 +257,7 @@ def _cursor(last: Any, key: int | None, asked: list[Any]) -> str:
     return base64.urlsafe_b64encode(told.encode()).decode()
 
 
-def _read_cursor(cursor: str, asked: list[Any]) -> tuple[bytes, int | None]:
+def _read_cursor(cursor: str, asked: list[Any], id_kind: int) -> tuple[bytes, int | None]:
     fault = SearchError("cursor: not one that scroll gave; begin without a cursor")
     try:
         told = json.loads(base64.urlsafe_b64decode(cursor.encode()))
@@ -256,10 +268,13 @@ def _read_cursor(cursor: str, asked: list[Any]) -> tuple[bytes, int | None]:
     *order, key, last = told
     if order != asked:
         raise SearchError("cursor: of another order_by or descending; begin without a cursor")
-    good = key is None or (type(key) is int and 0 <= key < 2**64)
-    if not good or type(last) not in (int, str):
+    good = key is None or (type(key) is int and 0 <= key < 2**64 and order[0] is not None)
+    if not good or type(last) is not (str if id_kind == STRINGS else int):
         raise fault
-    return encode_ids(parse_ids([last], 1), 1), key
+    try:
+        return encode_ids(parse_ids([last], 1), 1), key
+    except SearchError:
+        raise fault from None
 
 
 def together(*filters: Filter | None) -> Filter | None:

@@ -6,8 +6,11 @@ import math
 import os
 from typing import Any, Literal, get_args
 
+import numpy as np
+
 from medalist.errors import SearchError
 from medalist.search.answers import Metric, Refine
+from medalist.search.values import shown
 from medalist.search.vectors import share, whole
 
 Plan = Literal["exact", "scan", "walk", "bridge"]
@@ -36,7 +39,7 @@ def check_options(dim: int, metric: str, refine: str, degree: int | None, effort
     whole(dim, "dim", 1, 2**16)
     for name, value, choices in (("metric", metric, get_args(Metric)), ("refine", refine, get_args(Refine))):
         if not isinstance(value, str) or value not in choices:
-            raise SearchError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}")
+            raise SearchError(f"{name}={shown(value)}: expected one of {', '.join(map(repr, choices))}")
     if degree is not None:
         whole(degree, "degree", 4, 512)
     if effort is not None:
@@ -47,7 +50,7 @@ def check_options(dim: int, metric: str, refine: str, degree: int | None, effort
 def check_choice(value: object, name: str, choices: tuple[str, ...]) -> int:
     """The place of `value` among the choices; SearchError names them."""
     if not isinstance(value, str) or value not in choices:
-        raise SearchError(f"{name}={value!r}: expected one of {', '.join(map(repr, choices))}")
+        raise SearchError(f"{name}={shown(value)}: expected one of {', '.join(map(repr, choices))}")
     return choices.index(value)
 
 
@@ -67,9 +70,12 @@ def check_aim(ef: int | None, recall: float | None) -> tuple[int | None, float |
 
 def check_score(score: Any, name: str) -> float:
     """A number that scores or distances are compared with: finite or infinite, not NaN."""
-    if isinstance(score, bool | str) or not hasattr(score, "__float__"):
-        raise SearchError(f"{name}={score!r:.60}: expected a number")
-    value = float(score)
+    if isinstance(score, bool | np.bool_) or not isinstance(score, int | float | np.integer | np.floating):
+        raise SearchError(f"{name}={shown(score)}: expected a number")
+    try:
+        value = float(score)
+    except OverflowError:
+        raise SearchError(f"{name}={shown(score)}: too large for a float") from None
     if math.isnan(value):
         raise SearchError(f"{name}: not a number (NaN)")
     return value
@@ -80,7 +86,7 @@ def file_name(path: str | os.PathLike[str]) -> str:
     try:
         name = os.fsdecode(path)
     except TypeError as error:
-        raise SearchError(f"{path!r}: expected the name of a file") from error
+        raise SearchError(f"{shown(path)}: expected the name of a file") from error
     if "\0" in name or not name:
-        raise SearchError(f"{name!r}: not a file name")
+        raise SearchError(f"{shown(name)}: not a file name")
     return name

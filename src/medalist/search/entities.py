@@ -20,11 +20,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
 from medalist.search.answers import Hits
+from medalist.search.checks import check_aim, check_k
 from medalist.search.embeddings import Embeddings, refuse_twice, shown
 from medalist.search.fields import IDENTITY
 from medalist.search.gallery import Gallery
 from medalist.search.ids import parse_ids
-from medalist.search.index import Index, check_aim, check_k
+from medalist.search.index import Index
 from medalist.search.select import by_index, choose
 from medalist.search.vectors import as_queries, as_vectors, whole
 
@@ -190,14 +191,12 @@ class Entities:
     @classmethod
     def open(cls, gallery: Gallery, how: How = "set") -> Entities:
         """The identities of a gallery with the field `identity`; a vector without one is an identity of its own."""
-        if IDENTITY not in gallery.fields.column_names:
+        if IDENTITY not in gallery.fields:
             raise SearchError(f"{gallery.folder}: no field '{IDENTITY}'; build it with --fields FILE.csv that has it")
         made = cls(gallery.dim, how)
-        rows = np.flatnonzero(gallery.live)
-        names = [gallery.embeddings.ids[row] for row in rows]
-        cells = gallery.fields.column(IDENTITY).to_pylist()
-        whose = [cells[row] or name for row, name in zip(rows.tolist(), names, strict=True)]
-        made.add(whose, names, np.asarray(gallery.embeddings.vectors[rows]))
+        names: list[str] = gallery.index.ids().tolist()
+        cells = [row.get(IDENTITY, [name])[0] for name, row in zip(names, gallery.index.get(names), strict=True)]
+        made.add(cells, names, gallery.index.vectors(names))
         return made
 
     def _known(self, identity: str) -> dict[str, Vector]:

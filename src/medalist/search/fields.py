@@ -1,59 +1,177 @@
-"""What is known of each vector besides its numbers: a table of text and numbers by id, kept as parquet."""
+"""What a csv knows of each vector, as fields of an index: kinds told by the cells, cells read as values.
+
+An empty cell is a missing value. A kind is taken for a column where every other cell is written so and loses nothing:
+
+    int        whole numbers of up to 18 digits: 12, -3; not 007
+    float      decimals, and whole numbers up to 2**53 among them: 2.5, 1e3; not nan, not inf
+    bool       true, false, in any case
+    datetime   ISO dates and times: 2026-01-31, 2026-01-31T10:00:00Z; UTC where no offset is written
+    geo        latitude,longitude in range, one of them with a decimal point: "54.3,10.1"; 3,5 may be three and a half
+    tag        all else: a cell is one keyword
+
+Where the user says the kind, it is that, and a cell that is none of it is an error.
+"""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
+import numpy as np
 
 from medalist.errors import SearchError
-from medalist.files import read_table, written
-from medalist.search.embeddings import refuse_twice, shown
+from medalist.files import read_table
+from medalist.search.embeddings import refuse_twice
+from medalist.search.embeddings import shown as some_of
+from medalist.search.schema import KINDS, FieldKind, Schema, check_schema
+from medalist.search.values import UnfitError, one_datetime, one_float, one_int, one_place, one_tag, shown
 
 ID, IDENTITY, PATH = "id", "identity", "path"
-NAMES = (ID, IDENTITY, PATH)
-"""Columns that are always text: 007 and 7 are two identities."""
+NAMES = (IDENTITY, PATH)
+"""Columns that are always tags: 007 and 7 are two identities."""
 
 EXACT = 2**53
 """Beyond it, float64 does not tell a whole number from its neighbour."""
 
 _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
+_DIGITS = re.compile("[+-]?[0-9]{1,40}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][+-]?[0-9]{1,4})?", re.ASCII)
+_BOOLS = {"true": True, "false": False}
+
+Columns = Mapping[str, Sequence[str]]
+"""Cells as text, by the name of their column."""
 
 
-def typed(name: str, cells: Sequence[str]) -> Any:
-    """A column as pyarrow.Array: int64 or float64 where every cell that is not empty is written as a number, else text.
+def kinds_of(columns: Columns, said: Mapping[str, str] | None = None) -> dict[str, FieldKind]:
+    """The kind of each column but `id`: as `said`, else as its cells are written.
 
-    Empty cells of numbers are null. What loses something as a number stays text: 007, nan, whole numbers beyond 18
-    digits, or beyond 2**53 among decimals or empty cells of them. `id`, `identity` and `path` are always text.
+    Raises SearchError for a kind that is none, of a column that is not there, or other than tag for `identity`, `path`.
     """
+    said = said or {}
+    for name, kind in said.items():
+        if name not in columns or name == ID:
+            there = some_of([one for one in columns if one != ID]) or "none"
+            raise SearchError(f"kind {name}={kind}: no column {name!r:.60}; there are: {there}")
+        if kind not in KINDS:
+            raise SearchError(f"kind {name}={kind}: {kind!r:.60} is none; expected one of {', '.join(KINDS)}")
+        if name in NAMES and kind != "tag":
+            raise SearchError(f"kind {name}={kind}: '{name}' is always a tag; leave its kind out")
+    return check_schema({name: said.get(name) or kind_of(name, cells) for name, cells in columns.items() if name != ID})
+
+
+def kind_of(name: str, cells: Sequence[str]) -> FieldKind:
+    """The kind that a column's cells are written as; a tag where nothing else fits all of them."""
     there = [cell for cell in cells if cell]
     if name in NAMES or not there:
-        return pa.array(cells, pa.string())
+        return "tag"
     if all(map(_WHOLE.fullmatch, there)):
-        return pa.array([int(cell) if cell else None for cell in cells], pa.int64())
+        return "int"
     if all(map(_DECIMAL.fullmatch, there)):
-        numbers = [float(cell) if cell else None for cell in cells]
         fit = all(abs(int(cell)) <= EXACT for cell in there if _WHOLE.fullmatch(cell))
-        if fit and all(number is None or math.isfinite(number) for number in numbers):
-            return pa.array(numbers, pa.float64())
-    return pa.array(cells, pa.string())
+        return "float" if fit and all(math.isfinite(float(cell)) for cell in there) else "tag"
+    if all(cell.lower() in _BOOLS for cell in there):
+        return "bool"
+    if _all_read("datetime", there):
+        return "datetime"
+    return "geo" if any("." in cell for cell in there) and _all_read("geo", there) else "tag"
 
 
-def make_fields(ids: Sequence[str], columns: Mapping[str, Sequence[str]]) -> Any:
-    """A pyarrow.Table with `id` first and each column typed by its cells; columns are as long as ids."""
-    made = {ID: pa.array(ids, pa.string())}
-    for name, cells in columns.items():
-        assert len(cells) == len(ids), f"{name}: {len(cells)} cells for {len(ids)} ids"
-        if name != ID:
-            made[name] = typed(name, cells)
-    return pa.table(made)
+def _all_read(kind: FieldKind, cells: Sequence[str]) -> bool:
+    try:
+        for cell in cells:
+            _READ[kind](cell)
+    except UnfitError:
+        return False
+    return True
+
+
+def values_of(columns: Columns, schema: Schema, ids: Sequence[str]) -> dict[str, list[Any]]:
+    """The columns but `id` as values of the fields of `schema`, None where a cell is empty.
+
+    Raises SearchError that names the field, the id and the cell that does not fit, or the column that is no field.
+    """
+    return {name: _values(name, cells, schema, ids) for name, cells in columns.items() if name != ID}
+
+
+def _values(name: str, cells: Sequence[str], schema: Schema, ids: Sequence[str]) -> list[Any]:
+    kind = schema.get(name)
+    if kind is None:
+        there = some_of(list(schema)) or "none"
+        raise SearchError(
+            f"column {name!r:.60} is no field of the index, which has: {there}; leave the column out, or build the "
+            "index again with it"
+        )
+    assert len(cells) == len(ids), f"{name}: {len(cells)} cells for {len(ids)} ids"
+    found: list[Any] = []
+    for one, cell in zip(ids, cells, strict=True):
+        try:
+            found.append(_READ[kind](cell) if cell else None)
+        except UnfitError as error:
+            raise SearchError(f"field {name!r:.60}, id {one!r:.60}: {error}; the field's kind is {kind}") from error
+    return found
+
+
+def _whole(cell: str) -> int:
+    if not _DIGITS.fullmatch(cell):
+        raise UnfitError(f"{shown(cell)} is no whole number")
+    return one_int(int(cell))
+
+
+def _decimal(cell: str) -> float:
+    if not _NUMBER.fullmatch(cell) or not math.isfinite(float(cell)):
+        raise UnfitError(f"{shown(cell)} is no finite number")
+    return one_float(float(cell))
+
+
+def _true(cell: str) -> bool:
+    if cell.lower() not in _BOOLS:
+        raise UnfitError(f"{shown(cell)} is neither true nor false")
+    return _BOOLS[cell.lower()]
+
+
+def _moment(cell: str) -> np.datetime64:
+    return np.datetime64(one_datetime(cell), "us")
+
+
+def _place(cell: str) -> tuple[float, float]:
+    parts = [part.strip() for part in cell.split(",")]
+    if len(parts) != 2 or not all(map(_NUMBER.fullmatch, parts)):
+        raise UnfitError(f"{shown(cell)} is no latitude,longitude such as 54.3,10.1")
+    return one_place(tuple(map(float, parts)))
+
+
+_READ: dict[FieldKind, Callable[[str], Any]] = {
+    "tag": one_tag,
+    "bool": _true,
+    "int": _whole,
+    "float": _decimal,
+    "datetime": _moment,
+    "geo": _place,
+    "id": one_tag,
+}
+"""A cell that is not empty as a value of each kind; UnfitError where it is none."""
+
+
+def as_cell(value: Any) -> str:
+    """A value of `Index.get` as people read it, and as a csv would hold it; "" for None, tags joined by ", "."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case datetime():
+            text = value.astimezone(UTC).replace(tzinfo=None).isoformat()
+            return text.removesuffix("T00:00:00") if text.endswith("T00:00:00") else f"{text}Z"
+        case tuple():
+            return ",".join(map(str, value))
+        case list():
+            return ", ".join(value)
+    return str(value)
 
 
 def read_fields(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
@@ -70,81 +188,6 @@ def read_fields(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
     missing = [name for name in ids if name not in by_id]
     if missing:
         hint = "; ids are file names without their ending" if any(Path(name).suffix for name in by_id) else ""
-        raise SearchError(f"{path}: no row for {len(missing)} of {len(ids)} ids: {shown(missing)}{hint}")
+        raise SearchError(f"{path}: no row for {len(missing)} of {len(ids)} ids: {some_of(missing)}{hint}")
     columns = [name for name in rows[0] if name != ID] if rows else []
     return {name: [by_id[one][name] for one in ids] for name in columns}
-
-
-def stacked(above: Any, below: Any) -> Any:
-    """Two tables one under the other; cells of a column that one of them lacks are empty.
-
-    A column of empty cells takes the other's type, and whole numbers become float64 where the other has decimals.
-    Raises SearchError where a column holds text in one and numbers in the other.
-    """
-    names = [*above.column_names, *(name for name in below.column_names if name not in above.column_names)]
-    parts: list[dict[str, Any]] = [{}, {}]
-    for name in names:
-        columns = [_column(table, name) for table in (above, below)]
-        kinds = [None if _all_empty(column) else column.type for column in columns]
-        kind = kinds[0] or kinds[1] or pa.string()
-        if kinds[0] is not None and kinds[1] is not None and kinds[0] != kinds[1]:
-            kind = pa.float64()
-            if pa.string() in kinds or not all(_exact_as_float(column) for column in columns):
-                told = [_kind_name(column.type) for column in columns]
-                raise SearchError(f"field '{name}': {told[0]} in the gallery, {told[1]} in what is added")
-        for part, column in zip(parts, columns, strict=True):
-            part[name] = _empty(len(column), kind) if _all_empty(column) else column.cast(kind)
-    return pa.concat_tables([pa.table(part) for part in parts]).combine_chunks()
-
-
-def _column(table: Any, name: str) -> Any:
-    return table.column(name) if name in table.column_names else pa.chunked_array([_empty(len(table), pa.string())])
-
-
-def _empty(n: int, kind: Any) -> Any:
-    return pa.array(["" if kind == pa.string() else None] * n, kind)
-
-
-def _all_empty(column: Any) -> bool:
-    if column.type == pa.string():
-        return not len(column) or bool(pc.all(pc.equal(column, "")).as_py())
-    return int(column.null_count) == len(column)
-
-
-def _exact_as_float(column: Any) -> bool:
-    if column.type != pa.int64() or not len(column):
-        return True
-    edges = pc.min_max(column).as_py()
-    return edges["min"] is None or max(-edges["min"], edges["max"]) <= EXACT
-
-
-def _kind_name(kind: Any) -> str:
-    return {pa.string(): "text", pa.int64(): "whole numbers", pa.float64(): "numbers"}[kind]
-
-
-def write_parquet(path: Path, fields: Any) -> None:
-    """Write a table of fields, whole or not at all."""
-    with written(path) as temporary:
-        pq.write_table(fields, temporary)
-
-
-def read_parquet(path: Path, ids: Sequence[str]) -> Any:
-    """Read back what `write_parquet` wrote for `ids`; SearchError for any other file, on one line."""
-    if not path.is_file():
-        raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
-    try:
-        table = pq.read_table(path, partitioning=None, use_threads=False).combine_chunks()
-        table.validate(full=True)
-    except (pa.ArrowException, OSError, ValueError, TypeError, MemoryError) as error:
-        reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
-        raise SearchError(f"{path}: damaged or not a parquet file ({reason})") from error
-    for name, kind in zip(table.column_names, table.schema.types, strict=True):
-        if kind not in (pa.string(), pa.int64(), pa.float64()) or (name in NAMES and kind != pa.string()):
-            raise SearchError(f"{path}: column '{name}' holds {kind}; the file is not of a gallery")
-        if kind == pa.string() and table.column(name).null_count:
-            raise SearchError(f"{path}: column '{name}' holds nulls; the file is not of a gallery")
-    if len(set(table.column_names)) < len(table.column_names) or ID not in table.column_names:
-        raise SearchError(f"{path}: no column 'id', or one that stands there twice; the file is not of a gallery")
-    if table.column(ID).to_pylist() != list(ids):
-        raise SearchError(f"{path}: its ids are not those of the vectors; build the gallery again")
-    return table

@@ -1,323 +1,324 @@
-"""A gallery: vectors, their index and what is known of each, as one folder that is searched, added to, taken from.
+"""A gallery: vectors of named things, what is known of each, and what made them, as one folder that is live.
 
-    gallery/gallery.json           which files below are in force; written last, so that a change counts as a whole
-    gallery/vectors-3.npy .json    unit vectors, ids, what made them: `medalist.search.embeddings`
-    gallery/index-3.ann            `medalist.search.Index` over them, ids as strings
-    gallery/fields-3.parquet       what is known of each: `medalist.search.fields`
+    gallery/gallery.json    what made the vectors, and which folder below is in force; written last, whole
+    gallery/index/          `medalist.search.Index`: vectors, ids as strings, and fields by `medalist.search.fields`
 
-Removed rows stay in vectors and index, and are named in gallery.json; every search leaves them out. When more than a
-quarter has been removed, the files are written anew without them.
+Who searches opens it for reading only and sees what was there then; who adds or deletes holds it for that moment.
+Where a gallery is built again, the new index lies beside the old one until gallery.json names it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.compute as pc  # type: ignore[import-untyped]
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from medalist.errors import SearchError
 from medalist.files import read_json, write_json
 from medalist.search.answers import Hits
+from medalist.search.asking import Where, as_filter
+from medalist.search.checks import Plan
 from medalist.search.embeddings import (
     Embeddings,
-    beside,
-    joined,
+    name_of,
     read_embeddings,
-    read_npy,
     refuse_other_space,
     shown,
+    space_of,
+    texts,
     write_embeddings,
 )
-from medalist.search.fields import ID, IDENTITY, make_fields, read_parquet, stacked, write_parquet
-from medalist.search.index import Index, check_aim, check_k
-from medalist.search.select import Ask, choose, exact_among
-from medalist.search.vectors import as_queries, whole
-from medalist.search.where import matching
+from medalist.search.fields import IDENTITY, Columns, kinds_of, values_of
+from medalist.search.filters import Among, AnyOf, Filter, HasId
+from medalist.search.ids import INTEGERS, STRINGS
+from medalist.search.index import Index
+from medalist.search.schema import FieldKind
 
-__all__ = [
-    "Embeddings",
-    "Gallery",
-    "joined",
-    "read_embeddings",
-    "read_npy",
-    "refuse_other_space",
-    "write_embeddings",
-]
+__all__ = ["Embeddings", "Gallery", "read_embeddings", "write_embeddings"]
 
 FILE = "gallery.json"
-FORMAT = "medalist gallery 1"
-DEAD = 0.25
-"""The share of removed rows above which the files are written anew."""
+FORMAT = "medalist gallery 2"
+TWICE = "{} ids are there already: {}; delete them first"
+BUILD = "build it again with medalist index build RUN --gallery IMAGES"
 
-_OURS = re.compile(r"(vectors|index|fields)-[0-9]+\.(npy|json|ann|parquet)")
+_INDEX = re.compile(r"index(-[0-9a-f]+)?")
+_BEFORE = re.compile(r"(vectors|index|fields)-[0-9]+\.(npy|json|ann|parquet)")  # files of format 1
 
 Progress = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """What a folder held when it was opened; `add` and `remove` give the next one.
+    """What a folder held when it was opened; `add` and `delete` give the next one.
 
-    embeddings: all rows, the removed ones too. fields: a pyarrow.Table with `id` first, row by row as the embeddings.
-    removed: ids that are no longer there. A gallery that was opened goes on answering while its folder changes.
+    index: opened for reading only, so it goes on answering while the folder changes, and is in nobody's way.
+    made_by: as Embeddings has it. name: of the folder of the index.
     """
 
     folder: Path
-    embeddings: Embeddings
-    index: Index
-    fields: Any = field(repr=False)
-    removed: frozenset[str] = field(repr=False)
-    number: int
+    index: Index = field(repr=False)
+    made_by: Mapping[str, str]
+    name: str
 
     @classmethod
     def create(
         cls,
         folder: Path,
         embeddings: Embeddings,
-        columns: Mapping[str, Sequence[str]] | None = None,
+        columns: Columns | None = None,
         *,
+        kinds: Mapping[str, str] | None = None,
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Make the folder of a gallery, or replace the one that is there, as a whole.
+        """Make the folder of a gallery, or replace the one that is there: as a whole, or not at all.
 
-        columns: cells as text, in the order of the embeddings. Raises SearchError where the folder holds other things.
+        columns: cells as text, in the order of the embeddings; they become fields, of the kinds that their cells tell
+        or that `kinds` says by name. Raises SearchError where the folder holds other things, and for cells.
         """
-        number = next_number(folder)
-        index = Index(embeddings.dim)
-        index.add(list(embeddings.ids), embeddings.vectors, threads=threads, progress=progress)
-        fields = make_fields(embeddings.ids, columns or {})
-        return cls(folder, embeddings, index, fields, frozenset(), number)._written()
+        refuse_full(folder)
+        schema = kinds_of(columns or {}, kinds)
+        values = values_of(columns or {}, schema, embeddings.ids)
+        fresh = not folder.exists()
+        with _alone_in(folder):
+            # A name that never was: who has read an old gallery.json must not find a new index.
+            path = folder / (f"index-{secrets.token_hex(4)}" if (folder / FILE).exists() else "index")
+            try:
+                shutil.rmtree(path, ignore_errors=True)  # of a build that was killed
+                with Index.create(path, embeddings.dim, fields=schema) as index:
+                    index.add(list(embeddings.ids), embeddings.vectors, values, threads=threads, progress=progress)
+                    index.checkpoint()
+                write_json(folder / FILE, _told(embeddings, path.name))
+            except BaseException:
+                shutil.rmtree(path, ignore_errors=True)
+                if fresh:
+                    with contextlib.suppress(OSError):
+                        folder.rmdir()
+                raise
+            _clear(folder, path.name)
+        return cls.open(folder)
 
     @classmethod
     def open(cls, folder: Path) -> Gallery:
-        """Open a folder, vectors mapped; SearchError where it is missing, damaged or no gallery."""
+        """Open a folder for searching; SearchError where it is missing, damaged or no gallery."""
         told = read_told(folder)
-        number, removed = told["number"], told["removed"]
-        embeddings = read_embeddings(folder / f"vectors-{number}.npy")
-        path = folder / f"index-{number}.ann"
-        index = Index.open(path)
-        if (len(index), index.dim, index.metric) != (len(embeddings), embeddings.dim, "cosine"):
-            raise SearchError(f"{path}: {index!r} is not of the {len(embeddings)} vectors beside it; build it again")
-        fields = read_parquet(folder / f"fields-{number}.parquet", embeddings.ids)
-        unknown = [name for name in removed if name not in embeddings.row_of]
-        if unknown:
-            raise SearchError(f"{folder / FILE}: removed ids that never were there: {shown(unknown)}; build it again")
-        return cls(folder, embeddings, index, fields, frozenset(removed), number)
+        path = folder / told["index"]
+        try:
+            index = Index.open(path, read_only=True)
+        except SearchError as error:
+            if read_told(folder)["index"] != path.name:  # it was built anew in between
+                return cls.open(folder)
+            raise error if path.is_dir() else SearchError(f"{path}: no such folder; {BUILD}") from error
+        if (index.dim, index.metric) != (told["dim"], "cosine") or (len(index) and id_kind(index) != STRINGS):
+            raise SearchError(f"{folder}: {index!r} is not the one that {FILE} tells of; {BUILD}")
+        return cls(folder, index, told["made_by"], told["index"])
 
     def __len__(self) -> int:
         """Vectors that can be found."""
-        return len(self.embeddings) - len(self.removed)
+        return len(self.index)
 
     @property
     def dim(self) -> int:
         """Components of a vector."""
-        return self.embeddings.dim
+        return self.index.dim
+
+    @property
+    def fields(self) -> dict[str, FieldKind]:
+        """The kind of each field, in the order of the columns that it was built with."""
+        return self.index.fields
 
     @property
     def space(self) -> str:
         """Which vectors can be compared with these: see Embeddings.space."""
-        return self.embeddings.space
+        return space_of(self.made_by)
 
     @property
     def named(self) -> str:
         """How messages call it."""
-        return f"gallery {self.folder} of {self.embeddings.named}"
-
-    @cached_property
-    def live(self) -> NDArray[np.bool_]:
-        """Which rows are there: bool[n]."""
-        mask = np.ones(len(self.embeddings), np.bool_)
-        mask[[self.embeddings.row_of[name] for name in self.removed]] = False
-        return mask
+        return f"gallery {self.folder} of {name_of(self.made_by)}"
 
     def search(
         self,
         queries: Embeddings | ArrayLike,
         k: int = 10,
-        where: str | None = None,
+        where: Where | None = None,
         *,
         recall: float | None = None,
-        exact: bool = False,
+        plan: Plan | None = None,
+        min_score: float | None = None,
         group_by: str | None = None,
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
         """The k nearest of each query, unit vectors [n, dim] or one [dim], or Embeddings, whose space is checked.
 
-        where: only rows that it means (`medalist.search.where`); then every such row is compared, so there are never
-        fewer answers than k or than match. group_by: a field; at most `per` answers share a value of it, rows with an
-        empty cell stand alone. recall, exact: as `Index.search` and `Index.exact`. Hits pad what is not there.
+        All else is as in `Index.search`. Ids are strings, "" where padded.
         """
         if isinstance(queries, Embeddings):
             refuse_other_space(queries, self)
             queries = queries.vectors
-        matrix, single = as_queries(queries, self.dim, "cosine")
-        k, per = check_k(k), whole(per, "per", 1, 2**31)
-        check_aim(None, recall)
-        mask = self.live if where is None else self.live & matching(where, self.fields)
-        rows = np.flatnonzero(mask)
-        groups = np.arange(len(mask)) if group_by is None else self._groups(group_by)
-        if where is not None:
-            found = choose(exact_among(self.embeddings.vectors, rows, threads), matrix, k, groups[rows], per)
-            chosen = np.where(found.rows >= 0, rows[found.rows] if len(rows) else -1, -1)
-        else:
-            groups = np.where(mask, groups, -1)
-            found = choose(self._ask(recall, threads), matrix, k, groups, per, exact)
-            chosen = found.rows
-        names = [self.embeddings.ids[row] if row >= 0 else "" for row in chosen.ravel().tolist()]
-        ids = np.array(names, np.str_).reshape(chosen.shape)
-        if single:
-            return Hits(ids[0], found.scores[0], found.counts[0].reshape(()), "cosine")
-        return Hits(ids, found.scores, found.counts, "cosine")
-
-    def ids_of(self, identity: str) -> tuple[str, ...]:
-        """Ids whose field `identity` is this; SearchError where there is none."""
-        if IDENTITY not in self.fields.column_names:
-            raise SearchError(f"{self.folder}: no field '{IDENTITY}'; build it with --fields FILE.csv that has it")
-        rows = np.flatnonzero(self.live & (self.fields.column(IDENTITY).to_numpy() == identity))
-        if not len(rows):
-            raise SearchError(f"{self.folder}: no vector of identity {identity!r:.60}")
-        return tuple(self.embeddings.ids[row] for row in rows.tolist())
-
-    def check(self, where: str | None = None, group_by: str | None = None) -> None:
-        """Raise SearchError for a `where` or a `group_by` that `search` would refuse."""
-        if where is not None:
-            matching(where, self.fields)
-        if group_by is not None:
-            self._groups(group_by)
-
-    def _ask(self, recall: float | None, threads: int) -> Ask:
-        row_of = self.embeddings.row_of
-
-        def ask(queries: NDArray[np.float32], k: int, exact: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-            if exact:
-                hits = self.index.exact(queries, k, threads=threads)
-            else:
-                hits = self.index.search(queries, k, recall=recall, threads=threads)
-            rows = [row_of[name] if name else -1 for name in hits.ids.ravel().tolist()]
-            return np.array(rows, np.int64).reshape(hits.ids.shape), hits.scores
-
-        return ask
-
-    def _groups(self, name: str) -> NDArray[np.int64]:
-        """A number for each row, shared by rows of one value of a field."""
-        if name not in self.fields.column_names:
-            raise SearchError(f"no field '{name}' to group by; there are: {', '.join(self.fields.column_names[:20])}")
-        cells = self.fields.column(name).combine_chunks()
-        codes = pc.fill_null(cells.dictionary_encode().indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-        empty = (codes < 0) | (cells.cast("string").fill_null("").to_numpy(zero_copy_only=False) == "")
-        return np.where(empty, len(codes) + np.arange(len(codes)), codes)
+        hits = self.index.search(
+            queries, k, where=where, recall=recall, plan=plan, min_score=min_score, group_by=group_by, per=per,
+            threads=threads,
+        )  # fmt: skip
+        # An index without vectors does not know yet of what kind its ids will be.
+        return hits if hits.ids.dtype.kind == "U" else hits._replace(ids=np.full(hits.ids.shape, "", "U1"))
 
     def add(
         self,
         embeddings: Embeddings,
-        columns: Mapping[str, Sequence[str]] | None = None,
+        columns: Columns | None = None,
         *,
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Write the gallery with more vectors, and give it; cells of fields that one side lacks are empty.
+        """Add vectors to the folder, all or none, and give the gallery as it is then; fields not given are missing.
 
-        Raises SearchError for another dimension or space, naming both, and for ids that are there, naming them.
+        Raises SearchError for another dimension or space, for ids that are there, and for columns that are no fields.
         """
         refuse_other_space(embeddings, self)
-        twice = [name for name in embeddings.ids if name in self.embeddings.row_of and name not in self.removed]
-        if twice:
-            raise SearchError(f"{self.folder}: {len(twice)} ids are there already: {shown(twice)}; remove them first")
-        base = self
-        if any(name in self.removed for name in embeddings.ids):
-            base = self._without(self.removed, threads)
-        fields = stacked(base.fields, make_fields(embeddings.ids, columns or {}))
-        every = joined([base.embeddings, embeddings])
-        # Not self.index, from which others may be reading: it stays as it was.
-        index = Index.open(self.folder / f"index-{self.number}.ann") if base is self else base.index
-        index.add(list(embeddings.ids), embeddings.vectors, threads=threads, progress=progress)
-        return Gallery(self.folder, every, index, fields, base.removed, self.number + 1)._written()
+        values = values_of(columns or {}, self.fields, embeddings.ids)
+        with self._writing() as index:
+            there = set(index.ids().tolist())
+            twice = [name for name in embeddings.ids if name in there]
+            if twice:
+                raise SearchError(
+                    f"{self.folder}: {len(twice)} ids are there already: {shown(twice)}; delete them first"
+                )
+            index.add(list(embeddings.ids), embeddings.vectors, values, threads=threads, progress=progress)
+        return Gallery.open(self.folder)
 
-    def remove(self, ids: Sequence[str], *, threads: int | None = None) -> Gallery:
-        """Write the gallery without these vectors, and give it; SearchError names ids that are not there."""
-        missing = [name for name in ids if name not in self.embeddings.row_of or name in self.removed]
-        if missing:
-            raise SearchError(f"{self.folder}: {len(missing)} of {len(ids)} ids are not there: {shown(missing)}")
-        removed = self.removed | set(ids)
-        if len(removed) > DEAD * len(self.embeddings):
-            return self._without(removed, threads)._written()
-        next_one = Gallery(self.folder, self.embeddings, self.index, self.fields, removed, self.number)
-        _tell(next_one)
-        return next_one
+    def delete(
+        self, ids: Sequence[str] = (), *, identities: Sequence[str] = (), where: Where | None = None
+    ) -> tuple[Gallery, int]:
+        """Take vectors out of the folder as `delete_from` does; the gallery as it is then, and how many went."""
+        with self._writing() as index:
+            count = delete_from(index, ids, identities, where)
+        return Gallery.open(self.folder), count
 
-    def _without(self, removed: frozenset[str], threads: int | None) -> Gallery:
-        """The gallery with none of these rows in its vectors and its index; nothing is written."""
-        rows = np.array([row for name, row in self.embeddings.row_of.items() if name not in removed], np.int64)
-        ids = tuple(self.embeddings.ids[row] for row in rows)
-        kept = Embeddings(ids, np.asarray(self.embeddings.vectors[rows]), self.embeddings.made_by)
-        index = Index(self.dim)
-        index.add(list(ids), kept.vectors, threads=threads)
-        return Gallery(self.folder, kept, index, self.fields.take(rows), frozenset(), self.number + 1)
+    def snapshot(self, folder: Path) -> Gallery:
+        """Copy the gallery as it was opened into a folder that is missing or empty, and give the copy."""
+        _make(folder)
+        if any(folder.iterdir()):
+            raise SearchError(f"{folder}: is not empty; give another folder")
+        self.index.snapshot(folder / "index")
+        write_json(folder / FILE, {**read_told(self.folder), "index": "index"})
+        return Gallery.open(folder)
 
-    def _written(self) -> Gallery:
-        """Write the files of this gallery, tell of them last, and clear those that are no longer in force."""
-        path = self.folder / f"vectors-{self.number}.npy"
-        write_embeddings(path, self.embeddings)
-        self.index.save(self.folder / f"index-{self.number}.ann")
-        write_parquet(self.folder / f"fields-{self.number}.parquet", self.fields)
-        _tell(self)
-        now = {path.name, beside(path).name, f"index-{self.number}.ann", f"fields-{self.number}.parquet"}
-        for old in self.folder.iterdir():
-            if _OURS.fullmatch(old.name) and old.name not in now:
-                with contextlib.suppress(OSError):  # it is in nobody's way
-                    old.unlink()
-        return self
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[Index]:
+        """The index of the folder, this process being the only one that writes it."""
+        self._refuse_replaced()
+        with Index.open(self.folder / self.name) as index:
+            yield index
+        self._refuse_replaced()  # what was written would be lost with the old index
+
+    def _refuse_replaced(self) -> None:
+        told = read_told(self.folder)
+        if (told["index"], told["made_by"]) != (self.name, self.made_by):
+            raise SearchError(f"{self.folder}: was built anew meanwhile; run the command again")
 
 
-def _tell(gallery: Gallery) -> None:
-    write_json(
-        gallery.folder / FILE,
-        {
-            "format": FORMAT,
-            "number": gallery.number,
-            "count": len(gallery),
-            "dim": gallery.dim,
-            "space": gallery.space,
-            "made_by": dict(gallery.embeddings.made_by),
-            "fields": [name for name in gallery.fields.column_names if name != ID],
-            "removed": sorted(gallery.removed),
-        },
-    )
+def delete_from(
+    index: Index, ids: Sequence[str | int], identities: Sequence[str] = (), where: Where | None = None
+) -> int:
+    """Delete at once what has one of these ids, or of these values of the field `identity`, or is meant by a filter.
+
+    How many went; ids that are not there are no error. SearchError where identities are asked for and no such field is.
+    """
+    if identities and IDENTITY not in index.fields:
+        raise SearchError(f"there is no field '{IDENTITY}'; build it with --fields FILE.csv that has it")
+    each: list[Filter] = []
+    if ids and len(index):
+        each.append(HasId(tuple(dict.fromkeys(ids))))
+    if identities:
+        each.append(Among(IDENTITY, tuple(dict.fromkeys(identities))))
+    if where is not None:
+        each.append(as_filter(where, index.fields, id_kind(index)))
+    return index.delete(where=AnyOf(tuple(each))) if each else 0
+
+
+def id_kind(index: Index) -> int:
+    """STRINGS or INTEGERS, row numbers among them: what the ids of an index are; INTEGERS where it holds none."""
+    return STRINGS if index.scroll(limit=1).ids.dtype.kind == "U" else INTEGERS
+
+
+def _told(embeddings: Embeddings, name: str) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "dim": embeddings.dim,
+        "space": embeddings.space,
+        "made_by": dict(embeddings.made_by),
+        "index": name,
+    }
 
 
 def read_told(folder: Path) -> dict[str, Any]:
-    """What gallery.json says; SearchError where it is missing or not of a gallery."""
+    """What gallery.json says, `index` as the folder's name; SearchError where it is missing or not of a gallery."""
     path = folder / FILE
     if not path.is_file():
         raise SearchError(f"{folder} is no gallery: it has no {FILE}; run medalist index build RUN --gallery IMAGES")
     told = read_json(path, SearchError)
-    good = isinstance(told, dict) and told.get("format") == FORMAT
-    if not good or type(told.get("number")) is not int or not 0 <= told["number"] < 2**62:
-        raise SearchError(f"{path}: not of a gallery, or damaged; build it again")
-    removed = told.get("removed")
-    if not isinstance(removed, list) or not all(isinstance(name, str) for name in removed):
-        raise SearchError(f"{path}: 'removed' is not a list of strings; build the gallery again")
-    return dict(told)
+    if isinstance(told, dict) and told.get("format") == "medalist gallery 1":
+        raise SearchError(f"{folder}: a gallery of an earlier version; {BUILD}")
+    if not isinstance(told, dict) or told.get("format") != FORMAT:
+        raise SearchError(f"{path}: not of a gallery, or damaged; {BUILD}")
+    made_by, name = texts(told.get("made_by"), path, "made_by"), told.get("index")
+    if not isinstance(name, str) or not _INDEX.fullmatch(name) or type(told.get("dim")) is not int:
+        raise SearchError(f"{path}: 'index' or 'dim' is damaged; {BUILD}")
+    if told.get("space") != space_of(made_by):
+        raise SearchError(f"{path}: 'space' is not that of 'made_by'; {BUILD}")
+    return {**told, "made_by": made_by}
 
 
-def next_number(folder: Path) -> int:
-    """A number for new files beside those that are in force; SearchError for a folder of other things."""
+def refuse_full(folder: Path) -> None:
+    """Raise SearchError for what is no folder, or a folder of other things than a gallery."""
     if not folder.exists():
-        return 0
+        return
     if not folder.is_dir():
         raise SearchError(f"{folder}: not a folder")
     names = [path.name for path in folder.iterdir()]
-    if names and FILE not in names and not any(_OURS.fullmatch(name) for name in names):
+    if FILE not in names and not all(_INDEX.fullmatch(name) or _BEFORE.fullmatch(name) for name in names):
         raise SearchError(f"{folder}: holds other files, and no gallery; give -o another folder")
-    taken = [int(re.split("[-.]", name)[1]) for name in names if _OURS.fullmatch(name)]
-    return max(taken, default=-1) + 1
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SearchError(f"cannot write {folder}: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made where it is missing, against others that build in it; until this process ends."""
+    _make(folder)
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise SearchError(f"{folder}: is being built by another process; wait until it ends") from error
+        yield
+    finally:
+        os.close(place)
+
+
+def _clear(folder: Path, name: str) -> None:
+    """Remove indexes that are not in force, and files of former formats; what cannot be removed is in nobody's way."""
+    for path in folder.iterdir():
+        if _BEFORE.fullmatch(path.name):
+            with contextlib.suppress(OSError):
+                path.unlink()
+        elif _INDEX.fullmatch(path.name) and path.name != name:
+            shutil.rmtree(path, ignore_errors=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -17,7 +18,7 @@ from medalist.search.answers import Metric, Refine
 from medalist.search.asking import Where
 from medalist.search.checks import MOST_VECTORS, Fsync, check_threads
 from medalist.search.ids import encode_ids, parse_ids
-from medalist.search.kept import Mode
+from medalist.search.kept import Mode, Progress, Reported
 from medalist.search.reader import Reader
 from medalist.search.schema import Schema, encode_fields
 from medalist.search.vectors import as_vectors, check_float16
@@ -25,7 +26,6 @@ from medalist.search.vectors import as_vectors, check_float16
 Fields = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 """Values of fields: columns [n] by name, or a dictionary for each row."""
 _ADD, _PUT, _DROP, _SET = range(4)
-Progress = Callable[[int, int], object]
 
 
 class Index(Reader):
@@ -36,6 +36,7 @@ class Index(Reader):
     """
 
     _path = ""
+    _syncs = False
 
     def __init__(
         self,
@@ -50,11 +51,12 @@ class Index(Reader):
     ) -> None:
         """An empty index of vectors of `dim` components (1 to 65536).
 
-        `metric`: "cosine", "ip" (inner product) or "l2". `fields`: what vectors carry, a kind by name: "tag" (any number
-        of keywords), "bool", "int", "float", "datetime", "geo" (latitude, longitude), "id" (one keyword of many).
-        `refine`: how vectors are kept, "float16" takes half the memory and rounds them. `degree`: most links of a vector
-        (4 to 512); `effort`: width of the walk that finds them (8 to 65536); None leaves both to the core. Equal vectors,
-        parameters and seed make equal indexes, on any number of threads. Raises SearchError for any other argument.
+        `metric`: "cosine", "ip" (inner product) or "l2". `fields`: what vectors carry, a kind by name: "tag" (any
+        number of keywords), "bool", "int", "float", "datetime", "geo" (latitude, longitude), "id" (one keyword of
+        many). `refine`: how vectors are kept, "float16" takes half the memory and rounds them. `degree`: most links of
+        a vector (4 to 512); `effort`: width of the walk that finds them (8 to 65536); None leaves both to the core.
+        Equal vectors, parameters and seed make equal indexes, on any number of threads. Raises SearchError for any
+        other argument.
         """
         self._set(kept.new_core(dim, metric, refine, degree, effort, seed, fields))
 
@@ -74,11 +76,11 @@ class Index(Reader):
         """Add vectors [n, dim] under `ids` [n]: all of them, or after any exception none.
 
         `ids`: integers of 64 bits with a sign, or strings, or None for row numbers, which go on from those that were
-        given before. They are unique and of one kind within an index. `fields`: columns [n] by name, or a dictionary for
-        each vector; None, NaN and NaT are missing values. `threads`: None for all processors. `progress(done, total)` is
-        called in this thread while vectors are linked to the graph (a few are not at once, and later ones then with
-        them), must leave the index alone, and what it raises ends the add, as Ctrl-C does. Vectors are NumPy arrays,
-        tensors or nested lists, checked as `vectors.as_vectors` says. Raises SearchError.
+        given before. They are unique and of one kind within an index. `fields`: columns [n] by name, or a dictionary
+        for each vector; None, NaN and NaT are missing values. `threads`: None for all processors.
+        `progress(done, total)` is called in this thread while vectors are linked to the graph (a few are not at once,
+        and later ones then with them), must leave the index alone, and what it raises ends the add, as Ctrl-C does.
+        Vectors are NumPy arrays, tensors or nested lists, checked as `vectors.as_vectors` says. Raises SearchError.
         """
         self._write(_ADD, ids, vectors, fields, threads, progress)
 
@@ -97,7 +99,13 @@ class Index(Reader):
         self._write(_PUT, ids, vectors, fields, threads, progress)
 
     def _write(
-        self, what: int, ids: object, vectors: ArrayLike, fields: Fields | None, threads: int | None, progress: Any
+        self,
+        what: int,
+        ids: object,
+        vectors: ArrayLike,
+        fields: Fields | None,
+        threads: int | None,
+        progress: Progress | None,
     ) -> None:
         workers = check_threads(threads)
         rows = as_vectors(vectors, self._dim, self._metric)
@@ -109,10 +117,11 @@ class Index(Reader):
             return
         if len(self) + len(rows) > MOST_VECTORS:
             raise SearchError(f"vectors: {len(self) + len(rows)} in all, but an index holds at most {MOST_VECTORS}")
+        reported = _reported(progress)
         with self._writing:
             asking.refuse_ids(self._core, batch, new=what == _ADD)
-            with kept.faults(self._path):
-                self._core.write(what, encode_ids(batch, len(rows)), told, rows, workers, _going_on(progress))
+            with kept.faults(self._path, reported):
+                self._core.write(what, encode_ids(batch, len(rows)), told, rows, workers, reported)
 
     def delete(self, ids: object = None, *, where: Where | None = None, threads: int | None = None) -> int:
         """Remove the vectors of `ids` (those that are not there are no error), or what a filter means; how many went.
@@ -139,6 +148,8 @@ class Index(Reader):
         """
         if (ids is None) == (where is None):
             raise SearchError("set_fields: give ids=, or where=")
+        if values is None:
+            raise SearchError("set_fields: no values; give {name: [value, ...]}, with where= {name: value}")
         with self._writing, kept.faults(self._path):
             if where is not None:
                 if not isinstance(values, Mapping):
@@ -153,8 +164,9 @@ class Index(Reader):
 
     def optimize(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
         """Reclaim the place of vectors that are gone, and link and sort what came late."""
-        with self._writing, kept.faults(self._path):
-            self._core.compact(check_threads(threads), _going_on(progress))
+        workers, reported = check_threads(threads), _reported(progress)
+        with self._writing, kept.faults(self._path, reported):
+            self._core.compact(workers, reported)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, whole or not at all; raises SearchError where that cannot be done."""
@@ -186,7 +198,7 @@ class Index(Reader):
         name = kept.file_name(folder)
         plain = kept.new_core(dim, metric, refine, degree, effort, seed, fields)
         with kept.faults(name):
-            return cls._of(plain.in_folder(name, *kept.syncing(fsync, fsync_seconds)), name)
+            return cls._of(plain.in_folder(name, *kept.syncing(fsync, fsync_seconds)), name, fsync != "os")
 
     @classmethod
     def open(
@@ -209,13 +221,14 @@ class Index(Reader):
         name = kept.file_name(path)
         how = kept.syncing(fsync, fsync_seconds)
         with kept.faults(name):
-            return cls._of(kept.opened(name, mode, read_only, how, check_threads(threads)), name)
+            core = kept.opened(name, mode, read_only, how, check_threads(threads))
+            return cls._of(core, name, Path(name).is_dir() and not read_only and fsync != "os")
 
     @classmethod
-    def _of(cls, core: Core, path: str) -> Index:
+    def _of(cls, core: Core, path: str, syncs: bool) -> Index:
         index = cls.__new__(cls)
         index._set(core)
-        index._path = path
+        index._path, index._syncs = path, syncs
         return index
 
     def flush(self) -> None:
@@ -224,20 +237,22 @@ class Index(Reader):
             self._core.sync()
 
     def checkpoint(self) -> None:
-        """Of a folder: write its log into a new segment, so that it opens faster. Happens by itself as the log grows."""
+        """Of a folder: write its log into a new segment, so that it opens faster; done by itself as the log grows."""
         with self._writing, kept.faults(self._path):
             self._core.checkpoint()
 
     def snapshot(self, folder: str | os.PathLike[str]) -> None:
-        """Of a folder: the index as it is now, as a folder of its own that is missing or empty. Writers wait meanwhile."""
+        """Of a folder: the index as it is now, as a folder of its own, missing or empty before. Writers wait."""
         name = kept.file_name(folder)
         with kept.faults(name):
             self._core.snapshot(name)
 
     def close(self) -> None:
         """Let a folder go, all of it on the disk unless fsync is "os". Nothing can be asked afterwards."""
-        with self._writing:
-            self._open = None
+        with self._writing, kept.faults(self._path):
+            core, self._open = self._open, None
+            if core is not None and self._syncs:
+                core.sync()
 
     def __enter__(self) -> Self:
         return self
@@ -266,12 +281,5 @@ class Index(Reader):
             return Core.repair(name, check_threads(threads))
 
 
-def _going_on(progress: Progress | None) -> Callable[[int, int], bool] | None:
-    if progress is None:
-        return None
-
-    def report(done: int, total: int) -> bool:
-        progress(done, total)
-        return True
-
-    return report
+def _reported(progress: Progress | None) -> Reported | None:
+    return None if progress is None else Reported(progress)

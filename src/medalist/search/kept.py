@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, get_args
@@ -13,9 +13,25 @@ from medalist.search.answers import Metric, Refine
 from medalist.search.checks import Fsync, check_choice, check_options, check_score, file_name
 from medalist.search.schema import KINDS, Schema, check_schema
 
-__all__ = ["Mode", "faults", "file_name", "new_core", "opened", "syncing"]
+__all__ = ["Mode", "Progress", "Reported", "faults", "file_name", "new_core", "opened", "syncing"]
 
 Mode = Literal["mapped", "memory"]
+Progress = Callable[[int, int], object]
+
+
+class Reported:
+    """A caller's progress function as the core calls it; remembers whether it raised."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Nothing raised yet."""
+        self._progress, self.raised = progress, False
+
+    def __call__(self, done: int, total: int) -> bool:
+        """Go on, unless the caller's function raises."""
+        self.raised = True
+        self._progress(done, total)
+        self.raised = False
+        return True
 
 
 def new_core(
@@ -44,17 +60,22 @@ def opened(name: str, mode: Mode, read_only: bool, how: tuple[int, float], threa
     mapped = check_choice(mode, "mode", get_args(Mode)) == 0
     if Path(name).is_dir():
         return Core.open_folder(name, mapped, bool(read_only), *how, threads)
-    if read_only:
+    if read_only and Path(name).exists():
         raise SearchError(f"{name}: read_only is for folders; a file is never written to, only replaced by save()")
     return Core.open(name, mapped)
 
 
 @contextmanager
-def faults(name: str) -> Iterator[None]:
-    """Errors of the core as SearchError, those of files with the name of the file or folder."""
+def faults(name: str, reported: Reported | None = None) -> Iterator[None]:
+    """Errors of the core as SearchError, those of files with the name of the file or folder.
+
+    What the caller's own progress function raised stays as it was.
+    """
     try:
         yield
     except FileError as error:
         raise SearchError(f"{name}: {str(error).removeprefix('file: ').removeprefix('folder: ')}") from error
     except ValueError as error:
+        if reported is not None and reported.raised:
+            raise
         raise SearchError(str(error)) from error

@@ -13,7 +13,7 @@ from medalist.search import asking
 from medalist.search._ann import Core
 from medalist.search.answers import Hits, Metric, Page, Recall, Refine, Stats
 from medalist.search.asking import Question, Where
-from medalist.search.checks import Plan, check_aim, check_k, check_score, check_threads
+from medalist.search.checks import MOST_ANSWERS, MOST_THREADS, Plan, check_aim, check_k, check_score
 from medalist.search.filters import HasId, Not
 from medalist.search.ids import KINDS
 from medalist.search.schema import KINDS as FIELD_KINDS
@@ -59,13 +59,16 @@ class Reader:
 
     def __contains__(self, one: object) -> bool:
         """Whether an id is there."""
+        core = self._core
         try:
-            _, batch = asking.batch_of([one], self._core.id_kind())
-        except SearchError:
+            _, batch = asking.batch_of([one], core.id_kind())
+        except SearchError:  # nothing that an id of this index could be
             return False
-        return bool(self._core.known(batch)[0])
+        return core.known(batch)[0]
 
     def __repr__(self) -> str:
+        if self._open is None:
+            return f"<medalist.search.Index: closed, of {self._dim}, {self._metric}>"
         fields = f", {len(self._schema)} fields" if self._schema else ""
         return f"<medalist.search.Index: {len(self)} vectors of {self._dim}, {self._metric}{fields}>"
 
@@ -108,9 +111,10 @@ class Reader:
         each. `recall`: the share of the true nearest to aim at, above 0 and up to 1 (0.95 where neither is given); a
         table measured at build turns it into `ef`. `ef`: how many candidates a walk keeps; more is slower and finds
         more; below `k` it counts as `k`. `plan` forces how answers are looked for (see Hits). `min_score`: only answers
-        with at least this score. `group_by`: at most `per` answers share a value of this field (a tag's first); those
-        without a value stand alone. `threads` share a batch of queries. There are min(k, matches) answers, never fewer,
-        but for `min_score` and groups; too few vectors are no error: see Hits. Raises SearchError.
+        with at least this score. `group_by`: at most `per` answers share a value of this field (of several tags the
+        first by letters); those without a value stand alone. `threads` share a batch of queries. There are min(k,
+        matches) answers, never fewer, but for `min_score` and groups; too few vectors are no error: see Hits. Raises
+        SearchError.
         """
         stored = len(self._core)
         ef, recall = check_aim(ef, recall)
@@ -154,8 +158,9 @@ class Reader:
         threads: int,
     ) -> Hits:  # fmt: skip
         question = Question(
-            k, asked, ef, check_threads(whole(threads, "threads", 1, 2**31)), plan, where,
-            -np.inf if min_score is None else check_score(min_score, "min_score"), group_by, whole(per, "per", 1, 2**31),
+            k, asked, ef, whole(threads, "threads", 1, MOST_THREADS), plan, where,
+            -np.inf if min_score is None else check_score(min_score, "min_score"), group_by,
+            whole(per, "per", 1, MOST_ANSWERS),
         )  # fmt: skip
         return asking.ask(self._core, question, queries, self._dim, self._metric, self._schema)
 
@@ -167,30 +172,26 @@ class Reader:
         max_distance: float | None = None,
         where: Where | None = None,
     ) -> Hits:
-        """All vectors within a score or a distance of one query [dim], the closest first: compared with each, so none is
-        missed.
+        """All vectors within a score or a distance of one query [dim], the closest first: each of them is compared.
 
-        Give one of the two: scores and distances are those of Hits.
+        Give one of the two: scores and distances are those of Hits, so that the worst of some answers as a bound finds
+        all of them again. Raises SearchError.
         """
         if (min_score is None) == (max_distance is None):
             raise SearchError("within: give min_score= or max_distance=")
-        if min_score is None:
-            furthest = check_score(max_distance, "max_distance")
-            least = 1 - furthest if self._metric == "cosine" else -furthest
-        else:
-            least = check_score(min_score, "min_score")
         matrix, single = as_queries(query, self._dim, self._metric)
         if not single:
             raise SearchError(f"query: shape {list(matrix.shape)}, expected one query [{self._dim}]")
-        # What a float64 says is compared with float32: the nearest one below lets in what shows the same score.
-        least = float(np.nextafter(np.float32(least), np.float32(-np.inf))) if np.float32(least) > least else least
-        found = self._core.within(matrix, least, asking.program(where, self._schema, self._core.id_kind()))
+        least, furthest = asking.bounds(min_score, max_distance, self._metric)
+        core = self._core
+        wanted = asking.program(where, self._schema, core.id_kind())
+        found = core.within(matrix, least, wanted)
         assert found is not None, "as_queries lets no unfit query pass"
         ids, scores = asking.name_rows(found[0]), np.frombuffer(found[1], np.float32)
-        looked = self.count(where)
-        return Hits(
-            ids, scores, np.array(len(ids)), self._metric, np.array("exact"), np.array(looked, np.int64)
-        )  # fmt: skip
+        plan, cost = np.array("exact"), np.array(core.count(wanted), np.int64)
+        hits = Hits(ids, scores, np.array(len(ids)), self._metric, plan, cost)
+        near = int((hits.distances <= furthest).sum())
+        return hits._replace(ids=ids[:near], scores=scores[:near].copy(), counts=np.array(near))
 
     def recommend(
         self,
@@ -209,7 +210,7 @@ class Reader:
         """
         kind = self._core.id_kind()
         good, _ = asking.batch_of(positive, kind)
-        bad, _ = asking.batch_of(negative, kind, empty=True)
+        bad, _ = asking.batch_of(negative, kind)
         if not len(good):
             raise SearchError("recommend: no positive id; give at least one")
         query = self.vectors(good).astype(np.float64).mean(axis=0)
@@ -233,7 +234,7 @@ class Reader:
         counted = asking.facet(self._core, field, where, self._schema)
         if limit is None:
             return counted
-        return dict(list(counted.items())[: whole(limit, "limit", 1, 2**31)])
+        return dict(list(counted.items())[: whole(limit, "limit", 1, MOST_ANSWERS)])
 
     def scroll(
         self,
@@ -272,9 +273,8 @@ class Reader:
         there = self._core.known(encoded)
         if not all(there):
             missing = batch[there.index(False)]
-            raise SearchError(
-                f"ids: {missing!r:.60} is not in the index ({there.count(False)} of {len(there)} are not)"
-            )
+            others = f" ({there.count(False)} of {len(there)} are not)" if len(there) > 1 else ""
+            raise SearchError(f"ids: {_plain(missing)!r:.60} is not in the index{others}")
 
 
 _TOLD = (

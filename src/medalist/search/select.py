@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 
 from medalist.search.index import Index
 
-FLAT = 1000
-"""Rows of an index that has no graph, and is made at once."""
-
 MOST_HELD = 2**24
 """Rows of candidates that are looked at together, over all queries of a block."""
 
@@ -91,30 +88,6 @@ def _allowed(rows: NDArray[np.int64], group_of: NDArray[np.int64], most: int) ->
     allowed = np.empty(rows.shape, np.bool_)
     np.put_along_axis(allowed, order, (ranked >= 0) & (places - first < most), axis=1)
     return allowed
-
-
-def exact_among(vectors: NDArray[np.float32], rows: NDArray[np.int64], threads: int = 1) -> Ask:
-    """Ask only among `rows` of `vectors` (a memory map too), by comparing with each: none of them is missed.
-
-    The rows go through the core in blocks too small for a graph; equally close ones stay in the order of `rows`. What
-    is given back are places in `rows`, 0 to len(rows) - 1.
-    """
-
-    def ask(queries: NDArray[np.float32], k: int, exact: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        del exact  # it always is
-        best = np.full((len(queries), k), -1, np.int64)
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        for start in range(0, len(rows), FLAT):
-            block = Index(vectors.shape[1])
-            block.add(None, vectors[rows[start : start + FLAT]], threads=1)
-            hits = block.exact(queries, min(k, len(block)), threads=threads)
-            all_rows = np.concatenate([best, hits.ids + start], axis=1)
-            all_scores = np.concatenate([scores, hits.scores], axis=1)
-            order = np.argsort(-all_scores, axis=1, kind="stable")[:, :k]  # earlier rows first where equal
-            best, scores = np.take_along_axis(all_rows, order, axis=1), np.take_along_axis(all_scores, order, axis=1)
-        return best, scores
-
-    return ask
 
 
 def by_index(index: Index, recall: float | None = None, threads: int = 1) -> Ask:

@@ -21,9 +21,10 @@ from medalist.search.checks import (
     check_options,
     check_score,
 )
+from medalist.search.filters import All, HasId, Not
 from medalist.search.ids import STRINGS
 from medalist.search.schema import Schema, kind_of
-from medalist.search.twin_rows import TwinRows, Where
+from medalist.search.twin_rows import TwinRows, Where, as_filter
 from medalist.search.vectors import as_queries, whole
 
 Found = list[tuple[int, np.float32]]
@@ -85,7 +86,8 @@ class TwinIndex(TwinRows):
         """The nearest `k`, ties by the order of adding; as `Index.exact`.
 
         `where`: a filter, or a list of one (or None) for each query. Answers have at least `min_score`, and at most
-        `per` of them the same value of the field `group_by` (of tags: the first); rows without a value are each alone.
+        `per` of them the same value of the field `group_by` (of tags: the first in the order of letters); rows without
+        a value are each alone.
         """
         matrix, single = as_queries(queries, self.dim, self.metric)
         k = check_k(k)
@@ -104,41 +106,49 @@ class TwinIndex(TwinRows):
         return self._hits(found, k, single, [len(rows) for rows in wanted])
 
     def within(
-        self, query: ArrayLike, *, score: float | None = None, distance: float | None = None, where: Where = None
+        self,
+        query: ArrayLike,
+        *,
+        min_score: float | None = None,
+        max_distance: float | None = None,
+        where: Where = None,
     ) -> Hits:
         """All rows of at least this score or at most this distance (see Hits) for one query [dim]: closest first."""
         matrix, single = as_queries(query, self.dim, self.metric)
         if not single:
             raise SearchError(f"within: one query of shape [{self.dim}], not {len(matrix)}")
-        if (score is None) == (distance is None):
-            raise SearchError("within: give either score= or distance=")
-        if distance is not None:
-            least = (1.0 if self.metric == "cosine" else 0.0) - check_score(distance, "distance")
-        else:
-            least = check_score(score, "score")
+        if (min_score is None) == (max_distance is None):
+            raise SearchError("within: give min_score= or max_distance=")
+        least = -math.inf if min_score is None else check_score(min_score, "min_score")
         rows = self._chosen(where)
         found = self._ranked(matrix[0], rows, least)
-        return self._hits([found], len(found), single, [len(rows)])
+        hits = self._hits([found], len(found), single, [len(rows)])
+        if max_distance is None:
+            return hits
+        with np.errstate(over="ignore"):
+            near = hits.distances <= np.float32(check_score(max_distance, "max_distance"))
+        return hits._replace(ids=hits.ids[near], scores=hits.scores[near], counts=np.array(near.sum(), np.int64))
 
     def recommend(
-        self, positive: ArrayLike, negative: ArrayLike = (), k: int = 10, *, where: Where = None, threads: int = 1
+        self, positive: object, negative: object = (), k: int = 10, *, where: Where = None, **how: Any
     ) -> Hits:
-        """The nearest `k` to the mean of the vectors of some ids, these left out: [k].
+        """The nearest `k` to the mean of the vectors of some ids, these left out: [k]. `how`: as of `search`.
 
         With negative ids: to the mean of the positive ones plus its difference from the mean of the negative ones
         (what Qdrant calls average_vector). All ids have to be there.
         """
-        k = check_k(k)
-        whole(threads, "threads", 1, MOST_THREADS)
         good, bad = self._rows_there(positive), self._rows_there(negative)
         if not good:
             raise SearchError("recommend: give one positive id at least")
         target = self._vectors[good].mean(axis=0)
         if bad:
             target = target + target - self._vectors[bad].mean(axis=0)
-        query, _ = as_queries(target.astype(np.float32), self.dim, self.metric)
-        rows = [row for row in self._chosen(where) if row not in {*good, *bad}]
-        return self._hits([self._ranked(query[0], rows, -math.inf)[:k]], k, True, [len(rows)])
+        if self.metric == "cosine" and not np.linalg.norm(target) > 1e-12:
+            raise SearchError("recommend: the examples cancel out")
+        others = Not(HasId(tuple(self._ids[row] for row in {*good, *bad})))
+        wanted = as_filter(where, self.fields, self._kind)
+        both = others if wanted is None else All((wanted, others))
+        return self.search(target.astype(np.float32), k, where=both, **how)
 
     def _wanted(self, where: Where | Sequence[Where], n: int, single: bool) -> list[list[int]]:
         """For each of n queries the rows that its filter means."""
@@ -163,7 +173,7 @@ class TwinIndex(TwinRows):
         kept: Found = []
         for row, score in found:
             value = self._rows[row].get(field)
-            group = ("alone", row) if value is None else ("of", value[0] if isinstance(value, list) else value)
+            group = ("alone", row) if value is None else ("of", min(value) if isinstance(value, list) else value)
             taken[group] = taken.get(group, 0) + 1
             if taken[group] <= per:
                 kept.append((row, score))

@@ -40,9 +40,9 @@ def as_filter(where: object, schema: Schema, id_kind: int) -> Filter | None:
     raise SearchError(f"where: {type(where).__name__}, expected a filter as F.depth < 200, its text, or JSON")
 
 
-def _unique(batch: Batch) -> list[Any]:
+def _listed(batch: Batch, once: bool = True) -> list[Any]:
     names: list[Any] = [] if batch is None else batch if isinstance(batch, list) else batch.tolist()
-    if len(set(names)) < len(names):
+    if once and len(set(names)) < len(names):
         raise SearchError("ids: one stands there twice")
     return names
 
@@ -106,7 +106,7 @@ class TwinRows:
         kind = ROWS if batch is None else STRINGS if isinstance(batch, list) else INTEGERS
         if self._next and (kind == STRINGS) != (self._kind == STRINGS):
             raise SearchError("ids: integers and strings in one index")
-        new = list(range(self._next, self._next + n)) if batch is None else _unique(batch)
+        new = list(range(self._next, self._next + n)) if batch is None else _listed(batch)
         there = set(self._ids).intersection(new)
         if there and not replace:
             raise SearchError("ids: an id that is there already")
@@ -131,18 +131,21 @@ class TwinRows:
         self._ids, self._rows = [self._ids[row] for row in keep], [self._rows[row] for row in keep]
         self._vectors = self._vectors[keep]
 
-    def delete(self, ids: ArrayLike | None = None, *, where: Where = None) -> int:
+    def delete(self, ids: object = None, *, where: Where = None, threads: int | None = None) -> int:
         """Remove the rows of some ids (those that are not there count as removed), or those that a filter means.
 
         Returns how many there were. Give one of `ids` and `where`; an id twice is an error.
         """
+        check_threads(threads)
         if (ids is None) == (where is None):
             raise SearchError("delete: give either ids= or where=")
-        found = self._chosen(where) if ids is None else [row for row in self._rows_of(ids).values() if row is not None]
+        found = (
+            self._chosen(where) if ids is None else [row for _, row in self._rows_of(ids, once=True) if row is not None]
+        )
         self._drop(found)
         return len(found)
 
-    def set_fields(self, values: Any, *, ids: ArrayLike | None = None, where: Where = None) -> int:
+    def set_fields(self, values: Any, *, ids: object = None, where: Where = None) -> int:
         """Change fields without the vectors: those that `values` tells, the others stay. Returns how many rows changed.
 
         With `ids` [n], which all have to be there, `values` are those of n rows as in `add`; with `where`, one
@@ -150,10 +153,12 @@ class TwinRows:
         """
         if (ids is None) == (where is None):
             raise SearchError("set_fields: give either ids= or where=")
+        if values is None:
+            raise SearchError("set_fields: no values")
         shared = ids is None
         if shared and not isinstance(values, Mapping):
             raise SearchError("set_fields: with where= give one value by name, as in {'seen': True}")
-        rows = self._chosen(where) if shared else self._rows_there(ids)
+        rows = self._chosen(where) if shared else self._rows_there(ids, once=True)
         n = len(rows)
         told = encode_fields(self.fields, [values] if shared else values, 1 if shared else n)
         names = {name for row in values for name in row} if isinstance(values, list | tuple) else set(values)
@@ -163,19 +168,20 @@ class TwinRows:
             self._rows[row] = {**kept, **new[0 if shared else at]}
         return n
 
-    def _rows_of(self, ids: Any) -> dict[Any, int | None]:
-        """Rows by the ids that were given, one or several, None where one is not there."""
-        given = ids if isinstance(ids, list | tuple) or hasattr(ids, "__array__") else [ids]
-        batch = _unique(parse_ids(given, len(given)))
+    def _rows_of(self, ids: Any, once: bool = False) -> list[tuple[Any, int | None]]:
+        """Ids that were given, one or several, and their rows, None where one is not there."""
+        several = isinstance(ids, list | tuple | range) or (hasattr(ids, "__array__") and np.ndim(ids) > 0)
+        given = ids if several else [ids]
+        batch = _listed(parse_ids(given, len(given)), once)
         if batch and isinstance(batch[0], str) != (self._kind == STRINGS):
             raise SearchError(f"ids: {type(batch[0]).__name__} given, but the index holds {KINDS[self._kind]}")
         place = {name: row for row, name in enumerate(self._ids)}
-        return {name: place.get(name) for name in batch}
+        return [(name, place.get(name)) for name in batch]
 
-    def _rows_there(self, ids: Any) -> list[int]:
+    def _rows_there(self, ids: Any, once: bool = False) -> list[int]:
         """Rows of ids; SearchError for one that is not there."""
         rows: list[int] = []
-        for name, row in self._rows_of(ids).items():
+        for name, row in self._rows_of(ids, once):
             if row is None:
                 raise SearchError(f"ids: {name!r:.60} is not in the index")
             rows.append(row)
@@ -183,23 +189,35 @@ class TwinRows:
 
     # ------------------------------------------------------------------------------------------------------ reading
 
-    def get(self, ids: ArrayLike) -> list[Row]:
+    def get(self, ids: object) -> list[Row]:
         """Fields of ids [n] without those that are missing; SearchError for an id that is not there."""
         return [dict(self._rows[row]) for row in self._rows_there(ids)]
 
-    def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
+    def vectors(self, ids: object) -> NDArray[np.float32]:
         """Vectors of ids [n] as they are kept: float32[n, dim]."""
         return self._vectors[self._rows_there(ids)].astype(np.float32)
+
+    def ids(self) -> NDArray[Any]:
+        """All ids, in the order of adding: int64 or strings [n]."""
+        return np.array(self._ids, np.str_ if self._kind == STRINGS else np.int64)
+
+    def __contains__(self, one: object) -> bool:
+        """Whether an id is there."""
+        try:
+            return self._rows_of([one])[0][1] is not None
+        except SearchError:
+            return False
 
     def count(self, where: Where = None) -> int:
         """How many rows a filter means."""
         return len(self._chosen(where))
 
-    def facet(self, field: str, where: Where = None, limit: int = 100) -> dict[Any, int]:
+    def facet(self, field: str, where: Where = None, limit: int | None = None) -> dict[Any, int]:
         """How often each value of a field stands at the rows of a filter: most often first, then by value."""
         if kind_of(self.fields, field) == "geo":
             raise SearchError(f"facet: {field!r} is of the kind geo, whose values are not counted")
-        whole(limit, "limit", 1, MOST_ANSWERS)
+        if limit is not None:
+            whole(limit, "limit", 1, MOST_ANSWERS)
         counts: dict[Any, int] = {}
         for row in self._chosen(where):
             value = self._rows[row].get(field, [])
@@ -210,6 +228,7 @@ class TwinRows:
     def scroll(
         self,
         where: Where = None,
+        *,
         order_by: str | None = None,
         descending: bool = False,
         limit: int = 100,

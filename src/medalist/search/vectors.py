@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import SearchError
+from medalist.search.values import shown
 
 LONGEST = 2.0**62
 """Length of the longest vector: squares of distances between two such stay finite in float32."""
@@ -150,17 +151,17 @@ def whole(value: object, name: str, low: int, high: int) -> int:
     try:
         number = operator.index(value)  # type: ignore[arg-type]
     except TypeError as error:
-        raise SearchError(f"{name}={value!r}: expected an integer, not {type(value).__name__}") from error
+        raise SearchError(f"{name}={shown(value)}: expected an integer, not {type(value).__name__}") from error
     if not low <= number <= high:
-        raise SearchError(f"{name}={number}: expected {low} to {high}")
+        told = number if number.bit_length() < 1000 else shown(number)
+        raise SearchError(f"{name}={told}: expected {low} to {high}")
     return number
 
 
 def share(value: object, name: str) -> float:
     """A share argument, above 0 and up to 1; raises SearchError for anything else."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
-        raise SearchError(f"{name}={value!r}: expected a number above 0, up to 1")
-    number = float(value)
-    if not 0 < number <= 1:
-        raise SearchError(f"{name}={number:g}: expected a number above 0, up to 1")
-    return number
+        raise SearchError(f"{name}={shown(value)}: expected a number above 0, up to 1")
+    if not 0 < value <= 1:
+        raise SearchError(f"{name}={shown(value)}: expected a number above 0, up to 1")
+    return float(value)

@@ -1,10 +1,11 @@
-"""`medalist embed`, `index build RUN`, `index add`, `search RUN`: from image files to galleries and their answers."""
+"""`medalist embed`, and `index build`, `index add`, `search` of a run: from image files to galleries and answers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,10 @@ from medalist.errors import DataError, SearchError
 from medalist.files import read_image, read_table, written
 from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
 from medalist.runs import Run
+from medalist.search.checks import Plan
 from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown, space_of
-from medalist.search.fields import ID, IDENTITY, PATH, read_fields
-from medalist.search.gallery import Gallery, next_number
+from medalist.search.fields import ID, IDENTITY, PATH, Columns, as_cell, kinds_of, read_fields, values_of
+from medalist.search.gallery import TWICE, Gallery, refuse_full
 from medalist.search.ids import LONGEST_ID
 from medalist.stages.vectors import embed_settings, made_by
 
@@ -31,8 +33,6 @@ COLUMNS = 6
 MOST_DRAWN = 59
 """Hits of one query that the grid shows."""
 
-Columns = Mapping[str, Sequence[str]]
-
 
 @dataclass(frozen=True)
 class Source:
@@ -40,6 +40,11 @@ class Source:
 
     files: tuple[tuple[str, Path], ...]
     columns: Columns
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the files."""
+        return tuple(name for name, _ in self.files)
 
     def without(self, kept: Sequence[str]) -> Columns:
         """The columns of the files whose ids are `kept`, their whole paths among them, in that order."""
@@ -130,15 +135,22 @@ def build_gallery(
     console: Console,
     *,
     fields: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
     skip_bad: bool = False,
     threads: int | None = None,
 ) -> tuple[Gallery, list[str]]:
-    """Embed a gallery's images with all trained folds and index them in `folder`; also a line for each left out."""
-    next_number(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
-    source = find_images(place)
-    columns = _columns(source, fields)
+    """Embed a gallery's images with all trained folds and index them in `folder`; also a line for each left out.
+
+    kinds: of some columns, by name; the others' are told by their cells (`medalist.search.fields`).
+    """
+    refuse_full(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
+    source = _columns(find_images(place), fields)
+    told = source.without(source.ids)
+    schema = kinds_of(told, kinds)
+    values_of(told, schema, source.ids)
     embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
-    made = Gallery.create(folder, embeddings, columns.without(embeddings.ids), threads=threads)
+    columns = source.without(embeddings.ids)
+    made = Gallery.create(folder, embeddings, columns, kinds=schema, threads=threads)
     return made, left_out
 
 
@@ -154,20 +166,22 @@ def add_images(
 ) -> tuple[Gallery, list[str]]:
     """Embed more images into a gallery that this run made; also a line for each left out."""
     gallery = open_gallery(run, folder)
-    source = find_images(place)
-    columns = _columns(source, fields)
-    there = [name for name, _ in source.files if name in gallery.embeddings.row_of and name not in gallery.removed]
+    source = _columns(find_images(place), fields)
+    held = set(gallery.index.ids().tolist())
+    there = [name for name in source.ids if name in held]
     if there:
-        raise SearchError(f"{folder}: {len(there)} ids are there already: {shown(there)}; remove them first")
+        raise SearchError(f"{folder}: {TWICE.format(len(there), shown(there))}")
+    values_of(source.columns, gallery.fields, source.ids)
     embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
-    return gallery.add(embeddings, columns.without(embeddings.ids), threads=threads), left_out
+    columns = {name: cells for name, cells in source.without(embeddings.ids).items() if name in gallery.fields}
+    return gallery.add(embeddings, columns, threads=threads), left_out
 
 
 def _columns(source: Source, fields: Path | None) -> Source:
     """The source with the columns of another csv too; `path` is the gallery's own."""
     if fields is None:
         return source
-    more = read_fields(fields, [name for name, _ in source.files])
+    more = read_fields(fields, source.ids)
     both = sorted(set(more) & set(source.columns))
     if both:
         raise SearchError(f"{fields}: the gallery's csv has a column '{both[0]}' too; leave one of them out")
@@ -195,17 +209,23 @@ def search_images(
     k: int = 10,
     where: str | None = None,
     group_by: str | None = None,
+    per: int = 1,
+    min_score: float | None = None,
     recall: float | None = None,
-    exact: bool = False,
+    plan: Plan | None = None,
     threads: int = 1,
 ) -> tuple[Gallery, list[Found]]:
-    """What a gallery holds that is nearest to each image."""
+    """What a gallery holds that is nearest to each image; how is said as in `Index.search`."""
     gallery = open_gallery(run, folder)
     paths = list(dict.fromkeys(images))
-    gallery.check(where, group_by)  # before the network is loaded
+    ask = partial(
+        gallery.search, k=k, where=where, recall=recall, plan=plan, min_score=min_score, group_by=group_by, per=per,
+        threads=threads,
+    )  # fmt: skip
+    ask(np.empty((0, gallery.dim), np.float32))  # what is wrong in the question is told before the network is loaded
     _refuse_bad(paths)
     embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), console)
-    hits = gallery.search(embeddings, k, where, recall=recall, exact=exact, group_by=group_by, threads=threads)
+    hits = ask(embeddings)
     found = []
     for path, ids, scores, count in zip(paths, hits.ids, hits.scores, hits.counts.tolist(), strict=True):
         found.append(Found(path, tuple(ids[:count].tolist()), tuple(scores[:count].tolist())))
@@ -226,10 +246,10 @@ def _refuse_bad(paths: Sequence[Path]) -> None:
 
 def told(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:
     """Answers as a table: its columns (rank, id, score, the fields without the path), and a row for each answer."""
-    names = [name for name in gallery.fields.column_names if name not in (ID, PATH)]
-    rows = gallery.fields.take([gallery.embeddings.row_of[name] for name in found.ids]).to_pylist() if found.ids else []
+    names = [name for name in gallery.fields if name != PATH]
+    rows = gallery.index.get(list(found.ids))
     told_rows: list[list[object]] = [
-        [rank, name, f"{score:.4f}", *(row[field] for field in names)]
+        [rank, name, f"{score:.4f}", *(as_cell(row.get(field)) for field in names)]
         for rank, (name, score, row) in enumerate(zip(found.ids, found.scores, rows, strict=True), start=1)
     ]
     return ["rank", "id", "score", *names], told_rows
@@ -243,10 +263,10 @@ def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
     grids = []
     for found in answers:
         pictures, captions = [_tile(found.query)], [f"query {found.query.name}"]
-        for rank, (name, score) in enumerate(zip(found.ids[:MOST_DRAWN], found.scores, strict=False), start=1):
-            row = gallery.fields.slice(gallery.embeddings.row_of[name], 1).to_pylist()[0]
-            pictures.append(_tile(Path(row.get(PATH) or name)))
-            captions.append(f"{rank}  {score:.3f}  {row.get(IDENTITY) or name}")
+        rows = gallery.index.get(list(found.ids[:MOST_DRAWN]))
+        for rank, (name, score, row) in enumerate(zip(found.ids, found.scores, rows, strict=False), start=1):
+            pictures.append(_tile(Path(as_cell(row.get(PATH)) or name)))
+            captions.append(f"{rank}  {score:.3f}  {as_cell(row.get(IDENTITY)) or name}")
         grids.append(grid(pictures, COLUMNS, captions))
     width = max(one.shape[1] for one in grids)
     padded = []

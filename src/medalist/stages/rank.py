@@ -21,9 +21,9 @@ from medalist.retrieval.rank import Candidates, answers, candidates
 from medalist.retrieval.settings import RankConfig
 from medalist.retrieval.threshold import nested
 from medalist.runs import Run
+from medalist.search.checks import processors
 from medalist.search.embeddings import shown
 from medalist.search.gallery import Embeddings
-from medalist.search.index import processors
 from medalist.settings import EmbedSettings
 from medalist.stages.contest import Contest, fold_trials
 from medalist.stages.vectors import embedded, fold_centres, test_parts

@@ -1,0 +1,176 @@
+"""What the commands of an index read: arrays, ids, the fields of a csv; and where they write."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from medalist.errors import SearchError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from medalist.search import Index
+    from medalist.search.schema import FieldKind, Schema
+
+    Labels = NDArray[Any] | list[str]
+
+
+def read_npy(path: Path) -> NDArray[Any]:
+    """An array of a .npy file, mapped, not read; SearchError for anything else."""
+    from medalist.search.embeddings import read_npy as mapped
+
+    return mapped(path)
+
+
+def read_vectors(path: Path) -> NDArray[Any]:
+    """An array [n, dim] of a .npy file, mapped; SearchError for anything else."""
+    values = read_npy(path)
+    if values.ndim != 2:
+        raise SearchError(f"{path}: shape {list(values.shape)}, expected [n, dim]")
+    return values
+
+
+def read_ids(path: Path) -> Labels:
+    """Ids from .npy (integers or strings), from the column `id` of a .csv, or from the lines of a .txt (strings)."""
+    from medalist.files import read_table
+
+    if path.suffix == ".npy":
+        return read_npy(path)
+    if not path.is_file():
+        raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
+    if path.suffix == ".csv":
+        return [row["id"] for row in read_table(path, ["id"])]
+    if path.suffix != ".txt":
+        raise SearchError(f"{path}: expected ids in a .npy, .csv or .txt")
+    try:
+        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n") if path.stat().st_size else []
+    except OSError as error:
+        raise SearchError(f"{path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SearchError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from error
+
+
+def typed_ids(index: Index, words: Sequence[str]) -> list[str] | list[int]:
+    """Ids as they were typed, as whole numbers where the index has such."""
+    from medalist.search.gallery import id_kind
+    from medalist.search.ids import STRINGS
+
+    if not len(index) or id_kind(index) == STRINGS:
+        return list(words)
+    for word in words:
+        if not re.fullmatch("-?[0-9]{1,40}", word, re.ASCII):
+            raise SearchError(f"--id {word!r:.60}: ids of this index are whole numbers")
+    return [int(word) for word in words if -(2**63) <= int(word) < 2**63]
+
+
+def said_kinds(words: Sequence[str] | None) -> dict[str, str]:
+    """The words of --kind, such as depth=int, as kinds by field."""
+    found: dict[str, str] = {}
+    for word in words or ():
+        name, sign, kind = word.rpartition("=")
+        if not sign or not name or name in found:
+            fault = f"'{name}' stands there twice" if name in found else "expected FIELD=KIND, such as depth=int"
+            raise SearchError(f"--kind {word!r:.60}: {fault}")
+        found[name] = kind
+    return found
+
+
+def read_columns(
+    path: Path | None, labels: Labels | None, n: int, kinds: Mapping[str, str], schema: Schema | None = None
+) -> tuple[dict[str, FieldKind], dict[str, list[Any]] | None]:
+    """The kinds and the values of the fields of `n` vectors: the columns of a csv, whose rows are found by their ids.
+
+    labels: the vectors' ids, None for 0 to n - 1. schema: of an index that is there; else kinds are as `kinds` says by
+    name, or told by the cells. Without a csv there are none.
+    """
+    from medalist.search.fields import kinds_of, read_fields, values_of
+    from medalist.search.ids import parse_ids
+
+    if path is None:
+        if kinds:
+            raise SearchError("--kind tells of what kind a column of --fields FILE.csv is; give that file too")
+        return {}, None
+    checked = parse_ids(labels, n)
+    names = list(map(str, range(n))) if checked is None else list(map(str, checked))
+    columns = read_fields(path, names)
+    try:
+        made = kinds_of(columns, kinds) if schema is None else dict(schema)
+        return made, values_of(columns, made, names)
+    except SearchError as error:
+        raise SearchError(f"{path}: {error}") from error
+
+
+def refuse_over(out: Path, *read: Path | None) -> None:
+    """Refuse to write over what is read."""
+    for path in read:
+        if path is not None and (out == path or (out.exists() and path.exists() and out.samefile(path))):
+            raise SearchError(f"{out}: is read by this command; give -o another name")
+
+
+def make_parents(out: Path) -> None:
+    """Make the folder that `out` shall lie in."""
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SearchError(f"cannot write {out}: {error.strerror}") from error
+
+
+def refuse_there(out: Path) -> None:
+    """Refuse a folder of an index that is to be made where something is: but for an empty folder, which has a name."""
+    if not out.name:
+        raise SearchError(f"{out}: give -o the name of a folder to make")
+    if out.is_dir() and any(out.iterdir()):
+        there = (out / "MANIFEST").is_file()
+        hint = "holds an index already; medalist index add adds to it" if there else "is not empty"
+        raise SearchError(f"{out}: {hint}; give -o another name")
+    if out.exists() and not out.is_dir():
+        raise SearchError(f"{out}: is a file; give -o a name that ends in .ann, or another one for a folder")
+
+
+@contextlib.contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """A folder beside `out`, to be made, which becomes `out` when the block ends well, and is gone when it does not."""
+    make_parents(out)
+    temporary = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
+    try:
+        yield temporary
+        temporary.rename(out)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError) and error.filename == str(temporary):
+            raise SearchError(f"cannot write {out}: {error.strerror}") from error
+        raise
+
+
+@contextlib.contextmanager
+def naming(files: Mapping[str, Path | None]) -> Iterator[None]:
+    """Put the file's name before what is said of its content ("vectors, row 3: ...")."""
+    try:
+        yield
+    except SearchError as error:
+        file = files.get(re.split("[,:]", str(error), maxsplit=1)[0])
+        raise SearchError(f"{file}: {error}" if file else str(error)) from error
+
+
+def moving(advance: Callable[[int], None], steps: int) -> Callable[[int, int], None]:
+    """Turn 'so many of the graph's vectors are linked' into so many steps of a bar."""
+    before = 0
+
+    def report(done: int, total: int) -> None:
+        nonlocal before
+        now = steps * done // max(total, 1)
+        advance(now - before)
+        before = now
+
+    return report
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, or of the files in a folder."""
+    return path.stat().st_size if path.is_file() else sum(one.stat().st_size for one in path.iterdir())
