@@ -50,15 +50,17 @@ test-cpp: $(STAMP) ## the C++ tests of the core under ASan and UBSan, then under
 	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
 	$(BIN)/cmake --build build/tests-address
 	build/tests-address/tests/ann/ann_tests
+	build/tests-address/tests/ann/ann_faults
 	build/tests-address/tests/ann/ann_mutate 2000
 	$(CMAKE_TESTS) -B build/tests-thread -DMEDALIST_SANITIZE=thread -DCMAKE_CXX_FLAGS=-w
 	$(BIN)/cmake --build build/tests-thread
 	$(UNSPREAD) build/tests-thread/tests/ann/ann_tests
 
-fuzz: $(STAMP) ## [FILES=100000] mutated index files, opened and searched under ASan and UBSan; with clang, libFuzzer too
+fuzz: $(BUILT) ## [FILES=100000] changed index files, logs, filters: of each so many under ASan and UBSan; with clang, libFuzzer too
 	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
 	$(BIN)/cmake --build build/tests-address
 	build/tests-address/tests/ann/ann_mutate $(FILES)
+	$(BIN)/python tests/search/fuzz_filter.py $(FILES)
 	if command -v clang++ > /dev/null; then \
 		$(CMAKE_TESTS) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DMEDALIST_FUZZ=ON && \
 		$(BIN)/cmake --build build/fuzz && \

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from medalist.retrieval.evaluate import evaluate, nearest
 from medalist.search import Index
-from medalist.search.index import processors
+from medalist.search.checks import processors
 
 Rows = NDArray[np.float32]
 CHUNKS = (128, 512, 1024)

@@ -15,14 +15,32 @@
 /// Arrays for the answers to `queries` queries, filled with what no answer may leave there.
 struct Answers {
     Answers(std::size_t queries, std::size_t k)
-        : queries(queries), k(k), rows(queries * k, -7), counts(queries, -7), scores(queries * k, 7.0f) {}
-    ann::Hits hits() { return {rows.data(), scores.data(), counts.data()}; }
+        : queries(queries),
+          k(k),
+          rows(queries * k, -7),
+          counts(queries, -7),
+          cost(queries, -7),
+          scores(queries * k, 7.0f),
+          plans(queries, ann::Plan::chosen) {}
+    ann::Hits hits() { return {rows.data(), scores.data(), counts.data(), plans.data(), cost.data()}; }
     bool operator==(const Answers&) const = default;
 
     std::size_t queries, k;
-    std::vector<std::int64_t> rows, counts;
+    std::vector<std::int64_t> rows, counts, cost;
     std::vector<float> scores;
+    std::vector<ann::Plan> plans;
 };
+
+inline Answers asked(const ann::Index& index, const ann::State& state, const std::vector<float>& queries,
+                     const ann::Ask& ask) {
+    Answers answers(queries.size() / index.options().dim, ask.k);
+    index.search(state, queries.data(), answers.queries, ask, answers.hits());
+    return answers;
+}
+
+inline Answers asked(const ann::Index& index, const std::vector<float>& queries, const ann::Ask& ask) {
+    return asked(index, *index.now(), queries, ask);
+}
 
 inline Answers searched(const ann::Index& index, const std::vector<float>& queries, std::size_t k, std::size_t ef,
                         std::size_t threads = 1) {
@@ -41,6 +59,12 @@ inline Answers scanned(const ann::Index& index, const std::vector<float>& querie
 /// Rows below n, none twice, the nearest first, and behind them -1 and -infinity. As many as there can be, or at least
 /// `fewest` of them.
 inline void check_answers(const Answers& answers, std::size_t n, std::size_t fewest) {
+    using enum ann::Plan;
+    for (const ann::Plan plan : answers.plans) {
+        CHECK(plan == exact || plan == scan || plan == walk || plan == bridge || plan == walk_then_scan ||
+              plan == bridge_then_scan);
+    }
+    CHECK(std::all_of(answers.cost.begin(), answers.cost.end(), [](std::int64_t cost) { return cost >= 0; }));
     for (std::size_t query = 0; query < answers.queries; ++query) {
         const std::span rows(answers.rows.data() + query * answers.k, answers.k);
         const std::span scores(answers.scores.data() + query * answers.k, answers.k);

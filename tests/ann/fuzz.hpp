@@ -1,17 +1,13 @@
-// What libFuzzer and our own mutator call.
+// What libFuzzer and our own mutator call. Every one takes any bytes, and says whether they were accepted (1) or refused
+// (0); what else happens, an escaped exception too, ends the run.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-/// Try the bytes as an index file. For mutate.cpp the result says whether they were one (1) or were refused (0);
-/// libFuzzer wants 0 of both.
-extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
-
-constexpr int fuzz_result([[maybe_unused]] bool opened) {
-#ifdef ANN_LIBFUZZER
-    return 0;
-#else
-    return opened ? 1 : 0;
-#endif
-}
+int fuzz_open(const std::uint8_t* data, std::size_t size);     ///< an index file
+int fuzz_log(const std::uint8_t* data, std::size_t size);      ///< a log
+int fuzz_filter(const std::uint8_t* data, std::size_t size);   ///< a filter
+int fuzz_payload(const std::uint8_t* data, std::size_t size);  ///< fields
+int fuzz_ids(const std::uint8_t* data, std::size_t size);      ///< a batch of ids
+int fuzz_change(const std::uint8_t* data, std::size_t size);   ///< a change, as it stands in a log

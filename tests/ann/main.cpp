@@ -1,4 +1,4 @@
-// Runs the C++ tests of src/ann, or those whose name is given. Built under sanitizers by `make test-cpp`.
+// Runs the C++ tests of src/ann, or those whose name begins as is given. Built under sanitizers by `make test-cpp`.
 #include <cstdio>
 #include <exception>
 #include <string_view>
@@ -10,8 +10,19 @@ void test_file();
 void test_hostile_files();
 void test_unwritable_files();
 void test_kernels();
+void test_geo();
+void test_ids();
+void test_columns();
+void test_filter();
+void test_table();
 void test_index();
 void test_edges();
+void test_walker();
+void test_among();
+void test_changes();
+void test_scroll();
+void test_log();
+void test_folder();
 void test_threads();
 
 int main(int count, char** words) {
@@ -25,8 +36,19 @@ int main(int count, char** words) {
         {"hostile files", test_hostile_files},
         {"unwritable files", test_unwritable_files},
         {"kernels", test_kernels},
+        {"geo", test_geo},
+        {"ids", test_ids},
+        {"columns", test_columns},
+        {"filter", test_filter},
+        {"table", test_table},
         {"index", test_index},
         {"edges", test_edges},
+        {"walker", test_walker},
+        {"among", test_among},
+        {"changes", test_changes},
+        {"scroll", test_scroll},
+        {"log", test_log},
+        {"folder", test_folder},
         {"threads", test_threads},
     };
     int failed = 0;

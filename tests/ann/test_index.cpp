@@ -12,8 +12,8 @@ using ann::Index, ann::Metric, ann::Mode, ann::Options, ann::Refine;
 
 namespace {
 
-bytes::Bytes saved(const Index& index, const Folder& folder, std::string_view labels = "") {
-    index.save(folder / "index", std::as_bytes(std::span(labels)));
+bytes::Bytes saved(const Index& index, const Folder& folder) {
+    index.save(folder / "index");
     return bytes::read(folder / "index");
 }
 
@@ -69,12 +69,12 @@ void check_options(const Options& options, std::size_t n, std::size_t distinct) 
     const std::vector<float> queries = clustered(20, options.dim, options.seed + 9);
     Index index(options);
     index.add(rows.data(), n, 1, nullptr);
-    const bytes::Bytes file = saved(index, folder, "the labels");
+    const bytes::Bytes file = saved(index, folder);
     for (const ann::Kernels* set : ann::kernel_sets()) {
         ::setenv("MEDALIST_KERNELS", set->name, 1);
         Index other(options);
         other.add(rows.data(), n, 3, nullptr);
-        CHECK(saved(other, folder, "the labels") == file);
+        CHECK(saved(other, folder) == file);
         check_exact(other, rows, queries);
     }
     ::unsetenv("MEDALIST_KERNELS");
@@ -83,8 +83,7 @@ void check_options(const Options& options, std::size_t n, std::size_t distinct) 
     CHECK(recall(found, truth) > 0.95);
     CHECK(index.stats().reachable == n);
     for (const Mode mode : {Mode::memory, Mode::mapped}) {
-        const auto [opened, labels] = Index::open(folder / "index", mode);
-        CHECK(labels.size() == 10 && std::memcmp(labels.data(), "the labels", 10) == 0);
+        const auto opened = Index::open(folder / "index", mode);
         CHECK(searched(*opened, queries, 10, 128, 2) == found);
         CHECK(scanned(*opened, queries, 10, 2) == truth);
         CHECK(opened->ef_for(0.9, 10) == index.ef_for(0.9, 10));
@@ -93,8 +92,8 @@ void check_options(const Options& options, std::size_t n, std::size_t distinct) 
         opened->add(queries.data(), 20, 2, nullptr);
         twin.add(queries.data(), 20, 1, nullptr);
         const Folder other;
-        CHECK(saved(*opened, other, "the labels") == saved(twin, folder, "the labels"));
-        index.save(folder / "index", std::as_bytes(std::span(std::string_view("the labels"))));
+        CHECK(saved(*opened, other) == saved(twin, folder));
+        index.save(folder / "index");
     }
 }
 
@@ -125,7 +124,7 @@ void test_edges() {
     CHECK(index.size() == 0);
     const Folder folder;
     const bytes::Bytes empty = saved(index, folder);
-    CHECK(Index::open(folder / "index", Mode::mapped).first->size() == 0);
+    CHECK(Index::open(folder / "index", Mode::mapped)->size() == 0);
 
     // Whoever asks to stop finds the index as it was.
     std::size_t calls = 0;
@@ -158,9 +157,9 @@ void test_edges() {
     CHECK_THROWS(std::invalid_argument, Index({4, Metric::l2, Refine::float32, 100000, 0, 0}));
     std::vector<float> out(4);
     for (const std::int64_t row : {std::int64_t{-1}, std::int64_t{1500}, INT64_MIN, INT64_MAX}) {
-        CHECK_THROWS(std::invalid_argument, index.vectors({&row, 1}, out.data()));
+        CHECK_THROWS(std::invalid_argument, index.vectors(*index.now(), {&row, 1}, out.data()));
     }
     const std::int64_t seven = 7;
-    index.vectors({&seven, 1}, out.data());
+    index.vectors(*index.now(), {&seven, 1}, out.data());
     CHECK(std::equal(out.begin(), out.end(), rows.begin() + 28));
 }

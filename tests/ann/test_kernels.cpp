@@ -115,6 +115,19 @@ void test_unseen(std::uint64_t seed) {
     }
 }
 
+/// Bits that are set, by every kernel set as by a loop: few words and whole blocks, from any address.
+void test_count(std::uint64_t seed) {
+    const std::size_t words = ann::random_below(seed, 0, seed % 4 == 0 ? 600 : 40), skipped = seed % 3;
+    std::vector<std::uint64_t> bits(words + skipped);
+    std::size_t wanted = 0;
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+        const std::uint64_t kind = ann::random_below(seed + 1, i, 4);
+        bits[i] = kind == 0 ? 0 : kind == 1 ? ~std::uint64_t{0} : ann::random_bits(seed + 2, i);
+        for (std::uint64_t word = i < skipped ? 0 : bits[i]; word != 0; word >>= 1) wanted += word & 1;
+    }
+    for (const ann::Kernels* set : ann::kernel_sets()) CHECK(set->count(bits.data() + skipped, words) == wanted);
+}
+
 void test_floats(std::size_t dim) {
     std::vector<float> a(dim), b(dim), widened(dim);
     std::vector<std::uint16_t> half(dim);
@@ -163,6 +176,7 @@ void test_kernels() {
     for (std::uint64_t seed = 0; seed < 200; ++seed) {
         test_beam(seed);
         test_unseen(seed);
+        test_count(seed);
     }
     for (std::size_t dim = 1; dim <= 1536; ++dim) test_floats(dim);
 

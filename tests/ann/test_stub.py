@@ -41,11 +41,34 @@ def test_module_and_stub_have_the_same_names() -> None:
     assert own == set(members(core.body))
 
 
-@pytest.mark.parametrize("name", ["__init__", "add", "search", "exact", "ef_for", "save", "open", "links", "vectors"])
+def functions(body: list[ast.stmt]) -> dict[str, ast.stmt]:
+    """Those that take arguments: a property does not."""
+    plain = {name: node for name, node in members(body).items() if isinstance(node, ast.FunctionDef)}
+    return {name: node for name, node in plain.items() if not is_property(node)}
+
+
+def is_property(node: ast.FunctionDef) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "property" for one in node.decorator_list)
+
+
+CORE = members(STUB.body)["Core"]
+assert isinstance(CORE, ast.ClassDef)
+METHODS = functions(CORE.body)
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
 def test_methods_have_the_arguments_of_the_stub(name: str) -> None:
-    core = members(STUB.body)["Core"]
-    assert isinstance(core, ast.ClassDef)
-    assert arguments_of(getattr(_ann.Core, name)) == arguments(members(core.body)[name])
+    assert arguments_of(getattr(_ann.Core, name)) == arguments(METHODS[name])
+
+
+def test_functions_of_the_module_have_the_arguments_of_the_stub() -> None:
+    for name, node in functions(STUB.body).items():
+        assert arguments_of(getattr(_ann, name)) == arguments(node)
+
+
+def test_properties_of_the_stub_are_none_that_can_be_called() -> None:
+    for name in set(members(CORE.body)) - set(METHODS):
+        assert isinstance(vars(_ann.Core)[name], property)
 
 
 def test_errors_are_exceptions() -> None:

@@ -102,22 +102,80 @@ def test_search_by_images(medalist: Command, built: Path) -> None:
     assert ended.out == "images/red.png: no answer among 4 vectors\n"
 
 
-def test_add_remove_and_info(medalist: Command, built: Path) -> None:
+def test_add_delete_and_info(medalist: Command, built: Path) -> None:
     Path("more").mkdir()
     Image.new("RGB", (5, 5), (99, 99, 99)).save("more/gray.png")
     Path("more/bad.png").write_text("")
     assert "bad: more/bad.png" in medalist("index", "add", "tiny", "--images", "more").line
     ended = medalist("index", "add", "tiny", "--images", "more", "--skip-bad")
     assert ended.code == 0 and ended.out.splitlines()[-1] == "runs/toys/tiny/gallery: 5 vectors now"
-    ended = medalist("index", "remove", "tiny", "--id", "gray")
-    assert ended.out == "runs/toys/tiny/gallery: 1 taken out, 4 vectors now\n"
+    ended = medalist("index", "delete", "tiny", "--id", "gray", "--id", "who")
+    assert ended.out == "1 of 2 ids were not there: 'who'\nruns/toys/tiny/gallery: 1 deleted, 4 vectors now\n"
     ended = medalist("index", "info", "runs/toys/tiny/gallery")
     told = ended.out.splitlines()
-    assert ended.code == 0 and told[2].split() == ["vectors", "4"] and told[4].split() == ["removed", "1"]
-    ended = medalist("index", "remove", "tiny", "--identity", "warm", "--id", "red")
-    assert ended.out == "runs/toys/tiny/gallery: 2 taken out, 2 vectors now\n"
+    assert ended.code == 0 and told[2].split() == ["vectors", "4"] and told[3].startswith("made by  run toys/tiny (")
+    assert told[4] == "runs/toys/tiny/gallery/index" and told[7].startswith("dead        1, deleted")
+    assert "identity (tag), depth (int), path (tag)" in ended.out
+    ended = medalist("index", "delete", "tiny", "--identity", "warm", "--id", "red")
+    assert ended.out == "runs/toys/tiny/gallery: 2 deleted, 2 vectors now\n"
+    ended = medalist("index", "delete", "runs/toys/tiny/gallery", "--identity", "warm")
+    assert (ended.code, ended.out) == (0, "runs/toys/tiny/gallery: nothing to delete, 2 vectors\n")
     ended = medalist("search", "tiny", "--image", "images/red.png")
     assert sorted(line.split()[1] for line in ended.out.splitlines()[2:]) == ["blue", "green"]
+    ended = medalist("index", "delete", "tiny", "--where", "depth > 3 or identity is missing")
+    assert ended.out == "runs/toys/tiny/gallery: 1 deleted, 1 vectors now\n"
+
+
+def test_kinds_of_fields(medalist: Command, here: Path) -> None:
+    Path("odd.csv").write_text(
+        "id,seen,code,place\n" + "".join(f'{one},2026-01-0{row},7,"5{row},10"\n' for row, one in enumerate(COLOURS, 1))
+    )
+    flags = ("--fields", "odd.csv", "--kind", "code=tag", "--kind", "place=geo")
+    assert medalist("index", "build", "tiny", "--gallery", "images", *flags).code == 0
+    told = medalist("index", "info", "runs/toys/tiny/gallery").out
+    assert "seen (datetime), code (tag), place (geo), path (tag)" in told
+    where = "seen >= 2026-01-02 and code = 7 and not place within 50 km of 53,10"
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--where", where, "--plan", "scan")
+    assert [line.split()[1:] for line in ended.out.splitlines()[2:]] == [
+        ["pink", ended.out.splitlines()[2].split()[2], "2026-01-02", "7", "52.0,10.0"],
+        ["green", ended.out.splitlines()[3].split()[2], "2026-01-04", "7", "54.0,10.0"],
+    ]
+
+
+def test_a_gallery_is_searched_by_vectors_of_its_space(medalist: Command, built: Path) -> None:
+    folder = "runs/toys/tiny/gallery"
+    assert medalist("embed", "tiny", "--images", "images", "-o", "v.npy").code == 0
+    ended = medalist("search", folder, "v.npy", "-k", 1, "-o", "h.csv", "--where", "identity = warm")
+    assert (ended.code, ended.err) == (0, "")
+    assert [line.split(",")[2] for line in Path("h.csv").read_text().splitlines()[1:]] == [
+        "pink",
+        "pink",
+        "pink",
+        "red",
+    ]
+    assert medalist("embed", "big", "--images", "images", "-o", "w.npy").code == 0
+    ended = medalist("search", folder, "w.npy", "-o", "h.csv")
+    assert ended.code == 2 and "other weights make other vectors" in ended.line
+
+
+def test_upkeep_of_a_gallery(medalist: Command, built: Path) -> None:
+    folder = "runs/toys/tiny/gallery"
+    for what in ("tiny", folder):
+        assert medalist("index", "verify", what).out == f"{folder}: nothing is wrong\n"
+        assert medalist("index", "repair", what).out == f"{folder}: nothing to repair, 4 vectors\n"
+        assert medalist("index", "compact", what).out.startswith(f"{folder}: 4 vectors, 0 dead ones reclaimed; ")
+    assert medalist("index", "snapshot", "tiny", "-o", "copy").out == f"copy: 4 vectors of {folder}\n"
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--gallery", "copy", "-k", 1)
+    assert ended.code == 0 and ended.out.splitlines()[2].split()[1] == "red"
+    assert (
+        medalist("index", "delete", "tiny", "--gallery", "copy", "--id", "red").out
+        == "copy: 1 deleted, 3 vectors now\n"
+    )
+    for path in (built / "index").glob("segment-*.ann"):
+        path.write_bytes(path.read_bytes()[:-100])
+    ended = medalist("index", "verify", "tiny")
+    assert ended.code == 2 and "damaged, " in ended.line and "segment-" in ended.out
+    assert medalist("search", "tiny", "--image", "images/red.png").code == 2
 
 
 @pytest.mark.parametrize(
@@ -134,21 +192,40 @@ def test_add_remove_and_info(medalist: Command, built: Path) -> None:
         ("index build tiny --gallery images --fields few.csv", "few.csv: no row for 4 of 4 ids"),
         ("index build v.npy -o v.ann --gallery images", "need a run"),
         ("index build v.npy", "-o: say where the index"),
-        ("index add tiny", "say which images"),
+        ("index build tiny --gallery images --fsync os", "are for VECTORS.npy"),
+        ("index build tiny --gallery images --fields fields.csv --kind depth=geo", "is no latitude,longitude"),
+        ("index add tiny", "say what is added: VECTORS.npy to a folder; to a run --images DIR"),
+        ("index add tiny --upsert", "need VECTORS.npy"),
+        ("index add tiny v.npy", "runs/toys/tiny/gallery: a gallery holds what its run makes"),
+        ("index add runs/toys/tiny/gallery v.npy", "runs/toys/tiny/gallery: a gallery holds what its run makes"),
+        ("index add tiny v.npy --images images", "need a run, and no array of vectors"),
         ("index add tiny --images images", "4 ids are there already"),
         ("index add big --images images", "runs/toys/big/gallery is no gallery"),
         ("index add big --images images --gallery runs/toys/tiny/gallery", "cannot be searched by run toys/big"),
-        ("index remove tiny", "say what goes"),
-        ("index remove tiny --id who", "1 of 1 ids are not there: 'who'"),
-        ("index remove tiny --identity who", "no vector of identity 'who'"),
+        ("index delete tiny", "say what goes: --id ID, --identity NAME or --where EXPR"),
+        ("index delete who --id a", "no run 'who'"),
+        ("index delete tiny --where depth<", "--where, character 7"),
+        ("index delete fields.csv --id a", "fields.csv: a file is only replaced as a whole"),
+        ("index delete big --id a", "runs/toys/big/gallery is no gallery"),
+        ("index verify big", "runs/toys/big/gallery is no gallery"),
+        ("index snapshot tiny -o images", "images: is not empty"),
+        ("index snapshot tiny -o fields.csv", "fields.csv: is a file"),
         ("search tiny", "type QUERIES.npy -o"),
-        ("search tiny q.npy -o h.csv --where a=1", "need a run and --image"),
+        ("search tiny q.npy -o h.csv --where a=1", "tiny: cannot be opened"),
+        ("search tiny q.npy -o h.csv --gallery g", "need a run and --image"),
+        ("search tiny --image images/red.png --per 2", "--group-by FIELD is missing"),
+        ("search tiny --image images/red.png --plan best", "plan='best'"),
+        ("search tiny --image images/red.png --exact --plan walk", "--exact finds all"),
+        ("search tiny --image images/red.png --min-score nan", "min_score: not a number"),
         ("search tiny q.npy --image images/red.png", "leave them out"),
         ("search tiny --image images/red.png --ef 9", "leave them out"),
         ("search tiny --image images/red.png --exact --recall 0.5", "--exact finds all"),
         ("search tiny --image images/red.png --picture p.jpg", "p.jpg: expected a name that ends in .png"),
         ("search tiny --image images/red.png --where depth<", "--where, character 7"),
-        ("search tiny --image images/red.png --group-by kind", "no field 'kind' to group by"),
+        (
+            "search tiny --image images/red.png --group-by kind",
+            "field 'kind': unknown; known are: identity, depth, path",
+        ),
         ("search tiny --image images/none.png", "images/none.png"),
         ("search tiny --image images/red.png -k -1", "k=-1"),
         ("search tiny --image images/red.png -k 0", "k=0: no answer is asked for"),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from medalist.cli.retrieval import read_npy
+from medalist.cli.arrays import read_npy
 from medalist.errors import SearchError
 from medalist.search import Index
 from medalist.search.twin import TwinIndex
@@ -55,7 +55,8 @@ def test_build_and_exact_search(medalist: Command, here: Path, metric: str) -> N
     assert ended.out.splitlines()[-1].startswith(f"deep/x.ann: 300 vectors of 6, {metric}; ")
     ended = medalist("search", "deep/x.ann", "q.npy", "-k", 4, "-o", "out/hits.parquet", "--exact")
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out == "out/hits.parquet: 28 answers to 7 queries among 300 vectors\n"
+    told = "28 answers to 7 queries among 300 vectors; by exact (7), 300 rows compared for each"
+    assert ended.out == f"out/hits.parquet: {told}\n"
     found, truth = pd.read_parquet("out/hits.parquet"), twin(metric=metric).exact(Q, 4)
     assert found.columns.tolist() == ["query", "rank", "id", "score", "distance"]
     assert found["query"].tolist() == np.repeat(range(7), 4).tolist() and found["rank"].tolist() == [1, 2, 3, 4] * 7
@@ -135,9 +136,10 @@ def test_fewer_answers_than_asked_for_have_fewer_rows(medalist: Command, here: P
 def test_info(medalist: Command, built: Path) -> None:
     ended = medalist("index", "info", "x.ann")
     assert (ended.code, ended.err) == (0, "")
-    rows = dict(line.split(maxsplit=1) for line in ended.out.splitlines()[2:12])
+    rows = dict(line.split(maxsplit=1) for line in ended.out.splitlines()[2:16])
     assert rows["vectors"].strip() == "300" and rows["dimensions"].strip() == "6" and rows["ids"].strip() == "strings"
     assert rows["metric"].strip() == "cosine" and rows["reachable"].strip() == "300 of 300"
+    assert rows["fields"].strip() == "none" and rows["dead"].startswith("0, ") and rows["loose"].startswith("0, ")
     assert "bytes a vector" in ended.out
 
 
@@ -158,6 +160,62 @@ def test_arrays_of_other_types(medalist: Command, here: Path) -> None:
         assert medalist("index", "build", f"{name}.npy", "-o", "x.ann").code == 0
         made.append(Path("x.ann").read_bytes())
     assert len(set(made)) == 1
+
+
+FIELDS = "id,kind,depth,place\n" + "".join(
+    f'image {n}.png,{("whale", "seal", "")[n % 3]},{n % 50},"{n % 80}.5,{n % 180}"\n' for n in range(299, -1, -1)
+)
+
+
+@pytest.mark.parametrize("out", ["x.ann", "live"])
+def test_search_with_fields(medalist: Command, here: Path, out: str) -> None:
+    Path("f.csv").write_text(FIELDS)
+    assert medalist("index", "build", "x.npy", "-o", out, "--ids", "ids.txt", "--fields", "f.csv").code == 0
+    same = twin([f"image {n}.png" for n in range(300)])
+    rows: list[dict[str, Any]] = [
+        {"kind": ("whale", "seal", None)[n % 3], "depth": n % 50, "place": (n % 80 + 0.5, n % 180)} for n in range(300)
+    ]
+    ranked = same.exact(Q, 300)
+
+    def wanted(k: int, keep: Callable[[dict[str, Any]], bool], per: int = 300, least: float = -2.0) -> list[str]:
+        found: list[str] = []
+        for ids, scores in zip(ranked.ids.tolist(), ranked.scores.tolist(), strict=True):
+            seen: dict[str, int] = {}
+            here: list[str] = []
+            for name, score in zip(ids, scores, strict=True):
+                row = rows[int(name[6:-4])]
+                group = row["kind"] or name
+                if keep(row) and seen.get(group, 0) < per and score >= least and len(here) < k:
+                    seen[group] = seen.get(group, 0) + 1
+                    here.append(name)
+            found += here
+        return found
+
+    def near(row: dict[str, Any]) -> bool:
+        return bool(10 <= row["place"][0] <= 12 and 20 <= row["place"][1] <= 30)
+
+    where, as_json = "kind = whale and depth < 20", '{"must": [{"key": "kind", "match": {"value": "whale"}}, %s]}'
+    as_json %= '{"key": "depth", "range": {"lt": 20}}'
+    whales = wanted(4, lambda row: row["kind"] == "whale" and row["depth"] < 20)
+    every, of_a_kind = wanted(9, lambda row: True, 2), wanted(4, lambda row: bool(row["kind"]), 1)
+    for flags, ids in (
+        (("--where", where), whales),
+        (("--where", where, "--plan", "scan"), whales),
+        (("--where", as_json), whales),
+        (("--where", "not kind is missing", "--group-by", "kind", "--exact"), of_a_kind),
+        (("--group-by", "kind", "--per", 2, "--exact", "-k", 9), every),
+        (("--min-score", 0.5, "--exact"), wanted(4, lambda row: True, least=0.5)),
+        (("--where", "place in box 10,20 to 12,30"), wanted(4, near)),
+    ):
+        ended = medalist("search", out, "q.npy", "-k", 4, "-o", "h.parquet", *flags)
+        assert (ended.code, ended.err) == (0, ""), ended.err
+        found = pd.read_parquet("h.parquet")
+        assert found["id"].tolist() == ids
+        assert ended.out.startswith(f"h.parquet: {len(ids)} answers to 7 queries among 300 vectors; by ")
+        if "--plan" in flags:
+            assert "by exact (7), 40 rows compared for each" in ended.out
+    told = medalist("index", "info", out).out
+    assert "kind (tag), depth (int), place (geo)" in told
 
 
 # -------------------------------------------------------------------------------------------------------- mistakes
@@ -264,17 +322,38 @@ def test_ids_that_are_none(medalist: Command, here: Path, name: str, content: An
         (("-o", "ids.txt"), "ids.txt: is read by this command"),
         (("-o", "link"), "link: is read by this command"),
         (("-o", "q.npy/x.ann"), "cannot write q.npy/x.ann"),
-        (("-o", "folder"), "folder"),
+        (("-o", "folder"), "folder: is not empty; give -o another name"),
+        (("-o", "name"), "name: is a file; give -o a name that ends in .ann"),
+        (("-o", "fields.csv", "--fields", "fields.csv"), "fields.csv: is read by this command"),
+        (("--fsync", "always"), "new.ann: a file is written as a whole; --fsync is for a folder"),
+        (("-o", "live", "--fsync", "never"), "--fsync 'never': expected always, interval, os"),
+        (("--kind", "depth=int"), "--kind tells of what kind a column of --fields FILE.csv is"),
+        (("--fields", "fields.csv", "--kind", "depth"), "--kind 'depth': expected FIELD=KIND, such as depth=int"),
+        (("--fields", "fields.csv", "--kind", "a=int", "--kind", "a=tag"), "'a' stands there twice"),
+        (("--fields", "fields.csv", "--kind", "deep=int"), "fields.csv: kind deep=int: no column 'deep'"),
+        (("--fields", "fields.csv", "--kind", "depth=text"), "'text' is none; expected one of tag, bool, int"),
+        (
+            ("--fields", "fields.csv", "--kind", "depth=bool"),
+            "field 'depth', id 'image 0.png': '0' is neither true nor",
+        ),
+        (("--fields", "few.csv"), "few.csv: no row for 299 of 300 ids: 'image 1.png'"),
+        (("--fields", "ids.txt"), "ids.txt, row 1: no column 'id'"),
+        (("--fields", "none.csv"), "none.csv: No such file"),
     ],
 )
 def test_builds_that_are_refused(medalist: Command, here: Path, flags: tuple[Any, ...], words: str) -> None:
     Path("link").symlink_to("x.npy")
     Path("folder").mkdir()
+    Path("folder/thesis.txt").write_text("mine")
+    Path("name").write_text("mine")
+    Path("fields.csv").write_text("id,depth\n" + "".join(f"image {n}.png,{n % 50}\n" for n in range(300)))
+    Path("few.csv").write_text("id,depth\nimage 0.png,1\n")
     before = {name: Path(name).read_bytes() for name in ("x.npy", "ids.txt", "q.npy")}
     ended = medalist("index", "build", "x.npy", "-o", "new.ann", "--ids", "ids.txt", *flags)
     assert ended.code == 2 and words in ended.line, ended.err
     assert before == {name: Path(name).read_bytes() for name in before}
-    assert not Path("new.ann").exists()
+    assert not Path("new.ann").exists() and not Path("live").exists()
+    assert not [name for name in names() if name.startswith(".")]
 
 
 @pytest.mark.parametrize(
@@ -287,6 +366,16 @@ def test_builds_that_are_refused(medalist: Command, here: Path, flags: tuple[Any
         (("--recall", 0.9, "--ef", 10), "give one of them"),
         (("--exact", "--ef", 10), "--exact finds all"),
         (("--exact", "--recall", 0.9), "--exact finds all"),
+        (("--exact", "--plan", "walk"), "--exact finds all"),
+        (("--plan", "fast"), "plan='fast': expected one of 'exact', 'scan', 'walk', 'bridge'"),
+        (("--per", 2), "--per: say of what field; --group-by FIELD is missing"),
+        (("--group-by", "kind"), "field 'kind': unknown; the index has no fields"),
+        (("--group-by", "kind", "--per", 0), "per=0"),
+        (("--min-score", "nan"), "min_score: not a number"),
+        (("--where", "depth < 3"), "--where, character 1: no field 'depth'; there are: id"),
+        (("--where", "id = a and ("), "--where, character 13: "),
+        (("--where", '{"must": 1'), "JSON"),
+        (("--gallery", "g"), "--gallery and --picture need a run"),
         (("--threads", 0), "threads=0"),
         (("-o", "hits.json"), "hits.json: expected a name that ends in .parquet or .csv"),
         (("-o", "hits"), "hits: expected a name"),

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from medalist.search import Hits
 from medalist.search.twin import TwinIndex
 
+from .pairs import compare, tolerance
+
 KINDS = ("normal", "ties", "sorted", "clusters", "low", "twice", "equal", "scaled", "offset", "spiky")
 
 
@@ -40,40 +42,6 @@ def draw(kind: str, n: int, dim: int, seed: int) -> NDArray[np.float32]:
     elif kind == "spiky":
         x[:, 0] *= 100
     return x.astype(np.float32)
-
-
-def compare(found: Hits, twin: TwinIndex, queries: NDArray[np.float32], k: int) -> None:
-    """Assert that `found` is the exact answer, where scores closer than float32 can tell may change places."""
-    truth = twin.exact(queries, k)
-    place = {value: row for row, value in enumerate(twin._ids)}
-    assert found.ids.shape == truth.ids.shape and found.scores.dtype == np.float32
-    np.testing.assert_array_equal(found.counts, truth.counts)
-    assert found.counts.dtype == np.int64 and found.ids.dtype.kind == truth.ids.dtype.kind
-    count = min(k, len(twin))
-    for row, query in enumerate(queries):
-        scores = twin.scores(query)
-        near = tolerance(twin, query, scores)
-        ids, given = found.ids[row], found.scores[row]
-        assert (ids[count:] == truth.ids[row, count:]).all() and (given[count:] == -np.inf).all()
-        assert len(set(ids[:count].tolist())) == count
-        np.testing.assert_array_less(np.abs(given[:count] - truth.scores[row, :count]), near)
-        places = np.array([place[value] for value in ids[:count].tolist()], np.int64)
-        np.testing.assert_array_less(np.abs(given[:count] - scores[places]), near)
-        step = np.diff(given[:count])
-        assert (step <= 0).all()
-        # Ties in the order of adding. (Square roots of different float32 may be equal: those are no ties.)
-        assert (np.diff(places)[(step == 0) & (np.diff(scores[places]) == 0)] > 0).all()
-
-
-def tolerance(twin: TwinIndex, query: NDArray[np.float32], scores: NDArray[np.float64]) -> float:
-    """How far a score in float32 may be off."""
-    if twin.metric == "cosine":
-        return 4e-6
-    length = float(np.linalg.norm(query.astype(np.float64)))
-    longest = float(np.linalg.norm(twin._vectors, axis=1).max(initial=0))
-    if twin.metric == "ip":
-        return 4e-6 * length * longest + 1e-30
-    return 2e-6 * (float(np.abs(scores).max(initial=0)) + length + longest) + 1e-30
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from medalist.errors import SearchError
+from medalist.search.embeddings import Embeddings
 from medalist.search.entities import DEAD, Entities, How
 from medalist.search.gallery import Gallery
 
@@ -207,13 +208,18 @@ def test_save_and_open(tmp_path: Path, how: How) -> None:
     entities.remove(["m1", "m8"])
     twin.held = {f"m{row}": (whose[row], rows[row]) for row in range(40) if row not in (1, 8)}
     gallery = entities.save(tmp_path / "g", {"fold0": "aa"})
-    assert gallery.fields.column_names == ["id", "identity"] and len(gallery) == 38
-    gallery.remove(["m2"])
+    assert gallery.fields == {"identity": "tag"} and len(gallery) == 38
+    assert gallery.delete(["m2"])[1] == 1
     del twin.held["m2"]
     back = Entities.open(Gallery.open(tmp_path / "g"), how)
     for k in (1, 5, 20):
         same(back, twin, k)
-    Gallery.create(tmp_path / "h", gallery.embeddings)
+    names = tuple(gallery.index.ids().tolist())
+    lone = Gallery.create(
+        tmp_path / "l", Embeddings(names, gallery.index.vectors(list(names)), {}), {"identity": ["", "x"] * 19}
+    )
+    assert set(Entities.open(lone).search(QUERIES[0], 20).ids.tolist()) == {*names[::2], "x"}  # "" is one of its own
+    Gallery.create(tmp_path / "h", Embeddings(names, gallery.index.vectors(list(names)), {}))
     with pytest.raises(SearchError, match="no field 'identity'"):
         Entities.open(Gallery.open(tmp_path / "h"))
     assert len(Entities(DIM).save(tmp_path / "e", {})) == 0

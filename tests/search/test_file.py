@@ -155,7 +155,7 @@ def test_a_folder_and_a_pipe_are_no_index(tmp_path: Path) -> None:
 
 
 def test_an_unknown_mode(tmp_path: Path) -> None:
-    with pytest.raises(SearchError, match="mode='disk': expected 'mapped' or 'memory'"):
+    with pytest.raises(SearchError, match="mode='disk': expected one of 'mapped', 'memory'"):
         Index.open(tmp_path, "disk")  # type: ignore[arg-type]
 
 

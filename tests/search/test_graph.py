@@ -119,9 +119,7 @@ def test_adding_later_finds_as_much(metric: Any) -> None:
 
 
 def vectors_of(index: Index) -> NDArray[np.float32]:
-    vectors = np.empty((len(index), index.dim), np.float32)
-    index._core.vectors(np.arange(len(index), dtype=np.int64), vectors)
-    return vectors
+    return index.vectors(index.ids())
 
 
 def links_of(index: Index) -> NDArray[np.int64]:

@@ -367,8 +367,9 @@ def test_stats(ids: Any) -> None:
     stats = index.stats()
     assert (stats.count, stats.dim, stats.metric, stats.refine, stats.seed) == (60, 8, "l2", "float16", 5)
     assert stats.reachable == 60 and stats.degree > 0 and stats.effort > 0
-    expected = {"row numbers": 0, "integers": 480, "strings": 60 * 8 + 110}
-    assert stats.memory["ids"] == expected[stats.ids] and stats.memory["vectors"] >= 60 * 8 * 2
+    least = {"row numbers": 0, "integers": 480, "strings": 60 * 8 + 110}[stats.ids]
+    # and what finds their rows
+    assert least <= stats.memory["ids"] <= least + 16 * 60 * (least > 0) and stats.memory["vectors"] >= 60 * 8 * 2
     assert stats.bytes_per_vector == sum(stats.memory.values()) / 60
 
 

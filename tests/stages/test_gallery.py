@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import json
 import sys
 import types
 from collections.abc import Sequence
@@ -130,7 +129,8 @@ def test_a_csv_of_images(tmp_path: Path) -> None:
 
 
 def test_a_gallery_of_a_run_is_searched(run: Run, built: Gallery, images: Path, tmp_path: Path, quiet: Console) -> None:
-    assert built.fields.column("path").to_pylist()[0] == str(images / "blue.png")
+    assert built.fields == {"identity": "tag", "depth": "int", "path": "tag"}
+    assert built.index.get(["blue"]) == [{"identity": ["cold"], "depth": 3, "path": [str(images / "blue.png")]}]
     query = tmp_path / "query.png"
     paint(query, (255, 0, 0), size=40)
     ask = [query, images / "blue.png", query]
@@ -139,11 +139,15 @@ def test_a_gallery_of_a_run_is_searched(run: Run, built: Gallery, images: Path, 
     assert answers[1].ids[0] == "blue" and answers[1].scores[0] == pytest.approx(1, abs=1e-4)
     columns, rows = stage.told(gallery, answers[0])
     assert columns == ["rank", "id", "score", "identity", "depth"]
-    assert rows[0] == [1, "red", f"{answers[0].scores[0]:.4f}", "warm", 1] and rows[1][0] == 2
+    assert rows[0] == [1, "red", f"{answers[0].scores[0]:.4f}", "warm", "1"] and rows[1][0] == 2
     _, some = stage.search_images(run, [query], built.folder, quiet, where="depth > 1 and identity != ''")
     assert some[0].ids == ("pink", "blue")
     _, one_each = stage.search_images(run, [query], built.folder, quiet, group_by="identity")
     assert set(one_each[0].ids) == {"red", "blue", "green"}
+    _, close = stage.search_images(run, [query], built.folder, quiet, min_score=0.8, plan="exact")
+    assert close[0].ids == answers[0].ids[: len(close[0].ids)] and min(close[0].scores) >= 0.8
+    _, two = stage.search_images(run, [query], built.folder, quiet, k=2, group_by="identity", per=2)
+    assert two[0].ids == ("red", "pink")
     _, none = stage.search_images(run, [query], built.folder, quiet, where="depth > 9")
     assert none[0].ids == () and stage.told(gallery, none[0])[1] == []
     (images / "pink.png").unlink()
@@ -168,7 +172,7 @@ def test_images_that_cannot_be_read(run: Run, images: Path, quiet: Console) -> N
         stage.build_gallery(run, images, folder, quiet)
     assert "\n" not in str(caught.value) and not folder.exists()
     made, left_out = stage.build_gallery(run, images, folder, quiet, skip_bad=True)
-    assert sorted(made.embeddings.ids) == sorted(COLOURS) and [line[:4] for line in left_out] == ["text", "torn"]
+    assert sorted(made.index.ids().tolist()) == sorted(COLOURS) and [line[:4] for line in left_out] == ["text", "torn"]
     for name in COLOURS:
         (images / f"{name}.png").unlink()
     with pytest.raises(DataError, match="none of 2 images can be read"):
@@ -197,7 +201,7 @@ def test_a_gallery_of_other_weights_is_refused(
     with pytest.raises(SearchError, match=r"of run toys/tiny .* by run toys/tiny "):
         stage.search_images(run, [images / "red.png"], built.folder, quiet)
     (run.folder / "weights").write_text("aa")
-    for where, group_by, word in (("depth <", None, "--where, character 8"), (None, "kind", "no field 'kind'")):
+    for where, group_by, word in (("depth <", None, "--where, character 8"), (None, "kind", "field 'kind': unknown")):
         with pytest.raises(SearchError, match=word):
             stage.search_images(run, [images / "red.png"], built.folder, quiet, where=where, group_by=group_by)
     with pytest.raises(SearchError, match="4 ids are there already: 'blue'"):
@@ -213,12 +217,23 @@ def test_more_images(run: Run, built: Gallery, tmp_path: Path, quiet: Console) -
     paint(tmp_path / "more" / "gray.png", (90, 90, 90))
     listed.write_text("path,id,identity\nmore/gray.png,007,warm\n")
     made, _ = stage.add_images(run, listed, built.folder, quiet)
-    assert len(made) == 5 and made.ids_of("warm") == ("pink", "red", "007")
-    row = made.fields.to_pylist()[-1]
-    assert row == {"id": "007", "identity": "warm", "depth": None, "path": str(tmp_path / "more/gray.png")}
+    assert len(made) == 5 and made.index.scroll("identity = warm").ids.tolist() == ["007", "pink", "red"]
+    assert made.index.get(["007"]) == [{"identity": ["warm"], "path": [str(tmp_path / "more/gray.png")]}]
     with pytest.raises(SearchError, match="column 'identity' too"):
         stage.build_gallery(run, listed, built.folder, quiet, fields=listed)
-    assert json.loads((built.folder / "gallery.json").read_text())["count"] == 5
+    assert len(Gallery.open(built.folder)) == 5
+    for cells, words in (
+        ("a,warm,x,3", "column 'kind' is no field of the index"),
+        ("a,warm,,deep", "'deep' is no whole number"),
+    ):
+        listed.write_text(f"path,id,identity,kind,depth\nmore/gray.png,{cells}\n")
+        if "whole" in words:
+            listed.write_text(f"path,id,identity,depth\nmore/gray.png,{cells.replace(',,', ',')}\n")
+        with pytest.raises(SearchError, match=words):
+            stage.add_images(run, listed, built.folder, quiet)
+    few = Gallery.create(tmp_path / "few", Embeddings(("x",), np.eye(3, dtype=np.float32)[:1], made_by(run, None, [])))
+    grown, _ = stage.add_images(run, tmp_path / "more", few.folder, quiet)  # it has no field 'path', and needs none
+    assert len(grown) == 2 and grown.index.get(["gray"]) == [{}]
 
 
 def test_what_does_not_fit_is_told_before_anything_is_embedded(
@@ -230,6 +245,15 @@ def test_what_does_not_fit_is_told_before_anything_is_embedded(
     monkeypatch.setattr(sys.modules["medalist.stages.embed"], "embed_files", never)
     with pytest.raises(SearchError, match="holds other files"):
         stage.build_gallery(run, images, images, quiet)
+    fields = tmp_path / "fields.csv"
+    fields.write_text("id,depth,soon\n" + "".join(f"{name},{row},x\n" for row, name in enumerate(COLOURS)))
+    for kinds, words in (
+        ({"depht": "int"}, "kind depht=int: no column 'depht'; there are: 'depth', 'soon', 'path'"),
+        ({"soon": "int"}, "field 'soon', id 'blue': 'x' is no whole number"),
+        ({"path": "id"}, "'path' is always a tag"),
+    ):
+        with pytest.raises(SearchError, match=words):
+            stage.build_gallery(run, images, run.folder / "gallery", quiet, fields=fields, kinds=kinds)
     listed = tmp_path / "list.csv"
     for row, words in (
         (f"{'x' * 2000},images/red.png", "row 2, column id, value 'xxx"),

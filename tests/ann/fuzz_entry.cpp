@@ -1,0 +1,9 @@
+// What libFuzzer calls; CMakeLists.txt says which kind of bytes it is.
+#include "fuzz.hpp"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+    ANN_FUZZ(data, size);
+    return 0;
+}
