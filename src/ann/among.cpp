@@ -36,8 +36,8 @@ constexpr std::size_t least_bridge = 12'000, bridge_width = 6;
 constexpr std::size_t most_starts = 512;  ///< of a bridge
 constexpr std::size_t widest_lead = 8192;
 
-/// Wanted rows so few that their vectors are compared at once.
-std::size_t few(std::size_t k) { return std::max<std::size_t>(2 * k, 48); }
+/// Wanted rows so few that their vectors are compared at once: as dear as the codes and then some vectors.
+std::size_t few(std::size_t k) { return std::max<std::size_t>(2 * k, 200); }
 
 /// Rows of a scan that are compared in full. Codes blur rows far from the query more than those around it.
 std::size_t refined_of_scan(std::size_t k, std::size_t ef) { return 2 * k + 24 + ef / 2; }
@@ -92,12 +92,22 @@ void Index::exact_among(const State& state, const Among& among, const float* que
                         std::vector<Hit>& found) const {
     Best best(std::min(k, among.count()));
     float worst = best.worst();
-    among.each([&](std::uint32_t row) {
+    // The memory of some rows ahead is on its way while one is compared.
+    constexpr std::size_t ahead = 8;
+    std::uint32_t rows[ahead];
+    std::size_t count = 0;
+    const auto compare = [&](std::uint32_t row) {
         const float closeness = state.vectors.closeness(query, row);
         if (closeness < worst) return;
         best.offer({closeness, row});
         worst = best.worst();
+    };
+    among.each([&](std::uint32_t row) {
+        state.vectors.ask(row);
+        if (count >= ahead) compare(rows[count % ahead]);
+        rows[count++ % ahead] = row;
     });
+    for (std::size_t i = count - std::min(count, ahead); i < count; ++i) compare(rows[i % ahead]);
     found = best.take();
 }
 

@@ -191,7 +191,25 @@ void Finder::add(const Condition& condition, Bitmap& into, bool fresh) const {
         order.add(ranks.first, ranks.last, into, fresh);
         fresh = false;
     }
+    if (fresh && condition.numbers.size() > 1 && add_all_but(condition, into)) return;
     for (const std::uint32_t number : condition.numbers) add_posting(condition.field, number, into);
+}
+
+/// Most values of rows that have one each: what has a value, without the rows of the others. False where that is
+/// dearer.
+bool Finder::add_all_but(const Condition& condition, Bitmap& into) const {
+    const Postings& postings = inverted_.postings(condition.field);
+    std::size_t listed = 0;
+    for (const std::uint32_t number : condition.numbers) listed += postings.cost(number);
+    if (postings.any_several() || 2 * listed <= postings.cost()) return false;
+    Bitmap others(size_);
+    for (std::uint32_t number = 0; number < postings.values(); ++number) {
+        const auto& numbers = condition.numbers;
+        if (!std::binary_search(numbers.begin(), numbers.end(), number)) add_posting(condition.field, number, others);
+    }
+    into.join(inverted_.present(condition.field));
+    into.drop(others);
+    return true;
 }
 
 void Finder::add_region(const Condition& condition, Bitmap& into, const Bitmap* wanted) const {

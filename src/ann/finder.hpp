@@ -55,6 +55,7 @@ private:
     std::vector<std::uint32_t> list(const Condition& condition) const;
     void add(const Condition& condition, Bitmap& into, bool fresh) const;
     /// The same of a region, in bits that are all 0; rows that are not in `wanted` (nullptr: none) may come out wrong.
+    bool add_all_but(const Condition& condition, Bitmap& into) const;
     void add_region(const Condition& condition, Bitmap& into, const Bitmap* wanted) const;
     void add_posting(std::uint32_t field, std::uint32_t number, Bitmap& into) const;
     /// All rows with a value but those whose values are all listed.

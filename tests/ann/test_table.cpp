@@ -394,7 +394,7 @@ void test_at_random() {
         Chance chance(seed);
         ann::Schema of;
         for (std::size_t i = 1 + chance.below(7); i > 0; --i) {
-            of.push_back({"f" + std::to_string(i), static_cast<Kind>(chance.below(ann::kinds))});
+            of.push_back({std::string("f").append(std::to_string(i)), static_cast<Kind>(chance.below(ann::kinds))});
         }
         const std::size_t size = sizes[chance.below(std::size(sizes))];
         const Table table = random_table(chance, of, size, chance.below(70));
