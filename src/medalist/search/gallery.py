@@ -192,9 +192,7 @@ class Gallery:
             there = set(index.ids().tolist())
             twice = [name for name in embeddings.ids if name in there]
             if twice:
-                raise SearchError(
-                    f"{self.folder}: {len(twice)} ids are there already: {shown(twice)}; delete them first"
-                )
+                raise SearchError(f"{self.folder}: {TWICE.format(len(twice), shown(twice))}")
             index.add(list(embeddings.ids), embeddings.vectors, values, threads=threads, progress=progress)
         return Gallery.open(self.folder)
 
