@@ -109,14 +109,6 @@ Condition bind(const Filter& filter, const Columns& columns, const Bitmap& live,
         filter.condition);
 }
 
-bool lies_in(const Filter::Region& region, const Columns& columns, std::size_t row) {
-    const auto* circle = std::get_if<Circle>(&region.where);
-    if (circle != nullptr) return circle->has(columns.direction(region.field, row));
-    const Place place = columns.place(region.field, row);
-    if (const auto* box = std::get_if<Box>(&region.where)) return box->has(place);
-    return std::get<Polygon>(region.where).has(place);
-}
-
 bool holds(const Condition& condition, const Columns& columns, std::size_t place, std::uint32_t row) {
     switch (condition.what) {
         case Condition::What::joined: return enough_hold(condition, columns, place, row);
@@ -129,7 +121,9 @@ bool holds(const Condition& condition, const Columns& columns, std::size_t place
             return condition.low <= key && key <= condition.high;
         }
         case Condition::What::region:
-            return columns.has(condition.field, place) && lies_in(*condition.region, columns, place);
+            return columns.has(condition.field, place) &&
+                   lies_in(*condition.region, columns.place(condition.field, place),
+                           columns.direction(condition.field, place));
         case Condition::What::has_id: return contains(condition.numbers, row);
         case Condition::What::missing: return !columns.has(condition.field, place);
     }

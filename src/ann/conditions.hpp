@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <variant>
 #include <vector>
 
 #include "bitmap.hpp"
@@ -42,8 +43,12 @@ struct Condition {
 /// `live` says which of several rows with one id is meant.
 Condition bind(const Filter& filter, const Columns& columns, const Bitmap& live, const Ids& ids);
 
-/// Whether a place is in a region.
-bool lies_in(const Filter::Region& region, const Columns& columns, std::size_t row);
+/// Whether a place, which lies in a direction, is in a region.
+inline bool lies_in(const Filter::Region& region, const Place& place, const Direction& direction) {
+    if (const auto* circle = std::get_if<Circle>(&region.where)) return circle->has(direction);
+    if (const auto* box = std::get_if<Box>(&region.where)) return box->has(place);
+    return std::get<Polygon>(region.where).has(place);
+}
 
 /// Whether row `place` of the columns is meant, which is called `row` by ids.
 bool holds(const Condition& condition, const Columns& columns, std::size_t place, std::uint32_t row);

@@ -167,9 +167,11 @@ std::vector<std::uint32_t> Finder::list(const Condition& condition) const {
     }
     rows.reserve(condition.most);
     const auto order = inverted_.order(condition.field).rows();
+    const Spots& spots = inverted_.spots(condition.field);
     for (const Condition::Ranks& ranks : condition.ranks) {
         for (std::size_t i = ranks.first; i < ranks.last; ++i) {
-            if (ranks.inside || lies_in(*condition.region, columns_, order[i])) rows.push_back(order[i]);
+            const bool inside = ranks.inside || lies_in(*condition.region, spots.places[i], spots.directions[i]);
+            if (inside) rows.push_back(order[i]);
         }
     }
     const Postings& postings = inverted_.postings(condition.field);
@@ -214,6 +216,7 @@ bool Finder::add_all_but(const Condition& condition, Bitmap& into) const {
 
 void Finder::add_region(const Condition& condition, Bitmap& into, const Bitmap* wanted) const {
     const Ranking& order = inverted_.order(condition.field);
+    const Spots& spots = inverted_.spots(condition.field);
     const auto rows = order.rows();
     std::array<bool, Ranking::parts> whole{};  // parts that are added whole, since most of them is inside
     // Calls visit(part, first, last) for the pieces into which the parts cut some ranks.
@@ -256,7 +259,7 @@ void Finder::add_region(const Condition& condition, Bitmap& into, const Bitmap* 
         }
         for (std::size_t i = ranks.first; i < ranks.last; ++i) {
             if (wanted != nullptr && !wanted->test(rows[i])) continue;
-            into.put(rows[i], lies_in(*condition.region, columns_, rows[i]));
+            into.put(rows[i], lies_in(*condition.region, spots.places[i], spots.directions[i]));
         }
     }
     put(at, order.size(), false);

@@ -189,13 +189,23 @@ Inverted::Inverted(const Columns& columns, const Inverted* before, std::span<con
         } else {
             const Ranking* old = before == nullptr ? nullptr : &before->order(field);
             made.order = Ranking(columns, field, old, before == nullptr ? 0 : before->size(), renewed);
+            if (kind != Kind::geo) continue;
+            made.spots.places.reserve(made.order.size());
+            made.spots.directions.reserve(made.order.size());
+            for (const std::uint32_t row : made.order.rows()) {
+                made.spots.places.push_back(columns.place(field, row));
+                made.spots.directions.push_back(columns.direction(field, row));
+            }
         }
     }
 }
 
 std::size_t Inverted::bytes() const {
     std::size_t sum = 0;
-    for (const FieldRows& made : fields_) sum += bytes_of(made.present) + made.postings.bytes() + made.order.bytes();
+    for (const FieldRows& made : fields_) {
+        sum += bytes_of(made.present) + made.postings.bytes() + made.order.bytes();
+        sum += made.spots.places.size() * (sizeof(Place) + sizeof(Direction));
+    }
     return sum;
 }
 

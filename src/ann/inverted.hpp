@@ -81,6 +81,12 @@ private:
     std::vector<Bitmap> prefixes_;  ///< [j]: rows of ranks below boundary(j); none where few rows have a value
 };
 
+/// Places in the order of a curve, where those that have to be tested follow one another.
+struct Spots {
+    std::vector<Place> places;
+    std::vector<Direction> directions;
+};
+
 /// The structures of all fields, for all rows of some columns. Never changes.
 class Inverted {
 public:
@@ -94,6 +100,8 @@ public:
     const Postings& postings(std::size_t field) const { return fields_[field].postings; }
     /// Of int, float, datetime, geo; empty else.
     const Ranking& order(std::size_t field) const { return fields_[field].order; }
+    /// Of geo: the places of order(); empty else.
+    const Spots& spots(std::size_t field) const { return fields_[field].spots; }
     /// Rows that have a value, and how many.
     const Bitmap& present(std::size_t field) const { return fields_[field].present; }
     std::size_t count(std::size_t field) const { return fields_[field].count; }
@@ -105,6 +113,7 @@ private:
         std::size_t count = 0;
         Postings postings;
         Ranking order;
+        Spots spots;
     };
     std::size_t size_;
     std::vector<FieldRows> fields_;

@@ -95,6 +95,18 @@ private:
     }
 };
 
+/// The scores of these rows, the best first, for each query.
+std::vector<std::vector<double>> truth(const World& world, const std::vector<bool>& wanted) {
+    std::vector<std::vector<double>> best(world.queries.size() / world.dim);
+    for (std::size_t query = 0; query < best.size(); ++query) {
+        for (std::size_t row = 0; row < world.n; ++row) {
+            if (wanted[row]) best[query].push_back(world.score(query, row));
+        }
+        std::sort(best[query].begin(), best[query].end(), std::greater<>());
+    }
+    return best;
+}
+
 /// Rows whose rank in some order is in [low, high), and those that are alive of them.
 struct Cut {
     Cut(const World& world, Place field, std::size_t low, std::size_t high)
@@ -106,33 +118,27 @@ struct Cut {
             wanted[row] = world.alive[row] && rank[row] >= low && rank[row] < high;
             count += wanted[row] ? 1 : 0;
         }
+        best = truth(world, wanted);
     }
     Program program;
     Filter filter;
     std::vector<bool> wanted;
     std::size_t count = 0;
+    std::vector<std::vector<double>> best;
 };
-
-std::vector<double> truth(const World& world, const std::vector<bool>& wanted, std::size_t query) {
-    std::vector<double> scores;
-    for (std::size_t row = 0; row < world.n; ++row) {
-        if (wanted[row]) scores.push_back(world.score(query, row));
-    }
-    std::sort(scores.begin(), scores.end(), std::greater<>());
-    return scores;
-}
 
 constexpr double slack = 2e-3;
 
 /// Exactly min(k, count) answers, all of them wanted, each once, with the scores that they have. Returns the share of
 /// the true answers that are among them.
-double check_wanted(const World& world, const Answers& answers, const std::vector<bool>& wanted, std::size_t count) {
+double check_wanted(const World& world, const Answers& answers, const std::vector<bool>& wanted,
+                    const std::vector<std::vector<double>>& truth) {
     check_answers(answers, world.n, 0);
     std::size_t good = 0, all = 0;
     for (std::size_t query = 0; query < answers.queries; ++query) {
-        const std::size_t found = std::min(answers.k, count);
+        const std::vector<double>& best = truth[query];
+        const std::size_t found = std::min(answers.k, best.size());
         CHECK(answers.counts[query] == static_cast<std::int64_t>(found));
-        const std::vector<double> best = truth(world, wanted, query);
         for (std::size_t i = 0; i < found; ++i, ++all) {
             const auto row = static_cast<std::size_t>(answers.rows[query * answers.k + i]);
             const double got = static_cast<double>(answers.scores[query * answers.k + i]);
@@ -163,7 +169,7 @@ void check_cut(const World& world, const Cut& cut, bool independent) {
             const Filter* const only = &cut.filter;
             const Ask ask{.k = k, .ef = 64, .plan = plan, .filters = {&only, 1}};
             const Answers answers = asked(world.index, world.queries, ask);
-            const double recall = check_wanted(world, answers, cut.wanted, cut.count);
+            const double recall = check_wanted(world, answers, cut.wanted, cut.best);
             // What the planner takes, and what looks at all, is good wherever the rows lie; a walk or a bridge that
             // somebody insists on only where they lie around the query.
             const bool forced = plan == Plan::walk || plan == Plan::bridge;
@@ -184,7 +190,7 @@ void check_cut(const World& world, const Cut& cut, bool independent) {
 
 void check_world(const World& world) {
     const std::size_t n = world.n;
-    for (const std::size_t share : {n, n - 1, n / 2, n / 10, n / 25, n / 100, n / 1000, std::size_t{1}, std::size_t{0}}) {
+    for (const std::size_t share : {n, n / 2, n / 10, n / 50, n / 1000, std::size_t{1}, std::size_t{0}}) {
         check_cut(world, Cut(world, even, 0, share), true);
         check_cut(world, Cut(world, near, 0, share), false);                        // around the query
         check_cut(world, Cut(world, near, n - share, n), false);                    // as far from it as can be
@@ -192,18 +198,18 @@ void check_world(const World& world) {
     check_cut(world, Cut(world, near, n / 3, n / 2), false);
     // Without a filter dead rows alone are left out.
     const std::vector<bool>& alive = world.alive;
-    const auto living = static_cast<std::size_t>(std::count(alive.begin(), alive.end(), true));
+    const auto best = truth(world, alive);
     for (const Plan plan : plans) {
         for (const std::size_t k : {10u, 200u}) {
             const Answers answers = asked(world.index, world.queries, {.k = k, .ef = 64, .plan = plan});
-            CHECK(check_wanted(world, answers, alive, living) >= 0.9);
+            CHECK(check_wanted(world, answers, alive, best) >= 0.9);
         }
     }
     for (const Plan plan : plans) {  // more than there are
         const Cut cut(world, even, 0, n / 40);
         const Filter* const only = &cut.filter;
         const Answers answers = asked(world.index, world.queries, {.k = n, .ef = 64, .plan = plan, .filters = {&only, 1}});
-        CHECK(check_wanted(world, answers, cut.wanted, cut.count) == 1.0);
+        CHECK(check_wanted(world, answers, cut.wanted, cut.best) == 1.0);
     }
 }
 
@@ -269,7 +275,7 @@ void check_groups(const World& world) {
 void check_least(const World& world) {
     const Cut cut(world, even, 0, world.n / 3);
     const Filter* const only = &cut.filter;
-    const std::vector<double> best = truth(world, cut.wanted, 0);
+    const std::vector<double>& best = cut.best.front();
     const std::vector<float> query(world.queries.begin(), world.queries.begin() + static_cast<std::ptrdiff_t>(world.dim));
     for (const std::size_t wanted : {std::size_t{0}, std::size_t{4}, std::size_t{30}, best.size()}) {
         const double border = wanted == 0             ? best.front() + 1
@@ -437,7 +443,6 @@ void test_among() {
         plain.drop(some_ids(plain, 10, 4));
         check_all(plain);
         check_far(plain);
-        // A tail without links: nothing but few rows, all of them dead once.
         CHECK(plain.index.stats().linked == plain.index.now()->size);
     }
     {
@@ -445,7 +450,7 @@ void test_among() {
         CHECK(equals.index.stats().linked == 2400 && equals.index.stats().duplicates > 500);
         check_all(equals);
         equals.drop({std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}});  // equal to many
-        check_all(equals);
+        check_world(equals);
         equals.drop(some_ids(equals, 8, 5));
         check_all(equals);
     }
@@ -453,7 +458,7 @@ void test_among() {
         World product({6, Metric::inner_product, Refine::float32, 8, 24, 3}, clustered(2600, 6, 3), 1600);
         check_all(product);
         product.drop(some_ids(product, 7, 5));
-        check_all(product);
+        check_world(product);
     }
     {
         World same({6, Metric::l2, Refine::float32, 8, 24, 4}, clustered(1500, 6, 4, 3), 1500);  // three vectors in all
@@ -467,7 +472,7 @@ void test_among() {
     few.drop(some_ids(few, 2, 6));
     check_all(few);
     // Enough rows for a look at the query's surroundings.
-    World many({4, Metric::l2, Refine::float32, 8, 16, 6}, clustered(13500, 4, 6, 2500), 13500);
+    World many({4, Metric::l2, Refine::float32, 12, 64, 6}, clustered(13500, 4, 6, 2500), 13500);
     check_cut(many, Cut(many, even, 0, 13000), true);
     check_cut(many, Cut(many, near, 500, 13500), false);
     check_cut(many, Cut(many, near, 0, 12500), false);

@@ -198,7 +198,7 @@ void read_beside_changes() {
     std::vector<Id> all;
     for (std::int64_t id = 0; id < 1500; ++id) all.emplace_back(id);
     write(What::add, all);
-    for (int i = 0; i < 10; ++i) {
+    for (int i = 0; i < 7; ++i) {
         for (int j = 0; j < 4; ++j) write(What::put, some(60, true));
         write(What::put, all);
         write(What::drop, some(100, true));

@@ -30,6 +30,7 @@ Where = Filter | str | Mapping[str, Any]
 PLANS = (*get_args(Plan), "walk+scan", "bridge+scan")
 """What a search can tell as its plan, by the core's number."""
 CHOSEN = 255
+_COMPILED = "_compiled"
 ORDERED = ("bool", "int", "float", "datetime")
 """Kinds of fields that have an order."""
 
@@ -49,8 +50,20 @@ def as_filter(where: Where, schema: Mapping[str, FieldKind], id_kind: int) -> Fi
 
 
 def program(where: Where | None, schema: Mapping[str, FieldKind], id_kind: int) -> bytes | None:
-    """What the core reads; None for no filter."""
-    return None if where is None else compile_filter(as_filter(where, schema, id_kind), schema, id_kind)
+    """What the core reads; None for no filter.
+
+    A filter is a value and is often asked with again, so it keeps what it was compiled to last, beside its fields.
+    """
+    if where is None:
+        return None
+    if not isinstance(where, Filter):
+        return compile_filter(as_filter(where, schema, id_kind), schema, id_kind)
+    kept: tuple[Any, int, bytes] | None = getattr(where, _COMPILED, None)
+    if kept is not None and kept[0] is schema and kept[1] == id_kind:
+        return kept[2]
+    made = compile_filter(where, schema, id_kind)
+    object.__setattr__(where, _COMPILED, (schema, id_kind, made))  # frozen, but this is no part of its value
+    return made
 
 
 @dataclass(frozen=True)

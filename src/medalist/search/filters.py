@@ -28,7 +28,7 @@ _HINT = "a filter is neither true nor false: join filters by & | ~ with brackets
 class Filter:
     """A condition, or some of them joined. Frozen and hashable; equal where it is written the same."""
 
-    __slots__ = ()
+    __slots__ = ("_compiled",)  # what asking.program made of it last; no part of its value
 
     def __and__(self, other: object) -> Filter:
         """Rows that both mean; `a & b & c` is one `All` of three."""
