@@ -65,8 +65,11 @@ fuzz: $(BUILT) ## [FILES=100000] changed index files, logs, filters: of each so 
 		$(CMAKE_TESTS) -B build/fuzz -DCMAKE_CXX_COMPILER=clang++ -DMEDALIST_FUZZ=ON && \
 		$(BIN)/cmake --build build/fuzz && \
 		build/tests-address/tests/ann/ann_mutate --corpus build/fuzz/corpus && \
-		build/fuzz/tests/ann/ann_fuzz -runs=$(FILES) -artifact_prefix=build/fuzz/ -rss_limit_mb=2048 \
-			-timeout=20 build/fuzz/corpus; \
+		for kind in open log filter payload ids change; do \
+			program=ann_fuzz_$$kind; [ $$kind = open ] && program=ann_fuzz; \
+			build/fuzz/tests/ann/$$program -runs=$(FILES) -artifact_prefix=build/fuzz/ -rss_limit_mb=2048 \
+				-timeout=20 build/fuzz/corpus/$$kind || exit 1; \
+		done; \
 	fi
 
 lint: $(STAMP) ## style and import directions

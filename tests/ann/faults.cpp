@@ -102,8 +102,8 @@ namespace {
 struct Run {
     std::string path;
     ann::Keeping keeping;
-    Model model = {};                  ///< everything acknowledged
-    std::vector<Model> maybe = {};     ///< what may be there too: the change that failed last, as a whole
+    Model model = {};               ///< everything acknowledged
+    std::vector<Model> maybe = {};  ///< what may be there too: the change that failed last, as a whole
     std::unique_ptr<ann::Folder> folder = nullptr;
     std::size_t failures = 0;
 

@@ -1,5 +1,5 @@
-// What libFuzzer and our own mutator call. Every one takes any bytes, and says whether they were accepted (1) or refused
-// (0); what else happens, an escaped exception too, ends the run.
+// What libFuzzer and our own mutator call. Every one takes any bytes, and says whether they were accepted (1) or
+// refused (0); what else happens, an escaped exception too, ends the run.
 #pragma once
 
 #include <cstddef>

@@ -44,7 +44,7 @@ int fuzz_log(const std::uint8_t* data, std::size_t size) {
     const auto strict = read(file.path(), false, std::nullopt);
     const auto lenient = read(file.path(), true, std::nullopt);
     const auto told = read(file.path(), true, strict ? strict->number : 7);
-    if (!told) std::abort();              // without a look at the beginning there is nothing to refuse
+    if (!told) std::abort();  // without a look at the beginning there is nothing to refuse
     if (strict && !lenient) std::abort();
     for (const auto& log : {strict, lenient, told}) {
         if (log) check_contents(*log, size);

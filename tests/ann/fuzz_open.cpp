@@ -84,7 +84,8 @@ void check_filters(const ann::Index& index, const std::vector<float>& query) {
 
 /// Ids of a kind that fits, which are not there or are.
 Program some_ids(const ann::Index& index) {
-    if (index.now()->ids.kind() == ann::IdKind::strings) return model::batch_of({std::string("new"), std::string("id 7")});
+    if (index.now()->ids.kind() == ann::IdKind::strings)
+        return model::batch_of({std::string("new"), std::string("id 7")});
     return model::batch_of({std::int64_t{123456789}, std::int64_t{7}});
 }
 
@@ -105,9 +106,9 @@ void check_index(ann::Index& index, bool grow) {
     const Program ids = some_ids(index);
     const std::size_t known = index.first_known(ann::IdBatch::decode(ids.bytes));
     try {
-        index.write({ann::Change::What::put, static_cast<std::uint32_t>(dim), ids.bytes, {},
-                     std::span(query).first(2 * dim)},
-                    1, nullptr);
+        index.write(
+            {ann::Change::What::put, static_cast<std::uint32_t>(dim), ids.bytes, {}, std::span(query).first(2 * dim)},
+            1, nullptr);
         CHECK(index.size() == n + 2 || (index.size() == n + 1 && known == 1) || (index.size() <= n + 1 && known == 0));
         if (grow && index.now()->ids.kind() != ann::IdKind::strings) {
             const std::vector<float> more = clustered(n / 64 + 1100, dim, 6, 8);

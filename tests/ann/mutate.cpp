@@ -86,9 +86,10 @@ std::vector<Bytes> whole_files() {
     const ann::Options l2{2, Metric::l2, Refine::float32, 4, 8, 1};
     const ann::Options cosine{3, Metric::cosine, Refine::float16, 4, 8, 2};
     const ann::Options product{1, Metric::inner_product, Refine::float32, 5, 8, 3};
-    return {plain_file(l2, 1100),       plain_file(cosine, 1030),      plain_file(product, 1025),
-            plain_file(l2, 9),          plain_file(cosine, 0),         full_file(l2, 1080, false),
-            full_file(cosine, 1060, true), full_file(product, 40, true), full_file(l2, 0, false)};
+    return {
+        plain_file(l2, 1100),   plain_file(cosine, 1030),   plain_file(product, 1025),     plain_file(l2, 9),
+        plain_file(cosine, 0),  full_file(l2, 1080, false), full_file(cosine, 1060, true), full_file(product, 40, true),
+        full_file(l2, 0, false)};
 }
 
 std::vector<Bytes> whole_changes() {
@@ -125,10 +126,13 @@ std::vector<Bytes> whole_logs() {
 
 std::vector<Bytes> whole_filters() {
     const auto number = static_cast<std::int64_t>(3);
-    const Program tag = Program().among(model::species, {"tag1", "tag3"}), low = Program().range(model::depth, number, number * 9),
-                  box = Program().box(model::place, -20, 170, 30, -150), ids = Program().has_id({"id4", "id-9", "none"});
+    const Program tag = Program().among(model::species, {"tag1", "tag3"}),
+                  low = Program().range(model::depth, number, number * 9),
+                  box = Program().box(model::place, -20, 170, 30, -150),
+                  ids = Program().has_id({"id4", "id-9", "none"});
     const Program batch = model::batch_of(some_ids(0, 6, false));
-    const Program polygon = Program().polygon(model::place, {{{0, 0}, {0, 60}, {60, 60}, {60, 0}}, {{10, 10}, {10, 20}, {20, 20}}});
+    const Program polygon =
+        Program().polygon(model::place, {{{0, 0}, {0, 60}, {60, 60}, {60, 0}}, {{10, 10}, {10, 20}, {20, 20}}});
     const std::vector<Program> all{
         tag,
         low,
@@ -268,7 +272,8 @@ Bytes changed_bytes(const std::vector<Bytes>& whole, Dice& dice) {
     Bytes made = whole[dice.below(whole.size())];
     const Bytes& other = whole[dice.below(whole.size())];
     for (std::size_t times = 1 + dice.below(2); times > 0; --times) {
-        const std::size_t at = dice.below(made.size() + 1), length = dice.below(std::min<std::size_t>(made.size() - at, 24) + 1);
+        const std::size_t at = dice.below(made.size() + 1),
+                          length = dice.below(std::min<std::size_t>(made.size() - at, 24) + 1);
         const auto place = made.begin() + static_cast<std::ptrdiff_t>(at);
         const auto end = place + static_cast<std::ptrdiff_t>(length);
         switch (dice.below(7)) {
@@ -281,7 +286,8 @@ Bytes changed_bytes(const std::vector<Bytes>& whole, Dice& dice) {
             case 2: {
                 const std::size_t from = dice.below(other.size() + 1);
                 const auto first = other.begin() + static_cast<std::ptrdiff_t>(from);
-                made.insert(place, first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(other.size() - from, 32)));
+                made.insert(place, first,
+                            first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(other.size() - from, 32)));
                 break;
             }
             case 3: made.resize(at); break;
@@ -335,9 +341,9 @@ struct Kind {
 };
 
 constexpr Kind kinds[] = {
-    {"open", whole_files, changed_file, fuzz_open},       {"log", whole_logs, changed_log, fuzz_log},
+    {"open", whole_files, changed_file, fuzz_open},        {"log", whole_logs, changed_log, fuzz_log},
     {"filter", whole_filters, changed_bytes, fuzz_filter}, {"payload", whole_payloads, changed_bytes, fuzz_payload},
-    {"ids", whole_ids, changed_bytes, fuzz_ids},          {"change", whole_changes, changed_bytes, fuzz_change},
+    {"ids", whole_ids, changed_bytes, fuzz_ids},           {"change", whole_changes, changed_bytes, fuzz_change},
 };
 
 const Kind* kind_of(std::string_view name) {

@@ -52,8 +52,9 @@ public:
         }
         const auto payload = filters::encode(places, {even, near, team}, fields);
         const Program ids = model::numbers(last - first);
-        index.write({What::add, index.options().dim, ids.bytes, payload, {rows.data() + first * dim, (last - first) * dim}},
-                    1, nullptr);
+        index.write(
+            {What::add, index.options().dim, ids.bytes, payload, {rows.data() + first * dim, (last - first) * dim}}, 1,
+            nullptr);
     }
 
     void drop(const std::vector<model::Id>& ids) {
@@ -179,7 +180,8 @@ void check_cut(const World& world, const Cut& cut, bool independent) {
                 if (plan == Plan::exact || plan == Plan::scan) {
                     CHECK(answers.cost[query] == static_cast<std::int64_t>(cut.count));
                 }
-                if (plan == Plan::chosen) CHECK(answers.cost[query] <= static_cast<std::int64_t>(22 * cut.count / 10 + 1000));
+                if (plan == Plan::chosen)
+                    CHECK(answers.cost[query] <= static_cast<std::int64_t>(22 * cut.count / 10 + 1000));
             }
             Ask more = ask;
             more.threads = 3;
@@ -192,8 +194,8 @@ void check_world(const World& world) {
     const std::size_t n = world.n;
     for (const std::size_t share : {n, n / 2, n / 10, n / 50, n / 1000, std::size_t{1}, std::size_t{0}}) {
         check_cut(world, Cut(world, even, 0, share), true);
-        check_cut(world, Cut(world, near, 0, share), false);                        // around the query
-        check_cut(world, Cut(world, near, n - share, n), false);                    // as far from it as can be
+        check_cut(world, Cut(world, near, 0, share), false);      // around the query
+        check_cut(world, Cut(world, near, n - share, n), false);  // as far from it as can be
     }
     check_cut(world, Cut(world, near, n / 3, n / 2), false);
     // Without a filter dead rows alone are left out.
@@ -208,14 +210,16 @@ void check_world(const World& world) {
     for (const Plan plan : plans) {  // more than there are
         const Cut cut(world, even, 0, n / 40);
         const Filter* const only = &cut.filter;
-        const Answers answers = asked(world.index, world.queries, {.k = n, .ef = 64, .plan = plan, .filters = {&only, 1}});
+        const Answers answers =
+            asked(world.index, world.queries, {.k = n, .ef = 64, .plan = plan, .filters = {&only, 1}});
         CHECK(check_wanted(world, answers, cut.wanted, cut.best) == 1.0);
     }
 }
 
 /// One filter for each query is as good as a call for each.
 void check_several(const World& world) {
-    const Cut cuts[] = {Cut(world, even, 0, world.n / 3), Cut(world, near, world.n / 2, world.n), Cut(world, even, 5, 9)};
+    const Cut cuts[] = {Cut(world, even, 0, world.n / 3), Cut(world, near, world.n / 2, world.n),
+                        Cut(world, even, 5, 9)};
     const Filter* const each[] = {&cuts[0].filter, &cuts[0].filter, nullptr,         &cuts[1].filter,
                                   &cuts[2].filter, nullptr,         &cuts[1].filter, &cuts[0].filter};
     for (const Plan plan : plans) {
@@ -223,13 +227,15 @@ void check_several(const World& world) {
             const Ask ask{.k = 10, .ef = 40, .threads = threads, .plan = plan, .filters = each};
             const Answers together = asked(world.index, world.queries, ask);
             for (std::size_t i = 0; i < 8; ++i) {
-                const std::vector<float> query(world.queries.begin() + static_cast<std::ptrdiff_t>(i * world.dim),
-                                               world.queries.begin() + static_cast<std::ptrdiff_t>((i + 1) * world.dim));
+                const std::vector<float> query(
+                    world.queries.begin() + static_cast<std::ptrdiff_t>(i * world.dim),
+                    world.queries.begin() + static_cast<std::ptrdiff_t>((i + 1) * world.dim));
                 Ask one = ask;
                 one.filters = {&each[i], 1};
                 const Answers alone = asked(world.index, query, one);
                 CHECK(alone.counts[0] == together.counts[i]);
-                CHECK(std::equal(alone.rows.begin(), alone.rows.end(), together.rows.begin() + static_cast<std::ptrdiff_t>(i * 10)));
+                CHECK(std::equal(alone.rows.begin(), alone.rows.end(),
+                                 together.rows.begin() + static_cast<std::ptrdiff_t>(i * 10)));
             }
         }
     }
@@ -276,7 +282,8 @@ void check_least(const World& world) {
     const Cut cut(world, even, 0, world.n / 3);
     const Filter* const only = &cut.filter;
     const std::vector<double>& best = cut.best.front();
-    const std::vector<float> query(world.queries.begin(), world.queries.begin() + static_cast<std::ptrdiff_t>(world.dim));
+    const std::vector<float> query(world.queries.begin(),
+                                   world.queries.begin() + static_cast<std::ptrdiff_t>(world.dim));
     for (const std::size_t wanted : {std::size_t{0}, std::size_t{4}, std::size_t{30}, best.size()}) {
         const double border = wanted == 0             ? best.front() + 1
                               : wanted == best.size() ? best.back() - 1
@@ -298,7 +305,8 @@ void check_least(const World& world) {
             for (std::int64_t i = 0; i < answers.counts[0]; ++i) {
                 CHECK(answers.scores[static_cast<std::size_t>(i)] >= least);
             }
-            if (plan == Plan::exact) CHECK(static_cast<std::size_t>(answers.counts[0]) == std::min<std::size_t>(20, all.size()));
+            if (plan == Plan::exact)
+                CHECK(static_cast<std::size_t>(answers.counts[0]) == std::min<std::size_t>(20, all.size()));
         }
     }
     const auto everything = world.index.within(*world.index.now(), query.data(), -INFINITY, nullptr);
@@ -309,7 +317,8 @@ void check_least(const World& world) {
 std::vector<model::Id> some_ids(const World& world, std::size_t often, std::uint64_t seed) {
     std::vector<model::Id> ids;
     for (std::size_t row = 0; row < world.n; ++row) {
-        if (world.alive[row] && ann::random_below(seed, row, often) == 0) ids.emplace_back(static_cast<std::int64_t>(row));
+        if (world.alive[row] && ann::random_below(seed, row, often) == 0)
+            ids.emplace_back(static_cast<std::int64_t>(row));
     }
     return ids;
 }
@@ -397,7 +406,8 @@ void test_walker() {
             if (row % 8 == 0 && starts.size() < 100) starts.push_back(row);
         }
         const std::size_t beam = 1 + ann::random_below(3, round, 90);
-        ann::Extent extent{.beam = beam, .lead = 3 * beam, .least = beam / 2, .rank = round % 3 == 0 ? 0 : beam / 3, .stretch = 1.5f};
+        ann::Extent extent{
+            .beam = beam, .lead = 3 * beam, .least = beam / 2, .rank = round % 3 == 0 ? 0 : beam / 3, .stretch = 1.5f};
         const ann::Wanted told{&wanted, round % 5 == 0 ? 100u : 100000u};
         const auto judge = [&](double share, ann::Extent& now) {
             CHECK(share >= 0.0 && share <= 1.0);
@@ -449,7 +459,8 @@ void test_among() {
         World equals({6, Metric::cosine, Refine::float32, 8, 24, 2}, with_equals(3000, 6, 2), 2400);
         CHECK(equals.index.stats().linked == 2400 && equals.index.stats().duplicates > 500);
         check_all(equals);
-        equals.drop({std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}});  // equal to many
+        equals.drop(
+            {std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}});  // equal to many
         check_world(equals);
         equals.drop(some_ids(equals, 8, 5));
         check_all(equals);

@@ -37,7 +37,8 @@ Condition drawn_condition(Dice& dice, const std::vector<Id>& some) {
     };
     switch (dice.below(7)) {
         case 0: {
-            const auto low = static_cast<std::int64_t>(dice.below(100)) - 20, high = low + static_cast<std::int64_t>(dice.below(40));
+            const auto low = static_cast<std::int64_t>(dice.below(100)) - 20,
+                       high = low + static_cast<std::int64_t>(dice.below(40));
             return {Program().range(model::depth, low, high), [=](const Id&, const Row& row) {
                         const Value value = of(row, model::depth);
                         return value.has && value.whole >= low && value.whole <= high;
@@ -83,7 +84,11 @@ Condition drawn_condition(Dice& dice, const std::vector<Id>& some) {
 class Pair {
 public:
     Pair(const Options& options, bool texts, std::size_t universe, std::uint64_t seed)
-        : index(std::make_unique<Index>(options, model::schema)), options_(options), texts_(texts), universe_(universe), dice(seed) {}
+        : index(std::make_unique<Index>(options, model::schema)),
+          options_(options),
+          texts_(texts),
+          universe_(universe),
+          dice(seed) {}
 
     Id drawn_id() {
         const auto number = static_cast<std::int64_t>(dice.below(universe_) * 1000003 % 700001) - 5000;
@@ -134,7 +139,8 @@ public:
         return model::request(what, options_.dim, model::batch_of(ids), rows, vectors);
     }
 
-    std::size_t write(const Request& request, const ann::Progress& progress = nullptr, const ann::Keep& keep = nullptr) {
+    std::size_t write(const Request& request, const ann::Progress& progress = nullptr,
+                      const ann::Keep& keep = nullptr) {
         return index->write(request.change(), 1 + dice.below(2), progress, keep);
     }
 
@@ -186,11 +192,12 @@ public:
             std::size_t calls = 0, stop = dice.below(4);
             bool kept = false;
             try {
-                write(request, [&](std::size_t, std::size_t) { return calls++ < stop; },
-                      [&](const Change&) {
-                          kept = true;
-                          throw Refused();
-                      });
+                write(
+                    request, [&](std::size_t, std::size_t) { return calls++ < stop; },
+                    [&](const Change&) {
+                        kept = true;
+                        throw Refused();
+                    });
                 CHECK(count == 0);
             } catch (const ann::Interrupted&) {
                 CHECK(!kept && calls == stop + 1);
@@ -274,8 +281,10 @@ public:
     void check_search(const ann::State& state, const Filter* filter, const std::optional<std::set<Id>>& wanted) {
         const std::vector<float> query = drawn_vectors(2);
         const std::size_t k = 10, count = wanted ? wanted->size() : model.size();
-        for (const ann::Plan plan : {ann::Plan::chosen, ann::Plan::exact, ann::Plan::scan, ann::Plan::walk, ann::Plan::bridge}) {
-            const Answers answers = asked(*index, state, query, {.k = k, .ef = 50, .plan = plan, .filters = {&filter, 1}});
+        for (const ann::Plan plan :
+             {ann::Plan::chosen, ann::Plan::exact, ann::Plan::scan, ann::Plan::walk, ann::Plan::bridge}) {
+            const Answers answers =
+                asked(*index, state, query, {.k = k, .ef = 50, .plan = plan, .filters = {&filter, 1}});
             check_answers(answers, state.size, 0);
             for (std::size_t i = 0; i < answers.queries; ++i) {
                 CHECK(answers.counts[i] == static_cast<std::int64_t>(std::min(k, count)));
@@ -301,7 +310,8 @@ public:
     double distance(const std::vector<float>& queries, std::size_t query, const Entry& entry) const {
         double sum = 0;
         for (std::size_t i = 0; i < options_.dim; ++i) {
-            const double gap = static_cast<double>(queries[query * options_.dim + i]) - static_cast<double>(entry.vector[i]);
+            const double gap =
+                static_cast<double>(queries[query * options_.dim + i]) - static_cast<double>(entry.vector[i]);
             sum += gap * gap;
         }
         return std::sqrt(sum);

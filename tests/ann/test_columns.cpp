@@ -394,8 +394,8 @@ void test_keys() {
 }
 
 const Schema& seven() {
-    static const Schema schema = *schema_of(
-        {Kind::tag, Kind::boolean, Kind::integer, Kind::real, Kind::datetime, Kind::geo, Kind::id});
+    static const Schema schema =
+        *schema_of({Kind::tag, Kind::boolean, Kind::integer, Kind::real, Kind::datetime, Kind::geo, Kind::id});
     return schema;
 }
 

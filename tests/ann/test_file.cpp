@@ -178,9 +178,9 @@ void test_unwritable_files() {
     CHECK(taken == "file: cannot be written: Is a directory");
 
     // A disk that is full in the middle of a section, played by a limit to the size of files.
-    struct rlimit before {};
+    struct rlimit before{};
     CHECK(::getrlimit(RLIMIT_FSIZE, &before) == 0);
-    const struct rlimit limit {500000, before.rlim_max};
+    const struct rlimit limit{500000, before.rlim_max};
     std::signal(SIGXFSZ, SIG_IGN);
     CHECK(::setrlimit(RLIMIT_FSIZE, &limit) == 0);
     const std::string words = CHECK_THROWS(FileError, ann::write_file(path, second));

@@ -131,10 +131,14 @@ void test_depth_and_counts() {
 /// Every beginning of a program is none, and damaged ones are a filter or refused, but nothing else.
 void test_damage() {
     const std::vector<Program> all{
-        Program().among(0, {"whale", "seal"}), Program().among_wholes(2, std::vector<std::int64_t>{1, 2}, true),
-        Program().range(3, 1.0, 2.0), Program().circle(5, 1, 2, 3), Program().box(5, 1, 2, 3, 4),
+        Program().among(0, {"whale", "seal"}),
+        Program().among_wholes(2, std::vector<std::int64_t>{1, 2}, true),
+        Program().range(3, 1.0, 2.0),
+        Program().circle(5, 1, 2, 3),
+        Program().box(5, 1, 2, 3, 4),
         Program().polygon(5, {{{0, 0}, {0, 4}, {4, 0}}, {{1, 1}, {1, 2}, {2, 1}}}),
-        Program().has_id(std::vector<std::int64_t>{1, 2}), Program().has_id(std::vector<std::string>{"a", "bc"}),
+        Program().has_id(std::vector<std::int64_t>{1, 2}),
+        Program().has_id(std::vector<std::string>{"a", "bc"}),
         Program().at_least(1, {Program().missing(1), Program().inverse(Program().joined(1, {}))})};
     const Program program = Program().joined(0, all);
     Filter::decode(program.bytes, schema);

@@ -307,9 +307,11 @@ void test_damaged_files() {
         CHECK(tells(check_repair(copy, model), "segment-2.ann is taken"));
         CHECK(std::filesystem::exists(copy / "MANIFEST.damaged") == !gone);
     }
-    {   // A checkpoint that was broken off: what is newer has less.
+    {  // A checkpoint that was broken off: what is newer has less.
         const Copy copy(path);
-        { opened(copy.path)->checkpoint(); }
+        {
+            opened(copy.path)->checkpoint();
+        }
         for (const std::string name : {"segment-2.ann", "log-2.bin"}) {
             std::filesystem::copy(path + "/" + name, copy / name);
         }
@@ -355,8 +357,7 @@ void test_damaged_segments() {
         const Copy copy(path);
         const auto [at, length] = place_of(segment, name);
         flip(copy / "segment-2.ann", at + length / 2);
-        CHECK(CHECK_THROWS(FileError, opened(copy.path)) ==
-              "segment-2.ann: " + std::string(name) + ": wrong checksum");
+        CHECK(CHECK_THROWS(FileError, opened(copy.path)) == "segment-2.ann: " + std::string(name) + ": wrong checksum");
         CHECK(tells(check_repair(copy, model), "the graph was made anew"));
         CHECK(opened(copy.path)->index().stats().linked > 1000);
         CHECK(std::filesystem::exists(copy / "segment-2.ann.damaged"));

@@ -266,8 +266,14 @@ void boxes() {
     for (int i = 0; i < 250; ++i) {
         const Place a = dice.place(), b = i % 3 == 0 ? dice.near(a, std::pow(10, dice.in(-9, 1))) : dice.place();
         const Box box{std::min(a.latitude, b.latitude), a.longitude, std::max(a.latitude, b.latitude), b.longitude};
-        const std::vector<Place> marks{a, b, {a.latitude, b.longitude}, {b.latitude, a.longitude},
-                                       {a.latitude, 180}, {b.latitude, -180}, {90, a.longitude}, {-90, b.longitude}};
+        const std::vector<Place> marks{a,
+                                       b,
+                                       {a.latitude, b.longitude},
+                                       {b.latitude, a.longitude},
+                                       {a.latitude, 180},
+                                       {b.latitude, -180},
+                                       {90, a.longitude},
+                                       {-90, b.longitude}};
         check_cover(box, dice, marks, 1);
     }
 }
@@ -320,14 +326,14 @@ void odd_polygons() {
     CHECK(touching.has({0, 180}) && touching.has({0, -180}) && !touching.has({0, -179.9}) && !touching.has({11, -180}));
     CHECK(beside.has({-10, 180}) && beside.has({-10, -180}) && !beside.has({0, 180}) && !beside.has({-10, 179.9}));
     // 180 and -180 in one ring, and a hole over the antimeridian.
-    const Polygon mixed({{{-10, 170}, {-10, 180}, {-10, -180}, {-10, -170}, {10, -170}, {10, -180}, {10, 180},
-                          {10, 170}},
-                         {{-1, 179}, {-1, -179}, {1, -179}, {1, 179}}});
+    const Polygon mixed(
+        {{{-10, 170}, {-10, 180}, {-10, -180}, {-10, -170}, {10, -170}, {10, -180}, {10, 180}, {10, 170}},
+         {{-1, 179}, {-1, -179}, {1, -179}, {1, 179}}});
     CHECK(mixed.has({5, 180}) && mixed.has({5, -180}) && !mixed.has({0, 180}) && !mixed.has({0, -180}));
     CHECK(mixed.has({1, 180}) && mixed.has({0, 179}) && mixed.has({0, -178}) && !mixed.has({0, -179.5}));
     // More than once around, there and back: what lies in both windings is outside by even-odd.
-    const Polygon spiral({{{0, 0}, {2, 100}, {4, -160}, {6, -60}, {8, 40},
-                           {18, 40}, {16, -60}, {14, -160}, {12, 100}, {10, 0}}});
+    const Polygon spiral(
+        {{{0, 0}, {2, 100}, {4, -160}, {6, -60}, {8, 40}, {18, 40}, {16, -60}, {14, -160}, {12, 100}, {10, 0}}});
     CHECK(spiral.has({5, 50}) && spiral.has({10, -170}) && spiral.has({15, 20}) && spiral.has({3, 20}));
     CHECK(!spiral.has({9, 20}) && !spiral.has({15, 50}) && !spiral.has({3, -170}));
 

@@ -131,7 +131,8 @@ void test_torn() {
             CHECK(found.records.size() == records && found.lost.empty());
             CHECK(found.end == place_of(records) && found.torn == size - found.end);
         }
-        // What the file system gave the tail, but the writer's bytes never reached: zeros. They may be what was missing.
+        // What the file system gave the tail, but the writer's bytes never reached: zeros. They may be what was
+        // missing.
         Bytes zeros = file;
         zeros.resize(size + 200);
         check_records(read(zeros));

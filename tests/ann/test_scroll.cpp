@@ -66,7 +66,8 @@ struct Held {
 
 /// All pages, one after another; `between` may change the index between two of them.
 template <typename Between>
-std::vector<Id> pages(const Index& index, const Order& order, std::size_t limit, bool only_seen, const Between& between) {
+std::vector<Id> pages(const Index& index, const Order& order, std::size_t limit, bool only_seen,
+                      const Between& between) {
     const Program program = Program().inverse(Program().missing(model::seen));
     const ann::Filter filter = ann::Filter::decode(program.bytes, index.schema());
     std::vector<Id> all;

@@ -84,14 +84,28 @@ const ann::Schema schema{{"species", Kind::tag}, {"alive", Kind::boolean}, {"age
 
 /// Whales, seals, and a row of which nothing is known.
 const std::vector<Row> seen{
-    {{0, texts({"whale", "mammal"})}, {1, whole(1)}, {2, whole(7)}, {3, real(-2.5)}, {4, whole(100)},
-     {5, place(54, 10)}, {6, texts({"a"})}},
+    {{0, texts({"whale", "mammal"})},
+     {1, whole(1)},
+     {2, whole(7)},
+     {3, real(-2.5)},
+     {4, whole(100)},
+     {5, place(54, 10)},
+     {6, texts({"a"})}},
     {{0, texts({"seal", "mammal"})}, {1, whole(0)}, {2, whole(-7)}, {3, real(10)}, {5, place(0, 179.9)}},
     {},
-    {{0, texts({"cod"})}, {2, whole(std::numeric_limits<std::int64_t>::min())}, {3, real(HUGE_VAL)}, {4, whole(-1)},
-     {5, place(90, 0)}, {6, texts({"a"})}},
-    {{0, texts({"whale"})}, {1, whole(1)}, {2, whole(std::numeric_limits<std::int64_t>::max())}, {3, real(-HUGE_VAL)},
-     {4, whole(0)}, {5, place(0, -179.9)}, {6, texts({"b"})}},
+    {{0, texts({"cod"})},
+     {2, whole(std::numeric_limits<std::int64_t>::min())},
+     {3, real(HUGE_VAL)},
+     {4, whole(-1)},
+     {5, place(90, 0)},
+     {6, texts({"a"})}},
+    {{0, texts({"whale"})},
+     {1, whole(1)},
+     {2, whole(std::numeric_limits<std::int64_t>::max())},
+     {3, real(-HUGE_VAL)},
+     {4, whole(0)},
+     {5, place(0, -179.9)},
+     {6, texts({"b"})}},
 };
 
 std::vector<std::size_t> all_fields(const ann::Schema& of) {
@@ -148,8 +162,9 @@ const std::vector<std::pair<Program, List>> by_hand{
     {Program().box(5, -1, 179, 1, -179), {1, 4}},
     {Program().box(5, -90, -180, 90, 180), {0, 1, 3, 4}},
     {Program().polygon(5, {{{53, 9}, {53, 11}, {55, 11}, {55, 9}}}), {0}},
-    {Program().polygon(5, {{{53, 9}, {53, 11}, {55, 11}, {55, 9}}, 
-                            {{53.5, 9.5}, {53.5, 10.5}, {54.5, 10.5}, {54.5, 9.5}}}), {}},
+    {Program().polygon(
+         5, {{{53, 9}, {53, 11}, {55, 11}, {55, 9}}, {{53.5, 9.5}, {53.5, 10.5}, {54.5, 10.5}, {54.5, 9.5}}}),
+     {}},
     {Program().has_id(Wholes{40, 10, 11, 10}), {1, 4}},
     {Program().has_id(std::vector<std::string>{"10"}), {}},
     {Program().inverse(Program().has_id(Wholes{40})), {0, 1, 2, 3}},
@@ -159,8 +174,8 @@ const std::vector<std::pair<Program, List>> by_hand{
     {Program().at_least(2, {Program().missing(0)}), {}},
     {Program().joined(0, {Program().among(0, {"whale"}), Program().range(3, -5.0, 0.0)}), {0}},
     {Program().joined(1, {Program().among(0, {"whale"}), Program().missing(0)}), {0, 2, 4}},
-    {Program().at_least(2, {Program().among(0, {"whale"}), Program().among_wholes(1, Wholes{1}),
-                            Program().among(6, {"a"})}),
+    {Program().at_least(
+         2, {Program().among(0, {"whale"}), Program().among_wholes(1, Wholes{1}), Program().among(6, {"a"})}),
      {0, 4}},
 };
 
@@ -168,8 +183,8 @@ void test_by_hand() {
     const ann::Ids ids = ids_of(Program().has_id(Wholes{0, 10, 20, 30, 40}));
     const Table plain = with_rows(Table(schema), seen);
     const Table indexed = plain.indexed();
-    const Table half = with_rows(with_rows(Table(schema), {seen.begin(), seen.begin() + 3}).indexed(),
-                                 {seen.begin() + 3, seen.end()});
+    const Table half =
+        with_rows(with_rows(Table(schema), {seen.begin(), seen.begin() + 3}).indexed(), {seen.begin() + 3, seen.end()});
     CHECK(plain.loose() == 5 && indexed.loose() == 0 && half.loose() == 2);
     // Every row another's values first, and changed to its own.
     Table changed = with_rows(Table(schema), {seen.rbegin(), seen.rend()}).indexed();
@@ -418,11 +433,8 @@ void test_at_random() {
 
 /// Enough rows that short lists, long lists, bits, and their joints all come.
 void test_many_rows() {
-    const ann::Schema of{{"tag", Kind::tag},
-                         {"int", Kind::integer},
-                         {"place", Kind::geo},
-                         {"real", Kind::real},
-                         {"id", Kind::id}};
+    const ann::Schema of{
+        {"tag", Kind::tag}, {"int", Kind::integer}, {"place", Kind::geo}, {"real", Kind::real}, {"id", Kind::id}};
     Chance chance(99);
     std::vector<Row> rows;
     for (std::size_t i = 0; i < 30000; ++i) {

@@ -168,7 +168,8 @@ void read_beside_changes() {
     const Folder folder;
     const Looks looks(index);
     Readers readers;
-    for (const ann::Plan plan : {ann::Plan::chosen, ann::Plan::exact, ann::Plan::scan, ann::Plan::walk, ann::Plan::bridge}) {
+    for (const ann::Plan plan :
+         {ann::Plan::chosen, ann::Plan::exact, ann::Plan::scan, ann::Plan::walk, ann::Plan::bridge}) {
         readers.start([&looks, plan] { looks.search(plan, plan == ann::Plan::chosen ? 2 : 1); });
     }
     readers.start([&] { looks.rows(); });
