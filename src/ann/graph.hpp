@@ -134,6 +134,11 @@ public:
             }
             if (end == End::done) expand(codes, links);
         }
+        // A walk that ends before it is judged may have come to a place from which the wanted rows cannot be seen.
+        if (end == End::done && !judged && compared_ > 0) {
+            const double here = static_cast<double>(met_) / static_cast<double>(compared_);
+            if (judge(here, extent_) == End::starved) end = End::starved;
+        }
         forget(codes);
         return end;
     }
