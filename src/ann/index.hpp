@@ -142,7 +142,7 @@ public:
     /// Make a change, and say how many ids it concerned. `progress(done, total)` is called on this thread now and then
     /// while rows are linked; where it returns false nothing is changed and Interrupted is thrown. What is built
     /// depends on neither the threads nor the processor. std::invalid_argument for a change that does not fit:
-    /// unfit_id() finds out which id of an add is there already.
+    /// first_known() finds out which id of an add is there already.
     std::size_t write(const Change& change, std::size_t threads, const Progress& progress, const Keep& keep = nullptr);
     /// Remove what a filter means, or change its fields by the only row of `fields`: as changes that name ids.
     std::size_t drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress,
