@@ -34,8 +34,8 @@ from torch.utils.data import DataLoader, Dataset
 from medalist.build import build_normalisation, build_task
 from medalist.competition import load_competition
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainSet, decode, reader
-from medalist.data.loader import TrainOrder, batches
+from medalist.data.dataset import Normalisation, TrainDataset, decode, reader
+from medalist.data.loader import ShuffleBatchSampler, batches
 from medalist.data.settings import Augmentations
 from medalist.records import Sample
 from medalist.settings import SegmentSettings, load_settings
@@ -97,10 +97,10 @@ def against_torch(
     batch = settings.train.batch
     images = len(samples) // batch * batch
     norm = build_normalisation(settings)
-    train_set = TrainSet(PixelCache(decoding, samples), range(len(samples)), settings.augment, norm, settings.seed)
+    train_set = TrainDataset(PixelCache(decoding, samples), range(len(samples)), settings.augment, norm, settings.seed)
     print(f"{what}: {images} images in batches of {batch}, {rounds} rounds, medians of images/s: ours / theirs")
     for workers in (0, 2):
-        ours = batches(train_set, TrainOrder(len(samples), batch, settings.seed), workers)
+        ours = batches(train_set, ShuffleBatchSampler(len(samples), batch, settings.seed), workers)
         theirs = plain_loader(decoding, samples, settings.augment, norm, batch, workers)
         seconds(ours), seconds(theirs)
         times = [(seconds(ours), seconds(theirs)) for _ in range(rounds)]
@@ -124,8 +124,8 @@ def cached_epochs(
             start = time.perf_counter()
             cache = PixelCache(decoding, samples, scratch if form == "file" else None)
             cache.fill(settings.loader.cache_mb * 1_000_000, FILL_THREADS)
-            train_set = TrainSet(cache, range(len(samples)), settings.augment, norm, settings.seed)
-            loader = batches(train_set, TrainOrder(len(samples), batch, settings.seed), workers)
+            train_set = TrainDataset(cache, range(len(samples)), settings.augment, norm, settings.seed)
+            loader = batches(train_set, ShuffleBatchSampler(len(samples), batch, settings.seed), workers)
             seconds(loader)
             first = time.perf_counter() - start
             times.append((first, seconds(loader)))

@@ -20,7 +20,7 @@ from typing import Any
 
 from medalist.competition import load_competition
 from medalist.settings import load_settings
-from medalist.stages.planning.plan import short_clock
+from medalist.workflows.plans import short_clock
 
 PROJECT = Path(__file__).parent.parent
 

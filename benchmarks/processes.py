@@ -41,8 +41,8 @@ def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) 
     from medalist.build import build_fabric
     from medalist.engine.checkpoint import load_weights
     from medalist.engine.train import evaluate
-    from medalist.stages.start import prepare_together
-    from medalist.stages.train import jobs
+    from medalist.training.start import prepare_together
+    from medalist.training.train import jobs
 
     plan = prepare_together(config, overrides, str(data), [FOLD], NAME, runs)
     fabric = build_fabric(plan.settings)

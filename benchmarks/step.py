@@ -33,14 +33,14 @@ from torch import nn
 from medalist.build import build_network, build_normalisation, build_task
 from medalist.competition import load_competition
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import TrainSet, WholeSet, decode, reader
-from medalist.data.loader import TrainOrder, WholeOrder, batches
-from medalist.engine.job import Fit
+from medalist.data.dataset import InferenceDataset, TrainDataset, decode, reader
+from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig
 from medalist.engine.task import Task
 from medalist.engine.train import fit
 from medalist.files import read_image
-from medalist.progress import Progress
+from medalist.reporter import Progress
 from medalist.settings import SegmentSettings, load_settings
 
 PROJECT = Path(__file__).parent.parent
@@ -82,23 +82,23 @@ class Bench:
     def ours(self, folder: Path, states: int = 0) -> float:
         norm, seed, batch = build_normalisation(self.settings), self.settings.seed, self.settings.train.batch
         crop = {"RandomCrop": {"height": self.size, "width": self.size, "pad_if_needed": True}}
-        train_set = TrainSet(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
-        held_set = WholeSet(self.cache, [0], self.settings.model.stride, norm, read_image)
-        order = WholeOrder([self.cache.samples[0].size], self.settings.model.stride, 1)
+        train_set = TrainDataset(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
+        held_set = InferenceDataset(self.cache, [0], self.settings.model.stride, norm, read_image)
+        order = SizeBucketSampler([self.cache.samples[0].size], self.settings.model.stride, 1)
         names = [sample.id for sample in self.cache.samples]
-        loader = batches(train_set, TrainOrder(len(train_set), batch, seed), 0)
+        loader = batches(train_set, ShuffleBatchSampler(len(train_set), batch, seed), 0)
         clock = Clock()
         model, config = copy.deepcopy(self.model), self.settings.train
         held, rhythm = batches(held_set, order, 0), CheckpointConfig(steps=states, minutes=0)
-        job = Fit(self.fabric, self.task, model, loader, held, config, seed, folder, names, "", rhythm)
+        job = TrainJob(self.fabric, self.task, model, loader, held, config, seed, folder, names, "", rhythm)
         fit(job, lambda row: None, clock)
         return clock.rate
 
     def bare(self) -> float:
         norm, seed, config = build_normalisation(self.settings), self.settings.seed, self.settings.train
         crop = {"RandomCrop": {"height": self.size, "width": self.size, "pad_if_needed": True}}
-        train_set = TrainSet(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
-        loader = batches(train_set, TrainOrder(len(train_set), config.batch, seed), 0)
+        train_set = TrainDataset(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
+        loader = batches(train_set, ShuffleBatchSampler(len(train_set), config.batch, seed), 0)
         device = self.fabric.device
         model = copy.deepcopy(self.model).to(device, memory_format=torch.channels_last).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)

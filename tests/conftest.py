@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from medalist.competition import load_competition
+from medalist.contest import Contest, open_contest
 from medalist.files import sha256_file
-from medalist.records import Instances, Prediction, Sample
+from medalist.records import Instances, MapPrediction, Sample
 from medalist.runs import Run, find_run, manifest_hash
-from medalist.stages.contest import Contest, open_contest
-from medalist.store import Part
+from medalist.stores.maps import StoredPart
 
 PROJECT = Path(__file__).parent.parent
 SEED = 3
@@ -216,16 +216,18 @@ def predict_well(
             run.oof().write(name, seen(truth.labels, 0 if name in unseen else body))
         made: Mapping[str, str] = {f"fold{fold}": hashes[f"fold{fold}"], **rest}
         order = tuple(sample.id for sample in contest.split.train if sample.id in ids)
-        run.oof().finish(f"fold{fold}", Part(CHANNELS, order, made))
+        run.oof().finish(f"fold{fold}", StoredPart(CHANNELS, order, made))
     for number, sample in enumerate(contest.split.test):
         run.test().write(sample.id, seen(box(sample, number), body))
-    run.test().finish("test", Part(CHANNELS, tuple(sample.id for sample in contest.split.test), {**hashes, **rest}))
+    run.test().finish(
+        "test", StoredPart(CHANNELS, tuple(sample.id for sample in contest.split.test), {**hashes, **rest})
+    )
 
 
-def seen(labels: NDArray[np.int32], body: int) -> Prediction:
+def seen(labels: NDArray[np.int32], body: int) -> MapPrediction:
     maps = np.zeros((2, *labels.shape), np.uint8)
     maps[0][labels > 0] = body
-    return Prediction(maps, CHANNELS)
+    return MapPrediction(maps, CHANNELS)
 
 
 def box(sample: Sample, number: int) -> NDArray[np.int32]:
@@ -238,3 +240,95 @@ def box(sample: Sample, number: int) -> NDArray[np.int32]:
 def own_data(drawn: Path, tmp_path: Path) -> Path:
     """A copy of the drawn contest, to be spoilt at will."""
     return shutil.copytree(drawn, tmp_path / "data")
+
+
+WHALES = """\
+competition: humpback_whale
+folds: {n: 2, seed: 1, stratified: false}
+task: {kind: embed, mirrored: true}
+image: {size: [32, 48]}
+augment: [{HorizontalFlip: {p: 0.0}}]
+model: {encoder: test_resnet, weights: none, pooling: avg, dim: 8}
+loss: {terms: [{kind: arcface, margin: 0.1, scale: 10, centres: 2}, {kind: triplet}]}
+sampler: {kind: pxk, classes: 3, per_class: 2}
+train: {epochs: 1, schedule: constant, warmup: 0.0}
+tracking: none
+"""
+SIGNS = """\
+competition: omniglot.oneshot
+folds: {n: 2, seed: 1, stratified: false}
+task: {kind: embed, turns: true}
+image: {size: [32, 32], invert: true}
+augment: [{Affine: {rotate: [-5, 5]}}]
+model: {encoder: test_resnet, weights: none, in_channels: 1, pooling: flat, dim: 8}
+loss: {terms: [{kind: prototype, shots: 1}]}
+sampler: {kind: group, classes: 8, per_class: 2}
+train: {epochs: 1, schedule: constant, warmup: 0.0}
+decide: {assign: true}
+tracking: none
+"""
+
+
+@dataclass(frozen=True)
+class Identities:
+    """A drawn contest, its config, and a folder of runs that has the run `tiny`."""
+
+    name: str
+    data: Path
+    config: Path
+    runs: Path
+
+    @property
+    def run(self) -> Run:
+        return find_run(f"{self.name}/tiny", self.runs)
+
+    def contest(self) -> Contest:
+        return open_contest(self.name, self.data, self.runs)
+
+
+def make(name: str, text: str, home: Path) -> Identities:
+    from medalist.cli.main import run
+
+    draw = load_competition(name, PROJECT / "competitions").draw
+    assert draw is not None
+    made = Identities(name, home / "data", home / "tiny.yaml", home / "runs")
+    draw(made.data, 1)
+    made.config.write_text(text)
+    with contextlib.chdir(PROJECT), contextlib.redirect_stdout(io.StringIO()):
+        assert run(["--runs", str(made.runs), "--debug", "train", str(made.config), "--data", str(made.data)]) == 0
+    return made
+
+
+@pytest.fixture(scope="session")
+def trained_whales(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    """Nobody may change it."""
+    return make("humpback_whale", WHALES, tmp_path_factory.mktemp("whales"))
+
+
+@pytest.fixture(scope="session")
+def trained_signs(tmp_path_factory: pytest.TempPathFactory) -> Identities:
+    """Nobody may change it."""
+    return make("omniglot.oneshot", SIGNS, tmp_path_factory.mktemp("signs"))
+
+
+@pytest.fixture
+def spoilable(tmp_path: Path) -> Callable[[Identities], Identities]:
+    """Copies a trained contest."""
+
+    def copy(made: Identities) -> Identities:
+        shutil.copytree(made.runs, tmp_path / "runs")
+        shutil.copytree(made.data, tmp_path / "data")
+        shutil.copy(made.config, tmp_path / "tiny.yaml")
+        return Identities(made.name, tmp_path / "data", tmp_path / "tiny.yaml", tmp_path / "runs")
+
+    return copy
+
+
+@pytest.fixture
+def whales(trained_whales: Identities, at_home: Path, spoilable: Callable[[Identities], Identities]) -> Identities:
+    return spoilable(trained_whales)
+
+
+@pytest.fixture
+def signs(trained_signs: Identities, at_home: Path, spoilable: Callable[[Identities], Identities]) -> Identities:
+    return spoilable(trained_signs)

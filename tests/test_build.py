@@ -21,18 +21,18 @@ from medalist.build import (
 )
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import WholeSet, reader
-from medalist.data.loader import WholeOrder, batches
+from medalist.data.dataset import InferenceDataset, reader
+from medalist.data.loader import SizeBucketSampler, batches
 from medalist.engine.checkpoint import load_weights
-from medalist.engine.job import Fit
-from medalist.engine.predict import predict
+from medalist.engine.job import TrainJob
 from medalist.engine.train import fit
 from medalist.errors import ConfigError, DataError
-from medalist.folds import Folds
-from medalist.progress import Progress
+from medalist.folds.folds import Folds
+from medalist.formats.rle import RleFormat
 from medalist.records import Instances, Sample, Score, Split
-from medalist.rle_format import RleFormat
+from medalist.reporter import Progress
 from medalist.settings import SegmentSettings
+from medalist.tasks.segment.inference import predict
 
 
 def settings_of(**changes: Any) -> SegmentSettings:
@@ -90,7 +90,7 @@ def filled(settings: SegmentSettings, competition: Competition, folder: Path) ->
     return cache
 
 
-def job_of(settings: SegmentSettings, competition: Competition, folder: Path, name: str = "fold1") -> Fit:
+def job_of(settings: SegmentSettings, competition: Competition, folder: Path, name: str = "fold1") -> TrainJob:
     cache = filled(settings, competition, folder)
     read = reader(competition.white, settings.image)
     return build_fit(settings, build_fabric(settings), cache, Share(FOLDS, 1, folder / name), None, read)
@@ -112,10 +112,10 @@ def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
     model = build_network(settings, None, 0)
     load_weights(model, job.folder / "last.safetensors")
     held_out = [split.train[index] for index in (1, 4, 7)]
-    whole = WholeSet(held_out, range(3), 32, build_normalisation(settings), reader(65535, settings.image))
+    whole = InferenceDataset(held_out, range(3), 32, build_normalisation(settings), reader(65535, settings.image))
     made = []
     for workers in (0, 2):
-        loader = batches(whole, WholeOrder([sample.size for sample in held_out], 32, 2), workers)
+        loader = batches(whole, SizeBucketSampler([sample.size for sample in held_out], 32, 2), workers)
         found = predict(job.fabric, job.task, [model], loader, settings.predict, 32, channels_last=True)
         made.append(dict(found))
     for index, sample in enumerate(held_out):

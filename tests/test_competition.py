@@ -13,7 +13,7 @@ from medalist.errors import ConfigError
 VALUE = """
 from medalist.competition import Competition
 from medalist.records import Mask, Sample, Score, Split
-from medalist.rle_format import RleFormat
+from medalist.formats.rle import RleFormat
 
 from .data import read
 

@@ -9,11 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from medalist.config import Part, differences, dump_config, load_config, parse_config
+from medalist.config import ConfigModel, differences, dump_config, load_config, parse_config
 from medalist.errors import ConfigError
 
 
-class Cat(Part):
+class Cat(ConfigModel):
     kind: Literal["cat", "lion"]
     lives: int = Field(default=9, ge=1)
     names: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Dog(BaseModel):
     tricks: float = 0.5
 
 
-class Feeding(Part):
+class Feeding(ConfigModel):
     grams: float = Field(default=50.0, gt=0)
     times: tuple[int, ...] | None = None
     dry: bool = True
@@ -40,7 +40,7 @@ class Feeding(Part):
         return self
 
 
-class Home(Part):
+class Home(ConfigModel):
     name: str
     pet: Annotated[Cat | Dog, Field(discriminator="kind")]
     feeding: Feeding = Feeding()

@@ -10,7 +10,7 @@ import pytest
 
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError
 from medalist.files import write_json
-from medalist.folds import Folds, FoldsConfig, make_folds, write_folds
+from medalist.folds.folds import Folds, FoldsConfig, make_folds, write_folds
 from medalist.records import Sample, Split
 from medalist.runs import (
     Lock,

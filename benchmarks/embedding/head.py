@@ -16,9 +16,9 @@ from rich.console import Console
 
 from medalist.build import build_fabric
 from medalist.engine.train import fit
-from medalist.progress import progress
-from medalist.stages.start import prepare
-from medalist.stages.train import jobs
+from medalist.reporter import progress
+from medalist.training.start import prepare
+from medalist.training.train import jobs
 
 PROJECT = Path(__file__).parents[2]
 

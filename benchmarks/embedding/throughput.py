@@ -21,15 +21,15 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from medalist.data.dataset import Normalisation, reader
-from medalist.data.labelled import WholeLabelledSet
-from medalist.data.loader import Batch, WholeOrder, batches
+from medalist.data.loader import Batch, SizeBucketSampler, batches
 from medalist.data.settings import FitConfig
-from medalist.engine.embed import embed
 from medalist.engine.settings import EmbedPredictConfig
-from medalist.models.embedder import build_embedder, embedder_statistics
 from medalist.models.settings import EmbedderConfig
 from medalist.models.weights import encoder_weights
 from medalist.records import Sample
+from medalist.tasks.embed.datasets import FittedInferenceDataset
+from medalist.tasks.embed.inference import embed
+from medalist.tasks.embed.network import build_embedder, embedder_statistics
 
 
 def bare(model: nn.Module, ready: list[torch.Tensor]) -> float:
@@ -40,7 +40,9 @@ def bare(model: nn.Module, ready: list[torch.Tensor]) -> float:
     return sum(map(len, ready)) / (time.perf_counter() - began)
 
 
-def ours(fabric: Fabric, model: nn.Module, whole: WholeLabelledSet, order: WholeOrder, workers: int) -> float:
+def ours(
+    fabric: Fabric, model: nn.Module, whole: FittedInferenceDataset, order: SizeBucketSampler, workers: int
+) -> float:
     loader = batches(whole, order, workers)
     list(zip(range(1), loader, strict=False))  # workers start once, as in a long embedding
     began, count = time.perf_counter(), 0
@@ -49,7 +51,7 @@ def ours(fabric: Fabric, model: nn.Module, whole: WholeLabelledSet, order: Whole
     return count / (time.perf_counter() - began)
 
 
-def reading(whole: WholeLabelledSet, count: int) -> float:
+def reading(whole: FittedInferenceDataset, count: int) -> float:
     """Milliseconds of processor time that one image takes before it is a tensor."""
     began = time.process_time()
     for position in range(count):
@@ -76,8 +78,8 @@ def main() -> None:
     model = fabric.setup_module(network)
     mean, std = embedder_statistics(config)
     read = reader(65535, FitConfig(size=size))
-    whole = WholeLabelledSet(samples, range(len(samples)), size, Normalisation(mean, std), read)
-    order = WholeOrder([size] * len(samples), 1, options.batch)
+    whole = FittedInferenceDataset(samples, range(len(samples)), size, Normalisation(mean, std), read)
+    order = SizeBucketSampler([size] * len(samples), 1, options.batch)
     prepared: Iterator[Batch] = iter(batches(whole, order, 0))
     ready = [batch.to(fabric.device, True).image for batch in prepared]
     bare(model, ready[:2])

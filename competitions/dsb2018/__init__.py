@@ -1,9 +1,9 @@
 """2018 Data Science Bowl: find each nucleus in microscope images."""
 
 from medalist.competition import Competition
+from medalist.folds.mosaic import field_groups
+from medalist.formats.rle import RleFormat
 from medalist.metrics.instances import nuclei_map
-from medalist.mosaic import field_groups
-from medalist.rle_format import RleFormat
 
 from .data import read, truth
 

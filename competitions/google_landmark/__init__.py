@@ -1,9 +1,9 @@
 """Google Landmark 2020 and 2021: name the landmark of a photo (recognition), and find photos of it (retrieval)."""
 
-from medalist import trials
 from medalist.competition import Competition, Retrieval
+from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import gap, map_at
-from medalist.ranking_format import RankingFormat
+from medalist.retrieval import splits as trials
 
 from .data import RETRIEVAL, one_asks, read, read_retrieval
 from .draw import draw

@@ -7,9 +7,10 @@ from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 
-from medalist import layouts, trials
+from medalist import layouts
 from medalist.errors import DataError
-from medalist.records import Sample, Split, Trial
+from medalist.records import RetrievalSplit, Sample, Split
+from medalist.retrieval import splits as trials
 
 RETRIEVAL = "retrieval"
 """The folder of the retrieval contest's own files, inside that of the recognition contest."""
@@ -51,14 +52,14 @@ def held_whole(landmark: str) -> bool:
     return sha256(landmark.encode()).digest()[0] % 3 == 0
 
 
-def one_asks(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[Trial, ...]:
+def one_asks(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
     """One photo of each held-out landmark, the first by id, asks all other held-out photos."""
     del training
     first: dict[str, str] = {}
     for sample in sorted(held_out, key=lambda one: one.id):
         first.setdefault(trials.identity_of(sample), sample.id)
     asks = set(first.values())
-    return (Trial(tuple(first.values()), tuple(one.id for one in held_out if one.id not in asks)),)
+    return (RetrievalSplit(tuple(first.values()), tuple(one.id for one in held_out if one.id not in asks)),)
 
 
 def _train(root: Path) -> tuple[Sample, ...]:

@@ -6,8 +6,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
-from medalist.drawing import identity_picture, write_picture
 from medalist.files import write_text
+from medalist.layouts.drawing import identity_picture, write_picture
 from medalist.records import Ranking
 
 from .data import RETRIEVAL

@@ -3,9 +3,9 @@
 from functools import partial
 
 from medalist.competition import Competition, Retrieval
+from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import map_at
-from medalist.ranking_format import RankingFormat
-from medalist.trials import by_part, identity
+from medalist.retrieval.splits import by_part, identity
 
 from .data import asks, read
 from .draw import draw

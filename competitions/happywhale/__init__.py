@@ -1,9 +1,9 @@
 """Happywhale, 2022: name the individual whale or dolphin of 26 species by its fin or its back."""
 
-from medalist import trials
 from medalist.competition import Competition, Retrieval
+from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import map_at
-from medalist.ranking_format import RankingFormat
+from medalist.retrieval import splits as trials
 
 from .data import NEW, read
 from .draw import draw

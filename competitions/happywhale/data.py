@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from medalist import layouts, trials
+from medalist import layouts
 from medalist.errors import DataError
 from medalist.records import Sample, Split
+from medalist.retrieval import splits as trials
 
 NEW = "new_individual"
 SAME = {

@@ -1,9 +1,9 @@
 """Hotel-ID 2021 (FGVC8): name the hotel that a photo of a room was taken in."""
 
-from medalist import trials
 from medalist.competition import Competition, Retrieval
+from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import map_at
-from medalist.ranking_format import RankingFormat
+from medalist.retrieval import splits as trials
 
 from .data import against_known, read
 from .draw import draw

@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from medalist import layouts, trials
+from medalist import layouts
 from medalist.errors import DataError
 from medalist.files import read_table
-from medalist.records import Sample, Split, Trial
+from medalist.records import RetrievalSplit, Sample, Split
+from medalist.retrieval import splits as trials
 
 VISIT = timedelta(minutes=10)
 """Photos of one hotel that follow each other within this time are taken to be of one visit."""
@@ -51,7 +52,7 @@ def visits(samples: Sequence[Sample], taken: dict[str, datetime]) -> dict[str, s
     return visit
 
 
-def against_known(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[Trial, ...]:
+def against_known(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
     """Held-out photos ask the training part, but for those of hotels that it does not have: the test part has none."""
     known = {trials.identity_of(sample) for sample in training}
     return trials.against_training(training, [one for one in held_out if trials.identity_of(one) in known])

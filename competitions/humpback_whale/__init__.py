@@ -1,9 +1,9 @@
 """Humpback Whale Identification, 2018/19: name the whale by the pattern of its fluke."""
 
-from medalist import trials
 from medalist.competition import Competition, Retrieval
+from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import map_at
-from medalist.ranking_format import RankingFormat
+from medalist.retrieval import splits as trials
 
 from .data import NEW, read
 from .draw import draw

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from medalist.drawing import write_picture
 from medalist.files import write_text
+from medalist.layouts.drawing import write_picture
 from medalist.records import Ranking
 
 SIDE = 105

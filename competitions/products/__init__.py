@@ -1,8 +1,8 @@
 """Stanford Online Products, 2016: find the other photos of a product that was never seen."""
 
-from medalist import trials
 from medalist.competition import Competition, Retrieval
-from medalist.ranking_format import RankingFormat
+from medalist.formats.rankings import RankingFormat
+from medalist.retrieval import splits as trials
 
 from .data import read, recall
 from .draw import draw

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-from medalist.drawing import identity_picture, write_picture
 from medalist.files import write_text
+from medalist.layouts.drawing import identity_picture, write_picture
 
 from .data import COLUMNS, write_sample_submission
 

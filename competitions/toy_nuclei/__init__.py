@@ -1,9 +1,9 @@
 """A small contest that draws its own images, in the on-disk form of the 2018 Data Science Bowl."""
 
 from medalist.competition import Competition
+from medalist.folds.mosaic import field_groups
+from medalist.formats.rle import RleFormat
 from medalist.metrics.instances import nuclei_map
-from medalist.mosaic import field_groups
-from medalist.rle_format import RleFormat
 
 from .data import read, truth
 from .draw import draw

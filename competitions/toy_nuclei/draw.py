@@ -14,10 +14,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from medalist.files import written
+from medalist.formats.rle import RleFormat
+from medalist.formats.submission import write_submission
 from medalist.postprocess.watershed import in_reading_order, largest_pieces
 from medalist.records import Instances
-from medalist.rle_format import RleFormat
-from medalist.submission import write_submission
 
 TILE = 128
 VISIBLE = 12  # pixels that a blob must show in a tile to be an object there

@@ -18,30 +18,30 @@ from torch.utils.data import DataLoader, Dataset
 
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
-from medalist.data.composing import Composed, Composition, compose
-from medalist.data.dataset import Item, Normalisation, Read, TrainSet, WholeSet, decode, reader
-from medalist.data.features import FeatureSet
-from medalist.data.labelled import LabelledSet, WholeLabelledSet, views_of
-from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
-from medalist.data.orders import ClassOrder
+from medalist.data.class_sampler import ClassBatchSampler
+from medalist.data.dataset import InferenceDataset, Item, Normalisation, Read, TrainDataset, decode, reader
+from medalist.data.features import FeatureDataset
+from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
 from medalist.data.settings import ClassSampler, ShuffleSampler, WeightedSampler
-from medalist.data.weighted import WeightedOrder
+from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.engine.devices import open_fabric
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.task import Task
 from medalist.errors import ConfigError
-from medalist.folds import Folds
-from medalist.losses.metric import MetricLoss, build_metric_loss
-from medalist.models.embedder import Embedder, Head, build_encoder, embedder_statistics
-from medalist.models.segmentation import build_model, normalisation
+from medalist.folds.folds import Folds
 from medalist.models.weights import Resolved
 from medalist.records import Answer, Sample, Split
+from medalist.retrieval.splits import identity_of
 from medalist.settings import EmbedSettings, SegmentSettings, Settings
-from medalist.tasks.embed import EmbedTask
-from medalist.tasks.segment import SegmentTask
-from medalist.trials import identity_of
+from medalist.tasks.embed.composing import Composed, Composition, compose
+from medalist.tasks.embed.datasets import FittedInferenceDataset, IdentityTrainDataset, views_of
+from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
+from medalist.tasks.embed.network import Embedder, Head, build_encoder, embedder_statistics
+from medalist.tasks.embed.task import EmbedTask
+from medalist.tasks.segment.network import build_model, normalisation
+from medalist.tasks.segment.task import SegmentTask
 
-Order = TrainOrder | ClassOrder | WeightedOrder
+Order = ShuffleBatchSampler | ClassBatchSampler | WeightedBatchSampler
 
 
 def build_fabric(settings: Settings) -> Fabric:
@@ -97,17 +97,17 @@ class Share:
 
 def build_fit(
     settings: SegmentSettings, fabric: Fabric, cache: PixelCache, share: Share, weights: Resolved | None, read: Read
-) -> Fit:
+) -> TrainJob:
     """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
     position = {sample.id: index for index, sample in enumerate(cache.samples)}
     training = [position[name] for name in share.folds.training(share.fold)]
     norm = build_normalisation(settings)
-    train_set = TrainSet(cache, training, settings.augment, norm, settings.seed)
+    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed)
     train_set.check(settings.model.stride)
     order = sample_order(settings, [cache.samples[index].stratum for index in training], fabric)
     held_out = [position[name] for name in share.folds.held_out(share.fold)]
-    held_set = WholeSet(cache, held_out, settings.model.stride, norm, read)
-    held_order = WholeOrder(
+    held_set = InferenceDataset(cache, held_out, settings.model.stride, norm, read)
+    held_order = SizeBucketSampler(
         [cache.samples[index].size for index in held_out],
         settings.model.stride,
         settings.predict.batch,
@@ -184,7 +184,7 @@ def build_embed_fit(
     weights: Resolved | None,
     read: Read,
     new: str | None,
-) -> Fit:
+) -> TrainJob:
     """One fold's training of an embedder: the whole network on pixels, or its head on features [N, ...] kept before.
 
     `samples` are those of the source, in its order. Raises ConfigError where augmented images do not have the size
@@ -204,7 +204,7 @@ def build_embed_fit(
     held_set: Dataset[Item]
     if isinstance(source, PixelCache):
         norm, channels = build_normalisation(settings), settings.model.in_channels
-        train_set = LabelledSet(
+        train_set = IdentityTrainDataset(
             source,
             training,
             labels,
@@ -218,19 +218,19 @@ def build_embed_fit(
         )
         train_set.check(settings.image.seen_in_training)
         size = settings.image.size
-        held_set = WholeLabelledSet(source, held_out, size, norm, read, labels=held_labels, channels=channels)
+        held_set = FittedInferenceDataset(source, held_out, size, norm, read, labels=held_labels, channels=channels)
         at: Sequence[int] = train_set.labels
         # A turned alphabet is an alphabet of its own.
         spread = train_set.spread([samples[index].group for index in training])
         groups = [_turned(group, place % len(train_set.views)) for place, group in enumerate(spread)]
         model: nn.Module = network
     else:
-        train_set, held_set = FeatureSet(source, training, labels), FeatureSet(source, held_out, held_labels)
+        train_set, held_set = FeatureDataset(source, training, labels), FeatureDataset(source, held_out, held_labels)
         at, groups = labels, [samples[index].group for index in training]
         model = network.head
     order = _train_order(settings, at, groups, fabric)
     ones = [settings.image.size] * len(held_out)
-    held_order = WholeOrder(ones, 1, settings.predict.batch, fabric.global_rank, fabric.world_size)
+    held_order = SizeBucketSampler(ones, 1, settings.predict.batch, fabric.global_rank, fabric.world_size)
     criterion = network.head.criterion
     assert isinstance(criterion, MetricLoss)
     names = [sample.id for sample in samples]
@@ -247,9 +247,9 @@ def sample_order(settings: SegmentSettings, strata: Sequence[str | None], fabric
     batch, rank, world = settings.train.batch, fabric.global_rank, fabric.world_size
     match settings.sampler:
         case ShuffleSampler():
-            return TrainOrder(len(strata), batch, settings.seed, rank, world)
+            return ShuffleBatchSampler(len(strata), batch, settings.seed, rank, world)
         case WeightedSampler():
-            return WeightedOrder(strata, settings.sampler, batch, settings.seed, rank, world)
+            return WeightedBatchSampler(strata, settings.sampler, batch, settings.seed, rank, world)
         case _:
             assert_never(settings.sampler)
 
@@ -258,10 +258,10 @@ def _train_order(settings: EmbedSettings, labels: Sequence[int], groups: Sequenc
     match settings.sampler:
         case ShuffleSampler():
             batch = settings.train.batch
-            return TrainOrder(len(labels), batch, settings.seed, fabric.global_rank, fabric.world_size)
+            return ShuffleBatchSampler(len(labels), batch, settings.seed, fabric.global_rank, fabric.world_size)
         case ClassSampler():
             rank, world = fabric.global_rank, fabric.world_size
-            return ClassOrder(labels, settings.sampler, settings.seed, groups, rank, world)
+            return ClassBatchSampler(labels, settings.sampler, settings.seed, groups, rank, world)
         case _:
             assert_never(settings.sampler)
 
@@ -272,16 +272,16 @@ def _fit(
     task: Task,
     model: nn.Module,
     training: tuple[Dataset[Item], Order],
-    held_out: tuple[Dataset[Item], WholeOrder],
+    held_out: tuple[Dataset[Item], SizeBucketSampler],
     share: Share,
     names: Sequence[str],
-) -> Fit:
+) -> TrainJob:
     pin = fabric.device.type == "cuda"
 
-    def loader(part: tuple[Dataset[Item], Order | WholeOrder], workers: int) -> DataLoader[Batch]:
+    def loader(part: tuple[Dataset[Item], Order | SizeBucketSampler], workers: int) -> DataLoader[Batch]:
         return batches(part[0], part[1], workers, pin)
 
-    return Fit(
+    return TrainJob(
         fabric=fabric,
         task=task,
         model=model,

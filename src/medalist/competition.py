@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from medalist.errors import ConfigError
-from medalist.records import Answer, Grouping, Sample, Score, Split, Trial
-from medalist.submission import SubmissionFormat
+from medalist.formats.submission import SubmissionFormat
+from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Split
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Retrieval:
     names: what an answer names, gallery `samples` or `identities`.
     depth: how many names an answer has at most.
     trials: (training samples, held-out samples) of a fold -> the trials on which the fold is validated, made as the
-        test part is made (builders in `medalist.trials`). Each held-out sample is a query at most once.
+        test part is made (builders in `medalist.retrieval.splits`). Each held-out sample is a query at most once.
     new: the name for a query whose identity the gallery does not have; training samples that bear it have no
         known identity. None where the contest has no such name.
     apart: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer) are
@@ -33,7 +33,7 @@ class Retrieval:
 
     names: Literal["samples", "identities"]
     depth: int
-    trials: Callable[[Sequence[Sample], Sequence[Sample]], tuple[Trial, ...]]
+    trials: Callable[[Sequence[Sample], Sequence[Sample]], tuple[RetrievalSplit, ...]]
     new: str | None = None
     apart: str | None = None
     confident: bool = False

@@ -33,7 +33,7 @@ COMMAND_LINE = "command line"
 DEEPEST = 20  # levels of nesting; no setting needs as many
 
 
-class Part(BaseModel):
+class ConfigModel(BaseModel):
     """What every config model is: frozen, and closed to unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
@@ -65,7 +65,7 @@ def parse_config(text: str, source: str, model: type[Model]) -> Model:
     return _checked(layer.tree, [layer], model)
 
 
-def said(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
+def explicit_value(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
     """What a file, its base and the overrides say at a key, unchecked; None where they do not say it."""
     tree: Tree = {}
     for layer in _layers(path, overrides):
@@ -73,7 +73,7 @@ def said(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
     return _at(tree, keys)
 
 
-def said_in(text: str, source: str, keys: Sequence[str]) -> Any:
+def explicit_value_in(text: str, source: str, keys: Sequence[str]) -> Any:
     """What a resolved config says at a key, unchecked."""
     return _at(_tree(text, source), keys)
 

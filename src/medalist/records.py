@@ -47,7 +47,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Trial:
+class RetrievalSplit:
     """Queries that are asked of a gallery, both by sample id. A sample may stand in both: it never answers itself."""
 
     queries: tuple[str, ...]
@@ -93,13 +93,28 @@ class Ranking:
     confidence: float | None = None
 
 
-Answer = Mask | Instances | Ranking
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The classes of a sample.
+
+    names: the labels, each once; in an answer of a contest that ranks them the best first, else in the order of the
+        contest's classes. Empty where a sample has none. A truth has its right labels; a grade of an ordinal contest is
+        a label too.
+    probabilities: float64[C], one for each of the contest's classes in their order; None in a truth, and in an answer
+        that was read back from a file that has labels alone.
+    """
+
+    names: tuple[str, ...] = ()
+    probabilities: NDArray[np.float64] | None = None
+
+
+Answer = Mask | Instances | Ranking | Labels
 """The final objects of one sample. Truth has the same types."""
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
-    """What networks say of one image at its native size, before any threshold.
+class MapPrediction:
+    """What networks say of each pixel of one image at its native size, before any threshold.
 
     `maps` is uint8[C, H, W]: probability 0..1 in steps of 1/255; `channels` names the C maps.
     """
@@ -111,6 +126,28 @@ class Prediction:
         """Return the probabilities float32[H, W] of one channel, in 0..1."""
         probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype(np.float32) / np.float32(255)
         return probability
+
+
+@dataclass(frozen=True, eq=False)
+class VectorPrediction:
+    """What networks say of one image as a unit vector float32[D], which is compared with others."""
+
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class TablePrediction:
+    """What networks say of one image in numbers: `values` is float32[C], one for each of the named columns.
+
+    Columns are classes (probabilities in 0..1), or what a regression gives.
+    """
+
+    values: NDArray[np.float32]
+    columns: tuple[str, ...]
+
+
+Prediction = MapPrediction | VectorPrediction | TablePrediction
+"""What networks say of one sample, before anything is decided. A store keeps predictions of one of these types."""
 
 
 @dataclass(frozen=True)

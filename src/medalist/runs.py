@@ -25,10 +25,10 @@ from typing import Any
 from medalist.config import differences, dump_config
 from medalist.errors import ConfigError, DataError, RunError
 from medalist.files import read_json, sha256_json, write_json, write_text
-from medalist.folds import Folds, read_folds
+from medalist.folds.folds import Folds, read_folds
 from medalist.records import Sample, Split
 from medalist.settings import Settings, parse_settings
-from medalist.store import Store
+from medalist.stores.maps import Store
 
 MUST_MATCH = ("config", "data", "folds", "weights")
 """What of a lock must be the same for a training to go on in its folder."""

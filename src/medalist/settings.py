@@ -7,7 +7,7 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import Part, load_config, parse_config, said, said_in
+from medalist.config import ConfigModel, explicit_value, explicit_value_in, load_config, parse_config
 from medalist.data.settings import (
     Augmentations,
     FitConfig,
@@ -19,16 +19,16 @@ from medalist.data.settings import (
 )
 from medalist.engine.settings import CheckpointConfig, EmbedPredictConfig, PredictConfig, Tracking, TrainConfig
 from medalist.errors import ConfigError
-from medalist.folds import FoldsConfig
-from medalist.losses.metric_settings import MarginTerm, MetricLossConfig
-from medalist.losses.settings import LossConfig
+from medalist.folds.folds import FoldsConfig
 from medalist.models.settings import EmbedderConfig, ModelConfig
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig
 from medalist.retrieval.settings import RankConfig
+from medalist.tasks.embed.losses.settings import MarginTerm, MetricLossConfig
+from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.settings import EmbedConfig, SegmentConfig
 
 
-class Experiment(Part):
+class Experiment(ConfigModel):
     """What every experiment says.
 
     competition: name of a folder under `competitions/`. data: the contest's folder, where --data does not say it.
@@ -123,13 +123,13 @@ Settings = SegmentSettings | EmbedSettings
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Settings:
     """Read a config file with its base and overrides; ConfigError is one line that says what to mend."""
-    if said(path, overrides, ("task", "kind")) == "embed":
+    if explicit_value(path, overrides, ("task", "kind")) == "embed":
         return load_config(path, overrides, EmbedSettings)
     return load_config(path, overrides, SegmentSettings)
 
 
 def parse_settings(text: str, source: str) -> Settings:
     """Check a resolved config that was saved with a run; `source` names it in errors."""
-    if said_in(text, source, ("task", "kind")) == "embed":
+    if explicit_value_in(text, source, ("task", "kind")) == "embed":
         return parse_config(text, source, EmbedSettings)
     return parse_config(text, source, SegmentSettings)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from medalist.stages.contest import folds_path
+from medalist.contest import folds_path
 
 Command = Callable[..., Any]
 
@@ -215,7 +215,7 @@ SALT = """
 from medalist import layouts
 from medalist.competition import Competition
 from medalist.metrics.masks import mean_dice
-from medalist.rle_format import RleFormat
+from medalist.formats.rle import RleFormat
 
 def read(data):
     return layouts.read_split(

@@ -188,8 +188,8 @@ def looked_at_alone(config: Path, data: Path, runs: Path, *overrides: str) -> di
     from medalist.engine.checkpoint import load_weights
     from medalist.engine.devices import open_fabric
     from medalist.engine.train import evaluate
-    from medalist.stages.start import prepare
-    from medalist.stages.train import jobs
+    from medalist.training.start import prepare
+    from medalist.training.train import jobs
 
     with contextlib.chdir(PROJECT):
         plan = prepare(config, overrides, str(data), [0], "spread", runs)

@@ -53,11 +53,11 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, colour in COLOURS.items():
         Image.new("RGB", (12, 12), colour).save(f"images/{name}.png")
     Path("fields.csv").write_text("id,identity,depth\nred,warm,1\npink,warm,2\nblue,cold,3\ngreen,,4\n")
-    module = types.ModuleType("medalist.stages.embed")
+    module = types.ModuleType("medalist.tasks.embed.embedding")
     module.embed_files = embed_files  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "medalist.stages.embed", module)
-    monkeypatch.setattr("medalist.stages.gallery.embed_settings", lambda run: None)
-    monkeypatch.setattr("medalist.stages.gallery.made_by", made_by)
+    monkeypatch.setitem(sys.modules, "medalist.tasks.embed.embedding", module)
+    monkeypatch.setattr("medalist.workflows.galleries.embed_settings", lambda run: None)
+    monkeypatch.setattr("medalist.workflows.galleries.made_by", made_by)
     return tmp_path
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from medalist.runs import Run
-from medalist.stages.planning.plan import plan_error
+from medalist.workflows.plans import plan_error
 
 Command = Callable[..., Any]
 

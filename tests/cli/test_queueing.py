@@ -13,9 +13,9 @@ from medalist.cli import queueing
 from medalist.cli.queueing import parse_folds, parse_workers, train_in_queue
 from medalist.cli.state import State
 from medalist.errors import ConfigError, MedalistError, RunError
-from medalist.stages.fold_queue import FoldQueue
-from medalist.stages.lanes import JobEnd, QueueJob
-from medalist.stages.start import prepare
+from medalist.training.fold_queue import FoldQueue
+from medalist.training.queue_status import JobEnd, QueueJob
+from medalist.training.start import prepare
 
 
 def test_folds_and_workers_as_they_are_typed() -> None:

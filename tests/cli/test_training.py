@@ -29,7 +29,7 @@ def test_training_again_does_nothing_and_says_what_is_next(medalist: Command, to
 
 
 def test_a_change_is_a_run_of_its_own(medalist: Command, untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.stages.train.train", lambda plan, console: plan.run)
+    monkeypatch.setattr("medalist.training.train.train", lambda plan, console: plan.run)
     for overrides, name in (((), "tiny"), (("train.lr=1e-2",), "tiny+train.lr=1e-2")):
         ended = medalist(*words(untrained, *overrides, "--fold", 1))
         assert ended.code == 0 and "folds 1 of 2" in ended.out
@@ -122,7 +122,7 @@ def test_a_missing_part_of_the_data_is_one_line(medalist: Command, untrained: An
 def test_ctrl_c_in_training_and_predicting_is_130(
     medalist: Command, untrained: Any, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
-    from medalist.tasks.segment import SegmentTask
+    from medalist.tasks.segment.task import SegmentTask
 
     def stop(*_: object) -> None:
         raise KeyboardInterrupt

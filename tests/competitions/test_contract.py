@@ -21,11 +21,11 @@ from medalist.competition import (
     load_competition,
 )
 from medalist.errors import SubmissionError
-from medalist.folds import FoldsConfig, check_folds, make_folds
-from medalist.ranking_format import RankingFormat
-from medalist.records import Answer, Ranking, Sample, Split, Trial
-from medalist.submission import SubmissionFormat, check_submission, write_submission
-from medalist.trials import answerable, identity_of, right_names, trials_of_test
+from medalist.folds.folds import FoldsConfig, check_folds, make_folds
+from medalist.formats.rankings import RankingFormat
+from medalist.formats.submission import SubmissionFormat, check_submission, write_submission
+from medalist.records import Answer, Ranking, RetrievalSplit, Sample, Split
+from medalist.retrieval.splits import answerable, identity_of, right_names, splits_of_test
 
 COMPETITIONS = Path(__file__).parents[2] / "competitions"
 NAMES = competition_names(COMPETITIONS)
@@ -105,7 +105,7 @@ def exam(competition: Competition, root: Path, split: Split) -> Exam:
     return Exam([by_id[name] for name in rights], rights, perfect, form)
 
 
-def trials(competition: Competition, split: Split, fold: int) -> tuple[Trial, ...]:
+def trials(competition: Competition, split: Split, fold: int) -> tuple[RetrievalSplit, ...]:
     """The trials of one fold of three."""
     assert competition.retrieval is not None
     found = find_groups(competition, split)
@@ -115,11 +115,11 @@ def trials(competition: Competition, split: Split, fold: int) -> tuple[Trial, ..
     return competition.retrieval.trials(training, [sample for sample in split.train if sample.id in held_out])
 
 
-def right(asks: Retrieval, asked: tuple[Trial, ...], by_id: Mapping[str, Sample]) -> dict[str, Ranking]:
+def right(asks: Retrieval, asked: tuple[RetrievalSplit, ...], by_id: Mapping[str, Sample]) -> dict[str, Ranking]:
     return right_names(asked, by_id, asks.names, asks.new, asks.apart)
 
 
-def named(competition: Competition, asked: tuple[Trial, ...], by_id: Mapping[str, Sample]) -> RankingFormat:
+def named(competition: Competition, asked: tuple[RetrievalSplit, ...], by_id: Mapping[str, Sample]) -> RankingFormat:
     """The contest's form, bound to the names that may be answered."""
     assert competition.retrieval is not None
     assert isinstance(competition.submission, RankingFormat)
@@ -248,7 +248,7 @@ def test_each_fold_asks_what_its_network_has_not_seen(competition: Competition, 
 @of_identities
 def test_every_query_of_the_test_part_has_a_gallery(competition: Competition, split: Split) -> None:
     gallery = split.gallery or split.train
-    asked = trials_of_test(split.test, gallery)
+    asked = splits_of_test(split.test, gallery)
     assert [name for trial in asked for name in trial.queries] == [sample.id for sample in split.test]
     known = {sample.id for sample in gallery}
     assert all(trial.gallery and known.issuperset(trial.gallery) for trial in asked)
@@ -340,7 +340,7 @@ def of_test(competition: Competition, split: Split) -> SubmissionFormat:
     if competition.retrieval is None:
         return competition.submission
     gallery = split.gallery or split.train
-    return named(competition, trials_of_test(split.test, gallery), {sample.id: sample for sample in gallery})
+    return named(competition, splits_of_test(split.test, gallery), {sample.id: sample for sample in gallery})
 
 
 @pytest.mark.parametrize("spoiling", SPOILT)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainSet
-from medalist.data.loader import TrainOrder, batches
+from medalist.data.dataset import Normalisation, TrainDataset
+from medalist.data.loader import ShuffleBatchSampler, batches
 from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.records import Sample
 
@@ -179,8 +179,8 @@ def test_forked_workers_read_it(form: str, tmp_path: Path) -> None:
     cache = PixelCache(decoder, samples(6), tmp_path if form == "file" else None)
     cache.fill(10_000)
     decoder.bad = frozenset(sample.id for sample in cache.samples)  # a worker that decodes again fails
-    whole = TrainSet(cache, range(6), (), Normalisation((0.0,) * 3, (1 / 255,) * 3), 0)
-    seen = [batch for _ in range(2) for batch in batches(whole, TrainOrder(6, 3, 0), workers=2)]
+    whole = TrainDataset(cache, range(6), (), Normalisation((0.0,) * 3, (1 / 255,) * 3), 0)
+    seen = [batch for _ in range(2) for batch in batches(whole, ShuffleBatchSampler(6, 3, 0), workers=2)]
     assert sorted(index for batch in seen for index in batch.indices) == sorted([*range(6), *range(6)])
     for batch in seen:
         for number, index in enumerate(batch.indices):

@@ -10,13 +10,13 @@ from PIL import Image
 
 from medalist.competition import Competition
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainSet, WholeSet, decode, reader
+from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset, decode, reader
 from medalist.data.settings import ImageConfig
 from medalist.data.transforms import Padding, augment_pair, compose_augment, sample_seed
 from medalist.errors import ConfigError, DataError
 from medalist.files import read_image
+from medalist.formats.rle import RleFormat
 from medalist.records import Answer, Mask, Sample, Score, Split
-from medalist.rle_format import RleFormat
 
 NORM = Normalisation((0.0, 0.5, 0.25), (1.0, 0.5, 0.25))
 Entries = tuple[dict[str, dict[str, Any]], ...]
@@ -36,13 +36,13 @@ def cache_of(*sizes: tuple[int, int], keep: int = 10_000_000) -> PixelCache:
     return cache
 
 
-def train_set(augment: Entries, *sizes: tuple[int, int]) -> TrainSet:
-    return TrainSet(cache_of(*sizes), range(len(sizes)), augment, NORM, 7)
+def train_set(augment: Entries, *sizes: tuple[int, int]) -> TrainDataset:
+    return TrainDataset(cache_of(*sizes), range(len(sizes)), augment, NORM, 7)
 
 
 def test_an_item_is_the_augmented_sample_normalised() -> None:
     cache = cache_of((40, 50), (60, 70), (80, 90))
-    chosen = TrainSet(cache, [2, 0], CROP, NORM, 7)
+    chosen = TrainDataset(cache, [2, 0], CROP, NORM, 7)
     item = chosen[3, 0]
     image, target = augment_pair(compose_augment(CROP), *cache[2], sample_seed(7, 3, 2))
     assert len(chosen) == 2
@@ -56,8 +56,8 @@ def test_an_item_is_the_augmented_sample_normalised() -> None:
 
 def test_what_a_sample_becomes_does_not_depend_on_its_place_or_its_cache() -> None:
     sizes = ((40, 70), (60, 70), (80, 90))
-    first = TrainSet(cache_of(*sizes), [0, 1, 2], CROP, NORM, 7)[3, 2]
-    other = TrainSet(cache_of(*sizes, keep=0), [2, 1], CROP, NORM, 7)[3, 0]
+    first = TrainDataset(cache_of(*sizes), [0, 1, 2], CROP, NORM, 7)[3, 2]
+    other = TrainDataset(cache_of(*sizes, keep=0), [2, 1], CROP, NORM, 7)[3, 0]
     assert torch.equal(first.image, other.image)
     assert first.target is not None and other.target is not None and torch.equal(first.target, other.target)
 
@@ -67,7 +67,7 @@ def test_targets_are_copies_of_what_the_cache_keeps() -> None:
     sample = Sample("0", (Path("0.png"),), (32, 32))
     cache = PixelCache(lambda _: (np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 1), np.uint8)), [sample])
     cache.fill(10_000)
-    for item in (TrainSet(cache, [0], (), NORM, 0)[0, 0], WholeSet(cache, [0], 32, NORM, read_image)[0, 0]):
+    for item in (TrainDataset(cache, [0], (), NORM, 0)[0, 0], InferenceDataset(cache, [0], 32, NORM, read_image)[0, 0]):
         assert item.target is not None and item.target.shape == (1, 32, 32)
         item.target.add_(1)
         item.image.add_(1)
@@ -84,9 +84,12 @@ def test_samples_without_targets() -> None:
     sample = Sample("0", (Path("0.png"),), (40, 50))
     cache = PixelCache(lambda sample: (made(sample)[0], None), [sample])
     cache.fill(10_000_000)
-    for item in (TrainSet(cache, [0], CROP, NORM, 7)[3, 0], WholeSet(cache, [0], 32, NORM, read_image)[0, 0]):
+    for item in (
+        TrainDataset(cache, [0], CROP, NORM, 7)[3, 0],
+        InferenceDataset(cache, [0], 32, NORM, read_image)[0, 0],
+    ):
         assert item.target is None and item.label == -1
-    assert torch.equal(TrainSet(cache, [0], CROP, NORM, 7)[3, 0].image, train_set(CROP, (40, 50))[3, 0].image)
+    assert torch.equal(TrainDataset(cache, [0], CROP, NORM, 7)[3, 0].image, train_set(CROP, (40, 50))[3, 0].image)
 
 
 def test_check_gives_the_size() -> None:
@@ -133,7 +136,7 @@ def test_a_crop_that_does_not_fit_names_the_sample() -> None:
 
 
 def test_whole_images_are_padded_and_keep_their_truth() -> None:
-    item = WholeSet(cache_of((40, 50), (33, 64)), [1, 0], 32, NORM, read_image)[5, 0]
+    item = InferenceDataset(cache_of((40, 50), (33, 64)), [1, 0], 32, NORM, read_image)[5, 0]
     image, target = made(Sample("1", (), (33, 64)))
     assert item.index == 1
     assert item.padding == Padding(33, 64)
@@ -150,13 +153,13 @@ def test_whole_images_from_files_have_no_target(tmp_path: Path) -> None:
     Image.fromarray(deep).save(tmp_path / "deep.png")
     sample = Sample("a", (tmp_path / "deep.png",), (20, 30))
     plain = Normalisation((0.0,) * 3, (1.0,) * 3)
-    item = WholeSet([sample], [0], 32, plain, reader(200, ImageConfig()))[0, 0]
+    item = InferenceDataset([sample], [0], 32, plain, reader(200, ImageConfig()))[0, 0]
     assert item.target is None
     assert item.image.shape == (3, 32, 32)
     assert item.image.unique().tolist() == pytest.approx([128 / 255])  # 100 of 200, in 8 bits
     (tmp_path / "deep.png").write_bytes(b"\x89PNG")
     with pytest.raises(DataError, match=r"^sample a: .*deep.png"):
-        WholeSet([sample], [0], 32, plain, reader(200, ImageConfig()))[0, 0]
+        InferenceDataset([sample], [0], 32, plain, reader(200, ImageConfig()))[0, 0]
 
 
 def contest(truth: Mask) -> Competition:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from medalist.data.features import FeatureSet
-from medalist.data.loader import TrainOrder, WholeOrder, batches
-from medalist.data.orders import ClassOrder
+from medalist.data.class_sampler import ClassBatchSampler
+from medalist.data.features import FeatureDataset
+from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
 from medalist.data.settings import ClassSampler
 from medalist.data.transforms import Padding
 
@@ -27,7 +27,7 @@ def test_items_are_rows(kind: Any, form: str, shape: tuple[int, ...], tmp_path: 
     if form == "mapped":
         np.save(tmp_path / "f.npy", array)
         given = np.load(tmp_path / "f.npy", mmap_mode="r", allow_pickle=False)
-    chosen = FeatureSet(given, [8, 2, 5], [1, -1, 0])
+    chosen = FeatureDataset(given, [8, 2, 5], [1, -1, 0])
     assert len(chosen) == 3
     for position, (row, label) in enumerate([(8, 1), (2, -1), (5, 0)]):
         item = chosen[3, position]
@@ -37,17 +37,17 @@ def test_items_are_rows(kind: Any, form: str, shape: tuple[int, ...], tmp_path: 
         np.testing.assert_array_equal(item.image.numpy(), array[row].astype(np.float32))
         item.image.add_(1)  # its own copy
         np.testing.assert_array_equal(given[row], array[row])
-    assert FeatureSet(given, [1])[0, 0].label == -1
+    assert FeatureDataset(given, [1])[0, 0].label == -1
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.parametrize("dims", [(5,), (4, 2, 3)])
 def test_batches_are_those_of_single_items(workers: int, dims: tuple[int, ...]) -> None:
-    chosen = FeatureSet(features(np.float16, 30, *dims), range(5, 30), [position % 5 for position in range(25)])
+    chosen = FeatureDataset(features(np.float16, 30, *dims), range(5, 30), [position % 5 for position in range(25)])
     for order in (
-        TrainOrder(25, 8, 1),
-        WholeOrder([(1, 1)] * 25, 1, 8),
-        ClassOrder(chosen.labels, ClassSampler(kind="pxk", classes=4, per_class=6), 1),
+        ShuffleBatchSampler(25, 8, 1),
+        SizeBucketSampler([(1, 1)] * 25, 1, 8),
+        ClassBatchSampler(chosen.labels, ClassSampler(kind="pxk", classes=4, per_class=6), 1),
     ):
         loaded = list(batches(chosen, order, workers))
         assert len(loaded) == len(order)
@@ -61,8 +61,8 @@ def test_batches_are_those_of_single_items(workers: int, dims: tuple[int, ...]) 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_vectors_have_no_layout(channels_last: bool) -> None:
-    chosen = FeatureSet(features(np.float32, 4, 6), range(4), [0, 1, 2, 3])
-    (batch,) = batches(chosen, WholeOrder([(1, 1)] * 4, 1, 4), 0)
+    chosen = FeatureDataset(features(np.float32, 4, 6), range(4), [0, 1, 2, 3])
+    (batch,) = batches(chosen, SizeBucketSampler([(1, 1)] * 4, 1, 4), 0)
     moved = batch.to(torch.device("cpu"), channels_last)
     assert torch.equal(moved.image, batch.image) and moved.labels is not None
     assert moved.labels.tolist() == [0, 1, 2, 3]

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Item, Normalisation, TrainSet, WholeSet
-from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches, collate
+from medalist.data.dataset import InferenceDataset, Item, Normalisation, TrainDataset
+from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches, collate
 from medalist.data.transforms import Padding
 from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.files import read_image
@@ -22,7 +22,7 @@ from medalist.records import Sample
 NORM = Normalisation((0.5,) * 3, (0.25,) * 3)
 
 
-def positions(order: TrainOrder | WholeOrder) -> list[list[int]]:
+def positions(order: ShuffleBatchSampler | SizeBucketSampler) -> list[list[int]]:
     return [[position for _, position in batch] for batch in order]
 
 
@@ -30,10 +30,10 @@ def positions(order: TrainOrder | WholeOrder) -> list[list[int]]:
 def test_train_order_over_processes_is_that_of_one_process(length: int, batch: int, epoch: int, world: int) -> None:
     if length < world:
         with pytest.raises(ConfigError, match=f"^{length} training samples cannot be shared by {world} processes"):
-            TrainOrder(length, batch, 2018, 0, world)
+            ShuffleBatchSampler(length, batch, 2018, 0, world)
         return
-    alone = TrainOrder(length, batch * world, 2018)
-    ranks = [TrainOrder(length, batch, 2018, rank, world) for rank in range(world)]
+    alone = ShuffleBatchSampler(length, batch * world, 2018)
+    ranks = [ShuffleBatchSampler(length, batch, 2018, rank, world) for rank in range(world)]
     for order in (alone, *ranks):
         order.epoch = epoch
     assert {epoch} == {key[0] for order in (alone, *ranks) for keys in order for key in keys}
@@ -52,18 +52,18 @@ def test_train_order_over_processes_is_that_of_one_process(length: int, batch: i
 
 @given(st.integers(1, 100), st.integers(1, 12), st.integers(0, 9))
 def test_train_order_is_a_permutation_without_the_last_partial_batch(length: int, batch: int, seed: int) -> None:
-    seen = list(chain(*positions(TrainOrder(length, batch, seed))))
+    seen = list(chain(*positions(ShuffleBatchSampler(length, batch, seed))))
     assert len(seen) == len(set(seen))
     assert set(seen) <= set(range(length))
     assert len(seen) == (length if length < batch else length - length % batch)
 
 
 def test_train_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None:
-    order = TrainOrder(20, 4, 1)
+    order = ShuffleBatchSampler(20, 4, 1)
     first = positions(order)
-    assert positions(order) == first == positions(TrainOrder(20, 4, 1))
+    assert positions(order) == first == positions(ShuffleBatchSampler(20, 4, 1))
     order.epoch = 1
-    assert positions(order) != first != positions(TrainOrder(20, 4, 2))
+    assert positions(order) != first != positions(ShuffleBatchSampler(20, 4, 2))
     order.epoch = 0
     assert positions(order) == first
 
@@ -75,7 +75,7 @@ def test_train_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None
     st.integers(1, 4),
 )
 def test_whole_order_has_every_sample_once(sizes: list[tuple[int, int]], stride: int, batch: int, world: int) -> None:
-    ranks = [positions(WholeOrder(sizes, stride, batch, rank, world)) for rank in range(world)]
+    ranks = [positions(SizeBucketSampler(sizes, stride, batch, rank, world)) for rank in range(world)]
     assert max(map(len, ranks)) - min(map(len, ranks)) <= 1
     every = list(chain(*ranks))
     assert sorted(chain(*every)) == list(range(len(sizes)))
@@ -170,8 +170,8 @@ def test_batches_are_the_same_with_and_without_workers() -> None:
     )
     made = []
     for workers in (0, 2):
-        chosen = TrainSet(cache_of([(40, 50)] * 9), range(9), augment, NORM, 7)
-        order = TrainOrder(9, 2, 7)
+        chosen = TrainDataset(cache_of([(40, 50)] * 9), range(9), augment, NORM, 7)
+        order = ShuffleBatchSampler(9, 2, 7)
         loader = batches(chosen, order, workers)
         epochs: list[list[Batch]] = []
         for epoch in (0, 1, 5):
@@ -185,15 +185,15 @@ def test_batches_are_the_same_with_and_without_workers() -> None:
 
 def test_whole_batches_are_the_same_with_and_without_workers() -> None:
     sizes = [(40, 50), (20, 20), (64, 33), (10, 31)]
-    whole = WholeSet(cache_of(sizes), range(4), 32, NORM, read_image)
-    order = WholeOrder(sizes, 32, 2)
+    whole = InferenceDataset(cache_of(sizes), range(4), 32, NORM, read_image)
+    order = SizeBucketSampler(sizes, 32, 2)
     assert_same(list(batches(whole, order, 0)), list(batches(whole, order, 2)))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_iterating_leaves_the_random_numbers_of_the_training_alone(workers: int) -> None:
     """Each DataLoader iterator draws a seed; from torch's own generator, dropout would depend on the workers."""
-    loader = batches(TrainSet(cache_of([(8, 8)] * 4), range(4), (), NORM, 0), TrainOrder(4, 2, 0), workers)
+    loader = batches(TrainDataset(cache_of([(8, 8)] * 4), range(4), (), NORM, 0), ShuffleBatchSampler(4, 2, 0), workers)
     torch.manual_seed(3)
     expected = torch.rand(3)
     torch.manual_seed(3)
@@ -207,13 +207,13 @@ def test_iterating_leaves_the_random_numbers_of_the_training_alone(workers: int)
 def test_a_users_mistake_comes_out_as_one_line(workers: int, error: MedalistError) -> None:
     """torch would hand the traceback of the worker over, in many lines."""
 
-    class Spoilt(TrainSet):
+    class Spoilt(TrainDataset):
         def __getitem__(self, key: tuple[int, int]) -> Item:
             if key[1] == 3:
                 raise error
             return super().__getitem__(key)
 
-    loader = batches(Spoilt(cache_of([(8, 8)] * 4), range(4), (), NORM, 0), TrainOrder(4, 2, 0), workers)
+    loader = batches(Spoilt(cache_of([(8, 8)] * 4), range(4), (), NORM, 0), ShuffleBatchSampler(4, 2, 0), workers)
     for _ in range(2):
         message = ""
         try:  # not pytest.raises: it keeps the traceback, and torch waits 10 s where garbage holds its workers

@@ -14,17 +14,17 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainSet, WholeSet
-from medalist.data.loader import TrainOrder, WholeOrder, batches
+from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset
+from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
 from medalist.data.settings import WeightedSampler
-from medalist.data.weighted import WeightedOrder
-from medalist.engine.job import Fit
+from medalist.data.weighted_sampler import WeightedBatchSampler
+from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.files import read_image
-from medalist.losses.settings import LossConfig
-from medalist.progress import Progress
 from medalist.records import Sample
-from medalist.tasks.segment import SegmentTask
+from medalist.reporter import Progress
+from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.settings import SegmentConfig
 
 STRIDE = 2
@@ -78,8 +78,8 @@ def quiet() -> Progress:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Callable[..., Fit]:
-    """make(folder name, **train settings) -> Fit; the seed and the initial weights are always the same.
+def make(tmp_path: Path) -> Callable[..., TrainJob]:
+    """make(folder name, **train settings) -> TrainJob; the seed and the initial weights are always the same.
 
     Six samples train, in three batches of two where nothing else is said; every other one is of the stratum `odd`.
     """
@@ -96,24 +96,28 @@ def make(tmp_path: Path) -> Callable[..., Fit]:
         checkpoint: CheckpointConfig | None = None,
         sampler: WeightedSampler | None = None,
         **settings: Any,
-    ) -> Fit:
+    ) -> TrainJob:
         config = TrainConfig(**{"epochs": 2, "batch": 2, "lr": 0.01, "encoder_lr": 0.5, **settings})
         samples = [Sample(f"s{number}", (Path("none"),), size) for number, size in enumerate(SIZES)]
         cache = PixelCache(blobs, samples)
         cache.fill(10_000_000)
         training = [number for number in range(len(SIZES)) if number not in HELD_OUT]
-        train_set = TrainSet(cache, training, tuple(augment), NORM, 5)
-        held_set = WholeSet(cache, HELD_OUT, STRIDE, NORM, read_image)
-        order: TrainOrder | WeightedOrder = TrainOrder(len(train_set), config.batch, 5)
+        train_set = TrainDataset(cache, training, tuple(augment), NORM, 5)
+        held_set = InferenceDataset(cache, HELD_OUT, STRIDE, NORM, read_image)
+        order: ShuffleBatchSampler | WeightedBatchSampler = ShuffleBatchSampler(len(train_set), config.batch, 5)
         if sampler:
-            order = WeightedOrder(["odd" if number % 2 else "even" for number in training], sampler, config.batch, 5)
+            order = WeightedBatchSampler(
+                ["odd" if number % 2 else "even" for number in training], sampler, config.batch, 5
+            )
         torch.manual_seed(11)
-        return Fit(
+        return TrainJob(
             fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
             task=task or SegmentTask(SegmentConfig(), LossConfig(**(loss or BOTH)), ("body", "border")),
             model=model or Tiny(),
             train=batches(train_set, order, workers),
-            held_out=batches(held_set, WholeOrder([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0),
+            held_out=batches(
+                held_set, SizeBucketSampler([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0
+            ),
             config=config,
             seed=5,
             folder=tmp_path / name,

@@ -14,8 +14,8 @@ from medalist.engine.averaging import average_weights, recalibrate, wanted
 from medalist.engine.checkpoint import save_weights
 from medalist.engine.settings import AverageConfig
 from medalist.errors import RunError
-from medalist.models.segmentation import build_model
 from medalist.models.settings import TernausConfig
+from medalist.tasks.segment.network import build_model
 
 
 def rows(*losses: float | None) -> list[dict[str, float]]:

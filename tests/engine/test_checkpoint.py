@@ -296,7 +296,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert [path.name for path in tmp_path.iterdir()] == ["state-0000000001.safetensors"]
 
 
-# What an optimiser has gathered.
+# What an optimiser has all_gather_lists.
 
 
 class Layers(nn.Module):
@@ -354,9 +354,9 @@ def test_an_optimizer_goes_on(tmp_path: Path, name: str, layout: torch.memory_fo
     again = OPTIMIZERS[name](groups)
     load_optimizer(other, again, state.tensors)
     assert [len(group["params"]) for group in again.param_groups] == [len(parameters) - 3, 1, 2]
-    gathered, kept = optimizer_tensors(model, optimizer), optimizer_tensors(other, again)
-    assert gathered.keys() == kept.keys()
-    assert all(torch.equal(gathered[what], kept[what]) for what in gathered)
+    all_gather_lists, kept = optimizer_tensors(model, optimizer), optimizer_tensors(other, again)
+    assert all_gather_lists.keys() == kept.keys()
+    assert all(torch.equal(all_gather_lists[what], kept[what]) for what in all_gather_lists)
     for parameter, values in again.state.items():
         for value in values.values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:

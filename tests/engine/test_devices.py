@@ -25,23 +25,23 @@ from rich.console import Console
 from torch import Tensor, nn
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import TrainSet, WholeSet
-from medalist.data.labelled import LabelledSet, WholeLabelledSet
-from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
-from medalist.data.orders import ClassOrder
+from medalist.data.class_sampler import ClassBatchSampler
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
 from medalist.data.settings import ClassSampler
 from medalist.engine.devices import first_alone, open_fabric, together
 from medalist.engine.settings import TrainConfig
-from medalist.engine.train import Fit, evaluate, fit
+from medalist.engine.train import TrainJob, evaluate, fit
 from medalist.errors import MedalistError, RunError, TrainingError
 from medalist.files import read_image
-from medalist.losses.metric import MetricLoss, build_metric_loss
-from medalist.losses.metric_settings import MetricLossConfig
-from medalist.losses.settings import LossConfig
-from medalist.progress import Progress
 from medalist.records import Sample
-from medalist.tasks.embed import EmbedTask
-from medalist.tasks.segment import SegmentTask
+from medalist.reporter import Progress
+from medalist.tasks.embed.datasets import FittedInferenceDataset, IdentityTrainDataset
+from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
+from medalist.tasks.embed.losses.settings import MetricLossConfig
+from medalist.tasks.embed.task import EmbedTask
+from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.settings import SegmentConfig
 
 pytestmark = pytest.mark.slow
@@ -110,19 +110,19 @@ def filled() -> PixelCache:
     return cache
 
 
-def segmenting(fabric: Fabric, folder: Path, task: Spy | None = None, **settings: Any) -> Fit:
+def segmenting(fabric: Fabric, folder: Path, task: Spy | None = None, **settings: Any) -> TrainJob:
     """A training of pixels: no dropout; the same crops on any number of processes."""
     config = TrainConfig(**{"epochs": 2, "batch": 4 // fabric.world_size, **SGD, **settings})
     cache, rank, world = filled(), fabric.global_rank, fabric.world_size
-    train_set = TrainSet(cache, TRAINING, TINY["AUGMENT"], TINY["NORM"], SEED)
-    held_set = WholeSet(cache, HELD_OUT, STRIDE, TINY["NORM"], read_image)
-    held_order = WholeOrder([SIZES[number] for number in HELD_OUT], STRIDE, 2, rank, world)
+    train_set = TrainDataset(cache, TRAINING, TINY["AUGMENT"], TINY["NORM"], SEED)
+    held_set = InferenceDataset(cache, HELD_OUT, STRIDE, TINY["NORM"], read_image)
+    held_order = SizeBucketSampler([SIZES[number] for number in HELD_OUT], STRIDE, 2, rank, world)
     torch.manual_seed(11)
-    return Fit(
+    return TrainJob(
         fabric=fabric,
         task=task or Spy(),
         model=TINY["Tiny"](dropout=0.0),
-        train=batches(train_set, TrainOrder(len(train_set), config.batch, SEED, rank, world), 0),
+        train=batches(train_set, ShuffleBatchSampler(len(train_set), config.batch, SEED, rank, world), 0),
         held_out=batches(held_set, held_order, 0),
         config=config,
         seed=SEED,
@@ -132,17 +132,19 @@ def segmenting(fabric: Fabric, folder: Path, task: Spy | None = None, **settings
     )
 
 
-def embedding(fabric: Fabric, folder: Path, kind: str) -> Fit:
+def embedding(fabric: Fabric, folder: Path, kind: str) -> TrainJob:
     """A training of vectors, of 4 identities with 2 samples each in a step."""
     job = segmenting(fabric, folder, lr=0.01)
     term = {"kind": kind} | ({"miner": "hard", "memory": 16} if kind == "triplet" else {})
     cache, rank, world = filled(), fabric.global_rank, fabric.world_size
-    train_set = LabelledSet(cache, TRAINING, LABELS, TINY["AUGMENT"], TINY["NORM"], SEED)
-    order = ClassOrder(LABELS, ClassSampler(kind="pxk", classes=4 // world, per_class=2), SEED, None, rank, world)
+    train_set = IdentityTrainDataset(cache, TRAINING, LABELS, TINY["AUGMENT"], TINY["NORM"], SEED)
+    order = ClassBatchSampler(
+        LABELS, ClassSampler(kind="pxk", classes=4 // world, per_class=2), SEED, None, rank, world
+    )
     torch.manual_seed(12)
     criterion = build_metric_loss(MetricLossConfig(terms=[term]), 4, [LABELS.count(label) for label in range(5)])
-    held_set = WholeLabelledSet(cache, HELD_OUT, (9, 13), TINY["NORM"], read_image, labels=[0, 1, 0, 1, 1])
-    held_order = WholeOrder([(9, 13)] * len(HELD_OUT), 1, 2, rank, world)
+    held_set = FittedInferenceDataset(cache, HELD_OUT, (9, 13), TINY["NORM"], read_image, labels=[0, 1, 0, 1, 1])
+    held_order = SizeBucketSampler([(9, 13)] * len(HELD_OUT), 1, 2, rank, world)
     return replace(
         job,
         task=EmbedSpy(criterion),
@@ -152,7 +154,7 @@ def embedding(fabric: Fabric, folder: Path, kind: str) -> Fit:
     )
 
 
-def trained(job: Fit) -> dict[str, Tensor]:
+def trained(job: TrainJob) -> dict[str, Tensor]:
     """Train; the loss of each step as the mean over processes, and this process's weights in the end."""
     assert isinstance(job.task, Spy | EmbedSpy)
     fit(job, lambda row: None, Progress(Console(quiet=True), "test", job.steps, None))
@@ -185,8 +187,8 @@ def looked(fabric: Fabric, folder: Path) -> dict[str, Tensor]:
     job, figures = segmenting(fabric, folder / "looked"), {}
     cache, rank, world = filled(), fabric.global_rank, fabric.world_size
     for number, indices in enumerate((HELD_OUT, HELD_OUT[-1:])):
-        held_set = WholeSet(cache, indices, STRIDE, TINY["NORM"], read_image)
-        order = WholeOrder([SIZES[index] for index in indices], STRIDE, 2, rank, world)
+        held_set = InferenceDataset(cache, indices, STRIDE, TINY["NORM"], read_image)
+        order = SizeBucketSampler([SIZES[index] for index in indices], STRIDE, 2, rank, world)
         job = replace(job, held_out=batches(held_set, order, 0))
         for name, value in evaluate(job, job.model).items():
             figures[f"{name} {number}"] = torch.tensor(value, dtype=torch.float64)
@@ -381,7 +383,7 @@ def test_one_works_and_the_others_find_it(folder: Path) -> None:
 
 def test_a_loss_that_is_no_number_is_told_by_the_process_that_has_it(folder: Path) -> None:
     first, second = ((folder / f"wrong-{rank}.txt").read_text() for rank in range(WORLD))
-    order = TrainOrder(len(TRAINING), 2, SEED, 1, WORLD)
+    order = ShuffleBatchSampler(len(TRAINING), 2, SEED, 1, WORLD)
     ids = ",".join(f"s{TRAINING[key[1]]}" for key in list(order)[2])
     assert second.startswith(f"{TrainingError.__name__}: fold 0: the loss is nan in epoch 1; ") and ids in second
     assert first.startswith(f"{RunError.__name__}: process 0 of 2 has lost another one; ")

@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.loader import batches
-from medalist.data.orders import ClassOrder
 from medalist.data.settings import ClassSampler
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.memory import batch_that_fits, is_out_of_memory, largest, same_step, too_large
 
-Make = Callable[..., Fit]
+Make = Callable[..., TrainJob]
 
 
 class Narrow(nn.Module):
@@ -37,7 +37,7 @@ class Narrow(nn.Module):
         return found
 
 
-def narrow(make: Make, network: Any, pixels: float, error: Exception | None = None, **settings: Any) -> Fit:
+def narrow(make: Make, network: Any, pixels: float, error: Exception | None = None, **settings: Any) -> TrainJob:
     return make(model=Narrow(network(), pixels, error), **settings)
 
 
@@ -144,7 +144,7 @@ def test_the_line_says_what_to_type(make: Make) -> None:
 
 def test_classes_that_fit_are_told(make: Make, network: Any) -> None:
     job = make(batch=1, model=Narrow(network(), 6 * 16 * 16))
-    order = ClassOrder([number % 3 for number in range(6)], ClassSampler(kind="pxk", classes=3, per_class=3), 5)
+    order = ClassBatchSampler([number % 3 for number in range(6)], ClassSampler(kind="pxk", classes=3, per_class=3), 5)
     job = replace(job, train=batches(job.train.dataset, order, 0))
     fitting = batch_that_fits(job)
     assert fitting == 6

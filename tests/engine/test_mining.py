@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medalist.data.loader import Batch, TrainOrder
+from medalist.data.loader import Batch, ShuffleBatchSampler
 from medalist.data.transforms import Padding
 from medalist.engine import mining
 from medalist.engine.mining import HardBatches, fed, skipped
@@ -166,7 +166,7 @@ def test_processes_feed_equally_many() -> None:
     """Each picks by its own losses; the counts of steps agree, as they do not depend on the losses."""
     counts = set()
     for rank in range(3):
-        order = TrainOrder(50, 2, 1, rank, 3)
+        order = ShuffleBatchSampler(50, 2, 1, rank, 3)
         batches = [batch_of(keys[0][1]) for keys in order]
         losses = [float((7 * number + rank) % 11) for number in range(50)]
         counts.add(len(run(batches, losses, 3)[0]))

@@ -14,9 +14,9 @@ from torch.optim import Optimizer
 from medalist.engine.optimizer import freeze, layers_of, make_optimizer, regroup, scaled_lr, train_mode, unfreeze
 from medalist.engine.settings import TrainConfig
 from medalist.errors import ConfigError
-from medalist.models.embedder import build_encoder
-from medalist.models.segmentation import build_model
 from medalist.models.settings import EmbedderConfig, SmpConfig, TernausConfig
+from medalist.tasks.embed.network import build_encoder
+from medalist.tasks.segment.network import build_model
 
 FAMILIES = {  # layers of the encoder of each family: its blocks and its stem
     "resnet34": 17,

@@ -20,24 +20,24 @@ from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from medalist.data.features import FeatureSet
-from medalist.data.loader import Batch, TrainOrder, WholeOrder, batches
+from medalist.data.features import FeatureDataset
+from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
 from medalist.data.settings import WeightedSampler
 from medalist.engine import checkpoint, train
 from medalist.engine.checkpoint import load_state, save_state, states
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.train import fit
 from medalist.errors import MedalistError, RunError
-from medalist.losses.metric import build_metric_loss
-from medalist.losses.metric_settings import MarginTerm, MetricLossConfig, SupConTerm
-from medalist.losses.settings import LossConfig
-from medalist.progress import Progress
-from medalist.tasks.embed import EmbedTask
-from medalist.tasks.segment import SegmentTask
+from medalist.reporter import Progress
+from medalist.tasks.embed.losses.metric import build_metric_loss
+from medalist.tasks.embed.losses.settings import MarginTerm, MetricLossConfig, SupConTerm
+from medalist.tasks.embed.task import EmbedTask
+from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.settings import SegmentConfig
 
-Make = Callable[..., Fit]
+Make = Callable[..., TrainJob]
 Ended = tuple[dict[str, dict[str, Tensor]], list[dict[str, float]]]
 
 EACH = CheckpointConfig(steps=1, minutes=0)
@@ -95,14 +95,14 @@ class Listening(Progress):
         self.skipped.append(steps)
 
 
-def run(job: Fit) -> Listening:
+def run(job: TrainJob) -> Listening:
     """Train to the end; what was said meanwhile."""
     heard = Listening()
     fit(job, lambda row: None, heard)
     return heard
 
 
-def stop(job: Fit) -> Listening:
+def stop(job: TrainJob) -> Listening:
     """Train until the task has its Ctrl-C."""
     heard = Listening()
     with pytest.raises(KeyboardInterrupt):
@@ -120,7 +120,7 @@ def end(folder: Path) -> Ended:
     return weights, rows
 
 
-def assert_same_end(first: Fit, second: Fit) -> None:
+def assert_same_end(first: TrainJob, second: TrainJob) -> None:
     """The same files, no state, snapshot or half-written file among them, and the same numbers to the last bit."""
     names = sorted(path.name for path in first.folder.iterdir())
     assert names == sorted(path.name for path in second.folder.iterdir())
@@ -147,7 +147,7 @@ def assert_whole(folder: Path) -> None:
 
 
 @pytest.fixture
-def whole(make: Make) -> Fit:
+def whole(make: Make) -> TrainJob:
     """The training that nothing interrupts."""
     job = make("whole", **FULL)
     run(job)
@@ -193,7 +193,7 @@ def test_interrupted_again_and_again(make: Make, name: str) -> None:
     assert_same_end(job, whole)
 
 
-def test_what_lies_behind_is_not_trained_again(make: Make, whole: Fit) -> None:
+def test_what_lies_behind_is_not_trained_again(make: Make, whole: TrainJob) -> None:
     """A state is written after each step, of two batches or of what an epoch has left."""
     for at in (0, 1, 2, 3, 8):
         stop(make(str(at), task=Interrupted(at), **FULL))
@@ -206,7 +206,7 @@ def test_what_lies_behind_is_not_trained_again(make: Make, whole: Fit) -> None:
     assert_same_end(again, whole)
 
 
-def test_without_steps_short_epochs_write_no_state(make: Make, whole: Fit) -> None:
+def test_without_steps_short_epochs_write_no_state(make: Make, whole: TrainJob) -> None:
     rare: dict[str, Any] = {**FULL, "checkpoint": CheckpointConfig()}
     job = make(task=Interrupted(8), **rare)
     stop(job)
@@ -215,7 +215,7 @@ def test_without_steps_short_epochs_write_no_state(make: Make, whole: Fit) -> No
     assert_same_end(job, whole)
 
 
-def test_by_minutes(make: Make, whole: Fit) -> None:
+def test_by_minutes(make: Make, whole: TrainJob) -> None:
     """Each step is late where the minutes are so short."""
     often: dict[str, Any] = {**FULL, "checkpoint": CheckpointConfig(minutes=1e-9)}
     job = make(task=Interrupted(5), **often)
@@ -228,7 +228,7 @@ def test_by_minutes(make: Make, whole: Fit) -> None:
     assert_same_end(job, whole)
 
 
-def test_with_workers(make: Make, whole: Fit) -> None:
+def test_with_workers(make: Make, whole: TrainJob) -> None:
     """Worker processes live on over the epochs of one training, and begin anew in a resumed one."""
     for at, workers in ((2, 0), (5, 2), (7, 2)):
         stop(make("parts", task=Interrupted(at - run_so_far(make)), workers=workers, **FULL))
@@ -242,7 +242,7 @@ def run_so_far(make: Make) -> int:
     return state.batches if state else 0
 
 
-def test_after_each_epoch(make: Make, quiet: Progress, whole: Fit) -> None:
+def test_after_each_epoch(make: Make, quiet: Progress, whole: TrainJob) -> None:
     def enough(row: Mapping[str, float]) -> None:
         raise KeyboardInterrupt
 
@@ -389,7 +389,7 @@ DAMAGES = [cut, emptied, flipped, another_number, another_kind]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_the_state_before_a_damaged_one(make: Make, whole: Fit, damage: Callable[[Path], None]) -> None:
+def test_the_state_before_a_damaged_one(make: Make, whole: TrainJob, damage: Callable[[Path], None]) -> None:
     job = make(task=Interrupted(7), **FULL)
     stop(job)
     newest, before = states(job.folder)
@@ -416,7 +416,7 @@ def test_two_damaged_states_are_named(make: Make, damage: Callable[[Path], None]
     assert all(f"{path} is damaged (" in line for path in states(job.folder))
 
 
-def test_a_damaged_state_is_damaged_once(make: Make, whole: Fit) -> None:
+def test_a_damaged_state_is_damaged_once(make: Make, whole: TrainJob) -> None:
     """Going on writes over it, or it is gone: the next start finds whole states."""
     job = make(task=Interrupted(7), **FULL)
     stop(job)
@@ -455,7 +455,7 @@ def test_every_byte_counts(make: Make) -> None:
     assert accepted < len(places) / 4
 
 
-def rewritten(job: Fit, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> Path:
+def rewritten(job: TrainJob, change: Callable[[dict[str, Tensor], dict[str, Any]], None]) -> Path:
     """The newest state with other tensors and values, its check sum right; the older one is gone."""
     path, *older = states(job.folder)
     for other in older:
@@ -468,7 +468,7 @@ def rewritten(job: Fit, change: Callable[[dict[str, Tensor], dict[str, Any]], No
     return path
 
 
-def refused(job: Fit) -> str:
+def refused(job: TrainJob) -> str:
     """The one line that refuses the state."""
     with pytest.raises(RunError) as caught:
         run(job)
@@ -480,21 +480,21 @@ def refused(job: Fit) -> str:
 
 
 @pytest.fixture
-def stopped(make: Make) -> Fit:
+def stopped(make: Make) -> TrainJob:
     """Stopped within the second epoch; its states are of 3 and 5 batches."""
     job = make("stopped", task=Interrupted(5), **FULL)
     stop(job)
     return job
 
 
-def test_a_state_of_another_network(make: Make, stopped: Fit, network: Any) -> None:
+def test_a_state_of_another_network(make: Make, stopped: TrainJob, network: Any) -> None:
     path = states(stopped.folder)[0]
     line = refused(make("stopped", model=network(norm=False), **FULL))
     assert line.startswith(f"state {path} is of another training (")
     assert line.endswith("); delete it to train this fold from its start")
 
 
-def test_a_state_of_other_processes(make: Make, stopped: Fit) -> None:
+def test_a_state_of_other_processes(make: Make, stopped: TrainJob) -> None:
     path = rewritten(stopped, lambda tensors, values: values.update(processes=4))
     assert refused(make("stopped", **FULL)) == (
         f"{path} was made by 4 processes, and these are 1; go on with --devices 4, or delete it to train this fold "
@@ -502,7 +502,7 @@ def test_a_state_of_other_processes(make: Make, stopped: Fit) -> None:
     )
 
 
-def test_the_state_that_other_processes_made_is_named(make: Make, stopped: Fit) -> None:
+def test_the_state_that_other_processes_made_is_named(make: Make, stopped: TrainJob) -> None:
     """Not the damaged one after it."""
     newest, before = states(stopped.folder)
     data = newest.read_bytes()
@@ -536,7 +536,7 @@ def drop(start: str) -> Callable[[dict[str, Tensor], dict[str, Any]], None]:
         "processes",
     ],
 )
-def test_a_state_without_a_part(make: Make, stopped: Fit, part: str) -> None:
+def test_a_state_without_a_part(make: Make, stopped: TrainJob, part: str) -> None:
     path = rewritten(stopped, drop(part))
     assert str(path) in refused(make("stopped", **FULL))
 
@@ -565,7 +565,7 @@ def test_a_state_without_a_part(make: Make, stopped: Fit, part: str) -> None:
     ],
     ids=lambda value: str(value)[:12],
 )
-def test_hostile_values(make: Make, stopped: Fit, name: str, value: Any) -> None:
+def test_hostile_values(make: Make, stopped: TrainJob, name: str, value: Any) -> None:
     path = rewritten(stopped, lambda tensors, values: values.update({name: value}))
     assert str(path) in refused(make("stopped", **FULL))
 
@@ -603,7 +603,9 @@ HEADERS: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 
 @pytest.mark.parametrize("name", HEADERS)
-def test_hostile_headers(make: Make, stopped: Fit, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_hostile_headers(
+    make: Make, stopped: TrainJob, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.chdir(tmp_path)
     path, before = states(stopped.folder)
     before.unlink()
@@ -621,7 +623,7 @@ def full(path: str | Path) -> None:
 
 
 @pytest.mark.parametrize("call", [1, 2, 5])
-def test_a_full_disk_in_the_background(make: Make, whole: Fit, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+def test_a_full_disk_in_the_background(make: Make, whole: TrainJob, monkeypatch: pytest.MonkeyPatch, call: int) -> None:
     """It is told at the next state, or at the end; what was there before stays."""
     real, calls = safetensors.torch.save_file, [0]
 
@@ -646,7 +648,7 @@ def test_a_full_disk_in_the_background(make: Make, whole: Fit, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("what", ["weights", "rows"])
-def test_a_full_disk(make: Make, whole: Fit, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+def test_a_full_disk(make: Make, whole: TrainJob, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     real_text, real_save = Path.write_text, safetensors.torch.save_model
     job = make(**FULL)
 
@@ -675,7 +677,7 @@ def test_a_full_disk(make: Make, whole: Fit, monkeypatch: pytest.MonkeyPatch, wh
     assert_same_end(again, whole)
 
 
-def test_what_a_killed_process_left_is_cleaned(make: Make, stopped: Fit, whole: Fit) -> None:
+def test_what_a_killed_process_left_is_cleaned(make: Make, stopped: TrainJob, whole: TrainJob) -> None:
     (stopped.folder / ".1a2b3c4d-state-0000000008.safetensors").write_bytes(b"half")
     (stopped.folder / ".5e6f7a8b-best.safetensors").write_bytes(b"half")
     (stopped.folder / ".5e6f7a8b-metrics.jsonl").write_bytes(b"half")
@@ -699,7 +701,7 @@ def test_two_states_at_most(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
     assert counts[:2] == [1, 2] and set(counts[1:]) == {2}
 
 
-def test_going_on_does_not_write_into_the_state(make: Make, stopped: Fit) -> None:
+def test_going_on_does_not_write_into_the_state(make: Make, stopped: TrainJob) -> None:
     """It is mapped into memory when it is read, and the optimiser changes its tensors in place."""
     path = states(stopped.folder)[0]
     data = path.read_bytes()
@@ -735,7 +737,7 @@ class InterruptedEmbedding(EmbedTask):
         return super().loss(outputs, batch)
 
 
-def embedding(folder: Path, at: int = -1, memory: int = 7) -> Fit:
+def embedding(folder: Path, at: int = -1, memory: int = 7) -> TrainJob:
     """Twelve features of three identities, five batches of two; the others are held out."""
     random = np.random.default_rng(4)
     labels = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
@@ -746,12 +748,14 @@ def embedding(folder: Path, at: int = -1, memory: int = 7) -> Fit:
     task = InterruptedEmbedding(criterion)
     task.left = at
     config = TrainConfig(epochs=2, batch=2, lr=0.05)
-    return Fit(
+    return TrainJob(
         fabric=Fabric(accelerator="cpu", devices=1),
         task=task,
         model=Vectors(criterion),
-        train=batches(FeatureSet(features, range(10), labels[:10]), TrainOrder(10, 2, 5), 0),
-        held_out=batches(FeatureSet(features, range(10, 15), labels[10:]), WholeOrder([(1, 1)] * 5, 1, 2), 0),
+        train=batches(FeatureDataset(features, range(10), labels[:10]), ShuffleBatchSampler(10, 2, 5), 0),
+        held_out=batches(
+            FeatureDataset(features, range(10, 15), labels[10:]), SizeBucketSampler([(1, 1)] * 5, 1, 2), 0
+        ),
         config=config,
         seed=5,
         folder=folder,

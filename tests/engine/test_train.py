@@ -13,22 +13,22 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
 from medalist.engine.train import evaluate, fit
 from medalist.errors import TrainingError
-from medalist.losses.settings import LossConfig
-from medalist.progress import Progress
-from medalist.tasks.segment import SegmentTask
+from medalist.reporter import Progress
+from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.settings import SegmentConfig
 
-Make = Callable[..., Fit]
+Make = Callable[..., TrainJob]
 Weights = dict[str, Tensor]
 Row = Mapping[str, float]
 
 
-def weights(job: Fit, name: str = "last") -> Weights:
+def weights(job: TrainJob, name: str = "last") -> Weights:
     return safetensors.torch.load_file(job.folder / f"{name}.safetensors")
 
 
@@ -38,15 +38,15 @@ def assert_equal(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> N
         assert torch.equal(first[name], second[name]), name
 
 
-def rows(job: Fit) -> list[dict[str, float]]:
+def rows(job: TrainJob) -> list[dict[str, float]]:
     return [json.loads(line) for line in (job.folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def snapshot(job: Fit) -> Weights:
+def snapshot(job: TrainJob) -> Weights:
     return copy.deepcopy(dict(job.model.state_dict()))
 
 
-def run(job: Fit, progress: Progress) -> list[Row]:
+def run(job: TrainJob, progress: Progress) -> list[Row]:
     """Train, and return the rows that were logged, without their times."""
     logged: list[Row] = []
     fit(job, logged.append, progress)

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from medalist.ensemble.blend import blend
 from medalist.errors import RunError
-from medalist.records import Prediction
+from medalist.records import MapPrediction
 
 
-def prediction(*values: int, channels: tuple[str, ...] = ("body",)) -> Prediction:
-    return Prediction(np.array(values, np.uint8).reshape(len(channels), 1, -1), channels)
+def prediction(*values: int, channels: tuple[str, ...] = ("body",)) -> MapPrediction:
+    return MapPrediction(np.array(values, np.uint8).reshape(len(channels), 1, -1), channels)
 
 
 def test_one_prediction_stays_as_it_is() -> None:
@@ -51,7 +51,7 @@ def test_many_runs_do_not_overflow() -> None:
     "other",
     [prediction(1, 2, 3, 4), prediction(1, 2, channels=("border",)), prediction(1, 2, 3, 4, channels=("body", "b"))],
 )
-def test_what_does_not_fit_is_refused(other: Prediction) -> None:
+def test_what_does_not_fit_is_refused(other: MapPrediction) -> None:
     with pytest.raises(RunError, match="cannot be blended") as caught:
         blend([prediction(1, 2), other])
     assert "\n" not in str(caught.value)

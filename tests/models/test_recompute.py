@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from medalist.errors import ConfigError
-from medalist.models.embedder import build_embedder
 from medalist.models.recompute import recompute
-from medalist.models.segmentation import build_model
 from medalist.models.settings import EmbedderConfig, SmpConfig, TernausConfig
+from medalist.tasks.embed.network import build_embedder
+from medalist.tasks.segment.network import build_model
 
 SIZE = (32, 32)
 

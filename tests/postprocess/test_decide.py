@@ -12,16 +12,16 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.errors import ConfigError
 from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
-from medalist.records import Instances, Mask, Prediction
+from medalist.records import Instances, MapPrediction, Mask
 
 CONFIG: TypeAdapter[WatershedConfig | ThresholdConfig] = TypeAdapter(DecideConfig)
 
 
-def two_squares(border: bool) -> Prediction:
+def two_squares(border: bool) -> MapPrediction:
     maps = np.zeros((2, 20, 40), np.uint8)
     maps[0, 4:16, 4:36] = 255
     maps[1, 4:16, 19:21] = 255
-    return Prediction(maps, ("body", "border")) if border else Prediction(maps[:1], ("body",))
+    return MapPrediction(maps, ("body", "border")) if border else MapPrediction(maps[:1], ("body",))
 
 
 def test_watershed_uses_the_border_where_there_is_one() -> None:
@@ -36,14 +36,14 @@ def test_watershed_uses_the_border_where_there_is_one() -> None:
 
 def test_channels_are_found_by_name_not_by_place() -> None:
     there = two_squares(border=True)
-    swapped = Prediction(there.maps[::-1], ("border", "body"))
+    swapped = MapPrediction(there.maps[::-1], ("border", "body"))
     first, second = decide(there, WatershedConfig()), decide(swapped, WatershedConfig())
     assert isinstance(first, Instances) and isinstance(second, Instances)
     np.testing.assert_array_equal(first.labels, second.labels)
 
 
 def mask_of(maps: np.ndarray, **settings: object) -> np.ndarray:
-    answer = decide(Prediction(maps, ("first", "second")), ThresholdConfig.model_validate(settings))
+    answer = decide(MapPrediction(maps, ("first", "second")), ThresholdConfig.model_validate(settings))
     assert isinstance(answer, Mask)
     assert answer.classes.dtype == np.uint8
     return answer.classes
@@ -70,7 +70,7 @@ def test_threshold_drops_small_pieces_fills_holes_and_empties() -> None:
 
 
 def test_a_missing_map_is_named_with_those_that_are_there() -> None:
-    prediction = Prediction(np.zeros((1, 2, 2), np.uint8), ("salt",))
+    prediction = MapPrediction(np.zeros((1, 2, 2), np.uint8), ("salt",))
     with pytest.raises(ConfigError, match="no map 'body', only: salt"):
         decide(prediction, WatershedConfig())
     with pytest.raises(ConfigError, match=r"decide\.channel 'slat'"):

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from medalist.errors import SearchError
-from medalist.retrieval import blocks, cells, neighbours
+from medalist.retrieval import blocks, neighbours
+from medalist.retrieval import clusters as cells
 from medalist.retrieval.blocks import Forbidden
 from medalist.retrieval.evaluate import Figures, evaluate, nearest
 from medalist.search import Index
@@ -147,7 +148,7 @@ def test_cells_reach_their_recall(k: int, forbid: bool) -> None:
 def test_cells_ask_less_than_all() -> None:
     queries, _, gallery, _ = identities(500, 4000, 200)
     with blocks.workers(1) as pool:
-        made = cells.make_cells(gallery, 64, pool)
+        made = cells.make_coarse_clusters(gallery, 64, pool)
         assert sorted(made.rows.tolist()) == list(range(4000))
         for cell in (0, 63):
             members = gallery[made.rows[made.starts[cell] : made.starts[cell + 1]]]

@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 from medalist.config import parse_config
 from medalist.errors import ConfigError, SearchError
-from medalist.records import Ranking, Trial
-from medalist.retrieval.rank import Asked, Candidates, Centres, answers, asked, candidates
+from medalist.records import Ranking, RetrievalSplit
+from medalist.retrieval.rank import Asked, Candidates, ClassPrototypes, answers, asked, candidates
 from medalist.retrieval.settings import RankConfig
 from medalist.search.embeddings import Embeddings
 
@@ -41,7 +41,7 @@ def crowd(
 
 def slow(
     embeddings: Embeddings,
-    trial: Trial,
+    trial: RetrievalSplit,
     identities: dict[str, str] | None,
     *,
     depth: int,
@@ -50,7 +50,7 @@ def slow(
     temperature: float = 0.1,
     new: str | None = None,
     apart: dict[str, Any] | None = None,
-    centres: Centres | None = None,
+    centres: ClassPrototypes | None = None,
     share: float = 0.0,
 ) -> dict[str, list[tuple[str, float]]]:
     """Candidates by loops over all samples."""
@@ -97,10 +97,10 @@ def compare(found: dict[str, Candidates], expected: dict[str, list[tuple[str, fl
 
 
 EVERYBODY, WHO = crowd(12, 6)
-ALL = Trial(EVERYBODY.ids, EVERYBODY.ids)
+ALL = RetrievalSplit(EVERYBODY.ids, EVERYBODY.ids)
 CAMERA = {name: f"c{at % 3}" for at, name in enumerate(EVERYBODY.ids) if at % 5}
 """Some samples have no camera: they are apart from one another too."""
-OTHERS = Trial(EVERYBODY.ids[:20], EVERYBODY.ids[20:])
+OTHERS = RetrievalSplit(EVERYBODY.ids[:20], EVERYBODY.ids[20:])
 
 
 # ------------------------------------------------------------------------------------------------- against a slow twin
@@ -109,7 +109,7 @@ OTHERS = Trial(EVERYBODY.ids[:20], EVERYBODY.ids[20:])
 @pytest.mark.parametrize("trial", [ALL, OTHERS], ids=["leave one out", "others"])
 @pytest.mark.parametrize("apart", [None, CAMERA], ids=["", "apart"])
 @pytest.mark.parametrize("depth", [1, 5, 100])
-def test_samples(trial: Trial, apart: dict[str, Any] | None, depth: int) -> None:
+def test_samples(trial: RetrievalSplit, apart: dict[str, Any] | None, depth: int) -> None:
     found = candidates(asked(trial, EVERYBODY, EVERYBODY, apart=apart), config(), names="samples", depth=depth)
     compare(found, slow(EVERYBODY, trial, None, depth=depth, apart=apart))
 
@@ -119,7 +119,7 @@ def test_samples(trial: Trial, apart: dict[str, Any] | None, depth: int) -> None
 @pytest.mark.parametrize("head", [{}, {"head": "knn", "k": 9, "temperature": 0.2}, {"head": "prototype"}], ids=str)
 @pytest.mark.parametrize(("depth", "new"), [(1, None), (5, "p3"), (100, None)])
 def test_identities(
-    trial: Trial, apart: dict[str, Any] | None, head: dict[str, Any], depth: int, new: str | None
+    trial: RetrievalSplit, apart: dict[str, Any] | None, head: dict[str, Any], depth: int, new: str | None
 ) -> None:
     asks = asked(trial, EVERYBODY, EVERYBODY, identities=WHO, apart=apart)
     found = candidates(asks, config(**head), names="identities", depth=depth, new=new)
@@ -132,7 +132,7 @@ def test_many_samples_of_few_identities_are_looked_at_until_there_are_enough_nam
     ids = (*(f"n{at}" for at in range(400)), "f0", "f1", "f2", "q")
     embeddings = Embeddings(ids, np.concatenate([near, far, unit([[1, 0, 0]])]), BY)
     who = {name: "same" if name[0] == "n" else name for name in ids}
-    trial = Trial(("q",), ids[:-1])
+    trial = RetrievalSplit(("q",), ids[:-1])
     for head in ({}, {"head": "knn", "k": 9}):
         found = candidates(
             asked(trial, embeddings, embeddings, identities=who), config(**head), names="identities", depth=3
@@ -147,7 +147,7 @@ def test_centres_join_in(share: float, depth: int, head: str) -> None:
     """With all samples found the blend is exact; names without a centre keep their score."""
     rng = np.random.default_rng(3)
     names = (*(f"p{who}" for who in range(10) for _ in range(2)), "elsewhere")
-    centres = Centres(names, unit(rng.normal(size=(21, 6))))
+    centres = ClassPrototypes(names, unit(rng.normal(size=(21, 6))))
     asks = asked(ALL, EVERYBODY, EVERYBODY, identities=WHO, apart=CAMERA)
     rank = config(head=head, centres=share)
     found = candidates(asks, rank, names="identities", depth=50, centres=centres)
@@ -166,14 +166,14 @@ def test_a_centre_finds_a_name_that_the_samples_did_not() -> None:
     ids = (*(f"n{at}" for at in range(400)), "right", "query")
     embeddings = Embeddings(ids, np.concatenate([near, unit([[0, 0, 1], [1, 0, 0]])]), BY)
     who = {name: name for name in ids} | {"n0": "n1"}
-    asks = asked(Trial(("query",), ids[:-1]), embeddings, embeddings, identities=who)
-    centres = Centres(("right", *ids[:-2]), unit([[1, 0, 0]] + [[0, 1, 0]] * 400))
+    asks = asked(RetrievalSplit(("query",), ids[:-1]), embeddings, embeddings, identities=who)
+    centres = ClassPrototypes(("right", *ids[:-2]), unit([[1, 0, 0]] + [[0, 1, 0]] * 400))
     without = candidates(asks, config(), names="identities", depth=3)["query"]
     assert "right" not in without.names
     found = candidates(asks, config(centres=0.5), names="identities", depth=3, centres=centres)["query"]
     assert found.names[0] == "right"
     # A name whose only sample is the query itself does not come back by its centre.
-    own = asked(Trial(("right",), ids[:-1]), embeddings, embeddings, identities=who)
+    own = asked(RetrievalSplit(("right",), ids[:-1]), embeddings, embeddings, identities=who)
     assert (
         "right" not in candidates(own, config(centres=0.5), names="identities", depth=3, centres=centres)["right"].names
     )
@@ -182,7 +182,7 @@ def test_a_centre_finds_a_name_that_the_samples_did_not() -> None:
 def test_equal_scores_stand_in_the_order_of_the_gallery() -> None:
     ids = tuple("dbacq")
     embeddings = Embeddings(ids, unit([[1, 0]] * 5), BY)
-    trial = Trial(("q",), ids[:4])
+    trial = RetrievalSplit(("q",), ids[:4])
     assert candidates(asked(trial, embeddings, embeddings), config(), names="samples", depth=9)["q"].names == ids[:4]
     who = dict(zip(ids, "XYXZQ", strict=True))
     for head in ("nearest", "prototype"):
@@ -194,7 +194,7 @@ def test_equal_scores_stand_in_the_order_of_the_gallery() -> None:
 
 def test_large_galleries_and_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     everybody, who = crowd(150, 20, dim=16)
-    asks = asked(Trial(everybody.ids[:300], everybody.ids), everybody, everybody, identities=who)
+    asks = asked(RetrievalSplit(everybody.ids[:300], everybody.ids), everybody, everybody, identities=who)
     told: list[tuple[int, int]] = []
     rank = config(recall=0.99, expand=3, augment_gallery=2)
     exact = candidates(asks, rank, names="identities", depth=5)
@@ -227,7 +227,7 @@ def accuracy(found: dict[str, Candidates], who: dict[str, str]) -> float:
 @pytest.mark.parametrize("outside", [False, True], ids=["in the gallery", "outside"])
 def test_each_step_is_done_and_finds_more(steps: dict[str, Any], outside: bool) -> None:
     everybody, who = crowd(20, 12, seed=8, dim=16, spread=0.2)
-    trial = Trial(everybody.ids[:80], everybody.ids[80:] if outside else everybody.ids)
+    trial = RetrievalSplit(everybody.ids[:80], everybody.ids[80:] if outside else everybody.ids)
     asks = asked(trial, everybody, everybody)
 
     def precision(rank: RankConfig) -> float:
@@ -266,7 +266,9 @@ def test_one_to_one_assignment() -> None:
     gallery = unit([[1, 0], [0, 1], [-1, -1]])
     queries = unit([[1, 0.1], [1, 0.3], [-1, 0]])
     embeddings = Embeddings(tuple("ABCxyz"), np.concatenate([gallery, queries]), BY)
-    asks = asked(Trial(tuple("xyz"), tuple("ABC")), embeddings, embeddings, identities={name: name for name in "ABC"})
+    asks = asked(
+        RetrievalSplit(tuple("xyz"), tuple("ABC")), embeddings, embeddings, identities={name: name for name in "ABC"}
+    )
     each = candidates(asks, config(), names="identities", depth=1)
     assert [one.names[0] for one in each.values()] == ["A", "A", "C"]
     found = candidates(asks, config(assign=True), names="identities", depth=1)
@@ -279,7 +281,7 @@ def test_assignment_is_the_best_of_all() -> None:
     from itertools import permutations
 
     everybody, _ = crowd(6, 2, seed=5, dim=3, spread=2.0)
-    trial = Trial(everybody.ids[:5], everybody.ids[6:])
+    trial = RetrievalSplit(everybody.ids[:5], everybody.ids[6:])
     asks = asked(trial, everybody, everybody, identities={name: name for name in everybody.ids})
     found = candidates(asks, config(assign=True), names="identities", depth=3)
     cosines = asks.query_vectors @ asks.gallery_vectors.T
@@ -289,7 +291,7 @@ def test_assignment_is_the_best_of_all() -> None:
 
 def test_more_queries_than_names_are_assigned_as_far_as_it_goes() -> None:
     embeddings = Embeddings(tuple("Axy"), unit([[1, 0], [1, 0.5], [1, 0.1]]), BY)
-    asks = asked(Trial(tuple("xy"), ("A",)), embeddings, embeddings, identities={"A": "A"})
+    asks = asked(RetrievalSplit(tuple("xy"), ("A",)), embeddings, embeddings, identities={"A": "A"})
     assert [one.names for one in candidates(asks, config(assign=True), names="identities", depth=1).values()] == [
         ("A",),
         ("A",),
@@ -340,26 +342,26 @@ def refusal(match: str, kind: type[Exception] = SearchError) -> Any:
 def test_what_asked_refuses() -> None:
     small = Embeddings(("a", "b"), unit([[1, 0], [0, 1]]), BY)
     with refusal(r"trial, queries: .*'zebra'.*embed them with this run"):
-        asked(Trial(("a", "zebra"), ("b",)), small, small)
+        asked(RetrievalSplit(("a", "zebra"), ("b",)), small, small)
     with refusal(r"trial, gallery: .*'yak'"):
-        asked(Trial(("a",), ("yak",)), small, small)
+        asked(RetrievalSplit(("a",), ("yak",)), small, small)
     with refusal(r"trial of 1 queries \('a'\): its gallery is empty"):
-        asked(Trial(("a",), ()), small, small)
+        asked(RetrievalSplit(("a",), ()), small, small)
     with refusal("trial, queries: .*'a'"):
-        asked(Trial(("a", "a"), ("b",)), small, small)
+        asked(RetrievalSplit(("a", "a"), ("b",)), small, small)
     with refusal("trial, gallery: .*'b'"):
-        asked(Trial(("a",), ("b", "b")), small, small)
+        asked(RetrievalSplit(("a",), ("b", "b")), small, small)
     with refusal("1 gallery samples have no identity: 'b'"):
-        asked(Trial(("a",), ("b",)), small, small, identities={"a": "x"})
+        asked(RetrievalSplit(("a",), ("b",)), small, small, identities={"a": "x"})
     with refusal("2 components .* 3"):
-        asked(Trial(("a",), ("b",)), small, Embeddings(("b",), unit([[1, 0, 0]]), BY))
+        asked(RetrievalSplit(("a",), ("b",)), small, Embeddings(("b",), unit([[1, 0, 0]]), BY))
     with refusal("other weights"):
-        asked(Trial(("a",), ("b",)), small, Embeddings(("b",), unit([[1, 0]]), {"weights": "other"}))
+        asked(RetrievalSplit(("a",), ("b",)), small, Embeddings(("b",), unit([[1, 0]]), {"weights": "other"}))
 
 
 def small_asked(identities: bool = True) -> Asked:
     small = Embeddings(("a", "b"), unit([[1, 0], [0, 1]]), BY)
-    return asked(Trial(("a",), ("b",)), small, small, identities={"b": "new"} if identities else None)
+    return asked(RetrievalSplit(("a",), ("b",)), small, small, identities={"b": "new"} if identities else None)
 
 
 def test_what_candidates_refuses() -> None:
@@ -373,7 +375,7 @@ def test_what_candidates_refuses() -> None:
             config(centres=0.5),
             names="identities",
             depth=1,
-            centres=Centres(("new",), unit([[1, 0, 0]])),
+            centres=ClassPrototypes(("new",), unit([[1, 0, 0]])),
         )
     with refusal("say decide.centres=0"):
         candidates(small_asked(), config(centres=0.5), names="identities", depth=1)
@@ -383,14 +385,14 @@ def test_what_candidates_refuses() -> None:
     with refusal("decide.head=prototype compares none", ConfigError):
         candidates(small_asked(), config(head="prototype", rerank={"kind": "diffusion"}), names="identities", depth=1)
     with refusal("length 2"):
-        Centres(("a",), np.array([[2, 0]], np.float32))
+        ClassPrototypes(("a",), np.array([[2, 0]], np.float32))
 
 
 def test_samples_are_assigned_too() -> None:
     """Both queries are nearest to the first sample; the one that is nearer gets it."""
     gallery = Embeddings(("a", "b"), unit([[1, 0], [0.6, 0.8]]), {})
     queries = Embeddings(("p", "q"), unit([[1, 0.1], [1, 0.3]]), {})
-    question = asked(Trial(("p", "q"), ("a", "b")), queries, gallery)
+    question = asked(RetrievalSplit(("p", "q"), ("a", "b")), queries, gallery)
     free = candidates(question, config(), names="samples", depth=1)
     assert {name: one.names for name, one in free.items()} == {"p": ("a",), "q": ("a",)}
     one_each = candidates(question, config(assign=True), names="samples", depth=1)
@@ -412,12 +414,12 @@ def test_small_trials() -> None:
         {"rerank": {"kind": "k_reciprocal"}},
         {"rerank": {"kind": "diffusion"}},
     ):
-        found = candidates(asked(Trial(("a",), ("a",)), lone, lone), config(**steps), names="samples", depth=3)
+        found = candidates(asked(RetrievalSplit(("a",), ("a",)), lone, lone), config(**steps), names="samples", depth=3)
         assert found["a"].names == () and found["a"].best == -np.inf
     for head in ("nearest", "knn", "prototype"):
-        asks = asked(Trial(("a",), ("a",)), lone, lone, identities={"a": "x"})
+        asks = asked(RetrievalSplit(("a",), ("a",)), lone, lone, identities={"a": "x"})
         assert candidates(asks, config(head=head), names="identities", depth=3)["a"].names == ()
-    assert candidates(asked(Trial((), ("a",)), lone, lone), config(), names="samples", depth=3) == {}
+    assert candidates(asked(RetrievalSplit((), ("a",)), lone, lone), config(), names="samples", depth=3) == {}
 
 
 def test_the_settings_read_as_yaml() -> None:

@@ -13,11 +13,11 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
-from medalist.folds import FoldsConfig, make_folds
-from medalist.ranking_format import RankingFormat
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.rankings import RankingFormat
+from medalist.formats.submission import write_submission
 from medalist.records import Ranking
-from medalist.submission import write_submission
-from medalist.trials import answerable, identity_of, right_names, trials_of_test
+from medalist.retrieval.splits import answerable, identity_of, right_names, splits_of_test
 
 FOLDER = Path(__file__).parents[2]
 RECOGNITION = load_competition("google_landmark", FOLDER)
@@ -128,7 +128,7 @@ def test_recognition_is_answered_with_a_confidence_or_not_at_all(root: Path, tmp
     split = RECOGNITION.read(root)
     by_id = {sample.id: sample for sample in split.train}
     assert isinstance(RECOGNITION.submission, RankingFormat)
-    form = RECOGNITION.submission.among(answerable(trials_of_test(split.test, split.train), by_id, "identities"))
+    form = RECOGNITION.submission.among(answerable(splits_of_test(split.test, split.train), by_id, "identities"))
     hidden, _ = drawing.hidden_truth(SEED)
     truths = {sample.id: hidden[sample.id] for sample in split.test}
     perfect = {name: Ranking(truth.names, 0.9 - 0.01 * n) for n, (name, truth) in enumerate(truths.items())}
@@ -150,7 +150,7 @@ def test_retrieval_names_photos_of_the_index_alone(root: Path, tmp_path: Path) -
     split = RETRIEVAL.read(root)
     by_id = {sample.id: sample for sample in split.all}
     assert isinstance(RETRIEVAL.submission, RankingFormat)
-    form = RETRIEVAL.submission.among(answerable(trials_of_test(split.test, split.gallery), by_id, "samples"))
+    form = RETRIEVAL.submission.among(answerable(splits_of_test(split.test, split.gallery), by_id, "samples"))
     _, truths = drawing.hidden_truth(SEED)
     path = tmp_path / "s.csv"
     write_submission(path, form, ((sample.id, truths[sample.id]) for sample in split.test))

@@ -14,11 +14,11 @@ from PIL import Image
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
-from medalist.folds import FoldsConfig, make_folds
-from medalist.ranking_format import RankingFormat
-from medalist.records import Ranking, Split, Trial
-from medalist.submission import write_submission
-from medalist.trials import answerable, right_names, trials_of_test
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.rankings import RankingFormat
+from medalist.formats.submission import write_submission
+from medalist.records import Ranking, RetrievalSplit, Split
+from medalist.retrieval.splits import answerable, right_names, splits_of_test
 
 SEED = 6
 GROCERY = load_competition("grocery_retrieval", Path(__file__).parents[2])
@@ -45,7 +45,7 @@ def form(folder: Path) -> set[str]:
     return {re.sub("[0-9a-f]{12}", "ID", path) for path in found}
 
 
-def trials_of_fold(split: Split, n: int, fold: int) -> tuple[Trial, ...]:
+def trials_of_fold(split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
     held_out = set(make_folds(split.train, FoldsConfig(n=n)).held_out(fold))
     held = [sample for sample in split.train if sample.id in held_out]
     assert GROCERY.retrieval is not None
@@ -92,7 +92,7 @@ def test_the_hidden_truth_scores_best_through_the_file(drawn: Path, tmp_path: Pa
     hidden = drawing.hidden_truth(SEED)
     assert set(hidden) == {sample.id for sample in split.test}
     assert isinstance(GROCERY.submission, RankingFormat)
-    form = GROCERY.submission.among(answerable(trials_of_test(split.test, split.gallery), {}, "samples"))
+    form = GROCERY.submission.among(answerable(splits_of_test(split.test, split.gallery), {}, "samples"))
     path = tmp_path / "s.csv"
     write_submission(path, form, [(sample.id, hidden[sample.id]) for sample in split.test])
     assert form.validate(path, split.test, drawn / "sample_submission.csv") == []

@@ -13,10 +13,10 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
-from medalist.folds import FoldsConfig, make_folds
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.submission import write_submission
 from medalist.records import Ranking
-from medalist.submission import write_submission
-from medalist.trials import identity_of, right_names
+from medalist.retrieval.splits import identity_of, right_names
 
 CONTEST = load_competition("happywhale", Path(__file__).parents[2])
 SEED = 1

@@ -13,11 +13,11 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
-from medalist.folds import FoldsConfig, make_folds
-from medalist.ranking_format import RankingFormat
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.rankings import RankingFormat
+from medalist.formats.submission import write_submission
 from medalist.records import Ranking
-from medalist.submission import write_submission
-from medalist.trials import answerable, identity_of, right_names, trials_of_test
+from medalist.retrieval.splits import answerable, identity_of, right_names, splits_of_test
 
 CONTEST = load_competition("humpback_whale", Path(__file__).parents[2])
 SEED = 1
@@ -105,7 +105,7 @@ def test_a_perfect_answer_to_the_test_part_and_names_that_no_whale_has(root: Pat
     split = CONTEST.read(root)
     by_id = {sample.id: sample for sample in split.train}
     assert isinstance(CONTEST.submission, RankingFormat)
-    form = CONTEST.submission.among(answerable(trials_of_test(split.test, split.train), by_id, "identities", NEW))
+    form = CONTEST.submission.among(answerable(splits_of_test(split.test, split.train), by_id, "identities", NEW))
     truths = {sample.id: drawing.hidden_truth(SEED)[sample.id] for sample in split.test}
     assert sum(truth.names == (NEW,) for truth in truths.values()) == 4
     path = tmp_path / "s.csv"

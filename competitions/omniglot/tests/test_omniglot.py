@@ -15,11 +15,11 @@ from scipy.ndimage import gaussian_filter
 
 from medalist.competition import Competition, Retrieval, load_competition
 from medalist.errors import DataError
-from medalist.folds import FoldsConfig, make_folds
-from medalist.ranking_format import RankingFormat
-from medalist.records import Ranking, Sample, Split, Trial
-from medalist.submission import write_submission
-from medalist.trials import answerable, trials_of_test
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.rankings import RankingFormat
+from medalist.formats.submission import write_submission
+from medalist.records import Ranking, RetrievalSplit, Sample, Split
+from medalist.retrieval.splits import answerable, splits_of_test
 
 SEED = 4
 COMPETITIONS = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def headers(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text().split("\n")[0] for path in folder.glob("*.csv")}
 
 
-def trials_of_fold(competition: Competition, split: Split, n: int, fold: int) -> tuple[Trial, ...]:
+def trials_of_fold(competition: Competition, split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
     held_out = set(make_folds(split.train, FoldsConfig(n=n)).held_out(fold))
     held = [sample for sample in split.train if sample.id in held_out]
     return retrieval(competition).trials([s for s in split.train if s.id not in held_out], held)
@@ -112,7 +112,7 @@ def test_the_retrieval_split_is_read(drawn: Path) -> None:
 def test_the_runs_are_read_with_their_galleries(drawn: Path) -> None:
     split = ONESHOT.read(drawn)
     assert split.train == OMNIGLOT.read(drawn).train
-    trials = trials_of_test(split.test, split.gallery)
+    trials = splits_of_test(split.test, split.gallery)
     assert [(len(trial.queries), len(trial.gallery)) for trial in trials] == [(20, 20)] * 2
     assert trials[1].queries[:2] == ("run02/test/item01", "run02/test/item02")
     assert trials[1].gallery[-1] == "run02/training/class20"
@@ -124,7 +124,7 @@ def test_the_hidden_truth_scores_best_through_the_file(competition: Competition,
     truths = drawing.hidden_truth(SEED)
     hidden = {sample.id: truths[sample.id] for sample in split.test}
     assert {len(truth.names) for truth in hidden.values()} == ({10} if competition is OMNIGLOT else {1})
-    trials = trials_of_test(split.test, split.gallery)
+    trials = splits_of_test(split.test, split.gallery)
     assert isinstance(competition.submission, RankingFormat)
     form = competition.submission.among(answerable(trials, {}, "samples"))
     path = tmp_path / "s.csv"
@@ -138,7 +138,7 @@ def test_the_hidden_truth_scores_best_through_the_file(competition: Competition,
 def test_a_class_image_of_another_run_is_refused(root: Path, tmp_path: Path) -> None:
     split = ONESHOT.read(root)
     assert isinstance(ONESHOT.submission, RankingFormat)
-    form = ONESHOT.submission.among(answerable(trials_of_test(split.test, split.gallery), {}, "samples"))
+    form = ONESHOT.submission.among(answerable(splits_of_test(split.test, split.gallery), {}, "samples"))
     path = tmp_path / "s.csv"
     path.write_text((root / ONESHOT.sample_submission).read_text().replace("item03,run01", "item03,run02", 1))
     (problem,) = form.validate(path, split.test, root / ONESHOT.sample_submission)
@@ -152,7 +152,7 @@ def test_likeness_tells_drawn_characters_better_than_chance(drawn: Path) -> None
     truths = {sample.id: truths[sample.id] for sample in split.test}
     seen = {sample.id: blurred(sample) for sample in (*split.test, *split.gallery)}
     answers = {}
-    for trial in trials_of_test(split.test, split.gallery):
+    for trial in splits_of_test(split.test, split.gallery):
         for query in trial.queries:
             best = max(trial.gallery, key=lambda name: float(seen[query] @ seen[name]))
             answers[query] = Ranking((best,))
@@ -245,7 +245,7 @@ def test_the_real_data(contest_data: Callable[[str], Path]) -> None:
 def test_the_real_runs_and_the_trials_built_like_them(contest_data: Callable[[str], Path]) -> None:
     root = contest_data("omniglot")
     split = ONESHOT.read(root)
-    official = trials_of_test(split.test, split.gallery)
+    official = splits_of_test(split.test, split.gallery)
     assert [(len(trial.queries), len(trial.gallery)) for trial in official] == [(20, 20)] * 20
     for fold in range(5):
         trials = trials_of_fold(ONESHOT, split, 5, fold)

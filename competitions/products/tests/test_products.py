@@ -12,10 +12,10 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
-from medalist.folds import FoldsConfig, make_folds
+from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.formats.submission import write_submission
 from medalist.records import Ranking
-from medalist.submission import write_submission
-from medalist.trials import identity_of, right_names, trials_of_test
+from medalist.retrieval.splits import identity_of, right_names, splits_of_test
 
 CONTEST = load_competition("products", Path(__file__).parents[2])
 SEED = 1
@@ -103,7 +103,7 @@ def test_the_published_truth_scores_best_and_the_photo_itself_is_no_answer(root:
     assert [len(truth.names) + 1 for truth in truths.values()] == [
         count for count in drawing.SHOTS["test"] for _ in range(count)
     ]
-    (trial,) = trials_of_test(split.test, split.gallery)
+    (trial,) = splits_of_test(split.test, split.gallery)
     assert trial.queries == trial.gallery == tuple(truths)
     path = tmp_path / "s.csv"
     write_submission(path, CONTEST.submission, truths.items())

@@ -16,8 +16,8 @@ from PIL import Image
 from scipy import ndimage
 
 from medalist.competition import Competition, load_competition
+from medalist.formats.submission import write_submission
 from medalist.records import Instances
-from medalist.submission import write_submission
 
 SEED = 2018
 COMPETITIONS = Path(__file__).parents[2]

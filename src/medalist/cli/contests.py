@@ -24,8 +24,8 @@ def add_to(app: typer.Typer) -> None:
 
 def check(context: typer.Context, name: Competition, data: Data = None) -> None:
     """Hold the contract of a competition on its real data: every image, every truth, the whole way to rows and back."""
-    from medalist.stages.check import check as run_check
-    from medalist.stages.contest import open_contest
+    from medalist.contest import open_contest
+    from medalist.workflows.check import check as run_check
 
     here = state(context)
     contest = open_contest(name, data, here.runs)
@@ -41,9 +41,9 @@ def folds(
     rehash: Annotated[bool, typer.Option("--rehash", help="Keep what was changed in the folds file by hand.")] = False,
 ) -> None:
     """Make (or read) the folds of a config and show them, with their hash."""
-    from medalist.folds import summary
+    from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds, open_contest
+    from medalist.folds.folds import summary
     from medalist.settings import load_settings
-    from medalist.stages.contest import contest_folds, folds_path, groups_found, keep_edited_folds, open_contest
 
     here = state(context)
     settings = load_settings(config, tuple(overrides or ()))
@@ -76,7 +76,7 @@ def score(
 ) -> None:
     """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
     from medalist.runs import find_run
-    from medalist.stages.score import open_run_contest, run_settings, score_run
+    from medalist.workflows.score import open_run_contest, run_settings, score_run
 
     here = state(context)
     found = find_run(run, here.runs)
@@ -122,7 +122,7 @@ def submit(
 ) -> None:
     """Predict the test part where that is missing, blend, decide, write the submission and validate it."""
     from medalist.runs import find_run
-    from medalist.stages.submit import submit as run_submit
+    from medalist.workflows.submit import submit as run_submit
 
     here = state(context)
     found = [find_run(run, here.runs) for run in runs]
@@ -137,9 +137,9 @@ def validate(
     data: Data = None,
 ) -> None:
     """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""
+    from medalist.contest import open_contest
     from medalist.errors import SubmissionError
-    from medalist.stages.contest import open_contest
-    from medalist.stages.rank import format_of_test
+    from medalist.tasks.embed.ranking import format_of_test
 
     here = state(context)
     contest = open_contest(competition, data, here.runs)
@@ -161,8 +161,8 @@ SHOWN_STRATA = 12
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:
     """Write the run's page: curves, scores by fold and stratum, the worst and the best pictures."""
     from medalist.runs import find_run
-    from medalist.stages.report import report as run_report
-    from medalist.stages.score import open_run_contest
+    from medalist.workflows.report import report as run_report
+    from medalist.workflows.score import open_run_contest
 
     here = state(context)
     found = find_run(run, here.runs)

@@ -36,8 +36,8 @@ def debug(
     ] = None,
 ) -> None:
     """Look at a network: shapes, dead units, gradients, one batch by heart, NaN, learning rates, first batches."""
-    from medalist.stages.debug import Asked
-    from medalist.stages.debug import debug as look
+    from medalist.training.debug import Asked
+    from medalist.training.debug import debug as look
 
     here = state(context)
     names = tuple(dict.fromkeys(name.strip() for name in (samples or "").split(",") if name.strip()))

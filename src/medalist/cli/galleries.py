@@ -115,7 +115,7 @@ def embed(
     """Turn images into unit vectors: an .npy, and a .json beside it that tells their ids and what made them."""
     from medalist.runs import find_run
     from medalist.search.embeddings import beside, write_embeddings
-    from medalist.stages.gallery import embed_images, find_images
+    from medalist.workflows.galleries import embed_images, find_images
 
     if (images is None) == (listed is None):
         raise SearchError("say which images: --images DIR, or --csv FILE with the columns id and path")
@@ -144,7 +144,7 @@ def build(
     """`medalist index build RUN --gallery ...`."""
     from medalist.runs import find_run
     from medalist.search.embeddings import name_of
-    from medalist.stages.gallery import build_gallery, gallery_folder
+    from medalist.workflows.galleries import build_gallery, gallery_folder
 
     run = find_run(name, shared.runs)
     if place is None:
@@ -168,7 +168,7 @@ def add(
 ) -> None:
     """`medalist index add RUN --images ...`."""
     from medalist.runs import find_run
-    from medalist.stages.gallery import add_images, gallery_folder
+    from medalist.workflows.galleries import add_images, gallery_folder
 
     if images is None:
         raise SearchError(
@@ -189,7 +189,7 @@ def search(
 ) -> None:
     """`medalist search RUN --image ...`."""
     from medalist.runs import find_run
-    from medalist.stages.gallery import draw_hits, gallery_folder, search_images, told, write_picture
+    from medalist.workflows.galleries import draw_hits, gallery_folder, search_images, told, write_picture
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise SearchError(f"{picture}: expected a name that ends in .png")

@@ -60,7 +60,7 @@ def build(
     seed: Annotated[int, typer.Option(help="Seed of the build; threads do not change it.")] = 0,
 ) -> None:
     """Make an index of an array of vectors, or the gallery of a run from images."""
-    from medalist.progress import progress
+    from medalist.reporter import progress
 
     kinds = arrays.said_kinds(kind)
     if vectors.suffix != ".npy" and not vectors.is_file():
@@ -127,7 +127,7 @@ def add(
     threads: Threads = None,
 ) -> None:
     """Add vectors to the folder of an index, or images to a run's gallery."""
-    from medalist.progress import progress
+    from medalist.reporter import progress
     from medalist.search import Index
 
     shared = state(context)
@@ -223,7 +223,7 @@ def find_index(shared: State, name: str, gallery: Path | None = None) -> tuple[P
     """What FOLDER or RUN means: the folder to speak of, and that of its index, which differ for a gallery."""
     from medalist.runs import find_run
     from medalist.search.gallery import read_told
-    from medalist.stages.gallery import gallery_folder
+    from medalist.workflows.galleries import gallery_folder
 
     folder = Path(name)
     if folder.is_file():

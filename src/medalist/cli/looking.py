@@ -62,7 +62,7 @@ def board(
     competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
     """All runs: score, spread, cost, and what each changed against its parent."""
-    from medalist.stages.board import COLUMNS, board_rows
+    from medalist.workflows.board import COLUMNS, board_rows
 
     here = state(context)
     rows = board_rows(here.runs, competition)
@@ -82,7 +82,7 @@ def doctor(
     """Tell what this machine has; of a RUN, what differs here from what it was made with."""
     from medalist.errors import RunError
     from medalist.runs import find_run
-    from medalist.stages.doctor import compare, examine
+    from medalist.training.doctor import compare, examine
 
     here = state(context)
     if run is None:

@@ -12,7 +12,7 @@ from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medalist.stages.planning.plan import Option, Plan
+    from medalist.workflows.plans import Option, Plan
 
 NAMES = {
     "reading": "reading images",
@@ -44,8 +44,8 @@ def plan(
     """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
     started = time.perf_counter()
     from medalist.processes import place
-    from medalist.stages.planning.forecast import Wish, make_plan
-    from medalist.stages.start import checked
+    from medalist.training.planning.forecast import Wish, make_plan
+    from medalist.training.start import checked
 
     here = state(context)
     if place().world > 1:
@@ -58,7 +58,7 @@ def plan(
 
 def show(console: Console, made: Plan) -> None:
     """Print a plan."""
-    from medalist.stages.planning.plan import BY_FOLD, PARTS, clock, in_bytes
+    from medalist.workflows.plans import BY_FOLD, PARTS, clock, in_bytes
 
     rows: list[list[Any]] = []
     for part in PARTS:
@@ -89,7 +89,7 @@ def _lanes(made: Plan) -> str:
 
 
 def _option(option: Option, whole: float) -> list[Any]:
-    from medalist.stages.planning.plan import clock
+    from medalist.workflows.plans import clock
 
     if option.seconds is None:
         return [option.change, "", "", option.note]

@@ -12,8 +12,8 @@ from medalist.cli.state import ConfigFile, Data, State, say, state, table
 from medalist.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
-    from medalist.stages.fold_queue import FoldQueue
-    from medalist.stages.start import TrainPlan
+    from medalist.training.fold_queue import FoldQueue
+    from medalist.training.start import TrainPlan
 
 
 Workers = Annotated[
@@ -57,7 +57,7 @@ def parse_workers(text: str | None) -> int | None:
 def open_queue(here: State, workers: str | None, ray: str | None) -> FoldQueue:
     """The queue that --workers and --ray describe; nothing is started yet."""
     from medalist.cli.main import run
-    from medalist.stages.fold_queue import FoldQueue
+    from medalist.training.fold_queue import FoldQueue
 
     return FoldQueue(run, parse_workers(workers), ray, here.console)
 
@@ -66,7 +66,7 @@ def train_in_queue(
     here: State, plan: TrainPlan, config: Path, overrides: Sequence[str], workers: str | None, ray: str | None
 ) -> None:
     """Train the folds of a plan that are not done yet in a queue; RunError where one could not be."""
-    from medalist.stages.fold_queue import jobs_of
+    from medalist.training.fold_queue import jobs_of
 
     with open_queue(here, workers, ray) as queue:
         jobs = jobs_of(plan, config, overrides)
@@ -100,9 +100,9 @@ def sweep(
     Each is a run of its own. Run it again to go on where it stopped.
     """
     from medalist.settings import load_settings
-    from medalist.stages.axes import parse_words
-    from medalist.stages.fold_queue import processors
-    from medalist.stages.sweep import COLUMNS, Sweep, sweep_file, sweep_grid, sweep_trials, write_table
+    from medalist.training.axes import parse_words
+    from medalist.training.fold_queue import processors
+    from medalist.training.sweep import COLUMNS, Sweep, sweep_file, sweep_grid, sweep_trials, write_table
 
     here = state(context)
     fixed, swept = parse_words(changes)

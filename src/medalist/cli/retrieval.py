@@ -75,7 +75,7 @@ def search(
 
     Or what a run's gallery holds that is nearest to each image.
     """
-    from medalist.progress import progress
+    from medalist.reporter import progress
     from medalist.search.vectors import as_queries
 
     asking = Asking(k, where, group_by, per, min_score, recall, ef, plan, exact, threads).checked()

@@ -49,9 +49,9 @@ def train(
     load_settings(config, tuple(overrides or ()))  # a mistake there is told once, before there are many processes
     spread(here, devices)
 
-    from medalist.stages.planning.plan import plan_error
-    from medalist.stages.start import prepare_together, step_line
-    from medalist.stages.train import train as run_training
+    from medalist.training.start import prepare_together, step_line
+    from medalist.training.train import train as run_training
+    from medalist.workflows.plans import plan_error
 
     chosen = parse_folds(folds) if folds else tuple(fold or ())
     plan = prepare_together(config, overrides or [], data, chosen, name, here.runs)
@@ -83,7 +83,7 @@ def predict(
     """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
     from medalist.runs import find_run
     from medalist.settings import EmbedSettings
-    from medalist.stages.score import open_run_contest, run_settings
+    from medalist.workflows.score import open_run_contest, run_settings
 
     here = state(context)
     found = find_run(run, here.runs)
@@ -91,8 +91,8 @@ def predict(
     contest = open_run_contest(found, data, here.runs)
     spread(here, devices)
 
-    from medalist.stages.embed import embed_oof, embed_test
-    from medalist.stages.predict import predict_oof, predict_test
+    from medalist.tasks.embed.embedding import embed_oof, embed_test
+    from medalist.tasks.segment.predict import predict_oof, predict_test
 
     folds = found.trained_folds() if split == "oof" else []
     if isinstance(settings, EmbedSettings):
@@ -113,7 +113,7 @@ def demo(
     config: Annotated[Path, typer.Option(help="The config to run.")] = Path("configs/toy_nuclei/demo.yaml"),
 ) -> None:
     """Walk the embedded contest from drawing it to a checked submission and a report."""
-    from medalist.stages.demo import demo as run_demo
+    from medalist.training.demo import demo as run_demo
 
     here = state(context)
     run_demo(config, here.runs, here.console)

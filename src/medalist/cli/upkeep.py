@@ -77,7 +77,7 @@ def snapshot(
 
 def compact(context: typer.Context, folder: Target, gallery: GalleryFolder = None, threads: Threads = None) -> None:
     """Reclaim the place of vectors that are gone, and link and sort what came late."""
-    from medalist.progress import progress
+    from medalist.reporter import progress
     from medalist.search import Index
 
     shared = state(context)

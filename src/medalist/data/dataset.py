@@ -97,7 +97,7 @@ def decode(read: Read, target_of: Callable[[Sample], NDArray[np.uint8] | None], 
     return image, target
 
 
-class TrainSet(Dataset[Item]):
+class TrainDataset(Dataset[Item]):
     """Augmented training samples; asked by (epoch, index)."""
 
     def __init__(
@@ -172,7 +172,7 @@ def _several_sizes(sizes: Mapping[tuple[int, int], str]) -> ConfigError:
     )
 
 
-class WholeSet(Dataset[Item]):
+class InferenceDataset(Dataset[Item]):
     """Whole images, padded to the network's stride, with their target where the truth is at hand.
 
     A PixelCache gives image and target; plain samples are read without a target.

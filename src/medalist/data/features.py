@@ -14,7 +14,7 @@ from medalist.data.dataset import Item, Key
 from medalist.data.transforms import Padding
 
 
-class FeatureSet(Dataset[Item]):
+class FeatureDataset(Dataset[Item]):
     """Features with the class of each sample, asked by (epoch, position); no epoch changes them.
 
     Whole batches are cut from the array at once, so that a head trains as fast as it computes.

@@ -69,7 +69,7 @@ def collate(items: Sequence[Item]) -> Batch:
     )
 
 
-class TrainOrder(Sampler[list[Key]]):
+class ShuffleBatchSampler(Sampler[list[Key]]):
     """Shuffled batches of (epoch, position). With `world` processes each takes its share of every global batch.
 
     The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one; all
@@ -100,7 +100,7 @@ class TrainOrder(Sampler[list[Key]]):
             yield [(self.epoch, int(position)) for position in share]
 
 
-class WholeOrder(Sampler[list[Key]]):
+class SizeBucketSampler(Sampler[list[Key]]):
     """Every sample once, batched only with samples of its own padded size; `world` processes share the batches out."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]], stride: int, batch: int, rank: int = 0, world: int = 1):

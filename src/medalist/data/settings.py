@@ -6,13 +6,13 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import Part
+from medalist.config import ConfigModel
 
 Augmentations = tuple[dict[str, dict[str, Any]], ...]
 """albumentations' public transforms in order, each `{ClassName: {its arguments}}`."""
 
 
-class ImageConfig(Part):
+class ImageConfig(ConfigModel):
     """What is done to every image once it is decoded, in training and prediction alike.
 
     contrast: `as_is`, or `stretch`: the darkest and the brightest thousandth of an image's values become 0 and 255,
@@ -62,13 +62,13 @@ class FitConfig(ImageConfig):
         return self
 
 
-class ShuffleSampler(Part):
+class ShuffleSampler(ConfigModel):
     """Every sample once an epoch."""
 
     kind: Literal["shuffle"] = "shuffle"
 
 
-class ClassSampler(Part):
+class ClassSampler(ConfigModel):
     """Batches with several samples of each identity. The batch is classes * per_class; train.batch is not used.
 
     pxk: identities are dealt so that each comes equally often, samples in turns, as many batches as hold the
@@ -85,7 +85,7 @@ class ClassSampler(Part):
 SamplerConfig = Annotated[ShuffleSampler | ClassSampler, Field(discriminator="kind")]
 
 
-class WeightedSampler(Part):
+class WeightedSampler(ConfigModel):
     """Samples drawn with replacement, as many an epoch as there are.
 
     balanced: each stratum as often as any other. weighted: each sample as often as `weights` says for its stratum
@@ -105,7 +105,7 @@ class WeightedSampler(Part):
 SampleSamplerConfig = Annotated[ShuffleSampler | WeightedSampler, Field(discriminator="kind")]
 
 
-class LoaderConfig(Part):
+class LoaderConfig(ConfigModel):
     """How samples become batches.
 
     workers: processes that read and augment; 0 = in the training process. The weights do not depend on it.

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from medalist.data.loader import Batch
 from medalist.engine.inspect import own_copy
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 
 LEARNED = 0.1
@@ -76,7 +76,7 @@ class LrRange:
     diverged: bool
 
 
-def losses_of_steps(job: Fit, batches: Iterable[Batch], rates: Iterable[float]) -> Iterator[float]:
+def losses_of_steps(job: TrainJob, batches: Iterable[Batch], rates: Iterable[float]) -> Iterator[float]:
     """Step once with each rate on the next batch; yield the loss before each step.
 
     Not `engine.train.fit`: that is a whole training, with evaluation, averages and files in each of its epochs. What
@@ -97,7 +97,7 @@ def losses_of_steps(job: Fit, batches: Iterable[Batch], rates: Iterable[float]) 
         optimizer.zero_grad()
 
 
-def overfit(job: Fit, batch: Batch, steps: int, lr: float | None = None) -> Overfit:
+def overfit(job: TrainJob, batch: Batch, steps: int, lr: float | None = None) -> Overfit:
     """Learn one batch, always the same pixels, for at most so many steps at a constant rate; None: the config's lr.
 
     A network and a loss that fit each other and the targets get there; one that cannot learn four images by heart will
@@ -114,7 +114,7 @@ def overfit(job: Fit, batch: Batch, steps: int, lr: float | None = None) -> Over
     return Overfit(rate, tuple(losses), best, goal)
 
 
-def perfect_loss(job: Fit, batch: Batch) -> float:
+def perfect_loss(job: TrainJob, batch: Batch) -> float:
     """The loss of right logits, sure where the target is, on a batch with target maps; 0 where the answer is no map."""
     if batch.target is None:
         return 0.0
@@ -125,7 +125,7 @@ def perfect_loss(job: Fit, batch: Batch) -> float:
 
 
 def lr_range(
-    job: Fit, batches: Iterable[Batch], steps: int, low: float = LOWEST_LR, high: float = HIGHEST_LR
+    job: TrainJob, batches: Iterable[Batch], steps: int, low: float = LOWEST_LR, high: float = HIGHEST_LR
 ) -> LrRange:
     """Raise the rate from `low` to `high` by the same factor in each step, and see where the loss falls and explodes.
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from medalist.data.loader import Batch
 from medalist.engine.inspect import own_copy
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
 
@@ -52,7 +52,7 @@ class Flows:
     frozen: tuple[str, ...]
 
 
-def flows(job: Fit, batch: Batch) -> Flows:
+def flows(job: TrainJob, batch: Batch) -> Flows:
     """Gradients on a batch, and what the first step of the config's optimiser and schedule makes of them.
 
     A second step tells a layer that never gets a gradient from one whose successor merely begins at zero.

@@ -19,7 +19,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
 from medalist.data.loader import Batch
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 
 RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
 """Activations that are exactly zero, without a gradient, over a half-line."""
@@ -29,7 +29,7 @@ EVEN = 1e-6
 
 
 @dataclass(frozen=True)
-class Part:
+class NetworkPart:
     """A part of the network.
 
     depth: 0 for what stands in the network itself, 1 for the stages of such a part. shapes: of its outputs on the
@@ -51,7 +51,7 @@ class Anatomy:
 
     image: tuple[int, ...]
     output: tuple[tuple[int, ...], ...]
-    parts: tuple[Part, ...]
+    parts: tuple[NetworkPart, ...]
     parameters: int
     trainable: int
     flops: int
@@ -83,7 +83,7 @@ class Idleness:
     samples: int
 
 
-def own_copy(job: Fit) -> Fit:
+def own_copy(job: TrainJob) -> TrainJob:
     """The job with a network and a loss of its own, on the job's device, in training mode, as an epoch begins.
 
     The two are copied together, as a loss may hold weights that are part of the network. torch's generator is seeded.
@@ -107,14 +107,14 @@ def set_training(model: nn.Module) -> None:
             part.eval()
 
 
-def outputs_of(job: Fit, batch: Batch) -> Tensor:
+def outputs_of(job: TrainJob, batch: Batch) -> Tensor:
     """The network's outputs at the config's precision, as float32."""
     with job.fabric.autocast():
         outputs: Tensor = job.model(batch.image)
     return outputs.float()
 
 
-def anatomy(job: Fit, batch: Batch) -> Anatomy:
+def anatomy(job: TrainJob, batch: Batch) -> Anatomy:
     """Shapes, parameters and operations by part, seen on one batch."""
     own = own_copy(job)
     named = {module: name for name, module in own.model.named_modules()}
@@ -129,11 +129,11 @@ def anatomy(job: Fit, batch: Batch) -> Anatomy:
     root = type(own.model).__name__
     flops = {name: sum(by_kind.values()) for name, by_kind in counter.get_flop_counts().items()}
 
-    def part(name: str, module: nn.Module, depth: int) -> Part:
+    def part(name: str, module: nn.Module, depth: int) -> NetworkPart:
         kind, counts = type(module).__name__, counted(module)
         below = (f"{root}.{name}.{child}" for child, _ in module.named_children())  # a list of layers is never called
         of = flops[f"{root}.{name}"] if f"{root}.{name}" in flops else sum(flops.get(child, 0) for child in below)
-        return Part(name, kind, depth, shapes.get(name, ()), *counts, of)
+        return NetworkPart(name, kind, depth, shapes.get(name, ()), *counts, of)
 
     parts = [
         part(name, module, depth)
@@ -170,7 +170,7 @@ def _stages(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
     return found
 
 
-def idleness(job: Fit, batches: Sequence[Batch]) -> Idleness:
+def idleness(job: TrainJob, batches: Sequence[Batch]) -> Idleness:
     """Units that do nothing on any of the batches, by forward passes in training mode.
 
     An activation that is called more than once in a forward is counted by call.

@@ -10,16 +10,16 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from medalist.data.loader import Batch, TrainOrder
-from medalist.data.orders import ClassOrder
-from medalist.data.weighted import WeightedOrder
+from medalist.data.class_sampler import ClassBatchSampler
+from medalist.data.loader import Batch, ShuffleBatchSampler
+from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.engine.mining import fed
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.task import Task
 
 
 @dataclass(frozen=True, eq=False)
-class Fit:
+class TrainJob:
     """All that one training needs. `names` are the sample ids by index, for error messages."""
 
     fabric: Fabric
@@ -45,8 +45,8 @@ class Fit:
         return self.config.epochs * self.batches
 
     @property
-    def order(self) -> TrainOrder | ClassOrder | WeightedOrder:
+    def order(self) -> ShuffleBatchSampler | ClassBatchSampler | WeightedBatchSampler:
         """What gives the batches of an epoch, once its `epoch` is set."""
         order = self.train.batch_sampler
-        assert isinstance(order, TrainOrder | ClassOrder | WeightedOrder)
+        assert isinstance(order, ShuffleBatchSampler | ClassBatchSampler | WeightedBatchSampler)
         return order

@@ -9,10 +9,10 @@ from itertools import chain, cycle, islice
 
 import torch
 
+from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.dataset import Item, Key
 from medalist.data.loader import Batch, collate
-from medalist.data.orders import ClassOrder
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.mixing import resized
 from medalist.engine.optimizer import make_optimizer
 from medalist.errors import MedalistError
@@ -28,13 +28,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_ROOM)
 
 
-def samples_of(job: Fit) -> int:
+def samples_of(job: TrainJob) -> int:
     """Samples of one batch on one process."""
     order = job.train.batch_sampler
-    return order.sampler.classes * order.sampler.per_class if isinstance(order, ClassOrder) else job.config.batch
+    return order.sampler.classes * order.sampler.per_class if isinstance(order, ClassBatchSampler) else job.config.batch
 
 
-def batch_that_fits(job: Fit) -> int | None:
+def batch_that_fits(job: TrainJob) -> int | None:
     """The most samples, fewer than a batch has, that a step was tried on and that fit; None where not even 1 does.
 
     Call it when the error was caught and left, so that its traceback holds nothing of the failed step, and on the
@@ -64,10 +64,10 @@ def largest(fits: Callable[[int], bool], too_many: int) -> int | None:
     return below
 
 
-def too_large(job: Fit, fitting: int | None) -> str:
+def too_large(job: TrainJob, fitting: int | None) -> str:
     """The line that says what did not fit, and what to type; `fitting` is what `batch_that_fits` found."""
     config, order, on_gpu = job.config, job.train.batch_sampler, job.fabric.device.type == "cuda"
-    dealt = order.sampler if isinstance(order, ClassOrder) else None
+    dealt = order.sampler if isinstance(order, ClassBatchSampler) else None
     now = f"sampler.classes={dealt.classes}" if dealt else f"train.batch={config.batch}"
     what = f"{job.title}: out of {'GPU ' if on_gpu else ''}memory at {now}"
     if fitting is None or (dealt and fitting < 2 * dealt.per_class):
@@ -99,7 +99,7 @@ def same_step(samples: int, fitting: int) -> tuple[int, int] | None:
     return (batch, samples // batch) if 2 * batch > fitting else None
 
 
-def _fits(job: Fit, batch: int) -> bool:
+def _fits(job: TrainJob, batch: int) -> bool:
     """Whether a step on so many samples of the training part fits; nothing of it stays."""
     _let_go(job)
     try:
@@ -117,7 +117,7 @@ def _fits(job: Fit, batch: int) -> bool:
     return True
 
 
-def _samples(job: Fit, batch: int) -> Batch:
+def _samples(job: TrainJob, batch: int) -> Batch:
     """The first samples of an epoch, as its loader would make them; the same ones again where there are fewer."""
     order = job.train.batch_sampler
     assert order is not None
@@ -129,7 +129,7 @@ def _samples(job: Fit, batch: int) -> Batch:
     return collate(items)
 
 
-def _step(job: Fit, raw: Batch) -> None:
+def _step(job: TrainJob, raw: Batch) -> None:
     config, fabric = job.config, job.fabric
     batch = raw.to(fabric.device, config.channels_last)
     if batch.image.ndim == 4:
@@ -150,7 +150,7 @@ def _step(job: Fit, raw: Batch) -> None:
     del average  # it had its place while the step was made
 
 
-def _let_go(job: Fit) -> None:
+def _let_go(job: TrainJob) -> None:
     """Give back what a step has left."""
     job.model.zero_grad(set_to_none=True)
     job.task.begin_epoch()  # cross-batch memories

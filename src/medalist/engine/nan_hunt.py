@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from medalist.data.loader import Batch
 from medalist.engine.inspect import hooked, outputs_of, own_copy, tensors_in
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 
 Where = Literal["image", "target", "weights", "forward", "loss", "gradient", "arriving", "evaluation"]
 
@@ -46,7 +46,7 @@ class Hunt:
     culprit: Culprit | None
 
 
-def hunt(job: Fit, batches: Sequence[Batch]) -> Hunt:
+def hunt(job: TrainJob, batches: Sequence[Batch]) -> Hunt:
     """Run forward and backward of each batch, without steps, then evaluation mode; stop at what is not finite first.
 
     An operation that is no module, as a division in a block's own forward, is blamed on the innermost module around it.
@@ -68,7 +68,7 @@ def hunt(job: Fit, batches: Sequence[Batch]) -> Hunt:
     return Hunt(len(batches), samples, found)
 
 
-def _look(job: Fit, batch: Batch, number: int) -> Culprit | None:
+def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
     """What is not finite first in one batch, its forward and its backward."""
     found = _bad_input(job, batch, number)
     if found:
@@ -99,7 +99,7 @@ def _look(job: Fit, batch: Batch, number: int) -> Culprit | None:
     return _bad_gradient(job, batch, number, blamed)
 
 
-def _bad_input(job: Fit, batch: Batch, number: int) -> Culprit | None:
+def _bad_input(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
     sides: tuple[tuple[Where, Tensor | None], ...] = (("image", batch.image), ("target", batch.target))
     for where, values in sides:
         if values is not None and not is_finite(values):
@@ -108,7 +108,9 @@ def _bad_input(job: Fit, batch: Batch, number: int) -> Culprit | None:
     return None
 
 
-def _bad_gradient(job: Fit, batch: Batch, number: int, blamed: tuple[Where, str, str, str] | None) -> Culprit | None:
+def _bad_gradient(
+    job: TrainJob, batch: Batch, number: int, blamed: tuple[Where, str, str, str] | None
+) -> Culprit | None:
     if blamed is not None:
         return _culprit(job, batch, number, *blamed)
     for name, value in reversed(list(job.model.named_parameters())):
@@ -117,7 +119,7 @@ def _bad_gradient(job: Fit, batch: Batch, number: int, blamed: tuple[Where, str,
     return None
 
 
-def _bad_weights(job: Fit) -> Culprit | None:
+def _bad_weights(job: TrainJob) -> Culprit | None:
     state = [*job.model.named_parameters(), *job.model.named_buffers()]
     bad = next(((name, value) for name, value in state if not is_finite(value)), None)
     if bad is None:
@@ -125,7 +127,7 @@ def _bad_weights(job: Fit) -> Culprit | None:
     return Culprit("weights", bad[0], "", said(bad[1]), 0, ())
 
 
-def _culprit(job: Fit, batch: Batch, number: int, where: Where, name: str, kind: str, value: str) -> Culprit:
+def _culprit(job: TrainJob, batch: Batch, number: int, where: Where, name: str, kind: str, value: str) -> Culprit:
     return Culprit(where, name, kind, value, number, tuple(job.names[index] for index in batch.indices))
 
 

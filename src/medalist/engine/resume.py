@@ -25,7 +25,7 @@ APART_SECONDS = 10.0
 
 
 @dataclass(eq=False)
-class Standing:
+class LoopState:
     """Where a training stands.
 
     rows: the epochs that have ended. best: the lowest held-out loss. done: batches of the present epoch that are
@@ -55,7 +55,7 @@ class Parts:
     optimizer: Optimizer
 
 
-def to_state(parts: Parts, standing: Standing, batches: int) -> State:
+def to_state(parts: Parts, standing: LoopState, batches: int) -> State:
     """The state after so many batches since the start; its tensors are those in use, not copies."""
     tensors = {f"model/{name}": value for name, value in parts.model.state_dict().items()}
     if parts.average:
@@ -88,7 +88,7 @@ def find_state(folder: Path, processes: int) -> tuple[State | None, list[str]]:
     return state, damaged
 
 
-def standing_of(state: State, path: Path, fabric: Fabric, batches: int) -> Standing:
+def restored_loop(state: State, path: Path, fabric: Fabric, batches: int) -> LoopState:
     """Where the training stood, of `batches` an epoch; RunError where the state is of another training."""
     try:
         values = state.values
@@ -99,12 +99,12 @@ def standing_of(state: State, path: Path, fabric: Fabric, batches: int) -> Stand
         done = int(values["done"])
         if not 0 <= done < batches:
             raise ValueError(f"{done} of {batches} batches")
-        return Standing(rows, best, done, sums, float(values["seconds"]))
+        return LoopState(rows, best, done, sums, float(values["seconds"]))
     except (LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _other_training(path, error) from None
 
 
-def give_back(state: State, path: Path, parts: Parts) -> None:
+def restore(state: State, path: Path, parts: Parts) -> None:
     """Set weights, average, optimiser, scaler and the loss's memory; RunError where they are of another training."""
     try:
         parts.model.load_state_dict(state.part("model"))
@@ -129,7 +129,7 @@ def _other_training(path: Path, error: Exception) -> RunError:
 
 
 @dataclass(eq=False)
-class Rhythm:
+class CheckpointPolicy:
     """When a state is due: after so many steps of the optimiser, or after so many minutes."""
 
     config: CheckpointConfig
@@ -152,7 +152,7 @@ class Rhythm:
         self._steps, self._saved = 0, time.monotonic()
 
 
-def save(saver: Saver, rhythm: Rhythm, parts: Parts, standing: Standing, batches: int) -> None:
+def save(saver: Saver, rhythm: CheckpointPolicy, parts: Parts, standing: LoopState, batches: int) -> None:
     """Begin to write the state; only the first process does."""
     if parts.fabric.is_global_zero:
         saver.save(to_state(parts, standing, batches))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import Part
+from medalist.config import ConfigModel
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
 
@@ -15,7 +15,7 @@ Side = Annotated[int, Field(ge=8, le=8192)]
 Chance = Annotated[float, Field(gt=0, le=1)]
 
 
-class MixupConfig(Part):
+class MixupConfig(ConfigModel):
     """Each sample is blended with another of its batch (arXiv 1710.09412); shares from Beta(alpha, alpha).
 
     p: the chance that a batch is treated so.
@@ -26,7 +26,7 @@ class MixupConfig(Part):
     p: Chance = 1.0
 
 
-class CutmixConfig(Part):
+class CutmixConfig(ConfigModel):
     """A box of each sample is taken from another of its batch (arXiv 1905.04899); its area from Beta(alpha, alpha)."""
 
     kind: Literal["cutmix"]
@@ -34,7 +34,7 @@ class CutmixConfig(Part):
     p: Chance = 1.0
 
 
-class MosaicConfig(Part):
+class MosaicConfig(ConfigModel):
     """Each sample becomes four quarters of four samples of its batch around a random centre, at their own scale."""
 
     kind: Literal["mosaic"]
@@ -44,14 +44,14 @@ class MosaicConfig(Part):
 MixConfig = Annotated[MixupConfig | CutmixConfig | MosaicConfig, Field(discriminator="kind")]
 
 
-class SizeStage(Part):
+class SizeStage(ConfigModel):
     """So many epochs in which batches are made smaller (or larger) to `size` = (height, width)."""
 
     epochs: int = Field(ge=1)
     size: tuple[Side, Side]
 
 
-class AverageConfig(Part):
+class AverageConfig(ConfigModel):
     """The mean of several epochs' weights, kept as `average` beside `last` and `best`.
 
     of: `last`, those of the last `count` epochs (SWA, arXiv 1803.05407; let the rate rest there by train.hold), or
@@ -65,7 +65,7 @@ class AverageConfig(Part):
     recalibrate: int = Field(default=100, ge=0)
 
 
-class TrainConfig(Part):
+class TrainConfig(ConfigModel):
     """One training.
 
     batch: samples on one process in one forward; `accumulate` of them make one step of the optimiser. So a step is of
@@ -154,7 +154,7 @@ class TrainConfig(Part):
         return None
 
 
-class CheckpointConfig(Part):
+class CheckpointConfig(ConfigModel):
     """When the state to go on from is written, besides the end of each epoch; it changes no weight.
 
     steps: after so many steps of the optimiser, 0 = not by steps. minutes: after so many, 0 = not by time. It waits for
@@ -166,7 +166,7 @@ class CheckpointConfig(Part):
     minutes: float = Field(default=5.0, ge=0)
 
 
-class PredictConfig(Part):
+class PredictConfig(ConfigModel):
     """Prediction of whole images.
 
     tta: views that are averaged: `none`, `flips` (4: identity, both flips, half turn) or `d4` (8: with quarter turns).
@@ -185,7 +185,7 @@ class PredictConfig(Part):
         return self
 
 
-class EmbedPredictConfig(Part):
+class EmbedPredictConfig(ConfigModel):
     """Embedding of whole images.
 
     tta: views whose vectors are averaged: `none`, `mirror` (2: as it is, and left for right), `flips` (4), `d4` (8).

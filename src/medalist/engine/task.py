@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.data.loader import Batch
-from medalist.records import Answer, Prediction
+from medalist.records import Answer, MapPrediction
 
 
 class Task(Protocol):
@@ -37,7 +37,7 @@ class Task(Protocol):
         """`loss`, the scalar to minimise, and its parts."""
         ...
 
-    def look(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
+    def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """Figures of the held-out samples of all processes, from this one's outputs and batches.
 
         `val_loss`, lower is better, chooses the best epoch; of the others higher is better.
@@ -52,6 +52,6 @@ class MapTask(Task, Protocol):
         """What may be averaged over views and networks."""
         ...
 
-    def predict(self, probabilities: Tensor, batch: Batch) -> list[Prediction]:
+    def predict(self, probabilities: Tensor, batch: Batch) -> list[MapPrediction]:
         """Predictions at native size, one for each sample of the batch."""
         ...

@@ -26,11 +26,11 @@ from medalist.engine.checkpoint import (
     states,
 )
 from medalist.engine.devices import mean_over_processes
-from medalist.engine.job import Fit
+from medalist.engine.job import TrainJob
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
 from medalist.engine.optimizer import freeze, make_optimizer, regroup, scaled_lr, train_mode, unfreeze
-from medalist.engine.resume import Parts, Rhythm, Row, Standing, find_state, give_back, save, standing_of
+from medalist.engine.resume import CheckpointPolicy, LoopState, Parts, Row, find_state, restore, restored_loop, save
 from medalist.engine.schedule import lr_factor
 from medalist.engine.snapshots import keep_snapshots, mean_network
 from medalist.engine.syncnorm import synchronised
@@ -38,27 +38,27 @@ from medalist.engine.tracking import Log
 from medalist.errors import TrainingError
 from medalist.files import write_text
 from medalist.models.recompute import recompute
-from medalist.progress import Progress
+from medalist.reporter import Progress
 
 Told = tuple[Callable[[], float], Batch]
 """What reads the loss of a batch, and the batch."""
 
 
 @dataclass(eq=False)
-class _Going:
+class TrainState:
     """A training that is going on: what is wrapped for devices and processes, where it stands, what is frozen."""
 
     model: _FabricModule
     optimizer: Optimizer
     parts: Parts
-    standing: Standing
+    standing: LoopState
     frozen: tuple[str, ...]
     saver: Saver
-    rhythm: Rhythm
+    rhythm: CheckpointPolicy
     progress: Progress
 
 
-def fit(job: Fit, log: Log, progress: Progress) -> None:
+def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     """Train; leave metrics.jsonl and weights: `last`, `best` (where held-out samples were looked at), `average`.
 
     Goes on from the newest state that is whole, and then ends as it would have ended without a stop. Raises
@@ -91,32 +91,32 @@ def fit(job: Fit, log: Log, progress: Progress) -> None:
     fabric.barrier()  # whoever goes on finds all files
 
 
-def _begin(job: Fit, saver: Saver, progress: Progress) -> _Going:
+def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     """The training at its start, or where it was stopped."""
     config, fabric = job.config, job.fabric
     state, damaged = find_state(job.folder, fabric.world_size)
     for line in damaged:
         progress.say(f"{job.title}: {line}; going on from the one before")
-    standing, path = Standing(), job.folder
+    standing, path = LoopState(), job.folder
     if state is not None:
         path = states(job.folder)[len(damaged)]
-        standing = standing_of(state, path, fabric, job.batches)
+        standing = restored_loop(state, path, fabric, job.batches)
     frozen = freeze(job.model) if standing.epoch < config.freeze else ()
     optimizer = make_optimizer(job.model, config, fabric.world_size)
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
     if state is not None:
-        give_back(state, path, parts)
+        restore(state, path, parts)
     fabric.barrier()  # nobody writes or deletes a state while another still reads
     if fabric.is_global_zero:
         for broken in states(job.folder)[: len(damaged)]:  # it would take the place of a whole one
             broken.unlink()
     progress.skip(standing.epoch * job.batches + standing.done)
-    return _Going(model, wrapped, parts, standing, frozen, saver, Rhythm(job.checkpoint), progress)
+    return TrainState(model, wrapped, parts, standing, frozen, saver, CheckpointPolicy(job.checkpoint), progress)
 
 
-def _wrap(job: Fit, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer]:
+def _wrap(job: TrainJob, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer]:
     for group in optimizer.param_groups:
         group["peak_lr"] = group["lr"]
     module: nn.Module = torch.compile(job.model) if job.config.compile else job.model  # type: ignore[assignment]
@@ -124,7 +124,7 @@ def _wrap(job: Fit, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer]:
     return model, wrapped
 
 
-def _wrap_anew(job: Fit, going: _Going) -> None:
+def _wrap_anew(job: TrainJob, going: TrainState) -> None:
     """Unfreeze the encoder: an optimiser with all parameters, which goes on with what the former one has gathered.
 
     Distributed training reckons with the parameters that wanted a gradient when the network was wrapped. The former
@@ -138,7 +138,7 @@ def _wrap_anew(job: Fit, going: _Going) -> None:
     going.parts = replace(going.parts, optimizer=optimizer)
 
 
-def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
+def _train_epoch(job: TrainJob, going: TrainState, started: float) -> Row:
     """What is left of one pass over the training samples; returns the last learning rate and the mean losses.
 
     Batches are accumulated within the epoch: its last step may be made of fewer, and nothing is pending at its end.
@@ -174,7 +174,7 @@ def _train_epoch(job: Fit, going: _Going, started: float) -> Row:
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
 
 
-def _train_batch(job: Fit, going: _Going, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
+def _train_batch(job: TrainJob, going: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
     """Train on one batch of the epoch: the batch on its device, its losses, whether a step was made."""
     fabric, config, count = job.fabric, job.config, job.batches
     epoch, at = going.standing.epoch, going.standing.epoch * job.batches + number
@@ -202,7 +202,7 @@ def _train_batch(job: Fit, going: _Going, number: int, raw: Batch) -> tuple[Batc
     return batch, losses, is_step
 
 
-def _look(job: Fit, going: _Going, row: Row) -> Row:
+def _look(job: TrainJob, going: TrainState, row: Row) -> Row:
     """Look at the held-out samples where it is time to; keep the best weights, and what goes into the average."""
     config, epoch, keeper = job.config, going.standing.epoch, _keeper(going)
     figures: Row = {}
@@ -227,7 +227,7 @@ def _look(job: Fit, going: _Going, row: Row) -> Row:
     return figures
 
 
-def _average(job: Fit, keeper: nn.Module, kept: Sequence[int]) -> Row:
+def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
     """Write the mean of the snapshots as `average`; returns a look at it."""
     assert job.config.average is not None
     job.fabric.barrier()  # the last snapshot is there
@@ -243,7 +243,7 @@ def _average(job: Fit, keeper: nn.Module, kept: Sequence[int]) -> Row:
     return figures
 
 
-def _end_epoch(job: Fit, going: _Going, row: Row) -> None:
+def _end_epoch(job: TrainJob, going: TrainState, row: Row) -> None:
     """Count the epoch as ended, on disk too."""
     standing = going.standing
     standing.rows.append(row)
@@ -255,7 +255,7 @@ def _end_epoch(job: Fit, going: _Going, row: Row) -> None:
 
 
 @torch.inference_mode()
-def evaluate(job: Fit, model: nn.Module) -> Row:
+def evaluate(job: TrainJob, model: nn.Module) -> Row:
     """Look at the held-out samples: `val_loss` and the task's quick figures."""
     model.eval()
 
@@ -266,7 +266,7 @@ def evaluate(job: Fit, model: nn.Module) -> Row:
                 outputs = model(batch.image)
             yield outputs, batch
 
-    return job.task.look(seen(), job.fabric)
+    return job.task.validate(seen(), job.fabric)
 
 
 def _over_all(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -296,7 +296,7 @@ def _told(loss: Tensor) -> Callable[[], float]:
     return read
 
 
-def _refuse_nan(job: Fit, pending: Told | None, epoch: int) -> None:
+def _refuse_nan(job: TrainJob, pending: Told | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
     ids = ",".join(job.names[index] for index in pending[1].indices)
@@ -306,13 +306,13 @@ def _refuse_nan(job: Fit, pending: Told | None, epoch: int) -> None:
     )
 
 
-def _keeper(going: _Going) -> nn.Module:
+def _keeper(going: TrainState) -> nn.Module:
     """The network that predicts: the average over steps, where one is kept."""
     average = going.parts.average
     return average.module if average else going.parts.model
 
 
-def _save_weights(job: Fit, going: _Going, name: str) -> None:
+def _save_weights(job: TrainJob, going: TrainState, name: str) -> None:
     if job.fabric.is_global_zero:
         save_weights(_keeper(going), job.folder / f"{name}.safetensors")
 

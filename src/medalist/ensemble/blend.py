@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import RunError
-from medalist.records import Prediction
+from medalist.records import MapPrediction
 
 
-def blend(predictions: Sequence[Prediction]) -> Prediction:
+def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
     """The equally weighted mean of predictions of one image; RunError where channels or sizes differ."""
     first = predictions[0]
     for other in predictions[1:]:
@@ -25,4 +25,4 @@ def blend(predictions: Sequence[Prediction]) -> Prediction:
     total = np.sum([prediction.maps for prediction in predictions], axis=0, dtype=np.uint32)
     # Half up: integers only, so that the order of the runs cannot change a bit.
     mean: NDArray[np.uint8] = np.asarray((2 * total + len(predictions)) // (2 * len(predictions)), np.uint8)
-    return Prediction(mean, first.channels)
+    return MapPrediction(mean, first.channels)

@@ -37,7 +37,7 @@ from medalist.models.hubs import (
     vgg_file,
 )
 from medalist.models.settings import EmbedderConfig, ModelConfig, SmpConfig, TernausConfig
-from medalist.models.ternausnet import vgg_state
+from medalist.tasks.segment.ternausnet import vgg_state
 
 Source = Literal["path", "folder", "package", "cache", "hub"]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from medalist.errors import ConfigError
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.postprocess.watershed import fill_holes, watershed_labels, without_small
-from medalist.records import Answer, Instances, Mask, Prediction
+from medalist.records import Answer, Instances, MapPrediction, Mask
 
 
-def decide(prediction: Prediction, config: DecideConfig) -> Answer:
+def decide(prediction: MapPrediction, config: DecideConfig) -> Answer:
     """Turn the maps of one image into its final objects, at the same height and width.
 
     kind "watershed" gives Instances from the maps `body` and, where there is one, `border`; kind "threshold"
@@ -32,7 +32,7 @@ def decide(prediction: Prediction, config: DecideConfig) -> Answer:
             assert_never(config)
 
 
-def _channel(prediction: Prediction, name: str, wanted_by: str) -> NDArray[np.float32]:
+def _channel(prediction: MapPrediction, name: str, wanted_by: str) -> NDArray[np.float32]:
     if name not in prediction.channels:
         there = ", ".join(prediction.channels)
         raise ConfigError(

@@ -22,7 +22,7 @@ from scipy import ndimage
 
 from medalist.competition import Competition, find_groups
 from medalist.files import read_image
-from medalist.folds import Folds, FoldsConfig, make_folds, summary
+from medalist.folds.folds import Folds, FoldsConfig, make_folds, summary
 from medalist.records import Answer, Instances, Mask, Ranking, Sample, Split
 from medalist.report.charts import LINES, label, legend, plain_axes
 from medalist.report.pictures import Picture, captioned, grid, outline, side_by_side, stretched

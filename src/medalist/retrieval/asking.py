@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from medalist.errors import SearchError
-from medalist.records import Trial
+from medalist.records import RetrievalSplit
 from medalist.retrieval.pool import Rows, Vectors
 from medalist.search.embeddings import Embeddings, refuse_other_space, refuse_twice, shown
 
@@ -32,7 +32,7 @@ class Asked:
 
 
 def asked(
-    trial: Trial,
+    trial: RetrievalSplit,
     queries: Embeddings,
     gallery: Embeddings,
     *,
@@ -79,7 +79,7 @@ def _taken(embeddings: Embeddings, ids: Sequence[str], what: str) -> Vectors:
         raise SearchError(f"trial, {what}: {error}; embed them with this run") from error
 
 
-def _codes(trial: Trial, apart: Mapping[str, str | float | None] | None) -> tuple[Rows, Rows]:
+def _codes(trial: RetrievalSplit, apart: Mapping[str, str | float | None] | None) -> tuple[Rows, Rows]:
     """Numbers that are equal where a gallery sample must be hidden from a query."""
     number: dict[object, int] = {}
     for name in trial.gallery:

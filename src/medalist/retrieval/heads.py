@@ -20,7 +20,7 @@ _NO_DIRECTION = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
-class Centres:
+class ClassPrototypes:
     """Class centres of a training: names, several rows may share one, and vectors float32[M, D] of length 1.
 
     Of a name's rows (sub-centres) the nearest counts. Raises SearchError where vectors are not of length 1.
@@ -134,12 +134,12 @@ def _units(sums: NDArray[np.float64]) -> tuple[Vectors, NDArray[np.bool_]]:
     return (sums / np.where(lengths > _NO_DIRECTION, lengths, 1)).astype(np.float32), real
 
 
-def blend_centres(
+def blend_prototypes(
     queries: Vectors,
     labels: Rows,
     scores: Scores,
     names: Sequence[str],
-    centres: Centres,
+    centres: ClassPrototypes,
     share: float,
     joining: int,
     never: Sequence[Rows],

@@ -13,7 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
 from medalist.retrieval.blocks import FREE, Answer, Forbidden, Rows, Vectors, exact, room_for, workers
-from medalist.retrieval.cells import TOO_MUCH, Cells, ask_cells, how_far, make_cells, number_of_cells
+from medalist.retrieval.clusters import (
+    TOO_MUCH,
+    CoarseClusters,
+    cluster_count,
+    how_far,
+    make_coarse_clusters,
+    search_clusters,
+)
 from medalist.search import Index
 from medalist.search.checks import processors
 from medalist.search.vectors import as_array, as_vectors, share, whole
@@ -39,7 +46,7 @@ class Search:
     forbidden: Forbidden
     pool: ThreadPoolExecutor
     threads: int
-    cells: Cells | None = None
+    cells: CoarseClusters | None = None
     reach: float = 0.0
     index: Index | None = None
     extra: Rows | None = None
@@ -59,7 +66,7 @@ class Search:
         if self.index is not None:
             return self._by_graph(self.index, part, rules, into)
         if self.cells is not None:
-            return ask_cells(queries, self.gallery, self.cells, self.reach, into, self.pool, rules)
+            return search_clusters(queries, self.gallery, self.cells, self.reach, into, self.pool, rules)
         return exact(queries, self.gallery, into, self.pool, rules)
 
     def _by_graph(self, index: Index, part: slice, rules: Forbidden, into: Answer) -> Answer:
@@ -145,7 +152,7 @@ def searching(
             return
         products = len(found) * rows.size
         if recall < 1 and len(found) >= FEW_QUERIES and len(rows) >= FEW_ROWS and products >= FEW_PRODUCTS:
-            cells = make_cells(rows, number_of_cells(len(rows)), pool)
+            cells = make_coarse_clusters(rows, cluster_count(len(rows)), pool)
             reach, asked = how_far(found, rows, cells, k, recall, pool, rules)
             if asked <= TOO_MUCH:
                 search = Search(found, rows, k, recall, rules, pool, count, cells, reach)

@@ -13,13 +13,13 @@ from scipy.optimize import linear_sum_assignment
 from medalist.errors import ConfigError, SearchError
 from medalist.records import Ranking
 from medalist.retrieval.asking import Asked, asked
-from medalist.retrieval.heads import Centres, Prototypes, blend_centres, vote
+from medalist.retrieval.heads import ClassPrototypes, Prototypes, blend_prototypes, vote
 from medalist.retrieval.pool import Pool, Rows, Scores, Vectors
-from medalist.retrieval.second_look import SecondLook, expanded
+from medalist.retrieval.rerank import SecondLook, expanded
 from medalist.retrieval.settings import NoRerank, RankConfig
 from medalist.search.embeddings import shown
 
-__all__ = ["Asked", "Candidates", "Centres", "answers", "asked", "candidates", "place_of_new", "with_new"]
+__all__ = ["Asked", "Candidates", "ClassPrototypes", "answers", "asked", "candidates", "place_of_new", "with_new"]
 
 _ANSWERS = 2**22
 """Samples that are looked at together, over all queries: a few hundred megabytes with all that is made of them."""
@@ -55,7 +55,7 @@ def candidates(
     names: Literal["samples", "identities"],
     depth: int,
     new: str | None = None,
-    centres: Centres | None = None,
+    centres: ClassPrototypes | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Candidates]:
@@ -143,7 +143,7 @@ class _Field:
     names: NDArray[np.object_]
     prototypes: Prototypes | None
     second: SecondLook | None
-    centres: Centres | None
+    centres: ClassPrototypes | None
 
     def answered(self, queries: Vectors, codes: Rows, want: int) -> Iterator[tuple[int, Candidates]]:
         """Each query's row and its `want` best names; the search is widened for queries that find fewer."""
@@ -193,7 +193,9 @@ class _Field:
         assert self.centres is not None
         never = [self._hidden_names(code) for code in codes[asking].tolist()]
         share = self.config.centres
-        return blend_centres(queries[asking], labels, scores, self.names.tolist(), self.centres, share, joining, never)
+        return blend_prototypes(
+            queries[asking], labels, scores, self.names.tolist(), self.centres, share, joining, never
+        )
 
     def _hidden_names(self, code: int) -> Rows:
         """Labels all of whose samples are hidden from queries of a code."""
@@ -203,7 +205,7 @@ class _Field:
         return whole
 
 
-def _check(asked: Asked, config: RankConfig, names: str, centres: Centres | None) -> None:
+def _check(asked: Asked, config: RankConfig, names: str, centres: ClassPrototypes | None) -> None:
     """Raise an error for settings that cannot do what they say here."""
     if names == "samples":
         wrong = [f"decide.head={config.head}"] if config.head != "nearest" else []

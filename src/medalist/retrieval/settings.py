@@ -6,19 +6,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import Part
+from medalist.config import ConfigModel
 
 Neighbours = Annotated[int, Field(ge=0, le=1000)]
 """A number of nearest neighbours; 0 = the step is left out."""
 
 
-class NoRerank(Part):
+class NoRerank(ConfigModel):
     """Answers stay as the search gives them."""
 
     kind: Literal["none"] = "none"
 
 
-class ReciprocalConfig(Part):
+class ReciprocalConfig(ConfigModel):
     """k-reciprocal re-ranking (Zhong et al. 2017, arXiv 1701.08398).
 
     k1: neighbours that must be mutual; k2: neighbours over which their sets are averaged; weight: share of the
@@ -32,7 +32,7 @@ class ReciprocalConfig(Part):
     candidates: int = Field(default=100, ge=1, le=10000)
 
 
-class DiffusionConfig(Part):
+class DiffusionConfig(ConfigModel):
     """Diffusion over the graph of nearest neighbours (Iscen et al. 2017, arXiv 1611.05113).
 
     k: neighbours of each gallery sample, mutual ones kept; queries: neighbours by which a query enters the graph;
@@ -50,7 +50,7 @@ class DiffusionConfig(Part):
 RerankConfig = Annotated[NoRerank | ReciprocalConfig | DiffusionConfig, Field(discriminator="kind")]
 
 
-class RankConfig(Part):
+class RankConfig(ConfigModel):
     """How embeddings of queries and of a gallery become answers.
 
     augment_gallery: each gallery vector becomes the weighted mean of itself and its neighbours (database-side

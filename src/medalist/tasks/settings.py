@@ -6,10 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
-from medalist.config import Part
+from medalist.config import ConfigModel
 
 
-class SegmentConfig(Part):
+class SegmentConfig(ConfigModel):
     """Segmentation: masks, or instances by body and border.
 
     border: a pixel belongs to the border where a window of 2*border+1 pixels around it sees two different objects.
@@ -19,7 +19,7 @@ class SegmentConfig(Part):
     border: int = Field(default=2, ge=1, le=50)
 
 
-class EmbedConfig(Part):
+class EmbedConfig(ConfigModel):
     """Metric learning: identities become unit vectors, alike ones near.
 
     turns: each quarter turn of an identity is an identity of its own (4 times as many), for signs that mean something

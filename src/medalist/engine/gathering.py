@@ -1,0 +1,51 @@
+"""What several processes have, in one place."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+Value = TypeVar("Value")
+
+
+def all_gather_lists(values: list[Value], fabric: Fabric) -> list[Value]:
+    """The values of all processes, in the order of the processes."""
+    if fabric.world_size == 1:
+        return values
+    shares: list[list[Value]] = [[] for _ in range(fabric.world_size)]
+    dist.all_gather_object(shares, values)
+    return [value for share in shares for value in share]
+
+
+def all_gather_with_gradient(rows: Tensor) -> Tensor:
+    """The rows of all processes, one process after the other, with gradients to each; all have equally many.
+
+    A loss of the joined rows is the same in each process. Its gradients arrive here from all of them, so they are as
+    many times too large as there are processes, and their mean, which distributed training takes, is right.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return rows
+    joined_rows: Tensor = _Join.apply(rows)
+    return joined_rows
+
+
+class _Join(torch.autograd.Function):
+    """The rows of all processes; the gradient of each one's own is the sum of what all processes want."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor) -> Tensor:
+        parts = [torch.empty_like(rows, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total.chunk(dist.get_world_size())[dist.get_rank()]

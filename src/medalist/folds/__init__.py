@@ -1,0 +1,1 @@
+"""Folds, and groups found in pixels that folds must not split."""

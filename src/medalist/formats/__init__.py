@@ -1,0 +1,1 @@
+"""Submission files: what every format owes, and the formats there are."""

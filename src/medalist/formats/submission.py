@@ -1,0 +1,267 @@
+"""The file that is sent to a contest: what every format owes, how it is written, and what refusals say.
+
+A format (`rle_format.RleFormat` is one) is a value with `rows`, `parse` and `validate`. What all of them
+share stands here: reading the csv strictly, and holding its ids against those that the contest asks for.
+
+The csv that is accepted: UTF-8 without byte order mark and without NUL, the exact header, every row of its
+width, no blank lines. Lines end in LF; CRLF is accepted too, for spreadsheets write it and the contests'
+readers take it. A cell may be quoted as a whole; a quote anywhere else, or a quoted line break, is refused.
+CoarseClusters have no size limit.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Protocol
+
+from medalist.errors import DataError, SubmissionError
+from medalist.files import written
+from medalist.records import Answer, Sample
+
+SHOWN = 72
+"""How many characters of a value a refusal shows."""
+HINTED = 5
+"""How many unknown ids are given their nearest known id; a search over all ids takes time."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One refusal.
+
+    row: the line in the csv file, the header being line 1; None where no line is to blame (a missing id).
+    column: its name, or None where the whole line is meant.
+    value: what stands there, shortened, on one line.
+    rule: the sentence that it breaks.
+    """
+
+    row: int | None
+    column: str | None
+    value: str
+    rule: str
+
+    def __str__(self) -> str:
+        """Say it on one line."""
+        where = [f"row {self.row}"] if self.row is not None else []
+        where += [f"column {self.column}"] if self.column is not None else []
+        where.append(f"value '{self.value}'")
+        return f"{', '.join(where)}: {self.rule}"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a csv: its number in the file (the header is 1) and its cells."""
+
+    number: int
+    cells: tuple[str, ...]
+
+
+class SubmissionFormat(Protocol):
+    """How the answers of one contest are written. The samples give the ids asked for and the image sizes."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header."""
+        ...
+
+    def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
+        """Write one answer; at least one row, also where nothing was found."""
+        ...
+
+    def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
+        """Read the answers back, one for each sample; raises SubmissionError on the first problem."""
+        ...
+
+    def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
+        """Find every problem, in row order. `reference` is the sample submission, whose order counts."""
+        ...
+
+
+def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple[str, Answer]]) -> int:
+    """Write (id, answer) pairs in their order, whole or not at all; returns how many rows."""
+    count = 0
+    with written(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
+        lines = csv.writer(file, lineterminator="\n")
+        lines.writerow(form.columns)
+        for sample_id, answer in answers:
+            rows = form.rows(sample_id, answer)
+            lines.writerows(rows)
+            count += len(rows)
+    return count
+
+
+def check_submission(path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None) -> None:
+    """Raise SubmissionError that names the file, its first problem and how many more there are; or return."""
+    refuse(path, form.validate(path, samples, reference))
+
+
+def refuse(path: Path, problems: Sequence[Problem]) -> None:
+    """Raise SubmissionError for the first of these problems, on one line; do nothing where there are none."""
+    if problems:
+        more = f" (and {len(problems) - 1} more; 'medalist validate' lists them)" if len(problems) > 1 else ""
+        raise SubmissionError(f"{path}: {problems[0]}{more}")
+
+
+def shortened(value: str) -> str:
+    """Shorten a value to SHOWN characters for a message, unprintable ones spelt out (`\\n`, `\\ufeff`)."""
+    if len(value) > SHOWN:
+        value = f"{value[: SHOWN - 23]} … {value[-20:]}"
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Problem]]:
+    """Read a csv as this module's head says; returns the well-formed rows, and a problem for each other line.
+
+    Where the file cannot be read as text, is empty, or has another header, that is the only problem and there
+    are no rows. Raises SubmissionError where there is no such file.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise SubmissionError(f"{path}: cannot be read ({error.strerror}); name the csv to be sent") from error
+    text, problem = _decoded(raw)
+    if problem is not None:
+        return [], [problem]
+    lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+    header = _cells(lines[0])
+    if header != tuple(columns):
+        return [], [Problem(1, None, shortened(lines[0]), _header_rule(header, columns))]
+    rows, problems = [], []
+    for number, line in enumerate(lines[1:], start=2):
+        cells = _cells(line)
+        if cells is None:
+            rule = "a quote is only allowed around a whole cell, closed on the same line"
+            problems.append(Problem(number, None, shortened(line), rule))
+        elif len(cells) != len(columns):
+            width = "is blank" if not line else f"has {len(cells)} cell{'s' * (len(cells) != 1)}"
+            rule = f"the row {width}; each row has {len(columns)}: {','.join(columns)}"
+            problems.append(Problem(number, None, shortened(line), rule))
+        else:
+            rows.append(Row(number, cells))
+    if len(lines) == 1:
+        problems.append(Problem(1, None, shortened(lines[0]), "there are no rows after the header"))
+    return rows, problems
+
+
+def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered: bool) -> list[Problem]:
+    """Hold the ids, the first cell of each row, against the expected ones.
+
+    Finds unknown ids (with the nearest known one), ids without a row, and, where `ordered`, rows of one id
+    that do not stand together and the first id that is not at its place.
+    """
+    known = dict.fromkeys(expected)
+    first_rows: dict[str, int] = {}
+    problems: list[Problem] = []
+    hints = HINTED
+    last = None
+    for row in rows:
+        name = row.cells[0]
+        if name not in known:
+            if name not in first_rows:
+                problems.append(Problem(row.number, column, shortened(name), _unknown_rule(name, expected, hints > 0)))
+                hints -= 1
+        elif ordered and name in first_rows and name != last:
+            rule = f"the rows of one id must stand together; this id was first in row {first_rows[name]}"
+            problems.append(Problem(row.number, column, shortened(name), rule))
+        first_rows.setdefault(name, row.number)
+        last = name
+    if ordered:
+        in_file = [name for name in first_rows if name in known]
+        in_order = [name for name in known if name in first_rows]
+        for name, due in zip(in_file, in_order, strict=True):
+            if name != due:
+                rule = f"ids must be in the order of the sample submission; here it has '{shortened(due)}'"
+                problems.append(Problem(first_rows[name], column, shortened(name), rule))
+                break  # the ids after it are mostly only shifted
+    missing = [name for name in known if name not in first_rows]
+    return problems + [
+        Problem(None, column, shortened(name), "this id is asked for and has no row") for name in missing
+    ]
+
+
+def ids_of_reference(reference: Path, columns: Sequence[str], known: Sequence[str], what: str) -> list[str]:
+    """Ids of the contest's sample submission, in its order.
+
+    `what` is what an id stands for, such as "query". Raises DataError where the file is malformed or asks for other
+    ids than are known.
+    """
+    try:
+        rows, problems = read_rows(reference, columns)
+    except SubmissionError as error:
+        raise DataError(f"sample submission {error}") from error
+    if problems:
+        raise DataError(f"sample submission {reference}: {problems[0]}")
+    ids = list(dict.fromkeys(row.cells[0] for row in rows))
+    for name in sorted(set(ids) ^ set(known)):
+        there = f"there is no such {what}" if name in ids else f"this {what} is not asked for"
+        raise DataError(f"sample submission {reference}: '{name}': {there}; download the contest again")
+    return ids
+
+
+def by_row(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort by row; those without a row come last."""
+    return sorted(problems, key=lambda problem: (problem.row is None, problem.row or 0))
+
+
+def _decoded(raw: bytes) -> tuple[str, Problem | None]:
+    if not raw.strip():
+        return "", Problem(None, None, "", "the file is empty")
+    if raw.startswith((b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        rule = "the file starts with a byte order mark; save it as UTF-8 without one"
+        return "", Problem(1, None, repr(raw[:3])[2:-1], rule)
+    bad = raw.find(b"\0")
+    rule = "a NUL byte; the file is not text, or was cut off while it was written"
+    if bad < 0:
+        try:
+            return raw.decode("utf-8"), None
+        except UnicodeDecodeError as error:
+            bad = error.start
+            rule = "the file is not UTF-8; save it as UTF-8 without a byte order mark"
+    value = repr(raw[max(0, bad - 20) : bad + 4])[2:-1]
+    return "", Problem(raw.count(b"\n", 0, bad) + 1, None, shortened(value), rule)
+
+
+_CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))(,|$)')
+
+
+def _cells(line: str) -> tuple[str, ...] | None:
+    """Split a line at its commas; None where a quote is out of place.
+
+    The standard csv reader is not used: it accepts stray quotes, and its limit of 131,072 characters a cell,
+    which long masks pass, is a setting of the whole process.
+    """
+    if '"' not in line:
+        return tuple(line.split(","))
+    cells = []
+    at = 0
+    while True:
+        found = _CELL.match(line, at)
+        if found is None:
+            return None
+        quoted, plain, end = found.groups()
+        cells.append(plain if quoted is None else quoted.replace('""', '"'))
+        if not end:
+            return tuple(cells)
+        at = found.end()
+
+
+def _header_rule(header: tuple[str, ...] | None, columns: Sequence[str]) -> str:
+    wanted = ",".join(columns)
+    if header is not None and sorted(header) == sorted(columns):
+        return f"the columns are in another order; the header must be '{wanted}'"
+    if header is not None and len(header) == len(columns) + 1 and header[1:] == tuple(columns):
+        return f"there is one more column in front (a pandas index?); the header must be '{wanted}'"
+    return f"the header must be '{wanted}'"
+
+
+def _unknown_rule(name: str, expected: Sequence[str], search: bool) -> str:
+    rule = "this id is not asked for"
+    alike = [name.strip(), Path(name.strip()).stem]
+    near = [other for other in alike if other in expected] if search else []
+    if search and not near:
+        near = get_close_matches(name[:200], expected, n=1)
+    return f"{rule}; did you mean '{shortened(near[0])}'?" if near else rule

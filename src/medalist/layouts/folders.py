@@ -1,0 +1,66 @@
+"""Images in folders: the id and the file of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from medalist.errors import DataError
+from medalist.layouts.faults import refuse
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+Images = Sequence[tuple[str, Path]]
+"""The id and the file of each image, sorted by id."""
+
+
+def images_in_folder(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
+    """List the images `root/part/<id>.<suffix>`, sorted by id; other files are passed over.
+
+    Raises DataError where the folder is missing or holds no image, and where two files have one id.
+    """
+    named: dict[str, Path] = {}
+    faults = []
+    for path in _entries(root, part):
+        if path.suffix.lower() in suffixes:
+            if path.stem in named:
+                faults.append(f"'{path.name}' and '{named[path.stem].name}' have the same id '{path.stem}'")
+            named[path.stem] = path
+    refuse(f"{root / part}", faults, "keep one file an id")
+    return _not_empty(root / part, named, f"<id>{'|'.join(suffixes)}")
+
+
+def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
+    """List the images `root/part/<id>/images/<one file>`, sorted by id; other folders are passed over.
+
+    Raises DataError where the folder is missing or holds no image, and names every <id> whose `images`
+    folder has no image or more than one.
+    """
+    named: dict[str, Path] = {}
+    faults = []
+    for folder in _entries(root, part):
+        if not folder.is_dir():
+            continue
+        inside = folder / "images"
+        files = sorted(inside.iterdir()) if inside.is_dir() else []
+        images = [path for path in files if path.suffix.lower() in suffixes and not path.name.startswith(".")]
+        if len(images) == 1:
+            named[folder.name] = images[0]
+        else:
+            faults.append(f"{folder.name}/images holds {len(images) or 'no'} image{'s' * (len(images) > 1)}")
+    refuse(f"{root / part}", faults, "there must be exactly one image in each; download the contest again")
+    return _not_empty(root / part, named, "<id>/images/<id>.png")
+
+
+def _entries(root: Path, part: str) -> list[Path]:
+    if not root.is_dir():
+        raise DataError(f"no folder {root}; pass the folder of the downloaded contest with --data")
+    if not (root / part).is_dir():
+        raise DataError(f"no folder '{part}' in {root}; pass the folder of the downloaded contest with --data")
+    return sorted(path for path in (root / part).iterdir() if not path.name.startswith("."))
+
+
+def _not_empty(folder: Path, named: Mapping[str, Path], form: str) -> list[tuple[str, Path]]:
+    if not named:
+        raise DataError(f"no images in {folder}; expected {form}")
+    return sorted(named.items())

@@ -1,0 +1,101 @@
+"""Tables of the contest: annotations, the order of the submission, and lists of images with their columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from medalist.files import read_table
+from medalist.formats.submission import shortened
+from medalist.layouts.faults import refuse, same_ids
+from medalist.layouts.splits import with_sizes
+from medalist.records import Sample
+
+
+def read_annotations(
+    path: Path,
+    id_column: str,
+    rle_column: str,
+    row_per: Literal["object", "image"] = "object",
+    empty: str = "",
+) -> dict[str, tuple[str, ...]]:
+    """Read a csv of run-length codes: image id -> its codes in file order, not decoded yet.
+
+    row_per: "object" where an image has a row for each object, "image" where it has exactly one.
+    empty: the cell of an image in which nothing is marked; such an image gets no code at all.
+    Raises DataError for other columns, a second row of an image where there must be one, and an empty row
+    beside rows with objects.
+    """
+    found: dict[str, list[str]] = {}
+    faults = []
+    for number, row in enumerate(read_table(path, (id_column, rle_column)), start=2):
+        name, code = row[id_column], row[rle_column]
+        codes = found.get(name)
+        if codes is None:
+            found[name] = [code]
+            continue
+        if row_per == "image":
+            faults.append(f"row {number}, column {id_column}, value '{name}': a second row for this image")
+        elif code == empty or codes[0] == empty:
+            faults.append(f"row {number}, column {id_column}, value '{name}': an empty row beside another row")
+        codes.append(code)
+    refuse(f"{path}", faults, "take the row out")
+    return {name: tuple(code for code in codes if code != empty) for name, codes in found.items()}
+
+
+def ids_in(path: Path, id_column: str) -> list[str]:
+    """Return the ids of a csv, each once, in the order of their first row: the order of the submission.
+
+    Raises DataError for a csv that is missing, malformed or without this column.
+    """
+    return list(dict.fromkeys(row[id_column] for row in read_table(path, (id_column,))))
+
+
+def listed(
+    path: Path,
+    id_column: str,
+    image: Callable[[str], Path],
+    *,
+    identity: str | None = None,
+    group: str | None = None,
+    stratum: str | None = None,
+    meta: Sequence[str] = (),
+    order: Sequence[str] | None = None,
+) -> tuple[Sample, ...]:
+    """List the samples of a csv with a row an image, in the order of its rows, or in `order`.
+
+    image: id -> its file. identity, group, stratum: the columns that say them, the identity as `annotation`; one column
+    may say several; an empty group or stratum is none. meta: columns that are kept as text.
+    Raises DataError that names every row whose id is empty, stands twice, or leads out of the contest's folder, and
+    every empty identity; then every id that is in `order` and not in the csv, or the reverse; then every image that
+    cannot be read.
+    """
+    columns = [id_column, *(column for column in (identity, group, stratum) if column is not None), *meta]
+    rows: dict[str, dict[str, str]] = {}
+    faults = []
+    for number, row in enumerate(read_table(path, columns), start=2):
+        name = row[id_column]
+        where = f"row {number}, column {id_column}, value '{shortened(name)}'"
+        if name in rows:
+            faults.append(f"{where}: a second row for this id")
+        elif not name.strip() or not name.isprintable() or ".." in Path(name).parts or Path(name).is_absolute():
+            faults.append(f"{where}: no id of an image")
+        if identity is not None and not row[identity].strip():
+            faults.append(f"row {number}, column {identity}: an image without an identity")
+        rows[name] = row
+    refuse(f"{path}", faults, "take the row out, or download the contest again")
+    if order is not None:
+        same_ids("row in the list of images", rows, "row in the sample submission", order)
+    named = [(name, image(name)) for name in (rows if order is None else order)]
+    return tuple(
+        replace(
+            sample,
+            annotation=() if identity is None else (rows[sample.id][identity],),
+            group=None if group is None else rows[sample.id][group] or None,
+            stratum=None if stratum is None else rows[sample.id][stratum] or None,
+            meta={column: rows[sample.id][column] for column in meta},
+        )
+        for sample in with_sizes(named)
+    )

@@ -1,1 +1,0 @@
-"""Losses on logits and on embeddings, and their weighted sums."""

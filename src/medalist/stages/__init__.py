@@ -1,1 +1,0 @@
-"""The commands' work, without a terminal."""

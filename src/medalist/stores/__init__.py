@@ -1,0 +1,1 @@
+"""Predictions on disk, one form for each kind of prediction."""

@@ -1,0 +1,1 @@
+"""Metric learning: identities from unit vectors."""

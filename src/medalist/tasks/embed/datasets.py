@@ -1,0 +1,198 @@
+"""Samples with a class: whole images of one size, turned, augmented, normalised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from medalist.data.cache import PixelCache
+from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
+from medalist.data.fitting import Size, middle_crop
+from medalist.data.settings import Augmentations
+from medalist.data.transforms import Padding, augment_named, compose_augment, normalise, sample_seed
+from medalist.errors import ConfigError
+from medalist.records import Sample
+from medalist.tasks.embed.composing import Composed
+
+Channels = Literal[1, 3]
+"""3: RGB; 1: gray, by OpenCV's weights (0.299, 0.587, 0.114), made after augmentation."""
+
+View = tuple[int, bool]
+"""Quarter turns against the clock, then whether left and right are swapped."""
+
+Value = TypeVar("Value")
+
+
+def views_of(turns: bool, mirrored: bool) -> tuple[View, ...]:
+    """The views in which each sample exists as a class of its own: 1, 2, 4 or 8; the first is the image as it is."""
+    return tuple((turn, mirror) for turn in range(4 if turns else 1) for mirror in ((False, True)[: 1 + mirrored]))
+
+
+def seen_from(image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
+    """uint8[H, W, C] in one of its views."""
+    turns, mirror = view
+    turned = np.rot90(image, turns)
+    return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)
+
+
+class IdentityTrainDataset(Dataset[Item]):
+    """Augmented training samples with the class of each; asked by (epoch, position).
+
+    With V views of each sample, position p is view p % V of sample p // V, and its class is label * V + p % V: a turned
+    identity is another one. So there are V times as many positions and classes. Composed samples come after them, not
+    turned, each composition a class of its own after all others.
+    """
+
+    def __init__(
+        self,
+        cache: PixelCache,
+        indices: Sequence[int],
+        labels: Sequence[int],
+        augment: Augmentations,
+        normalisation: Normalisation,
+        seed: int,
+        turns: bool = False,
+        mirrored: bool = False,
+        channels: Channels = 3,
+        composed: Composed | None = None,
+    ):
+        """`indices` are those of the cache's samples that belong to this set, `labels` their classes from 0.
+
+        `composed` is made of the same.
+        """
+        assert len(indices) == len(labels) and min(labels, default=0) >= 0, (len(indices), len(labels))
+        self.cache = cache
+        self.indices = tuple(indices)
+        self.normalisation = normalisation
+        self.seed = seed
+        self.channels: Channels = channels
+        self.views = views_of(turns, mirrored)
+        self.composed = composed
+        self.labels = tuple(label * len(self.views) + view for label in labels for view in range(len(self.views)))
+        self._real = len(self.labels)
+        if composed is not None:
+            behind = composed.identities * len(self.views)
+            self.labels += tuple(behind + number for number in composed.labels)
+        self.size: Size | None = None
+        self._pipeline = compose_augment(augment)
+        self._augments = bool(augment)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def spread(self, values: Sequence[Value]) -> list[Value | None]:
+        """A value of each sample, as its group, for each position; None for composed ones."""
+        assert len(values) == len(self.indices), (len(values), len(self.indices))
+        return [*(value for value in values for _ in self.views), *[None] * (len(self) - self._real)]
+
+    def __getitem__(self, key: Key) -> Item:
+        """The sample at key[1] of the set as epoch key[0] sees it.
+
+        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than was checked.
+        """
+        again = key[2] if len(key) == 3 else 0
+        if key[1] < self._real:
+            number, view = divmod(key[1], len(self.views))
+            index = self.indices[number]
+            image = seen_from(self.cache[index][0], self.views[view])
+            name, seed = self.cache.samples[index].id, sample_seed(self.seed, key[0], index, view, again)
+        else:
+            assert self.composed is not None
+            position = key[1] - self._real
+            number, index, _ = self.composed.parts(position)
+            image = self.composed.draw(key[0], position, again)
+            name, seed = f"composition {number}", sample_seed(self.seed, key[0], len(self.cache) + position, 0, again)
+        if self._augments:
+            image, _ = augment_named(self._pipeline, name, image, None, seed)
+        if self.size is not None:
+            if not self._augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
+                image = middle_crop(image, self.size)
+            if image.shape[:2] != self.size:
+                raise self._other_size(image.shape[0], image.shape[1], name)
+        return _item(index, image, self.normalisation, self.channels, self.labels[key[1]])
+
+    def check(self, size: Size) -> None:
+        """Hold augmentation against (height, width), what the network is to see: `FitConfig.seen_in_training`.
+
+        The first and the last sample are augmented in all views, and the last composed one. ConfigError where one comes
+        out in another size. From then on `__getitem__` checks each sample, and where nothing is augmented it takes the
+        middle of that size.
+        """
+        if not self.indices:
+            raise ConfigError("no training sample is left; lower task.rare")
+        self.size = size
+        views = len(self.views)
+        for position in sorted({*range(views), *range(self._real - views, self._real), len(self) - 1}):
+            for epoch in range(PROBED_EPOCHS if self._augments else 1):  # some transforms fire at times only
+                self[epoch, position]
+
+    def _other_size(self, height: int, width: int, name: str) -> ConfigError:
+        assert self.size is not None
+        wanted = f"{self.size[1]}x{self.size[0]} by image.train_size (else image.size)"
+        if self._augments:
+            return ConfigError(
+                f"augment gives {width}x{height} for {name}, but the network is to see {wanted}; end augment with "
+                f"'RandomCrop: {{height: {self.size[0]}, width: {self.size[1]}}}', or set "
+                f"image.train_size=[{height}, {width}]"
+            )
+        return ConfigError(
+            f"{name} is {width}x{height} in one of its turns, but the network is to see {wanted}; take an image.size "
+            "whose sides are equal, or task.turns=false"
+        )
+
+
+class FittedInferenceDataset(Dataset[Item]):
+    """Whole fitted images, the middle of one size each, with labels where they are known.
+
+    A PixelCache gives images that were read before; plain samples are read from their files.
+    """
+
+    def __init__(
+        self,
+        source: PixelCache | Sequence[Sample],
+        indices: Sequence[int],
+        size: Size,
+        normalisation: Normalisation,
+        read: Read,
+        labels: Sequence[int] | None = None,
+        channels: Channels = 3,
+    ):
+        """`indices` choose among the source's samples; `labels` are their classes, -1 = none.
+
+        `read` is for samples that no cache holds; it must fit images as the cache's did.
+        """
+        assert labels is None or len(labels) == len(indices), len(indices)
+        self.source = source
+        self.indices = tuple(indices)
+        self.size = size
+        self.normalisation = normalisation
+        self.read = read
+        self.labels = None if labels is None else tuple(labels)
+        self.channels: Channels = channels
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: Key) -> Item:
+        """The sample at key[1], the same in every epoch; DataError that names sample and file."""
+        index = self.indices[key[1]]
+        if isinstance(self.source, PixelCache):
+            image = self.source[index][0]
+        else:
+            image = read_named(self.read, self.source[index])
+        label = -1 if self.labels is None else self.labels[key[1]]
+        return _item(index, middle_crop(image, self.size), self.normalisation, self.channels, label)
+
+
+def _item(index: int, image: NDArray[np.uint8], norm: Normalisation, channels: Channels, label: int) -> Item:
+    if channels == 1:
+        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., np.newaxis]
+    height, width = image.shape[:2]
+    pixels = torch.from_numpy(normalise(image, norm.mean, norm.std))
+    return Item(index, pixels, None, Padding(height, width), label)

@@ -1,0 +1,227 @@
+"""The page of a retrieval run: the page of a run, with queries and their hits, a map and similarities.
+
+Plain data goes through `retrieval.html.j2`, which extends `page.html.j2`; what is said there of hostile names holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from medalist.files import write_text
+from medalist.report.charts import finite, svg
+from medalist.report.page import RunReport, page_values, rendered
+from medalist.report.pictures import FOUND, GAP, MISSED, PAPER, Colour, Picture, captioned, fit_image
+from medalist.tasks.embed.likeness import EqualError, Pairs
+
+SIDE = 168
+"""Longer side of a picture in a row of hits, pixels."""
+MOST_HITS = 6
+"""Hits of one query on the page."""
+WORST, OTHERS = 12, 6
+"""Queries on the page of a retrieval run: the worst; and as many typical and as many of the best."""
+MOST_STRATA = 12
+"""Strata on the page: where they are identities there may be thousands."""
+
+RIGHT, WRONG = FOUND, MISSED
+OVERLOOKED: Colour = (63, 127, 214)
+"""The frame of a right answer that was missed."""
+
+Hit = tuple[Picture, str, bool | None]
+"""A picture, the lines below it, and whether it is right; None where that is not asked or not known."""
+
+_Cell = tuple[Picture, str, Colour | None]
+_FRAME, _GAP, _APART, _LINE = 5, 8, 26, 20
+
+
+@dataclass(frozen=True, eq=False)
+class QueryPicture:
+    """One OOF query on the page; `picture` is uint8[H, W, 3], of `hits_grid`. what: "12 right answers", say."""
+
+    id: str
+    identity: str
+    fold: int | str
+    score: float
+    what: str
+    picture: Picture
+
+
+@dataclass(frozen=True, eq=False)
+class EmbeddingMap:
+    """A drawn map: the figure, how it was made, of how many samples of which fold."""
+
+    figure: Figure
+    how: str
+    samples: int
+    fold: int
+
+
+@dataclass(frozen=True, eq=False)
+class Similarities:
+    """Cosines of pairs, drawn."""
+
+    figure: Figure
+    pairs: Pairs
+    error: EqualError | None
+
+
+@dataclass(frozen=True, eq=False)
+class RetrievalReport:
+    """What the page of a retrieval run shows; plain data, nothing is read from disk.
+
+    run: what the page of any run shows, without pictures. `run.scores["retrieval"]` may have `threshold`, `thresholds`
+        {fold: value}, `honest`, `naive` and `without_threshold`: the scores of answers with and without new identities.
+    worst, typical, best: queries in the order in which they are shown.
+    facts: (what, value) rows of a small table. new: the name of a new identity, None where the contest has none.
+    """
+
+    run: RunReport
+    worst: Sequence[QueryPicture] = ()
+    typical: Sequence[QueryPicture] = ()
+    best: Sequence[QueryPicture] = ()
+    map: EmbeddingMap | None = None
+    similarities: Similarities | None = None
+    facts: Sequence[tuple[str, str]] = field(default=())
+    new: str | None = None
+
+
+def write_retrieval_report(path: Path, report: RetrievalReport) -> None:
+    """Write the page, whole or not at all."""
+    write_text(path, render_retrieval(report).encode("utf-8", "backslashreplace").decode("utf-8"))
+
+
+def render_retrieval(report: RetrievalReport) -> str:
+    """Return the page as HTML text."""
+    shortened, left_out = few_strata(report.run.scores)
+    values = page_values(replace(report.run, scores=shortened), ("query", "queries"))
+    told = report.run.scores.get("retrieval")
+    told = told if isinstance(told, Mapping) else {}
+    gains = [float(told[name]) for name in ("honest", "without_threshold") if finite(told.get(name))]
+    thresholds = told.get("thresholds")
+    parts: Mapping[str, Any] = values["oof"].get("parts") or {}
+    values |= {
+        # Recall@1 and Recall@5 are no curve over thresholds, and the table of facts has the unanswerable.
+        "parts": {name: part for name, part in parts.items() if name != "unanswerable"},
+        "thresholds": None,
+        "left_out_strata": left_out,
+        "told": told,
+        "gain": gains[0] - gains[1] if len(gains) == 2 else None,
+        "by_fold": list(thresholds.items()) if isinstance(thresholds, Mapping) else [],
+        "shown": report,
+        "map": svg(report.map.figure) if report.map else None,
+        "similar": svg(report.similarities.figure) if report.similarities else None,
+        "equal": report.similarities.error if report.similarities else None,
+        "frames": {"right": RIGHT, "wrong": WRONG, "overlooked": OVERLOOKED},
+    }
+    return rendered("retrieval.html.j2", values)
+
+
+def shown_queries(by_sample: Mapping[str, float]) -> tuple[list[str], list[str], list[str]]:
+    """Ids of the worst, of typical (the middle of the rest) and of the best queries; none stands twice.
+
+    Scores of queries often are equal: these are in the order of a hash, so that they are not all of one identity.
+    """
+
+    def place(name: str) -> tuple[float, str]:
+        return by_sample[name], sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
+
+    ordered = sorted(by_sample, key=place)
+    worst = ordered[: min(WORST, -(-len(ordered) // 2))]
+    best = ordered[len(worst) :][::-1][:OTHERS]
+    rest = ordered[len(worst) : len(ordered) - len(best)]
+    start = max(0, (len(rest) - OTHERS) // 2)
+    return worst, rest[start : start + OTHERS], best
+
+
+def few_strata(scores: Mapping[str, Any], most: int = MOST_STRATA) -> tuple[dict[str, Any], int]:
+    """The scores with the largest strata alone, and how many were left out: identities may be strata too."""
+    oof = scores.get("oof") or {}
+    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
+    largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:most]
+    kept = {name: strata[name] for name in largest}
+    return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
+
+
+def hits_grid(
+    query: Picture,
+    hits: Sequence[Hit],
+    caption: str = "query",
+    *,
+    missed: tuple[Picture, str] | None = None,
+    columns: int | None = None,
+    side: int = SIDE,
+) -> Picture:
+    """Draw a query and its hits, framed green where right and red where wrong, with lines of text below each.
+
+    Args:
+        query: uint8[H, W, 3]; not framed, nor are hits of which it is not known whether they are right.
+        hits: pictures of any size, the lines below each (parted by a line break), and whether it is right.
+        caption: the lines below the query.
+        missed: a right answer that is not among the hits; it stands last, apart, framed blue.
+        columns: hits in a row; None puts all into one.
+        side: longer side of each picture, pixels.
+    """
+    assert columns is None or columns >= 1, f"columns must be at least 1, not {columns}"
+    wide = max(1, columns or len(hits))
+    colours = {True: RIGHT, False: WRONG, None: None}
+    rows = [hits[at : at + wide] for at in range(0, len(hits), wide)] or [()]
+    bands = []
+    for place, row in enumerate(rows):
+        cells: list[_Cell | None] = [(query, caption, None) if place == 0 else None]
+        cells += [(picture, words, colours[right]) for picture, words, right in row]
+        cells += [None] * (wide - len(row))
+        if missed is not None:
+            cells.append((*missed, OVERLOOKED) if place == 0 else None)
+        bands.append(_band(cells, side, missed is not None))
+    return np.concatenate(bands)
+
+
+def text_tile(text: str, side: int = SIDE) -> Picture:
+    """A gray tile that says what has no picture: the name of a new identity, say."""
+    tile = np.full((side // 2, side, 3), 225, np.uint8)
+    line = captioned(np.zeros((0, side - 24, 3), np.uint8), text)
+    ink = line.astype(np.int16) - np.array(PAPER, np.int16)
+    top = (len(tile) - len(line)) // 2
+    spot = tile[top : top + len(line), 12 : 12 + line.shape[1]]
+    spot[:] = np.clip(spot + ink, 0, 255).astype(np.uint8)
+    return tile
+
+
+def _band(cells: Sequence[_Cell | None], side: int, apart: bool) -> Picture:
+    """One row: the query, then the hits, then what was missed where the last cell stands apart; None is no cell."""
+    width, last = side + 2 * _FRAME, len(cells) - 1
+    lefts = [_GAP + place * (width + _GAP) + (place > 0) * (_APART - _GAP) for place in range(len(cells))]
+    lefts[last] += (_APART - _GAP) * apart
+    drawn = [(left, _framed(one[0], one[2], side), one[1]) for left, one in zip(lefts, cells, strict=True) if one]
+    top = max((frame.shape[0] for _, frame, _ in drawn), default=1)
+    text = _LINE * max((1 + words.count("\n") for _, _, words in drawn), default=0)
+    band = np.full((top + text + 2 * _GAP, lefts[last] + width + _GAP, 3), PAPER, np.uint8)
+    for left, frame, words in drawn:
+        down, right = _GAP + (top - frame.shape[0]) // 2, left + (width - frame.shape[1]) // 2
+        band[down : down + frame.shape[0], right : right + frame.shape[1]] = frame
+        strip = _strip(words, width)
+        band[_GAP + top : _GAP + top + len(strip), left : left + width] = strip
+    for left in (lefts[1], *([lefts[last]] if apart else [])):
+        band[_GAP : _GAP + top, left - _APART // 2] = GAP
+    return band
+
+
+def _framed(picture: Picture, colour: Colour | None, side: int) -> Picture:
+    fitted = fit_image(picture, side)
+    edge = PAPER if colour is None else colour
+    frame = np.full((fitted.shape[0] + 2 * _FRAME, fitted.shape[1] + 2 * _FRAME, 3), edge, np.uint8)
+    frame[_FRAME:-_FRAME, _FRAME:-_FRAME] = fitted
+    return frame
+
+
+def _strip(text: str, width: int) -> Picture:
+    """Lines of text below one another, uint8[h, width, 3]."""
+    empty = np.zeros((0, width, 3), np.uint8)
+    lines = [captioned(empty, line)[:_LINE] for line in text.split("\n")]
+    return np.concatenate(lines)

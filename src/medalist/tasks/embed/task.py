@@ -1,0 +1,94 @@
+"""Metric learning: the loss on unit vectors, and a look at how held-out samples find each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medalist.data.loader import Batch
+from medalist.engine.gathering import all_gather_lists, all_gather_with_gradient
+from medalist.records import Answer
+from medalist.retrieval.evaluate import evaluate
+from medalist.tasks.embed.losses.metric import MetricLoss
+
+LOOKED_AT = 5
+"""Answers of each held-out sample that a look counts."""
+
+Seen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
+"""Sample index, label and vector of held-out samples."""
+
+
+class EmbedTask:
+    """What the loop needs to know of embeddings."""
+
+    def __init__(self, criterion: MetricLoss):
+        """`criterion` is also a part of the network, which trains and saves what it learns (class centres)."""
+        self.criterion = criterion
+
+    def targets(self, truth: Answer) -> None:
+        """Identities are labels of batches, not pictures."""
+
+    def begin_epoch(self) -> None:
+        """Empty cross-batch memories."""
+        self.criterion.new_epoch()
+
+    def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        """The scalar `loss` to minimise, and its terms, from unit vectors float32[B, D].
+
+        Where samples are compared with each other, those of all processes are. A mixed batch counts for its own
+        classes and for those that were mixed in, by the share of each (arXiv 1710.09412).
+        """
+        assert batch.labels is not None
+        labels = batch.labels
+        if self.criterion.compares:
+            outputs, labels = all_gather_with_gradient(outputs), all_gather_with_gradient(labels)
+        losses: dict[str, Tensor] = self.criterion(outputs, labels)
+        if batch.mixed is None:
+            return losses
+        others, share = batch.mixed
+        mixed_in: dict[str, Tensor] = self.criterion(outputs, others)
+        return {name: share * value + (1 - share) * mixed_in[name] for name, value in losses.items()}
+
+    def memory(self) -> dict[str, Tensor]:
+        """The cross-batch memory."""
+        return self.criterion.memory()
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Set the cross-batch memory."""
+        self.criterion.remember(memory)
+
+    def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
+        """How well held-out samples find others of their identity among themselves: recall@1, recall@5, map@5.
+
+        `val_loss` is 1 - map@5, over the samples that have another of their identity; 1 where none has. This is a
+        quick look: the score is made of the contest's own trials, by `medalist score`.
+        """
+        found = _gathered(seen, fabric)
+        if found is None:
+            return {"val_loss": 1.0}
+        index, labels, vectors = found
+        order = np.argsort(index, kind="stable")
+        labels, vectors = labels[order], vectors[order]
+        own = np.arange(len(labels))
+        figures = evaluate(vectors, labels, vectors, labels, ks=(1, LOOKED_AT), depth=LOOKED_AT, own=own).values
+        names = ("recall@1", f"recall@{LOOKED_AT}", f"map@{LOOKED_AT}")
+        values = {name: figures[name] for name in names if name in figures}  # no sample may have another of its own
+        return {"val_loss": 1 - values.get(names[-1], 0.0), **values}
+
+
+def _gathered(seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> Seen | None:
+    """What all processes have seen; None where that is nothing."""
+    parts: list[Seen] = []
+    for outputs, batch in seen:
+        assert batch.labels is not None
+        vectors = outputs.float().cpu().numpy()
+        parts.append((np.asarray(batch.indices, np.int64), batch.labels.cpu().numpy(), vectors))
+    parts = all_gather_lists(parts, fabric)
+    if not parts:
+        return None
+    index, labels, stacked = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return index, labels, stacked

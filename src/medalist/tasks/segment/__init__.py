@@ -1,0 +1,1 @@
+"""Segmentation: masks and instances from maps of the image."""

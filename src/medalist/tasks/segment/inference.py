@@ -1,0 +1,84 @@
+"""Prediction of whole images by one or several networks, averaged over views and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader
+
+from medalist.data.loader import Batch
+from medalist.engine.settings import PredictConfig
+from medalist.engine.task import MapTask
+from medalist.records import MapPrediction
+
+View = tuple[int, bool]
+"""Quarter turns, then a mirror along the width."""
+
+VIEWS: dict[str, tuple[View, ...]] = {
+    "none": ((0, False),),
+    "mirror": ((0, False), (0, True)),
+    "flips": ((0, False), (0, True), (2, False), (2, True)),
+    "d4": tuple((turns, mirror) for turns in range(4) for mirror in (False, True)),
+}
+
+
+@torch.inference_mode()
+def predict(
+    fabric: Fabric,
+    task: MapTask,
+    models: Sequence[nn.Module],
+    loader: DataLoader[Batch],
+    config: PredictConfig,
+    stride: int,
+    channels_last: bool,
+) -> Iterator[tuple[int, MapPrediction]]:
+    """Yield (sample index, MapPrediction at native size), batch by batch; networks, views and scales count equally."""
+    for model in models:
+        model.eval()
+    for raw in loader:
+        batch = raw.to(fabric.device, channels_last)
+        with fabric.autocast():
+            probabilities = average_views(task, models, batch.image, config, stride)
+        yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
+
+
+def average_views(
+    task: MapTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
+) -> Tensor:
+    """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
+    total: Tensor | None = None
+    for scale in config.scales:
+        scaled = _rescaled(image, scale, stride)
+        for view in VIEWS[config.tta]:
+            seen = apply_view(scaled, view)
+            for model in models:
+                maps = invert_view(task.probabilities(model(seen)), view)
+                if maps.shape[-2:] != image.shape[-2:]:
+                    maps = interpolate(maps, size=image.shape[-2:], mode="bilinear", antialias=scale > 1)
+                total = maps if total is None else total + maps
+    assert total is not None
+    return total / (len(config.scales) * len(VIEWS[config.tta]) * len(models))
+
+
+def apply_view(image: Tensor, view: View) -> Tensor:
+    """Turn and mirror [..., h, w]."""
+    turns, mirror = view
+    turned = torch.rot90(image, turns, dims=(-2, -1))
+    return turned.flip(-1) if mirror else turned
+
+
+def invert_view(maps: Tensor, view: View) -> Tensor:
+    """Undo `apply_view`."""
+    turns, mirror = view
+    return torch.rot90(maps.flip(-1) if mirror else maps, -turns, dims=(-2, -1))
+
+
+def _rescaled(image: Tensor, scale: float, stride: int) -> Tensor:
+    if scale == 1:
+        return image
+    height, width = (max(stride, round(side * scale / stride) * stride) for side in image.shape[-2:])
+    return interpolate(image, size=(height, width), mode="bilinear", antialias=scale < 1)

@@ -1,0 +1,1 @@
+"""What commands do that train or predict networks, without a terminal."""

@@ -1,0 +1,247 @@
+"""`medalist doctor`: what this machine has, and where it differs from what a run was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+import safetensors
+import torch
+
+from medalist.contest import open_contest
+from medalist.errors import FoldError, MedalistError, RunError, WeightsError
+from medalist.files import sha256_file
+from medalist.folds.folds import Folds, read_folds
+from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
+from medalist.runs import Lock, Run, commit, config_hash, manifest_hash, packages
+from medalist.settings import Settings
+from medalist.workflows.score import makers_of
+
+SHOWN = (
+    "medalist",
+    "torch",
+    "torchvision",
+    "timm",
+    "segmentation-models-pytorch",
+    "albumentations",
+    "lightning-fabric",
+    "numpy",
+    "opencv-python-headless",
+)
+
+
+def examine(runs: Path) -> list[list[str]]:
+    """(what, what was found) for processors, memory, GPUs, disk, weights, network policy and versions."""
+    memory = psutil.virtual_memory()
+    place = next(folder for folder in (runs.resolve(), *runs.resolve().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    rows = [
+        ["python", sys.version.split()[0]],
+        [
+            "processors",
+            f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
+        ],
+        ["threads of torch", str(torch.get_num_threads())],
+        ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
+        ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
+    ]
+    rows += [
+        [f"GPU {number}", f"{torch.cuda.get_device_name(number)}, {_gpu_memory(number)}"]
+        for number in range(torch.cuda.device_count())
+    ] or [["GPU", "none: training runs on the processors"]]
+    rows.append(["network for weights", "never (MEDALIST_OFFLINE=1)" if offline() else "the hub is the last place"])
+    rows.append(["weights folder", f"{weights_folder()}"])
+    rows += [[f"weights {found.name}", f"{found.source}: {found.path}"] for found in list_weights()]
+    rows.append(["commit", commit()])
+    rows += [[name, _version(name)] for name in SHOWN]
+    return rows
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed by pip"
+
+
+def _gpu_memory(number: int) -> str:
+    free, total = torch.cuda.mem_get_info(number)
+    return f"{free / 1e9:.1f} GB free of {total / 1e9:.1f}"
+
+
+@dataclass(frozen=True)
+class Differences:
+    """Where this machine, and what lies on it, differs from what a run was made with.
+
+    rows: (what, the run's, here); damaged: what of the run itself cannot be used any more.
+    """
+
+    rows: list[list[str]]
+    damaged: list[str]
+
+
+def compare(run: Run, data: str | None, root: Path) -> Differences:
+    """Hold a run's lock against python, packages, machine, commit, data, weights, config, folds and checkpoints here.
+
+    data: the folder of the contest's data; None looks where the run found it, then where `open_contest` looks. Nothing
+    is downloaded. Raises RunError and ConfigError where lock.json or config.yaml are damaged.
+    """
+    lock, settings = run.lock(), run.settings()
+    recorded = _recorded(run, lock)
+    here = machine()
+    rows = [["python", lock.python, sys.version.split()[0]], ["commit", lock.commit, commit()]]
+    rows += [[name, was, here.get(name, "none")] for name, was in recorded.items()]
+    rows = [row for row in rows if row[1] != row[2]]
+    rows += _packages(lock.packages)
+    rows += _config(settings, lock)
+    rows += _data(run, settings, lock, data, root)
+    rows += _weights(settings, lock)
+    lost = _folds(run, lock)
+    if not lost:
+        folds = read_folds(run.folder / "folds.csv")
+        rows += _predictions(run, settings, folds)
+        lost += _checkpoints(run, settings, folds)
+    return Differences(rows + lost, [f"{what}: {found}" for what, _, found in lost])
+
+
+def machine() -> dict[str, str]:
+    """What of a machine may change figures in their last digits: system, processor, instructions that torch uses,
+    CUDA, cuDNN and GPUs.
+    """
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "CUDA": str(torch.version.cuda or "none"),
+        "cuDNN": str(cudnn or "none"),
+        "GPUs": ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none",
+    }
+
+
+def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
+    """The machine that a lock names, nothing in older ones; RunError where the lock holds what no lock does."""
+    recorded = lock.machine
+    words: list[object] = [lock.python, lock.commit, lock.config, lock.data, lock.folds, lock.data_folder]
+    for part in (lock.packages, lock.weights, recorded):
+        words += part.values() if isinstance(part, dict) else [None]
+    if not all(isinstance(word, str) for word in words):
+        raise RunError(f"{run.folder / 'lock.json'} is damaged; train into a new run with --name")
+    return dict(recorded)
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
+
+
+def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
+    """Packages that are missing or of another version here, and how many are here that the run did not have."""
+    here = {_canonical(name): found for name, found in packages().items()}
+    for name, was in known.items():
+        now = here.get(_canonical(name), "not installed")
+        if now != was:
+            yield [name, was, now]
+    new = here.keys() - {_canonical(name) for name in known}
+    if new:
+        yield ["other packages", "none", f"{len(new)} that the run did not have"]
+
+
+def _canonical(name: str) -> str:
+    """One spelling of a package's name, as PEP 503 has it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _config(settings: Settings, lock: Lock) -> Iterator[list[str]]:
+    now = config_hash(settings)
+    if now != lock.config:
+        yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since, or this version has other defaults"]
+
+
+def _data(run: Run, settings: Settings, lock: Lock, data: str | None, root: Path) -> Iterator[list[str]]:
+    try:
+        known = lock.data_folder if Path(lock.data_folder).is_dir() else None
+        contest = open_contest(settings.competition, data or known, root)
+        now = manifest_hash(contest.split)
+    except MedalistError as error:
+        yield ["data", _short(lock.data), f"not checked: {error}"]
+        return
+    if now != lock.data:
+        yield ["data", _short(lock.data), f"{_short(now)} in {contest.data}"]
+
+
+def _weights(settings: Settings, lock: Lock) -> Iterator[list[str]]:
+    """Pretrained weights that are not here, or others by the same name; the hubs are not asked."""
+    if not lock.weights:
+        return
+    if settings.model.weights == "imagenet":
+        found = {one.sha256 for one in list_weights()}
+        for name, was in lock.weights.items():
+            if was not in found:
+                yield [f"weights {name}", _short(was), "no such file is here"]
+        return
+    try:
+        now = encoder_weights(settings.model)
+    except WeightsError as error:
+        now, reason = None, str(error)
+    else:
+        reason = "none"
+    for name, was in lock.weights.items():
+        if now is None or now.sha256 != was:
+            yield [f"weights {name}", _short(was), f"{_short(now.sha256)} in {now.path}" if now else reason]
+
+
+def _folds(run: Run, lock: Lock) -> list[list[str]]:
+    try:
+        now = read_folds(run.folder / "folds.csv").hash
+    except FoldError as error:
+        return [["folds.csv", _short(lock.folds), str(error)]]
+    return [] if now == lock.folds else [["folds.csv", _short(lock.folds), f"{_short(now)}: edited since"]]
+
+
+def _checkpoints(run: Run, settings: Settings, folds: Folds) -> Iterator[list[str]]:
+    """Of each trained fold the weights that are missing or cut short."""
+    for fold in range(folds.n):
+        if fold not in run.trained_folds():
+            continue
+        for path in dict.fromkeys(run.checkpoint(fold, keep) for keep in ("last", settings.train.keep)):
+            name = f"fold{fold}/{path.name}"
+            try:
+                with safetensors.safe_open(path, "np"):  # reads the header alone, which says how long the file must be
+                    continue
+            except FileNotFoundError:
+                yield [name, "written", "missing"]
+            except (OSError, safetensors.SafetensorError) as error:
+                yield [name, "written", f"damaged ({' '.join(str(error).split())[:80]})"]
+
+
+def _predictions(run: Run, settings: Settings, folds: Folds) -> Iterator[list[str]]:
+    """Folds that are not trained to their end, and out-of-fold predictions of other weights than those there are."""
+    for fold in range(folds.n):
+        path = run.checkpoint(fold, settings.train.keep)
+        if fold not in run.trained_folds():
+            if run.fold_folder(fold).is_dir():
+                yield [f"fold {fold}", "begun", "not trained to its end"]
+        elif path.is_file():
+            made = makers_of(run, settings, [fold]).get(f"fold{fold}")
+            now = sha256_file(path)
+            if made is not None and made.get(f"fold{fold}") != now:
+                was = _short(str(made.get(f"fold{fold}")))
+                yield [f"predictions of fold {fold}", f"by weights {was}", f"{path.name} is {_short(now)}"]
+
+
+def _short(digest: str) -> str:
+    """A hash as people compare it."""
+    return digest[:12]

@@ -1,0 +1,292 @@
+"""What the looks of `medalist debug` found, in words and tables: what looks wrong, worst first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from medalist.engine.first_steps import LrRange, Overfit
+from medalist.engine.gradients import Flow, Flows
+from medalist.engine.inspect import Anatomy, Idle, Idleness, NetworkPart
+from medalist.engine.nan_hunt import Culprit, Hunt
+from medalist.report.network import Grid
+
+MANY_DEAD, MANY_EVEN = 0.3, 0.3
+"""Shares of dead or constant channels in a layer that are named; pretrained networks have some everywhere."""
+LARGEST_UPDATE, SMALLEST_UPDATE = 0.1, 1e-7
+"""Updates of a layer's weights beyond these shares of them are named; healthy ones are about a thousandth."""
+
+NAMED = 5
+ENOUGH_STEPS = 50
+
+
+@dataclass(frozen=True)
+class Looks:
+    """All that was looked at."""
+
+    anatomy: Anatomy
+    hunt: Hunt
+    idle: Idleness | None
+    flows: Flows | None
+    overfit: Overfit | None
+    lr_range: LrRange | None
+    lr: float
+
+
+def wrong(looks: Looks) -> list[str]:
+    """What looks wrong, worst first, each with what to look at."""
+    found = [_hunted(looks.hunt), *_learned(looks), *_flowing(looks.flows), *_idle(looks.idle)]
+    return [line for line in found if line]
+
+
+def _hunted(hunt: Hunt) -> str:
+    culprit = hunt.culprit
+    if culprit is None:
+        return ""
+    on = f"on samples {', '.join(culprit.samples)}"
+    what, name = culprit.value, _module(culprit)
+    match culprit.where:
+        case "image" | "target":
+            line = f"{what} in the {culprit.where} of {', '.join(culprit.samples)}: look at that file and at augment"
+        case "weights":
+            line = f"{what} in the weights {culprit.name}: they diverged before; start from older ones, lower train.lr"
+        case "forward":
+            line = f"{what} first in the output of {name}, though its inputs were finite, {on}"
+        case "evaluation":
+            line = (
+                f"{what} first in the output of {name} in evaluation mode {on}: its running statistics are broken; "
+                "lower train.lr, or make batches larger"
+            )
+        case "loss":
+            part = f" ({culprit.name})" if culprit.name else ""
+            line = f"{what} in the loss{part}, though the outputs were finite, {on}: look at their targets"
+        case "arriving":
+            line = f"{what} first in the gradient that arrives at the output of {name}, from what follows it, {on}"
+        case "gradient" if not culprit.name:
+            line = f"{what} in the gradient of the loss {on}: look at their targets, and at loss"
+        case "gradient":
+            line = f"{what} first in the gradient that {name} passes back, {on}; train.clip does not mend that"
+    return line
+
+
+def _module(culprit: Culprit) -> str:
+    return f"{culprit.name or 'the network'}{f' ({culprit.kind})' if culprit.kind else ''}"
+
+
+def _learned(looks: Looks) -> list[str]:
+    tried, tested = looks.overfit, looks.lr_range
+    lines = []
+    if tried and not tried.finite:
+        lines.append(
+            f"the loss of one batch became {tried.losses[-1]} after {len(tried.losses) - 1} steps at "
+            f"lr {tried.lr:.1e}: lower train.lr"
+        )
+    elif tried and not tried.learned:
+        lines.append(_not_learned(tried))
+    if tested and tested.tenth is None and len(tested.losses) > 10:
+        lines.append("no learning rate between the lowest and the highest made the loss fall: look at loss and targets")
+    elif tested and tested.diverged and looks.lr >= tested.rates[-1]:
+        lines.append(
+            f"train.lr = {looks.lr:.1e}, but the loss exploded at {tested.rates[-1]:.1e}: take {_suggestion(tested)}"
+        )
+    elif tested and tested.tenth and looks.lr < tested.tenth / 100:
+        lines.append(f"train.lr = {looks.lr:.1e} hardly learns; the range test suggests {_suggestion(tested)}")
+    return lines
+
+
+def _not_learned(tried: Overfit) -> str:
+    steps, first, last = len(tried.losses) - 1, tried.losses[0], tried.losses[-1]
+    line = f"one batch was not learned by heart: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
+    line += f"not below {tried.goal:.4g}"
+    if abs(last - first) <= 1e-3 * abs(first):
+        return (
+            line + "; it did not move at all: look at train.lr, at frozen layers, and whether the loss has a gradient"
+        )
+    if last > first:
+        return line + f"; it rose: lower train.lr (it was {tried.lr:.1e})"
+    if steps < ENOUGH_STEPS:
+        return line + f"; {steps} steps are few: take --steps {max(100, 2 * ENOUGH_STEPS)}"
+    if last < first - 0.5 * (first - tried.goal):
+        return line + "; it falls still: take more --steps before you worry, or another train.lr"
+    return (
+        line + "; look whether the pictures and their targets belong together, then at train.lr, dropout and the loss"
+    )
+
+
+def _suggestion(tested: LrRange) -> str:
+    both = [f"{rate:.1e}" for rate in (tested.tenth, tested.steepest) if rate]
+    return " to ".join(dict.fromkeys(both)) or "a lower one"
+
+
+def _flowing(flows: Flows | None) -> list[str]:
+    if flows is None:
+        return []
+    missing = [flow.name for flow in flows.parameters if flow.gradient is None]
+    zero = [flow.name for flow in flows.parameters if flow.gradient is not None and flow.zero]
+    large = [flow for flow in flows.parameters if flow.matrix and (flow.ratio or 0) > LARGEST_UPDATE]
+    small = [flow for flow in _moved(flows) if flow.ratio is not None and flow.ratio < SMALLEST_UPDATE]
+    lines = []
+    if not math.isfinite(flows.norm):
+        lines.append(f"the gradient's norm is {flows.norm}")
+    if missing:
+        lines.append(f"parameters without a gradient, so nothing uses them: {_some(missing)}")
+    if zero:
+        lines.append(f"gradients that are exactly zero in two steps: {_some(zero)}")
+    if large:
+        worst = sorted(large, key=lambda flow: -(flow.ratio or 0))
+        named = _some([f"{flow.name} ({flow.ratio:.2g})" for flow in worst])
+        lines.append(f"one step changes weights by more than {LARGEST_UPDATE:g} of them: {named}; lower train.lr")
+    if small:
+        named = _some([f"{flow.name} ({flow.ratio:.1g})" for flow in small])
+        lines.append(f"one step changes weights by less than {SMALLEST_UPDATE:g} of them: {named}; raise train.lr")
+    return lines
+
+
+def _moved(flows: Flows) -> list[Flow]:
+    return [flow for flow in flows.parameters if flow.matrix and flow.gradient and not flow.zero]
+
+
+def _idle(idle: Idleness | None) -> list[str]:
+    if idle is None:
+        return []
+    dead = sorted((layer for layer in idle.activations if layer.share >= MANY_DEAD), key=lambda layer: -layer.share)
+    even = sorted((layer for layer in idle.norms if layer.share >= MANY_EVEN), key=lambda layer: -layer.share)
+    lines = []
+    if dead:
+        lines.append(f"dead channels, zero on all {idle.samples} samples: {_some([_share(layer) for layer in dead])}")
+    if even:
+        lines.append(f"batch norms of channels that never change: {_some([_share(layer) for layer in even])}")
+    return lines
+
+
+def _share(layer: Idle) -> str:
+    return f"{layer.layer} {len(layer.dead)} of {layer.channels}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return ", ".join(names[:NAMED]) + more
+
+
+def tables(looks: Looks) -> list[Grid]:
+    """The tables of page and terminal; the long ones are folded, for the page alone."""
+    made = [parts_table(looks.anatomy)]
+    if looks.flows:
+        made.append(stage_table(looks.flows, looks.anatomy))
+    if looks.idle:
+        made.append(idle_table(looks.idle))
+    if looks.flows:
+        made.append(_flow_table(looks.flows))
+    return made
+
+
+def parts_table(anatomy: Anatomy) -> Grid:
+    """Parts with their shapes, parameters and share of operations."""
+    note = (
+        f"The batch is {shape(anatomy.image)}, the output {shapes(anatomy.output)}. {anatomy.parameters:,} parameters, "
+        f"{anatomy.trainable:,} trained; {anatomy.flops / 1e9 / max(1, anatomy.image[0]):.3g} GFLOP forward a sample."
+    )
+    rows = [
+        [
+            ("  " if part.depth else "") + part.name,
+            part.kind,
+            shapes(part.shapes),
+            f"{part.parameters:,}",
+            f"{part.trainable:,}",
+            f"{100 * part.flops / max(1, anatomy.flops):.1f}",
+        ]
+        for part in anatomy.parts
+    ]
+    return Grid("Parts", note, ("part", "kind", "output", "parameters", "trained", "% of FLOPs"), rows, (3, 4, 5))
+
+
+def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
+    """Gradients and updates by the innermost parts that `Anatomy` names."""
+    rows = []
+    for part, inside in by_part(flows.parameters, anatomy.parts):
+        ratios = [flow.ratio for flow in inside if flow.ratio is not None and flow.matrix]
+        norm = math.hypot(*(flow.gradient or 0.0 for flow in inside))
+        none = sum(flow.gradient is None or flow.zero for flow in inside)
+        update = f"{median(ratios):.1e}" if ratios else ""
+        rows.append([part, str(len(inside)), f"{norm:.2e}", update, f"{max(ratios):.1e}" if ratios else "", str(none)])
+    clipped = flows.clip and flows.norm > flows.clip
+    note = (
+        f"One step of the optimiser at the schedule's first rate. The loss was {flows.loss:.4g}, the gradient's norm "
+        f"{flows.norm:.3g}{f', cut to {flows.clip:g} by train.clip' if clipped else ''}. "
+        f"An update is told as a share of the weight, about 1e-3 is healthy; {len(flows.frozen)} tensors are frozen."
+    )
+    columns = ("part", "tensors", "gradient", "update, median", "largest", "without gradient")
+    return Grid("Gradients and updates", note, columns, rows, (1, 2, 3, 4, 5))
+
+
+def by_part(parameters: Sequence[Flow], parts: Sequence[NetworkPart]) -> list[tuple[str, list[Flow]]]:
+    """Parameters under the longest name of a part that they begin with; the network's own under its first words."""
+    names = sorted((part.name for part in parts), key=len, reverse=True)
+    found: dict[str, list[Flow]] = {}
+    for flow in parameters:
+        name = next((name for name in names if flow.name.startswith(f"{name}.")), flow.name)
+        found.setdefault(name, []).append(flow)
+    return list(found.items())
+
+
+def idle_table(idle: Idleness) -> Grid:
+    """Layers with channels that do nothing, the largest share first."""
+    layers = [layer for layer in (*idle.activations, *idle.norms) if layer.dead]
+    rows = [
+        [layer.layer, layer.kind, str(layer.channels), str(len(layer.dead)), f"{100 * layer.share:.0f}"]
+        for layer in sorted(layers, key=lambda layer: -layer.share)[:10]
+    ]
+    seen = len(idle.activations)
+    note = (
+        f"On {idle.samples} samples, of {seen} activations that can be exactly zero and {len(idle.norms)} batch norms"
+        f"{', these have channels that never change' if rows else ': every channel does something'}."
+    )
+    return Grid("Idle channels", note, ("layer", "kind", "channels", "idle", "%"), rows, (2, 3, 4))
+
+
+def _flow_table(flows: Flows) -> Grid:
+    rows = [
+        [
+            flow.name,
+            f"{flow.values:,}",
+            f"{flow.weight:.3g}",
+            "none" if flow.gradient is None else f"{flow.gradient:.2e}",
+            f"{flow.update:.2e}",
+            "" if flow.ratio is None else f"{flow.ratio:.1e}",
+        ]
+        for flow in flows.parameters
+    ]
+    columns = ("parameter", "values", "norm", "gradient", "update", "update / norm")
+    return Grid("Every parameter", "In the order of the network.", columns, rows, (1, 2, 3, 4, 5), folded=True)
+
+
+def facts(looks: Looks) -> list[tuple[str, str]]:
+    """What was looked at, in a line each."""
+    found = [("not finite", _hunted(looks.hunt) or f"nothing in {looks.hunt.samples} samples, forward and backward")]
+    if looks.overfit:
+        tried = looks.overfit
+        text = f"{len(tried.losses) - 1} steps at lr {tried.lr:.1e}: loss {tried.losses[0]:.4g} -> "
+        text += f"{tried.losses[-1]:.4g}, goal {tried.goal:.4g}: {'learned' if tried.learned else 'not learned'}"
+        found.append(("one batch", text))
+    if looks.lr_range:
+        tested = looks.lr_range
+        text = f"steepest at {tested.steepest:.1e}, " if tested.steepest else "the loss did not fall; "
+        text += f"a tenth of the minimum is {tested.tenth:.1e}; " if tested.tenth else ""
+        text += (
+            f"exploded at {tested.rates[-1]:.1e}" if tested.diverged else f"no explosion up to {tested.rates[-1]:.1e}"
+        )
+        found.append(("learning rate", f"{text}; train.lr is {looks.lr:.1e}"))
+    return found
+
+
+def shape(sides: Sequence[int]) -> str:
+    """4x3x128x128."""
+    return "x".join(map(str, sides)) or "a number"
+
+
+def shapes(several: Sequence[Sequence[int]]) -> str:
+    """Shapes of several outputs; of many, the first and the last."""
+    listed = [shape(one) for one in several]
+    return ", ".join(listed if len(listed) <= 2 else [listed[0], "...", listed[-1]])

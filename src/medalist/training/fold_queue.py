@@ -1,0 +1,308 @@
+"""A queue of folds: each trained by one Ray task, on this machine or on a cluster, several at a time.
+
+A task runs `medalist train` for one fold in the process of its Ray worker, which is fresh for each task. So a worker
+that is killed is a training that is killed: Ray starts another, up to RETRIES times, and that goes on from the fold's
+last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes its own train.log.
+
+A cluster needs the same installation on every node and one file system with the same paths: the working folder, the
+runs, the data and the config are found there by name. Nodes are started by the user (`ray start`), and left running.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import tempfile
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import psutil
+from rich.console import Console
+
+from medalist.errors import ConfigError, RunError
+from medalist.runs import Run
+from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, attempts
+from medalist.workflows.score import makers_of
+
+if TYPE_CHECKING:
+    from medalist.training.start import TrainPlan  # with torch, which the process that shows the table can do without
+
+Command = Callable[[Sequence[str]], int]
+"""The command line: words to exit code."""
+
+RETRIES = 3
+"""How often Ray starts a job again whose worker was lost."""
+
+GRACE_SECONDS = 10.0
+"""How long jobs have to end by themselves after Ctrl-C; so long are also old processes waited for."""
+
+SHOW_SECONDS = 1.0
+"""How often the table is made anew."""
+
+STORE_BYTES = 80_000_000
+"""Ray's shared memory, near the least that it takes: tasks return three small values."""
+
+LONGEST_FOLDER = 40
+"""Letters of a folder in which Ray's sockets still have names that Unix takes."""
+
+SAID = "medalist: "
+"""How the line of an error begins."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """How a queue divides what there is: jobs at a time, and processors, threads and GPUs of each."""
+
+    workers: int
+    processors: int
+    gpus: float
+
+
+def divide(wanted: int | None, jobs: int, processors: int, largest: int, gpus: int) -> Shares:
+    """Share `processors` (at most `largest` on one node) and `gpus` among workers.
+
+    wanted None: a worker for each GPU, or where there is none for each processor; never more than jobs. More workers
+    than GPUs share them evenly.
+    """
+    workers = max(1, min(wanted or gpus or processors, jobs))
+    share = max(1, min(processors // workers, largest))
+    return Shares(workers, share, 1.0 / -(-workers // gpus) if gpus else 0.0)
+
+
+@dataclass(eq=False)
+class FoldQueue:
+    """Ray, started when the first jobs come and ended with the block; `run` may be called several times.
+
+    command: the command line that a job is run by. workers: jobs at a time, None = as many as fit. address: of a Ray
+    cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only.
+    """
+
+    command: Command
+    workers: int | None
+    address: str | None
+    console: Console
+    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
+    _others: set[psutil.Process] | None = field(default=None, init=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """End Ray, or leave the cluster; on this machine no process of it is left."""
+        if self._others is None:
+            return
+        import ray
+
+        started = set(psutil.Process().children(recursive=True)) - self._others
+        ray.shutdown()
+        self._others = None
+        if self.address is None:
+            for process in psutil.wait_procs(started, GRACE_SECONDS)[1]:
+                process.kill()
+        if self._folder is not None:
+            self._folder.cleanup()
+
+    def run(self, jobs: Sequence[QueueJob]) -> list[JobEnd]:
+        """Run the jobs and return how each ended, in their order. Ctrl-C ends those that run, and is raised.
+
+        Raises ConfigError where there is no cluster at the address, RunError where Ray itself ends.
+        """
+        if not jobs:
+            return []
+        self._start()
+        import ray
+        from ray.exceptions import RayError
+
+        shares = self._shares(len(jobs))
+        task = ray.remote(max_calls=1)(train_job).options(
+            max_retries=RETRIES, num_cpus=shares.processors, num_gpus=shares.gpus, name="medalist train"
+        )
+        threads = _own_threads() or shares.processors
+        waiting, running = deque(range(len(jobs))), dict[Any, int]()
+        with QueueDisplay(self.console, jobs, shares.workers) as lanes:
+            try:
+                while waiting or running:
+                    while waiting and len(running) < shares.workers:
+                        number = waiting.popleft()
+                        job = task.remote(jobs[number], self.command, str(Path.cwd()), threads, lanes.since(number))
+                        running[job] = number
+                    for done in ray.wait(list(running), num_returns=1, timeout=SHOW_SECONDS)[0]:
+                        number = running.pop(done)
+                        lanes.end(number, _end(done, jobs[number], lanes.since(number)))
+                    lanes.show()
+            except RayError as error:
+                raise RunError(f"Ray ended ({_one_line(error)}); run the same command to go on") from None
+            finally:
+                _cancel(list(running))
+        return [lanes.ends[number] for number in range(len(jobs))]
+
+    def _start(self) -> None:
+        if self._others is not None:
+            return
+        import ray
+
+        others = set(psutil.Process().children(recursive=True))
+        settings: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+        if self.address is None:
+            self._folder = _short_folder()
+            settings |= {
+                "address": "local",
+                "num_cpus": processors(),
+                "object_store_memory": STORE_BYTES,
+                "_temp_dir": self._folder.name,
+                "_node_ip_address": "127.0.0.1",
+                "_system_config": {"task_oom_retries": RETRIES, "worker_niceness": 0},
+            }
+        else:
+            settings = {"address": self.address, "log_to_driver": False, "logging_level": "ERROR"}
+        with _environment():
+            try:
+                ray.init(**settings)
+            except (ConnectionError, RuntimeError, ValueError) as error:
+                if self.address is None:
+                    raise RunError(f"Ray does not start here: {_one_line(error)}") from None
+                raise ConfigError(
+                    f"no Ray cluster at --ray {self.address} ({_one_line(error)}); start one with ray start --head"
+                ) from None
+        self._others = others
+
+    def _shares(self, jobs: int) -> Shares:
+        import ray
+
+        known: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+        nodes = [node["Resources"] for node in known if node["Alive"]]
+        cores = [int(node.get("CPU", 0)) for node in nodes]
+        return divide(self.workers, jobs, sum(cores), max(cores, default=1), int(sum(n.get("GPU", 0) for n in nodes)))
+
+
+def jobs_of(plan: TrainPlan, config: Path, overrides: Sequence[str]) -> list[QueueJob]:
+    """A job for each chosen fold of a plan that is not trained and predicted yet."""
+    run = plan.run
+    done = makers_of(run, plan.settings, run.trained_folds())
+    todo = [fold for fold in plan.chosen if f"fold{fold}" not in done]
+    data = str(plan.contest.data.resolve())
+    at = Run(run.folder.resolve())
+    return [QueueJob(config, tuple(overrides), data, fold, at) for fold in todo]
+
+
+def train_job(job: QueueJob, command: Command, here: str, threads: int, since: int) -> tuple[int, str, float]:
+    """Train one fold in this process, a worker of Ray: (exit code, the error's line, seconds).
+
+    here: the folder that the queue was started in. since: how long the log was before the queue began.
+    """
+    started = time.monotonic()
+    try:
+        os.chdir(here)
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        log = job.log.open("a", encoding="utf-8", buffering=1)
+    except OSError as error:
+        where = f"{error.filename}: {error.strerror}"
+        line = f"on {socket.gethostname()}: {where}; the nodes of a Ray cluster need the same files at the same paths"
+        return 2, line, 0.0
+    _use_threads(threads)
+    words = ["--runs", str(job.run.folder.parent.parent), "--quiet", "train", str(job.config), *job.overrides]
+    words += ["--fold", str(job.fold), "--name", job.run.name, *(["--data", job.data] if job.data else [])]
+    with log, redirect_stdout(log), redirect_stderr(log):
+        for descriptor in (1, 2):  # what libraries say beneath Python
+            os.dup2(log.fileno(), descriptor)
+        number = attempts(job.log, since) + 1
+        at = time.strftime("%Y-%m-%d %H:%M:%S")
+        log.write(f"{ATTEMPT} {number} at {at} on {socket.gethostname()}, process {os.getpid()}, threads {threads}\n")
+        code = command(words)
+        # A process of the attempt before may still hold the fold for some seconds, until it sees that it is alone.
+        while code == 2 and number > 1 and time.monotonic() - started < GRACE_SECONDS:
+            time.sleep(1.0)
+            code = command(words)
+    return code, last_error(job.log, since) if code else "", time.monotonic() - started
+
+
+def last_error(log: Path, since: int) -> str:
+    """The last line of a log that tells an error, without its prefix."""
+    with log.open("rb") as file:
+        file.seek(since)
+        lines = file.read().decode(errors="replace").splitlines()
+    return next((line.removeprefix(SAID) for line in reversed(lines) if line.startswith(SAID)), f"see {log}")
+
+
+def processors() -> int:
+    """Processors of this machine that this process may use; two threads of one count once."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def _use_threads(threads: int) -> None:
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # for processes that this one starts
+        os.environ[name] = str(threads)
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)
+
+
+def _own_threads() -> int | None:
+    """What the user has set stays."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    return int(said) if said.isdecimal() and int(said) else None
+
+
+def _end(done: Any, job: QueueJob, since: int) -> JobEnd:
+    import ray
+    from ray.exceptions import RayError, RayTaskError
+
+    try:
+        return JobEnd(*ray.get(done))
+    except RayTaskError as error:
+        return JobEnd(1, f"{_one_line(error.cause)}; see {job.log}", 0.0)
+    except RayError as error:
+        tried = attempts(job.log, since)
+        line = f"its worker was lost {tried} times ({type(error).__name__}); see {job.log}, and run the command again"
+        return JobEnd(2, line, 0.0)
+
+
+def _cancel(running: list[Any]) -> None:
+    """End jobs that still run: they are asked first, so that nothing half-written is left."""
+    if not running:
+        return
+    import ray
+
+    for job in running:
+        ray.cancel(job)
+    _, left = ray.wait(running, num_returns=len(running), timeout=GRACE_SECONDS)
+    for job in left:
+        ray.cancel(job, force=True)
+    if left:
+        ray.wait(left, num_returns=len(left), timeout=GRACE_SECONDS)
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """What Ray reads when it starts: no reports to its makers, and GPUs are left alone where a task takes none."""
+    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+def _short_folder() -> tempfile.TemporaryDirectory[str]:
+    usual = tempfile.gettempdir()
+    place = None if len(usual) < LONGEST_FOLDER or sys.platform == "win32" else "/tmp"
+    return tempfile.TemporaryDirectory(prefix="ray-", dir=place, ignore_cleanup_errors=True)
+
+
+def _one_line(error: object) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,265 @@
+"""`medalist sweep`: many values of some keys, each a run of its own on the queue, compared with the base in pairs."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.exceptions import OptunaError
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
+from rich.console import Console
+
+from medalist.config import dump_config
+from medalist.errors import ConfigError, MedalistError, RunError
+from medalist.files import written
+from medalist.metrics.paired import Paired, clearly_behind, paired
+from medalist.settings import load_settings
+from medalist.training.axes import Axis, Choice, grid
+from medalist.training.fold_queue import jobs_of
+from medalist.training.queue_status import JobEnd, QueueJob
+from medalist.training.start import TrainPlan, prepare, run_name
+from medalist.workflows.board import read_entry
+from medalist.workflows.score import score_run
+
+COLUMNS = ("run", "OOF", "difference", "± folds", "± samples", "folds", "seconds", "state")
+
+Enqueue = Callable[[Sequence[QueueJob]], Sequence[JobEnd]]
+
+
+@dataclass(eq=False)
+class Point:
+    """One run of a sweep, and what became of it."""
+
+    overrides: tuple[str, ...]
+    plan: TrainPlan
+    state: str = "done"
+    scores: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The run's name."""
+        return self.plan.run.name
+
+    def part(self, folds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
+        """Its scores by fold and by sample, of some folds only."""
+        if not self.scores:
+            return {}, {}
+        by_fold = {str(k): self.scores["oof"]["folds"][str(k)] for k in folds if str(k) in self.scores["oof"]["folds"]}
+        ids = {name for fold in folds for name in self.plan.folds.held_out(fold)}
+        return by_fold, {name: value for name, value in self.scores["by_sample"].items() if name in ids}
+
+    @property
+    def value(self) -> float | None:
+        """The mean score of the chosen folds; None where one has none."""
+        found = self.part(self.plan.chosen)[0]
+        return sum(found.values()) / len(found) if len(found) == len(self.plan.chosen) else None
+
+
+@dataclass(eq=False)
+class Sweep:
+    """A base config and its points. enqueue: what trains jobs. prune: drop a config whose first fold is clearly behind
+    the best one's.
+    """
+
+    config: Path
+    fixed: tuple[str, ...]
+    data: str | None
+    folds: tuple[int, ...]
+    root: Path
+    enqueue: Enqueue
+    console: Console
+    prune: bool = False
+    points: dict[str, Point] = field(default_factory=dict)
+
+    def point(self, overrides: Sequence[str]) -> Point:
+        """The run of some overrides; where they change nothing against another point, that one."""
+        whole = (*self.fixed, *overrides)
+        text = dump_config(load_settings(self.config, whole))
+        if text not in self.points:
+            plan = prepare(self.config, whole, self.data, self.folds, None, self.root)
+            self.points[text] = Point(whole, plan)
+        return self.points[text]
+
+    @property
+    def base(self) -> Point:
+        """The config with the fixed overrides only."""
+        return self.point(())
+
+    def train(self, points: Sequence[Point]) -> None:
+        """Train and score points; with `prune` the first folds before the others."""
+        todo = list(dict.fromkeys(points))
+        chosen = self.base.plan.chosen
+        if self.prune and len(chosen) > 1:
+            self._run(todo, chosen[:1])
+            self._drop(todo, chosen[0])
+            todo = [point for point in todo if point.state == "done"]
+        self._run(todo, chosen)
+
+    def _run(self, points: Sequence[Point], folds: Sequence[int]) -> None:
+        jobs: list[tuple[Point, QueueJob]] = []
+        for point in points:
+            found = jobs_of(point.plan, self.config, point.overrides)
+            jobs += [(point, job) for job in found if job.fold in folds]
+        # Fold by fold, so that all points are about as far at any time.
+        jobs.sort(key=lambda pair: list(folds).index(pair[1].fold))
+        for (point, job), end in zip(jobs, self.enqueue([job for _, job in jobs]), strict=True):
+            if end.code:
+                point.state = f"failed: fold {job.fold}: {end.line}"
+        for point in points:
+            if not point.state.startswith("failed"):
+                plan = point.plan
+                try:
+                    point.scores = score_run(plan.run, plan.contest, plan.settings, self.console)
+                except MedalistError as error:
+                    point.state = f"failed: {error}"
+
+    def _drop(self, points: Sequence[Point], fold: int) -> None:
+        seen = [point for point in self.points.values() if str(fold) in point.part([fold])[0]]
+        if not seen:
+            return
+        best = max(seen, key=lambda point: point.part([fold])[0][str(fold)])
+        for point in points:
+            if (
+                point.state == "done"
+                and point is not self.base
+                and clearly_behind(point.part([fold])[1], best.part([fold])[1])
+            ):
+                point.state = f"dropped: on fold {fold} clearly behind {best.name}"
+
+    def rows(self) -> list[list[Any]]:
+        """The table: best first, those without a score last."""
+        points = sorted(
+            self.points.values(), key=lambda point: (point.value is None, -(point.value or 0.0), point.name)
+        )
+        return [self._row(point) for point in points]
+
+    def _row(self, point: Point) -> list[Any]:
+        base, folds = self.base, self.base.plan.chosen
+        found = paired(*point.part(folds), *base.part(folds)) if point is not base else None
+        difference = found or Paired(0.0, None, None, 0, 0)
+        by_fold = point.part(folds)[0]
+        mean = sum(by_fold.values()) / len(by_fold) if by_fold else None
+        return [
+            point.name,
+            _figure(mean),
+            f"{difference.difference:+.4f}" if found else "",
+            _figure(difference.by_folds),
+            _figure(difference.by_samples),
+            f"{len(by_fold)}/{len(folds)}",
+            f"{read_entry(point.plan.run).seconds:.0f}",
+            f"{point.state}, the base" if point is base else point.state,
+        ]
+
+
+def sweep_grid(sweep: Sweep, swept: Sequence[Axis]) -> None:
+    """Train the base and every combination. All configs are checked before anything starts."""
+    combinations = grid(swept)
+    for overrides in combinations:
+        load_settings(sweep.config, (*sweep.fixed, *overrides))
+    sweep.train([sweep.base, *(sweep.point(overrides) for overrides in combinations)])
+
+
+def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, journal: Path, at_once: int) -> None:
+    """Train the base and `trials` points that Optuna's TPE samples, `at_once` jobs at a time.
+
+    Points are kept in `journal`, and a sweep that was stopped goes on with them. Each point is drawn by (seed, its
+    number, the results before it), so that stopping changes nothing. Raises RunError where the journal is damaged.
+    """
+    sweep.train([sweep.base])
+    folds = len(sweep.base.plan.chosen)
+    batch = at_once if sweep.prune else -(-at_once // folds)
+    journal.parent.mkdir(parents=True, exist_ok=True)
+    space = {axis.key: distribution(axis) for axis in swept}
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
+        study = optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
+        ended = [trial.number for trial in study.trials if trial.state.is_finished()]
+        sweep.train([point for _, point in _points(sweep, study, ended)])  # done already, but for the table
+        for numbers in _batches(study, space, trials, seed, batch):
+            _try(sweep, study, numbers)
+    except (OptunaError, ValueError, LookupError) as error:
+        raise RunError(
+            f"{journal} is damaged ({' '.join(str(error).split())[:100]}); delete it to begin anew"
+        ) from error
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
+def _batches(
+    study: optuna.Study, space: dict[str, BaseDistribution], trials: int, seed: int, batch: int
+) -> Iterator[list[int]]:
+    """Numbers of trials to run next: first those that a stopped sweep has left, then new ones."""
+    left = [trial.number for trial in study.trials if trial.state == TrialState.RUNNING]
+    while left or len(study.trials) < trials:
+        while len(left) < batch and len(study.trials) < trials:
+            study.sampler = optuna.samplers.TPESampler(seed=seed * 100_003 + len(study.trials), constant_liar=True)
+            left.append(study.ask(space).number)
+        yield left[:batch]
+        left = left[batch:]
+
+
+def _points(sweep: Sweep, study: optuna.Study, numbers: Sequence[int]) -> list[tuple[int, Point]]:
+    """Of each trial its run; those whose values do not fit each other are said and left out."""
+    found: list[tuple[int, Point]] = []
+    for number in numbers:
+        overrides = [f"{key}={typed(value)}" for key, value in study.trials[number].params.items()]
+        try:
+            found.append((number, sweep.point(overrides)))
+        except ConfigError as error:
+            sweep.console.print(f"trial {number}: {error}", markup=False, highlight=False, soft_wrap=True)
+    return found
+
+
+def _try(sweep: Sweep, study: optuna.Study, numbers: Sequence[int]) -> None:
+    points = dict(_points(sweep, study, numbers))
+    sweep.train(list(points.values()))
+    for number in numbers:
+        point = points.get(number)
+        if point is not None and point.value is not None:
+            study.tell(number, point.value)
+        else:
+            dropped = point is not None and point.state.startswith("dropped")
+            study.tell(number, state=TrialState.PRUNED if dropped else TrialState.FAIL)
+
+
+def distribution(axis: Axis) -> BaseDistribution:
+    """What Optuna samples a key from."""
+    if isinstance(axis, Choice):
+        return CategoricalDistribution(axis.values)
+    if axis.whole:
+        return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
+    return FloatDistribution(axis.low, axis.high, log=axis.log)
+
+
+def typed(value: Any) -> str:
+    """A sampled value as it is typed: numbers to four digits, so that names of runs stay short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def sweep_file(root: Path, competition: str, config: Path, words: Sequence[str], suffix: str) -> Path:
+    """Where a sweep keeps its table or journal: beside the runs, named by what is swept."""
+    return root / competition / "sweeps" / f"{run_name(config, words)}{suffix}"
+
+
+def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
+    """Write the table as csv."""
+    with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([COLUMNS, *rows])
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

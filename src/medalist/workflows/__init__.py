@@ -1,0 +1,1 @@
+"""What commands do without torch and without a terminal."""

@@ -1,0 +1,132 @@
+"""`medalist board`: every run with its score, its spread, its cost, and what it changed. Derived from files alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from medalist.config import differences
+from medalist.errors import MedalistError
+from medalist.runs import Lock, Run, all_runs
+from medalist.settings import Settings
+from medalist.workflows.plans import PlanError, plan_error, planned, short_clock, took
+from medalist.workflows.report import metrics_rows
+
+COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
+
+WORDLESS = ("data", "tracking")
+"""Keys of a config that are no idea."""
+
+LONGEST = 80
+"""Letters of a change that the board shows; a whole augmentation is longer."""
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What a run's files say of it; `oof` is empty for a run without a score, `born` is a time stamp.
+
+    seconds: taken by the folds that are trained. planned: of all folds that a plan of this config names, None without
+    one; off: how far it was off, over the folds that are done.
+    """
+
+    run: Run
+    settings: Settings
+    lock: Lock
+    oof: dict[str, Any]
+    trained: int
+    seconds: float
+    planned: float | None
+    off: PlanError | None
+    born: float
+
+
+def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
+    """A row for each run under `root`, best score first within its contest, then runs without a score.
+
+    Runs whose files are damaged come last, each with what is wrong, and do not hide the others.
+    """
+    entries: list[Entry] = []
+    damaged: list[list[Any]] = []
+    for run in all_runs(root):
+        if competition is None or run.competition == competition:
+            try:
+                entries.append(read_entry(run))
+            except MedalistError as error:
+                blank = [""] * (len(COLUMNS) - 2)
+                damaged.append([f"{run.competition}/{run.name}", *blank, " ".join(str(error).split())])
+    entries.sort(key=lambda entry: (entry.run.competition, -entry.oof.get("value", float("-inf")), entry.run.name))
+    return [_row(entry, parent_of(entry, entries)) for entry in entries] + damaged
+
+
+def read_entry(run: Run) -> Entry:
+    """Read a run's files; MedalistError names the one that is damaged."""
+    trained = run.trained_folds()
+    settings, lock = run.settings(), run.lock()
+    by_fold = planned(run, lock.config)
+    whole = None if by_fold is None else sum(by_fold.values())
+    born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch
+    oof = (run.scores() or {}).get("oof", {})
+    seconds = sum(_seconds(run, fold) for fold in trained)
+    return Entry(run, settings, lock, oof, len(trained), seconds, whole, plan_error(run), born)
+
+
+def _seconds(run: Run, fold: int) -> float:
+    """What a fold took, prediction too; the epochs alone where that was not written."""
+    rows = metrics_rows(run, fold)
+    known = took(run, fold)
+    return sum(float(row.get("seconds", 0.0)) for row in rows) if known is None else known
+
+
+def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
+    """The run that this one is an idea on: same config file with fewer changes on the command line.
+
+    Failing that, the contest's other run whose config differs in the fewest keys and that is older.
+    """
+    others = [other for other in entries if other.run.competition == entry.run.competition and other is not entry]
+    overrides = set(entry.lock.overrides)
+    fewer = [
+        other
+        for other in others
+        if other.lock.config_file == entry.lock.config_file and set(other.lock.overrides) < overrides
+    ]
+    # By name where two are of one moment: no run may be its parent's parent.
+    older = [other for other in others if (other.born, other.run.name) < (entry.born, entry.run.name)]
+    return min(fewer or older, key=lambda other: (len(_changes(entry, other)), other.run.name), default=None)
+
+
+def _row(entry: Entry, parent: Entry | None) -> list[Any]:
+    oof = entry.oof
+    changes = _changes(entry, parent) if parent else []
+    return [
+        f"{entry.run.competition}/{entry.run.name}",
+        _figure(oof.get("value")),
+        _figure(oof.get("standard_error")),
+        _figure(oof.get("standard_error_samples")),
+        f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained",
+        f"{entry.seconds:.0f}",
+        _plan(entry),
+        parent.run.name if parent else "",
+        ", ".join(_change(key, old, new) for key, new, old in changes),
+    ]
+
+
+def _plan(entry: Entry) -> str:
+    if entry.planned is None:
+        return ""
+    told = f"planned {short_clock(entry.planned)}"
+    return f"{told}, off by {entry.off.percent}" if entry.off else told
+
+
+def _change(key: str, old: Any, new: Any) -> str:
+    text = f"{key} {old} → {new}"
+    return text if len(text) <= LONGEST else f"{key} (medalist diff shows it)"
+
+
+def _changes(entry: Entry, parent: Entry) -> list[tuple[str, Any, Any]]:
+    return [change for change in differences(entry.settings, parent.settings) if change[0] not in WORDLESS]
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"

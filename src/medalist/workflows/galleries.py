@@ -1,0 +1,290 @@
+"""`medalist embed`, and `index build`, `index add`, `search` of a run: from image files to galleries and answers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+
+from medalist.errors import DataError, SearchError
+from medalist.files import read_image, read_table, written
+from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
+from medalist.runs import Run
+from medalist.search.checks import Plan
+from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown, space_of
+from medalist.search.fields import ID, IDENTITY, PATH, Columns, as_cell, kinds_of, read_fields, values_of
+from medalist.search.gallery import TWICE, Gallery, refuse_full
+from medalist.search.ids import LONGEST_ID
+from medalist.tasks.embed.vectors import embed_settings, made_by
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+"""Endings of image files that are looked for in a folder, in any case."""
+
+SIDE = 168
+"""Of a picture in the grid, pixels."""
+COLUMNS = 6
+"""Pictures in a row of the grid, the query's among them."""
+MOST_DRAWN = 59
+"""Hits of one query that the grid shows."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images with ids, and what a csv says of them besides: text by column, in the order of the files."""
+
+    files: tuple[tuple[str, Path], ...]
+    columns: Columns
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """The ids of the files."""
+        return tuple(name for name, _ in self.files)
+
+    def without(self, kept: Sequence[str]) -> Columns:
+        """The columns of the files whose ids are `kept`, their whole paths among them, in that order."""
+        row_of = {name: row for row, (name, _) in enumerate(self.files)}
+        rows = [row_of[name] for name in kept]
+        cells = {name: [column[row] for row in rows] for name, column in self.columns.items()}
+        return {**cells, PATH: [str(self.files[row][1].resolve()) for row in rows]}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The answers to one query image: ids and cosines, the closest first."""
+
+    query: Path
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+def find_images(place: Path) -> Source:
+    """All images below a folder, or those that a csv of `id` and `path` lists; DataError where there are none.
+
+    In a folder, ids are file names without their ending, or, where two would be the same, all paths from the folder.
+    Hidden files are left out. In a csv, paths begin at the csv's folder, and its other columns are fields.
+    """
+    if place.is_file():
+        return _listed(place)
+    if not place.is_dir():
+        raise DataError(f"{place}: no such folder or csv")
+    paths = sorted(
+        path
+        for path in place.rglob("*")
+        if path.suffix.lower() in ENDINGS
+        and not any(part.startswith(".") for part in path.relative_to(place).parts)
+        and path.is_file()
+    )
+    if not paths:
+        raise DataError(f"{place}: no images below it; looked for {', '.join(ENDINGS)}")
+    stems = [path.stem for path in paths]
+    if max(Counter(stems).values()) > 1:
+        stems = [path.relative_to(place).as_posix() for path in paths]
+    return Source(tuple(zip(stems, paths, strict=True)), {})
+
+
+def _listed(path: Path) -> Source:
+    rows = read_table(path, [ID, PATH])
+    if not rows:
+        raise DataError(f"{path}: no rows; expected a csv with the columns {ID},{PATH}")
+    for number, row in enumerate(rows, start=2):
+        for name in (ID, PATH):
+            if not row[name] or "\0" in row[name]:
+                raise DataError(f"{path}, row {number}: the cell of '{name}' is empty or holds a NUL")
+        if len(row[ID]) > LONGEST_ID or not row[ID].isprintable():
+            rule = f"1 to {LONGEST_ID} printable letters"
+            raise DataError(f"{path}, row {number}, column {ID}, value {row[ID]!r:.60}: expected {rule}")
+        try:
+            (path.parent / row[PATH]).is_file()
+        except OSError as error:  # a name that no disk takes
+            raise DataError(f"{path}, row {number}, column {PATH}: {error.strerror}; name an image") from error
+    try:
+        refuse_twice([row[ID] for row in rows])
+    except SearchError as error:
+        raise DataError(f"{path}: {error}") from error
+    columns = {name: [row[name] for row in rows] for name in rows[0] if name not in (ID, PATH)}
+    return Source(tuple((row[ID], path.parent / row[PATH]) for row in rows), columns)
+
+
+def embed_images(
+    run: Run, source: Source, console: Console, fold: int | None = None, skip_bad: bool = False
+) -> tuple[Embeddings, list[str]]:
+    """Embed a source's images by a run; also a line for each that was left out. DataError where none is left."""
+    from medalist.tasks.embed.embedding import embed_files
+
+    embeddings, left_out = embed_files(run, source.files, console, fold=fold, skip_bad=skip_bad)
+    if not len(embeddings):
+        raise DataError(f"none of {len(source.files)} images can be read: {'; '.join(left_out[:3])}")
+    return embeddings, left_out
+
+
+def gallery_folder(run: Run, folder: Path | None) -> Path:
+    """Where a run's gallery lies, if nothing else is said."""
+    return run.folder / "gallery" if folder is None else folder
+
+
+def build_gallery(
+    run: Run,
+    place: Path,
+    folder: Path,
+    console: Console,
+    *,
+    fields: Path | None = None,
+    kinds: Mapping[str, str] | None = None,
+    skip_bad: bool = False,
+    threads: int | None = None,
+) -> tuple[Gallery, list[str]]:
+    """Embed a gallery's images with all trained folds and index them in `folder`; also a line for each left out.
+
+    kinds: of some columns, by name; the others' are told by their cells (`medalist.search.fields`).
+    """
+    refuse_full(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
+    source = _columns(find_images(place), fields)
+    told = source.without(source.ids)
+    schema = kinds_of(told, kinds)
+    values_of(told, schema, source.ids)
+    embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
+    columns = source.without(embeddings.ids)
+    made = Gallery.create(folder, embeddings, columns, kinds=schema, threads=threads)
+    return made, left_out
+
+
+def add_images(
+    run: Run,
+    place: Path,
+    folder: Path,
+    console: Console,
+    *,
+    fields: Path | None = None,
+    skip_bad: bool = False,
+    threads: int | None = None,
+) -> tuple[Gallery, list[str]]:
+    """Embed more images into a gallery that this run made; also a line for each left out."""
+    gallery = open_gallery(run, folder)
+    source = _columns(find_images(place), fields)
+    held = set(gallery.index.ids().tolist())
+    there = [name for name in source.ids if name in held]
+    if there:
+        raise SearchError(f"{folder}: {TWICE.format(len(there), shown(there))}")
+    values_of(source.columns, gallery.fields, source.ids)
+    embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
+    columns = {name: cells for name, cells in source.without(embeddings.ids).items() if name in gallery.fields}
+    return gallery.add(embeddings, columns, threads=threads), left_out
+
+
+def _columns(source: Source, fields: Path | None) -> Source:
+    """The source with the columns of another csv too; `path` is the gallery's own."""
+    if fields is None:
+        return source
+    more = read_fields(fields, source.ids)
+    both = sorted(set(more) & set(source.columns))
+    if both:
+        raise SearchError(f"{fields}: the gallery's csv has a column '{both[0]}' too; leave one of them out")
+    return Source(source.files, {**source.columns, **{name: cells for name, cells in more.items() if name != PATH}})
+
+
+def open_gallery(run: Run, folder: Path) -> Gallery:
+    """A gallery that this run made with the weights it has now; SearchError, naming both, for any other."""
+    gallery = Gallery.open(folder)
+    made = made_by(run, embed_settings(run), run.trained_folds())
+    if space_of(made) != gallery.space:
+        raise SearchError(
+            f"{gallery.named} cannot be searched by {name_of(made)}: other weights make other vectors; name the run "
+            "that made it, or build it again with medalist index build RUN --gallery IMAGES"
+        )
+    return gallery
+
+
+def search_images(
+    run: Run,
+    images: Sequence[Path],
+    folder: Path,
+    console: Console,
+    *,
+    k: int = 10,
+    where: str | None = None,
+    group_by: str | None = None,
+    per: int = 1,
+    min_score: float | None = None,
+    recall: float | None = None,
+    plan: Plan | None = None,
+    threads: int = 1,
+) -> tuple[Gallery, list[Found]]:
+    """What a gallery holds that is nearest to each image; how is said as in `Index.search`."""
+    gallery = open_gallery(run, folder)
+    paths = list(dict.fromkeys(images))
+    ask = partial(
+        gallery.search, k=k, where=where, recall=recall, plan=plan, min_score=min_score, group_by=group_by, per=per,
+        threads=threads,
+    )  # fmt: skip
+    ask(np.empty((0, gallery.dim), np.float32))  # what is wrong in the question is told before the network is loaded
+    _refuse_bad(paths)
+    embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), console)
+    hits = ask(embeddings)
+    found = []
+    for path, ids, scores, count in zip(paths, hits.ids, hits.scores, hits.counts.tolist(), strict=True):
+        found.append(Found(path, tuple(ids[:count].tolist()), tuple(scores[:count].tolist())))
+    return gallery, found
+
+
+def _refuse_bad(paths: Sequence[Path]) -> None:
+    """One DataError for all images of a search that cannot be read: here none can be left out."""
+    bad: list[str] = []
+    for path in paths:
+        try:
+            read_image(path)
+        except DataError as error:
+            bad.append(str(error))
+    if bad:
+        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; ask with others")
+
+
+def told(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:
+    """Answers as a table: its columns (rank, id, score, the fields without the path), and a row for each answer."""
+    names = [name for name in gallery.fields if name != PATH]
+    rows = gallery.index.get(list(found.ids))
+    told_rows: list[list[object]] = [
+        [rank, name, f"{score:.4f}", *(as_cell(row.get(field)) for field in names)]
+        for rank, (name, score, row) in enumerate(zip(found.ids, found.scores, rows, strict=True), start=1)
+    ]
+    return ["rank", "id", "score", *names], told_rows
+
+
+def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
+    """A grid for each query below one another: the query, then its hits with rank, cosine and id above them.
+
+    An image that is no longer where it was is a gray tile.
+    """
+    grids = []
+    for found in answers:
+        pictures, captions = [_tile(found.query)], [f"query {found.query.name}"]
+        rows = gallery.index.get(list(found.ids[:MOST_DRAWN]))
+        for rank, (name, score, row) in enumerate(zip(found.ids, found.scores, rows, strict=False), start=1):
+            pictures.append(_tile(Path(as_cell(row.get(PATH)) or name)))
+            captions.append(f"{rank}  {score:.3f}  {as_cell(row.get(IDENTITY)) or name}")
+        grids.append(grid(pictures, COLUMNS, captions))
+    width = max(one.shape[1] for one in grids)
+    padded = []
+    for one in grids:
+        sheet = np.full((one.shape[0], width, 3), PAPER, np.uint8)
+        sheet[:, : one.shape[1]] = one
+        padded.append(sheet)
+    return np.concatenate(padded)
+
+
+def write_picture(path: Path, picture: Picture) -> None:
+    """Write a picture as PNG, whole or not at all."""
+    with written(path) as temporary:
+        Image.fromarray(picture).save(temporary, format="PNG")
+
+
+def _tile(path: Path) -> Picture:
+    try:
+        return fit_image(read_image(path), SIDE)
+    except DataError:
+        return np.full((SIDE, SIDE, 3), GAP, np.uint8)

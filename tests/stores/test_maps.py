@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
+
+from medalist.errors import MedalistError, RunError
+from medalist.records import MapPrediction
+from medalist.stores.maps import Store, StoredPart
+
+MAPS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)))
+PART = StoredPart(("body", "border"), ("a", "b/c"), {"fold0": "00ff", "predict": "{}"})
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"channel {number}" for number in range(count))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "oof")
+
+
+@pytest.fixture
+def noise() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (2, 9, 7), dtype=np.uint8)
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(MAPS)
+def test_maps_come_back_bit_by_bit(maps: NDArray[np.uint8]) -> None:
+    with TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        store.write("a", MapPrediction(maps, names(len(maps))))
+        back = store.read("a", names(len(maps)))
+        np.testing.assert_array_equal(back.maps, maps)
+        assert back.maps.dtype == np.uint8 and back.maps.flags.c_contiguous
+        assert back.channels == names(len(maps))
+
+
+HOSTILE = [
+    "../x",
+    "a/b",
+    "..",
+    ".",
+    "",
+    "con",
+    "a\\b",
+    "%2F",
+    "a%2Fb",
+    "a\0b",
+    "a\nb",
+    "-rf",
+    "~",
+    " a ",
+    "é",
+    "日本",
+    "a:b*?",
+]
+HOSTILE += ["x" * 300, "x" * 299 + "y", "é" * 200, "x" * 180, "x" * 181, "/" * 100]
+
+
+def test_hostile_ids_have_files_of_their_own_inside_the_folder(store: Store) -> None:
+    for number, name in enumerate(HOSTILE):
+        store.write(name, MapPrediction(np.full((1, 2, 3), number, np.uint8), ("body",)))
+    for number, name in enumerate(HOSTILE):
+        assert store.path(name).resolve().parent == store.folder.resolve()
+        assert len(store.path(name).name.encode()) < 200  # with room for a temporary name
+        assert store.read(name, ("body",)).maps.tolist() == np.full((1, 2, 3), number).tolist()
+    assert len(list(store.folder.parent.rglob("*"))) == len(HOSTILE) + 1
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab%+~", min_size=150), unique=True))
+def test_no_two_ids_share_a_file(ids: list[str]) -> None:
+    assert len({Store(Path("x")).path(name) for name in ids}) == len(ids)
+
+
+def test_a_hash_in_a_name_cannot_be_had_by_another_id(store: Store) -> None:
+    long = store.path("x" * 300)
+    assert store.path(long.stem) != long
+
+
+def test_a_damaged_file_is_refused_and_never_read_as_something_else(
+    store: Store, noise: NDArray[np.uint8], capfd: pytest.CaptureFixture[str]
+) -> None:
+    store.write("a", MapPrediction(noise, ("x", "y")))
+    path = store.path("a")
+    whole = path.read_bytes()
+    spoilt = [whole[:cut] for cut in range(len(whole))]
+    spoilt += [whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :] for at in range(len(whole))]
+    for data in spoilt:
+        path.write_bytes(data)
+        with pytest.raises(RunError, match=r"a\.png is damaged; delete it and run medalist predict again") as caught:
+            store.read("a", ("x", "y"))
+        assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""  # libpng has been kept from talking
+
+
+def test_a_missing_file_is_named(store: Store) -> None:
+    with pytest.raises(RunError, match=r"no prediction .*b\.png \(No such file or directory\); run medalist predict"):
+        store.read("b", ("x",))
+
+
+def test_another_number_of_channels_is_refused(store: Store, noise: NDArray[np.uint8]) -> None:
+    store.write("a", MapPrediction(noise[:, :7], ("x", "y")))
+    with pytest.raises(RunError, match="is damaged"):
+        store.read("a", ("x", "y", "z"))
+
+
+def test_a_part_is_whole_between_finish_and_start(store: Store) -> None:
+    assert store.part("fold0") is None
+    store.start("fold0")  # nothing there yet, and no complaint
+    store.finish("fold0", PART)
+    assert store.part("fold0") == PART
+    assert store.part("fold1") is None
+    store.start("fold0")
+    assert store.part("fold0") is None
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "null", '{"channels": 3, "ids": [], "made_by": {}}'])
+def test_a_damaged_index_is_named(store: Store, text: str) -> None:
+    store.folder.mkdir()
+    (store.folder / "fold0.json").write_text(text)
+    with pytest.raises(RunError, match=r"fold0\.json") as caught:
+        store.part("fold0")
+    assert "\n" not in str(caught.value)
+
+
+def test_nothing_partial_is_left_when_the_disk_is_full(
+    store: Store, noise: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> int:
+        with path.open("wb") as file:
+            file.write(data[:5])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(MedalistError, match=r"disk full while writing .*a\.png"):
+        store.write("a", MapPrediction(noise, ("x", "y")))
+    assert list(store.folder.iterdir()) == []

@@ -1,0 +1,244 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from medalist.build import build_embed_network, classes_of
+from medalist.contest import fold_splits
+from medalist.data.dataset import reader
+from medalist.data.transforms import normalise
+from medalist.engine.checkpoint import load_weights
+from medalist.errors import ConfigError, DataError, RunError, SearchError
+from medalist.records import Sample
+from medalist.retrieval.splits import identity_of
+from medalist.search.gallery import read_embeddings
+from medalist.settings import EmbedSettings
+from medalist.tasks.embed.embedding import embed_files, embed_oof, embed_test
+from medalist.tasks.embed.vectors import embedded, fold_prototypes, made_by
+from medalist.training.start import prepare
+from medalist.training.train import train
+
+
+def settings_of(made: Any) -> EmbedSettings:
+    settings = made.run.settings()
+    assert isinstance(settings, EmbedSettings)
+    return settings
+
+
+def by_hand(made: Any, fold: int, paths: list[Path]) -> np.ndarray:
+    """The slow twin: the whole checkpoint, one image at a time."""
+    settings, contest = settings_of(made), made.contest()
+    held_out = set(made.run.folds().held_out(fold))
+    training = [sample for sample in contest.split.train if sample.id not in held_out]
+    network = build_embed_network(settings, None, fold, classes_of(settings, training, contest.retrieval.new))
+    load_weights(network, made.run.checkpoint(fold, "last"))
+    read = reader(65535, settings.image)
+    rows = []
+    for path in paths:
+        image = read(path)
+        if settings.model.in_channels == 1:
+            import cv2
+
+            image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[..., None]
+        half = (0.5,) * settings.model.in_channels
+        with torch.inference_mode():
+            rows.append(network.eval()(torch.from_numpy(normalise(image, half, half))[None])[0].numpy())
+    return np.stack(rows)
+
+
+@pytest.mark.parametrize("which", ["whales", "signs"])
+def test_held_out_samples_are_embedded_by_the_network_that_did_not_see_them(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    made = request.getfixturevalue(which)
+    paths = {sample.id: sample.images[0] for sample in made.contest().split.train}
+    for fold in (0, 1):
+        found = embedded(made.run, f"oof/fold{fold}", settings_of(made), [fold])
+        trials = fold_splits(made.contest(), made.run.folds(), fold)
+        assert set(found.ids) == {name for trial in trials for name in (*trial.queries, *trial.gallery)}
+        some = found.ids[:: max(1, len(found) // 5)]
+        expected = by_hand(made, fold, [paths[name] for name in some])
+        np.testing.assert_allclose(found.take(some), expected, atol=2e-5)
+
+
+def test_a_closed_set_is_asked_of_the_training_part(whales: Any) -> None:
+    (trial,) = fold_splits(whales.contest(), whales.run.folds(), 0)
+    assert set(trial.queries) == set(whales.run.folds().held_out(0))
+    assert set(trial.gallery) == set(whales.run.folds().training(0))
+
+
+def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, quiet: Console) -> None:
+    embed_test(whales.run, settings_of(whales), whales.contest(), quiet)
+    queries = read_embeddings(whales.run.vectors("test/queries"))
+    gallery = read_embeddings(whales.run.vectors("test/gallery"))
+    split = whales.contest().split
+    assert queries.ids == tuple(sample.id for sample in split.test)
+    assert gallery.ids == tuple(sample.id for sample in split.train), "identities are those of the training samples"
+    folds = [
+        (
+            by_hand(whales, k, [s.images[0] for s in split.test[:4]]),
+            by_hand(whales, k, [s.images[0] for s in split.train[:5]]),
+        )
+        for k in (0, 1)
+    ]
+    mean = sum(asks @ answers.T for asks, answers in folds) / 2
+    np.testing.assert_allclose(queries.vectors[:4] @ gallery.vectors[:5].T, mean, atol=2e-5)
+
+
+def test_what_is_embedded_is_not_embedded_again(whales: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = whales.run.vectors("oof/fold0").stat().st_mtime_ns
+    monkeypatch.setattr("medalist.tasks.embed.embedding._networks", None)
+    embed_oof(whales.run, settings_of(whales), whales.contest(), 0, quiet)
+    assert whales.run.vectors("oof/fold0").stat().st_mtime_ns == before
+
+
+def test_other_views_make_other_vectors(whales: Any, quiet: Console) -> None:
+    settings = settings_of(whales)
+    before = np.array(read_embeddings(whales.run.vectors("oof/fold0")).vectors)
+    mirrored = settings.model_copy(update={"predict": settings.predict.model_copy(update={"tta": "mirror"})})
+    embed_oof(whales.run, mirrored, whales.contest(), 0, quiet)
+    after = read_embeddings(whales.run.vectors("oof/fold0"))
+    assert not np.allclose(before, after.vectors)
+    assert json.loads(after.made_by["predict"]) == {"tta": "mirror"}
+    assert embedded(whales.run, "oof/fold0", settings, [0]).ids == after.ids, "views may differ, weights may not"
+
+
+def test_vectors_of_other_weights_are_refused(whales: Any) -> None:
+    checkpoint = whales.run.checkpoint(0, "last")
+    checkpoint.write_bytes(whales.run.checkpoint(1, "last").read_bytes())
+    with pytest.raises(
+        RunError, match=r"come from other weights; run medalist predict humpback_whale/tiny --split oof"
+    ):
+        embedded(whales.run, "oof/fold0", settings_of(whales), [0])
+
+
+def test_class_centres_are_those_of_identities_as_they_are(whales: Any) -> None:
+    """Mirrored whales are classes of their own, and new_whale is none."""
+    contest, held_out = whales.contest(), set(whales.run.folds().held_out(0))
+    centres = fold_prototypes(whales.run, [0])
+    assert centres is not None
+    known = {identity_of(sample) for sample in contest.split.train if sample.id not in held_out} - {"new_whale"}
+    assert sorted(centres.names) == sorted([*known, *known]), "two sub-centres each"
+    both = fold_prototypes(whales.run, [0, 1])
+    assert both is not None and both.vectors.shape[1] == 16
+    assert set(both.names) == set(centres.names) & set(getattr(fold_prototypes(whales.run, [1]), "names", ()))
+
+
+def test_a_run_without_class_centres_has_none(signs: Any) -> None:
+    assert fold_prototypes(signs.run, [0]) is None
+
+
+def test_files_are_embedded_as_samples_are(whales: Any, quiet: Console) -> None:
+    samples = whales.contest().split.train[:7]
+    files = [(f"photo {number}", sample.images[0]) for number, sample in enumerate(samples)]
+    found, left_out = embed_files(whales.run, files, quiet, fold=0)
+    assert found.ids == tuple(name for name, _ in files) and left_out == []
+    np.testing.assert_allclose(found.vectors, by_hand(whales, 0, [path for _, path in files]), atol=2e-5)
+    assert dict(found.made_by) == made_by(whales.run, settings_of(whales), [0])
+    every, _ = embed_files(whales.run, files, quiet)
+    assert every.dim == 2 * found.dim and every.space != found.space
+
+
+def test_files_that_cannot_be_read_are_all_named_or_left_out(whales: Any, quiet: Console, tmp_path: Path) -> None:
+    good = [(sample.id, sample.images[0]) for sample in whales.contest().split.train[:5]]
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(good[0][1].read_bytes()[:200])
+    empty = tmp_path / "empty.png"
+    empty.touch()
+    files = [good[0], ("cut", cut), *good[1:3], ("empty", empty), *good[3:]]
+    with pytest.raises(DataError) as caught:
+        embed_files(whales.run, files, quiet)
+    message = str(caught.value)
+    assert "2 of 7 images cannot be read: cut: " in message and "; empty: " in message and "--skip-bad" in message
+    assert "\n" not in message
+    found, left_out = embed_files(whales.run, files, quiet, skip_bad=True)
+    assert found.ids == tuple(name for name, _ in good)
+    assert [line.partition(":")[0] for line in left_out] == ["cut", "empty"]
+    whole, _ = embed_files(whales.run, good, quiet)
+    np.testing.assert_allclose(found.vectors, whole.vectors, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("files", "fold", "words"),
+    [([], None, "no images to embed"), ([("a", Path("a.png"))], 7, "has no trained fold 7")],
+)
+def test_nothing_to_embed_is_told(whales: Any, quiet: Console, files: Any, fold: int | None, words: str) -> None:
+    with pytest.raises((DataError, RunError), match=words):
+        embed_files(whales.run, files, quiet, fold=fold)
+
+
+def test_an_id_twice_is_refused(whales: Any, quiet: Console) -> None:
+    path = whales.contest().split.train[0].images[0]
+    with pytest.raises(SearchError, match="more than once"):
+        embed_files(whales.run, [("a", path), ("a", path)], quiet)
+
+
+FROZEN = """\
+competition: humpback_whale
+folds: {n: 2, seed: 1, stratified: false}
+task: {kind: embed}
+image: {size: [32, 48]}
+model: {encoder: tf_efficientnet_lite0, frozen: true, pooling: POOLING, dim: 8}
+loss: {terms: [{kind: cosface}]}
+train: {epochs: 2, batch: 8, precision: 32-true}
+tracking: none
+"""
+
+
+@pytest.mark.parametrize("pooling", ["avg", "gem"])
+def test_a_head_on_kept_features_is_that_of_the_whole_network(
+    whales: Any, quiet: Console, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tmp_path / "frozen.yaml"
+    config.write_text(FROZEN.replace("POOLING", pooling))
+    run = train(prepare(config, [], str(whales.data), [0], None, whales.runs), quiet)
+    kept = sorted((whales.runs / "humpback_whale" / "features").glob("*.npy"))
+    assert len(kept) == 1, "fold 0 embeds all training samples: queries and gallery"
+    assert "encoder" not in "".join(run.checkpoint(0, "last").read_bytes()[:2000].decode("latin1"))
+    found = read_embeddings(run.vectors("oof/fold0"))
+    paths = {sample.id: sample.images[0] for sample in whales.contest().split.train}
+    files = [(name, paths[name]) for name in found.ids[:9]]
+    whole, _ = embed_files(run, files, quiet, fold=0)
+    tolerance = 1e-4 if pooling == "avg" else 5e-3  # maps are kept as halves
+    np.testing.assert_allclose(whole.vectors, found.vectors[:9], atol=tolerance)
+    # Another head finds the features there.
+    monkeypatch.setattr("medalist.tasks.embed.features.build_encoder", None)
+    other = train(prepare(config, ["train.lr=1e-2"], str(whales.data), [0], None, whales.runs), quiet)
+    assert not np.allclose(read_embeddings(other.vectors("oof/fold0")).vectors, found.vectors)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("image.size=[64, 64]", "augment gives 48x32"),
+        ("task.rare=1000", "0 of"),
+        ("sampler.classes=500", "sampler.classes = 500"),
+        ("model.encoder=resnet33", "encoder 'resnet33' is not in timm"),
+        ("competition=toy_nuclei", "does not ask for identities"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before(whales: Any, override: str, words: str, drawn: Path) -> None:
+    data = drawn if "toy" in override else whales.data
+    crop = "augment=[{RandomCrop: {height: 32, width: 48, pad_if_needed: true}}]"
+    with pytest.raises(ConfigError, match=words):
+        plan = prepare(whales.config, [override, crop], str(data), [], "other", whales.runs)
+        train(plan, Console(quiet=True))
+
+
+def test_nothing_is_left_of_a_run_whose_batches_cannot_be_filled(whales: Any) -> None:
+    few = min(len({identity_of(one) for one in training(whales, fold)} - {"new_whale"}) for fold in (0, 1))
+    for classes in (500, 2 * few + 1):  # mirrored ones count too; the other fold may have more
+        with pytest.raises(ConfigError, match=f"sampler.classes = {classes}"):
+            prepare(whales.config, [f"sampler.classes={classes}"], str(whales.data), [], "other", whales.runs)
+    assert not (whales.run.folder.parent / "other").exists()
+
+
+def training(made: Any, fold: int) -> list[Sample]:
+    held_out = set(made.run.folds().held_out(fold))
+    return [sample for sample in made.contest().split.train if sample.id not in held_out]

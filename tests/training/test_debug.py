@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from rich.console import Console
+
+from medalist.data.dataset import Normalisation
+from medalist.engine.checkpoint import save_weights
+from medalist.errors import ConfigError, FoldError, MedalistError
+from medalist.training.debug import Asked, class_names, debug, named_batch, picture_of, plain, prepare_scene, stream
+
+FILES = {"batch0.png", "debug.json", "index.html", "lr_range.png", "overfit.png"}
+
+
+def asked(toy: Any, **changed: Any) -> Asked:
+    return replace(Asked(data=str(toy.data), steps=12), **changed)
+
+
+def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: Console) -> None:
+    found = debug(untrained.config, (), asked(untrained), untrained.runs, quiet)
+    folder = untrained.runs / "toy_nuclei" / "tiny" / "debug"
+    assert found.page == folder / "index.html"
+    assert {path.name for path in folder.iterdir()} >= FILES
+    assert not (folder.parent / "lock.json").exists() and not list(folder.parent.glob("fold*"))
+    kept = json.loads((folder / "debug.json").read_text())
+    assert kept["anatomy"]["parameters"] == found.looks.anatomy.parameters
+    assert kept["hunt"]["culprit"] is None and len(kept["overfit"]["losses"]) == 13
+    with Image.open(folder / "lr_range.png") as made:
+        assert made.size[0] > 500
+    page = found.page.read_text()
+    assert "encoder" in page and found.tables[0].title == "Parts"
+
+
+def test_weights_that_are_broken_are_named_first(untrained: Any, quiet: Console, tmp_path: Path) -> None:
+    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
+    with torch.no_grad():
+        next(iter(scene.job.model.parameters()))[0] = torch.nan
+    save_weights(scene.job.model, tmp_path / "bad.safetensors")
+    broken = asked(untrained, checkpoint=tmp_path / "bad.safetensors", folder=tmp_path / "out")
+    found = debug(untrained.config, (), broken, untrained.runs, quiet)
+    assert found.page == tmp_path / "out" / "index.html"
+    assert found.wrong[0].startswith("nan in the weights encoder.")
+    assert json.loads((tmp_path / "out" / "debug.json").read_text())["overfit"]["losses"] == ["nan"]
+
+
+def test_batches_are_those_of_the_loop(untrained: Any) -> None:
+    job = prepare_scene(untrained.config, (), asked(untrained), untrained.runs).job
+    count = len(job.train)
+    several = list(islice(stream(job, 0), count + 1))
+    job.train.batch_sampler.epoch = 1
+    second = next(iter(job.train))
+    assert several[count].indices == second.indices
+    torch.testing.assert_close(several[count].image, second.image)
+
+
+def test_named_samples_make_the_batch(untrained: Any) -> None:
+    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
+    names = scene.folds.training(0)[:2]
+    batch = named_batch(scene.job, names, 0)
+    assert [scene.job.names[index] for index in batch.indices] == list(names)
+    alone = named_batch(scene.job, names[:1], 0)
+    assert len(alone.indices) == 2 and torch.equal(alone.image[0], batch.image[0])
+    held = scene.folds.held_out(0)[0]
+    with pytest.raises(ConfigError, match=r"it is held out in this fold, take another --fold"):
+        named_batch(scene.job, [held], 0)
+    with pytest.raises(ConfigError, match=r"--samples nobody: .* \(no such sample\)"):
+        named_batch(scene.job, ["nobody"], 0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "overrides", "error"),
+    [({"fold": 2}, (), FoldError), ({"fold": -1}, (), FoldError), ({}, ("train.lr=x",), MedalistError)],
+    ids=["fold above", "fold below", "override"],
+)
+def test_mistakes_are_those_of_a_training(
+    untrained: Any, changed: dict[str, Any], overrides: tuple[str, ...], error: type[MedalistError]
+) -> None:
+    with pytest.raises(error):
+        prepare_scene(untrained.config, overrides, asked(untrained, **changed), untrained.runs)
+
+
+def test_pixels_come_back_from_the_network(untrained: Any) -> None:
+    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
+    batch = next(stream(scene.job, 0))
+    norm = scene.job.train.dataset.dataset.normalisation
+    shown = picture_of(batch, norm, scene.job.names, ())
+    again = (shown.images.transpose(0, 3, 1, 2) / 255 - np.array(norm.mean)[:, None, None]) / np.array(norm.std)[
+        :, None, None
+    ]
+    np.testing.assert_allclose(again, batch.image.numpy(), atol=1e-4)
+    broken = replace(batch, image=batch.image * torch.nan)
+    plain_norm = Normalisation((0.5,) * 3, (0.5,) * 3)
+    assert picture_of(broken, plain_norm, scene.job.names, ()).images.max() == 0
+
+
+@pytest.mark.parametrize("which", ["whales", "signs"])
+def test_an_embedder_is_looked_at(which: str, request: pytest.FixtureRequest, quiet: Console, tmp_path: Path) -> None:
+    made = request.getfixturevalue(which)
+    found = debug(made.config, (), asked(made, folder=tmp_path / "out"), made.runs, quiet)
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES
+    assert found.looks.hunt.culprit is None
+    assert any(part.name == "head" for part in found.looks.anatomy.parts)
+    scene = prepare_scene(made.config, (), asked(made), made.runs)
+    labels = scene.job.train.dataset.dataset.labels
+    assert len(class_names(scene)) == max(labels) + 1
+
+
+def test_json_has_no_numbers_that_are_none() -> None:
+    assert plain({1: (float("nan"), 2.0), "a": [float("-inf"), None]}) == {"1": ["nan", 2.0], "a": ["-inf", None]}

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from medalist.errors import ConfigError
+from medalist.formats.submission import check_submission
+from medalist.runs import find_run
+from medalist.training.demo import demo
+
+
+def test_the_whole_walk(untrained: Any, tmp_path: Path) -> None:
+    said = io.StringIO()
+    value = demo(untrained.config, untrained.runs, Console(file=said, width=300))
+    run = find_run("toy_nuclei/tiny", untrained.runs)
+    scores = run.scores()
+    assert scores is not None and value == scores["oof"]["value"] and list(scores["oof"]["folds"]) == ["0", "1"]
+    assert (run.folder / "report" / "index.html").is_file()
+    contest = type(untrained)(untrained.runs / "toy_nuclei" / "data", untrained.config, untrained.runs).contest()
+    path = run.folder / "submission.csv"
+    check_submission(path, contest.competition.submission, contest.split.test, contest.reference)
+    for where in (contest.data, run.folder, path, run.folder / "report" / "index.html"):
+        assert str(where) in said.getvalue()
+
+
+def test_a_contest_that_cannot_draw_itself_is_refused(untrained: Any) -> None:
+    untrained.config.write_text(untrained.config.read_text().replace("toy_nuclei", "dsb2018"))
+    with pytest.raises(ConfigError, match="dsb2018 does not draw its own data; take another config"):
+        demo(untrained.config, untrained.runs, Console(quiet=True))

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import csv
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from medalist.errors import ConfigError, RunError
+from medalist.training.axes import Axis, Choice, Range
+from medalist.training.queue_status import JobEnd, QueueJob
+from medalist.training.sweep import (
+    COLUMNS,
+    Sweep,
+    distribution,
+    sweep_file,
+    sweep_grid,
+    sweep_trials,
+    typed,
+    write_table,
+)
+
+
+class Trainer:
+    """Stands for the queue: a job's predictions are as good as its learning rate is high, up to 0.01."""
+
+    def __init__(self, toy: Any, predict: Callable[..., None]) -> None:
+        self.toy, self.predict = toy, predict
+        self.jobs: list[QueueJob] = []
+        self.stop_after = 10_000
+
+    def __call__(self, jobs: Sequence[QueueJob]) -> list[JobEnd]:
+        ends = []
+        for job in jobs:
+            if len(self.jobs) == self.stop_after:
+                raise KeyboardInterrupt
+            self.jobs.append(job)
+            lr = job.run.settings().train.lr
+            if lr > 0.9:
+                ends.append(JobEnd(2, "the loss is nan", 1.0))
+                continue
+            shutil.copytree(self.toy.run.fold_folder(job.fold), job.run.fold_folder(job.fold))
+            self.predict(job.run, self.toy.contest(), body=230 if lr > 5e-4 else 60)
+            ends.append(JobEnd(0, "", 1.0))
+        return ends
+
+    @property
+    def done(self) -> list[tuple[str, int]]:
+        return [(job.run.name, job.fold) for job in self.jobs]
+
+
+@pytest.fixture
+def trainer(toy: Any, predict_anew: Callable[..., None]) -> Trainer:
+    return Trainer(toy, predict_anew)
+
+
+@pytest.fixture
+def sweep(toy: Any, trainer: Trainer, tmp_path: Path) -> Callable[..., Sweep]:
+    def made(folds: tuple[int, ...] = (), prune: bool = False) -> Sweep:
+        return Sweep(toy.config, (), str(toy.data), folds, tmp_path / "swept", trainer, Console(quiet=True), prune)
+
+    return made
+
+
+def by_name(found: Sweep) -> dict[str, dict[str, Any]]:
+    return {row[0]: dict(zip(COLUMNS, row, strict=True)) for row in found.rows()}
+
+
+def test_a_grid_trains_base_and_points_and_compares_them(
+    sweep: Callable[..., Sweep], trainer: Trainer, tmp_path: Path
+) -> None:
+    found = sweep()
+    sweep_grid(found, [Choice("train.lr", ("1e-3", "1e-4"))])  # 1e-3 is the default: the base itself
+    assert trainer.done == [("tiny", 0), ("tiny+train.lr=1e-4", 0), ("tiny", 1), ("tiny+train.lr=1e-4", 1)]
+    rows = by_name(found)
+    base, worse = rows["tiny"], rows["tiny+train.lr=1e-4"]
+    assert list(rows) == ["tiny", "tiny+train.lr=1e-4"]  # the best first
+    assert (base["difference"], base["state"], base["folds"]) == ("", "done, the base", "2/2")
+    points = {point.name: point for point in found.points.values()}
+    values = [[points[name].scores["oof"]["folds"][fold] for fold in "01"] for name in rows]
+    differences = [second - first for first, second in zip(*values, strict=True)]
+    assert worse["difference"] == f"{sum(differences) / 2:+.4f}" and float(worse["difference"]) < 0
+    assert worse["± folds"] == f"{abs(differences[0] - differences[1]) / 2:.4f}"  # sd / sqrt(2) of two
+    assert float(worse["± samples"]) > 0 and worse["seconds"].isdecimal()
+    path = sweep_file(tmp_path / "swept", "toy_nuclei", Path("tiny.yaml"), ["train.lr=1e-3,1e-4"], ".csv")
+    write_table(path, found.rows())
+    assert path.name == "tiny+train.lr=1e-3,1e-4.csv"
+    with path.open(newline="") as file:
+        assert list(csv.reader(file)) == [list(COLUMNS), *found.rows()]
+    again = sweep()
+    sweep_grid(again, [Choice("train.lr", ("1e-3", "1e-4"))])
+    assert len(trainer.jobs) == 4 and again.rows() == found.rows()
+
+
+def test_a_config_that_is_clearly_behind_is_dropped_after_its_first_fold(
+    sweep: Callable[..., Sweep], trainer: Trainer
+) -> None:
+    found = sweep(prune=True)
+    sweep_grid(found, [Choice("train.lr", ("2e-3", "1e-4"))])
+    assert trainer.done[:3] == [("tiny", 0), ("tiny+train.lr=2e-3", 0), ("tiny+train.lr=1e-4", 0)]
+    assert trainer.done[3:] == [("tiny", 1), ("tiny+train.lr=2e-3", 1)]
+    rows = by_name(found)
+    assert rows["tiny+train.lr=1e-4"]["state"] == "dropped: on fold 0 clearly behind tiny"
+    assert rows["tiny+train.lr=1e-4"]["folds"] == "1/2" and rows["tiny+train.lr=1e-4"]["± folds"] == ""
+    assert float(rows["tiny+train.lr=1e-4"]["difference"]) < 0
+    assert rows["tiny+train.lr=2e-3"]["state"] == "done" and rows["tiny+train.lr=2e-3"]["difference"] == "+0.0000"
+
+
+def test_a_base_that_is_behind_goes_on(sweep: Callable[..., Sweep], trainer: Trainer, toy: Any) -> None:
+    toy.config.write_text(toy.config.read_text().replace("epochs: 1", "lr: 1e-4, epochs: 1"))
+    found = sweep(prune=True)
+    sweep_grid(found, [Choice("train.lr", ("1e-3", "2e-3"))])
+    assert by_name(found)["tiny"]["state"] == "done, the base" and ("tiny", 1) in trainer.done
+
+
+def test_one_that_fails_does_not_stop_the_others(sweep: Callable[..., Sweep], trainer: Trainer) -> None:
+    found = sweep(folds=(1,))
+    sweep_grid(found, [Choice("train.lr", ("1", "2e-3"))])
+    rows = by_name(found)
+    assert rows["tiny+train.lr=1"]["state"] == "failed: fold 1: the loss is nan"
+    assert (rows["tiny+train.lr=1"]["OOF"], rows["tiny+train.lr=1"]["folds"]) == ("", "0/1")
+    assert list(rows)[-1] == "tiny+train.lr=1" and rows["tiny+train.lr=2e-3"]["folds"] == "1/1"
+
+
+def test_a_config_that_is_wrong_stops_all_before_anything_starts(
+    sweep: Callable[..., Sweep], trainer: Trainer, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigError, match=r"train\.lr = -1"):
+        sweep_grid(sweep(), [Choice("train.lr", ("1e-3", "-1"))])
+    assert trainer.jobs == [] and not (tmp_path / "swept").exists()
+
+
+SPACE: list[Axis] = [Range("train.lr", 1e-5, 1e-2, False), Choice("train.optimizer", ("adamw", "sgd"))]
+
+
+def test_trials_that_were_stopped_go_on_as_if_they_were_not(
+    sweep: Callable[..., Sweep], trainer: Trainer, tmp_path: Path
+) -> None:
+    trainer.stop_after = 3
+    with pytest.raises(KeyboardInterrupt):
+        sweep_trials(sweep(folds=(0,)), SPACE, 4, 5, tmp_path / "a" / "study.log", 1)
+    trainer.stop_after = 10_000
+    found = sweep(folds=(0,))
+    sweep_trials(found, SPACE, 4, 5, tmp_path / "a" / "study.log", 1)
+    stopped = [job.run.name for job in trainer.jobs]
+    shutil.rmtree(tmp_path / "swept")
+    trainer.jobs.clear()
+    whole = sweep(folds=(0,))
+    sweep_trials(whole, SPACE, 4, 5, tmp_path / "b" / "study.log", 1)
+    assert [job.run.name for job in trainer.jobs] == stopped and len(set(stopped)) == 5
+    assert [row[:6] for row in whole.rows()] == [row[:6] for row in found.rows()] and len(found.rows()) == 5
+    more = sweep(folds=(0,))
+    sweep_trials(more, SPACE, 4, 5, tmp_path / "b" / "study.log", 1)
+    assert len(trainer.jobs) == 5 and more.rows() == whole.rows()
+
+
+def test_a_damaged_journal_is_one_line(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
+    (tmp_path / "study.log").write_text("{}\n[\n")
+    with pytest.raises(RunError, match=r"study\.log is damaged .*; delete it to begin anew$"):
+        sweep_trials(sweep(folds=(0,)), SPACE, 2, 5, tmp_path / "study.log", 1)
+
+
+def test_ranges_become_distributions() -> None:
+    lr = distribution(SPACE[0])
+    assert (lr.low, lr.high, lr.log) == (1e-5, 1e-2, True)  # type: ignore[attr-defined]
+    count = distribution(Range("train.batch", 2, 8, True))
+    assert (count.low, count.high, count.log) == (2, 8, False)  # type: ignore[attr-defined]
+    assert distribution(SPACE[1]).choices == ("adamw", "sgd")  # type: ignore[attr-defined]
+    assert [typed(value) for value in (0.0012345, 1e-5, 7, "a")] == ["0.001234", "1e-05", "7", "a"]
