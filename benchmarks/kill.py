@@ -30,7 +30,7 @@ from pathlib import Path
 
 from medalist.competition import load_competition
 from medalist.files import sha256_file
-from medalist.settings import load_settings
+from medalist.kinds import load_settings
 
 PROJECT = Path(__file__).parent.parent
 DRAWN_SEED = 2018

@@ -31,14 +31,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from medalist.build import build_normalisation, build_task
 from medalist.competition import load_competition
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Normalisation, TrainDataset, decode, reader
-from medalist.data.loader import ShuffleBatchSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import Augmentations
+from medalist.kinds import load_settings
 from medalist.records import Sample
-from medalist.settings import SegmentSettings, load_settings
+from medalist.tasks.segment.jobs import build_task
+from medalist.tasks.segment.settings import SegmentSettings
 
 PROJECT = Path(__file__).parent.parent
 FILL_THREADS = 2

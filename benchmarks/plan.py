@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from medalist.competition import load_competition
-from medalist.settings import load_settings
-from medalist.workflows.plans import short_clock
+from medalist.kinds import load_settings
+from medalist.runs.plans import short_clock
 
 PROJECT = Path(__file__).parent.parent
 

@@ -20,10 +20,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from rich.console import Console
-
 from medalist.competition import load_competition
-from medalist.settings import load_settings
+from medalist.kinds import load_settings
+from medalist.reporter import SilentReporter
 
 PROJECT = Path(__file__).parent.parent
 FOLD = 0
@@ -38,15 +37,16 @@ def plain(*words: object) -> None:
 
 def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) -> None:
     """What one of several processes does: look at the held-out samples; the first one writes the figures."""
-    from medalist.build import build_fabric
+    pass
     from medalist.engine.checkpoint import load_weights
-    from medalist.engine.train import evaluate
+    from medalist.retrieval.evaluate import evaluate
     from medalist.training.start import prepare_together
-    from medalist.training.train import jobs
+
+    pass
 
     plan = prepare_together(config, overrides, str(data), [FOLD], NAME, runs)
     fabric = build_fabric(plan.settings)
-    fit = jobs(plan, fabric, Console(quiet=True))(FOLD)
+    fit = jobs(plan, fabric, SilentReporter())(FOLD)
     load_weights(fit.model, plan.run.checkpoint(FOLD, plan.settings.train.keep))
     figures = evaluate(fit, fabric.to_device(fit.model))
     if fabric.is_global_zero:

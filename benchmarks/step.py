@@ -27,21 +27,22 @@ from statistics import median
 
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 from torch import nn
 
-from medalist.build import build_network, build_normalisation, build_task
 from medalist.competition import load_competition
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, TrainDataset, decode, reader
-from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig
 from medalist.engine.task import Task
 from medalist.engine.train import fit
 from medalist.files import read_image
-from medalist.reporter import Progress
-from medalist.settings import SegmentSettings, load_settings
+from medalist.kinds import load_settings
+from medalist.reporter import Progress, SilentReporter
+from medalist.tasks.segment.jobs import build_task
+from medalist.tasks.segment.settings import SegmentSettings
 
 PROJECT = Path(__file__).parent.parent
 
@@ -50,7 +51,7 @@ class Clock(Progress):
     """Notes when each step ends."""
 
     def __init__(self) -> None:
-        super().__init__(Console(quiet=True), "", 1, None)
+        super().__init__(SilentReporter(), "", 1, None)
         self.ends: list[float] = []
 
     def advance(self, steps: int = 1) -> None:

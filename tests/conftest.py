@@ -13,14 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 
 from medalist.competition import load_competition
-from medalist.contest import Contest, open_contest
+from medalist.contest import Contest
 from medalist.files import sha256_file
 from medalist.records import Instances, MapPrediction, Sample
-from medalist.runs import Run, find_run, manifest_hash
-from medalist.stores.maps import StoredPart
+from medalist.reporter import SilentReporter
+from medalist.runs.opening import open_contest
+from medalist.runs.runs import Run, find_run, manifest_hash
+from medalist.stores.maps import MapStore, StoredPart
 
 PROJECT = Path(__file__).parent.parent
 SEED = 3
@@ -87,8 +88,8 @@ def medalist() -> Callable[..., Ended]:
 
 
 @pytest.fixture
-def quiet() -> Console:
-    return Console(quiet=True)
+def quiet() -> SilentReporter:
+    return SilentReporter()
 
 
 @pytest.fixture
@@ -190,7 +191,10 @@ def thin_out(data: Path) -> None:
 
 def predicted_otherwise(run: Run, predict: str) -> None:
     """Say of the predictions that are there that they were made with other `predict.*`."""
-    for store, names in ((run.oof(), ("fold0", "fold1")), (run.test(), ("test",))):
+    for store, names in (
+        (MapStore(run.folder / "oof"), ("fold0", "fold1")),
+        (MapStore(run.folder / "test"), ("test",)),
+    ):
         for name in names:
             part = store.part(name)
             assert part is not None
@@ -213,13 +217,13 @@ def predict_well(
         for name in ids:
             truth = contest.truth(by_id[name])
             assert isinstance(truth, Instances)
-            run.oof().write(name, seen(truth.labels, 0 if name in unseen else body))
+            MapStore(run.folder / "oof").write(name, seen(truth.labels, 0 if name in unseen else body))
         made: Mapping[str, str] = {f"fold{fold}": hashes[f"fold{fold}"], **rest}
         order = tuple(sample.id for sample in contest.split.train if sample.id in ids)
-        run.oof().finish(f"fold{fold}", StoredPart(CHANNELS, order, made))
+        MapStore(run.folder / "oof").finish(f"fold{fold}", StoredPart(CHANNELS, order, made))
     for number, sample in enumerate(contest.split.test):
-        run.test().write(sample.id, seen(box(sample, number), body))
-    run.test().finish(
+        MapStore(run.folder / "test").write(sample.id, seen(box(sample, number), body))
+    MapStore(run.folder / "test").finish(
         "test", StoredPart(CHANNELS, tuple(sample.id for sample in contest.split.test), {**hashes, **rest})
     )
 

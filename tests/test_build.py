@@ -9,20 +9,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
-from medalist.build import (
-    Share,
-    build_cache,
-    build_fabric,
-    build_fit,
-    build_network,
-    build_normalisation,
-)
 from medalist.competition import Competition
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, reader
-from medalist.data.loader import SizeBucketSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.job import TrainJob
 from medalist.engine.train import fit
@@ -30,9 +22,9 @@ from medalist.errors import ConfigError, DataError
 from medalist.folds.folds import Folds
 from medalist.formats.rle import RleFormat
 from medalist.records import Instances, Sample, Score, Split
-from medalist.reporter import Progress
-from medalist.settings import SegmentSettings
+from medalist.reporter import Progress, SilentReporter
 from medalist.tasks.segment.inference import predict
+from medalist.tasks.segment.settings import SegmentSettings
 
 
 def settings_of(**changes: Any) -> SegmentSettings:
@@ -106,7 +98,7 @@ def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
     assert sorted(index for batch in job.held_out for index in batch.indices) == [1, 4, 7]
     assert job.names[4] == "s4" and job.title == "fold 1" and job.steps == 2
     rows: list[Any] = []
-    fit(job, rows.append, Progress(Console(quiet=True), "", job.steps, None))
+    fit(job, rows.append, Progress(SilentReporter(), "", job.steps, None))
     assert len(rows) == 1 and {"loss", "val_loss", "dice_body", "dice_border"} <= rows[0].keys()
 
     model = build_network(settings, None, 0)

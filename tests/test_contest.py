@@ -7,16 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from medalist.contest import (
-    Contest,
-    contest_folds,
-    folds_path,
-    groups_found,
-    keep_edited_folds,
-    open_contest,
-)
+from medalist.contest import Contest, contest_folds, folds_path, groups_found, keep_edited_folds
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError
 from medalist.folds.folds import Folds, FoldsConfig
+from medalist.runs.opening import open_contest
 
 CONFIG = FoldsConfig(n=3, seed=5)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from medalist import progress as module
-from medalist.reporter import Note, Progress, progress, read_note
+from medalist.reporter import Note, Progress, read_note
 
 
 class Clock:

@@ -8,9 +8,10 @@ import pytest
 
 from medalist.config import dump_config
 from medalist.errors import ConfigError
-from medalist.models.settings import SmpConfig, TernausConfig
+from medalist.kinds import load_settings, parse_settings
 from medalist.postprocess.settings import ThresholdConfig
-from medalist.settings import EmbedSettings, load_settings, parse_settings
+from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 
 PROJECT = Path(__file__).parent.parent
 CONFIGS = sorted(path for path in (PROJECT / "configs").glob("*/*.yaml") if path.parent.name != "base")

@@ -12,13 +12,9 @@ import argparse
 import time
 from pathlib import Path
 
-from rich.console import Console
-
-from medalist.build import build_fabric
 from medalist.engine.train import fit
-from medalist.reporter import progress
+from medalist.reporter import SilentReporter
 from medalist.training.start import prepare
-from medalist.training.train import jobs
 
 PROJECT = Path(__file__).parents[2]
 
@@ -30,7 +26,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--runs", type=Path, default=PROJECT / "runs")
     options = parser.parse_args()
-    console = Console(quiet=True)
+    console = SilentReporter()
     name = f"head-benchmark-{time.time_ns()}"  # a run of its own, so that nothing is done already
     overrides = [f"train.epochs={options.epochs}", "tracking=none"]
     plan = prepare(options.config, overrides, str(options.data), [0], name, options.runs)

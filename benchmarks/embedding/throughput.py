@@ -21,15 +21,17 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from medalist.data.dataset import Normalisation, reader
-from medalist.data.loader import Batch, SizeBucketSampler, batches
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.loader import Batch, batches
+from medalist.data.samplers import SizeBucketSampler
 from medalist.data.settings import FitConfig
-from medalist.engine.settings import EmbedPredictConfig
-from medalist.models.settings import EmbedderConfig
+from medalist.models.backbone import encoder_statistics
 from medalist.models.weights import encoder_weights
 from medalist.records import Sample
-from medalist.tasks.embed.datasets import FittedInferenceDataset
 from medalist.tasks.embed.inference import embed
-from medalist.tasks.embed.network import build_embedder, embedder_statistics
+from medalist.tasks.embed.model_settings import EmbedderConfig
+from medalist.tasks.embed.network import build_embedder
+from medalist.tasks.embed.settings import EmbedPredictConfig
 
 
 def bare(model: nn.Module, ready: list[torch.Tensor]) -> float:
@@ -76,7 +78,7 @@ def main() -> None:
     fabric = Fabric(accelerator="auto", devices=1)
     network = build_embedder(config, size, encoder_weights(config)).eval().to(memory_format=torch.channels_last)
     model = fabric.setup_module(network)
-    mean, std = embedder_statistics(config)
+    mean, std = encoder_statistics(config)
     read = reader(65535, FitConfig(size=size))
     whole = FittedInferenceDataset(samples, range(len(samples)), size, Normalisation(mean, std), read)
     order = SizeBucketSampler([size] * len(samples), 1, options.batch)

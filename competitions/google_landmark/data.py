@@ -10,7 +10,7 @@ from pathlib import Path
 from medalist import layouts
 from medalist.errors import DataError
 from medalist.records import RetrievalSplit, Sample, Split
-from medalist.retrieval import splits as trials
+from medalist.retrieval import splits as splits
 
 RETRIEVAL = "retrieval"
 """The folder of the retrieval contest's own files, inside that of the recognition contest."""
@@ -26,7 +26,7 @@ def read(root: Path) -> Split:
     return layouts.parted(
         train=[
             replace(sample, group=sample.annotation[0])
-            if held_whole(trials.identity_of(sample))
+            if held_whole(splits.identity_of(sample))
             else replace(sample, stratum=sample.annotation[0])
             for sample in train
         ],
@@ -57,7 +57,7 @@ def one_asks(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[Re
     del training
     first: dict[str, str] = {}
     for sample in sorted(held_out, key=lambda one: one.id):
-        first.setdefault(trials.identity_of(sample), sample.id)
+        first.setdefault(splits.identity_of(sample), sample.id)
     asks = set(first.values())
     return (RetrievalSplit(tuple(first.values()), tuple(one.id for one in held_out if one.id not in asks)),)
 

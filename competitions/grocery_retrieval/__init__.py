@@ -17,5 +17,5 @@ COMPETITION = Competition(
     score=map_at(5),
     submission=RankingFormat(("id", "gallery_ids"), most=5),
     draw=draw,
-    retrieval=Retrieval(names="samples", depth=5, trials=partial(by_part, asks=asks)),
+    retrieval=Retrieval(names="samples", depth=5, splits=partial(by_part, asks=asks)),
 )

@@ -9,7 +9,7 @@ from pathlib import Path
 from medalist import layouts
 from medalist.errors import DataError
 from medalist.records import Sample, Split
-from medalist.retrieval import splits as trials
+from medalist.retrieval import splits as splits
 
 NEW = "new_individual"
 SAME = {
@@ -31,11 +31,11 @@ def read(root: Path) -> Split:
     listed = layouts.listed(
         path, "image", lambda name: root / "train_images" / name, identity="individual_id", meta=("species",)
     )
-    count = Counter(trials.identity_of(sample) for sample in listed)
+    count = Counter(splits.identity_of(sample) for sample in listed)
     if count[NEW]:
         raise DataError(f"{path}: '{NEW}' stands in {count[NEW]} rows; it is an answer, no individual: take them out")
     return layouts.parted(
-        train=[_told(sample, lone=count[trials.identity_of(sample)] == 1) for sample in listed],
+        train=[_told(sample, lone=count[splits.identity_of(sample)] == 1) for sample in listed],
         test=layouts.listed(root / "sample_submission.csv", "image", lambda name: root / "test_images" / name),
     )
 
@@ -43,4 +43,4 @@ def read(root: Path) -> Split:
 def _told(sample: Sample, lone: bool) -> Sample:
     species = str(sample.meta["species"])
     species = SAME.get(species, species)
-    return replace(sample, stratum=species if lone else trials.identity_of(sample), meta={"species": species})
+    return replace(sample, stratum=species if lone else splits.identity_of(sample), meta={"species": species})

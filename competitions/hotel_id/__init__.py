@@ -3,7 +3,7 @@
 from medalist.competition import Competition, Retrieval
 from medalist.formats.rankings import RankingFormat
 from medalist.metrics.retrieval import map_at
-from medalist.retrieval import splits as trials
+from medalist.retrieval import splits as splits
 
 from .data import against_known, read
 from .draw import draw
@@ -11,9 +11,9 @@ from .draw import draw
 COMPETITION = Competition(
     name="hotel_id",
     read=read,
-    truth=trials.identity,
+    truth=splits.identity,
     score=map_at(5),
     submission=RankingFormat(("image", "hotel_id"), 5),
     draw=draw,
-    retrieval=Retrieval(names="identities", depth=5, trials=against_known),
+    retrieval=Retrieval(names="identities", depth=5, splits=against_known),
 )

@@ -11,7 +11,7 @@ from medalist import layouts
 from medalist.errors import DataError
 from medalist.files import read_table
 from medalist.records import RetrievalSplit, Sample, Split
-from medalist.retrieval import splits as trials
+from medalist.retrieval import splits as splits
 
 VISIT = timedelta(minutes=10)
 """Photos of one hotel that follow each other within this time are taken to be of one visit."""
@@ -44,7 +44,7 @@ def visits(samples: Sequence[Sample], taken: dict[str, datetime]) -> dict[str, s
     """The visit of each photo by id: its hotel, and the time of the visit's first photo."""
     visit: dict[str, str] = {}
     hotel, last, name = "", datetime.min, ""
-    for where, time, image in sorted((trials.identity_of(one), taken[one.id], one.id) for one in samples):
+    for where, time, image in sorted((splits.identity_of(one), taken[one.id], one.id) for one in samples):
         if where != hotel or time - last > VISIT:
             name = f"{where} {time}"
         visit[image] = name
@@ -54,8 +54,8 @@ def visits(samples: Sequence[Sample], taken: dict[str, datetime]) -> dict[str, s
 
 def against_known(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
     """Held-out photos ask the training part, but for those of hotels that it does not have: the test part has none."""
-    known = {trials.identity_of(sample) for sample in training}
-    return trials.against_training(training, [one for one in held_out if trials.identity_of(one) in known])
+    known = {splits.identity_of(sample) for sample in training}
+    return splits.against_training(training, [one for one in held_out if splits.identity_of(one) in known])
 
 
 def _chains_and_times(path: Path) -> tuple[dict[str, str], dict[str, datetime]]:

@@ -17,7 +17,7 @@ COMPETITION = Competition(
     score=map_at(5),
     submission=RankingFormat(("id", "gallery_ids"), most=5),
     draw=draw,
-    retrieval=Retrieval(names="samples", depth=5, trials=partial(by_part, asks=asks, answers=answers)),
+    retrieval=Retrieval(names="samples", depth=5, splits=partial(by_part, asks=asks, answers=answers)),
 )
 
 TRACKS = {
@@ -29,6 +29,6 @@ TRACKS = {
         submission=RankingFormat(("item", "class_image"), most=1),
         sample_submission="oneshot_sample_submission.csv",
         draw=draw,
-        retrieval=Retrieval(names="samples", depth=1, trials=partial(one_shot, by="drawer", ways=20)),
+        retrieval=Retrieval(names="samples", depth=1, splits=partial(one_shot, by="drawer", ways=20)),
     )
 }

@@ -2,7 +2,7 @@
 
 from medalist.competition import Competition, Retrieval
 from medalist.formats.rankings import RankingFormat
-from medalist.retrieval import splits as trials
+from medalist.retrieval import splits as splits
 
 from .data import read, recall
 from .draw import draw
@@ -10,9 +10,9 @@ from .draw import draw
 COMPETITION = Competition(
     name="products",
     read=read,
-    truth=trials.identity,
+    truth=splits.identity,
     score=recall,
     submission=RankingFormat(("id", "gallery_ids"), 1000),
     draw=draw,
-    retrieval=Retrieval(names="samples", depth=1000, trials=trials.leave_one_out),
+    retrieval=Retrieval(names="samples", depth=1000, splits=splits.leave_one_out),
 )

@@ -22,20 +22,20 @@ class Retrieval:
 
     names: what an answer names, gallery `samples` or `identities`.
     depth: how many names an answer has at most.
-    trials: (training samples, held-out samples) of a fold -> the trials on which the fold is validated, made as the
+    splits: (training samples, held-out samples) of a fold -> the trials on which the fold is validated, made as the
         test part is made (builders in `medalist.retrieval.splits`). Each held-out sample is a query at most once.
     new: the name for a query whose identity the gallery does not have; training samples that bear it have no
         known identity. None where the contest has no such name.
-    apart: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer) are
-        neither answers nor right. The query itself never is.
+    exclusion_key: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer)
+        are neither answers nor right. The query itself never is.
     confident: whether answers need a confidence that is compared over all queries.
     """
 
     names: Literal["samples", "identities"]
     depth: int
-    trials: Callable[[Sequence[Sample], Sequence[Sample]], tuple[RetrievalSplit, ...]]
+    splits: Callable[[Sequence[Sample], Sequence[Sample]], tuple[RetrievalSplit, ...]]
     new: str | None = None
-    apart: str | None = None
+    exclusion_key: str | None = None
     confident: bool = False
 
 

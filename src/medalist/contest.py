@@ -1,15 +1,15 @@
-"""The contest behind a command: its value, where its data lies, its samples and its folds."""
+"""The contest behind a command: its value, its samples, how it asks, and its folds."""
 
 from __future__ import annotations
 
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
-from medalist.competition import Competition, Retrieval, find_groups, folder_of, load_competition
-from medalist.errors import ConfigError, DataError, FoldError, RunError
+from medalist.competition import Competition, find_groups
+from medalist.errors import FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds.folds import (
     Folds,
@@ -21,8 +21,8 @@ from medalist.folds.folds import (
     rehash,
     write_folds,
 )
-from medalist.records import Answer, RetrievalSplit, Sample, Split
-from medalist.runs import all_runs
+from medalist.formats.submission import SubmissionFormat
+from medalist.records import Answer, Sample, Split
 
 
 @dataclass(frozen=True)
@@ -37,67 +37,67 @@ class Contest:
         """The truth of a training sample."""
         return self.competition.truth(self.data, sample)
 
-    def truths(self, samples: tuple[Sample, ...]) -> Mapping[str, Answer]:
+    def truths(self, samples: Sequence[Sample]) -> dict[str, Answer]:
         """Truth by id."""
         return {sample.id: self.truth(sample) for sample in samples}
-
-    @property
-    def retrieval(self) -> Retrieval:
-        """How the contest asks for identities; ConfigError where it does not."""
-        if self.competition.retrieval is None:
-            raise ConfigError(
-                f"task.kind = embed, but {self.competition.name} does not ask for identities; begin with base: segment"
-            )
-        return self.competition.retrieval
 
     @property
     def reference(self) -> Path:
         """The contest's own sample submission."""
         return self.data / self.competition.sample_submission
 
+    @property
+    def evaluation(self) -> Evaluation:
+        """How it asks, and what is right: sample by sample, or queries of a gallery."""
+        if self.competition.retrieval is not None:
+            from medalist.retrieval import contests  # only contests of identities need that room
 
-def fold_splits(contest: Contest, folds: Folds, fold: int) -> tuple[RetrievalSplit, ...]:
-    """The trials on which a fold of a contest of identities is validated; FoldError where it has no query."""
-    held_out = set(folds.held_out(fold))
-    training = [sample for sample in contest.split.train if sample.id not in held_out]
-    trials = contest.retrieval.trials(training, [sample for sample in contest.split.train if sample.id in held_out])
-    asked = [name for trial in trials for name in trial.queries]
-    assert len(set(asked)) == len(asked) and held_out.issuperset(asked), "each held-out sample asks at most once"
-    if not asked:
-        raise FoldError(f"fold {fold} holds out no sample that asks; make fewer folds, or leave it out with --fold")
-    return trials
+            return contests
+        return _BySample()
 
 
-def open_contest(name: str, data: str | Path | None, root: Path) -> Contest:
-    """Find a contest's data and read its samples.
+class Evaluation(Protocol):
+    """What a contest asks of a fold and of the test part."""
 
-    The data lies where `data` says (--data, or the config's `data:`), else in $MEDALIST_DATA/<competition>, else
-    where the newest run under `root` found it. Raises ConfigError for an unknown name and DataError for the data.
-    """
-    competition = load_competition(name)
-    folder = _data_folder(name, data, root)
-    split = competition.read(folder)
-    if not split.train:
-        raise DataError(f"{folder}: the contest {name} has no training samples there")
-    return Contest(competition, folder, split)
+    def fold_truths(self, contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Answer]:
+        """The truths on which these folds are scored, by the ids that are asked."""
+        ...
+
+    def perfect(self, contest: Contest) -> Perfect:
+        """Truths and perfect answers to the whole training part, for `medalist check`."""
+        ...
+
+    def format_of_test(self, contest: Contest) -> SubmissionFormat:
+        """The format of the test part, bound to what may be answered there."""
+        ...
 
 
-def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
-    if data is not None:
-        folder, source = Path(data).expanduser(), "--data or data:"
-    elif "MEDALIST_DATA" in os.environ:
-        folder, source = Path(os.environ["MEDALIST_DATA"]) / folder_of(name), "MEDALIST_DATA"
-    else:
-        runs = [run for run in all_runs(root) if folder_of(run.competition) == folder_of(name)]
-        if not runs:
-            raise DataError(
-                f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"
-            )
-        newest = max(runs, key=lambda run: (run.folder / "lock.json").stat().st_mtime)
-        folder, source = Path(newest.lock().data_folder), f"the run {newest.name}"
-    if not folder.is_dir():
-        raise DataError(f"no data folder {folder} (from {source}); type --data DIR")
-    return folder
+@dataclass(frozen=True, eq=False)
+class Perfect:
+    """Perfect answers: what was found right on the way to them, in lines, and what they are called."""
+
+    truths: Mapping[str, Answer]
+    answers: Mapping[str, Answer]
+    form: SubmissionFormat
+    lines: Sequence[str] = ()
+    called: str = "perfect answers"
+    test_line: str = "valid"
+
+
+@dataclass(frozen=True)
+class _BySample:
+    """Each sample has a truth of its own, and an answer."""
+
+    def fold_truths(self, contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Answer]:
+        held_out = {name for fold in chosen for name in folds.held_out(fold)}
+        return contest.truths([sample for sample in contest.split.train if sample.id in held_out])
+
+    def perfect(self, contest: Contest) -> Perfect:
+        truths = contest.truths(contest.split.train)
+        return Perfect(truths, truths, contest.competition.submission)
+
+    def format_of_test(self, contest: Contest) -> SubmissionFormat:
+        return contest.competition.submission
 
 
 def folds_path(contest: Contest, config: FoldsConfig, root: Path) -> Path:

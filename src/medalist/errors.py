@@ -13,6 +13,8 @@ MedalistError
 Everything else (`AssertionError` and friends) is our fault, not the user's.
 """
 
+import errno
+
 
 class MedalistError(Exception):
     """A mistake the user can mend. The command line prints it on one line and exits with code 2."""
@@ -48,3 +50,16 @@ class TrainingError(MedalistError):
 
 class WeightsError(MedalistError):
     """Pretrained weights cannot be found, or do not fit the network."""
+
+
+MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
+"""What the machine can refuse without any fault of ours: space, quota, permission, open files."""
+
+
+def users_line(error: BaseException) -> str | None:
+    """The line that tells a user's mistake, or what the machine refuses; None where the fault is ours."""
+    if isinstance(error, MedalistError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in MACHINE:
+        return f"{error.filename or 'writing'}: {error.strerror}; mend that and run the command again"
+    return None

@@ -68,12 +68,27 @@ class Mask:
 
     classes: NDArray[np.uint8]
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.classes.shape[0], self.classes.shape[1]
+
+    @property
+    def count(self) -> int:
+        """The number of objects that are told apart: none."""
+        return 0
+
 
 @dataclass(frozen=True, eq=False)
 class Instances:
     """Objects that do not overlap: `labels` is int32[H, W]; 0 is background, objects are numbered 1..n without gaps."""
 
     labels: NDArray[np.int32]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return self.labels.shape[0], self.labels.shape[1]
 
     @property
     def count(self) -> int:
@@ -92,6 +107,15 @@ class Ranking:
     names: tuple[str, ...]
     confidence: float | None = None
 
+    @property
+    def size(self) -> None:
+        """It has no pixels."""
+
+    @property
+    def count(self) -> int:
+        """The number of objects that are told apart: none."""
+        return 0
+
 
 @dataclass(frozen=True, eq=False)
 class Labels:
@@ -106,6 +130,15 @@ class Labels:
 
     names: tuple[str, ...] = ()
     probabilities: NDArray[np.float64] | None = None
+
+    @property
+    def size(self) -> None:
+        """It has no pixels."""
+
+    @property
+    def count(self) -> int:
+        """The number of objects that are told apart: none."""
+        return 0
 
 
 Answer = Mask | Instances | Ranking | Labels

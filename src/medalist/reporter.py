@@ -1,5 +1,6 @@
-"""What long work shows: a bar with the time left over all of it on a terminal, plain lines elsewhere, and a note in a
-file that other processes read.
+"""How long work tells what it does: lines, how far it is, when it will be done, and a note that other processes read.
+
+Work takes a `Reporter`. The command line brings one that draws bars (`cli/console.py`).
 """
 
 from __future__ import annotations
@@ -7,14 +8,11 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as RichProgress
+from typing import Protocol
 
 LINE_EVERY_SECONDS = 30.0
 """How often plain output says how far it is, where nothing else was said."""
@@ -51,17 +49,90 @@ def read_note(path: Path) -> Note | None:
     return None if seconds is not None and not 0 <= seconds < math.inf else note
 
 
-class Progress:
+class Progress(Protocol):
+    """Steps done of all steps of some work, and lines said in between."""
+
+    def advance(self, steps: int = 1) -> None:
+        """Count finished steps."""
+        ...
+
+    def skip(self, steps: int) -> None:
+        """Leave out steps that turned out to be done already, so that they do not count for the speed."""
+        ...
+
+    def say(self, text: str) -> None:
+        """One line, with the time left."""
+        ...
+
+
+class Reporter(Protocol):
+    """How work tells what it does: a command line, a notebook and a service each bring their own."""
+
+    def say(self, text: str) -> None:
+        """One plain line."""
+        ...
+
+    def progress(self, title: str, total: int, note: Path | None = None) -> AbstractContextManager[Progress]:
+        """Show the progress of `total` steps while the block runs; `note`, a file, tells it to others until the end."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class SilentReporter:
+    """Says nothing."""
+
+    def say(self, text: str) -> None:
+        """Nothing."""
+
+    @contextmanager
+    def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
+        """Count for nobody, but for those who read the note."""
+        with _noted(note):
+            yield TimedProgress(lambda _: None, title, total, None, note)
+
+
+@dataclass(frozen=True, eq=False)
+class LineReporter:
+    """Plain lines, and now and then one that says how far the work is: for log files and notebooks.
+
+    write: takes one line, without its end.
+    """
+
+    write: Callable[[str], None]
+
+    def say(self, text: str) -> None:
+        """Write the line."""
+        self.write(text)
+
+    @contextmanager
+    def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
+        """A line every LINE_EVERY_SECONDS."""
+        with _noted(note):
+            yield TimedProgress(self.write, title, total, None, note)
+
+
+class Bar(Protocol):
+    """What draws a bar."""
+
+    def advance(self, steps: int) -> None:
+        """Move on."""
+        ...
+
+    def total(self, steps: int) -> None:
+        """Set the number of all steps."""
+        ...
+
+
+class TimedProgress:
     """Steps done of all steps, and lines said in between.
 
     The time left is judged by the speed of the recent steps, as epochs of a training need not be alike.
     """
 
-    def __init__(self, console: Console, title: str, total: int, bar: RichProgress | None, note: Path | None = None):
+    def __init__(self, write: Callable[[str], None], title: str, total: int, bar: Bar | None, note: Path | None = None):
         """`bar` is None where plain lines are wanted. `note` is the file that says from now on how far it is."""
-        self._console, self._title, self._total = console, title, total
+        self._write, self._title, self._total = write, title, total
         self._bar, self._note = bar, note
-        self._task = bar.add_task(title, total=total) if bar else None
         self._done = 0
         self._recent_steps = self._recent_seconds = 0.0
         self._started = self._stepped = self._said = self._noted = time.monotonic()
@@ -78,21 +149,21 @@ class Progress:
         self._done += steps
         if now - self._noted > NOTE_EVERY_SECONDS:
             self._write_note()
-        if self._bar is not None and self._task is not None:
-            self._bar.advance(self._task, steps)
+        if self._bar is not None:
+            self._bar.advance(steps)
         elif now - self._said > LINE_EVERY_SECONDS:
             self.say(self._title)
 
     def skip(self, steps: int) -> None:
         """Leave out steps that turned out to be done already, so that they do not count for the speed."""
         self._total -= steps
-        if self._bar is not None and self._task is not None:
-            self._bar.update(self._task, total=self._total)
+        if self._bar is not None:
+            self._bar.total(self._total)
 
     def say(self, text: str) -> None:
         """One line, with the time left."""
         self._said = time.monotonic()
-        self._console.print(f"{text}  [{self._done}/{self._total}, {self._left()} left]", markup=False, highlight=False)
+        self._write(f"{text}  [{self._done}/{self._total}, {self._left()} left]")
 
     def left_seconds(self) -> float | None:
         """Seconds that the rest will take; None before the first step."""
@@ -123,15 +194,10 @@ class Progress:
 
 
 @contextmanager
-def progress(console: Console, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
-    """Show the progress of `total` steps while the block runs; `note`, a file, says it to others until the end."""
+def _noted(note: Path | None) -> Iterator[None]:
+    """Take the note away in the end."""
     try:
-        if not console.is_terminal or console.quiet:
-            yield Progress(console, title, total, None, note)
-            return
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-        with RichProgress(*columns, TimeElapsedColumn(), TimeRemainingColumn(), console=console, transient=True) as bar:
-            yield Progress(console, title, total, bar, note)
+        yield
     finally:
         if note is not None:
             with suppress(OSError):

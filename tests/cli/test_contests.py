@@ -60,7 +60,7 @@ def test_folds_are_shown_with_their_hash(medalist: Command, untrained: Any) -> N
     assert sum(int(line.split()[1]) for line in lines[2:4]) == 26
     assert "groups found in the images" in ended.out
     contest = untrained.contest()
-    from medalist.settings import load_settings
+    from medalist.kinds import load_settings
 
     path = folds_path(contest, load_settings(untrained.config).folds, untrained.runs)
     assert f"hash {path.read_text().splitlines()[0].split('=')[1].split()[0]}" in ended.out

@@ -12,7 +12,7 @@ from PIL import Image
 
 from medalist.errors import DataError
 from medalist.files import read_image
-from medalist.runs import Run
+from medalist.runs.runs import Run
 from medalist.search.embeddings import Embeddings, read_embeddings
 
 Command = Callable[..., Any]

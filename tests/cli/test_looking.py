@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from medalist.config import parse_config
-from medalist.settings import SegmentSettings, load_settings
+from medalist.kinds import load_settings
+from medalist.tasks.segment.settings import SegmentSettings
 
 Command = Callable[..., Any]
 CONFIG = Path("configs/toy_nuclei/demo.yaml")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from medalist.runs import Run
-from medalist.workflows.plans import plan_error
+from medalist.runs.plans import plan_error
+from medalist.runs.runs import Run
 
 Command = Callable[..., Any]
 

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from medalist.cli import queueing
 from medalist.cli.queueing import parse_folds, parse_workers, train_in_queue
-from medalist.cli.state import State
 from medalist.errors import ConfigError, MedalistError, RunError
+from medalist.reporter import SilentReporter
 from medalist.training.fold_queue import FoldQueue
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.start import prepare
@@ -59,9 +59,7 @@ def test_a_plan_that_is_done_starts_nothing(
 def test_a_fold_that_fails_is_told_at_the_end(untrained: Any, queue: list[QueueJob]) -> None:
     plan = prepare(untrained.config, ["train.lr=1e-2"], str(untrained.data), [], None, untrained.runs)
     with pytest.raises(RunError, match=r"^1 of 2 folds failed: fold 1: the loss is nan$"):
-        train_in_queue(
-            State(Console(quiet=True), untrained.runs), plan, untrained.config, ["train.lr=1e-2"], None, None
-        )
+        train_in_queue(State(SilentReporter(), untrained.runs), plan, untrained.config, ["train.lr=1e-2"], None, None)
     assert [(job.fold, job.overrides, job.run.name) for job in queue] == [
         (0, ("train.lr=1e-2",), "tiny+train.lr=1e-2"),
         (1, ("train.lr=1e-2",), "tiny+train.lr=1e-2"),

@@ -12,15 +12,7 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
-from medalist.codecs.rle import (
-    Order,
-    RleError,
-    decode_labels,
-    decode_mask,
-    decode_runs,
-    encode_labels,
-    encode_mask,
-)
+from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask, decode_runs, encode_labels, encode_mask
 from medalist.files import read_table
 
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=9)

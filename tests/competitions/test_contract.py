@@ -12,14 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from medalist.competition import (
-    Competition,
-    Retrieval,
-    competition_names,
-    find_groups,
-    folder_of,
-    load_competition,
-)
+from medalist.competition import Competition, Retrieval, competition_names, find_groups, folder_of, load_competition
 from medalist.errors import SubmissionError
 from medalist.folds.folds import FoldsConfig, check_folds, make_folds
 from medalist.formats.rankings import RankingFormat
@@ -97,7 +90,7 @@ def exam(competition: Competition, root: Path, split: Split) -> Exam:
         truths = {sample.id: competition.truth(root, sample) for sample in samples}
         return Exam(samples, truths, truths, competition.submission)
     by_id = {sample.id: sample for sample in split.train}
-    asked = trials(competition, split, 0)
+    asked = splits(competition, split, 0)
     rights = right(competition.retrieval, asked, by_id)
     rights = {name: truth for name, truth in rights.items() if truth.names}
     form = named(competition, asked, by_id)
@@ -105,18 +98,18 @@ def exam(competition: Competition, root: Path, split: Split) -> Exam:
     return Exam([by_id[name] for name in rights], rights, perfect, form)
 
 
-def trials(competition: Competition, split: Split, fold: int) -> tuple[RetrievalSplit, ...]:
+def splits(competition: Competition, split: Split, fold: int) -> tuple[RetrievalSplit, ...]:
     """The trials of one fold of three."""
     assert competition.retrieval is not None
     found = find_groups(competition, split)
     folds = make_folds(split.train, FoldsConfig(n=3, seed=1), found.group_of if found else None)
     held_out = set(folds.held_out(fold))
     training = [sample for sample in split.train if sample.id not in held_out]
-    return competition.retrieval.trials(training, [sample for sample in split.train if sample.id in held_out])
+    return competition.retrieval.splits(training, [sample for sample in split.train if sample.id in held_out])
 
 
 def right(asks: Retrieval, asked: tuple[RetrievalSplit, ...], by_id: Mapping[str, Sample]) -> dict[str, Ranking]:
-    return right_names(asked, by_id, asks.names, asks.new, asks.apart)
+    return right_names(asked, by_id, asks.names, asks.new, asks.exclusion_key)
 
 
 def named(competition: Competition, asked: tuple[RetrievalSplit, ...], by_id: Mapping[str, Sample]) -> RankingFormat:
@@ -233,25 +226,25 @@ def test_each_fold_asks_what_its_network_has_not_seen(competition: Competition, 
     found = find_groups(competition, split)
     folds = make_folds(split.train, FoldsConfig(n=3, seed=1), found.group_of if found else None)
     for fold in range(3):
-        asked = trials(competition, split, fold)
-        queries = [name for trial in asked for name in trial.queries]
+        asked = splits(competition, split, fold)
+        queries = [name for split in asked for name in split.queries]
         assert queries and len(set(queries)) == len(queries)
         assert set(queries) <= set(folds.held_out(fold))
-        assert all(trial.gallery and set(trial.gallery) <= by_id.keys() for trial in asked)
-        assert all(len(set(trial.gallery)) == len(trial.gallery) for trial in asked)
+        assert all(split.gallery and set(split.gallery) <= by_id.keys() for split in asked)
+        assert all(len(set(split.gallery)) == len(split.gallery) for split in asked)
         truths = right(competition.retrieval, asked, by_id)
         assert list(truths) == queries
         assert sum(bool(truth.names) for truth in truths.values()) > len(queries) / 2
-        assert trials(competition, split, fold) == asked, "trials are the same whenever they are made"
+        assert splits(competition, split, fold) == asked, "trials are the same whenever they are made"
 
 
 @of_identities
 def test_every_query_of_the_test_part_has_a_gallery(competition: Competition, split: Split) -> None:
     gallery = split.gallery or split.train
     asked = splits_of_test(split.test, gallery)
-    assert [name for trial in asked for name in trial.queries] == [sample.id for sample in split.test]
+    assert [name for split in asked for name in split.queries] == [sample.id for sample in split.test]
     known = {sample.id for sample in gallery}
-    assert all(trial.gallery and known.issuperset(trial.gallery) for trial in asked)
+    assert all(split.gallery and known.issuperset(split.gallery) for split in asked)
 
 
 # --------------------------------------------------------------------------------------------- spoilt files

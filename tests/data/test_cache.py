@@ -12,7 +12,8 @@ import pytest
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Normalisation, TrainDataset
-from medalist.data.loader import ShuffleBatchSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler
 from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.records import Sample
 

@@ -11,8 +11,9 @@ from PIL import Image
 from medalist.competition import Competition
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset, decode, reader
+from medalist.data.padding import Padding
 from medalist.data.settings import ImageConfig
-from medalist.data.transforms import Padding, augment_pair, compose_augment, sample_seed
+from medalist.data.transforms import compose_augment, sample_seed
 from medalist.errors import ConfigError, DataError
 from medalist.files import read_image
 from medalist.formats.rle import RleFormat

@@ -9,9 +9,10 @@ import torch
 
 from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.features import FeatureDataset
-from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.loader import batches
+from medalist.data.padding import Padding
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler
-from medalist.data.transforms import Padding
 
 
 def features(kind: Any, *shape: int) -> np.ndarray[Any, Any]:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Item, Normalisation, TrainDataset
-from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches, collate
-from medalist.data.transforms import Padding
+from medalist.data.loader import Batch, batches, collate
+from medalist.data.padding import Padding
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.files import read_image
 from medalist.records import Sample

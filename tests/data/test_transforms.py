@@ -11,14 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from medalist.data.padding import Padding, pad_to_multiple
 from medalist.data.transforms import (
     NOT_HERE,
-    Padding,
     _public_transforms,
-    augment_pair,
     compose_augment,
     normalise,
-    pad_to_multiple,
     sample_seed,
     stretch_contrast,
 )

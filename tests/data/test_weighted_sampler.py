@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Key, Normalisation, TrainDataset
-from medalist.data.loader import ShuffleBatchSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import WeightedSampler
 from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.errors import ConfigError

@@ -10,22 +10,22 @@ import numpy as np
 import pytest
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 from torch import Tensor, nn
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset
-from medalist.data.loader import ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import WeightedSampler
 from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.files import read_image
 from medalist.records import Sample
-from medalist.reporter import Progress
+from medalist.reporter import Progress, SilentReporter
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.settings import SegmentConfig
 
 STRIDE = 2
 NORM = Normalisation((0.5,) * 3, (0.25,) * 3)
@@ -74,7 +74,7 @@ def network() -> type[Tiny]:
 @pytest.fixture
 def quiet() -> Progress:
     """A progress that says nothing."""
-    return Progress(Console(quiet=True), "test", 1000, None)
+    return Progress(SilentReporter(), "test", 1000, None)
 
 
 @pytest.fixture

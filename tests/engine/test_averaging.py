@@ -14,7 +14,7 @@ from medalist.engine.averaging import average_weights, recalibrate, wanted
 from medalist.engine.checkpoint import save_weights
 from medalist.engine.settings import AverageConfig
 from medalist.errors import RunError
-from medalist.models.settings import TernausConfig
+from medalist.tasks.segment.model_settings import TernausConfig
 from medalist.tasks.segment.network import build_model
 
 

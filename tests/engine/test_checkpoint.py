@@ -16,7 +16,6 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from medalist.engine import checkpoint
 from medalist.engine.checkpoint import (
-    State,
     forget_states,
     load_optimizer,
     load_part,

@@ -21,28 +21,30 @@ import pytest
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 from torch import Tensor, nn
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.dataset import InferenceDataset, TrainDataset
-from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.loader import Batch, batches
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler
 from medalist.engine.devices import first_alone, open_fabric, together
 from medalist.engine.settings import TrainConfig
-from medalist.engine.train import TrainJob, evaluate, fit
+from medalist.engine.train import TrainJob, fit
 from medalist.errors import MedalistError, RunError, TrainingError
 from medalist.files import read_image
 from medalist.records import Sample
-from medalist.reporter import Progress
-from medalist.tasks.embed.datasets import FittedInferenceDataset, IdentityTrainDataset
+from medalist.reporter import Progress, SilentReporter
+from medalist.retrieval.evaluate import evaluate
+from medalist.tasks.embed.datasets import IdentityTrainDataset
 from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
 from medalist.tasks.embed.losses.settings import MetricLossConfig
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.settings import SegmentConfig
 
 pytestmark = pytest.mark.slow
 
@@ -157,7 +159,7 @@ def embedding(fabric: Fabric, folder: Path, kind: str) -> TrainJob:
 def trained(job: TrainJob) -> dict[str, Tensor]:
     """Train; the loss of each step as the mean over processes, and this process's weights in the end."""
     assert isinstance(job.task, Spy | EmbedSpy)
-    fit(job, lambda row: None, Progress(Console(quiet=True), "test", job.steps, None))
+    fit(job, lambda row: None, Progress(SilentReporter(), "test", job.steps, None))
     losses = job.fabric.all_reduce(torch.stack(job.task.losses), reduce_op="mean")
     assert isinstance(losses, Tensor)
     return {"losses": losses, **{name: value.clone() for name, value in job.model.state_dict().items()}}

@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from medalist.data.loader import Batch, ShuffleBatchSampler
-from medalist.data.transforms import Padding
+from medalist.data.loader import Batch
+from medalist.data.padding import Padding
+from medalist.data.samplers import ShuffleBatchSampler
 from medalist.engine import mining
 from medalist.engine.mining import HardBatches, fed, skipped
 

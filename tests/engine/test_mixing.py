@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from medalist.data.loader import Batch
-from medalist.data.transforms import Padding
+from medalist.data.padding import Padding
 from medalist.engine.mixing import MIXING, mixed, resized
 from medalist.engine.settings import CutmixConfig, MixConfig, MixupConfig, MosaicConfig
 

@@ -14,8 +14,9 @@ from torch.optim import Optimizer
 from medalist.engine.optimizer import freeze, layers_of, make_optimizer, regroup, scaled_lr, train_mode, unfreeze
 from medalist.engine.settings import TrainConfig
 from medalist.errors import ConfigError
-from medalist.models.settings import EmbedderConfig, SmpConfig, TernausConfig
-from medalist.tasks.embed.network import build_encoder
+from medalist.models.backbone import build_encoder
+from medalist.tasks.embed.model_settings import EmbedderConfig
+from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 from medalist.tasks.segment.network import build_model
 
 FAMILIES = {  # layers of the encoder of each family: its blocks and its stem

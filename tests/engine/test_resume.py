@@ -16,12 +16,12 @@ import pytest
 import safetensors.torch
 import torch
 from lightning_fabric import Fabric
-from rich.console import Console
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from medalist.data.features import FeatureDataset
-from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.loader import Batch, batches
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import WeightedSampler
 from medalist.engine import checkpoint, train
 from medalist.engine.checkpoint import load_state, save_state, states
@@ -29,13 +29,13 @@ from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.train import fit
 from medalist.errors import MedalistError, RunError
-from medalist.reporter import Progress
+from medalist.reporter import Progress, SilentReporter
 from medalist.tasks.embed.losses.metric import build_metric_loss
 from medalist.tasks.embed.losses.settings import MarginTerm, MetricLossConfig, SupConTerm
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.settings import SegmentConfig
 
 Make = Callable[..., TrainJob]
 Ended = tuple[dict[str, dict[str, Tensor]], list[dict[str, float]]]
@@ -84,7 +84,7 @@ class Listening(Progress):
     """Keeps what was said, and what was skipped."""
 
     def __init__(self) -> None:
-        super().__init__(Console(quiet=True), "test", 1000, None)
+        super().__init__(SilentReporter(), "test", 1000, None)
         self.said: list[str] = []
         self.skipped: list[int] = []
 

@@ -16,12 +16,13 @@ from medalist.data.loader import Batch
 from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
-from medalist.engine.train import evaluate, fit
+from medalist.engine.train import fit
 from medalist.errors import TrainingError
 from medalist.reporter import Progress
+from medalist.retrieval.evaluate import evaluate
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.settings import SegmentConfig
 
 Make = Callable[..., TrainJob]
 Weights = dict[str, Tensor]

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from medalist.errors import ConfigError
 from medalist.models.recompute import recompute
-from medalist.models.settings import EmbedderConfig, SmpConfig, TernausConfig
+from medalist.tasks.embed.model_settings import EmbedderConfig
 from medalist.tasks.embed.network import build_embedder
+from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 from medalist.tasks.segment.network import build_model
 
 SIZE = (32, 32)

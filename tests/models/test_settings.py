@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from medalist.models.settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
 
 ADAPTER: TypeAdapter[SmpConfig | TernausConfig] = TypeAdapter(ModelConfig)
 UNET = {"kind": "unet", "encoder": "resnet34", "channels": ["body", "border"]}

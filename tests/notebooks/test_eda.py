@@ -13,9 +13,7 @@ import pytest
 PROJECT = Path(__file__).parents[2]
 NOTEBOOK = PROJECT / "notebooks" / "eda.ipynb"
 
-nbformat = pytest.importorskip(
-    "nbformat", reason="nbformat is not installed: pip install 'medalist[notebooks]'"
-)
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed: pip install 'medalist[notebooks]'")
 
 
 def code_cells():

@@ -153,8 +153,8 @@ def test_cells_ask_less_than_all() -> None:
         for cell in (0, 63):
             members = gallery[made.rows[made.starts[cell] : made.starts[cell + 1]]]
             np.testing.assert_allclose(made.means[cell], members.mean(axis=0), atol=1e-5)
-            apart = np.sqrt(np.square(members - members.mean(axis=0)).sum(axis=1).mean())
-            assert made.spread[cell] == pytest.approx(max(apart, cells.NARROWEST), abs=1e-4)
+            exclusion = np.sqrt(np.square(members - members.mean(axis=0)).sum(axis=1).mean())
+            assert made.spread[cell] == pytest.approx(max(exclusion, cells.NARROWEST), abs=1e-4)
         wide = cells.how_far(queries, gallery, made, 10, 0.999, pool)
         narrow = cells.how_far(queries, gallery, made, 10, 0.8, pool)
     assert narrow[1] < wide[1] < 1 and narrow[0] > wide[0]
@@ -247,7 +247,7 @@ def test_wrong_rules(rules: Forbidden, words: str) -> None:
 
 
 def loops(
-    queries: Array, mine: Array, gallery: Array, theirs: Array, own: Any, junk: Any, apart: Any
+    queries: Array, mine: Array, gallery: Array, theirs: Array, own: Any, junk: Any, exclusion: Any
 ) -> dict[str, float]:
     """The figures over full rankings, query by query."""
     lines: dict[str, list[float]] = {}
@@ -258,7 +258,7 @@ def loops(
             for row in order
             if (own is None or own[query] != row)
             and (junk is None or not (mine[query] == theirs[row] and junk[0][query] == junk[1][row]))
-            and (apart is None or apart[0][query] != apart[1][row])
+            and (exclusion is None or exclusion[0][query] != exclusion[1][row])
         ]
         hits = np.array([theirs[row] == mine[query] for row in kept], bool)
         right = int(hits.sum())
@@ -292,10 +292,12 @@ def test_evaluate_is_loops(seed: int, what: str, text: bool) -> None:
     cameras = rng.integers(0, 3, 11), rng.integers(0, 2, 25)
     rooms = rng.integers(0, 5, 11), rng.integers(0, 6, 25)
     own = np.where(np.arange(11) < 5, np.arange(11), -1) if "own" in what else None
-    junk, apart = cameras if "junk" in what else None, rooms if "apart" in what else None
-    expected = loops(queries, mine, gallery, theirs, own, junk, apart)
+    junk, exclusion = cameras if "junk" in what else None, rooms if "apart" in what else None
+    expected = loops(queries, mine, gallery, theirs, own, junk, exclusion)
     labels = [np.array([f"who{label}" for label in side]) for side in (mine, theirs)] if text else [mine, theirs]
-    found = evaluate(queries, labels[0], gallery, labels[1], ks=(1, 5), own=own, junk=junk, apart=apart, threads=1)
+    found = evaluate(
+        queries, labels[0], gallery, labels[1], ks=(1, 5), own=own, junk=junk, exclusion=exclusion, threads=1
+    )
     assert found.how == "exact" and found.queries == 11 and found.cut == 0
     assert found.unanswerable == expected.pop("unanswerable")
     assert found.values == pytest.approx(expected)

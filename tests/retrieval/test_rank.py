@@ -41,7 +41,7 @@ def crowd(
 
 def slow(
     embeddings: Embeddings,
-    trial: RetrievalSplit,
+    split: RetrievalSplit,
     identities: dict[str, str] | None,
     *,
     depth: int,
@@ -49,19 +49,19 @@ def slow(
     k: int = 50,
     temperature: float = 0.1,
     new: str | None = None,
-    apart: dict[str, Any] | None = None,
-    centres: ClassPrototypes | None = None,
+    exclusion: dict[str, Any] | None = None,
+    prototypes: ClassPrototypes | None = None,
     share: float = 0.0,
 ) -> dict[str, list[tuple[str, float]]]:
     """Candidates by loops over all samples."""
     vector = dict(zip(embeddings.ids, embeddings.vectors.astype(np.float64), strict=True))
     found = {}
-    for query in trial.queries:
+    for query in split.queries:
         samples = [
             (float(vector[name] @ vector[query]), identities[name] if identities else name, vector[name])
-            for name in trial.gallery
+            for name in split.gallery
             if name != query
-            and (apart is None or apart.get(name) != apart.get(query))
+            and (exclusion is None or exclusion.get(name) != exclusion.get(query))
             and (identities is None or identities[name] != new)
         ]
         samples.sort(key=lambda sample: -sample[0])
@@ -76,10 +76,10 @@ def slow(
             if head == "prototype":
                 mean = np.sum([one for _, other, one in samples if other == name], axis=0)
                 score[name] = float(mean @ vector[query] / np.linalg.norm(mean))
-            if centres is not None and name in centres.names:
+            if prototypes is not None and name in prototypes.names:
                 best = max(
                     float(one @ vector[query])
-                    for other, one in zip(centres.names, centres.vectors.astype(np.float64), strict=True)
+                    for other, one in zip(prototypes.names, prototypes.vectors.astype(np.float64), strict=True)
                     if other == name
                 )
                 score[name] = (1 - share) * score[name] + share * best
@@ -109,9 +109,9 @@ OTHERS = RetrievalSplit(EVERYBODY.ids[:20], EVERYBODY.ids[20:])
 @pytest.mark.parametrize("trial", [ALL, OTHERS], ids=["leave one out", "others"])
 @pytest.mark.parametrize("apart", [None, CAMERA], ids=["", "apart"])
 @pytest.mark.parametrize("depth", [1, 5, 100])
-def test_samples(trial: RetrievalSplit, apart: dict[str, Any] | None, depth: int) -> None:
-    found = candidates(asked(trial, EVERYBODY, EVERYBODY, apart=apart), config(), names="samples", depth=depth)
-    compare(found, slow(EVERYBODY, trial, None, depth=depth, apart=apart))
+def test_samples(split: RetrievalSplit, exclusion: dict[str, Any] | None, depth: int) -> None:
+    found = candidates(asked(split, EVERYBODY, EVERYBODY, exclusion=exclusion), config(), names="samples", depth=depth)
+    compare(found, slow(EVERYBODY, split, None, depth=depth, exclusion=exclusion))
 
 
 @pytest.mark.parametrize("trial", [ALL, OTHERS], ids=["leave one out", "others"])
@@ -119,11 +119,11 @@ def test_samples(trial: RetrievalSplit, apart: dict[str, Any] | None, depth: int
 @pytest.mark.parametrize("head", [{}, {"head": "knn", "k": 9, "temperature": 0.2}, {"head": "prototype"}], ids=str)
 @pytest.mark.parametrize(("depth", "new"), [(1, None), (5, "p3"), (100, None)])
 def test_identities(
-    trial: RetrievalSplit, apart: dict[str, Any] | None, head: dict[str, Any], depth: int, new: str | None
+    split: RetrievalSplit, exclusion: dict[str, Any] | None, head: dict[str, Any], depth: int, new: str | None
 ) -> None:
-    asks = asked(trial, EVERYBODY, EVERYBODY, identities=WHO, apart=apart)
+    asks = asked(split, EVERYBODY, EVERYBODY, identities=WHO, exclusion=exclusion)
     found = candidates(asks, config(**head), names="identities", depth=depth, new=new)
-    compare(found, slow(EVERYBODY, trial, WHO, depth=depth, new=new, apart=apart, **head))
+    compare(found, slow(EVERYBODY, split, WHO, depth=depth, new=new, exclusion=exclusion, **head))
 
 
 def test_many_samples_of_few_identities_are_looked_at_until_there_are_enough_names() -> None:
@@ -132,12 +132,12 @@ def test_many_samples_of_few_identities_are_looked_at_until_there_are_enough_nam
     ids = (*(f"n{at}" for at in range(400)), "f0", "f1", "f2", "q")
     embeddings = Embeddings(ids, np.concatenate([near, far, unit([[1, 0, 0]])]), BY)
     who = {name: "same" if name[0] == "n" else name for name in ids}
-    trial = RetrievalSplit(("q",), ids[:-1])
+    split = RetrievalSplit(("q",), ids[:-1])
     for head in ({}, {"head": "knn", "k": 9}):
         found = candidates(
-            asked(trial, embeddings, embeddings, identities=who), config(**head), names="identities", depth=3
+            asked(split, embeddings, embeddings, identities=who), config(**head), names="identities", depth=3
         )
-        compare(found, slow(embeddings, trial, who, depth=3, **head))
+        compare(found, slow(embeddings, split, who, depth=3, **head))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
@@ -147,15 +147,22 @@ def test_centres_join_in(share: float, depth: int, head: str) -> None:
     """With all samples found the blend is exact; names without a centre keep their score."""
     rng = np.random.default_rng(3)
     names = (*(f"p{who}" for who in range(10) for _ in range(2)), "elsewhere")
-    centres = ClassPrototypes(names, unit(rng.normal(size=(21, 6))))
-    asks = asked(ALL, EVERYBODY, EVERYBODY, identities=WHO, apart=CAMERA)
-    rank = config(head=head, centres=share)
-    found = candidates(asks, rank, names="identities", depth=50, centres=centres)
+    prototypes = ClassPrototypes(names, unit(rng.normal(size=(21, 6))))
+    asks = asked(ALL, EVERYBODY, EVERYBODY, identities=WHO, exclusion=CAMERA)
+    rank = config(head=head, prototypes=share)
+    found = candidates(asks, rank, names="identities", depth=50, prototypes=prototypes)
     expected = slow(
-        EVERYBODY, ALL, WHO, depth=50, head=head, apart=CAMERA, centres=centres if share else None, share=share
+        EVERYBODY,
+        ALL,
+        WHO,
+        depth=50,
+        head=head,
+        exclusion=CAMERA,
+        prototypes=prototypes if share else None,
+        share=share,
     )
     compare(found, expected)
-    short = candidates(asks, rank, names="identities", depth=depth, centres=centres)
+    short = candidates(asks, rank, names="identities", depth=depth, prototypes=prototypes)
     assert all(len(one.names) == min(depth, len(expected[query])) for query, one in short.items())
 
 
@@ -167,27 +174,30 @@ def test_a_centre_finds_a_name_that_the_samples_did_not() -> None:
     embeddings = Embeddings(ids, np.concatenate([near, unit([[0, 0, 1], [1, 0, 0]])]), BY)
     who = {name: name for name in ids} | {"n0": "n1"}
     asks = asked(RetrievalSplit(("query",), ids[:-1]), embeddings, embeddings, identities=who)
-    centres = ClassPrototypes(("right", *ids[:-2]), unit([[1, 0, 0]] + [[0, 1, 0]] * 400))
+    prototypes = ClassPrototypes(("right", *ids[:-2]), unit([[1, 0, 0]] + [[0, 1, 0]] * 400))
     without = candidates(asks, config(), names="identities", depth=3)["query"]
     assert "right" not in without.names
-    found = candidates(asks, config(centres=0.5), names="identities", depth=3, centres=centres)["query"]
+    found = candidates(asks, config(prototypes=0.5), names="identities", depth=3, prototypes=prototypes)["query"]
     assert found.names[0] == "right"
     # A name whose only sample is the query itself does not come back by its centre.
     own = asked(RetrievalSplit(("right",), ids[:-1]), embeddings, embeddings, identities=who)
     assert (
-        "right" not in candidates(own, config(centres=0.5), names="identities", depth=3, centres=centres)["right"].names
+        "right"
+        not in candidates(own, config(prototypes=0.5), names="identities", depth=3, prototypes=prototypes)[
+            "right"
+        ].names
     )
 
 
 def test_equal_scores_stand_in_the_order_of_the_gallery() -> None:
     ids = tuple("dbacq")
     embeddings = Embeddings(ids, unit([[1, 0]] * 5), BY)
-    trial = RetrievalSplit(("q",), ids[:4])
-    assert candidates(asked(trial, embeddings, embeddings), config(), names="samples", depth=9)["q"].names == ids[:4]
+    split = RetrievalSplit(("q",), ids[:4])
+    assert candidates(asked(split, embeddings, embeddings), config(), names="samples", depth=9)["q"].names == ids[:4]
     who = dict(zip(ids, "XYXZQ", strict=True))
     for head in ("nearest", "prototype"):
         found = candidates(
-            asked(trial, embeddings, embeddings, identities=who), config(head=head), names="identities", depth=9
+            asked(split, embeddings, embeddings, identities=who), config(head=head), names="identities", depth=9
         )
         assert found["q"].names == ("X", "Y", "Z")
 
@@ -227,8 +237,8 @@ def accuracy(found: dict[str, Candidates], who: dict[str, str]) -> float:
 @pytest.mark.parametrize("outside", [False, True], ids=["in the gallery", "outside"])
 def test_each_step_is_done_and_finds_more(steps: dict[str, Any], outside: bool) -> None:
     everybody, who = crowd(20, 12, seed=8, dim=16, spread=0.2)
-    trial = RetrievalSplit(everybody.ids[:80], everybody.ids[80:] if outside else everybody.ids)
-    asks = asked(trial, everybody, everybody)
+    split = RetrievalSplit(everybody.ids[:80], everybody.ids[80:] if outside else everybody.ids)
+    asks = asked(split, everybody, everybody)
 
     def precision(rank: RankConfig) -> float:
         found = candidates(asks, rank, names="samples", depth=8)
@@ -242,7 +252,7 @@ def test_each_step_is_done_and_finds_more(steps: dict[str, Any], outside: bool) 
 
 
 def test_k_reciprocal_of_weight_1_changes_nothing() -> None:
-    asks = asked(ALL, EVERYBODY, EVERYBODY, identities=WHO, apart=CAMERA)
+    asks = asked(ALL, EVERYBODY, EVERYBODY, identities=WHO, exclusion=CAMERA)
     plain = candidates(asks, config(head="knn", k=7), names="identities", depth=5)
     same = candidates(
         asks, config(head="knn", k=7, rerank={"kind": "k_reciprocal", "weight": 1.0}), names="identities", depth=5
@@ -281,12 +291,12 @@ def test_assignment_is_the_best_of_all() -> None:
     from itertools import permutations
 
     everybody, _ = crowd(6, 2, seed=5, dim=3, spread=2.0)
-    trial = RetrievalSplit(everybody.ids[:5], everybody.ids[6:])
-    asks = asked(trial, everybody, everybody, identities={name: name for name in everybody.ids})
+    split = RetrievalSplit(everybody.ids[:5], everybody.ids[6:])
+    asks = asked(split, everybody, everybody, identities={name: name for name in everybody.ids})
     found = candidates(asks, config(assign=True), names="identities", depth=3)
     cosines = asks.query_vectors @ asks.gallery_vectors.T
     best = max(permutations(range(6), 5), key=lambda order: sum(cosines[row, at] for row, at in enumerate(order)))
-    assert [one.names[0] for one in found.values()] == [trial.gallery[at] for at in best]
+    assert [one.names[0] for one in found.values()] == [split.gallery[at] for at in best]
 
 
 def test_more_queries_than_names_are_assigned_as_far_as_it_goes() -> None:
@@ -372,13 +382,13 @@ def test_what_candidates_refuses() -> None:
     with refusal("class centres of 3 components, and vectors of 2"):
         candidates(
             small_asked(),
-            config(centres=0.5),
+            config(prototypes=0.5),
             names="identities",
             depth=1,
-            centres=ClassPrototypes(("new",), unit([[1, 0, 0]])),
+            prototypes=ClassPrototypes(("new",), unit([[1, 0, 0]])),
         )
     with refusal("say decide.centres=0"):
-        candidates(small_asked(), config(centres=0.5), names="identities", depth=1)
+        candidates(small_asked(), config(prototypes=0.5), names="identities", depth=1)
     for wrong in ({"head": "knn"}, {"centres": 0.5}):
         with refusal(f"decide.{next(iter(wrong))}=.* answers gallery samples", ConfigError):
             candidates(small_asked(), config(**wrong), names="samples", depth=1)

@@ -42,36 +42,36 @@ def test_the_truth_of_a_sample_is_its_identity() -> None:
 
 
 def test_leave_one_out_asks_all_others() -> None:
-    (trial,) = leave_one_out(TRAINING, HELD)
-    assert trial == RetrievalSplit(("a1", "a2", "b1", "c1"), ("a1", "a2", "b1", "c1"))
-    assert names(right_names([trial], BY_ID, "samples")) == {"a1": ("a2",), "a2": ("a1",), "b1": (), "c1": ()}
-    assert names(right_names([trial], BY_ID, "identities")) == {"a1": ("ann",), "a2": ("ann",), "b1": (), "c1": ()}
+    (split,) = leave_one_out(TRAINING, HELD)
+    assert split == RetrievalSplit(("a1", "a2", "b1", "c1"), ("a1", "a2", "b1", "c1"))
+    assert names(right_names([split], BY_ID, "samples")) == {"a1": ("a2",), "a2": ("a1",), "b1": (), "c1": ()}
+    assert names(right_names([split], BY_ID, "identities")) == {"a1": ("ann",), "a2": ("ann",), "b1": (), "c1": ()}
 
 
 def test_against_training_new_identities_are_named_so() -> None:
-    trials = against_training(TRAINING, HELD)
-    assert trials == (RetrievalSplit(("a1", "a2", "b1", "c1"), ("t1", "t2")),)
-    truths = right_names(trials, BY_ID, "identities", new="new")
+    splits = against_training(TRAINING, HELD)
+    assert splits == (RetrievalSplit(("a1", "a2", "b1", "c1"), ("t1", "t2")),)
+    truths = right_names(splits, BY_ID, "identities", new="new")
     assert names(truths) == {"a1": ("ann",), "a2": ("ann",), "b1": ("bob",), "c1": ("new",)}
-    assert names(right_names(trials, BY_ID, "samples")) == {"a1": ("t1",), "a2": ("t1",), "b1": ("t2",), "c1": ()}
+    assert names(right_names(splits, BY_ID, "samples")) == {"a1": ("t1",), "a2": ("t1",), "b1": ("t2",), "c1": ()}
 
 
 def test_samples_of_no_known_identity_are_never_right() -> None:
     by_id = {one.id: one for one in (sample("q", "new"), sample("g", "new"), sample("h", "ann"))}
-    trials = (RetrievalSplit(("q",), ("g", "h")),)
-    assert names(right_names(trials, by_id, "samples", new="new")) == {"q": ()}
-    assert names(right_names(trials, by_id, "identities", new="new")) == {"q": ("new",)}
-    assert names(right_names(trials, by_id, "identities")) == {"q": ("new",)}, "an identity like any other"
+    splits = (RetrievalSplit(("q",), ("g", "h")),)
+    assert names(right_names(splits, by_id, "samples", new="new")) == {"q": ()}
+    assert names(right_names(splits, by_id, "identities", new="new")) == {"q": ("new",)}
+    assert names(right_names(splits, by_id, "identities")) == {"q": ("new",)}, "an identity like any other"
 
 
 def test_samples_of_the_same_camera_are_not_right() -> None:
     by_id = {
         one.id: one for one in (sample("q", "ann", cam="1"), sample("g", "ann", cam="1"), sample("h", "ann", cam="2"))
     }
-    trials = (RetrievalSplit(("q",), ("g", "h")),)
-    assert names(right_names(trials, by_id, "samples", apart="cam")) == {"q": ("h",)}
+    splits = (RetrievalSplit(("q",), ("g", "h")),)
+    assert names(right_names(splits, by_id, "samples", exclusion="cam")) == {"q": ("h",)}
     only = (RetrievalSplit(("q",), ("g",)),)
-    assert names(right_names(only, by_id, "identities", new="new", apart="cam")) == {"q": ("new",)}
+    assert names(right_names(only, by_id, "identities", new="new", exclusion="cam")) == {"q": ("new",)}
 
 
 def test_by_part_some_ask_and_the_rest_or_some_others_answer() -> None:
@@ -93,13 +93,13 @@ def test_trials_of_the_test_part_are_one_or_by_name() -> None:
 
 
 def test_what_may_be_answered() -> None:
-    trials = (RetrievalSplit(("a1", "b1"), ("t1", "t2")), RetrievalSplit(("c1",), ("a2",)))
-    may = answerable(trials, BY_ID, "samples")
+    splits = (RetrievalSplit(("a1", "b1"), ("t1", "t2")), RetrievalSplit(("c1",), ("a2",)))
+    may = answerable(splits, BY_ID, "samples")
     assert may == {"a1": {"t1", "t2"}, "b1": {"t1", "t2"}, "c1": {"a2"}}
     assert may["a1"] is may["b1"], "one set in memory for all queries of a trial"
-    assert answerable(trials, BY_ID, "identities") == {"a1": {"ann", "bob"}, "b1": {"ann", "bob"}, "c1": {"ann"}}
-    assert answerable(trials, BY_ID, "identities", "new")["c1"] == {"ann", "new"}
-    assert answerable(trials[1:], {}, "samples") == {"c1": {"a2"}}, "galleries of a test part have no identities"
+    assert answerable(splits, BY_ID, "identities") == {"a1": {"ann", "bob"}, "b1": {"ann", "bob"}, "c1": {"ann"}}
+    assert answerable(splits, BY_ID, "identities", "new")["c1"] == {"ann", "new"}
+    assert answerable(splits[1:], {}, "samples") == {"c1": {"a2"}}, "galleries of a test part have no identities"
 
 
 # -------------------------------------------------------------------------------- one-shot
@@ -116,40 +116,40 @@ def written(alphabets: dict[str, tuple[int, int]] = ALPHABETS) -> list[Sample]:
     ]
 
 
-def held_to_its_promise(trials: Sequence[RetrievalSplit], samples: Sequence[Sample], ways: int) -> None:
+def held_to_its_promise(splits: Sequence[RetrievalSplit], samples: Sequence[Sample], ways: int) -> None:
     by_id = {one.id: one for one in samples}
-    asked = Counter(name for trial in trials for name in trial.queries)
+    asked = Counter(name for split in splits for name in split.queries)
     assert set(asked.values()) <= {1}
-    for trial in trials:
-        asking, answering = ([by_id[name] for name in part] for part in (trial.queries, trial.gallery))
+    for split in splits:
+        asking, answering = ([by_id[name] for name in part] for part in (split.queries, split.gallery))
         assert [one.annotation for one in asking] == [one.annotation for one in answering]
         assert 2 <= len({one.annotation for one in asking}) == len(asking) <= ways
         assert len({one.group for one in (*asking, *answering)}) == 1
         (asker,), (answerer,) = ({one.meta["drawer"] for one in part} for part in (asking, answering))
         assert asker != answerer
-    assert all(len(truth.names) == 1 for truth in right_names(trials, by_id, "samples").values())
+    assert all(len(truth.names) == 1 for truth in right_names(splits, by_id, "samples").values())
 
 
 def test_one_shot_trials_are_made_as_the_official_runs() -> None:
     samples = written()
-    trials = one_shot([], samples, by="drawer", ways=20)
-    held_to_its_promise(trials, samples, 20)
-    assert [len(trial.queries) for trial in trials] == [20] * 6 + [3] * 4
+    splits = one_shot([], samples, by="drawer", ways=20)
+    held_to_its_promise(splits, samples, 20)
+    assert [len(split.queries) for split in splits] == [20] * 6 + [3] * 4
     by_id = {one.id: one for one in samples}
     for alphabet, (_, drawers) in ALPHABETS.items():
-        of = [trial for trial in trials if by_id[trial.queries[0]].group == alphabet]
+        of = [split for split in splits if by_id[split.queries[0]].group == alphabet]
         for part in ("queries", "gallery"):  # each drawer asks once and answers once
-            assert len({by_id[getattr(trial, part)[0]].meta["drawer"] for trial in of}) == drawers
-    greek = {frozenset(by_id[name].annotation for name in trial.queries) for trial in trials[:6]}
+            assert len({by_id[getattr(split, part)[0]].meta["drawer"] for split in of}) == drawers
+    greek = {frozenset(by_id[name].annotation for name in split.queries) for split in splits[:6]}
     assert len(greek) == 6, "each trial draws its own 20 of 24 characters"
 
 
 def test_one_shot_trials_do_not_depend_on_the_order_or_on_other_alphabets() -> None:
     samples = written()
-    trials = one_shot([], samples, by="drawer", ways=20)
-    assert one_shot(samples, samples[::-1], by="drawer", ways=20) == trials
-    assert one_shot([], written({"Greek": (24, 6)}), by="drawer", ways=20) == trials[:6]
-    assert one_shot([], samples, by="drawer", ways=20, seed=1) != trials
+    splits = one_shot([], samples, by="drawer", ways=20)
+    assert one_shot(samples, samples[::-1], by="drawer", ways=20) == splits
+    assert one_shot([], written({"Greek": (24, 6)}), by="drawer", ways=20) == splits[:6]
+    assert one_shot([], samples, by="drawer", ways=20, seed=1) != splits
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from medalist.errors import MedalistError, RunError
 from medalist.records import MapPrediction
-from medalist.stores.maps import Store, StoredPart
+from medalist.stores.maps import MapStore, StoredPart
 
 MAPS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)))
 PART = StoredPart(("body", "border"), ("a", "b/c"), {"fold0": "00ff", "predict": "{}"})
@@ -25,7 +25,7 @@ def names(count: int) -> tuple[str, ...]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "oof")
+    return MapStore(tmp_path / "oof")
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def noise() -> NDArray[np.uint8]:
 @given(MAPS)
 def test_maps_come_back_bit_by_bit(maps: NDArray[np.uint8]) -> None:
     with TemporaryDirectory() as folder:
-        store = Store(Path(folder))
+        store = MapStore(Path(folder))
         store.write("a", MapPrediction(maps, names(len(maps))))
         back = store.read("a", names(len(maps)))
         np.testing.assert_array_equal(back.maps, maps)
@@ -80,7 +80,7 @@ def test_hostile_ids_have_files_of_their_own_inside_the_folder(store: Store) -> 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])) | st.text("ab%+~", min_size=150), unique=True))
 def test_no_two_ids_share_a_file(ids: list[str]) -> None:
-    assert len({Store(Path("x")).path(name) for name in ids}) == len(ids)
+    assert len({MapStore(Path("x")).path(name) for name in ids}) == len(ids)
 
 
 def test_a_hash_in_a_name_cannot_be_had_by_another_id(store: Store) -> None:

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from rich.console import Console
 
 from medalist.data.dataset import Normalisation
 from medalist.engine.checkpoint import save_weights
 from medalist.errors import ConfigError, FoldError, MedalistError
-from medalist.training.debug import Asked, class_names, debug, named_batch, picture_of, plain, prepare_scene, stream
+from medalist.reporter import SilentReporter
+from medalist.retrieval.asking import Asked
+from medalist.tasks.embed.training import class_names
+from medalist.training.debug import debug, named_batch, picture_of, plain, prepare_scene, stream
 
 FILES = {"batch0.png", "debug.json", "index.html", "lr_range.png", "overfit.png"}
 
@@ -24,7 +26,7 @@ def asked(toy: Any, **changed: Any) -> Asked:
     return replace(Asked(data=str(toy.data), steps=12), **changed)
 
 
-def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: Console) -> None:
+def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: SilentReporter) -> None:
     found = debug(untrained.config, (), asked(untrained), untrained.runs, quiet)
     folder = untrained.runs / "toy_nuclei" / "tiny" / "debug"
     assert found.page == folder / "index.html"
@@ -39,7 +41,7 @@ def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: Consol
     assert "encoder" in page and found.tables[0].title == "Parts"
 
 
-def test_weights_that_are_broken_are_named_first(untrained: Any, quiet: Console, tmp_path: Path) -> None:
+def test_weights_that_are_broken_are_named_first(untrained: Any, quiet: SilentReporter, tmp_path: Path) -> None:
     scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
     with torch.no_grad():
         next(iter(scene.job.model.parameters()))[0] = torch.nan
@@ -102,7 +104,9 @@ def test_pixels_come_back_from_the_network(untrained: Any) -> None:
 
 
 @pytest.mark.parametrize("which", ["whales", "signs"])
-def test_an_embedder_is_looked_at(which: str, request: pytest.FixtureRequest, quiet: Console, tmp_path: Path) -> None:
+def test_an_embedder_is_looked_at(
+    which: str, request: pytest.FixtureRequest, quiet: SilentReporter, tmp_path: Path
+) -> None:
     made = request.getfixturevalue(which)
     found = debug(made.config, (), asked(made, folder=tmp_path / "out"), made.runs, quiet)
     assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES

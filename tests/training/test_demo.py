@@ -9,7 +9,8 @@ from rich.console import Console
 
 from medalist.errors import ConfigError
 from medalist.formats.submission import check_submission
-from medalist.runs import find_run
+from medalist.reporter import SilentReporter
+from medalist.runs.runs import find_run
 from medalist.training.demo import demo
 
 
@@ -30,4 +31,4 @@ def test_the_whole_walk(untrained: Any, tmp_path: Path) -> None:
 def test_a_contest_that_cannot_draw_itself_is_refused(untrained: Any) -> None:
     untrained.config.write_text(untrained.config.read_text().replace("toy_nuclei", "dsb2018"))
     with pytest.raises(ConfigError, match="dsb2018 does not draw its own data; take another config"):
-        demo(untrained.config, untrained.runs, Console(quiet=True))
+        demo(untrained.config, untrained.runs, SilentReporter())

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 from medalist.files import sha256_file
 from medalist.models.weights import Resolved
-from medalist.runs import Run, config_hash
+from medalist.runs.runs import Run, config_hash
 from medalist.training import doctor
 
 

@@ -23,8 +23,10 @@ import torch
 from rich.console import Console
 
 from medalist.files import sha256_file
-from medalist.runs import Run
-from medalist.training.fold_queue import FoldQueue, Shares, divide, last_error, processors, train_job
+from medalist.reporter import SilentReporter
+from medalist.runs.runs import Run
+from medalist.stores.maps import MapStore
+from medalist.training.fold_queue import FoldQueue, Shares, divide, processors, train_job
 from medalist.training.queue_status import ATTEMPT, QueueJob
 
 pytestmark = pytest.mark.slow
@@ -76,7 +78,7 @@ def test_a_node_without_the_files_says_so(tmp_path: Path) -> None:
 
 
 def test_no_jobs_start_nothing() -> None:
-    with FoldQueue(lambda words: 0, None, None, Console(quiet=True)) as queue:
+    with FoldQueue(lambda words: 0, None, None, SilentReporter()) as queue:
         assert queue.run([]) == []
         assert queue._others is None
 
@@ -149,9 +151,9 @@ def weights(run: Run) -> dict[str, list[Any]]:
         rows = [json.loads(line) for line in (run.fold_folder(fold) / "metrics.jsonl").read_text().splitlines()]
         for row in rows:
             del row["seconds"]
-        part = run.oof().part(f"fold{fold}")
+        part = MapStore(run.folder / "oof").part(f"fold{fold}")
         assert part is not None
-        oof = [run.oof().read(name, part.channels).maps.tobytes().hex()[:2000] for name in part.ids]
+        oof = [MapStore(run.folder / "oof").read(name, part.channels).maps.tobytes().hex()[:2000] for name in part.ids]
         found[str(fold)] = [sha256_file(run.checkpoint(fold, "last")), rows, oof]
     return found
 

@@ -7,21 +7,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from medalist.stages import lanes as module
 from rich.console import Console
 
-from medalist.runs import Run
-from medalist.training.queue_status import (
-    ATTEMPT,
-    JobEnd,
-    Lane,
-    QueueDisplay,
-    QueueJob,
-    clock,
-    figures,
-    look,
-    queue_left,
-)
+from medalist.report.eda import look
+from medalist.runs.runs import Run
+from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, clock, figures, queue_left
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from medalist.errors import ConfigError, RunError
+from medalist.reporter import SilentReporter
 from medalist.training.axes import Axis, Choice, Range
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.sweep import (
@@ -60,7 +60,7 @@ def trainer(toy: Any, predict_anew: Callable[..., None]) -> Trainer:
 @pytest.fixture
 def sweep(toy: Any, trainer: Trainer, tmp_path: Path) -> Callable[..., Sweep]:
     def made(folds: tuple[int, ...] = (), prune: bool = False) -> Sweep:
-        return Sweep(toy.config, (), str(toy.data), folds, tmp_path / "swept", trainer, Console(quiet=True), prune)
+        return Sweep(toy.config, (), str(toy.data), folds, tmp_path / "swept", trainer, SilentReporter(), prune)
 
     return made
 

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from medalist.contest import contest_folds
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError, WeightsError
 from medalist.files import sha256_file
-from medalist.training.start import TrainPlan, prepare, run_name
+from medalist.reporter import SilentReporter
+from medalist.stores.maps import MapStore
+from medalist.training.start import TrainSetup, prepare, run_name
 from medalist.training.train import train
 from medalist.workflows.score import score_run
 
 
-def planned(toy: Any, *overrides: str, fold: tuple[int, ...] = (), name: str | None = "tiny") -> TrainPlan:
+def planned(toy: Any, *overrides: str, fold: tuple[int, ...] = (), name: str | None = "tiny") -> TrainSetup:
     return prepare(toy.config, overrides, str(toy.data), fold, name, toy.runs)
 
 
@@ -94,7 +95,7 @@ def test_a_run_has_a_plain_name_of_its_own(untrained: Any, name: str) -> None:
     assert f"a run cannot be called '{name}'" in refused(ConfigError, untrained, name=name)
 
 
-def test_a_bad_truth_is_left_to_the_list_of_all_of_them(untrained: Any, own_data: Path, quiet: Console) -> None:
+def test_a_bad_truth_is_left_to_the_list_of_all_of_them(untrained: Any, own_data: Path, quiet: SilentReporter) -> None:
     toy = type(untrained)(own_data, untrained.config, untrained.runs)
     with (own_data / "stage1_train_labels.csv").open("a") as file:
         ids = sorted(path.name for path in (own_data / "stage1_train").iterdir())[:3]
@@ -111,7 +112,7 @@ def test_folds_may_be_named_twice_and_in_any_order(untrained: Any) -> None:
     assert planned(untrained).chosen == (0, 1)
 
 
-def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path, quiet: Console) -> None:
+def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path, quiet: SilentReporter) -> None:
     made = contest_folds(untrained.contest(), planned(untrained).settings.folds.model_copy(update={"n": 3}), tmp_path)
     table = tmp_path / "mine.csv"
     table.write_text("id,fold\n" + "".join(f"{name},{fold}\n" for name, fold in made.fold.items()))
@@ -128,7 +129,7 @@ def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path, 
 # ------------------------------------------------------------------------------------------------- again
 
 
-def test_a_finished_run_is_left_as_it_is(trained: Any, at_home: Path, tmp_path: Path, quiet: Console) -> None:
+def test_a_finished_run_is_left_as_it_is(trained: Any, at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     shutil.copytree(trained.runs, tmp_path / "runs")
     toy = type(trained)(trained.data, trained.config, tmp_path / "runs")
 
@@ -157,7 +158,7 @@ def test_another_config_is_refused_in_the_same_folder(toy: Any) -> None:
 def test_after_an_interrupt_training_goes_on_to_the_same_weights(
     trained: Any,
     untrained: Any,
-    quiet: Console,
+    quiet: SilentReporter,
     monkeypatch: pytest.MonkeyPatch,
     leftovers: Callable[[Path], list[str]],
 ) -> None:
@@ -176,7 +177,7 @@ def test_after_an_interrupt_training_goes_on_to_the_same_weights(
         train(planned(untrained), quiet)
     run = untrained.run
     assert run.trained_folds() == [0] and leftovers(untrained.runs) == []
-    assert run.oof().part("fold0") is None  # predictions come after all training
+    assert MapStore(run.folder / "oof").part("fold0") is None  # predictions come after all training
     kept = run.checkpoint(0, "last").stat().st_mtime_ns
     monkeypatch.setattr(loop, "evaluate", honest)
     train(planned(untrained), quiet)
@@ -184,11 +185,13 @@ def test_after_an_interrupt_training_goes_on_to_the_same_weights(
     assert run.checkpoint(0, "last").stat().st_mtime_ns == kept
     for fold in (0, 1):
         assert sha256_file(run.checkpoint(fold, "last")) == sha256_file(trained.run.checkpoint(fold, "last"))
-        assert run.oof().part(f"fold{fold}") == trained.run.oof().part(f"fold{fold}")
+        assert MapStore(run.folder / "oof").part(f"fold{fold}") == trained.MapStore(run.folder / "oof").part(
+            f"fold{fold}"
+        )
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_partial(
-    untrained: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
+    untrained: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
     honest = Path.replace
 

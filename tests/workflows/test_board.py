@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from medalist.files import read_json, write_json
-from medalist.runs import Run
+from medalist.runs.runs import Run
 from medalist.workflows.board import COLUMNS, board_rows
 
 SCORES: dict[str, Any] = {"decide": {}, "by_sample": {}}

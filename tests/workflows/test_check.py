@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from medalist.competition import load_competition
-from medalist.contest import Contest, open_contest
+from medalist.contest import Contest
 from medalist.errors import DataError, MedalistError, SubmissionError
 from medalist.formats.rle import RleFormat
 from medalist.records import Answer, Instances, Sample, Split
+from medalist.reporter import SilentReporter
+from medalist.runs.opening import open_contest
 from medalist.workflows.check import check, images_decode, perfect_score, truths_decode, unique_ids
 
 LABELS = "stage1_train_labels.csv"
@@ -31,7 +32,7 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: Console) -> None:
+def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: SilentReporter) -> None:
     lines = list(check(contest, quiet))
     assert lines[0] == "toy_nuclei: 26 train and 6 test samples, ids unique"
     assert lines[1].startswith("strata: bright_gray ") and lines[2] == "images: all 32 decode"
@@ -47,7 +48,7 @@ def test_ids_that_stand_twice_are_named(contest: Contest) -> None:
     assert message == f"2 ids stand twice: {train[3].id}, {train[5].id}; ids must be unique"
 
 
-def test_every_bad_image_is_named_at_once(contest: Contest, quiet: Console) -> None:
+def test_every_bad_image_is_named_at_once(contest: Contest, quiet: SilentReporter) -> None:
     cut, gone, wide = contest.split.train[0], contest.split.train[1], contest.split.test[0]
     cut.images[0].write_bytes(cut.images[0].read_bytes()[:-300])
     gone.images[0].unlink()
@@ -59,14 +60,14 @@ def test_every_bad_image_is_named_at_once(contest: Contest, quiet: Console) -> N
     assert "is (128, 128), but its size was given as (64, 128)" in message
 
 
-def test_many_bad_images_are_counted(contest: Contest, quiet: Console) -> None:
+def test_many_bad_images_are_counted(contest: Contest, quiet: SilentReporter) -> None:
     for sample in contest.split.train[:15]:
         sample.images[0].write_bytes(b"")
     message = one_line(DataError, lambda: images_decode(contest, quiet))
     assert message.startswith("15 bad images: ") and message.endswith("; and 5 more")
 
 
-def test_a_truncated_image_is_found_by_the_whole_check(contest: Contest, tmp_path: Path, quiet: Console) -> None:
+def test_a_truncated_image_is_found_by_the_whole_check(contest: Contest, tmp_path: Path, quiet: SilentReporter) -> None:
     image = contest.split.train[0].images[0]
     image.write_bytes(image.read_bytes()[:-300])
     message = one_line(DataError, lambda: open_contest("toy_nuclei", contest.data, tmp_path))
@@ -81,7 +82,7 @@ def rewrite(contest: Contest, change: Callable[[list[list[str]]], Sequence[Seque
         csv.writer(file).writerows(change(rows))
 
 
-def test_every_truth_that_runs_off_its_image_is_named(contest: Contest, quiet: Console, tmp_path: Path) -> None:
+def test_every_truth_that_runs_off_its_image_is_named(contest: Contest, quiet: SilentReporter, tmp_path: Path) -> None:
     with_objects = [sample for sample in contest.split.train if sample.annotation][:2]
     ids = [sample.id for sample in with_objects]
     rewrite(contest, lambda rows: [*rows, [ids[0], "16384 2"], [ids[1], "16385 1"]])
@@ -90,7 +91,7 @@ def test_every_truth_that_runs_off_its_image_is_named(contest: Contest, quiet: C
     assert message.startswith("2 bad truths: ") and all(name in message for name in ids)
 
 
-def test_two_rows_of_one_object_are_refused(contest: Contest, quiet: Console, tmp_path: Path) -> None:
+def test_two_rows_of_one_object_are_refused(contest: Contest, quiet: SilentReporter, tmp_path: Path) -> None:
     sample = next(sample for sample in contest.split.train if sample.annotation)
     rewrite(contest, lambda rows: [*rows, [sample.id, sample.annotation[0]]])
     message = one_line(DataError, lambda: list(check(open_contest("toy_nuclei", contest.data, tmp_path), quiet)))
@@ -115,7 +116,7 @@ def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch:
     assert "perfect answers score 1.0 but 0." in message
 
 
-def test_a_spoilt_sample_submission_is_refused(contest: Contest, quiet: Console) -> None:
+def test_a_spoilt_sample_submission_is_refused(contest: Contest, quiet: SilentReporter) -> None:
     text = contest.reference.read_text()
     contest.reference.write_text(text.replace("1 1", "x", 1))
     message = one_line(SubmissionError, lambda: list(check(contest, quiet)))
@@ -133,12 +134,12 @@ def drawn_contest(name: str, tmp_path: Path) -> Contest:
 
 
 @pytest.mark.parametrize("name", ["google_landmark", "google_landmark.retrieval", "omniglot.oneshot"])
-def test_a_contest_of_identities_is_sound(name: str, at_home: Path, tmp_path: Path, quiet: Console) -> None:
+def test_a_contest_of_identities_is_sound(name: str, at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     lines = list(check(drawn_contest(name, tmp_path), quiet))
     assert any("perfect answers, written and parsed back, score 1.000000" in line for line in lines)
 
 
-def test_a_query_without_an_answer_gets_some_name(at_home: Path, tmp_path: Path, quiet: Console) -> None:
+def test_a_query_without_an_answer_gets_some_name(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     contest = drawn_contest("grocery_retrieval", tmp_path)
     lonely = contest.split.train[0].annotation
     train = [one for one in contest.split.train if one.annotation != lonely or one.meta["official_split"] == "test"]
@@ -146,7 +147,7 @@ def test_a_query_without_an_answer_gets_some_name(at_home: Path, tmp_path: Path,
     assert any("3 of them without an answer; perfect answers, written" in line for line in lines)
 
 
-def test_names_that_no_answer_can_hold_are_shown(at_home: Path, tmp_path: Path, quiet: Console) -> None:
+def test_names_that_no_answer_can_hold_are_shown(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     contest = drawn_contest("humpback_whale", tmp_path)
     train = (replace(contest.split.train[0], annotation=("w one",)), *contest.split.train[1:])
     spoilt = replace(contest, split=replace(contest.split, train=train))

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from medalist.stages import gallery as stage
 from numpy.typing import NDArray
 from PIL import Image
 from rich.console import Console
 
 from medalist.errors import DataError, SearchError
 from medalist.files import read_image
-from medalist.runs import Run
+from medalist.reporter import SilentReporter
+from medalist.runs.runs import Run
 from medalist.search.embeddings import Embeddings
 from medalist.search.gallery import Gallery
 
@@ -81,7 +81,7 @@ def images(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def built(run: Run, images: Path, tmp_path: Path, quiet: Console) -> Gallery:
+def built(run: Run, images: Path, tmp_path: Path, quiet: SilentReporter) -> Gallery:
     fields = tmp_path / "f.csv"
     fields.write_text("id,identity,depth\nred,warm,1\npink,warm,2\nblue,cold,3\ngreen,,4\nother,x,5\n")
     made, left_out = stage.build_gallery(run, images, run.folder / "gallery", quiet, fields=fields)
@@ -128,7 +128,9 @@ def test_a_csv_of_images(tmp_path: Path) -> None:
         stage.find_images(tmp_path / "none")
 
 
-def test_a_gallery_of_a_run_is_searched(run: Run, built: Gallery, images: Path, tmp_path: Path, quiet: Console) -> None:
+def test_a_gallery_of_a_run_is_searched(
+    run: Run, built: Gallery, images: Path, tmp_path: Path, quiet: SilentReporter
+) -> None:
     assert built.fields == {"identity": "tag", "depth": "int", "path": "tag"}
     assert built.index.get(["blue"]) == [{"identity": ["cold"], "depth": 3, "path": [str(images / "blue.png")]}]
     query = tmp_path / "query.png"
@@ -164,7 +166,7 @@ def test_many_hits_are_drawn_up_to_a_number(built: Gallery, images: Path) -> Non
     assert stage.draw_hits(built, [found]).shape[0] < (rows + 1) * (stage.SIDE + 60)
 
 
-def test_images_that_cannot_be_read(run: Run, images: Path, quiet: Console) -> None:
+def test_images_that_cannot_be_read(run: Run, images: Path, quiet: SilentReporter) -> None:
     (images / "torn.png").write_bytes((images / "red.png").read_bytes()[:40])
     (images / "text.jpg").write_text("hello")
     folder = run.folder / "gallery"
@@ -184,7 +186,7 @@ def test_images_that_cannot_be_read(run: Run, images: Path, quiet: Console) -> N
 
 
 def test_a_gallery_of_other_weights_is_refused(
-    run: Run, built: Gallery, images: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    run: Run, built: Gallery, images: Path, tmp_path: Path, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("embedded, though it was clear before that it is in vain")
@@ -212,7 +214,7 @@ def test_a_gallery_of_other_weights_is_refused(
         stage.build_gallery(run, images, run.folder / "new", quiet, fields=fields)
 
 
-def test_more_images(run: Run, built: Gallery, tmp_path: Path, quiet: Console) -> None:
+def test_more_images(run: Run, built: Gallery, tmp_path: Path, quiet: SilentReporter) -> None:
     listed = tmp_path / "more.csv"
     paint(tmp_path / "more" / "gray.png", (90, 90, 90))
     listed.write_text("path,id,identity\nmore/gray.png,007,warm\n")
@@ -237,7 +239,7 @@ def test_more_images(run: Run, built: Gallery, tmp_path: Path, quiet: Console) -
 
 
 def test_what_does_not_fit_is_told_before_anything_is_embedded(
-    run: Run, images: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch
+    run: Run, images: Path, tmp_path: Path, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(*_: Any, **__: Any) -> None:
         raise AssertionError("embedded, though it was clear before that it is in vain")
@@ -265,7 +267,7 @@ def test_what_does_not_fit_is_told_before_anything_is_embedded(
             stage.find_images(listed)
 
 
-def test_a_query_cannot_be_left_out(run: Run, built: Gallery, images: Path, quiet: Console) -> None:
+def test_a_query_cannot_be_left_out(run: Run, built: Gallery, images: Path, quiet: SilentReporter) -> None:
     (images / "text.jpg").write_text("hello")
     asked = [images / "red.png", images / "text.jpg"]
     with pytest.raises(DataError, match=r"1 of 2 images cannot be read: .*text\.jpg: not a PNG.*; ask with others$"):

@@ -12,18 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from medalist.competition import load_competition
-from medalist.contest import Contest, contest_folds, fold_splits, open_contest
+from medalist.contest import Contest, contest_folds
 from medalist.errors import DataError, MedalistError, RunError
 from medalist.files import write_json
+from medalist.kinds import load_settings
 from medalist.records import Ranking
+from medalist.reporter import SilentReporter
+from medalist.retrieval.contests import fold_splits
 from medalist.retrieval.splits import identity_of
-from medalist.runs import Run, create_run, make_lock
+from medalist.runs.opening import open_contest
+from medalist.runs.runs import Run, create_run, make_lock
 from medalist.search.gallery import Embeddings, read_embeddings, write_embeddings
-from medalist.settings import EmbedSettings, load_settings
 from medalist.tasks.embed.page import shown_queries
+from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import made_by
 from medalist.workflows.report import metrics_rows, report
 from medalist.workflows.score import oof_of_scores, score_run
@@ -36,7 +39,7 @@ def one_line(call: Callable[[], object]) -> str:
     return str(caught.value)
 
 
-def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: Console) -> None:
+def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     scores = score_run(run, contest, run.settings(), quiet)
     page = report(run, contest)
@@ -56,7 +59,7 @@ def test_a_run_that_was_not_scored_says_what_to_type(toy: Any) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "{}\n\n", "[1]\n", "3\n", "\xff", None])
-def test_damaged_figures_are_one_line(toy: Any, quiet: Console, text: str | None) -> None:
+def test_damaged_figures_are_one_line(toy: Any, quiet: SilentReporter, text: str | None) -> None:
     path: Path = toy.run.fold_folder(0) / "metrics.jsonl"
     if text is None:
         path.unlink()
@@ -113,8 +116,8 @@ def embedded_run(
         run.checkpoint(fold, "last").write_bytes(bytes([fold]))
         rows = [{"epoch": epoch, "step": epoch, "lr": 0.1, "loss": 2.0 / (epoch + 1)} for epoch in range(6)]
         (run.fold_folder(fold) / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-        trials = fold_splits(contest, made, fold)
-        ids = sorted({one for trial in trials for one in (*trial.queries, *trial.gallery)})
+        splits = fold_splits(contest, made, fold)
+        ids = sorted({one for split in splits for one in (*split.queries, *split.gallery)})
         rng = np.random.default_rng(fold)
         centres = rng.standard_normal((len(whom), 16))
         vectors = np.stack([centres[whom.index(identity_of(samples[one]))] for one in ids])
@@ -128,7 +131,7 @@ def embedded_run(
 
 
 @pytest.fixture
-def whales(at_home: Path, tmp_path: Path, quiet: Console) -> tuple[Run, Contest]:
+def whales(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> tuple[Run, Contest]:
     run, contest = embedded_run(tmp_path, "humpback_whale", "{kind: rank, new: tuned}")
     score_run(run, contest, run.settings(), quiet)
     return run, contest
@@ -177,7 +180,7 @@ def test_an_image_that_is_gone_is_one_line_and_no_page(whales: tuple[Run, Contes
 
 
 @pytest.mark.parametrize("name", ["omniglot", "omniglot.oneshot", "google_landmark"])
-def test_pages_of_other_contests(at_home: Path, tmp_path: Path, quiet: Console, name: str) -> None:
+def test_pages_of_other_contests(at_home: Path, tmp_path: Path, quiet: SilentReporter, name: str) -> None:
     run, contest = embedded_run(tmp_path, name)
     score_run(run, contest, run.settings(), quiet)
     text = report(run, contest).read_text()
@@ -191,7 +194,7 @@ def test_pages_of_other_contests(at_home: Path, tmp_path: Path, quiet: Console, 
 
 @pytest.mark.parametrize("name", ["humpback_whale", "grocery_retrieval"])
 def test_rows_say_what_a_loop_finds(
-    at_home: Path, tmp_path: Path, quiet: Console, monkeypatch: pytest.MonkeyPatch, name: str
+    at_home: Path, tmp_path: Path, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Cosines, verdicts and the rank of a missed answer, against plain loops over the embeddings."""
     whale = name == "humpback_whale"
@@ -212,8 +215,8 @@ def test_rows_say_what_a_loop_finds(
         assert identity == who[query]
         fold = run.folds().fold_of(query)
         found = read_embeddings(run.vectors(f"oof/fold{fold}"))
-        (trial,) = (one for one in fold_splits(contest, run.folds(), fold) if query in one.queries)
-        cosine = {one: float(found.take([query])[0] @ found.take([one])[0]) for one in trial.gallery if one != query}
+        (split,) = (one for one in fold_splits(contest, run.folds(), fold) if query in one.queries)
+        cosine = {one: float(found.take([query])[0] @ found.take([one])[0]) for one in split.gallery if one != query}
         nearest: dict[str, str] = {}
         for one in sorted(cosine, key=lambda one: -cosine[one]):
             if who[one] != "new_whale":

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from rich.console import Console
 
 from medalist.errors import ConfigError, DataError, MedalistError, RunError, SubmissionError
 from medalist.files import read_json, sha256_file
@@ -16,16 +15,11 @@ from medalist.formats.rle import RleFormat
 from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import WatershedConfig
 from medalist.records import Answer, Sample
-from medalist.runs import Run
-from medalist.workflows.score import (
-    makers_of,
-    oof_of_scores,
-    open_run_contest,
-    predicted_with,
-    run_settings,
-    score_run,
-    standard_error,
-)
+from medalist.reporter import SilentReporter
+from medalist.runs.opening import open_run_contest
+from medalist.runs.runs import Run
+from medalist.stores.maps import MapStore
+from medalist.workflows.score import oof_of_scores, predicted_with, run_settings, score_run, standard_error
 
 
 def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
@@ -37,13 +31,15 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
 
 def answers(run: Run, samples: tuple[Sample, ...]) -> dict[str, Answer]:
     settings = run.settings()
-    return {s.id: decide(run.oof().read(s.id, settings.model.channels), settings.decide) for s in samples}
+    return {
+        s.id: decide(MapStore(run.folder / "oof").read(s.id, settings.model.channels), settings.decide) for s in samples
+    }
 
 
 # ------------------------------------------------------------------------------------------------- the figures
 
 
-def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: Console) -> None:
+def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     scores = score_run(run, contest, run.settings(), quiet)
     samples = contest.split.train
@@ -56,7 +52,7 @@ def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: Console) -> N
     assert (run.folder / "oof.csv").read_text().startswith("ImageId,EncodedPixels\n")
 
 
-def test_folds_and_strata_are_scored_alone(toy: Any, quiet: Console) -> None:
+def test_folds_and_strata_are_scored_alone(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     oof = score_run(run, contest, run.settings(), quiet)["oof"]
     score = contest.competition.score
@@ -85,7 +81,7 @@ def test_the_standard_error_by_hand() -> None:
     assert standard_error([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(math.sqrt(10 / 4 / 5))
 
 
-def test_one_fold_is_scored_alone(toy: Any, quiet: Console) -> None:
+def test_one_fold_is_scored_alone(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     run.checkpoint(1, "last").unlink()
     oof = score_run(run, contest, run.settings(), quiet)["oof"]
@@ -94,10 +90,10 @@ def test_one_fold_is_scored_alone(toy: Any, quiet: Console) -> None:
     assert len(read_json(run.folder / "scores.json")["by_sample"]) == len(run.folds().held_out(0))
 
 
-def test_a_trained_fold_without_predictions_is_left_out(toy: Any, quiet: Console) -> None:
-    toy.run.oof().start("fold0")
+def test_a_trained_fold_without_predictions_is_left_out(toy: Any, quiet: SilentReporter) -> None:
+    toy.MapStore(run.folder / "oof").start("fold0")
     assert list(score_run(toy.run, toy.contest(), toy.run.settings(), quiet)["oof"]["folds"]) == ["1"]
-    toy.run.oof().start("fold1")
+    toy.MapStore(run.folder / "oof").start("fold1")
     message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
     assert "has no out-of-fold predictions; run medalist train again" in message
 
@@ -105,7 +101,9 @@ def test_a_trained_fold_without_predictions_is_left_out(toy: Any, quiet: Console
 # ------------------------------------------------------------------------------------------------- through the file
 
 
-def test_a_writer_that_forgets_is_seen_in_the_score(toy: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_forgets_is_seen_in_the_score(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run, contest = toy.run, toy.contest()
     honest_score = score_run(run, contest, run.settings(), quiet)["oof"]["value"]
     honest = RleFormat.rows
@@ -113,7 +111,9 @@ def test_a_writer_that_forgets_is_seen_in_the_score(toy: Any, quiet: Console, mo
     assert score_run(run, contest, run.settings(), quiet)["oof"]["value"] < honest_score - 0.1
 
 
-def test_a_writer_that_writes_nonsense_is_refused(toy: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_writer_that_writes_nonsense_is_refused(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(RleFormat, "rows", lambda form, name, answer: [(name, "16384 2")])
     message = one_line(SubmissionError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
     assert "oof.csv: row 2, column EncodedPixels" in message
@@ -123,7 +123,7 @@ def test_a_writer_that_writes_nonsense_is_refused(toy: Any, quiet: Console, monk
 # ------------------------------------------------------------------------------------------------- what was used
 
 
-def test_the_scores_say_what_was_used(toy: Any, quiet: Console) -> None:
+def test_the_scores_say_what_was_used(toy: Any, quiet: SilentReporter) -> None:
     run = toy.run
     settings = run_settings(run, ["decide.min_size=77", "decide.body=0.4"], "decide")
     scores = score_run(run, toy.contest(), settings, quiet)
@@ -135,13 +135,13 @@ def test_the_scores_say_what_was_used(toy: Any, quiet: Console) -> None:
     assert run.settings().decide == WatershedConfig()  # the run's config stays
 
 
-def test_a_change_of_the_decision_changes_the_score(toy: Any, quiet: Console) -> None:
+def test_a_change_of_the_decision_changes_the_score(toy: Any, quiet: SilentReporter) -> None:
     first = score_run(toy.run, toy.contest(), toy.run.settings(), quiet)["oof"]["value"]
     settings = run_settings(toy.run, ["decide.body=0.95"], "decide")  # above all predictions
     assert score_run(toy.run, toy.contest(), settings, quiet)["oof"]["value"] < first
 
 
-def test_best_weights_are_called_optimistic(toy: Any, quiet: Console) -> None:
+def test_best_weights_are_called_optimistic(toy: Any, quiet: SilentReporter) -> None:
     run = toy.run
     config = run.folder / "config.yaml"
     config.write_text(config.read_text().replace("keep: last", "keep: best"))
@@ -150,14 +150,14 @@ def test_best_weights_are_called_optimistic(toy: Any, quiet: Console) -> None:
         path.write_bytes(run.checkpoint(fold, "last").read_bytes() + b" ")
     assert "come from other weights" in one_line(RunError, lambda: score_run(run, toy.contest(), run.settings(), quiet))
     for fold in (0, 1):
-        part = run.oof().part(f"fold{fold}")
+        part = MapStore(run.folder / "oof").part(f"fold{fold}")
         made = {**part.made_by, f"fold{fold}": sha256_file(run.checkpoint(fold, "best"))}
-        run.oof().finish(f"fold{fold}", type(part)(part.channels, part.ids, made))
+        MapStore(run.folder / "oof").finish(f"fold{fold}", type(part)(part.channels, part.ids, made))
     scores = score_run(run, toy.contest(), run.settings(), quiet)
     assert scores["weights"] == "best" and scores["optimistic"] is True
 
 
-def test_predictions_of_other_weights_are_refused(toy: Any, quiet: Console) -> None:
+def test_predictions_of_other_weights_are_refused(toy: Any, quiet: SilentReporter) -> None:
     path = toy.run.checkpoint(1, "last")
     path.write_bytes(path.read_bytes() + b" ")
     message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
@@ -165,7 +165,7 @@ def test_predictions_of_other_weights_are_refused(toy: Any, quiet: Console) -> N
 
 
 def test_predictions_made_in_another_way_count_and_are_told(
-    toy: Any, quiet: Console, say_predicted: Callable[..., None]
+    toy: Any, quiet: SilentReporter, say_predicted: Callable[..., None]
 ) -> None:
     say_predicted(toy.run, '{"scales": [1.0, 0.5], "tta": "d4"}')
     scores = score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
@@ -191,7 +191,7 @@ def test_only_one_section_may_be_changed(toy: Any) -> None:
     )
 
 
-def test_a_decision_of_another_kind_than_the_contests_is_refused(toy: Any, quiet: Console) -> None:
+def test_a_decision_of_another_kind_than_the_contests_is_refused(toy: Any, quiet: SilentReporter) -> None:
     settings = run_settings(toy.run, ["decide.kind=threshold"], "decide")
     message = one_line(SubmissionError, lambda: score_run(toy.run, toy.contest(), settings, quiet))
     assert "the contest asks for objects, the answer is Mask" in message
@@ -230,7 +230,7 @@ def test_other_data_is_refused(toy: Any, own_data: Path) -> None:
 # ------------------------------------------------------------------------------------------------- read back
 
 
-def test_what_was_scored_is_read_back(toy: Any, quiet: Console) -> None:
+def test_what_was_scored_is_read_back(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     message = one_line(RunError, lambda: oof_of_scores(run, contest))
     assert "has no scores.json; run medalist score toy_nuclei/tiny first" in message
@@ -245,9 +245,9 @@ def test_what_was_scored_is_read_back(toy: Any, quiet: Console) -> None:
 
 
 def test_interrupted_or_full_it_leaves_nothing_partial(
-    toy: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
-    from medalist.stages import score as stage
+    from medalist.cli.contests import score as stage
 
     run, contest = toy.run, toy.contest()
     honest, calls = stage.decide, []

@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
-from rich.console import Console
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2 as records
 
-from medalist.engine.tracking_mark import read_mark
 from medalist.report.page import extremes
-from medalist.runs import Run
+from medalist.reporter import SilentReporter
+from medalist.runs.runs import Run
+from medalist.tracking.mark import read_mark
 from medalist.workflows import track
 from medalist.workflows.score import oof_of_scores, score_run
-from medalist.workflows.track import figures, worst_samples
+from medalist.workflows.track import figures
 
 Records = dict[str, list[Any]]
 
@@ -74,13 +74,13 @@ def assert_same(files: list[Path], pictures: list[Any]) -> None:
             assert np.array_equal(np.asarray(image), picture)
 
 
-def test_without_a_tracker_nothing_is_logged(toy: Any, quiet: Console) -> None:
+def test_without_a_tracker_nothing_is_logged(toy: Any, quiet: SilentReporter) -> None:
     score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
     assert not list(toy.run.folder.glob("wandb")) and not list(toy.run.folder.glob("tens*"))
     assert not (toy.run.folder / "tracking.json").exists()
 
 
-def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: Console) -> None:
+def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     tracked(run, "wandb")
     scores = score_run(run, contest, run.settings(), quiet)
@@ -121,7 +121,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(track, "extremes", lambda by_sample: extremes(by_sample, most=3))
 
 
-def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: Console, few: None) -> None:
+def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: SilentReporter, few: None) -> None:
     tracked(toy.run, "wandb")
     for _ in range(2):
         score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
@@ -129,7 +129,7 @@ def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: Console, few: No
     assert ids == {read_mark(toy.run.folder, "wandb").id}
 
 
-def test_tensorboard_has_the_scores_and_the_worst_samples(toy: Any, quiet: Console, few: None) -> None:
+def test_tensorboard_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentReporter, few: None) -> None:
     run, contest = toy.run, toy.contest()
     tracked(run, "tensorboard")
     for _ in range(2):  # scored again it shows the same, not the double
@@ -159,7 +159,7 @@ def test_figures_leave_out_what_is_no_number() -> None:
     }
 
 
-def test_of_queries_the_names_are_told(whales: Any, quiet: Console) -> None:
+def test_of_queries_the_names_are_told(whales: Any, quiet: SilentReporter) -> None:
     run, contest = whales.run, whales.contest()
     tracked(run, "wandb")
     scores = score_run(run, contest, run.settings(), quiet)

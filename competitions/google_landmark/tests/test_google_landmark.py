@@ -100,8 +100,8 @@ def test_whole_landmarks_are_queries_without_an_answer_and_the_others_have_one(r
     kinds: Counter[tuple[bool, bool]] = Counter()
     for k in range(2):
         training = [by_id[name] for name in folds.training(k)]
-        trials = RECOGNITION.retrieval.trials(training, [by_id[name] for name in folds.held_out(k)])
-        for name, truth in right_names(trials, by_id, "identities").items():
+        splits = RECOGNITION.retrieval.splits(training, [by_id[name] for name in folds.held_out(k)])
+        for name, truth in right_names(splits, by_id, "identities").items():
             kinds[data.held_whole(identity_of(by_id[name])), bool(truth.names)] += 1
     assert set(kinds) == {(True, False), (False, True)}
 
@@ -115,13 +115,13 @@ def test_one_photo_of_each_held_out_landmark_asks(root: Path) -> None:
         held_out = [by_id[name] for name in folds.held_out(k)]
         training = [by_id[name] for name in folds.training(k)]
         assert not {identity_of(sample) for sample in held_out} & {identity_of(sample) for sample in training}
-        (trial,) = RETRIEVAL.retrieval.trials(training, held_out)
-        assert sorted((*trial.queries, *trial.gallery)) == sorted(folds.held_out(k))
-        assert sorted(identity_of(by_id[name]) for name in trial.queries) == sorted(set(map(identity_of, held_out)))
-        truths = right_names((trial,), by_id, "samples")
+        (split,) = RETRIEVAL.retrieval.splits(training, held_out)
+        assert sorted((*split.queries, *split.gallery)) == sorted(folds.held_out(k))
+        assert sorted(identity_of(by_id[name]) for name in split.queries) == sorted(set(map(identity_of, held_out)))
+        truths = right_names((split,), by_id, "samples")
         sizes = Counter(map(identity_of, held_out))
         assert all(len(truth.names) == sizes[identity_of(by_id[name])] - 1 for name, truth in truths.items())
-        assert RETRIEVAL.retrieval.trials(training, held_out[::-1])[0].queries == trial.queries or len(sizes) == 1
+        assert RETRIEVAL.retrieval.splits(training, held_out[::-1])[0].queries == split.queries or len(sizes) == 1
 
 
 def test_recognition_is_answered_with_a_confidence_or_not_at_all(root: Path, tmp_path: Path) -> None:

@@ -109,8 +109,8 @@ def test_only_lone_photos_are_new_when_they_are_held_out(root: Path) -> None:
     new = []
     for k in range(2):
         training = [by_id[name] for name in folds.training(k)]
-        trials = CONTEST.retrieval.trials(training, [by_id[name] for name in folds.held_out(k)])
-        truths = right_names(trials, by_id, "identities", NEW)
+        splits = CONTEST.retrieval.splits(training, [by_id[name] for name in folds.held_out(k)])
+        truths = right_names(splits, by_id, "identities", NEW)
         new += [name for name, truth in truths.items() if truth == Ranking((NEW,))]
     assert sorted(new) == sorted(sample.id for sample in train if count[identity_of(sample)] == 1)
 

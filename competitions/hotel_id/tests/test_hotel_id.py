@@ -101,13 +101,13 @@ def test_held_out_photos_ask_other_visits_of_known_hotels(root: Path) -> None:
     left_out = 0
     for k in range(3):
         held_out = [by_id[name] for name in folds.held_out(k)]
-        trials = CONTEST.retrieval.trials([by_id[name] for name in folds.training(k)], held_out)
-        assert all(truth.names for truth in right_names(trials, by_id, "identities").values())
-        (trial,) = trials
-        assert set(trial.gallery) == set(folds.training(k))
-        visits = {by_id[name].group for name in trial.gallery}
-        assert not any(by_id[name].group in visits for name in trial.queries)
-        left_out += len(held_out) - len(trial.queries)
+        splits = CONTEST.retrieval.splits([by_id[name] for name in folds.training(k)], held_out)
+        assert all(truth.names for truth in right_names(splits, by_id, "identities").values())
+        (split,) = splits
+        assert set(split.gallery) == set(folds.training(k))
+        visits = {by_id[name].group for name in split.gallery}
+        assert not any(by_id[name].group in visits for name in split.queries)
+        left_out += len(held_out) - len(split.queries)
     # Hotels with one visit are never asked for; the others are whenever a visit stays in the training part.
     assert left_out >= sum(sum(visits) for visits in drawing.VISITS if len(visits) == 1)
     assert left_out < len(train) / 2

@@ -91,8 +91,8 @@ def test_lone_and_unnamed_whales_are_new_when_they_are_held_out(root: Path) -> N
     seen = 0
     for k in range(2):
         training = [by_id[name] for name in folds.training(k)]
-        trials = CONTEST.retrieval.trials(training, [by_id[name] for name in folds.held_out(k)])
-        truths = right_names(trials, by_id, "identities", NEW)
+        splits = CONTEST.retrieval.splits(training, [by_id[name] for name in folds.held_out(k)])
+        truths = right_names(splits, by_id, "identities", NEW)
         for name, truth in truths.items():
             whale = identity_of(by_id[name])
             seen += 1

@@ -62,7 +62,7 @@ def headers(folder: Path) -> dict[str, str]:
 def trials_of_fold(competition: Competition, split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
     held_out = set(make_folds(split.train, FoldsConfig(n=n)).held_out(fold))
     held = [sample for sample in split.train if sample.id in held_out]
-    return retrieval(competition).trials([s for s in split.train if s.id not in held_out], held)
+    return retrieval(competition).splits([s for s in split.train if s.id not in held_out], held)
 
 
 # -------------------------------------------------------------------------------- the maker
@@ -112,10 +112,10 @@ def test_the_retrieval_split_is_read(drawn: Path) -> None:
 def test_the_runs_are_read_with_their_galleries(drawn: Path) -> None:
     split = ONESHOT.read(drawn)
     assert split.train == OMNIGLOT.read(drawn).train
-    trials = splits_of_test(split.test, split.gallery)
-    assert [(len(trial.queries), len(trial.gallery)) for trial in trials] == [(20, 20)] * 2
-    assert trials[1].queries[:2] == ("run02/test/item01", "run02/test/item02")
-    assert trials[1].gallery[-1] == "run02/training/class20"
+    splits = splits_of_test(split.test, split.gallery)
+    assert [(len(split.queries), len(split.gallery)) for split in splits] == [(20, 20)] * 2
+    assert splits[1].queries[:2] == ("run02/test/item01", "run02/test/item02")
+    assert splits[1].gallery[-1] == "run02/training/class20"
 
 
 @pytest.mark.parametrize("competition", [OMNIGLOT, ONESHOT], ids=lambda one: one.name)
@@ -124,9 +124,9 @@ def test_the_hidden_truth_scores_best_through_the_file(competition: Competition,
     truths = drawing.hidden_truth(SEED)
     hidden = {sample.id: truths[sample.id] for sample in split.test}
     assert {len(truth.names) for truth in hidden.values()} == ({10} if competition is OMNIGLOT else {1})
-    trials = splits_of_test(split.test, split.gallery)
+    splits = splits_of_test(split.test, split.gallery)
     assert isinstance(competition.submission, RankingFormat)
-    form = competition.submission.among(answerable(trials, {}, "samples"))
+    form = competition.submission.among(answerable(splits, {}, "samples"))
     path = tmp_path / "s.csv"
     write_submission(path, form, hidden.items())
     assert form.validate(path, split.test, drawn / competition.sample_submission) == []
@@ -152,9 +152,9 @@ def test_likeness_tells_drawn_characters_better_than_chance(drawn: Path) -> None
     truths = {sample.id: truths[sample.id] for sample in split.test}
     seen = {sample.id: blurred(sample) for sample in (*split.test, *split.gallery)}
     answers = {}
-    for trial in splits_of_test(split.test, split.gallery):
-        for query in trial.queries:
-            best = max(trial.gallery, key=lambda name: float(seen[query] @ seen[name]))
+    for split in splits_of_test(split.test, split.gallery):
+        for query in split.queries:
+            best = max(split.gallery, key=lambda name: float(seen[query] @ seen[name]))
             answers[query] = Ranking((best,))
     assert ONESHOT.score(truths, answers).value > 0.35
 
@@ -220,11 +220,11 @@ def test_some_drawers_ask_and_others_answer(drawn: Path) -> None:
     split = OMNIGLOT.read(drawn)
     by_id = {sample.id: sample for sample in split.train}
     for fold in range(5):
-        (trial,) = trials_of_fold(OMNIGLOT, split, 5, fold)
-        assert len(trial.queries) == 4 * 5 and len(trial.gallery) == 4 * 10
-        assert {int(by_id[name].meta["drawer"]) for name in trial.queries} == set(range(1, 6))
-        assert {int(by_id[name].meta["drawer"]) for name in trial.gallery} == set(range(6, 16))
-        assert len({by_id[name].group for name in (*trial.queries, *trial.gallery)}) == 1
+        (split,) = trials_of_fold(OMNIGLOT, split, 5, fold)
+        assert len(split.queries) == 4 * 5 and len(split.gallery) == 4 * 10
+        assert {int(by_id[name].meta["drawer"]) for name in split.queries} == set(range(1, 6))
+        assert {int(by_id[name].meta["drawer"]) for name in split.gallery} == set(range(6, 16))
+        assert len({by_id[name].group for name in (*split.queries, *split.gallery)}) == 1
 
 
 @pytest.mark.data
@@ -237,7 +237,7 @@ def test_the_real_data(contest_data: Callable[[str], Path]) -> None:
     assert alphabets == {"Balinese": 480, "Early_Aramaic": 440, "Greek": 480, "Korean": 800, "Latin": 520}
     folds = make_folds(split.train, FoldsConfig())
     assert sorted(len(folds.held_out(fold)) for fold in range(5)) == sorted(alphabets.values())
-    asked = sum(len(trial.queries) for fold in range(5) for trial in trials_of_fold(OMNIGLOT, split, 5, fold))
+    asked = sum(len(split.queries) for fold in range(5) for split in trials_of_fold(OMNIGLOT, split, 5, fold))
     assert asked == 136 * 5
 
 
@@ -246,7 +246,7 @@ def test_the_real_runs_and_the_trials_built_like_them(contest_data: Callable[[st
     root = contest_data("omniglot")
     split = ONESHOT.read(root)
     official = splits_of_test(split.test, split.gallery)
-    assert [(len(trial.queries), len(trial.gallery)) for trial in official] == [(20, 20)] * 20
+    assert [(len(split.queries), len(split.gallery)) for split in official] == [(20, 20)] * 20
     for fold in range(5):
-        trials = trials_of_fold(ONESHOT, split, 5, fold)
-        assert [(len(trial.queries), len(trial.gallery)) for trial in trials] == [(20, 20)] * 20
+        splits = trials_of_fold(ONESHOT, split, 5, fold)
+        assert [(len(split.queries), len(split.gallery)) for split in splits] == [(20, 20)] * 20

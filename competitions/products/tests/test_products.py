@@ -91,8 +91,8 @@ def test_held_out_products_are_unseen_and_every_photo_asks_all_others(root: Path
     for k in range(3):
         held_out, training = ([by_id[n] for n in names] for names in (folds.held_out(k), folds.training(k)))
         assert not {identity_of(sample) for sample in held_out} & {identity_of(sample) for sample in training}
-        trials = CONTEST.retrieval.trials(training, held_out)
-        truths = right_names(trials, by_id, "samples")
+        splits = CONTEST.retrieval.splits(training, held_out)
+        truths = right_names(splits, by_id, "samples")
         assert list(truths) == [sample.id for sample in held_out]
         assert all(truth.names and name not in truth.names for name, truth in truths.items())
 
@@ -103,8 +103,8 @@ def test_the_published_truth_scores_best_and_the_photo_itself_is_no_answer(root:
     assert [len(truth.names) + 1 for truth in truths.values()] == [
         count for count in drawing.SHOTS["test"] for _ in range(count)
     ]
-    (trial,) = splits_of_test(split.test, split.gallery)
-    assert trial.queries == trial.gallery == tuple(truths)
+    (split,) = splits_of_test(split.test, split.gallery)
+    assert split.queries == split.gallery == tuple(truths)
     path = tmp_path / "s.csv"
     write_submission(path, CONTEST.submission, truths.items())
     assert CONTEST.submission.validate(path, split.test, root / "sample_submission.csv") == []

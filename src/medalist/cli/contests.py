@@ -7,7 +7,9 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.state import ConfigFile, Data, Overrides, RunName, say, state, table
+from medalist.cli.session import ConfigFile, Data, Overrides, RunName, say, session, table
+from medalist.kinds import kind_of, run_settings
+from medalist.workflows.score import changed_settings
 
 Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/.")]
 
@@ -24,12 +26,12 @@ def add_to(app: typer.Typer) -> None:
 
 def check(context: typer.Context, name: Competition, data: Data = None) -> None:
     """Hold the contract of a competition on its real data: every image, every truth, the whole way to rows and back."""
-    from medalist.contest import open_contest
+    from medalist.runs.opening import open_contest
     from medalist.workflows.check import check as run_check
 
-    here = state(context)
+    here = session(context)
     contest = open_contest(name, data, here.runs)
-    for line in run_check(contest, here.console):
+    for line in run_check(contest, here.reporter):
         say(here.console, line)
 
 
@@ -41,11 +43,12 @@ def folds(
     rehash: Annotated[bool, typer.Option("--rehash", help="Keep what was changed in the folds file by hand.")] = False,
 ) -> None:
     """Make (or read) the folds of a config and show them, with their hash."""
-    from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds, open_contest
+    from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds
     from medalist.folds.folds import summary
-    from medalist.settings import load_settings
+    from medalist.kinds import load_settings
+    from medalist.runs.opening import open_contest
 
-    here = state(context)
+    here = session(context)
     settings = load_settings(config, tuple(overrides or ()))
     contest = open_contest(settings.competition, data or settings.data, here.runs)
     if rehash:
@@ -75,29 +78,26 @@ def score(
     nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
 ) -> None:
     """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
-    from medalist.runs import find_run
-    from medalist.workflows.score import open_run_contest, run_settings, score_run
+    from medalist.runs.opening import open_run_contest
+    from medalist.runs.runs import find_run
+    from medalist.workflows.score import run_settings, score_run
 
-    here = state(context)
+    here = session(context)
     found = find_run(run, here.runs)
-    settings = run_settings(found, overrides or [], "decide")
-    scores = score_run(found, open_run_contest(found, data, here.runs), settings, here.console, nmi)
+    settings = changed_settings(found, overrides or [], "decide")
+    contest = open_run_contest(found, settings.competition, data, here.runs)
+    scores = score_run(found, contest, settings, here.reporter, ("nmi",) if nmi else ())
     oof = scores["oof"]
     rows = [[f"fold {fold}", f"{value:.4f}", None] for fold, value in oof["folds"].items()]
     if len(oof["strata"]) <= SHOWN_STRATA:
         rows += [[name, f"{part['score']:.4f}", part["samples"]] for name, part in oof["strata"].items()]
     rows += [[name, f"{value:.4f}", None] for name, value in oof["parts"].items()]
     table(here.console, f"{found.competition}/{found.name}", ["part", "score", "samples"], rows)
-    told = scores["retrieval"]
-    if told.get("cosine_alone"):
-        rows = [[name, f"{value:.4f}"] for name, value in told["cosine_alone"].items()]
-        table(here.console, "gallery samples by cosine alone", ["figure", "mean"], rows)
-    if "honest" in told:
-        say(
-            here.console,
-            f"new identities: {told['honest']:.4f} with the thresholds of other folds, {told['naive']:.4f} with one "
-            f"tuned on all, {told['without_threshold']:.4f} without; {told['threshold']:.4f} for the test part",
-        )
+    for each in kind_of(settings).answering().summary(scores):
+        if each.rows:
+            table(here.console, each.title, list(each.columns), [list(row) for row in each.rows])
+        for line in each.lines:
+            say(here.console, line)
     by_fold, by_sample = oof["standard_error"], oof["standard_error_samples"]
     over_folds = "" if by_fold is None else f", over folds {oof['mean']:.4f} ± {by_fold:.4f}"
     over_samples = "" if by_sample is None else f" ± {by_sample:.4f}"
@@ -106,7 +106,7 @@ def score(
         f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
         f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
     )
-    configured = found.settings().predict.model_dump(mode="json", exclude={"batch"})
+    configured = run_settings(found).predict.model_dump(mode="json", exclude={"batch"})
     for fold, used in scores["predict"].items():
         if used is not None and used != configured:
             say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")
@@ -121,12 +121,12 @@ def submit(
     data: Data = None,
 ) -> None:
     """Predict the test part where that is missing, blend, decide, write the submission and validate it."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.workflows.submit import submit as run_submit
 
-    here = state(context)
+    here = session(context)
     found = [find_run(run, here.runs) for run in runs]
-    count = run_submit(found, output, data, here.runs, here.console)
+    count = run_submit(found, output, data, here.runs, here.reporter)
     say(here.console, f"{output}: {count} rows, valid")
 
 
@@ -137,13 +137,12 @@ def validate(
     data: Data = None,
 ) -> None:
     """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""
-    from medalist.contest import open_contest
     from medalist.errors import SubmissionError
-    from medalist.tasks.embed.ranking import format_of_test
+    from medalist.runs.opening import open_contest
 
-    here = state(context)
+    here = session(context)
     contest = open_contest(competition, data, here.runs)
-    problems = format_of_test(contest).validate(file, contest.split.test, contest.reference)
+    problems = contest.evaluation.format_of_test(contest).validate(file, contest.split.test, contest.reference)
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:
@@ -160,11 +159,12 @@ SHOWN_STRATA = 12
 
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:
     """Write the run's page: curves, scores by fold and stratum, the worst and the best pictures."""
-    from medalist.runs import find_run
+    from medalist.runs.opening import open_run_contest
+    from medalist.runs.runs import find_run
     from medalist.workflows.report import report as run_report
-    from medalist.workflows.score import open_run_contest
 
-    here = state(context)
+    here = session(context)
     found = find_run(run, here.runs)
-    page = run_report(found, open_run_contest(found, data, here.runs))
+    settings = run_settings(found)
+    page = run_report(found, open_run_contest(found, settings.competition, data, here.runs), settings)
     say(here.console, f"{page}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,13 +36,16 @@ def debug(
     ] = None,
 ) -> None:
     """Look at a network: shapes, dead units, gradients, one batch by heart, NaN, learning rates, first batches."""
-    from medalist.training.debug import Asked
-    from medalist.training.debug import debug as look
+    from medalist.kinds import load_settings
+    from medalist.training.debug import DebugRequest
+    from medalist.training.debug import debug as run_debug
+    from medalist.training.request import TrainRequest
 
-    here = state(context)
+    here = session(context)
     names = tuple(dict.fromkeys(name.strip() for name in (samples or "").split(",") if name.strip()))
-    asked = Asked(data, fold, steps, epoch, names, checkpoint, folder)
-    found = look(config, tuple(overrides or ()), asked, here.runs, here.console)
+    changes = tuple(overrides or ())
+    request = TrainRequest(load_settings(config, changes), config, changes, data, (fold,), None, here.runs)
+    found = run_debug(request, DebugRequest(steps, epoch, names, checkpoint, folder), here.reporter)
     for made in found.tables:
         if not made.folded:
             table(here.console, f"{made.title}. {made.note}", list(made.columns), [list(row) for row in made.rows])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.state import RunName, State, say, state, table
+from medalist.cli.session import RunName, Session, say, session, table
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
@@ -113,26 +113,26 @@ def embed(
     skip_bad: SkipBad = False,
 ) -> None:
     """Turn images into unit vectors: an .npy, and a .json beside it that tells their ids and what made them."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.search.embeddings import beside, write_embeddings
     from medalist.workflows.galleries import embed_images, find_images
 
     if (images is None) == (listed is None):
         raise SearchError("say which images: --images DIR, or --csv FILE with the columns id and path")
-    shared = state(context)
+    shared = session(context)
     found = find_run(run, shared.runs)
     path = found.folder / "vectors.npy" if out is None else out
     beside(path)  # refuses a wrong name before the work
     place = images or listed
     assert place is not None
-    embeddings, left_out = embed_images(found, find_images(place), shared.console, fold, skip_bad)
+    embeddings, left_out = embed_images(found, find_images(place), shared.reporter, fold, skip_bad)
     write_embeddings(path, embeddings)
     tell_left_out(shared.console, left_out)
     say(shared.console, f"{path}: {len(embeddings)} vectors of {embeddings.dim} by {embeddings.named}")
 
 
 def build(
-    shared: State,
+    shared: Session,
     name: str,
     place: Path | None,
     out: Path | None,
@@ -142,7 +142,7 @@ def build(
     threads: int | None,
 ) -> None:
     """`medalist index build RUN --gallery ...`."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.search.embeddings import name_of
     from medalist.workflows.galleries import build_gallery, gallery_folder
 
@@ -150,7 +150,7 @@ def build(
     if place is None:
         raise SearchError(f"{name}: say which images: --gallery DIR, or a csv with the columns id and path")
     made, left_out = build_gallery(
-        run, place, gallery_folder(run, out), shared.console, fields=fields, kinds=kinds, skip_bad=skip_bad,
+        run, place, gallery_folder(run, out), shared.reporter, fields=fields, kinds=kinds, skip_bad=skip_bad,
         threads=threads,
     )  # fmt: skip
     tell_left_out(shared.console, left_out)
@@ -158,7 +158,7 @@ def build(
 
 
 def add(
-    shared: State,
+    shared: Session,
     name: str,
     images: Path | None,
     gallery: Path | None,
@@ -167,7 +167,7 @@ def add(
     threads: int | None,
 ) -> None:
     """`medalist index add RUN --images ...`."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.workflows.galleries import add_images, gallery_folder
 
     if images is None:
@@ -178,17 +178,17 @@ def add(
     found = find_run(name, shared.runs)
     folder = gallery_folder(found, gallery)
     made, left_out = add_images(
-        found, images, folder, shared.console, fields=fields, skip_bad=skip_bad, threads=threads
+        found, images, folder, shared.reporter, fields=fields, skip_bad=skip_bad, threads=threads
     )
     tell_left_out(shared.console, left_out)
     say(shared.console, f"{made.folder}: {len(made)} vectors now")
 
 
 def search(
-    shared: State, name: str, images: tuple[Path, ...], asking: Asking, folder: Path | None, picture: Path | None
+    shared: Session, name: str, images: tuple[Path, ...], asking: Asking, folder: Path | None, picture: Path | None
 ) -> None:
     """`medalist search RUN --image ...`."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.workflows.galleries import draw_hits, gallery_folder, search_images, told, write_picture
 
     if picture is not None and picture.suffix.lower() != ".png":
@@ -197,7 +197,7 @@ def search(
         raise SearchError("k=0: no answer is asked for; type -k 1 or more")
     run = find_run(name, shared.runs)
     place = gallery_folder(run, folder)
-    gallery, answers = search_images(run, images, place, shared.console, k=asking.k, **asking.how)
+    gallery, answers = search_images(run, images, place, shared.reporter, k=asking.k, **asking.how)
     for found in answers:
         columns, rows = told(gallery, found)
         if rows:

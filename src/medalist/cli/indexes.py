@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from medalist.cli import arrays, galleries
+from medalist.cli.console import ConsoleReporter
 from medalist.cli.galleries import Fields, Folder, GalleryFolder, Kinds, Place, SkipBad, Threads, Where
-from medalist.cli.state import State, say, state, table
+from medalist.cli.session import Session, say, session, table
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
@@ -60,7 +61,6 @@ def build(
     seed: Annotated[int, typer.Option(help="Seed of the build; threads do not change it.")] = 0,
 ) -> None:
     """Make an index of an array of vectors, or the gallery of a run from images."""
-    from medalist.reporter import progress
 
     kinds = arrays.said_kinds(kind)
     if vectors.suffix != ".npy" and not vectors.is_file():
@@ -68,19 +68,19 @@ def build(
             raise SearchError(
                 "--ids, --metric, --refine, --fsync and --seed are for VECTORS.npy; a gallery is of cosine"
             )
-        galleries.build(state(context), str(vectors), gallery, out, fields, kinds, skip_bad, threads)
+        galleries.build(session(context), str(vectors), gallery, out, fields, kinds, skip_bad, threads)
         return
     if gallery is not None or skip_bad:
         raise SearchError(f"{vectors}: --gallery and --skip-bad need a run, not an array of vectors")
     if out is None:
         raise SearchError("-o: say where the index shall be written, such as -o vectors.ann, or -o FOLDER to add to it")
     arrays.refuse_over(out, vectors, ids, fields)
-    console = state(context).console
+    console = session(context).console
     began = time.monotonic()
     values = arrays.read_vectors(vectors)
     labels = None if ids is None else arrays.read_ids(ids)
     files = {"vectors": vectors, "ids": ids}
-    with progress(console, f"indexing {vectors.name}", len(values)) as bar, arrays.naming(files):
+    with ConsoleReporter(console).progress(f"indexing {vectors.name}", len(values)) as bar, arrays.naming(files):
         schema, told = arrays.read_columns(fields, labels, len(values), kinds)
         options: dict[str, Any] = {"metric": metric, "refine": refine, "seed": seed, "fields": schema}
         moving = arrays.moving(bar.advance, len(values))
@@ -127,10 +127,9 @@ def add(
     threads: Threads = None,
 ) -> None:
     """Add vectors to the folder of an index, or images to a run's gallery."""
-    from medalist.reporter import progress
     from medalist.search import Index
 
-    shared = state(context)
+    shared = session(context)
     if vectors is None:
         if ids is not None or upsert or fsync is not None:
             raise SearchError(f"{folder}: --ids, --upsert and --fsync need VECTORS.npy; of a run type --images IMAGES")
@@ -148,7 +147,7 @@ def add(
     with Index.open(path, fsync=checked_fsync(fsync), threads=threads) as index:
         before = len(index)
         files = {"vectors": vectors, "ids": ids}
-        with progress(shared.console, f"adding {vectors.name}", len(values)) as bar, arrays.naming(files):
+        with shared.reporter.progress(f"adding {vectors.name}", len(values)) as bar, arrays.naming(files):
             _, told = arrays.read_columns(fields, labels, len(values), {}, index.fields)
             moving = arrays.moving(bar.advance, len(values))
             if upsert:
@@ -178,7 +177,7 @@ def delete(
     from medalist.search.embeddings import shown
     from medalist.search.gallery import delete_from
 
-    shared = state(context)
+    shared = session(context)
     if not ids and not identities and where is None:
         raise SearchError("say what goes: --id ID, --identity NAME or --where EXPR")
     name, path = find_index(shared, folder, gallery)
@@ -205,7 +204,7 @@ def info(
     """Tell what an index holds, its fields, its memory by part and its recall."""
     from medalist.search import Index
 
-    console = state(context).console
+    console = session(context).console
     if galleries.is_gallery(file):
         file = galleries.tell(console, file)
     stats = Index.open(file, read_only=file.is_dir()).stats()
@@ -219,9 +218,9 @@ def info(
         table(console, "recall measured at build", ["ef", "at 1", "at 10", "at 100"], rows)
 
 
-def find_index(shared: State, name: str, gallery: Path | None = None) -> tuple[Path, Path]:
+def find_index(shared: Session, name: str, gallery: Path | None = None) -> tuple[Path, Path]:
     """What FOLDER or RUN means: the folder to speak of, and that of its index, which differ for a gallery."""
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.search.gallery import read_told
     from medalist.workflows.galleries import gallery_folder
 

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
+from medalist.kinds import run_settings
 
 Side = Annotated[str, typer.Argument(help="A config file or a run.")]
 
@@ -24,27 +25,28 @@ def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None
     """Print the resolved config, its augmentation checked too."""
     from medalist.config import dump_config
     from medalist.data.transforms import compose_augment
-    from medalist.settings import load_settings
+    from medalist.kinds import load_settings
 
     settings = load_settings(config, tuple(overrides or ()))
     compose_augment(settings.augment)
-    say(state(context).console, dump_config(settings).rstrip())
+    say(session(context).console, dump_config(settings).rstrip())
 
 
 def diff(context: typer.Context, first: Side, second: Side) -> None:
     """Show where two runs or configs differ."""
     from medalist.config import differences
     from medalist.errors import RunError
-    from medalist.runs import find_run
-    from medalist.settings import Settings, load_settings
+    from medalist.experiment import Experiment
+    from medalist.kinds import load_settings
+    from medalist.runs.runs import find_run
 
-    here = state(context)
+    here = session(context)
 
-    def side(name: str) -> Settings:
+    def side(name: str) -> Experiment:
         if Path(name).is_file():
             return load_settings(Path(name))
         try:
-            return find_run(name, here.runs).settings()
+            return run_settings(find_run(name, here.runs))
         except RunError:
             if Path(name).suffix in (".yaml", ".yml"):  # a run may end so too: x+folds.file=mine.yaml
                 return load_settings(Path(name))
@@ -64,7 +66,7 @@ def board(
     """All runs: score, spread, cost, and what each changed against its parent."""
     from medalist.workflows.board import COLUMNS, board_rows
 
-    here = state(context)
+    here = session(context)
     rows = board_rows(here.runs, competition)
     if rows:
         table(here.console, str(here.runs), list(COLUMNS), rows)
@@ -81,10 +83,10 @@ def doctor(
 ) -> None:
     """Tell what this machine has; of a RUN, what differs here from what it was made with."""
     from medalist.errors import RunError
-    from medalist.runs import find_run
+    from medalist.runs.runs import find_run
     from medalist.training.doctor import compare, examine
 
-    here = state(context)
+    here = session(context)
     if run is None:
         table(here.console, "this machine", ["what", "found"], examine(here.runs))
         return

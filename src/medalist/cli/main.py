@@ -5,9 +5,9 @@ Exit codes: 0 done, 1 our fault, 2 the user's mistake (one line), 130 interrupte
 
 from __future__ import annotations
 
-import errno
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -17,15 +17,12 @@ from rich.console import Console
 
 from medalist import __version__
 from medalist.cli import contests, debugging, looking, planning, queueing, retrieval, training, weights
-from medalist.cli.state import State
-from medalist.errors import MedalistError
+from medalist.cli.session import Session
+from medalist.errors import users_line
 from medalist.processes import end_with_parent, place
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 and the signal's number."""
-
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
-"""What the machine can refuse without any fault of ours: space, quota, permission, open files."""
 
 ANYWHERE = ("--debug", "--quiet")
 """Flags that may stand behind the command too, where people type them."""
@@ -57,7 +54,7 @@ def top(
     terminal = False if quiet else None
     # Of several processes the first one speaks; mistakes are told by whoever makes them.
     console = Console(width=width, force_terminal=terminal, emoji=False, quiet=place().rank > 0)
-    context.obj = State(console, runs, context.obj or ())
+    context.obj = Session(console, runs, context.obj or ())
 
 
 @app.command()
@@ -75,6 +72,12 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command and return its exit code; what goes wrong is one line on the standard error."""
     flags = [flag for flag in ANYWHERE if flag in arguments]
     debug = "--debug" in flags
+    with warnings.catch_warnings():
+        warnings.showwarning = _note
+        return _run(arguments, flags, debug)
+
+
+def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
     try:
         end_with_parent()
         words = [*flags, *(word for word in arguments if word not in ANYWHERE)]
@@ -84,18 +87,20 @@ def run(arguments: Sequence[str]) -> int:
         return _fail(INTERRUPTED, code) if code == INTERRUPT else code
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, INTERRUPT)
-    except MedalistError as error:
+    except Exception as error:  # noqa: BLE001  # the top: whatever comes is told in one line
         if debug:
             traceback.print_exc()
-        return _fail(str(error), 2)
-    except Exception as error:  # noqa: BLE001  # the top: everything else is our fault, told in one line
-        if debug:
-            traceback.print_exc()
-        if isinstance(error, OSError) and error.errno in MACHINE:
-            return _fail(f"{error.filename or 'writing'}: {error.strerror}; mend that and run the command again", 2)
+        line = users_line(error)
+        if line is not None:
+            return _fail(line, 2)
         reason = str(error)[:300]
         return _fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
     return 0
+
+
+def _note(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning as one line, without the place in the code that gave it."""
+    sys.stderr.write(f"medalist: note: {' '.join(str(message).split())}\n")
 
 
 def _fail(line: str, code: int) -> int:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from medalist.cli.state import ConfigFile, Data, Overrides, say, state, table
+from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
-    from medalist.workflows.plans import Option, Plan
+    from medalist.runs.plans import Option, Plan
 
 NAMES = {
     "reading": "reading images",
     "training": "training",
-    "looks": "looks at held-out samples",
+    "validation": "validation",
     "oof": "OOF prediction",
     "test": "test prediction",
 }
@@ -43,22 +43,27 @@ def plan(
 ) -> None:
     """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
     started = time.perf_counter()
+    from medalist.kinds import kind_of, load_settings
     from medalist.processes import place
-    from medalist.training.planning.forecast import Wish, make_plan
+    from medalist.runs.plans import Wish
+    from medalist.training.request import TrainRequest
     from medalist.training.start import checked
 
-    here = state(context)
+    here = session(context)
     if place().world > 1:
         raise ConfigError("medalist plan measures on one process; start it without torchrun, and say --devices N")
-    training = checked(config, overrides or [], data, fold or [], name, here.runs)
-    made = make_plan(training, Wish(devices, workers, seconds), started, here.console)
+    changes = tuple(overrides or ())
+    settings = load_settings(config, changes)
+    setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
+    wish = Wish(devices, workers, seconds)
+    made = kind_of(settings).training().forecast(setup, wish, started, here.reporter)
     show(here.console, made)
-    say(here.console, f"plan in {training.run.folder / 'plan.json'}, after {made.probe_seconds:.0f} s")
+    say(here.console, f"plan in {setup.run.folder / 'plan.json'}, after {made.probe_seconds:.0f} s")
 
 
 def show(console: Console, made: Plan) -> None:
     """Print a plan."""
-    from medalist.workflows.plans import BY_FOLD, PARTS, clock, in_bytes
+    from medalist.runs.plans import BY_FOLD, PARTS, clock, in_bytes
 
     rows: list[list[Any]] = []
     for part in PARTS:
@@ -89,7 +94,7 @@ def _lanes(made: Plan) -> str:
 
 
 def _option(option: Option, whole: float) -> list[Any]:
-    from medalist.workflows.plans import clock
+    from medalist.runs.plans import clock
 
     if option.seconds is None:
         return [option.change, "", "", option.note]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medalist.cli.state import ConfigFile, Data, State, say, state, table
+from medalist.cli.session import ConfigFile, Data, Session, say, session, table
 from medalist.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
+    from medalist.runs.setup import TrainSetup
     from medalist.training.fold_queue import FoldQueue
-    from medalist.training.start import TrainPlan
+    from medalist.training.queue_status import QueueDisplay
+    from medalist.training.request import TrainRequest
 
 
 Workers = Annotated[
@@ -54,22 +55,33 @@ def parse_workers(text: str | None) -> int | None:
     return int(text)
 
 
-def open_queue(here: State, workers: str | None, ray: str | None) -> FoldQueue:
+def open_queue(here: Session, workers: str | None, ray: str | None) -> FoldQueue:
     """The queue that --workers and --ray describe; nothing is started yet."""
-    from medalist.cli.main import run
     from medalist.training.fold_queue import FoldQueue
+    from medalist.training.train import train_request
 
-    return FoldQueue(run, parse_workers(workers), ray, here.console)
+    return FoldQueue(train_request, parse_workers(workers), ray, partial(open_display, here))
+
+
+def open_display(here: Session) -> QueueDisplay:
+    """A live table on a terminal, plain lines elsewhere."""
+    from medalist.training.queue_status import LineDisplay
+
+    if here.console.is_terminal and not here.console.quiet:
+        from medalist.cli.queue_display import LiveDisplay
+
+        return LiveDisplay(here.console)
+    return LineDisplay(here.reporter.say)
 
 
 def train_in_queue(
-    here: State, plan: TrainPlan, config: Path, overrides: Sequence[str], workers: str | None, ray: str | None
+    here: Session, setup: TrainSetup, request: TrainRequest, workers: str | None, ray: str | None
 ) -> None:
-    """Train the folds of a plan that are not done yet in a queue; RunError where one could not be."""
+    """Train the folds of a request that are not done yet in a queue; RunError where one could not be."""
     from medalist.training.fold_queue import jobs_of
 
     with open_queue(here, workers, ray) as queue:
-        jobs = jobs_of(plan, config, overrides)
+        jobs = jobs_of(setup, request)
         if not jobs:
             say(here.console, "all folds are done")
             return
@@ -99,18 +111,18 @@ def sweep(
 
     Each is a run of its own. Run it again to go on where it stopped.
     """
-    from medalist.settings import load_settings
+    from medalist.kinds import load_settings
     from medalist.training.axes import parse_words
     from medalist.training.fold_queue import processors
     from medalist.training.sweep import COLUMNS, Sweep, sweep_file, sweep_grid, sweep_trials, write_table
 
-    here = state(context)
+    here = session(context)
     fixed, swept = parse_words(changes)
     if not swept:
         raise ConfigError("nothing to sweep; type the values of a key, as train.lr=1e-4,3e-4")
     competition = load_settings(config, fixed).competition
     with open_queue(here, workers, ray) as queue:
-        found = Sweep(config, fixed, data, parse_folds(folds), here.runs, queue.run, here.console, prune)
+        found = Sweep(config, fixed, data, parse_folds(folds), here.runs, queue.run, here.reporter, prune)
         if trials is None:
             sweep_grid(found, swept)
         else:
@@ -121,6 +133,6 @@ def sweep(
     write_table(path, rows)
     table(here.console, f"{competition}: {config.stem}, differences to the base over folds", list(COLUMNS), rows)
     say(here.console, f"table in {path}")
-    failed = [point.name for point in found.points.values() if point.state.startswith("failed")]
+    failed = [point.name for point in found.points.values() if point.session.startswith("failed")]
     if failed:
         raise RunError(f"{len(failed)} of {len(rows)} runs failed: {', '.join(failed)}; the table says why")

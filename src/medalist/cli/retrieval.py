@@ -12,6 +12,7 @@ import typer
 
 from medalist.cli import galleries, indexes, upkeep
 from medalist.cli.arrays import naming, read_npy, refuse_over
+from medalist.cli.console import ConsoleReporter
 from medalist.cli.galleries import (
     Asking,
     GalleryFolder,
@@ -24,7 +25,7 @@ from medalist.cli.galleries import (
     Threads,
     Where,
 )
-from medalist.cli.state import say, state
+from medalist.cli.session import say, session
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
@@ -75,14 +76,13 @@ def search(
 
     Or what a run's gallery holds that is nearest to each image.
     """
-    from medalist.reporter import progress
     from medalist.search.vectors import as_queries
 
     asking = Asking(k, where, group_by, per, min_score, recall, ef, plan, exact, threads).checked()
     if image:
         if queries is not None or out is not None or ef is not None:
             raise SearchError("--image: QUERIES.npy, -o and --ef are for an index of vectors; leave them out")
-        galleries.search(state(context), str(file), tuple(image), asking, gallery, picture)
+        galleries.search(session(context), str(file), tuple(image), asking, gallery, picture)
         return
     if queries is None or out is None:
         raise SearchError(f"{file}: type QUERIES.npy -o ANSWERS.csv for an index, or --image FILE for a run")
@@ -91,7 +91,7 @@ def search(
     if out.suffix not in (".parquet", ".csv"):
         raise SearchError(f"{out}: expected a name that ends in .parquet or .csv")
     refuse_over(out, file, queries)
-    console = state(context).console
+    console = session(context).console
     index = _opened(file, queries)
     how, plans = {**asking.how, "ef": ef}, Counter[str]()
     with naming({"queries": queries}):
@@ -109,7 +109,7 @@ def search(
             yield start, hits
             bar.advance(len(hits.counts))
 
-    with progress(console, f"searching {file.name}", len(asked)) as bar:
+    with ConsoleReporter(console).progress(f"searching {file.name}", len(asked)) as bar:
         rows = _write(out, answers())
     told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
     cost = f"; by {told}, {rows_seen / len(asked):.0f} rows compared for each" if len(asked) else ""

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from medalist.cli.queueing import RayAddress, Workers
-from medalist.cli.state import ConfigFile, Data, Devices, Overrides, RunName, say, spread, state
+from medalist.cli.session import ConfigFile, Data, Devices, Overrides, RunName, say, session, spread
 from medalist.errors import ConfigError
 
 
@@ -38,34 +38,42 @@ def train(
     --devices: several processes work on one fold. --workers: several folds at a time, each on a device of its own.
     """
     from medalist.cli.queueing import parse_folds, train_in_queue
-    from medalist.settings import EmbedSettings, load_settings
+    from medalist.kinds import load_settings
+    from medalist.training.request import TrainRequest
 
-    here = state(context)
+    here = session(context)
     queued = workers is not None or ray is not None
     if queued and devices > 1:
         raise ConfigError("--devices spreads one fold, --workers and --ray spread folds; take one of them")
     if folds and fold:
         raise ConfigError("--fold and --folds say the same; take one of them")
-    load_settings(config, tuple(overrides or ()))  # a mistake there is told once, before there are many processes
+    # A mistake there is told once, before there are many processes.
+    settings = load_settings(config, tuple(overrides or ()))
+    chosen = parse_folds(folds) if folds else tuple(fold or ())
+    request = TrainRequest(settings, config, tuple(overrides or ()), data, chosen, name, here.runs)
     spread(here, devices)
 
-    from medalist.training.start import prepare_together, step_line
-    from medalist.training.train import train as run_training
-    from medalist.workflows.plans import plan_error
+    from medalist.runs.plans import plan_error
+    from medalist.training.finished import finished
 
-    chosen = parse_folds(folds) if folds else tuple(fold or ())
-    plan = prepare_together(config, overrides or [], data, chosen, name, here.runs)
-    say(here.console, f"run {plan.run.folder}  folds {', '.join(map(str, plan.chosen))} of {plan.folds.n}")
-    if isinstance(plan.settings, EmbedSettings):
-        seen, whole = plan.settings.image.seen_in_training, plan.settings.image.size
-        say(here.console, f"training sees {seen[1]}x{seen[0]}, prediction {whole[1]}x{whole[0]}")
-    if set(plan.chosen) - set(plan.run.trained_folds()):
-        say(here.console, step_line(plan.settings))
-    if queued:
-        train_in_queue(here, plan, config, overrides or [], workers, ray)
+    run = finished(request)
+    if run is None:
+        from medalist.training.start import prepare_together, step_line
+        from medalist.training.train import train as run_training
+
+        setup = prepare_together(request)
+        run = setup.run
+        say(here.console, f"run {run.folder}  folds {', '.join(map(str, setup.chosen))} of {setup.folds.n}")
+        if settings.sizes_line:
+            say(here.console, settings.sizes_line)
+        if set(setup.chosen) - set(run.trained_folds()):
+            say(here.console, step_line(settings))
+        if queued:
+            train_in_queue(here, setup, request, workers, ray)
+        else:
+            run_training(setup, here.reporter)
     else:
-        run_training(plan, here.console)
-    run = plan.run
+        say(here.console, f"run {run.folder}: nothing is left to do")
     error = plan_error(run)
     if error is not None:
         say(here.console, str(error))
@@ -81,30 +89,19 @@ def predict(
     devices: Devices = 1,
 ) -> None:
     """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
-    from medalist.runs import find_run
-    from medalist.settings import EmbedSettings
-    from medalist.workflows.score import open_run_contest, run_settings
+    from medalist.kinds import kind_of
+    from medalist.runs.opening import open_run_contest
+    from medalist.runs.runs import find_run
+    from medalist.workflows.score import changed_settings
 
-    here = state(context)
+    here = session(context)
     found = find_run(run, here.runs)
-    settings = run_settings(found, overrides or [], "predict")
-    contest = open_run_contest(found, data, here.runs)
+    settings = changed_settings(found, overrides or [], "predict")
+    contest = open_run_contest(found, settings.competition, data, here.runs)
     spread(here, devices)
-
-    from medalist.tasks.embed.embedding import embed_oof, embed_test
-    from medalist.tasks.segment.predict import predict_oof, predict_test
-
-    folds = found.trained_folds() if split == "oof" else []
-    if isinstance(settings, EmbedSettings):
-        for fold in folds:
-            embed_oof(found, settings, contest, fold, here.console)
-        if split == "test":
-            embed_test(found, settings, contest, here.console)
-    else:
-        for fold in folds:
-            predict_oof(found, settings, contest, fold, here.console)
-        if split == "test":
-            predict_test(found, settings, contest, here.console)
+    training = kind_of(settings).training()
+    for fold in found.trained_folds() if split == "oof" else [None]:
+        training.predict(found, settings, contest, fold, here.reporter)
     say(here.console, f"predictions in {found.folder / split}")
 
 
@@ -115,5 +112,5 @@ def demo(
     """Walk the embedded contest from drawing it to a checked submission and a report."""
     from medalist.training.demo import demo as run_demo
 
-    here = state(context)
-    run_demo(config, here.runs, here.console)
+    here = session(context)
+    run_demo(config, here.runs, here.reporter)

@@ -10,7 +10,7 @@ import typer
 from medalist.cli import arrays, galleries
 from medalist.cli.galleries import GalleryFolder, Threads
 from medalist.cli.indexes import Target, find_index
-from medalist.cli.state import say, state
+from medalist.cli.session import say, session
 from medalist.errors import SearchError
 
 
@@ -25,7 +25,7 @@ def verify(context: typer.Context, folder: Target, gallery: GalleryFolder = None
     from medalist.search import Index
     from medalist.search.gallery import Gallery
 
-    shared = state(context)
+    shared = session(context)
     name, path = find_index(shared, folder, gallery)
     found = Index.verify(path)
     for line in found:
@@ -43,7 +43,7 @@ def repair(context: typer.Context, folder: Target, gallery: GalleryFolder = None
     """Bring a damaged folder back as far as its bytes go, and tell what was done and what is lost."""
     from medalist.search import Index
 
-    shared = state(context)
+    shared = session(context)
     name, path = find_index(shared, folder, gallery)
     done = Index.repair(path, threads=threads)
     for line in done:
@@ -62,7 +62,7 @@ def snapshot(
     from medalist.search import Index
     from medalist.search.gallery import Gallery
 
-    shared = state(context)
+    shared = session(context)
     name, path = find_index(shared, folder, gallery)
     arrays.refuse_there(out)
     arrays.make_parents(out)
@@ -77,15 +77,14 @@ def snapshot(
 
 def compact(context: typer.Context, folder: Target, gallery: GalleryFolder = None, threads: Threads = None) -> None:
     """Reclaim the place of vectors that are gone, and link and sort what came late."""
-    from medalist.reporter import progress
     from medalist.search import Index
 
-    shared = state(context)
+    shared = session(context)
     name, path = find_index(shared, folder, gallery)
     before = arrays.size_of(path)
     with Index.open(path, threads=threads) as index:
         dead, count = index.stats().dead, len(index)
-        with progress(shared.console, f"compacting {name}", count) as bar:
+        with shared.reporter.progress(f"compacting {name}", count) as bar:
             index.optimize(threads=threads, progress=arrays.moving(bar.advance, count))
     sizes = f"{arrays.size_of(path) / 1e6:.1f} MB, {before / 1e6:.1f} MB before"
     say(shared.console, f"{name}: {count} vectors, {dead} dead ones reclaimed; {sizes}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.state import say, state, table
+from medalist.cli.session import say, session, table
 
 app = typer.Typer(no_args_is_help=True, help="Pretrained weights, and where they were found.")
 
@@ -19,7 +19,7 @@ def list_all(context: typer.Context) -> None:
 
     rows = [[w.name, w.source, f"{w.size / 1e6:.1f} MB", w.sha256[:12], str(w.path)] for w in list_weights()]
     table(
-        state(context).console,
+        session(context).console,
         "weights found offline",
         ["name", "source", "size", "sha256", "file"],
         list(rows),
@@ -32,7 +32,7 @@ def find(context: typer.Context, name: Annotated[str, typer.Argument(help="A tim
     from medalist.models.weights import find_weights
 
     found = find_weights(name)
-    say(state(context).console, f"{found.path}  ({found.source}, sha256 {found.sha256})")
+    say(session(context).console, f"{found.path}  ({found.source}, sha256 {found.sha256})")
 
 
 @app.command()
@@ -45,4 +45,4 @@ def add(
     from medalist.models.weights import add_weights
 
     found = add_weights(file, name)
-    say(state(context).console, f"{found.path}  (sha256 {found.sha256})")
+    say(session(context).console, f"{found.path}  (sha256 {found.sha256})")

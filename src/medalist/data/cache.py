@@ -7,16 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.data.targets import Target
 from medalist.errors import DataError, MedalistError
 from medalist.records import Sample
 
-Decoded = tuple[NDArray[np.uint8], NDArray[np.uint8] | None]
-"""An image uint8[H, W, 3] and its target uint8[H, W, C]; None for tasks that have no pixels to aim at."""
+Decoded = tuple[NDArray[np.uint8], Target | None]
+"""An image uint8[H, W, 3] and its target; None where it is not made of the truth alone."""
 
 NAMED_AT_MOST = 10
 AHEAD = 4
@@ -68,7 +69,7 @@ class PixelCache:
             if isinstance(result, DataError):
                 bad.append(str(result))
                 continue
-            size = sum(array.nbytes for array in _arrays(result))
+            size = decoded_bytes(result)
             if not bad and self.kept_bytes + size <= budget:
                 self.kept_bytes += size
                 self._kept[index] = store(result)
@@ -104,11 +105,11 @@ class PixelCache:
         pixels: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
         start = 0
         for index, decoded in self._kept.items():
-            mapped = []
+            mapped: list[NDArray[Any]] = []
             for array in _arrays(decoded):
-                mapped.append(pixels[start : start + array.size].reshape(array.shape))
-                start += array.size
-            self._kept[index] = (mapped[0], mapped[1] if len(mapped) > 1 else None)
+                mapped.append(pixels[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
+                start += array.nbytes
+            self._kept[index] = _with_arrays(decoded, mapped)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -123,8 +124,19 @@ class PixelCache:
         return _read_only(result)
 
 
-def _arrays(decoded: Decoded) -> list[NDArray[np.uint8]]:
-    return [array for array in decoded if array is not None]
+def _arrays(decoded: Decoded) -> list[NDArray[Any]]:
+    image, target = decoded
+    return [image, *(target.arrays if target is not None else ())]
+
+
+def _with_arrays(decoded: Decoded, arrays: Sequence[NDArray[Any]]) -> Decoded:
+    target = decoded[1]
+    return arrays[0], None if target is None else target.with_arrays(arrays[1:])
+
+
+def decoded_bytes(decoded: Decoded) -> int:
+    """Bytes of an image and its target."""
+    return sum(array.nbytes for array in _arrays(decoded))
 
 
 def _read_only(decoded: Decoded) -> Decoded:
@@ -134,9 +146,7 @@ def _read_only(decoded: Decoded) -> Decoded:
 
 
 def _append(file: IO[bytes], decoded: Decoded) -> Decoded:
-    """Write both arrays, and give stand-ins of their shapes that hold one byte."""
+    """Write all arrays, and give stand-ins of their shapes that hold one value."""
     for array in _arrays(decoded):
         file.write(np.ascontiguousarray(array).data)
-    image, target = decoded
-    blank = np.uint8(0)
-    return np.broadcast_to(blank, image.shape), None if target is None else np.broadcast_to(blank, target.shape)
+    return _with_arrays(decoded, [np.broadcast_to(array.dtype.type(0), array.shape) for array in _arrays(decoded)])

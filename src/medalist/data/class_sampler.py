@@ -37,6 +37,8 @@ class ClassBatchSampler(Sampler[list[Key]]):
     after the other. Classes that are alone in their group, or have none, make up one group together.
     """
 
+    setting = "sampler.classes"
+
     def __init__(
         self,
         labels: Sequence[int],
@@ -67,6 +69,16 @@ class ClassBatchSampler(Sampler[list[Key]]):
         if sampler.kind == "group":
             self._groups = _groups_of_classes(labels, groups, list(self._members))
         self._length = -(-len(labels) // (sampler.classes * sampler.per_class * world))
+
+    @property
+    def units(self) -> int:
+        """Classes of a batch on one process."""
+        return self.sampler.classes
+
+    @property
+    def samples_per_unit(self) -> int:
+        """Samples of each class."""
+        return self.sampler.per_class
 
     def __len__(self) -> int:
         return self._length

@@ -14,16 +14,10 @@ from torch.utils.data import Dataset
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.fitting import fit_image, kept_size, trimmed
+from medalist.data.padding import Padding, pad_to_multiple
 from medalist.data.settings import Augmentations, FitConfig, ImageConfig
-from medalist.data.transforms import (
-    Padding,
-    augment_named,
-    compose_augment,
-    normalise,
-    pad_to_multiple,
-    sample_seed,
-    stretch_contrast,
-)
+from medalist.data.targets import Target
+from medalist.data.transforms import augment_sample, compose_augment, normalise, sample_seed, stretch_contrast
 from medalist.errors import ConfigError, DataError
 from medalist.files import read_image
 from medalist.records import Sample
@@ -39,15 +33,14 @@ PROBED_EPOCHS = 4
 class Item:
     """One sample, ready.
 
-    image: float32[3, h, w] normalised, or features float32[...] that stand for it. target: uint8[C, h, w] of 0 and 1,
-    None for test. label: its class, -1 where it has none.
+    image: float32[3, h, w] normalised, or features float32[...] that stand for it. target: None where it is not known,
+    as in the test part.
     """
 
     index: int
     image: Tensor
-    target: Tensor | None
+    target: Target | None
     padding: Padding
-    label: int = -1
 
 
 @dataclass(frozen=True)
@@ -83,17 +76,15 @@ def reader(white: int, config: ImageConfig) -> Read:
     return read
 
 
-def decode(read: Read, target_of: Callable[[Sample], NDArray[np.uint8] | None], sample: Sample) -> Decoded:
-    """Read a training sample: its image uint8[H, W, 3] and its target uint8[H, W, C], or None where it has none.
+def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sample) -> Decoded:
+    """Read a training sample: its image uint8[H, W, 3] and its target, or None where it has none.
 
-    DataError where their sizes differ.
+    DataError where they do not fit each other.
     """
     image = read(sample.images[0])
     target = target_of(sample)
-    if target is not None and image.shape[:2] != target.shape[:2]:
-        raise DataError(
-            f"{sample.images[0]} is {image.shape[1]}x{image.shape[0]}, its truth {target.shape[1]}x{target.shape[0]}"
-        )
+    if target is not None:
+        target.check(str(sample.images[0]), (image.shape[0], image.shape[1]))
     return image, target
 
 
@@ -127,7 +118,7 @@ class TrainDataset(Dataset[Item]):
         """
         index = self.indices[key[1]]
         seed = sample_seed(self.seed, key[0], index, draw=key[2] if len(key) == 3 else 0)
-        image, target = augment_named(self._pipeline, self.cache.samples[index].id, *self.cache[index], seed)
+        image, target = augment_sample(self._pipeline, self.cache.samples[index].id, *self.cache[index], seed)
         height, width = image.shape[:2]
         if self.size is not None and self.size != (height, width):
             raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})
@@ -201,7 +192,7 @@ class InferenceDataset(Dataset[Item]):
         target = None
         if isinstance(self.source, PixelCache):
             image, target = self.source[index]
-            target = None if target is None else pad_to_multiple(target, self.stride)[0]
+            target = None if target is None else target.padded(self.stride)
         else:
             image = read_named(self.read, self.source[index])
         image, padding = pad_to_multiple(image, self.stride)
@@ -216,15 +207,5 @@ def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
         raise DataError(f"sample {sample.id}: {error}") from error
 
 
-def _item(
-    index: int,
-    image: NDArray[np.uint8],
-    target: NDArray[np.uint8] | None,
-    norm: Normalisation,
-    padding: Padding,
-) -> Item:
-    pixels = torch.from_numpy(normalise(image, norm.mean, norm.std))
-    if target is None:
-        return Item(index, pixels, None, padding)
-    planes = np.array(target.transpose(2, 0, 1), order="C")  # a copy always: what the cache keeps stays its own
-    return Item(index, pixels, torch.from_numpy(planes), padding)
+def _item(index: int, image: NDArray[np.uint8], target: Target | None, norm: Normalisation, padding: Padding) -> Item:
+    return Item(index, torch.from_numpy(normalise(image, norm.mean, norm.std)), target, padding)

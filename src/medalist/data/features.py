@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from medalist.data.dataset import Item, Key
-from medalist.data.transforms import Padding
+from medalist.data.padding import Padding
+from medalist.data.targets import Target
 
 
 class FeatureDataset(Dataset[Item]):
-    """Features with the class of each sample, asked by (epoch, position); no epoch changes them.
+    """Features with the target of each sample, asked by (epoch, position); no epoch changes them.
 
     Whole batches are cut from the array at once, so that a head trains as fast as it computes.
     """
@@ -24,14 +25,14 @@ class FeatureDataset(Dataset[Item]):
         self,
         features: NDArray[np.float16] | NDArray[np.float32],
         indices: Sequence[int],
-        labels: Sequence[int] | None = None,
+        targets: Sequence[Target] | None = None,
     ):
-        """`features` is [N, ...], in memory or mapped; `indices` choose rows, `labels` are their classes, -1 = none."""
+        """`features` is [N, ...], in memory or mapped; `indices` choose rows, `targets` are theirs, where they are known."""
         assert features.dtype in (np.float16, np.float32) and features.ndim >= 2, (features.dtype, features.shape)
-        assert labels is None or len(labels) == len(indices), len(indices)
+        assert targets is None or len(targets) == len(indices), len(indices)
         self.features = features
         self.indices = tuple(indices)
-        self.labels = (-1,) * len(self.indices) if labels is None else tuple(labels)
+        self.targets = (None,) * len(self.indices) if targets is None else tuple(targets)
         maps = features.ndim > 2
         self._padding = Padding(features.shape[-2], features.shape[-1]) if maps else Padding(1, 1)
 
@@ -49,6 +50,6 @@ class FeatureDataset(Dataset[Item]):
         # A copy always: what is handed out is writable, and the mapped file stays as it is.
         block: Tensor = torch.from_numpy(np.array(self.features[rows], np.float32))
         return [
-            Item(row, image, None, self._padding, self.labels[position])
+            Item(row, image, self.targets[position], self._padding)
             for row, image, position in zip(rows, block, positions, strict=True)
         ]

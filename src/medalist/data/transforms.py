@@ -1,42 +1,26 @@
-"""Augmentation from config, normalisation, padding and its undoing."""
+"""Augmentation from config, and normalisation."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from torch import Tensor
 
 from medalist.data.settings import Augmentations
+from medalist.data.targets import Target
 from medalist.errors import ConfigError
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
 import albumentations as A  # type: ignore[import-untyped]  # noqa: N812
 from albumentations.augmentations.crops.transforms import CropSizeError  # type: ignore[import-untyped]
-
-Maps = TypeVar("Maps", NDArray[Any], Tensor)
-
-
-@dataclass(frozen=True)
-class Padding:
-    """The geometry to undo: the native height and width, which stand in the upper left of the padded image."""
-
-    height: int
-    width: int
-
-    def undo(self, maps: Maps) -> Maps:
-        """Cut [..., h, w] back to [..., height, width]; a view, no copy."""
-        return maps[..., : self.height, : self.width]
-
 
 NOT_HERE = {
     **dict.fromkeys(
@@ -148,10 +132,10 @@ def _reason(error: BaseException) -> str:
     return f"{key[0]}: {' or: '.join(messages)}" if key else " or: ".join(messages)
 
 
-def augment_pair(
-    pipeline: A.Compose, image: NDArray[np.uint8], target: NDArray[np.uint8] | None, seed: np.random.SeedSequence
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """Augment uint8[H, W, 3] and its target uint8[H, W, C] by counted randomness: the same seed, the same result.
+def augment(
+    pipeline: A.Compose, image: NDArray[np.uint8], target: Target | None, seed: np.random.SeedSequence
+) -> tuple[NDArray[np.uint8], Target | None]:
+    """Augment uint8[H, W, 3] and its target by counted randomness: the same seed, the same result.
 
     Where there is no target the image is augmented alone. Each transform has a seed of its own: given one seed,
     albumentations hands it to all of them, and then every transform with p = 0.5 fires in the same samples.
@@ -161,23 +145,22 @@ def augment_pair(
     for transform, own in zip(pipeline.transforms, seeds, strict=True):
         transform.set_random_seed(int(own))
     try:
-        result = pipeline(image=image) if target is None else pipeline(image=image, mask=target)
+        result = pipeline(image=image, **({} if target is None else target.to_augment()))
     except TRANSFORM_FAILS as error:
         raise ConfigError(f"augment: {_reason(error)}") from error
-    mask = result.get("mask")
-    return result["image"], mask if mask is None or mask.ndim == 3 else mask[..., None]
+    return result["image"], None if target is None else target.augmented(result)
 
 
-def augment_named(
+def augment_sample(
     pipeline: A.Compose,
     name: str,
     image: NDArray[np.uint8],
-    target: NDArray[np.uint8] | None,
+    target: Target | None,
     seed: np.random.SeedSequence,
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-    """`augment_pair`, whose ConfigError names the sample."""
+) -> tuple[NDArray[np.uint8], Target | None]:
+    """`augment`, whose ConfigError names the sample."""
     try:
-        return augment_pair(pipeline, image, target, seed)
+        return augment(pipeline, image, target, seed)
     except ConfigError as error:
         height, width = image.shape[:2]
         raise ConfigError(f"{error}; on sample {name}, {width}x{height}") from error
@@ -221,16 +204,3 @@ def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[flo
         table = np.arange(256, dtype=np.float32) * scale[channel] + shift[channel]
         cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)
     return out
-
-
-def pad_to_multiple(image: NDArray[np.uint8], multiple: int) -> tuple[NDArray[np.uint8], Padding]:
-    """Pad uint8[H, W, C] below and right by mirroring, so that both sides are multiples; with the geometry to undo.
-
-    An image that needs no padding is returned itself, not a copy.
-    """
-    height, width = image.shape[:2]
-    below, right = -height % multiple, -width % multiple
-    if below or right:
-        # 'symmetric' and not 'reflect': it also works where an image is smaller than its padding.
-        image = np.pad(image, ((0, below), (0, right), (0, 0)), mode="symmetric")
-    return image, Padding(height, width)

@@ -24,8 +24,8 @@ NAMED = 20
 class WeightedBatchSampler(Sampler[list[Key]]):
     """Batches of positions drawn with replacement, as `WeightedSampler` says; set `epoch` before iterating.
 
-    An epoch has as many batches as that of `ShuffleBatchSampler`: those that the samples fill once, or one smaller one. With
-    `world` processes each takes its share of every global batch, equally many. `first` leaves out so many batches at
+    An epoch has as many batches as that of `ShuffleBatchSampler`: those that the samples fill once, or one smaller one.
+    With `world` processes each takes its share of every global batch, equally many. `first` leaves out so many batches at
     the epoch's beginning, which are behind; the length stays.
 
     Not independent draws, but systematic ones: samples lie on a line, each as long as it is to be drawn, and points at
@@ -34,6 +34,9 @@ class WeightedBatchSampler(Sampler[list[Key]]):
     them as evenly as can be: a sample that is to come in a quarter of the epochs comes in about each fourth. Then all
     that was drawn is shuffled. A sample that comes again in an epoch has a key of three, and is augmented anew.
     """
+
+    setting = "train.batch"
+    samples_per_unit = 1
 
     def __init__(
         self,
@@ -73,6 +76,11 @@ class WeightedBatchSampler(Sampler[list[Key]]):
     def draws(self) -> int:
         """Samples of an epoch, over all processes."""
         return min(self._samples // self.world, self._length * self.batch) * self.world
+
+    @property
+    def units(self) -> int:
+        """Samples of a batch on one process."""
+        return self.batch
 
     def __len__(self) -> int:
         return self._length

@@ -67,7 +67,7 @@ def load_part(part: nn.Module, path: Path, word: str) -> None:
 
 
 @dataclass(frozen=True, eq=False)
-class State:
+class SavedState:
     """All that a training goes on from: tensors by name, and the rest as values of JSON.
 
     batches: how many were trained on since the start; it numbers the file.
@@ -93,7 +93,7 @@ class Saver:
         self._pool = ThreadPoolExecutor(1)
         self._writing: Future[None] | None = None
 
-    def save(self, state: State) -> None:
+    def save(self, state: SavedState) -> None:
         """Copy the state and begin to write it; waits for the one before."""
         self.wait()
         # One memory for two names, as tied weights have, would be refused: each gets a copy of its own.
@@ -102,7 +102,7 @@ class Saver:
             for name, tensor in state.tensors.items()
         }
         # The values too: the training adds rows while the file is written.
-        copied = State(state.batches, copies, copy.deepcopy(state.values))
+        copied = SavedState(state.batches, copies, copy.deepcopy(state.values))
         self._writing = self._pool.submit(save_state, self.folder, copied)
 
     def wait(self) -> None:
@@ -123,7 +123,7 @@ def saving(folder: Path) -> Iterator[Saver]:
         saver._pool.shutdown()
 
 
-def save_state(folder: Path, state: State) -> None:
+def save_state(folder: Path, state: SavedState) -> None:
     """Write a state, whole or not at all, and delete all but the last `KEPT`."""
     path = folder / f"state-{state.batches:010}.safetensors"
     values = json.dumps(state.values)
@@ -145,7 +145,7 @@ def states(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("state-*") if STATE.fullmatch(path.name)), reverse=True)
 
 
-def load_state(folder: Path) -> tuple[State | None, list[str]]:
+def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
     """The newest state that is whole, None where there is none; and a line for each newer one that is damaged.
 
     RunError where all are. Nothing in a file is executed.
@@ -161,7 +161,7 @@ def load_state(folder: Path) -> tuple[State | None, list[str]]:
     return None, []
 
 
-def _read(path: Path) -> State:
+def _read(path: Path) -> SavedState:
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
@@ -172,7 +172,7 @@ def _read(path: Path) -> State:
         raise ValueError("its values are no mapping")
     found = STATE.fullmatch(path.name)
     assert found
-    return State(int(found[1]), tensors, values)
+    return SavedState(int(found[1]), tensors, values)
 
 
 def _check(tensors: Mapping[str, Tensor], values: str) -> int:

@@ -115,12 +115,13 @@ def overfit(job: TrainJob, batch: Batch, steps: int, lr: float | None = None) ->
 
 
 def perfect_loss(job: TrainJob, batch: Batch) -> float:
-    """The loss of right logits, sure where the target is, on a batch with target maps; 0 where the answer is no map."""
-    if batch.target is None:
+    """The loss of right logits, sure where the target is; 0 where it is not known what these are."""
+    logits = None if batch.target is None else batch.target.perfect_logits(SURE)
+    if logits is None:
         return 0.0
     own = own_copy(job)
     with torch.no_grad():
-        loss: Tensor = own.task.loss(batch.target.float().logit().clamp(-SURE, SURE), batch)["loss"]
+        loss: Tensor = own.task.loss(logits, batch)["loss"]
     return float(loss)
 
 

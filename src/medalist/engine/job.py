@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
-from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.loader import Batch, ShuffleBatchSampler
-from medalist.data.weighted_sampler import WeightedBatchSampler
+from medalist.data.loader import Batch
+from medalist.data.samplers import TrainBatchSampler
 from medalist.engine.mining import fed
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.task import Task
@@ -29,10 +29,15 @@ class TrainJob:
     held_out: DataLoader[Batch]
     config: TrainConfig
     seed: int
+    fold: int
     folder: Path
     names: Sequence[str]
-    title: str
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    @property
+    def title(self) -> str:
+        """How messages name it."""
+        return f"fold {self.fold}"
 
     @property
     def batches(self) -> int:
@@ -45,8 +50,6 @@ class TrainJob:
         return self.config.epochs * self.batches
 
     @property
-    def order(self) -> ShuffleBatchSampler | ClassBatchSampler | WeightedBatchSampler:
+    def sampler(self) -> TrainBatchSampler:
         """What gives the batches of an epoch, once its `epoch` is set."""
-        order = self.train.batch_sampler
-        assert isinstance(order, ShuffleBatchSampler | ClassBatchSampler | WeightedBatchSampler)
-        return order
+        return cast("TrainBatchSampler", self.train.batch_sampler)

@@ -9,13 +9,15 @@ from itertools import chain, cycle, islice
 
 import torch
 
-from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.dataset import Item, Key
 from medalist.data.loader import Batch, collate
 from medalist.engine.job import TrainJob
 from medalist.engine.mixing import resized
 from medalist.engine.optimizer import make_optimizer
-from medalist.errors import MedalistError
+from medalist.engine.train import fit
+from medalist.errors import MedalistError, TrainingError
+from medalist.reporter import Progress
+from medalist.tracking.tracking import Log
 
 NO_ROOM = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "CUDA out of memory")
 """How torch says so where it raises no error of its own kind."""
@@ -28,10 +30,26 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in NO_ROOM)
 
 
+def fit_in_memory(job: TrainJob, log: Log, progress: Progress) -> None:
+    """Train by the one loop; where memory does not suffice, TrainingError says which batch would fit."""
+    try:
+        fit(job, log, progress)
+        return
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+    # The error is gone by now, and with it what the failed step had in memory.
+    if job.fabric.world_size > 1:  # the others wait for this one, so no step can be tried
+        raise TrainingError(
+            f"{job.title}: process {job.fabric.global_rank} is out of memory at train.batch={job.config.batch}; halve "
+            "it and double train.accumulate, or start on one device, which finds the batch that fits"
+        )
+    raise TrainingError(too_large(job, batch_that_fits(job)))
+
+
 def samples_of(job: TrainJob) -> int:
     """Samples of one batch on one process."""
-    order = job.train.batch_sampler
-    return order.sampler.classes * order.sampler.per_class if isinstance(order, ClassBatchSampler) else job.config.batch
+    return job.sampler.units * job.sampler.samples_per_unit
 
 
 def batch_that_fits(job: TrainJob) -> int | None:
@@ -66,19 +84,18 @@ def largest(fits: Callable[[int], bool], too_many: int) -> int | None:
 
 def too_large(job: TrainJob, fitting: int | None) -> str:
     """The line that says what did not fit, and what to type; `fitting` is what `batch_that_fits` found."""
-    config, order, on_gpu = job.config, job.train.batch_sampler, job.fabric.device.type == "cuda"
-    dealt = order.sampler if isinstance(order, ClassBatchSampler) else None
-    now = f"sampler.classes={dealt.classes}" if dealt else f"train.batch={config.batch}"
-    what = f"{job.title}: out of {'GPU ' if on_gpu else ''}memory at {now}"
-    if fitting is None or (dealt and fitting < 2 * dealt.per_class):
+    config, sampler, on_gpu = job.config, job.sampler, job.fabric.device.type == "cuda"
+    each = sampler.samples_per_unit
+    what = f"{job.title}: out of {'GPU ' if on_gpu else ''}memory at {sampler.setting}={sampler.units}"
+    # What compares classes needs two of them.
+    if fitting is None or (sampler.setting != "train.batch" and fitting < 2 * each):
         return (
             f"{what}; no smaller batch fits: make images smaller in augment, or type train.precision=bf16-mixed, "
             "train.grad_checkpointing=true or a smaller model.encoder"
         )
     here = "this GPU" if on_gpu else "this machine"
-    if dealt:
-        classes = fitting // dealt.per_class
-        return f"{what}; {fitting} samples fit (tried on {here}): type sampler.classes={classes}"
+    if sampler.setting != "train.batch":
+        return f"{what}; {fitting} samples fit (tried on {here}): type {sampler.setting}={fitting // each}"
     what = f"{what}; {fitting} fits (tried on {here})"
     alike = same_step(config.batch * config.accumulate, fitting)
     if alike is None:
@@ -119,9 +136,7 @@ def _fits(job: TrainJob, batch: int) -> bool:
 
 def _samples(job: TrainJob, batch: int) -> Batch:
     """The first samples of an epoch, as its loader would make them; the same ones again where there are fewer."""
-    order = job.train.batch_sampler
-    assert order is not None
-    some: list[Key] = list(islice(chain.from_iterable(order), batch))
+    some: list[Key] = list(islice(chain.from_iterable(job.sampler), batch))
     keys = list(islice(cycle(some), batch))
     items: list[Item] | MedalistError = job.train.dataset.__getitems__(keys)  # type: ignore[attr-defined]
     if isinstance(items, MedalistError):

@@ -12,12 +12,11 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
-import torch
 from torch import Tensor
-from torch.nn import functional
 
 from medalist.data.loader import Batch
-from medalist.data.transforms import Padding
+from medalist.data.padding import Padding
+from medalist.data.targets import OnMaps, resize_maps
 from medalist.engine.settings import CutmixConfig, MixConfig, MixupConfig, MosaicConfig
 
 MIXING = 0x6D69
@@ -30,7 +29,7 @@ Region = tuple[slice, slice]
 def resized(batch: Batch, size: tuple[int, int] | None) -> Batch:
     """The batch with images of size = (height, width); itself where that is None or what it has.
 
-    batch: image float[B, C, h, w], target float[B, C, h, w] in 0..1 or None; both keep dtype and memory format.
+    batch: image float[B, C, h, w], maps of the target float[B, C, h, w] in 0..1; both keep dtype and memory format.
 
     Both are resized by the same filter: bilinear, and, to smaller sizes, widened so that it leaves no pixel out. So a
     pixel of the target is the share of the object in just what the pixel of the image is made of, and a border of one
@@ -39,34 +38,26 @@ def resized(batch: Batch, size: tuple[int, int] | None) -> Batch:
     """
     if size is None or tuple(batch.image.shape[2:]) == tuple(size):
         return batch
-    target = None if batch.target is None else _resized(batch.target, size).clamp_(0, 1)  # rounding leaves 0..1
+    target = None if batch.target is None else batch.target.resized(size)
     paddings = (Padding(*size),) * len(batch.paddings)  # training batches have none
-    return replace(batch, image=_resized(batch.image, size), target=target, paddings=paddings)
-
-
-def _resized(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    assert maps.ndim == 4 and maps.is_floating_point(), (maps.shape, maps.dtype)
-    wide = maps if maps.dtype == torch.float64 else maps.float()  # not made for halves on a CPU
-    return functional.interpolate(wide, size, mode="bilinear", antialias=True).to(maps.dtype)
+    return replace(batch, image=resize_maps(batch.image, size), target=target, paddings=paddings)
 
 
 def mixed(batch: Batch, mixes: Sequence[MixConfig], seed: int, step: int, rank: int) -> Batch:
     """The batch after each of `mixes`, in order, each with its chance p.
 
-    batch: image float[B, C, h, w], target float[B, C, h, w] in 0..1 or None, labels int64[B] or None.
-    Randomness depends on (seed, step, rank, place in the list) alone. dtype and memory format stay. A batch of one
-    sample, or with nothing to mix, is returned as it is.
+    batch: image float[B, C, h, w], target on its device or None. Randomness depends on (seed, step, rank, place in the
+    list) alone. dtype and memory format stay. A batch of one sample, or with nothing to mix, is returned as it is.
 
-    Labels: `Batch.mixed` are the labels of the partners, and the share of its own that each sample kept, one for the
-    batch. Two mixes could not be told by one share, so a batch that is mixed is left alone by those that follow: in
-    [mixup p=0.5, cutmix] half of the batches get mixup, the others cutmix. Without labels all mixes are applied.
+    Labels get `LabelTargets.partners`: the labels of the partners, and the share of its own that each sample kept, one
+    for the batch. Two mixes could not be told by one share, so a batch that is mixed is left alone by those that
+    follow: in [mixup p=0.5, cutmix] half of the batches get mixup, the others cutmix. Of maps all mixes are applied.
     """
     if not mixes or len(batch.image) < 2:
         return batch
     assert batch.image.ndim == 4 and batch.image.is_floating_point(), (batch.image.shape, batch.image.dtype)
-    assert batch.target is None or batch.target.is_floating_point(), batch.target.dtype
     for place, mix in enumerate(mixes):
-        if batch.mixed is not None:
+        if batch.target is not None and batch.target.is_mixed:
             break
         random = np.random.default_rng((seed, step, rank, place, MIXING))
         if random.random() >= mix.p:
@@ -94,9 +85,7 @@ def _mixup(batch: Batch, mix: MixupConfig, random: np.random.Generator) -> Batch
     def blend(maps: Tensor) -> Tensor:
         return _moved(maps, places).lerp_(maps, share)
 
-    return _with(
-        batch, blend(batch.image), batch.target if batch.target is None else blend(batch.target), places, share
-    )
+    return _applied(batch, blend, places, share)
 
 
 def _cutmix(batch: Batch, mix: CutmixConfig, random: np.random.Generator) -> Batch:
@@ -115,9 +104,7 @@ def _cutmix(batch: Batch, mix: CutmixConfig, random: np.random.Generator) -> Bat
     def paste(maps: Tensor) -> Tensor:
         return _composed(maps, [((rows, columns), places)])
 
-    return _with(
-        batch, paste(batch.image), batch.target if batch.target is None else paste(batch.target), places, share
-    )
+    return _applied(batch, paste, places, share)
 
 
 def _mosaic(batch: Batch, random: np.random.Generator) -> Batch:
@@ -126,7 +113,6 @@ def _mosaic(batch: Batch, random: np.random.Generator) -> Batch:
     A quarter shows what stands at the same place of its sample, at the same scale. In batches of two and three samples
     some give two quarters. As in YOLOv4 (arXiv 2004.10934), which resizes too.
     """
-    assert batch.labels is None, "a mosaic has no one label; the settings refuse it"
     height, width = batch.image.shape[2:]
     y, x = (round(share * side) for share, side in zip(random.uniform(0.25, 0.75, 2), (height, width), strict=True))
     others = random.permutation(len(batch.image) - 1) + 1
@@ -135,13 +121,13 @@ def _mosaic(batch: Batch, random: np.random.Generator) -> Batch:
         (rows, columns) for rows in (slice(0, y), slice(y, height)) for columns in (slice(0, x), slice(x, width))
     ]
     pieces = [(quarter, places) for quarter, places in zip(quarters, sources, strict=True) if places]
-    target = None if batch.target is None else _composed(batch.target, pieces)
-    return replace(batch, image=_composed(batch.image, pieces), target=target)
+    return _applied(batch, lambda maps: _composed(maps, pieces), None, 1.0)
 
 
-def _with(batch: Batch, image: Tensor, target: Tensor | None, places: int, share: float) -> Batch:
-    labels = None if batch.labels is None else (_moved(batch.labels, places), share)
-    return replace(batch, image=image, target=target, mixed=labels)
+def _applied(batch: Batch, on_maps: OnMaps, places: int | None, share: float) -> Batch:
+    """The batch with a mix applied to the image and to what the target is; places: None where partners differ."""
+    target = None if batch.target is None else batch.target.mixed(on_maps, places, share)
+    return replace(batch, image=on_maps(batch.image), target=target)
 
 
 def _places(samples: int, random: np.random.Generator) -> int:

@@ -100,7 +100,8 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
 
 
 def _bad_input(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
-    sides: tuple[tuple[Where, Tensor | None], ...] = (("image", batch.image), ("target", batch.target))
+    targets = () if batch.target is None else batch.target.tensors().values()
+    sides: tuple[tuple[Where, Tensor], ...] = (("image", batch.image), *(("target", values) for values in targets))
     for where, values in sides:
         if values is not None and not is_finite(values):
             bad = [index for index, row in zip(batch.indices, values, strict=True) if not is_finite(row)]

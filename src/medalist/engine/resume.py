@@ -13,7 +13,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from medalist.engine.checkpoint import Saver, State, load_optimizer, load_state, optimizer_tensors, states
+from medalist.engine.checkpoint import SavedState, Saver, load_optimizer, load_state, optimizer_tensors, states
 from medalist.engine.settings import CheckpointConfig
 from medalist.engine.task import Task
 from medalist.errors import RunError
@@ -55,28 +55,28 @@ class Parts:
     optimizer: Optimizer
 
 
-def to_state(parts: Parts, standing: LoopState, batches: int) -> State:
+def to_state(parts: Parts, loop: LoopState, batches: int) -> SavedState:
     """The state after so many batches since the start; its tensors are those in use, not copies."""
     tensors = {f"model/{name}": value for name, value in parts.model.state_dict().items()}
     if parts.average:
         tensors |= {f"average/{name}": value for name, value in parts.average.module.state_dict().items()}
     tensors |= {f"optimizer/{name}": value for name, value in optimizer_tensors(parts.model, parts.optimizer).items()}
     tensors |= {f"memory/{name}": value for name, value in parts.task.memory().items()}
-    tensors |= {f"sums/{name}": value for name, value in standing.sums.items()}
+    tensors |= {f"sums/{name}": value for name, value in loop.sums.items()}
     values = {
-        "rows": standing.rows,
+        "rows": loop.rows,
         # JSON has no word for infinity.
-        "best": standing.best if math.isfinite(standing.best) else None,
-        "parts": list(standing.sums),  # in their order, which tensors in a file do not keep
-        "done": standing.done,
-        "seconds": standing.seconds,
+        "best": loop.best if math.isfinite(loop.best) else None,
+        "parts": list(loop.sums),  # in their order, which tensors in a file do not keep
+        "done": loop.done,
+        "seconds": loop.seconds,
         "precision": parts.fabric.strategy.precision.state_dict(),
         "processes": parts.fabric.world_size,
     }
-    return State(batches, tensors, values)
+    return SavedState(batches, tensors, values)
 
 
-def find_state(folder: Path, processes: int) -> tuple[State | None, list[str]]:
+def find_state(folder: Path, processes: int) -> tuple[SavedState | None, list[str]]:
     """The state to go on from, and a line for each damaged one; RunError where it was made by other processes."""
     state, damaged = load_state(folder)
     made_by = 1 if state is None else state.values.get("processes")
@@ -88,7 +88,7 @@ def find_state(folder: Path, processes: int) -> tuple[State | None, list[str]]:
     return state, damaged
 
 
-def restored_loop(state: State, path: Path, fabric: Fabric, batches: int) -> LoopState:
+def restored_loop(state: SavedState, path: Path, fabric: Fabric, batches: int) -> LoopState:
     """Where the training stood, of `batches` an epoch; RunError where the state is of another training."""
     try:
         values = state.values
@@ -104,7 +104,7 @@ def restored_loop(state: State, path: Path, fabric: Fabric, batches: int) -> Loo
         raise _other_training(path, error) from None
 
 
-def restore(state: State, path: Path, parts: Parts) -> None:
+def restore(state: SavedState, path: Path, parts: Parts) -> None:
     """Set weights, average, optimiser, scaler and the loss's memory; RunError where they are of another training."""
     try:
         parts.model.load_state_dict(state.part("model"))
@@ -152,8 +152,8 @@ class CheckpointPolicy:
         self._steps, self._saved = 0, time.monotonic()
 
 
-def save(saver: Saver, rhythm: CheckpointPolicy, parts: Parts, standing: LoopState, batches: int) -> None:
+def save(saver: Saver, policy: CheckpointPolicy, parts: Parts, loop: LoopState, batches: int) -> None:
     """Begin to write the state; only the first process does."""
     if parts.fabric.is_global_zero:
-        saver.save(to_state(parts, standing, batches))
-    rhythm.saved()
+        saver.save(to_state(parts, loop, batches))
+    policy.saved()

@@ -1,4 +1,4 @@
-"""Settings of training, prediction and tracking; torch-free."""
+"""Settings of training; torch-free."""
 
 from __future__ import annotations
 
@@ -164,38 +164,3 @@ class CheckpointConfig(ConfigModel):
 
     steps: int = Field(default=0, ge=0)
     minutes: float = Field(default=5.0, ge=0)
-
-
-class PredictConfig(ConfigModel):
-    """Prediction of whole images.
-
-    tta: views that are averaged: `none`, `flips` (4: identity, both flips, half turn) or `d4` (8: with quarter turns).
-    scales: sizes at which each view is seen, relative to the native one; the maps are averaged at native size.
-    batch: images of one size in one forward.
-    """
-
-    tta: Literal["none", "flips", "d4"] = "flips"
-    scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
-    batch: int = Field(default=4, ge=1)
-
-    @model_validator(mode="after")
-    def _scales_in_range(self) -> PredictConfig:
-        if not all(0.1 <= scale <= 8 for scale in self.scales):
-            raise ValueError(f"predict.scales = {list(self.scales)}: each must be within 0.1..8")
-        return self
-
-
-class EmbedPredictConfig(ConfigModel):
-    """Embedding of whole images.
-
-    tta: views whose vectors are averaged: `none`, `mirror` (2: as it is, and left for right), `flips` (4), `d4` (8).
-    batch: images in one forward.
-    """
-
-    tta: Literal["none", "mirror", "flips", "d4"] = "none"
-    batch: int = Field(default=32, ge=1)
-
-
-Tracking = Literal["none", "wandb", "tensorboard"]
-"""`wandb` writes offline unless the user is logged in; `tensorboard` writes event files; `none` leaves it at
-metrics.jsonl."""

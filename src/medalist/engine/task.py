@@ -1,25 +1,18 @@
-"""What the one loop knows of segmentation, detection, embedding: the Task protocol."""
+"""What the one loop knows of each kind of contest: the Task protocol."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-import numpy as np
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.data.loader import Batch
-from medalist.records import Answer, MapPrediction
 
 
 class Task(Protocol):
-    """Targets before training, a loss while it goes, a look at what is held out."""
-
-    def targets(self, truth: Answer) -> NDArray[np.uint8] | None:
-        """Truth -> uint8[H, W, C], before augmentation; None where the target is no picture."""
-        ...
+    """A loss while a training goes on, and figures of what is held out."""
 
     def begin_epoch(self) -> None:
         """Forget what belongs to the epoch before."""
@@ -40,18 +33,21 @@ class Task(Protocol):
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """Figures of the held-out samples of all processes, from this one's outputs and batches.
 
-        `val_loss`, lower is better, chooses the best epoch; of the others higher is better.
+        `val_loss`, lower is better, chooses the best epoch; `val_loss_<part>` are its parts; of all others higher is
+        better.
         """
         ...
 
 
-class MapTask(Task, Protocol):
-    """A task whose predictions are maps of the image."""
+class StatelessLoss:
+    """The part of a Task whose loss keeps nothing from batch to batch."""
 
-    def probabilities(self, outputs: Tensor) -> Tensor:
-        """What may be averaged over views and networks."""
-        ...
+    def begin_epoch(self) -> None:
+        """Nothing is kept."""
 
-    def predict(self, probabilities: Tensor, batch: Batch) -> list[MapPrediction]:
-        """Predictions at native size, one for each sample of the batch."""
-        ...
+    def memory(self) -> dict[str, Tensor]:
+        """Nothing is kept."""
+        return {}
+
+    def remember(self, memory: Mapping[str, Tensor]) -> None:
+        """Nothing is kept."""

@@ -18,13 +18,7 @@ from torch.optim import Optimizer
 
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
-from medalist.engine.checkpoint import (
-    Saver,
-    forget_states,
-    save_weights,
-    saving,
-    states,
-)
+from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
 from medalist.engine.devices import mean_over_processes
 from medalist.engine.job import TrainJob
 from medalist.engine.mining import HardBatches, skipped
@@ -34,13 +28,17 @@ from medalist.engine.resume import CheckpointPolicy, LoopState, Parts, Row, find
 from medalist.engine.schedule import lr_factor
 from medalist.engine.snapshots import keep_snapshots, mean_network
 from medalist.engine.syncnorm import synchronised
-from medalist.engine.tracking import Log
 from medalist.errors import TrainingError
 from medalist.files import write_text
+from medalist.metrics.epochs import is_score
 from medalist.models.recompute import recompute
 from medalist.reporter import Progress
+from medalist.tracking.tracking import Log
 
-Told = tuple[Callable[[], float], Batch]
+LOSSES = ("loss", "val_loss", "average_val_loss")
+"""Figures of an epoch that its line shows, beside the scores of held-out samples."""
+
+Pending = tuple[Callable[[], float], Batch]
 """What reads the loss of a batch, and the batch."""
 
 
@@ -51,10 +49,10 @@ class TrainState:
     model: _FabricModule
     optimizer: Optimizer
     parts: Parts
-    standing: LoopState
+    loop: LoopState
     frozen: tuple[str, ...]
     saver: Saver
-    rhythm: CheckpointPolicy
+    policy: CheckpointPolicy
     progress: Progress
 
 
@@ -71,20 +69,20 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     if config.grad_checkpointing:
         recompute(job.model)
     with saving(job.folder) as saver:
-        going = _begin(job, saver, progress)
-        standing = going.standing
-        for epoch in range(standing.epoch, config.epochs):
-            if epoch == config.freeze > 0 and standing.done == 0:
-                _wrap_anew(job, going)
-            started = time.perf_counter() - standing.seconds
+        state = _begin(job, saver, progress)
+        loop = state.loop
+        for epoch in range(loop.epoch, config.epochs):
+            if epoch == config.freeze > 0 and loop.done == 0:
+                _wrap_anew(job, state)
+            started = time.perf_counter() - loop.seconds
             row = {"epoch": float(epoch + 1), "step": float((epoch + 1) * job.batches)}
-            row |= _train_epoch(job, going, started)
-            row |= _look(job, going, row)
+            row |= _train_epoch(job, state, started)
+            row |= _validate(job, state, row)
             row["seconds"] = time.perf_counter() - started
-            _end_epoch(job, going, row)
+            _end_epoch(job, state, row)
             log(row)
             progress.say(f"{job.title} {_line(row, config.epochs)}")
-    _save_weights(job, going, "last")
+    _save_weights(job, state, "last")
     if fabric.is_global_zero:
         forget_states(job.folder)
         keep_snapshots(job.folder, [])
@@ -94,26 +92,26 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
 def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     """The training at its start, or where it was stopped."""
     config, fabric = job.config, job.fabric
-    state, damaged = find_state(job.folder, fabric.world_size)
+    saved, damaged = find_state(job.folder, fabric.world_size)
     for line in damaged:
         progress.say(f"{job.title}: {line}; going on from the one before")
-    standing, path = LoopState(), job.folder
-    if state is not None:
+    loop, path = LoopState(), job.folder
+    if saved is not None:
         path = states(job.folder)[len(damaged)]
-        standing = restored_loop(state, path, fabric, job.batches)
-    frozen = freeze(job.model) if standing.epoch < config.freeze else ()
+        loop = restored_loop(saved, path, fabric, job.batches)
+    frozen = freeze(job.model) if loop.epoch < config.freeze else ()
     optimizer = make_optimizer(job.model, config, fabric.world_size)
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
-    if state is not None:
-        restore(state, path, parts)
+    if saved is not None:
+        restore(saved, path, parts)
     fabric.barrier()  # nobody writes or deletes a state while another still reads
     if fabric.is_global_zero:
         for broken in states(job.folder)[: len(damaged)]:  # it would take the place of a whole one
             broken.unlink()
-    progress.skip(standing.epoch * job.batches + standing.done)
-    return TrainState(model, wrapped, parts, standing, frozen, saver, CheckpointPolicy(job.checkpoint), progress)
+    progress.skip(loop.epoch * job.batches + loop.done)
+    return TrainState(model, wrapped, parts, loop, frozen, saver, CheckpointPolicy(job.checkpoint), progress)
 
 
 def _wrap(job: TrainJob, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer]:
@@ -124,60 +122,60 @@ def _wrap(job: TrainJob, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer
     return model, wrapped
 
 
-def _wrap_anew(job: TrainJob, going: TrainState) -> None:
+def _wrap_anew(job: TrainJob, state: TrainState) -> None:
     """Unfreeze the encoder: an optimiser with all parameters, which goes on with what the former one has gathered.
 
     Distributed training reckons with the parameters that wanted a gradient when the network was wrapped. The former
     wrapping hooks into them, so it must be gone before the next.
     """
-    unfreeze(job.model, going.frozen)
-    optimizer = regroup(going.parts.optimizer, job.model, job.config, job.fabric.world_size)
-    del going.model, going.optimizer
+    unfreeze(job.model, state.frozen)
+    optimizer = regroup(state.parts.optimizer, job.model, job.config, job.fabric.world_size)
+    del state.model, state.optimizer
     gc.collect()
-    going.model, going.optimizer = _wrap(job, optimizer)
-    going.parts = replace(going.parts, optimizer=optimizer)
+    state.model, state.optimizer = _wrap(job, optimizer)
+    state.parts = replace(state.parts, optimizer=optimizer)
 
 
-def _train_epoch(job: TrainJob, going: TrainState, started: float) -> Row:
+def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     """What is left of one pass over the training samples; returns the last learning rate and the mean losses.
 
     Batches are accumulated within the epoch: its last step may be made of fewer, and nothing is pending at its end.
     """
-    config, standing = job.config, going.standing
-    epoch, count = standing.epoch, job.batches
-    order = job.order
-    order.epoch, order.first = epoch, skipped(standing.done, config.hard)
-    if not standing.done:
+    config, loop = job.config, state.loop
+    epoch, count = loop.epoch, job.batches
+    sampler = job.sampler
+    sampler.epoch, sampler.first = epoch, skipped(loop.done, config.hard)
+    if not loop.done:
         job.task.begin_epoch()
     train_mode(job.model, frozen=epoch < config.freeze)
     stream = HardBatches(job.train, config.hard)
-    pending: Told | None = None
+    pending: Pending | None = None
     due = False
-    for number, raw in enumerate(stream, standing.done):
-        batch, losses, is_step = _train_batch(job, going, number, raw)
+    for number, raw in enumerate(stream, loop.done):
+        batch, losses, is_step = _train_batch(job, state, number, raw)
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
-        pending = _told(losses["loss"]), batch
+        pending = _pending_loss(losses["loss"]), batch
         for name, value in _over_all(losses).items():
-            standing.sums.setdefault(name, torch.zeros_like(value)).add_(value)
-        going.progress.advance()
-        due = (is_step and going.rhythm.step()) or due
+            loop.sums.setdefault(name, torch.zeros_like(value)).add_(value)
+        state.progress.advance()
+        due = (is_step and state.policy.step()) or due
         if due and is_step and not stream.pending and number + 1 < count:
             _refuse_nan(job, pending, epoch)
-            standing.done, standing.seconds = number + 1, time.perf_counter() - started
-            save(going.saver, going.rhythm, going.parts, standing, epoch * count + standing.done)
+            loop.done, loop.seconds = number + 1, time.perf_counter() - started
+            save(state.saver, state.policy, state.parts, loop, epoch * count + loop.done)
             due = False
     _refuse_nan(job, pending, epoch)
-    means = {_part(name): float(value) / count for name, value in standing.sums.items()}
+    means = {_part(name): float(value) / count for name, value in loop.sums.items()}
     steps = math.ceil(count / config.accumulate)
     factor = lr_factor((epoch + 1) * steps - 1, config.epochs * steps, config)
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
 
 
-def _train_batch(job: TrainJob, going: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
+def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
     """Train on one batch of the epoch: the batch on its device, its losses, whether a step was made."""
     fabric, config, count = job.fabric, job.config, job.batches
-    epoch, at = going.standing.epoch, going.standing.epoch * job.batches + number
+    epoch, at = state.loop.epoch, state.loop.epoch * job.batches + number
     # For dropout: counted by batch, so that a state has no generator to keep.
     torch.manual_seed((job.seed << 33) + at * fabric.world_size + fabric.global_rank)
     batch = resized(raw.to(fabric.device, config.channels_last), config.size_in(epoch))
@@ -187,39 +185,39 @@ def _train_batch(job: TrainJob, going: TrainState, number: int, raw: Batch) -> t
     is_step = number + 1 == first + group
     steps = math.ceil(count / config.accumulate)
     factor = lr_factor(epoch * steps + number // config.accumulate, config.epochs * steps, config)
-    for parameters in going.parts.optimizer.param_groups:
+    for parameters in state.parts.optimizer.param_groups:
         parameters["lr"] = parameters["peak_lr"] * factor
-    with fabric.no_backward_sync(going.model, enabled=not is_step):
-        losses = job.task.loss(going.model(batch.image), batch)
+    with fabric.no_backward_sync(state.model, enabled=not is_step):
+        losses = job.task.loss(state.model(batch.image), batch)
         fabric.backward(losses["loss"] / group)
     if is_step:
         if config.clip:
-            fabric.clip_gradients(going.model, going.optimizer, max_norm=config.clip, error_if_nonfinite=False)
-        going.optimizer.step()
-        going.optimizer.zero_grad()
-        if going.parts.average:
-            going.parts.average.update(job.model)
+            fabric.clip_gradients(state.model, state.optimizer, max_norm=config.clip, error_if_nonfinite=False)
+        state.optimizer.step()
+        state.optimizer.zero_grad()
+        if state.parts.average:
+            state.parts.average.update(job.model)
     return batch, losses, is_step
 
 
-def _look(job: TrainJob, going: TrainState, row: Row) -> Row:
+def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
     """Look at the held-out samples where it is time to; keep the best weights, and what goes into the average."""
-    config, epoch, keeper = job.config, going.standing.epoch, _keeper(going)
+    config, epoch, keeper = job.config, state.loop.epoch, _keeper(state)
     figures: Row = {}
     if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
-        figures = evaluate(job, keeper)
+        figures = validate_held_out(job, keeper)
         if not math.isfinite(figures["val_loss"]):
             raise TrainingError(
                 f"{job.title}: the held-out loss is {figures['val_loss']} after epoch {epoch + 1}, though those of all "
                 "batches were finite; lower train.lr, or clip gradients by train.clip"
             )
-        if figures["val_loss"] < going.standing.best:
-            going.standing.best = figures["val_loss"]
-            _save_weights(job, going, "best")
+        if figures["val_loss"] < state.loop.best:
+            state.loop.best = figures["val_loss"]
+            _save_weights(job, state, "best")
     if config.average:
-        kept = wanted([*going.standing.rows, row | figures], config.average, config.epochs)
+        kept = wanted([*state.loop.rows, row | figures], config.average, config.epochs)
         if epoch + 1 in kept:
-            _save_weights(job, going, f"snapshot-{epoch + 1}")
+            _save_weights(job, state, f"snapshot-{epoch + 1}")
         if job.fabric.is_global_zero:
             keep_snapshots(job.folder, kept)
         if epoch + 1 == config.epochs:
@@ -231,31 +229,31 @@ def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
     """Write the mean of the snapshots as `average`; returns a look at it."""
     assert job.config.average is not None
     job.fabric.barrier()  # the last snapshot is there
-    order = job.order
-    order.epoch, order.first = job.config.epochs, 0  # an epoch that no training has seen
+    sampler = job.sampler
+    sampler.epoch, sampler.first = job.config.epochs, 0  # an epoch that no training has seen
     taken = islice(iter(job.train), job.config.average.recalibrate)
     size = job.config.size_in(job.config.epochs - 1)
     images = (resized(raw.to(job.fabric.device, job.config.channels_last), size).image for raw in taken)
     mean = mean_network(keeper, job.folder, kept, images)
-    figures = evaluate(job, mean)
+    figures = validate_held_out(job, mean)
     if job.fabric.is_global_zero:
         save_weights(mean, job.folder / "average.safetensors")
     return figures
 
 
-def _end_epoch(job: TrainJob, going: TrainState, row: Row) -> None:
+def _end_epoch(job: TrainJob, state: TrainState, row: Row) -> None:
     """Count the epoch as ended, on disk too."""
-    standing = going.standing
-    standing.rows.append(row)
-    standing.done, standing.sums, standing.seconds = 0, {}, 0.0
+    loop = state.loop
+    loop.rows.append(row)
+    loop.done, loop.sums, loop.seconds = 0, {}, 0.0
     if job.fabric.is_global_zero:
-        write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in standing.rows))
-    if going.rhythm.epoch():
-        save(going.saver, going.rhythm, going.parts, standing, standing.epoch * job.batches)
+        write_text(job.folder / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in loop.rows))
+    if state.policy.epoch():
+        save(state.saver, state.policy, state.parts, loop, loop.epoch * job.batches)
 
 
 @torch.inference_mode()
-def evaluate(job: TrainJob, model: nn.Module) -> Row:
+def validate_held_out(job: TrainJob, model: nn.Module) -> Row:
     """Look at the held-out samples: `val_loss` and the task's quick figures."""
     model.eval()
 
@@ -280,7 +278,7 @@ def _part(name: str) -> str:
     return name if name == "loss" else f"loss_{name}"
 
 
-def _told(loss: Tensor) -> Callable[[], float]:
+def _pending_loss(loss: Tensor) -> Callable[[], float]:
     """What reads a loss, once its own batch is done: a plain reading would wait for all that a GPU was given since."""
     if not loss.is_cuda:
         return loss.detach().item
@@ -296,7 +294,7 @@ def _told(loss: Tensor) -> Callable[[], float]:
     return read
 
 
-def _refuse_nan(job: TrainJob, pending: Told | None, epoch: int) -> None:
+def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
     ids = ",".join(job.names[index] for index in pending[1].indices)
@@ -306,21 +304,17 @@ def _refuse_nan(job: TrainJob, pending: Told | None, epoch: int) -> None:
     )
 
 
-def _keeper(going: TrainState) -> nn.Module:
+def _keeper(state: TrainState) -> nn.Module:
     """The network that predicts: the average over steps, where one is kept."""
-    average = going.parts.average
-    return average.module if average else going.parts.model
+    average = state.parts.average
+    return average.module if average else state.parts.model
 
 
-def _save_weights(job: TrainJob, going: TrainState, name: str) -> None:
+def _save_weights(job: TrainJob, state: TrainState, name: str) -> None:
     if job.fabric.is_global_zero:
-        save_weights(_keeper(going), job.folder / f"{name}.safetensors")
+        save_weights(_keeper(state), job.folder / f"{name}.safetensors")
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
-    shown: Iterator[str] = (
-        f"{name} {value:.4f}"
-        for name, value in row.items()
-        if name in ("loss", "val_loss", "average_val_loss") or name.startswith(("dice_", "recall@"))
-    )
+    shown = (f"{name} {row[name]:.4f}" for name in row if name in LOSSES or is_score(name))
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

@@ -21,15 +21,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.rle import (
-    Order,
-    RleError,
-    decode_labels,
-    decode_mask,
-    decode_runs,
-    encode_labels,
-    encode_mask,
-)
+from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask, decode_runs, encode_labels, encode_mask
 from medalist.errors import SubmissionError
 from medalist.formats.submission import Problem, Row, by_row, check_ids, ids_of_reference, read_rows, refuse, shortened
 from medalist.records import Answer, Instances, Mask, Sample

@@ -1,133 +1,48 @@
-"""What a config may say of the network. Torch-free: timm's names are looked up when the network is built."""
+"""What a config may say of an encoder of whole images. Torch-free: timm's names are looked up when it is built."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-STRIDE = 32
-"""Every network here halves its input five times: height and width must be multiples of this many pixels."""
-
-
-class _Network(BaseModel):
-    """What all networks share.
-
-    weights: "imagenet" (found by the resolver of weights.py), "none", or a file with the encoder's state.
-    channels: names of the output channels, in order ("body", "border").
-    in_channels: input channels; pretrained first convolutions are adapted to other counts than 3.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    weights: str = Field(default="imagenet", min_length=1)
-    channels: tuple[str, ...] = Field(min_length=1)
-    in_channels: int = Field(default=3, ge=1, le=1024)
-
-    @field_validator("channels")
-    @classmethod
-    def _channels_are_names(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
-        for name in channels:
-            if not name.strip():
-                raise ValueError("a channel needs a name, such as body")
-        twice = sorted({name for name in channels if channels.count(name) > 1})
-        if twice:
-            raise ValueError(f"channel '{twice[0]}' stands twice; each channel needs its own name")
-        return channels
-
-    @property
-    def stride(self) -> int:
-        """Height and width of the input must be multiples of this many pixels."""
-        return STRIDE
+Pooling = Literal["gem", "avg", "max", "attention", "flat"]
+Neck = Literal["none", "linear", "bn", "linear_bn"]
 
 
-class SmpConfig(_Network):
-    """A decoder of segmentation-models-pytorch over any timm encoder with features at strides (2,) 4 … 32.
-
-    encoder: a timm name, with or without the tag of its weights ("resnet34", "resnet34.tv_in1k").
-    decoder_channels: widths of the five decoder blocks, deepest first (unet, unetplusplus; default 256 … 16).
-    attention: scSE gates in the decoder (unet, unetplusplus); its blocks are then at least 16 wide.
-    dropout: probability for the merged pyramid (fpn; default 0.2).
-    """
-
-    kind: Literal["unet", "unetplusplus", "fpn", "linknet"]
-    encoder: str = Field(min_length=1)
-    decoder_channels: tuple[PositiveInt, ...] | None = None
-    attention: Literal["scse"] | None = None
-    dropout: float | None = Field(default=None, ge=0, lt=1)
-
-    @field_validator("decoder_channels")
-    @classmethod
-    def _five_blocks(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
-        if widths is not None and len(widths) != 5:
-            raise ValueError(f"the decoder has 5 blocks, deepest first, so 5 widths are needed, not {len(widths)}")
-        return widths
-
-    @model_validator(mode="after")
-    def _options_fit_kind(self) -> Self:
-        for option, kinds in (
-            ("decoder_channels", ("unet", "unetplusplus")),
-            ("attention", ("unet", "unetplusplus")),
-            ("dropout", ("fpn",)),
-        ):
-            if getattr(self, option) is not None and self.kind not in kinds:
-                raise ValueError(f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out")
-        if self.attention and self.decoder_channels and min(self.decoder_channels) < 16:
-            narrow = min(self.decoder_channels)
-            raise ValueError(f"'attention: scse' squeezes 16 to 1, so decoder_channels are at least 16, not {narrow}")
-        return self
-
-
-class TernausConfig(_Network):
-    """TernausNet as published (arXiv 1801.05746): a U-Net over VGG11 or VGG16 without batch normalisation.
-
-    filters: width of the decoder's last block; the deeper blocks are multiples of it.
-    """
-
-    kind: Literal["ternausnet11", "ternausnet16"]
-    filters: int = Field(default=32, ge=1, le=256)
-
-
-ModelConfig = Annotated[SmpConfig | TernausConfig, Field(discriminator="kind")]
-
-
-class EmbedderConfig(BaseModel):
-    """An image becomes a unit vector: a timm encoder, pooling, a neck.
+class EncoderConfig(BaseModel):
+    """A timm encoder, how its features are pooled, and the neck behind it.
 
     encoder: a timm name, with or without the tag of its weights. options: arguments of timm's constructor, for
     encoders of one's own shape (`{channels: [32, 64, 128, 256]}`), with weights: none only.
-    weights: as for other networks. in_channels: 3, or 1 for images that are gray.
+    weights: "imagenet" (found by the resolver of weights.py), "none", or a file with the encoder's state.
+    in_channels: 3, or 1 for images that are gray.
     pooling: `gem` with a learned power that begins at `gem` (arXiv 1711.02512), `avg`, `max`, `attention`, a
     softmax over positions by a learned query, or `flat`: positions side by side, where parts have their places.
     neck: `none` (the pooled features, dim is theirs), `linear`, `bn` (batch norm
     alone), `linear_bn` (arXiv 1903.07071).
     dim: components of the vector, for necks with a linear layer. dropout: before the neck.
-    frozen: the encoder is not trained, and its features are computed once and kept; augmentation must be empty.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["embedder"] = "embedder"
     encoder: str = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)
     weights: str = Field(default="imagenet", min_length=1)
     in_channels: Literal[1, 3] = 3
-    pooling: Literal["gem", "avg", "max", "attention", "flat"] = "gem"
+    pooling: Pooling = "gem"
     gem: float = Field(default=3.0, ge=1, le=20)
-    neck: Literal["none", "linear", "bn", "linear_bn"] = "linear_bn"
+    neck: Neck = "none"
     dim: int | None = Field(default=None, ge=2, le=8192)
     dropout: float = Field(default=0.0, ge=0, lt=1)
-    frozen: bool = False
 
     @model_validator(mode="after")
-    def _parts_fit(self) -> Self:
+    def _encoder_fits(self) -> Self:
         linear = self.neck.startswith("linear")
         if linear and self.dim is None:
             raise ValueError(f"neck '{self.neck}' needs the number of components; type for instance model.dim=256")
         if not linear and self.dim is not None:
             raise ValueError(f"neck '{self.neck}' keeps the encoder's width; leave out dim, or take neck: linear_bn")
-        if self.frozen and self.weights == "none":
-            raise ValueError("frozen keeps the encoder as it is, and weights: none leaves it random; take weights")
         if self.options and self.weights != "none":
             raise ValueError("options change the encoder's shape, so no pretrained weights fit; say weights: none")
         return self

@@ -14,7 +14,7 @@ import warnings
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, assert_never
+from typing import Literal
 
 import huggingface_hub
 import safetensors
@@ -26,18 +26,8 @@ from torch import Tensor
 from medalist.errors import ConfigError, WeightsError
 from medalist.files import sha256_file, written
 from medalist.models.encoders import check_encoder, fitted_state, full_name
-from medalist.models.hubs import (
-    HASH,
-    PACKAGES,
-    VGG_FILES,
-    from_hub,
-    in_cache,
-    in_package,
-    torch_cache,
-    vgg_file,
-)
-from medalist.models.settings import EmbedderConfig, ModelConfig, SmpConfig, TernausConfig
-from medalist.tasks.segment.ternausnet import vgg_state
+from medalist.models.hubs import HASH, PACKAGES, VGG_FILES, from_hub, in_cache, in_package, torch_cache, vgg_file
+from medalist.models.vgg import vgg_state
 
 Source = Literal["path", "folder", "package", "cache", "hub"]
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -59,29 +49,22 @@ class Resolved:
         return self.path.stat().st_size
 
 
-def encoder_weights(config: ModelConfig | EmbedderConfig) -> Resolved | None:
-    """The file that a network's `weights:` asks for; None for "none". Raises ConfigError, WeightsError.
+def encoder_weights(encoder: str, weights: str) -> Resolved | None:
+    """The file that a config's `weights:` asks for, for an encoder; None for "none". Raises ConfigError, WeightsError.
 
     "imagenet" goes through all places; anything else is a file, or the name of one in the folder `weights/`.
     """
-    match config:
-        case SmpConfig() | EmbedderConfig():
-            name = config.encoder
-        case TernausConfig():
-            name = "vgg" + config.kind.removeprefix("ternausnet")
-        case _:
-            assert_never(config)
-    if config.weights == "none":
+    if weights == "none":
         return None
-    if config.weights == "imagenet":
-        return find_weights(name)
-    path = Path(config.weights).expanduser()
+    if weights == "imagenet":
+        return find_weights(encoder)
+    path = Path(weights).expanduser()
     if path.is_file():
-        return Resolved(name, path, sha256_file(path), "path")
-    found = _in_folder([config.weights]) if _NAME.fullmatch(config.weights) else None
+        return Resolved(encoder, path, sha256_file(path), "path")
+    found = _in_folder([weights]) if _NAME.fullmatch(weights) else None
     if found is None:
-        raise WeightsError(f"weights '{config.weights}' is not a file here ({Path.cwd()}), nor in {weights_folder()}")
-    return Resolved(name, found, sha256_file(found), "folder")
+        raise WeightsError(f"weights '{weights}' is not a file here ({Path.cwd()}), nor in {weights_folder()}")
+    return Resolved(encoder, found, sha256_file(found), "folder")
 
 
 def find_weights(name: str) -> Resolved:

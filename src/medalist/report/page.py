@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files as package_files
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,10 @@ class RunReport:
     worst: Sequence[SamplePicture] = field(default=())
     best: Sequence[SamplePicture] = field(default=())
 
+    def with_pictures(self, worst: Sequence[SamplePicture], best: Sequence[SamplePicture]) -> RunReport:
+        """The same page with pictures."""
+        return replace(self, worst=worst, best=best)
+
 
 @dataclass(frozen=True)
 class Bar:
@@ -88,15 +92,23 @@ def render(report: RunReport) -> str:
     return rendered("page.html.j2", page_values(report))
 
 
-def rendered(template: str, values: Mapping[str, Any]) -> str:
-    """Return a template of this folder, filled; it may extend `page.html.j2`, which needs all of `page_values`."""
-    folder = package_files(__package__)
+def rendered(template: str, values: Mapping[str, Any], package: str | None = None) -> str:
+    """Return a template of a package (None: this one), filled.
+
+    It may extend `page.html.j2`, which needs all of `page_values`.
+    """
+    own, other = package_files(__package__), package_files(package or __package__)
+
+    def source(name: str) -> str:
+        folder = own if own.joinpath(name).is_file() else other
+        return folder.joinpath(name).read_text("utf-8")
+
     environment = jinja2.Environment(
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(lambda name: folder.joinpath(name).read_text("utf-8")),
+        loader=jinja2.FunctionLoader(source),
     )
     environment.filters.update(score=score_text, part=part_text, number=number_text, jpeg=jpeg_base64, rgb=_rgb)
     return environment.get_template(template).render(values)

@@ -9,7 +9,7 @@ import numpy as np
 
 from medalist.errors import SearchError
 from medalist.records import RetrievalSplit
-from medalist.retrieval.pool import Rows, Vectors
+from medalist.retrieval.pool import Indices, Vectors
 from medalist.search.embeddings import Embeddings, refuse_other_space, refuse_twice, shown
 
 
@@ -27,48 +27,48 @@ class Asked:
     query_vectors: Vectors = field(repr=False)
     gallery_vectors: Vectors = field(repr=False)
     identities: tuple[str, ...]
-    query_codes: Rows = field(repr=False)
-    gallery_codes: Rows = field(repr=False)
+    query_codes: Indices = field(repr=False)
+    gallery_codes: Indices = field(repr=False)
 
 
 def asked(
-    trial: RetrievalSplit,
+    split: RetrievalSplit,
     queries: Embeddings,
     gallery: Embeddings,
     *,
     identities: Mapping[str, str] | None = None,
-    apart: Mapping[str, str | float | None] | None = None,
+    exclusion: Mapping[str, str | float | None] | None = None,
 ) -> Asked:
     """Bring together what a trial needs.
 
     queries, gallery: embeddings that hold at least the trial's samples, made by the same run. identities: of gallery
-    samples by id, where identities are answered. apart: the value of `Retrieval.apart` by sample id: samples of one
+    samples by id, where identities are answered. apart: the value of `Retrieval.exclusion` by sample id: samples of one
     value are not shown to one another; where an id is missing, its value is None, which is one value too. A query is
     never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an empty gallery,
     and for embeddings of other dimensions or of another run.
     """
     refuse_other_space(queries, gallery)
-    for what, ids in (("queries", trial.queries), ("gallery", trial.gallery)):
+    for what, ids in (("queries", split.queries), ("gallery", split.gallery)):
         try:
             refuse_twice(ids)
         except SearchError as error:
             raise SearchError(f"trial, {what}: {error}") from error
-    if not trial.gallery:
+    if not split.gallery:
         raise SearchError(
-            f"trial of {len(trial.queries)} queries ({shown(trial.queries)}): its gallery is empty, so nothing can be "
+            f"trial of {len(split.queries)} queries ({shown(split.queries)}): its gallery is empty, so nothing can be "
             "answered; look at the contest's trials, or make fewer folds"
         )
     if identities is not None:
-        unknown = [name for name in trial.gallery if name not in identities]
+        unknown = [name for name in split.gallery if name not in identities]
         if unknown:
             raise SearchError(f"{len(unknown)} gallery samples have no identity: {shown(unknown)}")
     return Asked(
-        trial.queries,
-        trial.gallery,
-        _taken(queries, trial.queries, "queries"),
-        _taken(gallery, trial.gallery, "gallery"),
-        tuple(identities[name] for name in trial.gallery) if identities is not None else (),
-        *_codes(trial, apart),
+        split.queries,
+        split.gallery,
+        _taken(queries, split.queries, "queries"),
+        _taken(gallery, split.gallery, "gallery"),
+        tuple(identities[name] for name in split.gallery) if identities is not None else (),
+        *_codes(split, exclusion),
     )
 
 
@@ -79,13 +79,13 @@ def _taken(embeddings: Embeddings, ids: Sequence[str], what: str) -> Vectors:
         raise SearchError(f"trial, {what}: {error}; embed them with this run") from error
 
 
-def _codes(trial: RetrievalSplit, apart: Mapping[str, str | float | None] | None) -> tuple[Rows, Rows]:
+def _codes(split: RetrievalSplit, exclusion: Mapping[str, str | float | None] | None) -> tuple[Indices, Indices]:
     """Numbers that are equal where a gallery sample must be hidden from a query."""
     number: dict[object, int] = {}
-    for name in trial.gallery:
-        number.setdefault(name if apart is None else apart.get(name), len(number))
+    for name in split.gallery:
+        number.setdefault(name if exclusion is None else exclusion.get(name), len(number))
     hidden = [
-        [number.get(name if apart is None else apart.get(name), -1) for name in ids]
-        for ids in (trial.queries, trial.gallery)
+        [number.get(name if exclusion is None else exclusion.get(name), -1) for name in ids]
+        for ids in (split.queries, split.gallery)
     ]
     return np.array(hidden[0], np.int64), np.array(hidden[1], np.int64)

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 Vectors = NDArray[np.float32]
-Found = tuple[NDArray[np.uint16], Rows, Vectors]
+Found = tuple[NDArray[np.uint16], Indices, Vectors]
 """Scores that are good enough to look at: query within its group, gallery row, score; one of each."""
-Answer = tuple[Rows, Vectors]
+Answer = tuple[Indices, Vectors]
 """Gallery rows int64[Q, k] of each query, the best first, and their scores float32[Q, k]; -1 and -inf where none."""
 
 GROUP, CHUNK = 512, 1024
@@ -42,15 +42,15 @@ class Forbidden:
         answer. A query with a code that no row has is free of the rule.
     """
 
-    own: Rows | None = None
-    codes: tuple[tuple[Rows, Rows], ...] = ()
+    own: Indices | None = None
+    codes: tuple[tuple[Indices, Indices], ...] = ()
 
-    def of(self, queries: slice | Rows) -> Forbidden:
+    def of(self, queries: slice | Indices) -> Forbidden:
         """The rules for some of the queries."""
         own = None if self.own is None else self.own[queries]
         return Forbidden(own, tuple((asked[queries], rows) for asked, rows in self.codes))
 
-    def met(self, asked: NDArray[Any], rows: Rows) -> NDArray[np.bool_]:
+    def met(self, asked: NDArray[Any], rows: Indices) -> NDArray[np.bool_]:
         """Whether the row is forbidden to the query, for arrays of both that broadcast."""
         bad = np.zeros(np.broadcast_shapes(asked.shape, rows.shape), bool)
         if self.own is not None:
@@ -136,7 +136,7 @@ def room_for(queries: int, k: int) -> Answer:
     return np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf, np.float32)
 
 
-def above(scores: Vectors, best: Best, who: Rows, rows: Rows, forbidden: Forbidden) -> Found:
+def above(scores: Vectors, best: Best, who: Indices, rows: Indices, forbidden: Forbidden) -> Found:
     """What of the scores [g, m] of queries `who` [g] and `rows` [m] beats the floor; of a crowd the k best of each."""
     k, columns = best.scores.shape[1], len(rows)
     floor = best.floor[who][:, np.newaxis]

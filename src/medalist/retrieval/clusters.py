@@ -24,7 +24,7 @@ from medalist.retrieval.blocks import (
     Best,
     Forbidden,
     Found,
-    Rows,
+    Indices,
     Vectors,
     above,
     exact,
@@ -59,8 +59,8 @@ class CoarseClusters:
 
     means: Vectors
     spread: Vectors
-    rows: Rows
-    starts: Rows
+    rows: Indices
+    starts: Indices
 
     @property
     def of_row(self) -> NDArray[np.int32]:
@@ -214,7 +214,7 @@ def _ask_group(
 
 
 def _ask_cell(
-    queries: Vectors, gallery: Vectors, members: Rows, who: Rows, best: Best, forbidden: Forbidden
+    queries: Vectors, gallery: Vectors, members: Indices, who: Indices, best: Best, forbidden: Forbidden
 ) -> list[Found]:
     """What the rows `members` have that is better than the k-th best so far of the queries `who`."""
     found: list[Found] = []

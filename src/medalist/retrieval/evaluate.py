@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
 from medalist.metrics import retrieval as metrics
-from medalist.retrieval.blocks import Forbidden, Rows, Vectors, room_for
+from medalist.retrieval.blocks import Forbidden, Indices, Vectors, room_for
 from medalist.retrieval.neighbours import searching
 from medalist.search import Index
 from medalist.search.checks import MOST_ANSWERS
@@ -58,7 +58,7 @@ def nearest(
     threads: int | None = None,
     forbidden: Forbidden | None = None,
     progress: Callable[[int, int], object] | None = None,
-) -> tuple[Rows, Vectors]:
+) -> tuple[Indices, Vectors]:
     """The k nearest gallery rows of each query, the best first: rows int64[Q, k] and cosines float32[Q, k].
 
     queries [Q, D] and gallery [N, D] are unit vectors. `forbidden`: rows that are no answers; each query has k allowed
@@ -90,7 +90,7 @@ def evaluate(
     depth: int = 100,
     own: ArrayLike | None = None,
     junk: Codes | None = None,
-    apart: Codes | None = None,
+    exclusion: Codes | None = None,
     recall: float = 0.999,
     index: Index | None = None,
     nmi: bool = False,
@@ -108,9 +108,9 @@ def evaluate(
     """
     mine, theirs = _coded(query_labels, gallery_labels, "labels")
     places = [whole(place, "ks", 1, 2**20) for place in ks]
-    rules: list[tuple[Rows, Rows]] = []
-    counted: list[tuple[Rows, Rows]] = []  # rules as they fall within one's label
-    for name, codes in (("junk", junk), ("apart", apart)):
+    rules: list[tuple[Indices, Indices]] = []
+    counted: list[tuple[Indices, Indices]] = []  # rules as they fall within one's label
+    for name, codes in (("junk", junk), ("apart", exclusion)):
         if codes is not None:
             of_query, of_row = _coded(*codes, name)
             within = _joined(((mine, theirs), (of_query, of_row)))
@@ -147,7 +147,7 @@ def evaluate(
     return Figures(values, len(mine), len(mine) - answerable, int((positives > k).sum()), how)
 
 
-def _figures(relevant: metrics.Relevant, positives: Rows, ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
+def _figures(relevant: metrics.Relevant, positives: Indices, ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
     """Each figure of each query, float64[Q]."""
     found = {f"recall@{k}": metrics.found_within(relevant, k) for k in ks}
     found |= {f"map@{k}": metrics.average_precision(relevant, positives, k) for k in ks}
@@ -161,7 +161,9 @@ def _parts(queries: int, step: int) -> list[slice]:
     return [slice(first, min(first + step, queries)) for first in range(0, queries, step)]
 
 
-def _positives(mine: Rows, theirs: Rows, forbidden: Forbidden, counted: Sequence[tuple[Rows, Rows]]) -> Rows:
+def _positives(
+    mine: Indices, theirs: Indices, forbidden: Forbidden, counted: Sequence[tuple[Indices, Indices]]
+) -> Indices:
     """How many rows are right and allowed for each query, int64[Q]."""
     positives = _matches((mine, theirs))
     for rule in counted:
@@ -182,14 +184,14 @@ def _positives(mine: Rows, theirs: Rows, forbidden: Forbidden, counted: Sequence
     return positives
 
 
-def _matches(codes: tuple[Rows, Rows]) -> Rows:
+def _matches(codes: tuple[Indices, Indices]) -> Indices:
     """How many rows have the code of each query."""
     of_query, of_row = codes
     most = int(max(of_query.max(initial=-1), of_row.max(initial=-1))) + 1
     return np.bincount(of_row, minlength=most)[of_query].astype(np.int64)
 
 
-def _coded(of_query: ArrayLike, of_row: ArrayLike, what: str) -> tuple[Rows, Rows]:
+def _coded(of_query: ArrayLike, of_row: ArrayLike, what: str) -> tuple[Indices, Indices]:
     """Integers or strings of both sides as codes 0.. that are equal where they are."""
     sides: list[NDArray[Any]] = [np.asarray(of_query), np.asarray(of_row)]
     kinds = {"i" if side.dtype.kind in "iu" else side.dtype.kind for side in sides if side.size}
@@ -202,7 +204,7 @@ def _coded(of_query: ArrayLike, of_row: ArrayLike, what: str) -> tuple[Rows, Row
     return codes[: len(sides[0])], codes[len(sides[0]) :]
 
 
-def _joined(columns: Sequence[tuple[Rows, Rows]]) -> tuple[Rows, Rows]:
+def _joined(columns: Sequence[tuple[Indices, Indices]]) -> tuple[Indices, Indices]:
     """One code for each combination of codes."""
     both = np.stack([np.concatenate(column) for column in columns])
     joined = both[0]

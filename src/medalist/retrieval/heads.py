@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import SearchError
-from medalist.retrieval.pool import Pool, Rows, Scores, Vectors
+from medalist.retrieval.pool import Indices, Pool, Scores, Vectors
 from medalist.search.embeddings import check_unit
 
 _BLOCK = 2**22
@@ -21,7 +21,7 @@ _NO_DIRECTION = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class ClassPrototypes:
-    """Class centres of a training: names, several rows may share one, and vectors float32[M, D] of length 1.
+    """Class prototypes of a training: names, several rows may share one, and vectors float32[M, D] of length 1.
 
     Of a name's rows (sub-centres) the nearest counts. Raises SearchError where vectors are not of length 1.
     """
@@ -35,7 +35,7 @@ class ClassPrototypes:
         assert len(self.names) == len(self.vectors)
 
 
-def vote(labels: Rows, scores: Scores, *, k: int = 0, temperature: float = 1.0) -> tuple[Rows, Scores]:
+def vote(labels: Indices, scores: Scores, *, k: int = 0, temperature: float = 1.0) -> tuple[Indices, Scores]:
     """From ranked samples to ranked labels, each once.
 
     labels int64[Q, n]: the label of each sample, -1 where there is none; scores float32[Q, n], the best first.
@@ -67,21 +67,21 @@ def vote(labels: Rows, scores: Scores, *, k: int = 0, temperature: float = 1.0) 
 
 
 @dataclass(frozen=True, eq=False)
-class Prototypes:
+class MeanVectors:
     """The mean vector of each label, of length 1 again; those whose vectors cancel out have none.
 
     samples: the gallery; labels int64[N], 0..count - 1, of its rows. `pool` holds the prototypes, `of` their labels.
     """
 
     samples: Pool
-    labels: Rows
+    labels: Indices
     sums: NDArray[np.float64]
-    sizes: Rows
+    sizes: Indices
     pool: Pool
-    of: Rows
+    of: Indices
 
     @classmethod
-    def made(cls, samples: Pool, labels: Rows, count: int) -> Prototypes:
+    def made(cls, samples: Pool, labels: Indices, count: int) -> MeanVectors:
         """Average the samples of each label; SearchError where they all cancel out."""
         sums = np.zeros((count, samples.vectors.shape[1]))
         np.add.at(sums, labels, samples.vectors)
@@ -92,7 +92,7 @@ class Prototypes:
         pool = Pool(means[of], np.full(len(of), -1), samples.recall, samples.threads)
         return cls(samples, labels, sums, np.bincount(labels, minlength=count), pool, of)
 
-    def near(self, queries: Vectors, codes: Rows, k: int) -> tuple[Rows, Scores]:
+    def near(self, queries: Vectors, codes: Indices, k: int) -> tuple[Indices, Scores]:
         """The k labels whose means are nearest, padded as Pool.near, means without the rows that a query must not see.
 
         Labels of hidden rows are left out of the search, and compared with the query by their other samples.
@@ -116,7 +116,7 @@ class Prototypes:
                 labels_out[at, : len(front)], scores_out[at, : len(front)] = names[front], values[front]
         return labels_out, scores_out
 
-    def _without(self, code: int) -> tuple[Rows, Rows, Vectors]:
+    def _without(self, code: int) -> tuple[Indices, Indices, Vectors]:
         """Labels that rows of a code touch; those of them that have other samples, and the means of these."""
         rows = self.samples.rows_of(code)
         touched, inverse, hidden = np.unique(self.labels[rows], return_inverse=True, return_counts=True)
@@ -136,15 +136,15 @@ def _units(sums: NDArray[np.float64]) -> tuple[Vectors, NDArray[np.bool_]]:
 
 def blend_prototypes(
     queries: Vectors,
-    labels: Rows,
+    labels: Indices,
     scores: Scores,
     names: Sequence[str],
-    centres: ClassPrototypes,
+    prototypes: ClassPrototypes,
     share: float,
     joining: int,
-    never: Sequence[Rows],
-) -> tuple[Rows, Scores]:
-    """(1 - share) * score + share * cosine with the nearest centre of the name; both are on the scale of cosines.
+    never: Sequence[Indices],
+) -> tuple[Indices, Scores]:
+    """(1 - share) * score + share * cosine with the nearest prototype of the name; both are on the scale of cosines.
 
     labels int64[Q, n], scores float32[Q, n]: of `vote`. `names[label]` names labels; one without a centre keeps its
     score. The `joining` best names by centre join where the samples did not find them, but for those in `never` of
@@ -152,24 +152,24 @@ def blend_prototypes(
     and float32[Q, m], m at most n + joining, the best first, padded as `vote`.
     """
     place = {name: label for label, name in enumerate(names)}
-    known = np.array([place.get(name, -1) for name in centres.names], np.int64)
+    known = np.array([place.get(name, -1) for name in prototypes.names], np.int64)
     order = np.argsort(known, kind="stable")[np.count_nonzero(known < 0) :]
     if not len(order):
         return labels, scores
-    with_centre, starts = np.unique(known[order], return_index=True)
+    with_prototype, starts = np.unique(known[order], return_index=True)
     column = np.full(len(names), -1)
-    column[with_centre] = np.arange(len(with_centre))
-    more = min(joining, len(with_centre))
+    column[with_prototype] = np.arange(len(with_prototype))
+    more = min(joining, len(with_prototype))
     labels_out = np.full((len(labels), labels.shape[1] + more), -1, np.int64)
     scores_out = np.full(labels_out.shape, -np.inf, np.float32)
-    for part, cosines in _by_centre(queries, centres.vectors[order], starts):
+    for part, cosines in _by_prototype(queries, prototypes.vectors[order], starts):
         top = np.argpartition(-cosines, more - 1, axis=1)[:, :more]
         for at, by_centre, best in zip(range(part, part + len(cosines)), cosines, top, strict=True):
             found = labels[at] >= 0
             mine, own = labels[at][found], scores[at][found]
             if not len(mine):
                 continue
-            joined = np.setdiff1d(with_centre[best], np.concatenate([mine, never[at]]))
+            joined = np.setdiff1d(with_prototype[best], np.concatenate([mine, never[at]]))
             mine, own = np.concatenate([mine, joined]), np.concatenate([own, np.full(len(joined), own[-1])])
             towards = np.where(column[mine] >= 0, by_centre[column[mine]], own)
             mixed = (1 - share) * own + share * towards
@@ -178,8 +178,8 @@ def blend_prototypes(
     return labels_out, scores_out
 
 
-def _by_centre(queries: Vectors, centres: Vectors, starts: Rows) -> Iterator[tuple[int, Scores]]:
-    """Blocks of queries: the first one's row, and cosines float32[q, names] with the nearest centre of each name."""
-    step = max(1, _BLOCK // len(centres))
+def _by_prototype(queries: Vectors, prototypes: Vectors, starts: Indices) -> Iterator[tuple[int, Scores]]:
+    """Blocks of queries: the first one's row, and cosines float32[q, names] with the nearest prototype of each name."""
+    step = max(1, _BLOCK // len(prototypes))
     for start in range(0, len(queries), step):
-        yield start, np.maximum.reduceat(queries[start : start + step] @ centres.T, starts, axis=1)
+        yield start, np.maximum.reduceat(queries[start : start + step] @ prototypes.T, starts, axis=1)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from medalist.errors import SearchError
-from medalist.retrieval.blocks import FREE, Answer, Forbidden, Rows, Vectors, exact, room_for, workers
+from medalist.retrieval.blocks import FREE, Answer, Forbidden, Indices, Vectors, exact, room_for, workers
 from medalist.retrieval.clusters import (
     TOO_MUCH,
     CoarseClusters,
@@ -49,7 +49,7 @@ class Search:
     cells: CoarseClusters | None = None
     reach: float = 0.0
     index: Index | None = None
-    extra: Rows | None = None
+    extra: Indices | None = None
     _widths: dict[int, int | None] = field(default_factory=dict)
 
     @property
@@ -185,7 +185,7 @@ def _checked_rules(forbidden: Forbidden | None, queries: int, rows: int) -> Forb
     if forbidden is None or (forbidden.own is None and not forbidden.codes):
         return FREE
 
-    def checked(values: NDArray[Any], n: int, what: str) -> Rows:
+    def checked(values: NDArray[Any], n: int, what: str) -> Indices:
         array = np.asarray(values)
         if array.shape != (n,) or array.dtype.kind not in "iu":
             raise SearchError(f"forbidden, {what}: {array.dtype}{list(array.shape)}, expected integers [{n}]")
@@ -201,7 +201,7 @@ def _checked_rules(forbidden: Forbidden | None, queries: int, rows: int) -> Forb
     return Forbidden(own, codes)
 
 
-def _most_forbidden(rules: Forbidden, queries: int) -> Rows:
+def _most_forbidden(rules: Forbidden, queries: int) -> Indices:
     """At most so many rows are forbidden to each query: int64[Q], rounded up to a power of 2 where there are any."""
     most = np.zeros(queries, np.int64)
     if rules.own is not None:

@@ -12,7 +12,7 @@ from medalist.retrieval.blocks import Forbidden
 from medalist.retrieval.evaluate import nearest
 
 Vectors = NDArray[np.float32]
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 
@@ -25,7 +25,7 @@ class Pool:
     """
 
     vectors: Vectors
-    codes: Rows
+    codes: Indices
     recall: float
     threads: int | None
 
@@ -34,18 +34,18 @@ class Pool:
         return len(self.codes)
 
     @cached_property
-    def _by_code(self) -> tuple[Rows, Rows]:
+    def _by_code(self) -> tuple[Indices, Indices]:
         """Rows in the order of their codes, and these codes."""
         order = np.argsort(self.codes, kind="stable")
         return order, self.codes[order]
 
-    def rows_of(self, code: int) -> Rows:
+    def rows_of(self, code: int) -> Indices:
         """The rows that queries of a code must not see; none below 0."""
         order, codes = self._by_code
         start, stop = np.searchsorted(codes, [code, code + 1])
         return order[start:stop] if code >= 0 else order[:0]
 
-    def near(self, queries: Vectors, codes: Rows, k: int) -> tuple[Rows, Scores]:
+    def near(self, queries: Vectors, codes: Indices, k: int) -> tuple[Indices, Scores]:
         """The k nearest rows that each query may see: int64[Q, k] padded with -1, cosines float32[Q, k] with -inf.
 
         Equally near ones stand in the order of the gallery.
@@ -53,7 +53,7 @@ class Pool:
         rule = Forbidden(codes=((codes, self.codes),)) if (codes >= 0).any() else None
         return nearest(queries, self.vectors, k, recall=self.recall, threads=self.threads, forbidden=rule)
 
-    def neighbours(self, k: int) -> tuple[Rows, Scores]:
+    def neighbours(self, k: int) -> tuple[Indices, Scores]:
         """The k nearest other rows of each row, whatever their codes: int64[N, k], float32[N, k], padded as `near`."""
         rule = Forbidden(own=np.arange(len(self)))
         return nearest(self.vectors, self.vectors, k, recall=self.recall, threads=self.threads, forbidden=rule)

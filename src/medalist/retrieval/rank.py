@@ -13,8 +13,8 @@ from scipy.optimize import linear_sum_assignment
 from medalist.errors import ConfigError, SearchError
 from medalist.records import Ranking
 from medalist.retrieval.asking import Asked, asked
-from medalist.retrieval.heads import ClassPrototypes, Prototypes, blend_prototypes, vote
-from medalist.retrieval.pool import Pool, Rows, Scores, Vectors
+from medalist.retrieval.heads import ClassPrototypes, MeanVectors, blend_prototypes, vote
+from medalist.retrieval.pool import Indices, Pool, Scores, Vectors
 from medalist.retrieval.rerank import SecondLook, expanded
 from medalist.retrieval.settings import NoRerank, RankConfig
 from medalist.search.embeddings import shown
@@ -55,18 +55,18 @@ def candidates(
     names: Literal["samples", "identities"],
     depth: int,
     new: str | None = None,
-    centres: ClassPrototypes | None = None,
+    prototypes: ClassPrototypes | None = None,
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Candidates]:
     """The candidates of each query of a trial: `depth` of them, fewer where there are not as many.
 
     names, depth, new: those of `competition.Retrieval`. centres: of the network that made the vectors, for
-    config.centres. threads: None for all processors. progress(done, total): called in this thread as queries are
+    config.prototypes. threads: None for all processors. progress(done, total): called in this thread as queries are
     answered. With config.assign all names are candidates. Raises ConfigError for settings that do not fit the contest,
-    SearchError for a gallery without an identity, and for class centres that are missing or of another dimension.
+    SearchError for a gallery without an identity, and for class prototypes that are missing or of another dimension.
     """
-    _check(asked, config, names, centres)
+    _check(asked, config, names, prototypes)
     if not asked.queries:
         return {}
     kept, labels, known = _labelled(asked, names, new)
@@ -78,12 +78,12 @@ def candidates(
             f"decide.assign: {len(asked.queries)} queries and {want} names are too many to be assigned one to one; "
             "say decide.assign=false"
         )
-    prototypes = Prototypes.made(pool, labels, len(known)) if config.head == "prototype" else None
+    means = MeanVectors.made(pool, labels, len(known)) if config.head == "prototype" else None
     own = {name: row for row, name in enumerate(np.array(asked.gallery, object)[kept])}
     rows = np.array([own.get(name, -1) for name in asked.queries], np.int64)
     second = SecondLook.made(pool, queries, rows, config)
     field_ = _Field(
-        config, pool, labels, np.bincount(labels), known, prototypes, second, centres if config.centres else None
+        config, pool, labels, np.bincount(labels), known, means, second, prototypes if config.prototypes else None
     )
     found: dict[str, Candidates] = {}
     for at, answer in field_.answered(queries, asked.query_codes, want):
@@ -138,16 +138,16 @@ class _Field:
 
     config: RankConfig
     pool: Pool
-    labels: Rows
-    sizes: Rows
+    labels: Indices
+    sizes: Indices
     names: NDArray[np.object_]
-    prototypes: Prototypes | None
+    means: MeanVectors | None
     second: SecondLook | None
-    centres: ClassPrototypes | None
+    prototypes: ClassPrototypes | None
 
-    def answered(self, queries: Vectors, codes: Rows, want: int) -> Iterator[tuple[int, Candidates]]:
+    def answered(self, queries: Vectors, codes: Indices, want: int) -> Iterator[tuple[int, Candidates]]:
         """Each query's row and its `want` best names; the search is widened for queries that find fewer."""
-        most = len(self.prototypes.pool if self.prototypes else self.pool)
+        most = len(self.means.pool if self.means else self.pool)
         todo = [(np.arange(len(queries)), min(self._width(want), most))]
         while todo:
             asking, width = todo.pop()
@@ -156,7 +156,7 @@ class _Field:
                 todo += [(asking[at : at + together], width) for at in range(0, len(asking), together)][::-1]
                 continue
             labels, scores = self._ranked(queries, codes, asking, width)
-            if self.centres is not None:
+            if self.prototypes is not None:
                 labels, scores = self._blended(queries, codes, asking, labels, scores, 0 if width == most else want)
             counts = (labels >= 0).sum(axis=1)
             short = (counts < want) & (width < most)
@@ -170,15 +170,15 @@ class _Field:
     def _width(self, want: int) -> int:
         """How many samples are looked at first."""
         several = 4 * want + 16 if len(self.names) < len(self.labels) else want
-        if self.prototypes is not None:
+        if self.means is not None:
             return want
         again = 0 if isinstance(self.config.rerank, NoRerank) else self.config.rerank.candidates
         return max(several, again, self.config.k if self.config.head == "knn" else 0)
 
-    def _ranked(self, queries: Vectors, codes: Rows, asking: Rows, width: int) -> tuple[Rows, Scores]:
+    def _ranked(self, queries: Vectors, codes: Indices, asking: Indices, width: int) -> tuple[Indices, Scores]:
         """Labels by score, int64 and float32 [q, width], from so many samples or prototypes."""
-        if self.prototypes is not None:
-            return self.prototypes.near(queries[asking], codes[asking], width)
+        if self.means is not None:
+            return self.means.near(queries[asking], codes[asking], width)
         rows, scores = self.pool.near(queries[asking], codes[asking], width)
         if self.second is not None:
             rows, scores = self.second.ranked(asking, rows, scores)
@@ -187,29 +187,29 @@ class _Field:
         return vote(labels, scores, k=k, temperature=self.config.temperature)
 
     def _blended(
-        self, queries: Vectors, codes: Rows, asking: Rows, labels: Rows, scores: Scores, joining: int
-    ) -> tuple[Rows, Scores]:
-        """Scores with a share of the class centres; names join that are not hidden from the query as a whole."""
-        assert self.centres is not None
+        self, queries: Vectors, codes: Indices, asking: Indices, labels: Indices, scores: Scores, joining: int
+    ) -> tuple[Indices, Scores]:
+        """Scores with a share of the class prototypes; names join that are not hidden from the query as a whole."""
+        assert self.prototypes is not None
         never = [self._hidden_names(code) for code in codes[asking].tolist()]
-        share = self.config.centres
+        share = self.config.prototypes
         return blend_prototypes(
-            queries[asking], labels, scores, self.names.tolist(), self.centres, share, joining, never
+            queries[asking], labels, scores, self.names.tolist(), self.prototypes, share, joining, never
         )
 
-    def _hidden_names(self, code: int) -> Rows:
+    def _hidden_names(self, code: int) -> Indices:
         """Labels all of whose samples are hidden from queries of a code."""
         rows = self.pool.rows_of(code)
         touched, hidden = np.unique(self.labels[rows], return_counts=True)
-        whole: Rows = touched[hidden == self.sizes[touched]]
+        whole: Indices = touched[hidden == self.sizes[touched]]
         return whole
 
 
-def _check(asked: Asked, config: RankConfig, names: str, centres: ClassPrototypes | None) -> None:
+def _check(asked: Asked, config: RankConfig, names: str, prototypes: ClassPrototypes | None) -> None:
     """Raise an error for settings that cannot do what they say here."""
     if names == "samples":
         wrong = [f"decide.head={config.head}"] if config.head != "nearest" else []
-        wrong += [f"decide.centres={config.centres:g}"] if config.centres else []
+        wrong += [f"decide.prototypes={config.prototypes:g}"] if config.prototypes else []
         if wrong:
             raise ConfigError(f"{wrong[0]} is for contests that answer identities; this one answers gallery samples")
     elif len(asked.identities) != len(asked.gallery):
@@ -219,16 +219,18 @@ def _check(asked: Asked, config: RankConfig, names: str, centres: ClassPrototype
             f"decide.rerank.kind={config.rerank.kind} ranks samples anew, and decide.head=prototype compares none; "
             "say decide.head=nearest, or decide.rerank.kind=none"
         )
-    if config.centres and centres is None:
-        raise SearchError("decide.centres needs the training's class centres, and there are none; say decide.centres=0")
-    if config.centres and centres is not None and centres.vectors.shape[1] != asked.gallery_vectors.shape[1]:
+    if config.prototypes and prototypes is None:
         raise SearchError(
-            f"class centres of {centres.vectors.shape[1]} components, and vectors of "
+            "decide.prototypes needs the training's class prototypes, and there are none; say decide.prototypes=0"
+        )
+    if config.prototypes and prototypes is not None and prototypes.vectors.shape[1] != asked.gallery_vectors.shape[1]:
+        raise SearchError(
+            f"class prototypes of {prototypes.vectors.shape[1]} components, and vectors of "
             f"{asked.gallery_vectors.shape[1]}: take both from one run"
         )
 
 
-def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Rows, Rows, NDArray[np.object_]]:
+def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Indices, Indices, NDArray[np.object_]]:
     """Gallery rows that may answer, their labels, and the name of each label in the order of the gallery."""
     if names == "samples":
         everything = np.arange(len(asked.gallery))

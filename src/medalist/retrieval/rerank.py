@@ -7,12 +7,12 @@ from typing import Any, assert_never
 
 import numpy as np
 
-from medalist.retrieval.pool import Pool, Rows, Scores, Vectors
+from medalist.retrieval.pool import Indices, Pool, Scores, Vectors
 from medalist.retrieval.settings import DiffusionConfig, NoRerank, RankConfig, ReciprocalConfig
 from medalist.search.rerank import affinities, augment_gallery, diffusion, expand_queries, k_reciprocal
 
 
-def expanded(queries: Vectors, codes: Rows, pool: Pool, config: RankConfig) -> tuple[Vectors, Pool]:
+def expanded(queries: Vectors, codes: Indices, pool: Pool, config: RankConfig) -> tuple[Vectors, Pool]:
     """Queries and pool after augmentation of the gallery, then expansion of the queries over what they may see."""
     if config.augment_gallery and len(pool) > 1:
         rows, scores = pool.neighbours(config.augment_gallery)
@@ -34,12 +34,12 @@ class SecondLook:
 
     config: ReciprocalConfig | DiffusionConfig
     points: Vectors
-    asks: Rows
-    rows: Rows
+    asks: Indices
+    rows: Indices
     graph: Any = None
 
     @classmethod
-    def made(cls, pool: Pool, queries: Vectors, own: Rows, config: RankConfig) -> SecondLook | None:
+    def made(cls, pool: Pool, queries: Vectors, own: Indices, config: RankConfig) -> SecondLook | None:
         """Look up the neighbours of all points; own int64[Q]: the gallery row of each query, -1 where it has none."""
         match config.rerank:
             case NoRerank():
@@ -61,7 +61,7 @@ class SecondLook:
             case _:
                 assert_never(config.rerank)
 
-    def ranked(self, asking: Rows, rows: Rows, scores: Scores) -> tuple[Rows, Scores]:
+    def ranked(self, asking: Indices, rows: Indices, scores: Scores) -> tuple[Indices, Scores]:
         """Rank the gallery rows int64[q, C] of the queries `asking` anew; scores stay on the scale of cosines.
 
         k-reciprocal: 1 - its distance. Diffusion has no such scale: it gives the order alone, in which each query's

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -59,7 +60,7 @@ class RankConfig(ConfigModel):
     rerank: a second look at the nearest gallery samples.
     head: how samples vote for identities, where answers are identities: `nearest`, the best sample of each; `knn`,
         the sum of exp(similarity / temperature) over the k nearest samples; `prototype`, the mean vector of each.
-    centres: share of the training's class centres (the logits of an ArcFace head) in the score of an identity,
+    prototypes: share of the training's class prototypes (the weights of an ArcFace head) in the score of an identity,
         0 = samples alone; only for identities that the network was trained on.
     new: similarity below which the contest's name for a new identity comes before the others; `tuned` takes the best
         on the out-of-fold answers of the other folds; None never answers it.
@@ -70,6 +71,8 @@ class RankConfig(ConfigModel):
     recall: the recall to aim at in galleries that are too large to be compared one by one.
     """
 
+    renamed: ClassVar[Mapping[str, str]] = {"centres": "prototypes"}
+
     kind: Literal["rank"] = "rank"
     augment_gallery: Neighbours = 0
     expand: Neighbours = 0
@@ -78,7 +81,7 @@ class RankConfig(ConfigModel):
     head: Literal["nearest", "knn", "prototype"] = "nearest"
     k: int = Field(default=50, ge=1, le=10000)
     temperature: float = Field(default=0.1, gt=0, le=10)
-    centres: float = Field(default=0.0, ge=0, le=1)
+    prototypes: float = Field(default=0.0, ge=0, le=1)
     new: float | Literal["tuned"] | None = None
     new_share: float | None = Field(default=None, ge=0, le=1)
     assign: bool = False

@@ -1,6 +1,6 @@
 """Trials: which samples ask and which may answer, in validation as in the test part.
 
-A contest's `Retrieval.trials` is one of the builders here, or a few lines over them:
+A contest's `Retrieval.splits` is one of the builders here, or a few lines over them:
 
     trials=leave_one_out                                            each held-out sample asks all others of its fold
     trials=partial(by_part, asks=lambda sample: ...)                some ask, the rest answer
@@ -65,7 +65,7 @@ def one_shot(
     of: defaultdict[str, defaultdict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
     for sample in sorted(held_out, key=lambda sample: sample.id):
         of[sample.group or ""][str(sample.meta[by])].setdefault(identity_of(sample), sample.id)
-    trials = []
+    splits = []
     for group, shown in sorted(of.items()):
         circle = sorted(shown, key=lambda value: _lot(seed, group, value))
         for asker, answerer in zip(circle, circle[1:] + circle[:1], strict=True):
@@ -74,12 +74,12 @@ def one_shot(
             )
             chosen = sorted(both[:ways])
             if asker != answerer and len(chosen) > 1:
-                trials.append(
+                splits.append(
                     RetrievalSplit(
                         tuple(shown[asker][who] for who in chosen), tuple(shown[answerer][who] for who in chosen)
                     )
                 )
-    return tuple(trials)
+    return tuple(splits)
 
 
 def _lot(*words: object) -> str:
@@ -104,29 +104,29 @@ def splits_of_test(queries: Sequence[Sample], gallery: Sequence[Sample]) -> tupl
 
 
 def right_names(
-    trials: Iterable[RetrievalSplit],
+    splits: Iterable[RetrievalSplit],
     samples: Mapping[str, Sample],
     names: str,
     new: str | None = None,
-    apart: str | None = None,
+    exclusion: str | None = None,
 ) -> dict[str, Ranking]:
     """The truth of each query, by id: the right gallery samples of its trial, or its identity.
 
-    `names`, `new`, `apart` are those of `competition.Retrieval`. A query whose identity the gallery does not have gets
-    `new`, or no name. Gallery samples of the identity `new` are never right.
+    `names`, `new`, `exclusion` are those of `competition.Retrieval`. A query whose identity the gallery does not have
+    gets `new`, or no name. Gallery samples of the identity `new` are never right.
     """
     truths: dict[str, Ranking] = {}
-    for trial in trials:
+    for split in splits:
         members: defaultdict[str, list[Sample]] = defaultdict(list)
-        for name in trial.gallery:
+        for name in split.gallery:
             members[identity_of(samples[name])].append(samples[name])
-        for name in trial.queries:
+        for name in split.queries:
             query = samples[name]
             who = identity_of(query)
             found = [
                 other.id
                 for other in (members.get(who, ()) if who != new else ())
-                if other.id != name and (apart is None or other.meta.get(apart) != query.meta.get(apart))
+                if other.id != name and (exclusion is None or other.meta.get(exclusion) != query.meta.get(exclusion))
             ]
             if names == "samples":
                 truths[name] = Ranking(tuple(found))
@@ -136,7 +136,7 @@ def right_names(
 
 
 def answerable(
-    trials: Iterable[RetrievalSplit], samples: Mapping[str, Sample], names: str, new: str | None = None
+    splits: Iterable[RetrievalSplit], samples: Mapping[str, Sample], names: str, new: str | None = None
 ) -> dict[str, frozenset[str]]:
     """The names that may be answered to each query, by id, for `RankingFormat.among`; queries of a trial share a set.
 
@@ -144,10 +144,10 @@ def answerable(
     that stands in its own gallery is among its names, though never right: a set for each would not fit in memory.
     """
     may: dict[str, frozenset[str]] = {}
-    for trial in trials:
-        known = frozenset(trial.gallery)
+    for split in splits:
+        known = frozenset(split.gallery)
         if names == "identities":
-            known = frozenset(identity_of(samples[name]) for name in trial.gallery)
+            known = frozenset(identity_of(samples[name]) for name in split.gallery)
             known |= {new} if new is not None else set()
-        may.update(dict.fromkeys(trial.queries, known))
+        may.update(dict.fromkeys(split.queries, known))
     return may

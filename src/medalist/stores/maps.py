@@ -1,4 +1,4 @@
-"""Predictions on disk: one lossless 8-bit image a sample, and an index that says whose they are.
+"""Maps on disk: one lossless 8-bit image a sample, and an index that says whose they are.
 
 <folder>/<sample id>.png     the C maps of uint8[C, H, W], one under another
 <folder>/<part>.json         what made them; taken away first and written last: where it is, the part is whole
@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -18,29 +18,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import RunError
-from medalist.files import read_json, write_json, written
+from medalist.files import written
 from medalist.records import MapPrediction
+from medalist.stores.store import StoredPart, finish_part, read_part, start_part
 
 LONGEST = 180
 """Letters of a file name that hold an id; file systems take 255 bytes, and temporary names need some of them."""
 
 
 @dataclass(frozen=True)
-class StoredPart:
-    """A whole part of a store: which samples it holds, of which channels, and the hashes of what made them.
-
-    `made_by` maps each maker to what it was: `fold0`, `fold1`, ... to the hash of their weights, `data` to the hash of
-    the contest's files, `predict` to its settings as JSON.
-    """
-
-    channels: tuple[str, ...]
-    ids: tuple[str, ...]
-    made_by: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Store:
-    """Predictions of one split of one run."""
+class MapStore:
+    """Maps of one split of one run."""
 
     folder: Path
 
@@ -76,24 +64,15 @@ class Store:
 
     def start(self, name: str) -> None:
         """Say that a part is about to be written (again): until `finish` it is not whole."""
-        (self.folder / f"{name}.json").unlink(missing_ok=True)
+        start_part(self.folder, name)
 
     def finish(self, name: str, part: StoredPart) -> None:
         """Say that a part is whole; what a killed process left half-written goes."""
-        for left in self.folder.glob(".????????-*"):
-            left.unlink(missing_ok=True)
-        write_json(self.folder / f"{name}.json", asdict(part))
+        finish_part(self.folder, name, part, "channels")
 
     def part(self, name: str) -> StoredPart | None:
         """The part, None where it is not whole (or not there)."""
-        path = self.folder / f"{name}.json"
-        if not path.exists():
-            return None
-        value = read_json(path)
-        try:
-            return StoredPart(tuple(value["channels"]), tuple(value["ids"]), dict(value["made_by"]))
-        except (KeyError, TypeError, ValueError):
-            raise RunError(f"{path} is not an index of predictions; delete it and run medalist predict again") from None
+        return read_part(self.folder, name, "channels")
 
 
 def _whole_png(data: bytes) -> bool:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from rich.console import Console
-
 from medalist.competition import load_competition
-from medalist.contest import open_contest
 from medalist.errors import ConfigError
-from medalist.settings import load_settings
+from medalist.kinds import load_settings
+from medalist.reporter import Reporter
+from medalist.runs.opening import open_contest
+from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
 from medalist.training.train import train
 from medalist.workflows.check import check
@@ -21,7 +21,7 @@ from medalist.workflows.submit import submit
 DRAWN_SEED = 2018
 
 
-def demo(config: Path, root: Path, console: Console) -> float:
+def demo(config: Path, root: Path, reporter: Reporter) -> float:
     """Draw → check → folds → train → OOF score → predict → submission → report; says where each thing is.
 
     Returns the OOF score. Raises ConfigError where the config's contest does not draw its own data.
@@ -30,7 +30,7 @@ def demo(config: Path, root: Path, console: Console) -> float:
 
     def say(what: str, where: object) -> None:
         elapsed = time.perf_counter() - started
-        console.print(f"{elapsed:6.0f} s  {what:<11} {where}", markup=False, highlight=False, soft_wrap=True)
+        reporter.say(f"{elapsed:6.0f} s  {what:<11} {where}")
 
     settings = load_settings(config)
     draw = load_competition(settings.competition).draw
@@ -42,18 +42,18 @@ def demo(config: Path, root: Path, console: Console) -> float:
     draw(data, DRAWN_SEED)
     say("data", data)
     contest = open_contest(settings.competition, data, root)
-    for line in check(contest, console):
+    for line in check(contest, reporter):
         say("check", line)
-    plan = prepare(config, (), str(data), (), None, root)
-    run = train(plan, console)
+    setup = prepare(TrainRequest(settings, config, (), str(data), (), None, root))
+    run = train(setup, reporter)
     say("folds", run.folder / "folds.csv")
     say("run", run.folder)
-    scores = score_run(run, contest, settings, console)
+    scores = score_run(run, contest, settings, reporter)
     oof = scores["oof"]
     say("OOF rows", run.folder / "oof.csv")
     say("OOF score", f"{oof['value']:.4f}, over folds {oof['mean']:.4f} ± {oof['standard_error']:.4f}")
     submission = run.folder / "submission.csv"
-    rows = submit([run], submission, str(data), root, console)
+    rows = submit([run], submission, str(data), root, reporter)
     say("submission", f"{submission} ({rows} rows, valid)")
-    say("report", report(run, contest))
+    say("report", report(run, contest, settings))
     return float(oof["value"])

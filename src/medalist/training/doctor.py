@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import re
 import shutil
 import sys
@@ -16,14 +15,15 @@ import psutil
 import safetensors
 import torch
 
-from medalist.contest import open_contest
 from medalist.errors import FoldError, MedalistError, RunError, WeightsError
+from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.folds.folds import Folds, read_folds
+from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
-from medalist.runs import Lock, Run, commit, config_hash, manifest_hash, packages
-from medalist.settings import Settings
-from medalist.workflows.score import makers_of
+from medalist.runs.opening import open_contest
+from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
+from medalist.training.machine import machine
 
 SHOWN = (
     "medalist",
@@ -94,7 +94,7 @@ def compare(run: Run, data: str | None, root: Path) -> Differences:
     data: the folder of the contest's data; None looks where the run found it, then where `open_contest` looks. Nothing
     is downloaded. Raises RunError and ConfigError where lock.json or config.yaml are damaged.
     """
-    lock, settings = run.lock(), run.settings()
+    lock, settings = run.lock(), run_settings(run)
     recorded = _recorded(run, lock)
     here = machine()
     rows = [["python", lock.python, sys.version.split()[0]], ["commit", lock.commit, commit()]]
@@ -112,22 +112,6 @@ def compare(run: Run, data: str | None, root: Path) -> Differences:
     return Differences(rows + lost, [f"{what}: {found}" for what, _, found in lost])
 
 
-def machine() -> dict[str, str]:
-    """What of a machine may change figures in their last digits: system, processor, instructions that torch uses,
-    CUDA, cuDNN and GPUs.
-    """
-    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
-    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
-    return {
-        "system": platform.platform(),
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "CUDA": str(torch.version.cuda or "none"),
-        "cuDNN": str(cudnn or "none"),
-        "GPUs": ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none",
-    }
-
-
 def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
     """The machine that a lock names, nothing in older ones; RunError where the lock holds what no lock does."""
     recorded = lock.machine
@@ -137,14 +121,6 @@ def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
     if not all(isinstance(word, str) for word in words):
         raise RunError(f"{run.folder / 'lock.json'} is damaged; train into a new run with --name")
     return dict(recorded)
-
-
-def _processor() -> str:
-    try:
-        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()
 
 
 def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
@@ -164,13 +140,13 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _config(settings: Settings, lock: Lock) -> Iterator[list[str]]:
+def _config(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
     now = config_hash(settings)
     if now != lock.config:
         yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since, or this version has other defaults"]
 
 
-def _data(run: Run, settings: Settings, lock: Lock, data: str | None, root: Path) -> Iterator[list[str]]:
+def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Path) -> Iterator[list[str]]:
     try:
         known = lock.data_folder if Path(lock.data_folder).is_dir() else None
         contest = open_contest(settings.competition, data or known, root)
@@ -182,18 +158,19 @@ def _data(run: Run, settings: Settings, lock: Lock, data: str | None, root: Path
         yield ["data", _short(lock.data), f"{_short(now)} in {contest.data}"]
 
 
-def _weights(settings: Settings, lock: Lock) -> Iterator[list[str]]:
+def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
     """Pretrained weights that are not here, or others by the same name; the hubs are not asked."""
     if not lock.weights:
         return
-    if settings.model.weights == "imagenet":
+    pretrained = settings.pretrained
+    if pretrained is None or pretrained.weights == "imagenet":
         found = {one.sha256 for one in list_weights()}
         for name, was in lock.weights.items():
             if was not in found:
                 yield [f"weights {name}", _short(was), "no such file is here"]
         return
     try:
-        now = encoder_weights(settings.model)
+        now = encoder_weights(pretrained.encoder, pretrained.weights)
     except WeightsError as error:
         now, reason = None, str(error)
     else:
@@ -211,7 +188,7 @@ def _folds(run: Run, lock: Lock) -> list[list[str]]:
     return [] if now == lock.folds else [["folds.csv", _short(lock.folds), f"{_short(now)}: edited since"]]
 
 
-def _checkpoints(run: Run, settings: Settings, folds: Folds) -> Iterator[list[str]]:
+def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
     """Of each trained fold the weights that are missing or cut short."""
     for fold in range(folds.n):
         if fold not in run.trained_folds():
@@ -227,7 +204,7 @@ def _checkpoints(run: Run, settings: Settings, folds: Folds) -> Iterator[list[st
                 yield [name, "written", f"damaged ({' '.join(str(error).split())[:80]})"]
 
 
-def _predictions(run: Run, settings: Settings, folds: Folds) -> Iterator[list[str]]:
+def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
     """Folds that are not trained to their end, and out-of-fold predictions of other weights than those there are."""
     for fold in range(folds.n):
         path = run.checkpoint(fold, settings.train.keep)
@@ -235,7 +212,7 @@ def _predictions(run: Run, settings: Settings, folds: Folds) -> Iterator[list[st
             if run.fold_folder(fold).is_dir():
                 yield [f"fold {fold}", "begun", "not trained to its end"]
         elif path.is_file():
-            made = makers_of(run, settings, [fold]).get(f"fold{fold}")
+            made = kind_of(settings).answering().made_by(run, None, f"oof/fold{fold}")
             now = sha256_file(path)
             if made is not None and made.get(f"fold{fold}") != now:
                 was = _short(str(made.get(f"fold{fold}")))

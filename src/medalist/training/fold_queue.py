@@ -1,8 +1,8 @@
 """A queue of folds: each trained by one Ray task, on this machine or on a cluster, several at a time.
 
-A task runs `medalist train` for one fold in the process of its Ray worker, which is fresh for each task. So a worker
-that is killed is a training that is killed: Ray starts another, up to RETRIES times, and that goes on from the fold's
-last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes its own train.log.
+A task trains one fold, as a typed request says, in the process of its Ray worker, which is fresh for each task. So a
+worker that is killed is a training that is killed: Ray starts another, up to RETRIES times, and that goes on from the
+fold's last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes its own train.log.
 
 A cluster needs the same installation on every node and one file system with the same paths: the working folder, the
 runs, the data and the config are found there by name. Nodes are started by the user (`ray start`), and left running.
@@ -15,27 +15,27 @@ import socket
 import sys
 import tempfile
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self, TextIO
 
 import psutil
-from rich.console import Console
 
-from medalist.errors import ConfigError, RunError
-from medalist.runs import Run
-from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, attempts
-from medalist.workflows.score import makers_of
+from medalist.errors import ConfigError, RunError, users_line
+from medalist.kinds import kind_of
+from medalist.reporter import LineReporter, Reporter
+from medalist.runs.runs import Run
+from medalist.runs.setup import TrainSetup
+from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, QueueWatch, attempts
+from medalist.training.request import TrainRequest
 
-if TYPE_CHECKING:
-    from medalist.training.start import TrainPlan  # with torch, which the process that shows the table can do without
-
-Command = Callable[[Sequence[str]], int]
-"""The command line: words to exit code."""
+Work = Callable[[TrainRequest, Reporter], object]
+"""Trains what is asked; raises MedalistError."""
 
 RETRIES = 3
 """How often Ray starts a job again whose worker was lost."""
@@ -51,9 +51,6 @@ STORE_BYTES = 80_000_000
 
 LONGEST_FOLDER = 40
 """Letters of a folder in which Ray's sockets still have names that Unix takes."""
-
-SAID = "medalist: "
-"""How the line of an error begins."""
 
 
 @dataclass(frozen=True)
@@ -80,14 +77,15 @@ def divide(wanted: int | None, jobs: int, processors: int, largest: int, gpus: i
 class FoldQueue:
     """Ray, started when the first jobs come and ended with the block; `run` may be called several times.
 
-    command: the command line that a job is run by. workers: jobs at a time, None = as many as fit. address: of a Ray
-    cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only.
+    work: what trains a job; it is called in another process. workers: jobs at a time, None = as many as fit. address:
+    of a Ray cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only. display: what
+    shows one run of the queue.
     """
 
-    command: Command
+    work: Work
     workers: int | None
     address: str | None
-    console: Console
+    display: Callable[[], QueueDisplay]
     _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, init=False)
     _others: set[psutil.Process] | None = field(default=None, init=False)
 
@@ -126,22 +124,24 @@ class FoldQueue:
         )
         threads = _own_threads() or shares.processors
         waiting, running = deque(range(len(jobs))), dict[Any, int]()
-        with QueueDisplay(self.console, jobs, shares.workers) as lanes:
+        watch = QueueWatch(jobs, shares.workers)
+        with self.display() as display:
             try:
                 while waiting or running:
                     while waiting and len(running) < shares.workers:
                         number = waiting.popleft()
-                        job = task.remote(jobs[number], self.command, str(Path.cwd()), threads, lanes.since(number))
+                        job = task.remote(jobs[number], self.work, str(Path.cwd()), threads, watch.since(number))
                         running[job] = number
                     for done in ray.wait(list(running), num_returns=1, timeout=SHOW_SECONDS)[0]:
                         number = running.pop(done)
-                        lanes.end(number, _end(done, jobs[number], lanes.since(number)))
-                    lanes.show()
+                        watch.ends[number] = _end(done, jobs[number], watch.since(number))
+                        display.end(jobs[number], watch.ends[number])
+                    display.show(watch.status)
             except RayError as error:
                 raise RunError(f"Ray ended ({_one_line(error)}); run the same command to go on") from None
             finally:
                 _cancel(list(running))
-        return [lanes.ends[number] for number in range(len(jobs))]
+        return [watch.ends[number] for number in range(len(jobs))]
 
     def _start(self) -> None:
         if self._others is not None:
@@ -182,20 +182,22 @@ class FoldQueue:
         return divide(self.workers, jobs, sum(cores), max(cores, default=1), int(sum(n.get("GPU", 0) for n in nodes)))
 
 
-def jobs_of(plan: TrainPlan, config: Path, overrides: Sequence[str]) -> list[QueueJob]:
-    """A job for each chosen fold of a plan that is not trained and predicted yet."""
-    run = plan.run
-    done = makers_of(run, plan.settings, run.trained_folds())
-    todo = [fold for fold in plan.chosen if f"fold{fold}" not in done]
-    data = str(plan.contest.data.resolve())
+def jobs_of(setup: TrainSetup, request: TrainRequest) -> list[QueueJob]:
+    """A job for each chosen fold of a request that is not trained and predicted yet."""
+    run, answering = setup.run, kind_of(setup.settings).answering()
+    trained = run.trained_folds()
+    done = [fold for fold in trained if answering.made_by(run, setup.contest, f"oof/fold{fold}") is not None]
     at = Run(run.folder.resolve())
-    return [QueueJob(config, tuple(overrides), data, fold, at) for fold in todo]
+    return [
+        QueueJob(request.of_fold(fold, setup.contest.data, run.name), at) for fold in setup.chosen if fold not in done
+    ]
 
 
-def train_job(job: QueueJob, command: Command, here: str, threads: int, since: int) -> tuple[int, str, float]:
-    """Train one fold in this process, a worker of Ray: (exit code, the error's line, seconds).
+def train_job(job: QueueJob, work: Work, here: str, threads: int, since: int) -> tuple[int, str, float]:
+    """Train one fold in this process, a worker of Ray: (0 done or 2 the user's mistake, the error's line, seconds).
 
-    here: the folder that the queue was started in. since: how long the log was before the queue began.
+    here: the folder that the queue was started in. since: how long the log was before the queue began. What is our
+    fault is raised, with its traceback in the log.
     """
     started = time.monotonic()
     try:
@@ -207,28 +209,33 @@ def train_job(job: QueueJob, command: Command, here: str, threads: int, since: i
         line = f"on {socket.gethostname()}: {where}; the nodes of a Ray cluster need the same files at the same paths"
         return 2, line, 0.0
     _use_threads(threads)
-    words = ["--runs", str(job.run.folder.parent.parent), "--quiet", "train", str(job.config), *job.overrides]
-    words += ["--fold", str(job.fold), "--name", job.run.name, *(["--data", job.data] if job.data else [])]
     with log, redirect_stdout(log), redirect_stderr(log):
         for descriptor in (1, 2):  # what libraries say beneath Python
             os.dup2(log.fileno(), descriptor)
         number = attempts(job.log, since) + 1
         at = time.strftime("%Y-%m-%d %H:%M:%S")
         log.write(f"{ATTEMPT} {number} at {at} on {socket.gethostname()}, process {os.getpid()}, threads {threads}\n")
-        code = command(words)
-        # A process of the attempt before may still hold the fold for some seconds, until it sees that it is alone.
-        while code == 2 and number > 1 and time.monotonic() - started < GRACE_SECONDS:
+        while True:
+            mistake = _worked(job, work, log)
+            # A process of the attempt before may still hold the fold for some seconds, until it sees that it is alone.
+            if mistake is None or number == 1 or time.monotonic() - started >= GRACE_SECONDS:
+                break
             time.sleep(1.0)
-            code = command(words)
-    return code, last_error(job.log, since) if code else "", time.monotonic() - started
+    return 0 if mistake is None else 2, mistake or "", time.monotonic() - started
 
 
-def last_error(log: Path, since: int) -> str:
-    """The last line of a log that tells an error, without its prefix."""
-    with log.open("rb") as file:
-        file.seek(since)
-        lines = file.read().decode(errors="replace").splitlines()
-    return next((line.removeprefix(SAID) for line in reversed(lines) if line.startswith(SAID)), f"see {log}")
+def _worked(job: QueueJob, work: Work, log: TextIO) -> str | None:
+    """Do the work once; the line of a user's mistake, None where it ended well."""
+    try:
+        work(job.request, LineReporter(lambda line: log.write(f"{line}\n")))
+    except Exception as error:
+        line = users_line(error)
+        if line is None:
+            traceback.print_exc(file=log)
+            raise
+        log.write(f"medalist: {line}\n")
+        return line
+    return None
 
 
 def processors() -> int:

@@ -5,38 +5,36 @@ from __future__ import annotations
 import heapq
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
-
+from medalist.metrics.epochs import is_score
 from medalist.reporter import LINE_EVERY_SECONDS, read_note
-from medalist.runs import Run
+from medalist.runs.runs import Run
+from medalist.training.request import TrainRequest
 
-State = Literal["waiting", "reading", "training", "predicting", "done", "failed"]
+Phase = Literal["waiting", "reading", "training", "predicting", "done", "failed"]
+RUNNING = ("reading", "training", "predicting")
 
 ATTEMPT = "=== attempt"
 """How the line of a log begins that each attempt at a job writes first."""
 
-HIGHER_IS_BETTER = ("recall@1", "dice_")
-"""Figures of a look that are shown where there are any, by the beginning of their names; else the losses are."""
-
 
 @dataclass(frozen=True)
 class QueueJob:
-    """One fold of one run, to be trained by `medalist train CONFIG OVERRIDES --fold FOLD --name RUN --data DATA`."""
+    """One fold of one run, to be trained as `request` says, which names that fold alone."""
 
-    config: Path
-    overrides: tuple[str, ...]
-    data: str | None
-    fold: int
+    request: TrainRequest
     run: Run
+
+    @property
+    def fold(self) -> int:
+        """The fold's number."""
+        (fold,) = self.request.folds
+        return fold
 
     @property
     def log(self) -> Path:
@@ -51,7 +49,7 @@ class QueueJob:
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended: exit code of the command line, the error's line (empty after 0), seconds of the last attempt."""
+    """How a job ended: 0 done, 1 our fault, 2 the user's mistake; the error's line (empty after 0), seconds of the last attempt."""
 
     code: int
     line: str
@@ -59,10 +57,10 @@ class JobEnd:
 
 
 @dataclass(frozen=True)
-class Lane:
-    """Where a job is. epoch: how many have ended. last, best: a figure of the looks. left: seconds, where known."""
+class JobStatus:
+    """Where a job is. epoch: how many have ended. last, best: a figure of held-out samples. left: seconds, where known."""
 
-    state: State
+    phase: Phase
     retried: int = 0
     epoch: int = 0
     last: str = ""
@@ -71,25 +69,25 @@ class Lane:
 
     @property
     def word(self) -> str:
-        """The state, and how often the worker was lost."""
-        return f"{self.state}, retried {self.retried}" if self.retried else self.state
+        """The phase, and how often the worker was lost."""
+        return f"{self.phase}, retried {self.retried}" if self.retried else self.phase
 
 
-def look(job: QueueJob, since: int, end: JobEnd | None) -> Lane:
+def job_status(job: QueueJob, since: int, end: JobEnd | None) -> JobStatus:
     """Where a job is. `since` is how long its log was before the queue began."""
     tried = attempts(job.log, since)
     folder = job.run.fold_folder(job.fold)
     epoch, last, best = figures(folder / "metrics.jsonl")
     retried = max(0, tried - 1)
     if end is not None:
-        return Lane("failed" if end.code else "done", retried, epoch, last, best)
+        return JobStatus("failed" if end.code else "done", retried, epoch, last, best)
     if not tried:
-        return Lane("waiting", 0, epoch, last, best)
+        return JobStatus("waiting", 0, epoch, last, best)
     note = read_note(folder / "progress.json")
-    state: State = "reading" if note is None else "training"
+    phase: Phase = "reading" if note is None else "training"
     if job.fold in job.run.trained_folds():
-        state = "predicting"
-    return Lane(state, retried, epoch, last, best, note.left_seconds if note else None)
+        phase = "predicting"
+    return JobStatus(phase, retried, epoch, last, best, note.left_seconds if note else None)
 
 
 def attempts(log: Path, since: int) -> int:
@@ -103,16 +101,15 @@ def attempts(log: Path, since: int) -> int:
 
 
 def figures(path: Path) -> tuple[int, str, str]:
-    """Of metrics.jsonl: epochs that ended, and one figure of the looks as it was last and at its best, "" for none."""
+    """Of metrics.jsonl: epochs that ended, and one figure of held-out samples as it was last and at its best, "" for none."""
     rows: list[dict[str, float]] = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             rows.append({str(name): float(value) for name, value in json.loads(line).items()})
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass  # what stands before a damaged line still counts
-    looks = [name for row in rows for name in row]
-    shown = [name for start in HIGHER_IS_BETTER for name in looks if name.startswith(start)]
-    name = next((name for name in (*shown, "val_loss", "loss") if name in looks), None)
+    known = [name for row in rows for name in row]
+    name = next((name for name in (*filter(is_score, known), "val_loss", "loss") if name in known), None)
     if name is None:
         return len(rows), "", ""
     values = [row[name] for row in rows if name in row]
@@ -143,90 +140,108 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-@dataclass(eq=False)
-class QueueDisplay:
-    """The live table of a queue on a terminal, and plain lines elsewhere; `ends` is filled by the queue."""
+@dataclass(frozen=True)
+class QueueStatus:
+    """Where all jobs of a queue are, and the seconds until all are done, where that is known."""
 
-    console: Console
     jobs: Sequence[QueueJob]
-    workers: int
-    ends: dict[int, JobEnd] = field(default_factory=dict)
+    statuses: Sequence[JobStatus]
+    ended: int
+    left: float | None
 
-    def __post_init__(self) -> None:
-        self._since = [job.log.stat().st_size if job.log.exists() else 0 for job in self.jobs]
+
+class QueueWatch:
+    """Follows the jobs of a queue by the files that they leave; `ends` is filled by the queue."""
+
+    def __init__(self, jobs: Sequence[QueueJob], workers: int):
+        """`workers`: jobs at a time."""
+        self.jobs, self.workers = jobs, workers
+        self.ends: dict[int, JobEnd] = {}
+        self._since = [job.log.stat().st_size if job.log.exists() else 0 for job in jobs]
         self._begun: dict[int, float] = {}
-        self._said = time.monotonic()
-        live = self.console.is_terminal and not self.console.quiet
-        self._live = Live(console=self.console, auto_refresh=False) if live else None
-
-    def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live:
-            self.show()
-            self._live.stop()
 
     def since(self, number: int) -> int:
         """How long a job's log was before the queue began."""
         return self._since[number]
 
-    def end(self, number: int, end: JobEnd) -> None:
-        """Note the end of a job, and say it."""
-        self.ends[number] = end
-        how = f"failed: {end.line}" if end.code else f"done in {clock(end.seconds)}"
-        self.console.print(f"{self.jobs[number].title}: {how}", markup=False, highlight=False, soft_wrap=True)
-
-    def show(self) -> None:
-        """Show where all jobs are: at once on a terminal, by a line now and then elsewhere."""
-        if self._live is None and time.monotonic() - self._said < LINE_EVERY_SECONDS:
-            return
-        lanes = [
-            look(job, since, self.ends.get(i))
-            for i, (job, since) in enumerate(zip(self.jobs, self._since, strict=True))
+    def status(self) -> QueueStatus:
+        """Where all jobs are now."""
+        statuses = [
+            job_status(job, since, self.ends.get(number))
+            for number, (job, since) in enumerate(zip(self.jobs, self._since, strict=True))
         ]
-        left = self._left(lanes)
-        if self._live:
-            self._live.update(self._table(lanes, left), refresh=True)
-            return
-        self._said = time.monotonic()
-        shown = zip(self.jobs, lanes, strict=True)
-        busy = [_told(job, lane) for job, lane in shown if lane.state not in ("waiting", "done", "failed")]
-        line = f"{len(self.ends)} of {len(self.jobs)} jobs ended, {clock(left)} left: {'; '.join(busy)}"
-        self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return QueueStatus(self.jobs, statuses, len(self.ends), self._left(statuses))
 
-    def _left(self, lanes: Sequence[Lane]) -> float | None:
+    def _left(self, statuses: Sequence[JobStatus]) -> float | None:
         now = time.monotonic()
-        running = [number for number, lane in enumerate(lanes) if lane.state in ("reading", "training", "predicting")]
+        running = [number for number, status in enumerate(statuses) if status.phase in RUNNING]
         for number in running:
             self._begun.setdefault(number, now)
         whole = [end.seconds for end in self.ends.values() if end.code == 0]
         for number in running:
-            left = lanes[number].left
+            left = statuses[number].left
             if left is not None:
                 whole.append(now - self._begun[number] + left)
         typical = sum(whole) / len(whole) if whole else None
-        waiting = sum(lane.state == "waiting" for lane in lanes)
-        return queue_left([lanes[number].left for number in running], waiting, typical, self.workers)
-
-    def _table(self, lanes: Sequence[Lane], left: float | None) -> Table:
-        made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for name in ("run", "fold", "state", "epoch", "last", "best", "left"):
-            made.add_column(name, justify="left" if name in ("run", "state", "last") else "right", overflow="fold")
-        for job, lane in zip(self.jobs, lanes, strict=True):
-            time_left = "" if lane.state in ("waiting", "done", "failed") else clock(lane.left)
-            epoch = str(lane.epoch) if lane.epoch else ""
-            made.add_row(escape(job.run.name), str(job.fold), lane.word, epoch, lane.last, lane.best, time_left)
-        made.add_row("all", f"{len(self.ends)}/{len(self.jobs)}", "", "", "", "", clock(left))
-        return made
+        waiting = sum(status.phase == "waiting" for status in statuses)
+        return queue_left([statuses[number].left for number in running], waiting, typical, self.workers)
 
 
-def _told(job: QueueJob, lane: Lane) -> str:
-    parts = [f"{job.title} {lane.word}"]
-    if lane.epoch:
-        parts += [f"epoch {lane.epoch}", lane.last]
-    if lane.left is not None:
-        parts.append(f"{clock(lane.left)} left")
+class QueueDisplay(Protocol):
+    """What shows a queue to people; it is opened for one run of the queue."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None: ...
+
+    def end(self, job: QueueJob, end: JobEnd) -> None:
+        """A job has ended."""
+        ...
+
+    def show(self, status: Callable[[], QueueStatus]) -> None:
+        """Show where all jobs are, where it is time to; called about once a second."""
+        ...
+
+
+class LineDisplay:
+    """Plain lines: one for each job that ends, and now and then one that says where all are."""
+
+    def __init__(self, say: Callable[[str], None]):
+        """`say` takes one line."""
+        self._say = say
+        self._said = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        """Nothing is open."""
+
+    def end(self, job: QueueJob, end: JobEnd) -> None:
+        """Say how a job ended."""
+        self._say(end_line(job, end))
+
+    def show(self, status: Callable[[], QueueStatus]) -> None:
+        """A line every LINE_EVERY_SECONDS."""
+        if time.monotonic() - self._said < LINE_EVERY_SECONDS:
+            return
+        self._said = time.monotonic()
+        found = status()
+        busy = [_line(job, one) for job, one in zip(found.jobs, found.statuses, strict=True) if one.phase in RUNNING]
+        self._say(f"{found.ended} of {len(found.jobs)} jobs ended, {clock(found.left)} left: {'; '.join(busy)}")
+
+
+def end_line(job: QueueJob, end: JobEnd) -> str:
+    """How a job ended."""
+    return f"{job.title}: " + (f"failed: {end.line}" if end.code else f"done in {clock(end.seconds)}")
+
+
+def _line(job: QueueJob, status: JobStatus) -> str:
+    parts = [f"{job.title} {status.word}"]
+    if status.epoch:
+        parts += [f"epoch {status.epoch}", status.last]
+    if status.left is not None:
+        parts.append(f"{clock(status.left)} left")
     return ", ".join(parts)

@@ -19,17 +19,18 @@ from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
-from rich.console import Console
 
 from medalist.config import dump_config
 from medalist.errors import ConfigError, MedalistError, RunError
 from medalist.files import written
+from medalist.kinds import load_settings
 from medalist.metrics.paired import Paired, clearly_behind, paired
-from medalist.settings import load_settings
+from medalist.reporter import Reporter
 from medalist.training.axes import Axis, Choice, grid
 from medalist.training.fold_queue import jobs_of
 from medalist.training.queue_status import JobEnd, QueueJob
-from medalist.training.start import TrainPlan, prepare, run_name
+from medalist.training.request import TrainRequest, run_name
+from medalist.training.start import TrainSetup, prepare
 from medalist.workflows.board import read_entry
 from medalist.workflows.score import score_run
 
@@ -43,28 +44,29 @@ class Point:
     """One run of a sweep, and what became of it."""
 
     overrides: tuple[str, ...]
-    plan: TrainPlan
+    request: TrainRequest
+    setup: TrainSetup
     state: str = "done"
     scores: dict[str, Any] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
         """The run's name."""
-        return self.plan.run.name
+        return self.setup.run.name
 
     def part(self, folds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
         """Its scores by fold and by sample, of some folds only."""
         if not self.scores:
             return {}, {}
         by_fold = {str(k): self.scores["oof"]["folds"][str(k)] for k in folds if str(k) in self.scores["oof"]["folds"]}
-        ids = {name for fold in folds for name in self.plan.folds.held_out(fold)}
+        ids = {name for fold in folds for name in self.setup.folds.held_out(fold)}
         return by_fold, {name: value for name, value in self.scores["by_sample"].items() if name in ids}
 
     @property
     def value(self) -> float | None:
         """The mean score of the chosen folds; None where one has none."""
-        found = self.part(self.plan.chosen)[0]
-        return sum(found.values()) / len(found) if len(found) == len(self.plan.chosen) else None
+        found = self.part(self.setup.chosen)[0]
+        return sum(found.values()) / len(found) if len(found) == len(self.setup.chosen) else None
 
 
 @dataclass(eq=False)
@@ -79,17 +81,18 @@ class Sweep:
     folds: tuple[int, ...]
     root: Path
     enqueue: Enqueue
-    console: Console
+    reporter: Reporter
     prune: bool = False
     points: dict[str, Point] = field(default_factory=dict)
 
     def point(self, overrides: Sequence[str]) -> Point:
         """The run of some overrides; where they change nothing against another point, that one."""
         whole = (*self.fixed, *overrides)
-        text = dump_config(load_settings(self.config, whole))
+        settings = load_settings(self.config, whole)
+        text = dump_config(settings)
         if text not in self.points:
-            plan = prepare(self.config, whole, self.data, self.folds, None, self.root)
-            self.points[text] = Point(whole, plan)
+            request = TrainRequest(settings, self.config, whole, self.data, self.folds, None, self.root)
+            self.points[text] = Point(whole, request, prepare(request))
         return self.points[text]
 
     @property
@@ -100,7 +103,7 @@ class Sweep:
     def train(self, points: Sequence[Point]) -> None:
         """Train and score points; with `prune` the first folds before the others."""
         todo = list(dict.fromkeys(points))
-        chosen = self.base.plan.chosen
+        chosen = self.base.setup.chosen
         if self.prune and len(chosen) > 1:
             self._run(todo, chosen[:1])
             self._drop(todo, chosen[0])
@@ -110,7 +113,7 @@ class Sweep:
     def _run(self, points: Sequence[Point], folds: Sequence[int]) -> None:
         jobs: list[tuple[Point, QueueJob]] = []
         for point in points:
-            found = jobs_of(point.plan, self.config, point.overrides)
+            found = jobs_of(point.setup, point.request)
             jobs += [(point, job) for job in found if job.fold in folds]
         # Fold by fold, so that all points are about as far at any time.
         jobs.sort(key=lambda pair: list(folds).index(pair[1].fold))
@@ -119,9 +122,9 @@ class Sweep:
                 point.state = f"failed: fold {job.fold}: {end.line}"
         for point in points:
             if not point.state.startswith("failed"):
-                plan = point.plan
+                setup = point.setup
                 try:
-                    point.scores = score_run(plan.run, plan.contest, plan.settings, self.console)
+                    point.scores = score_run(setup.run, setup.contest, setup.settings, self.reporter)
                 except MedalistError as error:
                     point.state = f"failed: {error}"
 
@@ -146,7 +149,7 @@ class Sweep:
         return [self._row(point) for point in points]
 
     def _row(self, point: Point) -> list[Any]:
-        base, folds = self.base, self.base.plan.chosen
+        base, folds = self.base, self.base.setup.chosen
         found = paired(*point.part(folds), *base.part(folds)) if point is not base else None
         difference = found or Paired(0.0, None, None, 0, 0)
         by_fold = point.part(folds)[0]
@@ -158,7 +161,7 @@ class Sweep:
             _figure(difference.by_folds),
             _figure(difference.by_samples),
             f"{len(by_fold)}/{len(folds)}",
-            f"{read_entry(point.plan.run).seconds:.0f}",
+            f"{read_entry(point.setup.run).seconds:.0f}",
             f"{point.state}, the base" if point is base else point.state,
         ]
 
@@ -178,7 +181,7 @@ def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, jo
     number, the results before it), so that stopping changes nothing. Raises RunError where the journal is damaged.
     """
     sweep.train([sweep.base])
-    folds = len(sweep.base.plan.chosen)
+    folds = len(sweep.base.setup.chosen)
     batch = at_once if sweep.prune else -(-at_once // folds)
     journal.parent.mkdir(parents=True, exist_ok=True)
     space = {axis.key: distribution(axis) for axis in swept}
@@ -220,7 +223,7 @@ def _points(sweep: Sweep, study: optuna.Study, numbers: Sequence[int]) -> list[t
         try:
             found.append((number, sweep.point(overrides)))
         except ConfigError as error:
-            sweep.console.print(f"trial {number}: {error}", markup=False, highlight=False, soft_wrap=True)
+            sweep.reporter.say(f"trial {number}: {error}")
     return found
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from medalist.config import differences
 from medalist.errors import MedalistError
-from medalist.runs import Lock, Run, all_runs
-from medalist.settings import Settings
-from medalist.workflows.plans import PlanError, plan_error, planned, short_clock, took
+from medalist.experiment import Experiment
+from medalist.kinds import run_settings
+from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
+from medalist.runs.runs import Lock, Run, all_runs
 from medalist.workflows.report import metrics_rows
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
@@ -32,7 +33,7 @@ class Entry:
     """
 
     run: Run
-    settings: Settings
+    settings: Experiment
     lock: Lock
     oof: dict[str, Any]
     trained: int
@@ -63,7 +64,7 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
 def read_entry(run: Run) -> Entry:
     """Read a run's files; MedalistError names the one that is damaged."""
     trained = run.trained_folds()
-    settings, lock = run.settings(), run.lock()
+    settings, lock = run_settings(run), run.lock()
     by_fold = planned(run, lock.config)
     whole = None if by_fold is None else sum(by_fold.values())
     born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch

@@ -10,18 +10,18 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 
 from medalist.errors import DataError, SearchError
 from medalist.files import read_image, read_table, written
+from medalist.kinds import embedding_of, run_settings
 from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
-from medalist.runs import Run
+from medalist.reporter import Reporter
+from medalist.runs.runs import Run
 from medalist.search.checks import Plan
 from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown, space_of
 from medalist.search.fields import ID, IDENTITY, PATH, Columns, as_cell, kinds_of, read_fields, values_of
 from medalist.search.gallery import TWICE, Gallery, refuse_full
 from medalist.search.ids import LONGEST_ID
-from medalist.tasks.embed.vectors import embed_settings, made_by
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Endings of image files that are looked for in a folder, in any case."""
@@ -112,12 +112,12 @@ def _listed(path: Path) -> Source:
 
 
 def embed_images(
-    run: Run, source: Source, console: Console, fold: int | None = None, skip_bad: bool = False
+    run: Run, source: Source, reporter: Reporter, fold: int | None = None, skip_bad: bool = False
 ) -> tuple[Embeddings, list[str]]:
     """Embed a source's images by a run; also a line for each that was left out. DataError where none is left."""
-    from medalist.tasks.embed.embedding import embed_files
-
-    embeddings, left_out = embed_files(run, source.files, console, fold=fold, skip_bad=skip_bad)
+    settings = run_settings(run)
+    embedding = embedding_of(run, settings)
+    embeddings, left_out = embedding.embed_files(run, settings, source.files, reporter, fold=fold, skip_bad=skip_bad)
     if not len(embeddings):
         raise DataError(f"none of {len(source.files)} images can be read: {'; '.join(left_out[:3])}")
     return embeddings, left_out
@@ -132,7 +132,7 @@ def build_gallery(
     run: Run,
     place: Path,
     folder: Path,
-    console: Console,
+    reporter: Reporter,
     *,
     fields: Path | None = None,
     kinds: Mapping[str, str] | None = None,
@@ -148,7 +148,7 @@ def build_gallery(
     told = source.without(source.ids)
     schema = kinds_of(told, kinds)
     values_of(told, schema, source.ids)
-    embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
+    embeddings, left_out = embed_images(run, source, reporter, skip_bad=skip_bad)
     columns = source.without(embeddings.ids)
     made = Gallery.create(folder, embeddings, columns, kinds=schema, threads=threads)
     return made, left_out
@@ -158,7 +158,7 @@ def add_images(
     run: Run,
     place: Path,
     folder: Path,
-    console: Console,
+    reporter: Reporter,
     *,
     fields: Path | None = None,
     skip_bad: bool = False,
@@ -172,7 +172,7 @@ def add_images(
     if there:
         raise SearchError(f"{folder}: {TWICE.format(len(there), shown(there))}")
     values_of(source.columns, gallery.fields, source.ids)
-    embeddings, left_out = embed_images(run, source, console, skip_bad=skip_bad)
+    embeddings, left_out = embed_images(run, source, reporter, skip_bad=skip_bad)
     columns = {name: cells for name, cells in source.without(embeddings.ids).items() if name in gallery.fields}
     return gallery.add(embeddings, columns, threads=threads), left_out
 
@@ -191,7 +191,8 @@ def _columns(source: Source, fields: Path | None) -> Source:
 def open_gallery(run: Run, folder: Path) -> Gallery:
     """A gallery that this run made with the weights it has now; SearchError, naming both, for any other."""
     gallery = Gallery.open(folder)
-    made = made_by(run, embed_settings(run), run.trained_folds())
+    settings = run_settings(run)
+    made = embedding_of(run, settings).made_of(run, settings, run.trained_folds())
     if space_of(made) != gallery.space:
         raise SearchError(
             f"{gallery.named} cannot be searched by {name_of(made)}: other weights make other vectors; name the run "
@@ -204,7 +205,7 @@ def search_images(
     run: Run,
     images: Sequence[Path],
     folder: Path,
-    console: Console,
+    reporter: Reporter,
     *,
     k: int = 10,
     where: str | None = None,
@@ -224,7 +225,7 @@ def search_images(
     )  # fmt: skip
     ask(np.empty((0, gallery.dim), np.float32))  # what is wrong in the question is told before the network is loaded
     _refuse_bad(paths)
-    embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), console)
+    embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), reporter)
     hits = ask(embeddings)
     found = []
     for path, ids, scores, count in zip(paths, hits.ids, hits.scores, hits.counts.tolist(), strict=True):

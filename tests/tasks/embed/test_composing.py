@@ -15,8 +15,8 @@ from medalist.data.fitting import fit_image, trimmed
 from medalist.data.settings import FitConfig
 from medalist.errors import ConfigError
 from medalist.records import Sample
-from medalist.settings import EmbedSettings
 from medalist.tasks.embed.composing import Composed, Composition, SignPart, compose, joined_parts
+from medalist.tasks.embed.settings import EmbedSettings
 
 Pixels = NDArray[np.uint8]
 STILL = np.zeros((2, 2, 2))

@@ -10,18 +10,21 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from medalist.build import Classes, build_criterion
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.dataset import Normalisation, decode, reader
-from medalist.data.loader import Batch, ShuffleBatchSampler, SizeBucketSampler, batches
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.loader import Batch, batches
+from medalist.data.padding import Padding
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler, FitConfig
-from medalist.data.transforms import Padding, augment_pair, compose_augment, sample_seed
+from medalist.data.transforms import compose_augment, sample_seed
 from medalist.errors import ConfigError, DataError
 from medalist.records import Sample
-from medalist.settings import EmbedSettings
 from medalist.tasks.embed.composing import Composed, compose
-from medalist.tasks.embed.datasets import FittedInferenceDataset, IdentityTrainDataset, seen_from, views_of
+from medalist.tasks.embed.datasets import IdentityTrainDataset, seen_from, views_of
+from medalist.tasks.embed.jobs import Classes, build_criterion
+from medalist.tasks.embed.settings import EmbedSettings
 
 Entries = tuple[dict[str, dict[str, Any]], ...]
 Pixels = NDArray[np.uint8]

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 
-from medalist.build import build_embed_network, classes_of
-from medalist.contest import fold_splits
 from medalist.data.dataset import reader
 from medalist.data.transforms import normalise
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
 from medalist.records import Sample
+from medalist.reporter import SilentReporter
+from medalist.retrieval.contests import fold_splits
 from medalist.retrieval.splits import identity_of
 from medalist.search.gallery import read_embeddings
-from medalist.settings import EmbedSettings
-from medalist.tasks.embed.embedding import embed_files, embed_oof, embed_test
+from medalist.tasks.embed.embedding import embed_files
+from medalist.tasks.embed.jobs import classes_of
+from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import embedded, fold_prototypes, made_by
 from medalist.training.start import prepare
 from medalist.training.train import train
@@ -60,20 +60,20 @@ def test_held_out_samples_are_embedded_by_the_network_that_did_not_see_them(
     paths = {sample.id: sample.images[0] for sample in made.contest().split.train}
     for fold in (0, 1):
         found = embedded(made.run, f"oof/fold{fold}", settings_of(made), [fold])
-        trials = fold_splits(made.contest(), made.run.folds(), fold)
-        assert set(found.ids) == {name for trial in trials for name in (*trial.queries, *trial.gallery)}
+        splits = fold_splits(made.contest(), made.run.folds(), fold)
+        assert set(found.ids) == {name for split in splits for name in (*split.queries, *split.gallery)}
         some = found.ids[:: max(1, len(found) // 5)]
         expected = by_hand(made, fold, [paths[name] for name in some])
         np.testing.assert_allclose(found.take(some), expected, atol=2e-5)
 
 
 def test_a_closed_set_is_asked_of_the_training_part(whales: Any) -> None:
-    (trial,) = fold_splits(whales.contest(), whales.run.folds(), 0)
-    assert set(trial.queries) == set(whales.run.folds().held_out(0))
-    assert set(trial.gallery) == set(whales.run.folds().training(0))
+    (split,) = fold_splits(whales.contest(), whales.run.folds(), 0)
+    assert set(split.queries) == set(whales.run.folds().held_out(0))
+    assert set(split.gallery) == set(whales.run.folds().training(0))
 
 
-def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, quiet: Console) -> None:
+def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, quiet: SilentReporter) -> None:
     embed_test(whales.run, settings_of(whales), whales.contest(), quiet)
     queries = read_embeddings(whales.run.vectors("test/queries"))
     gallery = read_embeddings(whales.run.vectors("test/gallery"))
@@ -91,14 +91,16 @@ def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, q
     np.testing.assert_allclose(queries.vectors[:4] @ gallery.vectors[:5].T, mean, atol=2e-5)
 
 
-def test_what_is_embedded_is_not_embedded_again(whales: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_embedded_is_not_embedded_again(
+    whales: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     before = whales.run.vectors("oof/fold0").stat().st_mtime_ns
     monkeypatch.setattr("medalist.tasks.embed.embedding._networks", None)
     embed_oof(whales.run, settings_of(whales), whales.contest(), 0, quiet)
     assert whales.run.vectors("oof/fold0").stat().st_mtime_ns == before
 
 
-def test_other_views_make_other_vectors(whales: Any, quiet: Console) -> None:
+def test_other_views_make_other_vectors(whales: Any, quiet: SilentReporter) -> None:
     settings = settings_of(whales)
     before = np.array(read_embeddings(whales.run.vectors("oof/fold0")).vectors)
     mirrored = settings.model_copy(update={"predict": settings.predict.model_copy(update={"tta": "mirror"})})
@@ -121,20 +123,20 @@ def test_vectors_of_other_weights_are_refused(whales: Any) -> None:
 def test_class_centres_are_those_of_identities_as_they_are(whales: Any) -> None:
     """Mirrored whales are classes of their own, and new_whale is none."""
     contest, held_out = whales.contest(), set(whales.run.folds().held_out(0))
-    centres = fold_prototypes(whales.run, [0])
-    assert centres is not None
+    prototypes = fold_prototypes(whales.run, [0])
+    assert prototypes is not None
     known = {identity_of(sample) for sample in contest.split.train if sample.id not in held_out} - {"new_whale"}
-    assert sorted(centres.names) == sorted([*known, *known]), "two sub-centres each"
+    assert sorted(prototypes.names) == sorted([*known, *known]), "two sub-centres each"
     both = fold_prototypes(whales.run, [0, 1])
     assert both is not None and both.vectors.shape[1] == 16
-    assert set(both.names) == set(centres.names) & set(getattr(fold_prototypes(whales.run, [1]), "names", ()))
+    assert set(both.names) == set(prototypes.names) & set(getattr(fold_prototypes(whales.run, [1]), "names", ()))
 
 
 def test_a_run_without_class_centres_has_none(signs: Any) -> None:
     assert fold_prototypes(signs.run, [0]) is None
 
 
-def test_files_are_embedded_as_samples_are(whales: Any, quiet: Console) -> None:
+def test_files_are_embedded_as_samples_are(whales: Any, quiet: SilentReporter) -> None:
     samples = whales.contest().split.train[:7]
     files = [(f"photo {number}", sample.images[0]) for number, sample in enumerate(samples)]
     found, left_out = embed_files(whales.run, files, quiet, fold=0)
@@ -145,7 +147,9 @@ def test_files_are_embedded_as_samples_are(whales: Any, quiet: Console) -> None:
     assert every.dim == 2 * found.dim and every.space != found.space
 
 
-def test_files_that_cannot_be_read_are_all_named_or_left_out(whales: Any, quiet: Console, tmp_path: Path) -> None:
+def test_files_that_cannot_be_read_are_all_named_or_left_out(
+    whales: Any, quiet: SilentReporter, tmp_path: Path
+) -> None:
     good = [(sample.id, sample.images[0]) for sample in whales.contest().split.train[:5]]
     cut = tmp_path / "cut.jpg"
     cut.write_bytes(good[0][1].read_bytes()[:200])
@@ -168,12 +172,12 @@ def test_files_that_cannot_be_read_are_all_named_or_left_out(whales: Any, quiet:
     ("files", "fold", "words"),
     [([], None, "no images to embed"), ([("a", Path("a.png"))], 7, "has no trained fold 7")],
 )
-def test_nothing_to_embed_is_told(whales: Any, quiet: Console, files: Any, fold: int | None, words: str) -> None:
+def test_nothing_to_embed_is_told(whales: Any, quiet: SilentReporter, files: Any, fold: int | None, words: str) -> None:
     with pytest.raises((DataError, RunError), match=words):
         embed_files(whales.run, files, quiet, fold=fold)
 
 
-def test_an_id_twice_is_refused(whales: Any, quiet: Console) -> None:
+def test_an_id_twice_is_refused(whales: Any, quiet: SilentReporter) -> None:
     path = whales.contest().split.train[0].images[0]
     with pytest.raises(SearchError, match="more than once"):
         embed_files(whales.run, [("a", path), ("a", path)], quiet)
@@ -193,7 +197,7 @@ tracking: none
 
 @pytest.mark.parametrize("pooling", ["avg", "gem"])
 def test_a_head_on_kept_features_is_that_of_the_whole_network(
-    whales: Any, quiet: Console, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whales: Any, quiet: SilentReporter, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tmp_path / "frozen.yaml"
     config.write_text(FROZEN.replace("POOLING", pooling))
@@ -228,7 +232,7 @@ def test_what_cannot_be_trained_is_told_before(whales: Any, override: str, words
     crop = "augment=[{RandomCrop: {height: 32, width: 48, pad_if_needed: true}}]"
     with pytest.raises(ConfigError, match=words):
         plan = prepare(whales.config, [override, crop], str(data), [], "other", whales.runs)
-        train(plan, Console(quiet=True))
+        train(plan, SilentReporter())
 
 
 def test_nothing_is_left_of_a_run_whose_batches_cannot_be_filled(whales: Any) -> None:

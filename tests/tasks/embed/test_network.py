@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import ConfigError
-from medalist.models.settings import EmbedderConfig
+from medalist.models.backbone import build_encoder, encoder_statistics
+from medalist.models.pooling import AttentionPool, GeM
 from medalist.models.weights import encoder_weights
-from medalist.tasks.embed.network import AttentionPool, GeM, build_embedder, build_encoder, embedder_statistics
+from medalist.tasks.embed.model_settings import EmbedderConfig
+from medalist.tasks.embed.network import build_embedder
 
 SIZE = (64, 96)
 
@@ -113,9 +115,9 @@ def test_pretrained_weights_are_those_of_the_package() -> None:
 
 
 def test_statistics_are_those_of_the_weights_or_plain() -> None:
-    assert embedder_statistics(config()) == ((0.5,) * 3, (0.5,) * 3)
-    assert embedder_statistics(config(in_channels=1)) == ((0.5,), (0.5,))
-    mean, _ = embedder_statistics(config(encoder="resnet18", weights="imagenet"))
+    assert encoder_statistics(config()) == ((0.5,) * 3, (0.5,) * 3)
+    assert encoder_statistics(config(in_channels=1)) == ((0.5,), (0.5,))
+    mean, _ = encoder_statistics(config(encoder="resnet18", weights="imagenet"))
     assert mean == pytest.approx((0.485, 0.456, 0.406))
 
 

@@ -4,17 +4,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
-from medalist.contest import fold_splits
 from medalist.errors import ConfigError, RunError, SubmissionError
 from medalist.files import read_table
 from medalist.metrics.retrieval import map_at, recall_at
 from medalist.records import Ranking
+from medalist.reporter import SilentReporter
+from medalist.retrieval.contests import fold_splits, format_of_test
 from medalist.retrieval.splits import identity_of, right_names
-from medalist.runs import find_run
+from medalist.runs.runs import find_run
 from medalist.search.gallery import Embeddings, read_embeddings, write_embeddings
-from medalist.tasks.embed.ranking import format_of_test, rank_test
+from medalist.tasks.embed.ranking import rank_test
 from medalist.workflows.score import oof_of_scores, run_settings, score_run
 from medalist.workflows.submit import submit
 
@@ -42,10 +42,10 @@ def by_hand(made: Any, fold: int) -> dict[str, list[str]]:
     by_id = {sample.id: sample for sample in contest.split.train}
     found = read_embeddings(made.run.vectors(f"oof/fold{fold}"))
     ranked: dict[str, list[str]] = {}
-    for trial in fold_splits(contest, made.run.folds(), fold):
-        for query in trial.queries:
-            cosines = {name: float(found.take([name])[0] @ found.take([query])[0]) for name in trial.gallery}
-            order = sorted((name for name in trial.gallery if name != query), key=lambda name: -cosines[name])
+    for split in fold_splits(contest, made.run.folds(), fold):
+        for query in split.queries:
+            cosines = {name: float(found.take([name])[0] @ found.take([query])[0]) for name in split.gallery}
+            order = sorted((name for name in split.gallery if name != query), key=lambda name: -cosines[name])
             if contest.retrieval.names == "identities":
                 order = list(dict.fromkeys(identity_of(by_id[name]) for name in order))
                 order = [name for name in order if name != contest.retrieval.new]
@@ -55,7 +55,7 @@ def by_hand(made: Any, fold: int) -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("which", ["whales", "signs"])
 def test_oof_answers_go_through_the_file_and_are_those_of_brute_force(
-    which: str, request: pytest.FixtureRequest, quiet: Console
+    which: str, request: pytest.FixtureRequest, quiet: SilentReporter
 ) -> None:
     made = request.getfixturevalue(which)
     told_apart(made, noise=2.0)
@@ -67,9 +67,9 @@ def test_oof_answers_go_through_the_file_and_are_those_of_brute_force(
     expected = {**by_hand(made, 0), **by_hand(made, 1)}
     assert rows == expected
     by_id = {sample.id: sample for sample in contest.split.train}
-    trials = [trial for fold in (0, 1) for trial in fold_splits(contest, made.run.folds(), fold)]
+    splits = [split for fold in (0, 1) for split in fold_splits(contest, made.run.folds(), fold)]
     facts = contest.retrieval
-    truths = right_names(trials, by_id, facts.names, facts.new, facts.apart)
+    truths = right_names(splits, by_id, facts.names, facts.new, facts.exclusion_key)
     metric = map_at(5) if which == "whales" else recall_at(1)
     value = metric(truths, {name: Ranking(tuple(names)) for name, names in expected.items()}).value
     assert scores["oof"]["value"] == pytest.approx(value)
@@ -82,13 +82,13 @@ def test_oof_answers_go_through_the_file_and_are_those_of_brute_force(
     assert again.score.value == scores["oof"]["value"] and again.truths == {s.id: truths[s.id] for s in again.samples}
 
 
-def test_clusters_are_told_on_request(whales: Any, quiet: Console) -> None:
+def test_clusters_are_told_on_request(whales: Any, quiet: SilentReporter) -> None:
     told_apart(whales, noise=0.0)
     scores = score_run(whales.run, whales.contest(), whales.run.settings(), quiet, nmi=True)
     assert 0.5 < scores["retrieval"]["cosine_alone"]["nmi"] <= 1
 
 
-def test_one_to_one_answers_are_all_different(signs: Any, quiet: Console) -> None:
+def test_one_to_one_answers_are_all_different(signs: Any, quiet: SilentReporter) -> None:
     told_apart(signs, noise=2.0)
     contest = signs.contest()
     values = {}
@@ -96,13 +96,15 @@ def test_one_to_one_answers_are_all_different(signs: Any, quiet: Console) -> Non
         settings = run_settings(signs.run, [f"decide.assign={assign}"], "decide")
         values[assign] = score_run(signs.run, contest, settings, quiet)["oof"]["value"]
         answers = oof_of_scores(signs.run, contest).answers
-        trials = fold_splits(contest, signs.run.folds(), 0)
-        first = [[answers[name].names[0] for name in trial.queries] for trial in trials]
+        splits = fold_splits(contest, signs.run.folds(), 0)
+        first = [[answers[name].names[0] for name in split.queries] for split in splits]
         assert all(len(set(names)) == len(names) for names in first) == (assign == "true")
     assert values["true"] > values["false"]
 
 
-def test_the_threshold_of_new_identities_is_nested_and_then_used(whales: Any, quiet: Console, tmp_path: Any) -> None:
+def test_the_threshold_of_new_identities_is_nested_and_then_used(
+    whales: Any, quiet: SilentReporter, tmp_path: Any
+) -> None:
     told_apart(whales)
     contest = whales.contest()
     settings = run_settings(whales.run, ["decide.new=tuned"], "decide")
@@ -119,7 +121,7 @@ def test_the_threshold_of_new_identities_is_nested_and_then_used(whales: Any, qu
     assert parsed == same
 
 
-def test_a_threshold_must_be_found_before_it_is_used(whales: Any, quiet: Console, tmp_path: Any) -> None:
+def test_a_threshold_must_be_found_before_it_is_used(whales: Any, quiet: SilentReporter, tmp_path: Any) -> None:
     config = whales.run.folder / "config.yaml"
     config.write_text(config.read_text().replace("new: null", "new: tuned"))
     with pytest.raises(RunError, match=r"decide\.new = tuned: no threshold yet; run medalist score"):
@@ -127,30 +129,30 @@ def test_a_threshold_must_be_found_before_it_is_used(whales: Any, quiet: Console
     assert not (tmp_path / "s.csv").exists()
 
 
-def test_new_identities_need_a_name(signs: Any, quiet: Console) -> None:
+def test_new_identities_need_a_name(signs: Any, quiet: SilentReporter) -> None:
     settings = run_settings(signs.run, ["decide.new=0.5"], "decide")
     with pytest.raises(RunError, match=r"omniglot\.oneshot has no name for a new identity"):
         score_run(signs.run, signs.contest(), settings, quiet)
 
 
 @pytest.mark.parametrize("way", ["head=knn", "head=prototype", "centres=0.5", "expand=2", "augment_gallery=2"])
-def test_every_way_of_ranking_makes_a_valid_file(whales: Any, quiet: Console, tmp_path: Any, way: str) -> None:
+def test_every_way_of_ranking_makes_a_valid_file(whales: Any, quiet: SilentReporter, tmp_path: Any, way: str) -> None:
     settings = run_settings(whales.run, [f"decide.{way}"], "decide")
     scores = score_run(whales.run, whales.contest(), settings, quiet)
     assert 0 <= scores["oof"]["value"] <= 1
     assert submit([whales.run], tmp_path / "s.csv", str(whales.data), whales.runs, quiet) > 0
 
 
-def test_ways_that_do_not_fit_the_contest_are_refused(signs: Any, quiet: Console) -> None:
+def test_ways_that_do_not_fit_the_contest_are_refused(signs: Any, quiet: SilentReporter) -> None:
     settings = run_settings(signs.run, ["decide.head=knn"], "decide")
     with pytest.raises(ConfigError, match=r"decide\.head=knn is for contests that answer identities"):
         score_run(signs.run, signs.contest(), settings, quiet)
 
 
-def test_two_runs_are_blended_by_their_mean_cosine(whales: Any, quiet: Console, tmp_path: Any) -> None:
+def test_two_runs_are_blended_by_their_mean_cosine(whales: Any, quiet: SilentReporter, tmp_path: Any) -> None:
     import shutil
 
-    from medalist.runs import Run
+    from medalist.runs.runs import Run
 
     other = Run(shutil.copytree(whales.run.folder, whales.runs / "humpback_whale" / "other"))
     submit([whales.run], tmp_path / "one.csv", str(whales.data), whales.runs, quiet)
@@ -166,13 +168,13 @@ def test_two_runs_are_blended_by_their_mean_cosine(whales: Any, quiet: Console, 
 
 
 def test_a_run_of_masks_and_one_of_vectors_are_not_blended(
-    whales: Any, trained: Any, quiet: Console, tmp_path: Any
+    whales: Any, trained: Any, quiet: SilentReporter, tmp_path: Any
 ) -> None:
     with pytest.raises(RunError, match="different contests"):
         submit([whales.run, trained.run], tmp_path / "s.csv", None, whales.runs, quiet)
 
 
-def test_names_that_the_gallery_does_not_have_are_refused(whales: Any, quiet: Console, tmp_path: Any) -> None:
+def test_names_that_the_gallery_does_not_have_are_refused(whales: Any, quiet: SilentReporter, tmp_path: Any) -> None:
     contest = whales.contest()
     text = contest.reference.read_text()
     lines = text.splitlines()
@@ -184,7 +186,7 @@ def test_names_that_the_gallery_does_not_have_are_refused(whales: Any, quiet: Co
         format_of_test(contest).parse(spoilt, contest.split.test)
 
 
-def test_a_run_whose_folder_was_moved_is_scored_and_sent(whales: Any, quiet: Console, tmp_path: Any) -> None:
+def test_a_run_whose_folder_was_moved_is_scored_and_sent(whales: Any, quiet: SilentReporter, tmp_path: Any) -> None:
     before = score_run(whales.run, whales.contest(), whales.run.settings(), quiet)
     submit([whales.run], tmp_path / "before.csv", str(whales.data), whales.runs, quiet)
     whales.run.folder.rename(whales.run.folder.with_name("moved"))

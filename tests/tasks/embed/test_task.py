@@ -14,7 +14,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.loader import Batch
-from medalist.data.transforms import Padding
+from medalist.data.padding import Padding
 from medalist.records import Ranking
 from medalist.tasks.embed.losses.metric import build_metric_loss
 from medalist.tasks.embed.losses.settings import MarginTerm, MetricLossConfig, SupConTerm

@@ -15,15 +15,16 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
 from medalist.data.dataset import InferenceDataset, Normalisation
-from medalist.data.loader import Batch, SizeBucketSampler, batches
-from medalist.engine.settings import PredictConfig
+from medalist.data.loader import Batch, batches
+from medalist.data.samplers import SizeBucketSampler
+from medalist.engine.views import VIEWS, View, apply_view, invert_view
 from medalist.errors import DataError
 from medalist.files import read_image
 from medalist.records import MapPrediction, Sample
-from medalist.tasks.segment.inference import VIEWS, View, apply_view, average_views, invert_view, predict
+from medalist.tasks.segment.inference import average_views, predict
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.settings import PredictConfig, SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.settings import SegmentConfig
 
 STRIDE = 4
 TASK = SegmentTask(SegmentConfig(), LossConfig(bce=1.0), ("body", "border"))

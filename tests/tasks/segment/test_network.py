@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from medalist.errors import ConfigError, WeightsError
-from medalist.models.settings import SmpConfig, TernausConfig
+from medalist.models.vgg import VGG11, vgg_features
 from medalist.models.weights import Resolved, find_weights, load_state
+from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 from medalist.tasks.segment.network import build_model, normalisation
-from medalist.tasks.segment.ternausnet import VGG11, vgg_features
 
 LITE0 = "tf_efficientnet_lite0"
 KINDS = ("unet", "unetplusplus", "fpn", "linknet")

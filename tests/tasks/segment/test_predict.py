@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from medalist.errors import RunError
 from medalist.files import sha256_file
-from medalist.runs import manifest_hash
-from medalist.tasks.segment.predict import predict_oof, predict_test
+from medalist.reporter import SilentReporter
+from medalist.runs.runs import manifest_hash
+from medalist.stores.maps import MapStore
 from medalist.workflows.score import run_settings
 
 
 def test_training_has_predicted_what_each_fold_held_out(trained: Any, at_home: Path) -> None:
     run, contest = trained.run, trained.contest()
     for fold in (0, 1):
-        part = run.oof().part(f"fold{fold}")
+        part = MapStore(run.folder / "oof").part(f"fold{fold}")
         assert part is not None
         assert sorted(part.ids) == list(run.folds().held_out(fold))
         assert part.channels == ("body", "border")
@@ -30,24 +30,26 @@ def test_training_has_predicted_what_each_fold_held_out(trained: Any, at_home: P
             "data": manifest_hash(contest.split),
         }
     for sample in contest.split.train:
-        maps = run.oof().read(sample.id, ("body", "border")).maps
+        maps = MapStore(run.folder / "oof").read(sample.id, ("body", "border")).maps
         assert maps.shape == (2, *sample.size) and maps.min() < maps.max()
 
 
-def test_the_test_part_is_the_mean_of_the_folds(trained: Any, at_home: Path, quiet: Console, tmp_path: Path) -> None:
+def test_the_test_part_is_the_mean_of_the_folds(
+    trained: Any, at_home: Path, quiet: SilentReporter, tmp_path: Path
+) -> None:
     shutil.copytree(trained.runs, tmp_path / "runs")
     toy = type(trained)(trained.data, trained.config, tmp_path / "runs")
     run, contest = toy.run, toy.contest()
     predict_test(run, run.settings(), contest, quiet)
-    both = {sample.id: run.test().read(sample.id, ("a", "b")).maps for sample in contest.split.test}
-    part = run.test().part("test")
+    both = {sample.id: MapStore(run.folder / "test").read(sample.id, ("a", "b")).maps for sample in contest.split.test}
+    part = MapStore(run.folder / "test").part("test")
     assert part is not None and part.ids == tuple(both) and {"fold0", "fold1"} <= part.made_by.keys()
     alone = []
     for fold in (0, 1):  # the other one put aside
         hidden = run.checkpoint(1 - fold, "last")
         hidden.rename(hidden.with_suffix(".aside"))
         predict_test(run, run.settings(), contest, quiet)
-        alone.append({name: run.test().read(name, ("a", "b")).maps.astype(int) for name in both})
+        alone.append({name: MapStore(run.folder / "test").read(name, ("a", "b")).maps.astype(int) for name in both})
         hidden.with_suffix(".aside").rename(hidden)
     for name, maps in both.items():
         mean = (alone[0][name] + alone[1][name]) / 2
@@ -55,31 +57,31 @@ def test_the_test_part_is_the_mean_of_the_folds(trained: Any, at_home: Path, qui
     assert any((alone[0][name] != alone[1][name]).any() for name in both)
 
 
-def test_what_is_done_is_not_done_again(toy: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_done_is_not_done_again(toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medalist.tasks.segment.predict.build_network", None)
     run, contest = toy.run, toy.contest()
     predict_oof(run, run.settings(), contest, 0, quiet)
     predict_test(run, run.settings(), contest, quiet)
 
 
-def test_other_settings_predict_anew_and_are_recorded(toy: Any, quiet: Console) -> None:
+def test_other_settings_predict_anew_and_are_recorded(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     settings = run_settings(run, ["predict.tta=flips"], "predict")
     predict_oof(run, settings, contest, 0, quiet)
-    part, other = run.oof().part("fold0"), run.oof().part("fold1")
+    part, other = MapStore(run.folder / "oof").part("fold0"), MapStore(run.folder / "oof").part("fold1")
     assert part is not None and other is not None
     assert json.loads(part.made_by["predict"])["tta"] == "flips"
     assert json.loads(other.made_by["predict"])["tta"] == "none"
     # The batch changes no prediction, and so predicts nothing anew.
-    before = run.oof().path(part.ids[0]).stat().st_mtime_ns
+    before = MapStore(run.folder / "oof").path(part.ids[0]).stat().st_mtime_ns
     predict_oof(run, run_settings(run, ["predict.tta=flips", "predict.batch=1"], "predict"), contest, 0, quiet)
-    assert run.oof().path(part.ids[0]).stat().st_mtime_ns == before
+    assert MapStore(run.folder / "oof").path(part.ids[0]).stat().st_mtime_ns == before
 
 
 def test_a_stopped_prediction_does_not_pass_for_the_old_one(
-    toy: Any, quiet: Console, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
-    from medalist.stores.maps import Store
+    from medalist.stores.maps import MapStore
 
     run, contest = toy.run, toy.contest()
     settings = run_settings(run, ["predict.tta=flips"], "predict")
@@ -94,20 +96,20 @@ def test_a_stopped_prediction_does_not_pass_for_the_old_one(
     monkeypatch.setattr(Store, "write", stop)
     with pytest.raises(KeyboardInterrupt):
         predict_oof(run, settings, contest, 0, quiet)
-    assert run.oof().part("fold0") is None and leftovers(run.folder) == []
+    assert MapStore(run.folder / "oof").part("fold0") is None and leftovers(run.folder) == []
     monkeypatch.setattr(Store, "write", honest)
     predict_oof(run, settings, contest, 0, quiet)
-    assert run.oof().part("fold0") is not None
+    assert MapStore(run.folder / "oof").part("fold0") is not None
 
 
-def test_without_a_trained_fold_nothing_can_be_predicted(toy: Any, quiet: Console) -> None:
+def test_without_a_trained_fold_nothing_can_be_predicted(toy: Any, quiet: SilentReporter) -> None:
     for fold in (0, 1):
         toy.run.checkpoint(fold, "last").unlink()
     with pytest.raises(RunError, match="has no trained fold; run medalist train first"):
         predict_test(toy.run, toy.run.settings(), toy.contest(), quiet)
 
 
-def test_a_damaged_checkpoint_is_one_line(toy: Any, quiet: Console) -> None:
+def test_a_damaged_checkpoint_is_one_line(toy: Any, quiet: SilentReporter) -> None:
     path = toy.run.checkpoint(0, "last")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RunError, match=r"last\.safetensors does not fit") as caught:

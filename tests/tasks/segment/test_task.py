@@ -10,13 +10,14 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from medalist.data.loader import Batch
-from medalist.data.transforms import Padding
+from medalist.data.padding import Padding
 from medalist.errors import ConfigError
 from medalist.records import Instances, Mask, Ranking
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.losses import segmentation_loss
-from medalist.tasks.segment.task import SegmentTask, touching_border
-from medalist.tasks.settings import SegmentConfig
+from medalist.tasks.segment.settings import SegmentConfig
+from medalist.tasks.segment.targets import touching_border
+from medalist.tasks.segment.task import SegmentTask
 
 LOSS = LossConfig(bce=1.0, dice=0.5)
 SHAPES = array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=9)

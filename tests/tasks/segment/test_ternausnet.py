@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from medalist.tasks.segment.ternausnet import VGG11, TernausNet11, TernausNet16, vgg_features
+from medalist.models.vgg import VGG11, vgg_features
+from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16
 
 NETWORKS = {"ternausnet11": (TernausNet11, 22_927_393), "ternausnet16": (TernausNet16, 29_306_465)}
 

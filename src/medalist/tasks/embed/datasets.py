@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import TypeVar
 
-import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
+from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation
+from medalist.data.fitted import Channels, fitted_item
 from medalist.data.fitting import Size, middle_crop
 from medalist.data.settings import Augmentations
-from medalist.data.transforms import Padding, augment_named, compose_augment, normalise, sample_seed
+from medalist.data.targets import LabelTarget
+from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.errors import ConfigError
-from medalist.records import Sample
 from medalist.tasks.embed.composing import Composed
-
-Channels = Literal[1, 3]
-"""3: RGB; 1: gray, by OpenCV's weights (0.299, 0.587, 0.114), made after augmentation."""
 
 View = tuple[int, bool]
 """Quarter turns against the clock, then whether left and right are swapped."""
@@ -109,13 +105,13 @@ class IdentityTrainDataset(Dataset[Item]):
             image = self.composed.draw(key[0], position, again)
             name, seed = f"composition {number}", sample_seed(self.seed, key[0], len(self.cache) + position, 0, again)
         if self._augments:
-            image, _ = augment_named(self._pipeline, name, image, None, seed)
+            image, _ = augment_sample(self._pipeline, name, image, None, seed)
         if self.size is not None:
             if not self._augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
                 image = middle_crop(image, self.size)
             if image.shape[:2] != self.size:
                 raise self._other_size(image.shape[0], image.shape[1], name)
-        return _item(index, image, self.normalisation, self.channels, self.labels[key[1]])
+        return fitted_item(index, image, self.normalisation, self.channels, label_target(self.labels[key[1]]))
 
     def check(self, size: Size) -> None:
         """Hold augmentation against (height, width), what the network is to see: `FitConfig.seen_in_training`.
@@ -147,52 +143,6 @@ class IdentityTrainDataset(Dataset[Item]):
         )
 
 
-class FittedInferenceDataset(Dataset[Item]):
-    """Whole fitted images, the middle of one size each, with labels where they are known.
-
-    A PixelCache gives images that were read before; plain samples are read from their files.
-    """
-
-    def __init__(
-        self,
-        source: PixelCache | Sequence[Sample],
-        indices: Sequence[int],
-        size: Size,
-        normalisation: Normalisation,
-        read: Read,
-        labels: Sequence[int] | None = None,
-        channels: Channels = 3,
-    ):
-        """`indices` choose among the source's samples; `labels` are their classes, -1 = none.
-
-        `read` is for samples that no cache holds; it must fit images as the cache's did.
-        """
-        assert labels is None or len(labels) == len(indices), len(indices)
-        self.source = source
-        self.indices = tuple(indices)
-        self.size = size
-        self.normalisation = normalisation
-        self.read = read
-        self.labels = None if labels is None else tuple(labels)
-        self.channels: Channels = channels
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1], the same in every epoch; DataError that names sample and file."""
-        index = self.indices[key[1]]
-        if isinstance(self.source, PixelCache):
-            image = self.source[index][0]
-        else:
-            image = read_named(self.read, self.source[index])
-        label = -1 if self.labels is None else self.labels[key[1]]
-        return _item(index, middle_crop(image, self.size), self.normalisation, self.channels, label)
-
-
-def _item(index: int, image: NDArray[np.uint8], norm: Normalisation, channels: Channels, label: int) -> Item:
-    if channels == 1:
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., np.newaxis]
-    height, width = image.shape[:2]
-    pixels = torch.from_numpy(normalise(image, norm.mean, norm.std))
-    return Item(index, pixels, None, Padding(height, width), label)
+def label_target(label: int) -> LabelTarget:
+    """The target of a class."""
+    return LabelTarget(np.int64(label))

@@ -10,68 +10,83 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import nn
 from torch.utils.data import Dataset
 
-from medalist.build import build_criterion, build_fabric, build_normalisation, classes_of
 from medalist.competition import load_competition
-from medalist.contest import Contest, fold_splits
+from medalist.contest import Contest
 from medalist.data.dataset import Item, Key, Read, reader
 from medalist.data.features import FeatureDataset
-from medalist.data.loader import Batch, SizeBucketSampler, batches
-from medalist.data.transforms import Padding
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.loader import Batch, batches
+from medalist.data.padding import Padding
+from medalist.data.samplers import SizeBucketSampler
+from medalist.data.targets import LabelTarget, LabelTargets
 from medalist.engine.checkpoint import load_part, load_weights
 from medalist.engine.devices import first_alone
 from medalist.errors import DataError, RunError
+from medalist.models.backbone import build_encoder
 from medalist.models.weights import Resolved, encoder_weights
 from medalist.processes import place
 from medalist.records import Sample
-from medalist.reporter import progress
-from medalist.runs import Run
-from medalist.search.gallery import Embeddings, read_embeddings, write_embeddings
-from medalist.settings import EmbedSettings
-from medalist.tasks.embed.datasets import FittedInferenceDataset, views_of
+from medalist.reporter import Reporter
+from medalist.retrieval.contests import fold_splits
+from medalist.runs.runs import Run
+from medalist.search.gallery import Embeddings
+from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.features import kept_features
 from medalist.tasks.embed.inference import embed, merged_rows
+from medalist.tasks.embed.jobs import build_criterion, build_normalisation, classes_of
 from medalist.tasks.embed.losses.settings import MarginTerm
-from medalist.tasks.embed.network import Embedder, Head, build_encoder
-from medalist.tasks.embed.vectors import embed_settings, is_embedded, made_by, prototypes_name, test_parts
+from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.embed.vectors import (
+    is_embedded,
+    made_by,
+    prototypes_name,
+    read_vectors,
+    retrieval_of,
+    stored,
+    test_parts,
+)
+from medalist.tasks.jobs import open_devices, trained_or_refuse
+from medalist.tasks.pixels import read_of
 
 NAMED_AT_MOST = 10
+
+_GOOD, _BAD = LabelTarget(np.int64(0)), LabelTarget(np.int64(1))
+"""What `_Marked` says of an image."""
 
 CRITERION = "criterion."
 """Part of the names of a loss's own tensors in a checkpoint."""
 
 
-def embed_oof(run: Run, settings: EmbedSettings, contest: Contest, fold: int, console: Console) -> None:
-    """Embed what a fold's trials ask and answer with, by the network that did not see it; nothing where that is done.
+def predict(run: Run, settings: EmbedSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
+    """Embed what a fold's splits ask and answer with, by the network that did not see it; of None the test part.
 
     In contests of known identities the gallery is the fold's training part, which that network has seen, as the one
-    that answers the test part will have.
+    that answers the test part will have. The test part's queries and gallery are embedded by all trained folds.
+    Nothing where that is done.
     """
-    trials = fold_splits(contest, run.folds(), fold)
-    wanted = {name for trial in trials for name in (*trial.queries, *trial.gallery)}
+    if fold is None:
+        trained = trained_or_refuse(run)
+        queries, gallery = test_parts(contest)
+        _embed(run, settings, contest, trained, contest.split.test, queries, reporter)
+        if gallery != queries:
+            _embed(run, settings, contest, trained, contest.split.gallery or contest.split.train, gallery, reporter)
+        return
+    splits = fold_splits(contest, run.folds(), fold)
+    wanted = {name for split in splits for name in (*split.queries, *split.gallery)}
     samples = [sample for sample in contest.split.train if sample.id in wanted]
-    _embed(run, settings, contest, [fold], samples, f"oof/fold{fold}", console)
-    _keep_centres(run, settings, contest, fold)
-
-
-def embed_test(run: Run, settings: EmbedSettings, contest: Contest, console: Console) -> None:
-    """Embed the queries of the test part and its gallery with all trained folds; nothing where that is done."""
-    trained = run.trained_folds()
-    if not trained:
-        raise RunError(f"{run.folder} has no trained fold; run medalist train first")
-    queries, gallery = test_parts(contest)
-    _embed(run, settings, contest, trained, contest.split.test, queries, console)
-    if gallery != queries:
-        _embed(run, settings, contest, trained, contest.split.gallery or contest.split.train, gallery, console)
+    _embed(run, settings, contest, [fold], samples, f"oof/fold{fold}", reporter)
+    _keep_prototypes(run, settings, contest, fold)
 
 
 def embed_files(
     run: Run,
+    settings: EmbedSettings,
     files: Sequence[tuple[str, Path]],
-    console: Console,
+    reporter: Reporter,
     fold: int | None = None,
     skip_bad: bool = False,
 ) -> tuple[Embeddings, list[str]]:
@@ -79,7 +94,6 @@ def embed_files(
 
     Without `skip_bad` one DataError names all files that cannot be read. Raises RunError where nothing was trained.
     """
-    settings = embed_settings(run)
     folds = run.trained_folds() if fold is None else [fold]
     if not folds or not set(folds) <= set(run.trained_folds()):
         what = "no trained fold" if fold is None else f"no trained fold {fold}"
@@ -87,7 +101,7 @@ def embed_files(
     read = reader(load_competition(settings.competition).white, settings.image)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
     networks = _networks(run, settings, folds)
-    vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), console)
+    vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), reporter)
     lines = []
     for index in bad:
         try:
@@ -105,6 +119,11 @@ def embed_files(
     return Embeddings(ids, vectors[good], made_by(run, settings, folds)), lines
 
 
+def made_of(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str, str]:
+    """What decides the vectors of these folds' networks."""
+    return made_by(run, settings, folds)
+
+
 def _embed(
     run: Run,
     settings: EmbedSettings,
@@ -112,41 +131,42 @@ def _embed(
     folds: Sequence[int],
     samples: Sequence[Sample],
     name: str,
-    console: Console,
+    reporter: Reporter,
 ) -> None:
-    path, ids, made = run.vectors(name), tuple(sample.id for sample in samples), made_by(run, settings, folds)
-    if path.with_suffix(".json").exists():
-        known = read_embeddings(path)
+    store, part = stored(run, name)
+    ids, made = tuple(sample.id for sample in samples), made_by(run, settings, folds)
+    if is_embedded(run, name):
+        known = store.read(part)
         if known.ids == ids and dict(known.made_by) == made:
             return
     networks = _networks(run, settings, folds)
-    read = reader(contest.competition.white, settings.image)
+    read = read_of(contest, settings)
     source: Dataset[Item] = _whole(settings, samples, read)
     if settings.model.frozen and settings.predict.tta == "none":
-        fabric, home = build_fabric(settings), run.folder.parent
+        fabric, home = open_devices(settings), run.folder.parent
         weights = _encoder_of(run, settings)
-        features = first_alone(fabric, lambda: kept_features(settings, weights, samples, read, fabric, home, console))
+        features = first_alone(fabric, lambda: kept_features(settings, weights, samples, read, fabric, home, reporter))
         source, networks = FeatureDataset(features, range(len(samples))), replace(networks, shared=None)
-    vectors, _ = _vectors(settings, networks, source, len(samples), console, f"embed {name}", path.parent)
-    fabric = build_fabric(settings)
+    vectors, _ = _vectors(settings, networks, source, len(samples), reporter, f"embed {name}", store.folder)
+    fabric = open_devices(settings)
     if fabric.is_global_zero:
-        write_embeddings(path, Embeddings(ids, vectors, made))
+        store.write(part, Embeddings(ids, vectors, made))
     fabric.barrier()
 
 
-def _keep_centres(run: Run, settings: EmbedSettings, contest: Contest, fold: int) -> None:
-    """Write the class centres that a fold's loss has learned, where it learns any; turned identities left out."""
+def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: int) -> None:
+    """Write the class prototypes that a fold's loss has learned, where it learns any; turned identities left out."""
     if not any(isinstance(term, MarginTerm) for term in settings.loss.terms):
         return
     made, name = made_by(run, settings, [fold]), prototypes_name(fold)
-    if place().rank or (is_embedded(run, name) and dict(read_embeddings(run.vectors(name)).made_by) == made):
+    if place().rank or (is_embedded(run, name) and dict(read_vectors(run, name).made_by) == made):
         return
     held_out = set(run.folds().held_out(fold))
     training = [sample for sample in contest.split.train if sample.id not in held_out]
-    classes = classes_of(settings, training, contest.retrieval.new)
-    criterion = build_criterion(settings, read_embeddings(run.vectors(f"oof/fold{fold}")).dim, classes)
+    classes = classes_of(settings, training, retrieval_of(contest).new)
+    criterion = build_criterion(settings, read_vectors(run, f"oof/fold{fold}").dim, classes)
     load_part(criterion, run.checkpoint(fold, settings.train.keep), CRITERION)
-    found = criterion.centres()
+    found = criterion.prototypes()
     assert found is not None
     views = len(views_of(settings.task.turns, settings.task.mirrored))
     seen: Counter[str] = Counter()
@@ -157,7 +177,8 @@ def _keep_centres(run: Run, settings: EmbedSettings, contest: Contest, fold: int
             ids.append(f"{seen[identity]}/{identity}")
             seen[identity] += 1
             rows.append(row)
-    write_embeddings(run.vectors(name), Embeddings(tuple(ids), found[0][rows].numpy(), made))
+    store, part = stored(run, name)
+    store.write(part, Embeddings(tuple(ids), found[0][rows].numpy(), made))
 
 
 def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> FittedInferenceDataset:
@@ -206,7 +227,7 @@ def _vectors(
     networks: _Networks,
     source: Dataset[Item],
     count: int,
-    console: Console,
+    reporter: Reporter,
     title: str = "embed",
     shared_folder: Path | None = None,
 ) -> tuple[NDArray[np.float32], list[int]]:
@@ -214,7 +235,7 @@ def _vectors(
 
     With `shared_folder` several processes share the work, and the first has all vectors in the end.
     """
-    fabric, last = build_fabric(settings), settings.train.channels_last
+    fabric, last = open_devices(settings), settings.train.channels_last
 
     def ready(model: nn.Module) -> nn.Module:
         return fabric.to_device(model.to(memory_format=torch.channels_last) if last else model)
@@ -229,11 +250,12 @@ def _vectors(
 
     def passed() -> Iterator[Batch]:
         for batch in loader:
-            if batch.labels is not None:
-                bad.extend(index for index, label in zip(batch.indices, batch.labels.tolist(), strict=True) if label)
+            if isinstance(batch.target, LabelTargets):
+                labels = batch.target.values.tolist()
+                bad.extend(index for index, label in zip(batch.indices, labels, strict=True) if label)
             yield batch
 
-    with progress(console, title, sum(map(len, order.batches))) as bar:
+    with reporter.progress(title, sum(map(len, order.batches))) as bar:
         for indices, vectors in embed(fabric, models, passed(), settings.predict, last, shared):
             rows = np.empty((count, vectors.shape[1]), np.float32) if rows is None else rows
             rows[list(indices)] = vectors
@@ -253,8 +275,8 @@ class _Marked(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         try:
-            return replace(self.whole[key], label=0)
+            return replace(self.whole[key], target=_GOOD)
         except DataError:
             index, (height, width) = self.whole.indices[key[1]], self.whole.size
             blank = torch.zeros(self.whole.channels, height, width)
-            return Item(index, blank, None, Padding(height, width), label=1)
+            return Item(index, blank, _BAD, Padding(height, width))

@@ -11,20 +11,21 @@ import torch
 from lightning_fabric import Fabric
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
-from rich.console import Console
 from torch import nn
 
-from medalist.build import build_normalisation
 from medalist.data.dataset import Read
-from medalist.data.loader import SizeBucketSampler, batches
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.loader import batches
+from medalist.data.samplers import SizeBucketSampler
 from medalist.errors import DataError
 from medalist.files import read_json, sha256_json, write_json, written
+from medalist.models.backbone import build_encoder
+from medalist.models.pooling import build_pooling, pools_before
 from medalist.models.weights import Resolved
 from medalist.records import Sample
-from medalist.reporter import progress
-from medalist.settings import EmbedSettings
-from medalist.tasks.embed.datasets import FittedInferenceDataset
-from medalist.tasks.embed.network import build_encoder, build_pooling, pools_before
+from medalist.reporter import Reporter
+from medalist.tasks.embed.jobs import build_normalisation
+from medalist.tasks.embed.settings import EmbedSettings
 
 
 def kept_features(
@@ -34,7 +35,7 @@ def kept_features(
     read: Read,
     fabric: Fabric,
     home: Path,
-    console: Console,
+    reporter: Reporter,
 ) -> NDArray[Any]:
     """Features of whole images in the order of `samples`, mapped: pooled float32[N, C], or maps float16[N, C, h, w].
 
@@ -59,7 +60,7 @@ def kept_features(
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
     note.unlink(missing_ok=True)
     array: np.memmap[Any, np.dtype[Any]] | None = None
-    with written(path) as temporary, progress(console, "features", len(samples)) as bar, torch.inference_mode():
+    with written(path) as temporary, reporter.progress("features", len(samples)) as bar, torch.inference_mode():
         for raw in loader:
             batch = raw.to(fabric.device, settings.train.channels_last)
             with fabric.autocast():

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from medalist.data.loader import Batch
-from medalist.engine.settings import EmbedPredictConfig
+from medalist.engine.views import VIEWS, apply_view
 from medalist.files import written
-from medalist.tasks.segment.inference import VIEWS, apply_view
+from medalist.tasks.embed.settings import EmbedPredictConfig
 
 
 @torch.inference_mode()

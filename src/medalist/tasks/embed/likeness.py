@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from medalist.report.charts import ACCENT, INK, LINES, label, legend, plain_axes
 from medalist.retrieval.asking import Asked
 
-Rows = NDArray[np.int64]
+Indices = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 MOST_MAPPED = 2000
@@ -166,7 +166,7 @@ def pairs_figure(pairs: Pairs, error: EqualError | None, threshold: float | None
     return figure
 
 
-def _same(asking: Rows, answering: Rows, unknown: int, each: int, rng: Generator) -> tuple[Rows, Rows]:
+def _same(asking: Indices, answering: Indices, unknown: int, each: int, rng: Generator) -> tuple[Indices, Indices]:
     """Queries and gallery rows of one identity: all pairs, or `each` of them, drawn evenly."""
     order = np.argsort(answering, kind="stable")
     first, last = (np.searchsorted(answering[order], asking, side) for side in ("left", "right"))
@@ -177,7 +177,7 @@ def _same(asking: Rows, answering: Rows, unknown: int, each: int, rng: Generator
     return queries, order[first[queries] + within].astype(np.int64)
 
 
-def _others(asking: Rows, answering: Rows, each: int, rng: Generator) -> tuple[Rows, Rows]:
+def _others(asking: Indices, answering: Indices, each: int, rng: Generator) -> tuple[Indices, Indices]:
     """Queries and gallery rows of two names: all pairs, or about `each` of them, drawn evenly."""
     chosen = _drawn(len(asking) * len(answering), 2 * each, rng)  # as some are of one name
     queries, rows = np.divmod(chosen, max(1, len(answering)))
@@ -186,7 +186,7 @@ def _others(asking: Rows, answering: Rows, each: int, rng: Generator) -> tuple[R
     return queries[kept], rows[kept]
 
 
-def _drawn(count: int, most: int, rng: Generator) -> Rows:
+def _drawn(count: int, most: int, rng: Generator) -> Indices:
     """All of 0..count-1, or `most` of them in order; a few fewer where there are so many that some come twice."""
     if count <= most:
         return np.arange(count, dtype=np.int64)
@@ -195,7 +195,7 @@ def _drawn(count: int, most: int, rng: Generator) -> Rows:
     return np.unique(rng.integers(count, size=most)).astype(np.int64)
 
 
-def _cosines(question: Asked, queries: Rows, rows: Rows) -> Vectors:
+def _cosines(question: Asked, queries: Indices, rows: Indices) -> Vectors:
     parts = [np.zeros(0, np.float32)]
     for at in range(0, len(queries), _BLOCK):
         part = slice(at, at + _BLOCK)

@@ -1,4 +1,4 @@
-"""Metric learning: the loss on unit vectors, and a look at how held-out samples find each other."""
+"""Metric learning: the loss on unit vectors, and how held-out samples find each other."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.data.loader import Batch
+from medalist.data.targets import LabelTargets
 from medalist.engine.gathering import all_gather_lists, all_gather_with_gradient
-from medalist.records import Answer
 from medalist.retrieval.evaluate import evaluate
 from medalist.tasks.embed.losses.metric import MetricLoss
 
-LOOKED_AT = 5
-"""Answers of each held-out sample that a look counts."""
+FIRST_ANSWERS = 5
+"""Answers of each held-out sample that a validation counts."""
 
 Seen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
 """Sample index, label and vector of held-out samples."""
@@ -29,9 +29,6 @@ class EmbedTask:
         """`criterion` is also a part of the network, which trains and saves what it learns (class centres)."""
         self.criterion = criterion
 
-    def targets(self, truth: Answer) -> None:
-        """Identities are labels of batches, not pictures."""
-
     def begin_epoch(self) -> None:
         """Empty cross-batch memories."""
         self.criterion.new_epoch()
@@ -42,14 +39,14 @@ class EmbedTask:
         Where samples are compared with each other, those of all processes are. A mixed batch counts for its own
         classes and for those that were mixed in, by the share of each (arXiv 1710.09412).
         """
-        assert batch.labels is not None
-        labels = batch.labels
+        target = _labels(batch)
+        labels = target.values
         if self.criterion.compares:
             outputs, labels = all_gather_with_gradient(outputs), all_gather_with_gradient(labels)
         losses: dict[str, Tensor] = self.criterion(outputs, labels)
-        if batch.mixed is None:
+        if target.partners is None:
             return losses
-        others, share = batch.mixed
+        others, share = target.partners
         mixed_in: dict[str, Tensor] = self.criterion(outputs, others)
         return {name: share * value + (1 - share) * mixed_in[name] for name, value in losses.items()}
 
@@ -64,8 +61,8 @@ class EmbedTask:
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """How well held-out samples find others of their identity among themselves: recall@1, recall@5, map@5.
 
-        `val_loss` is 1 - map@5, over the samples that have another of their identity; 1 where none has. This is a
-        quick look: the score is made of the contest's own trials, by `medalist score`.
+        `val_loss` is 1 - map@5, over the samples that have another of their identity; 1 where none has. This is
+        quick: the score is made of the contest's own trials, by `medalist score`.
         """
         found = _gathered(seen, fabric)
         if found is None:
@@ -74,8 +71,8 @@ class EmbedTask:
         order = np.argsort(index, kind="stable")
         labels, vectors = labels[order], vectors[order]
         own = np.arange(len(labels))
-        figures = evaluate(vectors, labels, vectors, labels, ks=(1, LOOKED_AT), depth=LOOKED_AT, own=own).values
-        names = ("recall@1", f"recall@{LOOKED_AT}", f"map@{LOOKED_AT}")
+        figures = evaluate(vectors, labels, vectors, labels, ks=(1, FIRST_ANSWERS), depth=FIRST_ANSWERS, own=own).values
+        names = ("recall@1", f"recall@{FIRST_ANSWERS}", f"map@{FIRST_ANSWERS}")
         values = {name: figures[name] for name in names if name in figures}  # no sample may have another of its own
         return {"val_loss": 1 - values.get(names[-1], 0.0), **values}
 
@@ -84,11 +81,15 @@ def _gathered(seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> Seen | No
     """What all processes have seen; None where that is nothing."""
     parts: list[Seen] = []
     for outputs, batch in seen:
-        assert batch.labels is not None
         vectors = outputs.float().cpu().numpy()
-        parts.append((np.asarray(batch.indices, np.int64), batch.labels.cpu().numpy(), vectors))
+        parts.append((np.asarray(batch.indices, np.int64), _labels(batch).values.cpu().numpy(), vectors))
     parts = all_gather_lists(parts, fabric)
     if not parts:
         return None
     index, labels, stacked = (np.concatenate(column) for column in zip(*parts, strict=True))
     return index, labels, stacked
+
+
+def _labels(batch: Batch) -> LabelTargets:
+    assert isinstance(batch.target, LabelTargets)
+    return batch.target

@@ -7,22 +7,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medalist.competition import Retrieval
 from medalist.contest import Contest
-from medalist.errors import RunError
+from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file
 from medalist.retrieval.heads import ClassPrototypes
-from medalist.runs import Run
+from medalist.runs.runs import Run
 from medalist.search.embeddings import RUN
-from medalist.search.gallery import Embeddings, read_embeddings
-from medalist.settings import EmbedSettings
+from medalist.search.gallery import Embeddings
+from medalist.stores.vectors import VectorStore
+from medalist.tasks.embed.settings import EmbedSettings
 
 
-def embed_settings(run: Run) -> EmbedSettings:
-    """The config of a run of embeddings; RunError for another kind of run."""
-    settings = run.settings()
-    if not isinstance(settings, EmbedSettings):
-        raise RunError(f"{run.folder} predicts masks, not embeddings; take a run with task.kind = embed")
-    return settings
+def retrieval_of(contest: Contest) -> Retrieval:
+    """How the contest asks for identities; ConfigError where it does not."""
+    if contest.competition.retrieval is None:
+        raise ConfigError(
+            f"task.kind = embed, but {contest.competition.name} does not ask for identities; begin with another base"
+        )
+    return contest.competition.retrieval
+
+
+def stored(run: Run, name: str) -> tuple[VectorStore, str]:
+    """The store and the part behind a name such as "oof/fold0"."""
+    folder, _, part = name.rpartition("/")
+    return VectorStore(run.folder / folder), part
 
 
 def made_by(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str, str]:
@@ -45,7 +54,8 @@ def test_parts(contest: Contest) -> tuple[str, str]:
 
 def is_embedded(run: Run, name: str) -> bool:
     """Whether a part of the contest was embedded whole."""
-    return run.vectors(name).with_suffix(".json").exists()
+    store, part = stored(run, name)
+    return store.path(part).with_suffix(".json").exists()
 
 
 def embedded(run: Run, name: str, settings: EmbedSettings, folds: Sequence[int]) -> Embeddings:
@@ -54,30 +64,37 @@ def embedded(run: Run, name: str, settings: EmbedSettings, folds: Sequence[int])
     `predict.*` may be another than the config's: they were then made so by `medalist predict RUN predict.tta=...`.
     So may the run's name: its folder was moved since, or copied.
     """
-    found = read_embeddings(run.vectors(name))
+    store, part = stored(run, name)
+    found = store.read(part)
     now = made_by(run, settings, folds)
     if {**found.made_by, "predict": "", RUN: ""} != {**now, "predict": "", RUN: ""}:
         split = "oof" if name.startswith("oof") else "test"
         raise RunError(
-            f"the embeddings {run.vectors(name)} come from other weights; "
+            f"the embeddings {store.path(part)} come from other weights; "
             f"run medalist predict {run.competition}/{run.name} --split {split}"
         )
     return found
 
 
+def read_vectors(run: Run, name: str) -> Embeddings:
+    """A part's embeddings, whatever made them."""
+    store, part = stored(run, name)
+    return store.read(part)
+
+
 def prototypes_name(fold: int) -> str:
-    """Where the class centres of a fold lie: ids are `<number of the sub-centre>/<identity>`."""
+    """Where the class prototypes of a fold lie: ids are `<number of the sub-centre>/<identity>`."""
     return f"oof/fold{fold}.centres"
 
 
 def fold_prototypes(run: Run, folds: Sequence[int]) -> ClassPrototypes | None:
-    """The class centres of folds, put together as their embeddings are; None where a fold has none.
+    """The class prototypes of folds, put together as their embeddings are; None where a fold has none.
 
     Of several folds the identities that all of them know, each with one centre: the mean of its sub-centres.
     """
     if not all(is_embedded(run, prototypes_name(fold)) for fold in folds):
         return None
-    parts = [_centres(read_embeddings(run.vectors(prototypes_name(fold)))) for fold in folds]
+    parts = [_prototypes(read_vectors(run, prototypes_name(fold))) for fold in folds]
     if len(parts) == 1:
         return parts[0]
     means = [_mean(part) for part in parts]
@@ -88,14 +105,14 @@ def fold_prototypes(run: Run, folds: Sequence[int]) -> ClassPrototypes | None:
     return ClassPrototypes(tuple(names), (vectors / np.sqrt(len(means))).astype(np.float32))
 
 
-def _centres(found: Embeddings) -> ClassPrototypes:
+def _prototypes(found: Embeddings) -> ClassPrototypes:
     return ClassPrototypes(tuple(name.partition("/")[2] for name in found.ids), np.asarray(found.vectors))
 
 
-def _mean(centres: ClassPrototypes) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+def _mean(prototypes: ClassPrototypes) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
     """The mean of each identity's sub-centres, of length 1."""
     rows: dict[str, list[int]] = {}
-    for row, name in enumerate(centres.names):
+    for row, name in enumerate(prototypes.names):
         rows.setdefault(name, []).append(row)
-    sums = {name: centres.vectors[at].sum(axis=0) for name, at in rows.items()}
+    sums = {name: prototypes.vectors[at].sum(axis=0) for name, at in rows.items()}
     return {name: total / max(float(np.linalg.norm(total)), 1e-6) for name, total in sums.items()}

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
-from torch.utils.data import DataLoader
 
 from medalist.data.loader import Batch
-from medalist.engine.settings import PredictConfig
-from medalist.engine.task import MapTask
+from medalist.engine.views import VIEWS, apply_view, invert_view
 from medalist.records import MapPrediction
-
-View = tuple[int, bool]
-"""Quarter turns, then a mirror along the width."""
-
-VIEWS: dict[str, tuple[View, ...]] = {
-    "none": ((0, False),),
-    "mirror": ((0, False), (0, True)),
-    "flips": ((0, False), (0, True), (2, False), (2, True)),
-    "d4": tuple((turns, mirror) for turns in range(4) for mirror in (False, True)),
-}
+from medalist.tasks.segment.settings import PredictConfig
+from medalist.tasks.segment.task import SegmentTask
 
 
 @torch.inference_mode()
 def predict(
     fabric: Fabric,
-    task: MapTask,
+    task: SegmentTask,
     models: Sequence[nn.Module],
-    loader: DataLoader[Batch],
+    loader: Iterable[Batch],
     config: PredictConfig,
     stride: int,
     channels_last: bool,
@@ -47,7 +37,7 @@ def predict(
 
 
 def average_views(
-    task: MapTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
+    task: SegmentTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
 ) -> Tensor:
     """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
     total: Tensor | None = None
@@ -62,19 +52,6 @@ def average_views(
                 total = maps if total is None else total + maps
     assert total is not None
     return total / (len(config.scales) * len(VIEWS[config.tta]) * len(models))
-
-
-def apply_view(image: Tensor, view: View) -> Tensor:
-    """Turn and mirror [..., h, w]."""
-    turns, mirror = view
-    turned = torch.rot90(image, turns, dims=(-2, -1))
-    return turned.flip(-1) if mirror else turned
-
-
-def invert_view(maps: Tensor, view: View) -> Tensor:
-    """Undo `apply_view`."""
-    turns, mirror = view
-    return torch.rot90(maps.flip(-1) if mirror else maps, -turns, dims=(-2, -1))
 
 
 def _rescaled(image: Tensor, scale: float, stride: int) -> Tensor:

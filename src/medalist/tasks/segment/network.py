@@ -19,9 +19,10 @@ from medalist.models.encoders import (
     quiet_timm,
     statistics,
 )
-from medalist.models.settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.models.vgg import vgg_state
 from medalist.models.weights import Resolved, load_state
-from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16, vgg_state
+from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16
 
 _SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
 

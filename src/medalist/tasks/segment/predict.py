@@ -1,40 +1,40 @@
-"""`medalist predict`: out-of-fold and test predictions, kept on disk at native size."""
+"""Out-of-fold and test predictions of segmentation networks, kept on disk at native size."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
 
-from rich.console import Console
-
-from medalist.build import build_fabric, build_network, build_normalisation, build_task
 from medalist.contest import Contest
-from medalist.data.dataset import InferenceDataset, reader
-from medalist.data.loader import SizeBucketSampler, batches
+from medalist.data.dataset import InferenceDataset
+from medalist.data.loader import batches
+from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.checkpoint import load_weights
-from medalist.errors import RunError
 from medalist.files import sha256_file
 from medalist.records import Sample
-from medalist.reporter import progress
-from medalist.runs import Run, manifest_hash
-from medalist.settings import SegmentSettings
-from medalist.stores.maps import Store, StoredPart
-from medalist.tasks.segment.inference import predict
+from medalist.reporter import Reporter
+from medalist.runs.runs import Run, manifest_hash
+from medalist.stores.maps import MapStore
+from medalist.stores.store import StoredPart
+from medalist.tasks.jobs import open_devices, trained_or_refuse
+from medalist.tasks.pixels import read_of
+from medalist.tasks.segment.inference import predict as predict_batches
+from medalist.tasks.segment.jobs import build_network, build_normalisation, build_task
+from medalist.tasks.segment.settings import SegmentSettings
 
 
-def predict_oof(run: Run, settings: SegmentSettings, contest: Contest, fold: int, console: Console) -> None:
-    """Predict one fold's held-out samples with the model that did not see them; nothing where that is done."""
-    ids = set(run.folds().held_out(fold))
-    samples = [sample for sample in contest.split.train if sample.id in ids]
-    _predict(run, settings, contest, [fold], samples, run.oof(), f"fold{fold}", console)
+def predict(run: Run, settings: SegmentSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
+    """Predict what a fold has held out; of None the test part by all trained folds, averaged.
 
-
-def predict_test(run: Run, settings: SegmentSettings, contest: Contest, console: Console) -> None:
-    """Predict the test part with all trained folds, averaged; nothing where that is done."""
-    trained = run.trained_folds()
-    if not trained:
-        raise RunError(f"{run.folder} has no trained fold; run medalist train first")
-    _predict(run, settings, contest, trained, contest.split.test, run.test(), "test", console)
+    Nothing where that is done with the weights that are there.
+    """
+    if fold is None:
+        folds, samples, part = trained_or_refuse(run), list(contest.split.test), ("test", "test")
+    else:
+        held_out = set(run.folds().held_out(fold))
+        folds, samples = [fold], [sample for sample in contest.split.train if sample.id in held_out]
+        part = ("oof", f"fold{fold}")
+    _predict(run, settings, contest, folds, samples, MapStore(run.folder / part[0]), part[1], reporter)
 
 
 def made_by(run: Run, settings: SegmentSettings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
@@ -52,22 +52,22 @@ def _predict(
     contest: Contest,
     folds: Sequence[int],
     samples: Sequence[Sample],
-    store: Store,
+    store: MapStore,
     name: str,
-    console: Console,
+    reporter: Reporter,
 ) -> None:
     made = made_by(run, settings, contest, folds)
     part = StoredPart(settings.model.channels, tuple(sample.id for sample in samples), made)
     if store.part(name) == part:
         return
-    fabric, task = build_fabric(settings), build_task(settings)
+    fabric, task = open_devices(settings), build_task(settings)
     models = []
     for fold in folds:
         model = build_network(settings, None, fold)
         load_weights(model, run.checkpoint(fold, settings.train.keep))
         models.append(fabric.to_device(model))
     stride = settings.model.stride
-    read = reader(contest.competition.white, settings.image)
+    read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
     rank, world = fabric.global_rank, fabric.world_size
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
@@ -75,8 +75,8 @@ def _predict(
     if fabric.is_global_zero:
         store.start(name)  # stopped half-way, it must not pass for what was there before
     fabric.barrier()
-    with progress(console, f"predict {name}", sum(map(len, order.batches))) as bar:
-        for index, prediction in predict(
+    with reporter.progress(f"predict {name}", sum(map(len, order.batches))) as bar:
+        for index, prediction in predict_batches(
             fabric, task, models, loader, settings.predict, stride, settings.train.channels_last
         ):
             store.write(samples[index].id, prediction)

@@ -77,8 +77,8 @@ def test_multi_similarity_is_the_librarys(seed: int, rows: int) -> None:
 
 def test_distance_draws_a_negative_for_each_positive_pair_with_the_published_odds() -> None:
     # One pair, and negatives at distances 0.3 (as if 0.5), 1.0 and 1.5 (never) of both.
-    dim, apart = 6, torch.tensor([0.3, 1.0, 1.5])
-    cosines = torch.cat([torch.ones(2, 2), (1 - apart.square() / 2).expand(2, 3)], dim=1)
+    dim, exclusion_key = 6, torch.tensor([0.3, 1.0, 1.5])
+    cosines = torch.cat([torch.ones(2, 2), (1 - exclusion_key.square() / 2).expand(2, 3)], dim=1)
     same = torch.tensor([[0, 1, 0, 0, 0], [1, 0, 0, 0, 0]]).bool()
     different = torch.tensor([[0, 0, 1, 1, 1]] * 2).bool()
     term = ContrastiveTerm(kind="contrastive", miner="distance")

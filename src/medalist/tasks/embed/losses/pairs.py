@@ -135,10 +135,10 @@ def _all(term: PairTerm, same: Tensor, different: Tensor) -> Chosen:
 
 
 def _by_distance(cosines: Tensor, same: Tensor, different: Tensor, dim: int) -> Chosen:
-    apart = (2 - 2 * cosines).clamp(min=0).sqrt()
-    different = different & (apart < FARTHEST)
-    apart = apart.clamp(NEAREST, FARTHEST)
-    rarity = (2 - dim) * apart.log() + (3 - dim) / 2 * (1 - apart.square() / 4).log()
+    exclusion_key = (2 - 2 * cosines).clamp(min=0).sqrt()
+    different = different & (exclusion_key < FARTHEST)
+    exclusion_key = exclusion_key.clamp(NEAREST, FARTHEST)
+    rarity = (2 - dim) * exclusion_key.log() + (3 - dim) / 2 * (1 - exclusion_key.square() / 4).log()
     anchors, positives = torch.where(same & different.any(dim=1, keepdim=True))
     if len(anchors) == 0:
         return anchors, positives, anchors

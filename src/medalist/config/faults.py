@@ -1,0 +1,115 @@
+"""What is wrong with a config, in one line: where, which key, which value, and what is allowed."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic_core import ErrorDetails
+
+Tree = dict[str, Any]
+
+COMMAND_LINE = "command line"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One source of settings: where it came from, and what it says."""
+
+    source: str
+    tree: Tree
+
+
+def one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseModel]) -> str:
+    """Say where, which key, which value, and what is allowed, with the nearest known key or value."""
+    keys, holder = _walk(model, error["loc"])
+    value, context = error["input"], error.get("ctx", {})
+    if error["type"].startswith("union_tag"):
+        keys.append("kind")
+        value = context.get("tag")
+    dotted = ".".join(map(str, keys))
+    source = next((layer.source for layer in reversed(layers) if _holds(layer.tree, keys)), layers[-1].source)
+    match error["type"]:
+        case "extra_forbidden":
+            known = sorted(holder.model_fields) if holder else []
+            allowed = f"{', '.join(known)}{nearest(str(keys[-1]), known)}"
+            what = f"unknown key '{dotted}' (value {shortened(repr(value))}); allowed here: {allowed}"
+        case "missing" | "union_tag_not_found":
+            source = next((layer.source for layer in reversed(layers) if layer.source != COMMAND_LINE), source)
+            what = f"key '{dotted}' is missing; type for instance {dotted}=..., or write it into the file"
+        case "literal_error" | "union_tag_invalid" | "enum":
+            listed = str(context.get("expected", context.get("expected_tags", "")))
+            known = [word.strip(" '") for word in listed.replace(" or ", ",").split(",")]
+            what = f"{dotted} = {shortened(repr(value))}; allowed: {', '.join(known)}{nearest(str(value), known)}"
+            if isinstance(value, bool):
+                what += "; YAML takes yes, no, on and off for true and false"
+        case _:
+            message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+            message = message.replace("a valid array", "a list").replace("an object", "a block of 'key: value'")
+            if not dotted or (isinstance(value, dict) and error["type"] == "value_error"):
+                what = f"{dotted}: {message}" if dotted else message  # a whole block's rule names its keys itself
+            else:
+                what = f"{dotted} = {shortened(repr(value))}: {message[:1].lower()}{message[1:]}"
+    return f"{source}: {what}"
+
+
+def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | str], type[BaseModel] | None]:
+    """Follow pydantic's location: the keys as the user wrote them (no union tags), and the last model on the way."""
+    keys: list[int | str] = []
+    here: Any = model
+    holder: type[BaseModel] | None = model
+    for step in loc:
+        here, tag = member_of(here, step)
+        if tag:
+            continue
+        keys.append(step)
+        if isinstance(here, type) and issubclass(here, BaseModel):
+            holder = here
+            here = here.model_fields[str(step)].annotation if str(step) in here.model_fields else None
+        else:
+            here = next((arg for arg in reversed(get_args(here)) if arg is not Ellipsis), None)
+    return keys, holder
+
+
+def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
+    """Unwrap Annotated and unions; where `step` is a union's tag, return that member and True."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) in (Union, types.UnionType):
+        members = [member_of(arg, "")[0] for arg in get_args(annotation) if arg is not type(None)]
+        for member in members:
+            if isinstance(member, type) and issubclass(member, BaseModel) and "kind" in member.model_fields:
+                kind = member.model_fields["kind"].annotation
+                if get_origin(kind) is Literal and step in get_args(kind):
+                    return member, True
+        return (members[0], False) if members else (None, False)
+    return annotation, False
+
+
+def _holds(tree: Any, keys: Sequence[int | str]) -> bool:
+    for key in keys:
+        known = range(len(tree)) if isinstance(tree, list) else tree if isinstance(tree, Mapping) else ()
+        if key not in known:
+            return False
+        tree = tree[key]
+    return True
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """The nearest known word as a question; empty where none is near."""
+    near = get_close_matches(word, known, n=1)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def shortened(text: str, longest: int = 120) -> str:
+    """The text, cut where it is long."""
+    return text if len(text) <= longest else f"{text[:longest]}…"
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, on one line of bounded length."""
+    return shortened(" ".join(str(error).split()), 200) or type(error).__name__

@@ -1,0 +1,238 @@
+"""Config files: YAML layers merged by OmegaConf, then checked by frozen pydantic models.
+
+Order of layers, later wins: the model's defaults < one `base` < the file < `key=value` on the command line, which
+together are one layer: their order does not matter. A base may not have a base.
+Where a layer changes a block's `kind` to one of another model, the lower layers' keys of that block are dropped, since
+they belong to the other kind; kinds of one model (unet, fpn) share their keys.
+Settings are literal and strictly typed: no interpolation `${...}`, no aliases, no "3" for 3, no `yes` for 1.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import BaseModel, ValidationError
+
+from medalist.config.faults import COMMAND_LINE, Layer, Tree, first_line, member_of, nearest, one_line, shortened
+from medalist.errors import ConfigError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+DEEPEST = 20  # levels of nesting; no setting needs as many
+
+
+def load_config(path: Path, overrides: Sequence[str], model: type[Model]) -> Model:
+    """Read `path` (with its base), apply `key=value` overrides, check, and return the frozen settings.
+
+    Raises ConfigError, one line that names the file (or the command line), the key, the value and what is allowed.
+    """
+    layers = []
+    for layer in _layers(path, overrides):
+        notes: list[str] = []
+        layers.append(Layer(layer.source, _with_new_names(layer.tree, model, "", notes)))
+        for note in notes:
+            warnings.warn(f"{layer.source}: {note}", FutureWarning, stacklevel=2)
+    tree: Tree = {}
+    for layer in layers:
+        tree = _merge(tree, layer.tree, model)
+    return _checked(tree, layers, model)
+
+
+def parse_config(text: str, source: str, model: type[Model]) -> Model:
+    """Check a resolved config that was saved with a run; `source` names it in errors."""
+    layer = Layer(source, _with_new_names(_tree(text, source), model, "", []))
+    return _checked(layer.tree, [layer], model)
+
+
+def explicit_value(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
+    """What a file, its base and the overrides say at a key, unchecked; None where they do not say it."""
+    tree: Tree = {}
+    for layer in _layers(path, overrides):
+        tree = _merge(tree, layer.tree, None)
+    return _at(tree, keys)
+
+
+def explicit_value_in(text: str, source: str, keys: Sequence[str]) -> Any:
+    """What a resolved config says at a key, unchecked."""
+    return _at(_tree(text, source), keys)
+
+
+def _at(tree: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def dump_config(settings: BaseModel) -> str:
+    """The resolved config as YAML text; `parse_config` reads it back to an equal value."""
+    # Not yaml's own writer: it leaves strings such as 1e5 unquoted, which OmegaConf reads as numbers.
+    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+
+
+def differences(first: BaseModel, second: BaseModel) -> list[tuple[str, Any, Any]]:
+    """Dotted keys at which two resolved configs differ, with both values; None where one has no such key."""
+    left, right = dict(_leaves(first.model_dump(mode="json"))), dict(_leaves(second.model_dump(mode="json")))
+    keys = [*left, *(key for key in right if key not in left)]
+    return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
+
+
+def _layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
+    layers = [Layer(str(path), _tree(_text(path), str(path)))]
+    base = layers[0].tree.pop("base", None)
+    if base is not None:
+        below = _base_file(path, base)
+        layer = Layer(str(below), _tree(_text(below), str(below)))
+        if "base" in layer.tree:
+            raise ConfigError(f"{below}: a base may not have a base itself; remove its key 'base'")
+        layers.insert(0, layer)
+    if overrides:
+        layers.append(Layer(COMMAND_LINE, _override_tree(overrides)))
+    return layers
+
+
+def _override_tree(overrides: Sequence[str]) -> Tree:
+    """What all overrides say together; of two values for one key the later counts."""
+    tree: Tree = {}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals or not key.strip():
+            raise ConfigError(f"override '{override}' is not key=value; type for instance train.lr=3e-4")
+        try:
+            _refuse_tangles(value)
+            said = OmegaConf.to_container(OmegaConf.from_dotlist([override]))
+            _refuse_odd(said)
+        except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+            raise ConfigError(f"override '{shortened(override)}': {first_line(error)}") from None
+        assert isinstance(said, dict)
+        tree = _merge(tree, {str(name): value for name, value in said.items()}, None)
+    return tree
+
+
+def _base_file(path: Path, base: object) -> Path:
+    """`configs/base/<base>.yaml`, beside or above the file that names it."""
+    for folder in path.resolve().parents:
+        if (folder / "base").is_dir():
+            known = sorted(file.stem for file in (folder / "base").glob("*.yaml"))
+            if base in known:
+                return folder / "base" / f"{base}.yaml"
+            raise ConfigError(
+                f"{path}: base = {base!r} is not known; allowed: {', '.join(known)}{nearest(str(base), known)}"
+            )
+    raise ConfigError(f"{path}: base = {base!r}, but there is no folder 'base' beside or above it")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        near = get_close_matches(path.stem, [file.stem for file in path.parent.glob("*.yaml")], n=1)
+        hint = f"; did you mean {path.parent / near[0]}.yaml?" if near else ""
+        raise ConfigError(f"no config file {path}{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config file {path} cannot be read: {first_line(error)}") from None
+
+
+def _tree(text: str, source: str) -> Tree:
+    try:
+        _refuse_tangles(text)
+        tree = OmegaConf.to_container(OmegaConf.create(text))
+        _refuse_odd(tree)
+    except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{source} is not valid YAML: {first_line(error)}") from None
+    if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
+        raise ConfigError(f"{source} must hold 'key: value' lines")
+    return {str(key): value for key, value in tree.items()}
+
+
+def _refuse_tangles(text: str) -> None:
+    """ValueError for YAML aliases (a few lines of them can unfold into gigabytes) and bottomless nests."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError("aliases (*name) are not supported; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(f"nested deeper than {DEEPEST} levels")
+
+
+def _refuse_odd(value: Any) -> None:
+    """ValueError for what no setting can be: interpolations, numbers that are not finite, bytes."""
+    match value:
+        case dict():
+            for inside in (*value, *value.values()):
+                _refuse_odd(inside)
+        case list():
+            for inside in value:
+                _refuse_odd(inside)
+        case str() if "${" in value:
+            raise ValueError(f"'{shortened(value)}': interpolation is not supported; write the value out")
+        case float() if not math.isfinite(value):
+            raise ValueError(f"{value} is not a finite number")
+        case bytes():
+            raise ValueError("binary values are not supported")
+
+
+def _merge(below: Tree, above: Tree, annotation: Any) -> Tree:
+    """Lay one tree over another; `annotation` is the model they are of, None where that is not known."""
+    fields = member_of(annotation, "")[0]
+    known = fields.model_fields if isinstance(fields, type) and issubclass(fields, BaseModel) else {}
+    merged = dict(below)
+    for key, value in above.items():
+        old, inside = merged.get(key), known[key].annotation if key in known else None
+        if isinstance(old, dict) and isinstance(value, dict) and not _other_model(old, value, inside):
+            merged[key] = _merge(old, value, inside)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _with_new_names(tree: Tree, annotation: Any, prefix: str, notes: list[str]) -> Tree:
+    """The tree with keys of former names under their new ones, where these are not said; a note for each."""
+    model = member_of(annotation, tree.get("kind", ""))[0]
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return tree
+    renamed: Mapping[str, str] = getattr(model, "renamed", {})
+    found: Tree = {}
+    for said, value in tree.items():
+        name = renamed.get(said, said)
+        key = said if name in tree else name
+        if key != said:
+            notes.append(f"{prefix}{said} is called {prefix}{key} now; the former name still works")
+        inside = model.model_fields[key].annotation if key in model.model_fields else None
+        found[key] = _with_new_names(value, inside, f"{prefix}{key}.", notes) if isinstance(value, dict) else value
+    return found
+
+
+def _other_model(old: Tree, new: Tree, annotation: Any) -> bool:
+    """Whether the kinds of two blocks are known to be of different models."""
+    if "kind" not in old or "kind" not in new or old["kind"] == new["kind"]:
+        return False
+    (old_model, _), (new_model, is_known) = member_of(annotation, old["kind"]), member_of(annotation, new["kind"])
+    return is_known and old_model is not new_model
+
+
+def _checked(tree: Tree, layers: Sequence[Layer], model: type[Model]) -> Model:
+    try:
+        # By way of JSON: there pydantic is strict about numbers and words, and still takes a list for a tuple.
+        return model.model_validate_json(json.dumps(tree), strict=True)
+    except ValidationError as error:
+        # A mistyped key tells more than the key that is missing for it.
+        faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
+        raise ConfigError(one_line(faults[0], layers, model)) from None
+
+
+def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(tree, Mapping) and tree:
+        for key, value in tree.items():
+            yield from _leaves(value, f"{prefix}.{key}" if prefix else str(key))
+    else:
+        yield prefix, tree

@@ -1,0 +1,330 @@
+"""Submissions of labels: a row an image, with the one label that it has, or with several in one cell.
+
+| contest | format | columns | labels |
+|---|---|---|---|
+| plant seedlings | LabelFormat | file,species | one name, which may hold spaces |
+| APTOS 2019 | LabelFormat | id_code,diagnosis | one grade, "0" to "4" |
+| cassava 2020 | LabelFormat | image_id,label | one number |
+| protein atlas 2018 | LabelsFormat | Id,Predicted | numbers: "0 25" |
+| planet 2017 | LabelsFormat | image_name,tags | names: "haze primary" |
+| plant pathology 2021 | LabelsFormat | image,labels | names: "scab frog_eye_leaf_spot" |
+
+The classes of the contest are known, so every other word is refused, with the class that was perhaps meant. Between
+labels stands exactly one separator: at a second one some of the contests' readers would find a label without letters.
+Probabilities are written by `medalist.formats.probabilities`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cached_property
+from pathlib import Path
+
+from medalist.errors import SubmissionError
+from medalist.formats.submission import (
+    HINTED,
+    Problem,
+    by_row,
+    check_ids,
+    ids_of_reference,
+    read_rows,
+    refuse,
+    shortened,
+)
+from medalist.records import Answer, Labels, Sample
+
+Fault = tuple[str | None, str, str]
+"""The column to blame, or None for the whole row; its value, shortened; the rule that it breaks."""
+FirstFault = Callable[[Sequence[str], bool], Fault | None]
+"""(The cells of a row after its id, whether a nearest name is searched for) -> the first fault of the row."""
+
+_SEARCHED = 20_000
+"""The most classes among which a nearest name is looked for; more would take seconds."""
+_SEPARATORS = " ,;|"
+"""What people write between labels."""
+
+
+@dataclass(frozen=True)
+class LabelFormat:
+    """A submission of one label an image; a grade of an ordinal contest is a label too.
+
+    columns: the header: the id's column and the label's.
+    classes: the labels that the contest knows, in its order.
+    ordered: whether ids must stand in the order of the sample submission.
+    """
+
+    columns: tuple[str, str] = ("id", "label")
+    classes: tuple[str, ...] = field(kw_only=True)
+    ordered: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Hold what the type cannot say."""
+        assert self.columns[0] != self.columns[1], self.columns
+        hold_classes(self.classes)
+
+    def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
+        """Write one answer; raises SubmissionError where it does not have exactly one label, which the contest knows.
+
+        Probabilities are not looked at.
+        """
+        names = labels_of(sample_id, answer).names
+        if len(names) != 1:
+            there = f"{len(names)} ({', '.join(names)})" if names else "none"
+            raise SubmissionError(
+                f"image {shortened(sample_id)}: the contest asks for exactly one label, the answer has "
+                f"{shortened(there)}; choose another 'decide.kind' in the config"
+            )
+        _refuse_answer(sample_id, self._fault(names, search=True))
+        return [(sample_id, names[0])]
+
+    def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
+        """Read the labels back, one for each sample in their order, without probabilities.
+
+        Raises SubmissionError on the first problem that `validate` would find.
+        """
+        cells, problems = read_answers(path, self.columns, [sample.id for sample in samples], False, self._fault)
+        refuse(path, problems)
+        return {sample.id: Labels(cells[sample.id]) for sample in samples}
+
+    def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
+        """Find the first problem of each row, in row order, ids without a row last.
+
+        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
+        is malformed or asks for other ids than the samples have.
+        """
+        return problems_of(path, self.columns, samples, reference, self.ordered, self._fault)
+
+    @cached_property
+    def _place(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.classes)}
+
+    def _fault(self, cells: Sequence[str], search: bool) -> Fault | None:
+        cell = cells[0]
+        if cell in self._place:
+            return None
+        known = [parts for char in _SEPARATORS if (parts := _known_parts(cell, char, self._place))]
+        if not cell.strip():
+            rule = "there must be a label"
+        elif not cell.isprintable():
+            rule = "a tab or another unprintable character; there must be one label"
+        elif known and len(known[0]) > 1:
+            rule = f"{len(known[0])} labels; the contest asks for exactly one"
+        else:
+            rule = unknown_rule(cell, self._place, search)
+        return self.columns[1], shortened(cell), rule
+
+
+@dataclass(frozen=True)
+class LabelsFormat:
+    """A submission of several labels an image, in one cell, each once.
+
+    columns: the header: the id's column and the labels'.
+    classes: the labels that the contest knows, in its order.
+    separator: what stands between labels; no class holds it.
+    most: how many labels an image has at most; None for any number.
+    empty: the cell that says that an image has no label; None where each image needs one.
+    ranked: whether the order of labels counts, the best first, as for MAP@k. Else they are read in any order, and are
+        written and given in the order of the classes.
+    ordered: whether ids must stand in the order of the sample submission.
+    """
+
+    columns: tuple[str, str] = ("image", "labels")
+    classes: tuple[str, ...] = field(kw_only=True)
+    separator: str = field(default=" ", kw_only=True)
+    most: int | None = field(default=None, kw_only=True)
+    empty: str | None = field(default="", kw_only=True)
+    ranked: bool = field(default=False, kw_only=True)
+    ordered: bool = field(default=True, kw_only=True)
+
+    def __post_init__(self) -> None:
+        """Hold what the type cannot say."""
+        assert self.columns[0] != self.columns[1], self.columns
+        assert self.separator and self.separator.isprintable(), repr(self.separator)
+        assert self.most is None or self.most >= 1, self.most
+        hold_classes(self.classes)
+        parted = [name for name in self.classes if f"{name}{self.separator}".find(self.separator) < len(name)]
+        assert not parted, f"classes that the separator '{self.separator}' parts: {parted}"
+        if self.empty is not None:
+            assert self.empty == self.empty.strip() and self.empty.isprintable(), repr(self.empty)
+            assert not set(self.empty.split(self.separator)) <= set(self.classes), f"'{self.empty}' could be labels"
+
+    def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
+        """Write one answer, its labels in the order of the classes; or `ranked`, as they stand and cut to `most`.
+
+        Raises SubmissionError where the answer is no labels, has more than `most` that are not ranked, has none where
+        the contest needs one, and where a label stands twice or is none of the classes. Probabilities are not looked
+        at.
+        """
+        names = labels_of(sample_id, answer).names
+        if self.ranked:
+            names = names[: self.most]
+        if not names:
+            if self.empty is None:
+                raise SubmissionError(
+                    f"image {shortened(sample_id)}: the contest asks for at least one label and the answer has none; "
+                    "choose another 'decide.kind' in the config"
+                )
+            return [(sample_id, self.empty)]
+        _refuse_answer(sample_id, self._names_fault(names, search=True))
+        return [(sample_id, self.separator.join(self._in_order(names)))]
+
+    def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
+        """Read the labels back, one answer for each sample in their order, without probabilities.
+
+        Raises SubmissionError on the first problem that `validate` would find.
+        """
+        cells, problems = read_answers(path, self.columns, [sample.id for sample in samples], False, self._fault)
+        refuse(path, problems)
+        return {sample.id: Labels(self._names(cells[sample.id][0])) for sample in samples}
+
+    def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
+        """Find the first problem of each row, in row order, ids without a row last.
+
+        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
+        is malformed or asks for other ids than the samples have.
+        """
+        return problems_of(path, self.columns, samples, reference, self.ordered, self._fault)
+
+    @cached_property
+    def _place(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.classes)}
+
+    def _in_order(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(names) if self.ranked else tuple(sorted(names, key=self._place.__getitem__))
+
+    def _names(self, cell: str) -> tuple[str, ...]:
+        """The labels of a cell that keeps all rules."""
+        return () if cell == self.empty else self._in_order(cell.split(self.separator))
+
+    def _fault(self, cells: Sequence[str], search: bool) -> Fault | None:
+        cell = cells[0]
+        if cell == self.empty:
+            return None
+        names = cell.split(self.separator)
+        if not cell.strip() and self.empty is None:
+            rule = "there must be a label"
+        elif not cell.strip():
+            rule = f"an image without labels is written as '{self.empty}'"
+        elif not cell.isprintable():
+            rule = f"a tab or another unprintable character; labels are parted by '{self.separator}'"
+        elif not all(names):
+            there = f"a '{self.separator}' too many at place {names.index('') + 1}"
+            rule = f"{there}; labels are parted by exactly one, with none at the ends"
+        else:
+            return self._names_fault(names, search)
+        return self.columns[1], shortened(cell), rule
+
+    def _names_fault(self, names: Sequence[str], search: bool) -> Fault | None:
+        if self.most is not None and len(names) > self.most:
+            value, rule = self.separator.join(names), f"{len(names)} labels; at most {self.most} may be answered"
+            return self.columns[1], shortened(value), rule
+        seen: dict[str, int] = {}
+        for place, name in enumerate(names, start=1):
+            if name in seen:
+                rule = f"the label at place {place} stands at place {seen[name]} too; each is written once"
+                return self.columns[1], shortened(name), rule
+            seen[name] = place
+            if name not in self._place:
+                return self.columns[1], shortened(name), self._unknown_rule(name, search)
+        return None
+
+    def _unknown_rule(self, name: str, search: bool) -> str:
+        for char in _SEPARATORS.replace(self.separator, "").strip():
+            if char in name and _known_parts(name, char, self._place):
+                return f"labels are parted by '{self.separator}', not by '{char}'"
+        return unknown_rule(name, self._place, search)
+
+
+def hold_classes(classes: Sequence[str]) -> None:
+    """Assert that there are classes, each once, and that each can be written and read back."""
+    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
+    odd = [name for name in classes if not name or name != name.strip() or not name.isprintable()]
+    assert not odd, f"classes that are empty, unprintable, or have white space at their ends: {odd}"
+
+
+def labels_of(sample_id: str, answer: Answer) -> Labels:
+    """The answer, where it is labels; else a SubmissionError that says which kind of config gives them."""
+    if not isinstance(answer, Labels):
+        raise SubmissionError(
+            f"image {shortened(sample_id)}: the contest asks for labels, the answer is {type(answer).__name__}; "
+            "use a config whose task.kind is classify"
+        )
+    return answer
+
+
+def read_answers(
+    path: Path, columns: Sequence[str], expected: Sequence[str], ordered: bool, first_fault: FirstFault
+) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
+    """Read a file that has one row an id; raises SubmissionError where there is no such file.
+
+    Returns the cells after the id by id, and the first problem of each row, in row order, ids without a row last.
+    """
+    rows, problems = read_rows(path, columns)
+    cells: dict[str, tuple[str, ...]] = {}
+    if not rows:
+        return cells, problems
+    problems += check_ids(rows, columns[0], expected, ordered)
+    known = set(expected)
+    first: dict[str, int] = {}
+    hints = HINTED
+    for row in rows:
+        name = row.cells[0]
+        if name not in known:
+            continue
+        if name in first:
+            rule = f"a second row for this id; the first is row {first[name]}"
+            problems.append(Problem(row.number, columns[0], shortened(name), rule))
+            continue
+        first[name] = row.number
+        cells[name] = row.cells[1:]
+        found = first_fault(cells[name], hints > 0)
+        if found is not None:
+            hints -= 1
+            problems.append(Problem(row.number, *found))
+    return cells, by_row(problems)
+
+
+def problems_of(
+    path: Path,
+    columns: Sequence[str],
+    samples: Sequence[Sample],
+    reference: Path | None,
+    ordered: bool,
+    first: FirstFault,
+) -> list[Problem]:
+    """The problems that `read_answers` finds; with a sample submission as `reference`, held against its ids too."""
+    expected = [sample.id for sample in samples]
+    if reference is not None:
+        expected = ids_of_reference(reference, columns, expected, "test image")
+    return read_answers(path, columns, expected, ordered and reference is not None, first)[1]
+
+
+def nearest(label: str, classes: Mapping[str, object], search: bool = True) -> str | None:
+    """The class that was perhaps meant: without signs around it, as a whole number, in other case; or `search`ed."""
+    bare = label.strip().strip(" ,;|'\"[]")
+    near = next((other for other in (bare, bare.removesuffix(".0")) if other in classes), None)
+    if near is None and search and len(classes) <= _SEARCHED:
+        folded = {name.casefold(): name for name in classes}
+        found = get_close_matches(bare.casefold()[:200], folded, n=1)
+        near = folded[found[0]] if found else None
+    return near
+
+
+def unknown_rule(label: str, classes: Mapping[str, object], search: bool) -> str:
+    """The rule that a label breaks which is none of the classes, with the nearest class."""
+    near = nearest(label, classes, search)
+    return "the contest has no such label" + (f"; did you mean '{shortened(near)}'?" if near else "")
+
+
+def _known_parts(text: str, separator: str, classes: Mapping[str, object]) -> list[str]:
+    """The parts of a text at this separator, blank ones left out, where all of them are classes; else none."""
+    parts = [part.strip() for part in text.split(separator) if part.strip()]
+    return parts if all(part in classes for part in parts) else []
+
+
+def _refuse_answer(sample_id: str, fault: Fault | None) -> None:
+    if fault is not None:
+        _, value, rule = fault
+        raise SubmissionError(f"image {shortened(sample_id)}, value '{value}': {rule}")

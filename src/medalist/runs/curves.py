@@ -1,0 +1,21 @@
+"""The figures of each epoch of a fold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from medalist.errors import RunError
+from medalist.runs.runs import Run
+
+
+def metrics_rows(run: Run, fold: int) -> list[dict[str, Any]]:
+    """The rows of a fold's metrics.jsonl, one an epoch."""
+    path = run.fold_folder(fold) / "metrics.jsonl"
+    try:
+        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        if not all(isinstance(row, dict) for row in rows):
+            raise ValueError("a line is not a row of figures")
+        return rows
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({' '.join(str(error).split())[:80]}); train that fold again") from None

@@ -1,0 +1,56 @@
+"""The contest of a command or of a run, with its data."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from medalist.competition import folder_of, load_competition
+from medalist.contest import Contest
+from medalist.errors import DataError, RunError
+from medalist.runs.runs import Run, all_runs, manifest_hash
+
+
+def open_contest(name: str, data: str | Path | None, root: Path) -> Contest:
+    """Find a contest's data and read its samples.
+
+    The data lies where `data` says (--data, or the config's `data:`), else in $MEDALIST_DATA/<competition>, else
+    where the newest run under `root` found it. Raises ConfigError for an unknown name and DataError for the data.
+    """
+    competition = load_competition(name)
+    folder = _data_folder(name, data, root)
+    split = competition.read(folder)
+    if not split.train:
+        raise DataError(f"{folder}: the contest {name} has no training samples there")
+    return Contest(competition, folder, split)
+
+
+def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
+    if data is not None:
+        folder, source = Path(data).expanduser(), "--data or data:"
+    elif "MEDALIST_DATA" in os.environ:
+        folder, source = Path(os.environ["MEDALIST_DATA"]) / folder_of(name), "MEDALIST_DATA"
+    else:
+        runs = [run for run in all_runs(root) if folder_of(run.competition) == folder_of(name)]
+        if not runs:
+            raise DataError(
+                f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"
+            )
+        newest = max(runs, key=lambda run: (run.folder / "lock.json").stat().st_mtime)
+        folder, source = Path(newest.lock().data_folder), f"the run {newest.name}"
+    if not folder.is_dir():
+        raise DataError(f"no data folder {folder} (from {source}); type --data DIR")
+    return folder
+
+
+def open_run_contest(run: Run, competition: str, data: str | None, root: Path) -> Contest:
+    """The contest a run was trained on; RunError where the data there is not what it was trained on.
+
+    The data lies where `data` says, else where it lay when the run was trained, else where `open_contest` looks.
+    """
+    lock = run.lock()
+    known = lock.data_folder if Path(lock.data_folder).is_dir() else None
+    contest = open_contest(competition, data or known, root)
+    if manifest_hash(contest.split) != lock.data:
+        raise RunError(f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data")
+    return contest

@@ -1,0 +1,86 @@
+"""Numbers on disk: a Parquet file with a row a sample, and an index that says whose they are.
+
+<folder>/<part>.parquet      column `id`, then a float32 column for each class or figure
+<folder>/<part>.json         what made them; taken away first and written last: where it is, the part is whole
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.errors import RunError
+from medalist.files import written
+from medalist.records import TablePrediction
+from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+
+ID = "id"
+
+
+@dataclass(frozen=True)
+class TableStore:
+    """Numbers of one split of one run."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """The file of a part."""
+        return self.folder / f"{name}.parquet"
+
+    def write(self, name: str, part: StoredPart, values: NDArray[np.float32]) -> None:
+        """Write a part, whole or not at all: values float32[N, C] of its ids and columns, in their order."""
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+        assert values.shape == (len(part.ids), len(part.columns)), (values.shape, len(part.ids), part.columns)
+        start_part(self.folder, name)
+        # Numbered, as a class may be called like the column of the ids.
+        arrays = [pa.array(part.ids, pa.string()), *(pa.array(column, pa.float32()) for column in values.T)]
+        table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
+        with written(self.path(name)) as temporary:
+            pq.write_table(table, temporary)
+        finish_part(self.folder, name, part, "columns")
+
+    def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
+        """A part and its values float32[N, C]; RunError that names the file that is missing, damaged or another's."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        part, path = self.part(name), self.path(name)
+        if part is None:
+            raise RunError(f"no predictions {path}; run medalist predict again")
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise RunError(f"{path} is damaged ({reason}); delete it and run medalist predict again") from None
+        names = [ID, *(f"{number} {column}" for number, column in enumerate(part.columns))]
+        if table.column_names != names or table.column(ID).to_pylist() != list(part.ids):
+            raise RunError(f"{path} is not what {name}.json says; delete both and run medalist predict again")
+        columns = [table.column(column).to_numpy().astype(np.float32) for column in names[1:]]
+        values = np.stack(columns, axis=1) if columns else np.empty((len(part.ids), 0), np.float32)
+        if not np.isfinite(values).all():
+            row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+            raise RunError(f"{path}: the numbers of sample {part.ids[row]} are not finite; train and predict again")
+        return part, values
+
+    def predictions(self, name: str, ids: Sequence[str]) -> list[TablePrediction]:
+        """Predictions of these samples, in their order; RunError for one that the part does not have."""
+        part, values = self.read(name)
+        row_of = {sample_id: row for row, sample_id in enumerate(part.ids)}
+        missing = [sample_id for sample_id in ids if sample_id not in row_of]
+        if missing:
+            raise RunError(f"{self.path(name)} has no row of sample {missing[0]}; run medalist predict again")
+        return [TablePrediction(values[row_of[sample_id]], part.columns) for sample_id in ids]
+
+    def start(self, name: str) -> None:
+        """Say that a part is about to be written (again)."""
+        start_part(self.folder, name)
+
+    def part(self, name: str) -> StoredPart | None:
+        """The part, None where it is not whole (or not there)."""
+        return read_part(self.folder, name, "columns")

@@ -1,0 +1,46 @@
+"""Vectors on disk: an .npy of a part, and a .json beside it that tells their ids and what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from medalist.records import VectorPrediction
+from medalist.search.embeddings import Embeddings, read_embeddings, write_embeddings
+from medalist.stores.store import StoredPart, start_part
+
+
+@dataclass(frozen=True)
+class VectorStore:
+    """Unit vectors of one split of one run."""
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """The file of a part."""
+        return self.folder / f"{name}.npy"
+
+    def write(self, name: str, embeddings: Embeddings) -> None:
+        """Write a part, whole or not at all."""
+        start_part(self.folder, name)
+        write_embeddings(self.path(name), embeddings)
+
+    def read(self, name: str) -> Embeddings:
+        """A part; SearchError that names the file that is missing or damaged."""
+        return read_embeddings(self.path(name))
+
+    def predictions(self, name: str, ids: Sequence[str]) -> list[VectorPrediction]:
+        """Predictions of these samples, in their order; SearchError for one that the part does not have."""
+        return [VectorPrediction(vector) for vector in self.read(name).take(ids)]
+
+    def start(self, name: str) -> None:
+        """Say that a part is about to be written (again)."""
+        start_part(self.folder, name)
+
+    def part(self, name: str) -> StoredPart | None:
+        """The part, None where it is not whole (or not there)."""
+        if not self.path(name).with_suffix(".json").exists():
+            return None
+        found = self.read(name)
+        return StoredPart((), found.ids, dict(found.made_by))

@@ -1,0 +1,122 @@
+"""Answers of embedders: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from medalist.contest import Contest
+from medalist.errors import ConfigError, RunError
+from medalist.files import read_image
+from medalist.records import Ranking
+from medalist.report.page import RunReport
+from medalist.report.pictures import SIDE, fit_image, printable
+from medalist.reporter import Reporter
+from medalist.retrieval.settings import RankConfig
+from medalist.runs.runs import Run
+from medalist.tasks.embed.ranking import rank_oof, rank_test
+from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.embed.vectors import is_embedded, read_vectors, test_parts
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
+from medalist.tasks.scored import as_scored, trained_and_predicted
+
+NMI = "nmi"
+"""The figure that is made when it is asked for: how well clusters of the queries agree with their identities."""
+
+NAMES = 5
+"""So many first answers to a query stand in a table."""
+
+
+def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+    """Rank the splits of the trained folds, write the answers as rows and score what is parsed back."""
+    unknown = [name for name in figures if name != NMI]
+    if unknown:
+        raise ConfigError(f"there is no figure '{unknown[0]}'; there is: {NMI}")
+    trained = trained_and_predicted(run, lambda part: made_by(run, contest, part))
+    ranked = rank_oof(run, contest, settings, trained, reporter, NMI in figures)
+    path, details = run.folder / "oof.csv", {"retrieval": dict(ranked.details)}
+    return through_file(path, contest, ranked.form, ranked.samples, ranked.truths, ranked.answers.items(), details)
+
+
+def test(runs: Sequence[tuple[Run, EmbedSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
+    """Blend the runs' similarities with equal weights, and rank as the first run was scored."""
+    first, settings = runs[0]
+    how = as_scored(first, TypeAdapter(RankConfig), settings.decide)
+    ranked = rank_test(runs, contest, how, _threshold(first, how), reporter)
+    return TestAnswers(contest.evaluation.format_of_test(contest), ranked.items())
+
+
+def _threshold(run: Run, how: RankConfig) -> float | None:
+    """The threshold of new identities that the score has found, or that its config says; None where there is none."""
+    if how.new != "tuned":
+        return how.new
+    found = (run.scores() or {}).get("retrieval", {}).get("threshold")
+    if not isinstance(found, float):
+        raise RunError(f"decide.new = tuned: no threshold yet; run medalist score {run.competition}/{run.name} first")
+    return found
+
+
+def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
+    """What made the vectors of a part; the test part has two, of its queries and of its gallery."""
+    if part != "test":
+        return read_vectors(run, part).made_by if is_embedded(run, part) else None
+    assert contest is not None, "the parts of the test part are the contest's"
+    parts = test_parts(contest)
+    made = [read_vectors(run, name).made_by for name in parts if is_embedded(run, name)]
+    return made[0] if len(made) == len(parts) and made[0] == made[1] else None
+
+
+def unlike(one: EmbedSettings, other: EmbedSettings) -> str | None:
+    """Cosines of all embedders can be averaged."""
+    return None
+
+
+def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
+    """What cosines alone are worth, and what the threshold of new identities has gained."""
+    details = scores.get("retrieval") or {}
+    tables = []
+    if details.get("cosine_alone"):
+        rows = tuple((name, f"{value:.4f}") for name, value in details["cosine_alone"].items())
+        tables.append(Table("gallery samples by cosine alone", ("figure", "mean"), rows))
+    if "honest" in details:
+        line = (
+            f"new identities: {details['honest']:.4f} with the thresholds of other folds, {details['naive']:.4f} with "
+            f"one tuned on all, {details['without_threshold']:.4f} without; "
+            f"{details['threshold']:.4f} for the test part"
+        )
+        tables.append(Table(lines=(line,)))
+    return tables
+
+
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores among queries that their gallery can answer."""
+    from medalist.tasks.embed.page import shown_queries  # draws figures, which scoring alone does not need
+
+    folds = run.folds()
+    by_id = {sample.id: sample for sample in oof.samples}
+    asked = {name: oof.score.by_sample[name] for name, truth in oof.truths.items() if _names(truth)}
+    found = []
+    for name in shown_queries(asked)[0]:
+        sample = by_id[name]
+        picture = fit_image(read_image(sample.images[0], contest.competition.white), SIDE)
+        words = _names(oof.truths[name]), _names(oof.answers[name])
+        stratum, score = sample.stratum or "", oof.score.by_sample[name]
+        found.append(WorstSample(name, folds.fold_of(name), stratum, score, *words, picture))
+    return found
+
+
+def _names(answer: object) -> str:
+    """The first names of an answer."""
+    assert isinstance(answer, Ranking)
+    return ", ".join(printable(name, 80) for name in answer.names[:NAMES])
+
+
+def write_page(path: Path, run: Run, contest: Contest, settings: EmbedSettings, oof: Oof, page: RunReport) -> None:
+    """The page with queries and their hits, a map and similarities."""
+    from medalist.tasks.embed.page import write_retrieval_report
+    from medalist.tasks.embed.report import retrieval_report
+
+    write_retrieval_report(path, retrieval_report(run, contest, settings, oof, page))

@@ -1,0 +1,161 @@
+"""What the page of a run of embeddings shows: queries with their hits, a map, similarities. Torch-free."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.contest import Contest
+from medalist.errors import RunError
+from medalist.files import sha256_json
+from medalist.records import Ranking, RetrievalSplit, Sample
+from medalist.report.page import RunReport
+from medalist.retrieval.asking import Asked, asked
+from medalist.retrieval.contests import fold_splits
+from medalist.retrieval.neighbours import FEW_PRODUCTS, FEW_QUERIES, FEW_ROWS
+from medalist.retrieval.settings import RankConfig
+from medalist.retrieval.splits import identity_of
+from medalist.runs.runs import Run
+from medalist.search.embeddings import Embeddings
+from medalist.tasks.embed.likeness import (
+    MOST_MAPPED,
+    MOST_PAIRS,
+    Pairs,
+    equal_error,
+    flat,
+    joined_pairs,
+    map_figure,
+    pairs_figure,
+    sampled_pairs,
+)
+from medalist.tasks.embed.page import EmbeddingMap, QueryPicture, RetrievalReport, Similarities, shown_queries
+from medalist.tasks.embed.query_pictures import QueryRows
+from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.embed.vectors import embedded, retrieval_of
+from medalist.tasks.protocols import Oof
+
+
+def retrieval_report(
+    run: Run, contest: Contest, settings: EmbedSettings, oof: Oof, page: RunReport, umap: bool = False
+) -> RetrievalReport:
+    """What the page of a run of embeddings shows besides."""
+    facts, samples = retrieval_of(contest), {sample.id: sample for sample in contest.split.train}
+    truths, answers = _rankings(oof.truths), _rankings(oof.answers)
+    groups = shown_queries({name: oof.score.by_sample[name] for name in truths if truths[name].names})
+    wanted = {name for group in groups for name in group}
+    rng = np.random.default_rng(settings.seed)
+    drawn: dict[str, QueryPicture] = {}
+    pairs: list[Pairs] = []
+    first: EmbeddingMap | None = None
+    sizes: list[tuple[int, int, int]] = []
+    folds = [int(fold) for fold in page.scores["oof"]["folds"]]
+    for fold in folds:
+        vectors = _scored_embeddings(run, settings, fold, page.scores)
+        first = first or _map(vectors, run.folds().held_out(fold), samples, fold, facts.new, umap)
+        splits = fold_splits(contest, run.folds(), fold)
+        queries = sum(len(split.queries) for split in splits)
+        for split in splits:
+            sizes.append((len(split.queries), len(split.gallery), vectors.dim))
+            question = _asked(contest, split, vectors, samples)
+            mine, theirs = ([identity_of(samples[name]) for name in ids] for ids in (split.queries, split.gallery))
+            each = -(-MOST_PAIRS * len(mine) // (2 * len(folds) * queries))
+            pairs.append(sampled_pairs(question, mine, theirs, each, rng, facts.new))
+            here = [name for name in split.queries if name in wanted]
+            rows = QueryRows.of(contest, samples, question, theirs) if here else None
+            for name in here:
+                assert rows is not None
+                score = oof.score.by_sample[name]
+                drawn[name] = rows.drawn(split.queries.index(name), fold, score, truths[name], answers[name])
+    details = page.scores.get("retrieval") or {}
+    every = joined_pairs(pairs)
+    every = Pairs(every.same[: MOST_PAIRS // 2], every.different[: MOST_PAIRS // 2])
+    equal = equal_error(every)
+    threshold = details.get("threshold") if facts.new is not None else None
+    some = len(every.same) + len(every.different) > 0
+    return RetrievalReport(
+        page,
+        worst=[drawn[name] for name in groups[0]],
+        typical=[drawn[name] for name in groups[1]],
+        best=[drawn[name] for name in groups[2]],
+        map=first,
+        similarities=Similarities(pairs_figure(every, equal, threshold), every, equal) if some else None,
+        facts=_facts(contest, settings.decide, truths, sizes),
+        new=facts.new,
+    )
+
+
+def _rankings(answers: Mapping[str, Any]) -> dict[str, Ranking]:
+    assert all(isinstance(answer, Ranking) for answer in answers.values()), "contests of identities answer names"
+    return dict(answers)
+
+
+def _scored_embeddings(run: Run, settings: EmbedSettings, fold: int, scores: Mapping[str, Any]) -> Embeddings:
+    """A fold's embeddings; RunError where they are not those that were scored."""
+    found = embedded(run, f"oof/fold{fold}", settings, [fold])
+    if (scores.get("predictions") or {}).get(f"fold{fold}") != sha256_json(dict(found.made_by)):
+        raise RunError(
+            f"the embeddings of fold {fold} are not those that were scored; "
+            f"run medalist score {run.competition}/{run.name} again"
+        )
+    return found
+
+
+def _asked(contest: Contest, split: RetrievalSplit, vectors: Embeddings, samples: Mapping[str, Sample]) -> Asked:
+    key = retrieval_of(contest).exclusion_key
+    hidden = None if key is None else {name: samples[name].meta.get(key) for name in (*split.queries, *split.gallery)}
+    return asked(split, vectors, vectors, exclusion_key=hidden)
+
+
+def _map(
+    vectors: Embeddings, held_out: Sequence[str], samples: Mapping[str, Sample], fold: int, new: str | None, umap: bool
+) -> EmbeddingMap | None:
+    """A map of samples that the fold's network did not see; None for fewer than three."""
+    ids = [name for name in held_out if name in vectors.row_of]
+    if len(ids) > MOST_MAPPED:
+        chosen: NDArray[np.int64] = np.sort(np.random.default_rng(fold).choice(len(ids), MOST_MAPPED, replace=False))
+        ids = [ids[at] for at in chosen.tolist()]
+    if len(ids) < 3:
+        return None
+    points, how = flat(vectors.take(ids), umap=umap)
+    return EmbeddingMap(map_figure(points, [identity_of(samples[name]) for name in ids], new), how, len(ids), fold)
+
+
+def _facts(
+    contest: Contest, config: RankConfig, truths: Mapping[str, Ranking], sizes: Sequence[tuple[int, int, int]]
+) -> list[tuple[str, str]]:
+    """Rows of the small table; sizes: queries, gallery samples and components of each trial."""
+    new = retrieval_of(contest).new
+    counts = Counter(identity_of(sample) for sample in contest.split.train)
+    named = [count for name, count in counts.items() if name != new]
+    lonely = sum(not truth.names or truth.names == (new,) for truth in truths.values())
+    galleries = sorted(rows for _, rows, _ in sizes)
+    span = f"{galleries[0]:,}" if galleries[0] == galleries[-1] else f"{galleries[0]:,} to {galleries[-1]:,}"
+    many = any(q >= FEW_QUERIES and n >= FEW_ROWS and q * n * dim >= FEW_PRODUCTS for q, n, dim in sizes)
+    how = f"by cells at a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
+    steps = [f"decide.{name}={value}" for name, value in _changed(config)]
+    return [
+        ("queries", f"{len(truths):,} in {len(sizes):,} {'split' if len(sizes) == 1 else 'splits'}"),
+        ("without an answer", f"{lonely:,} queries: their gallery has nobody of their identity"),
+        ("gallery", f"{span} samples a trial"),
+        ("identities", f"{len(named):,} in training, {sum(count == 1 for count in named):,} of them with one sample"),
+        *(
+            [("without an identity", f"{counts[new]:,} training samples are {new}")]
+            if new is not None and counts[new]
+            else []
+        ),
+        ("embeddings", f"{sizes[0][2]:,} components, compared by cosine"),
+        ("search", how),
+        ("ranked by", ", ".join(steps) or "cosine alone"),
+    ]
+
+
+def _changed(config: RankConfig) -> list[tuple[str, Any]]:
+    """What a config adds to the ranking by cosines; new identities have their own section."""
+    plain, found = (one.model_dump(mode="json", exclude={"new", "new_share"}) for one in (RankConfig(), config))
+    found["rerank"] = found["rerank"]["kind"]
+    plain["rerank"] = plain["rerank"]["kind"]
+    return [(name, value) for name, value in found.items() if value != plain[name]]

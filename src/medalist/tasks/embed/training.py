@@ -1,0 +1,99 @@
+"""Training of embedders: the kind's side of `tasks.protocols.Training`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from medalist.data.cache import PixelCache
+from medalist.data.fitting import kept_size
+from medalist.engine.devices import first_alone
+from medalist.engine.job import TrainJob
+from medalist.engine.memory import fit_in_memory as fit
+from medalist.planning.forecast import make_plan
+from medalist.reporter import Reporter
+from medalist.retrieval.contests import refuse_unwritable
+from medalist.runs.plans import Plan, Wish
+from medalist.runs.setup import TrainSetup
+from medalist.tasks.embed import cost
+from medalist.tasks.embed.datasets import views_of
+from medalist.tasks.embed.embedding import predict
+from medalist.tasks.embed.features import kept_features
+from medalist.tasks.embed.jobs import Classes, build_job, build_normalisation, classes_of
+from medalist.tasks.embed.network import Embedder
+from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.embed.vectors import retrieval_of
+from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
+from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
+from medalist.tasks.protocols import DebugSubject
+
+__all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
+
+
+def rehearse(setup: TrainSetup) -> None:
+    """Make the training of each fold on blank images: ConfigError where sizes, identities, batches or the encoder do
+    not fit.
+    """
+    settings, contest = setup.settings, setup.contest
+    new = retrieval_of(contest).new
+    refuse_unwritable(contest)
+    samples = contest.split.train
+    source: PixelCache | NDArray[np.float32] = np.zeros((len(samples), 1), np.float32)
+    if not settings.model.frozen:
+        source = blank_cache(contest, kept_size(settings.image), no_target)
+    read, fabric = read_of(contest, settings), open_devices(settings)
+    for fold in setup.chosen:
+        job = build_job(settings, fabric, source, samples, FoldPlace.of(setup, fold), setup.weights, read, new)
+        rehearse_network(settings.train, job.model)
+
+
+def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
+    """Read all training samples, or keep what a frozen encoder says of them."""
+    settings, contest, samples = setup.settings, setup.contest, setup.contest.split.train
+    read, new = read_of(contest, settings), retrieval_of(contest).new
+    source: PixelCache | NDArray[np.float32]
+    if settings.model.frozen:
+        home = setup.run.folder.parent
+        source = first_alone(
+            fabric, lambda: kept_features(settings, setup.weights, samples, read, fabric, home, reporter)
+        )
+    else:
+        source = filled_cache(contest, settings, no_target, setup.run.folder, reporter)
+    return lambda fold: build_job(
+        settings, fabric, source, samples, FoldPlace.of(setup, fold), setup.weights, read, new
+    )
+
+
+def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+    """Measure a minute of the real loop."""
+    return make_plan(setup, cost, wish, started, reporter)
+
+
+def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
+    """The fold's training on pixels; a frozen encoder is a part of the network, as features of all images take long."""
+    settings, contest, place = setup.settings, setup.contest, FoldPlace.of(setup, fold)
+    samples, new, frozen = contest.split.train, retrieval_of(contest).new, settings.model.frozen
+    whole = settings.model_copy(update={"model": settings.model.model_copy(update={"frozen": False})})
+    cache = pixel_cache(contest, settings, no_target, place.folder)
+    read = read_of(contest, settings)
+    job = build_job(whole, open_devices(settings), cache, samples, place, setup.weights, read, new)
+    if frozen:
+        assert isinstance(job.model, Embedder)
+        job.model.encoder.requires_grad_(False)
+    training = [samples[index] for index in place.positions(samples)[0]]
+    classes = classes_of(settings, training, new)
+    known = [sample for sample in training if sample.annotation[0] in classes.number]
+    views = len(views_of(settings.task.turns, settings.task.mirrored))
+    positions = {sample.id: number * views for number, sample in enumerate(known)}
+    return DebugSubject(job, positions, build_normalisation(settings), classes=class_names(settings, classes))
+
+
+def class_names(settings: EmbedSettings, classes: Classes) -> list[str]:
+    """What each class of an embedder is called: the identity, its turn, then composed ones."""
+    views = views_of(settings.task.turns, settings.task.mirrored)
+    words = [f" turned {90 * turns}" * bool(turns) + " mirrored" * mirror for turns, mirror in views]
+    named = [f"{name}{word}" for name in classes.names for word in words]
+    return named + [f"composition {number}" for number in range(len(classes.composed))]

@@ -1,0 +1,109 @@
+"""What kinds with gradients share: a fold's training put together, and tried on before anything is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_fabric import Fabric
+from torch import nn
+from torch.utils.data import Dataset, Sampler
+
+from medalist.data.dataset import Item, Key
+from medalist.data.loader import batches
+from medalist.data.samplers import ShuffleBatchSampler
+from medalist.data.settings import SampleSamplerConfig, ShuffleSampler, WeightedSampler
+from medalist.data.weighted_sampler import WeightedBatchSampler
+from medalist.engine.devices import open_fabric
+from medalist.engine.job import TrainJob
+from medalist.engine.optimizer import freeze
+from medalist.engine.settings import TrainConfig
+from medalist.engine.task import Task
+from medalist.errors import RunError
+from medalist.experiment import Experiment
+from medalist.folds.folds import Folds
+from medalist.models.recompute import recompute
+from medalist.records import Sample
+from medalist.runs.runs import Run
+from medalist.runs.setup import TrainSetup
+
+
+@dataclass(frozen=True)
+class FoldPlace:
+    """Which fold of which folds, and where its files go."""
+
+    folds: Folds
+    fold: int
+    folder: Path
+
+    @classmethod
+    def of(cls, setup: TrainSetup, fold: int) -> FoldPlace:
+        """A fold in its run."""
+        return cls(setup.folds, fold, setup.run.fold_folder(fold))
+
+    def positions(self, samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
+        """Positions among `samples` of those that are trained on, and of those that are held out."""
+        position = {sample.id: index for index, sample in enumerate(samples)}
+        training = [position[name] for name in self.folds.training(self.fold)]
+        return training, [position[name] for name in self.folds.held_out(self.fold)]
+
+
+def open_devices(settings: Experiment) -> Fabric:
+    """Devices, precision, and the other processes of this command; waits until all have come."""
+    return open_fabric(settings.train.precision)
+
+
+def sample_sampler(
+    sampler: SampleSamplerConfig, settings: Experiment, strata: Sequence[str | None], fabric: Fabric
+) -> ShuffleBatchSampler | WeightedBatchSampler:
+    """The batches of training samples with these strata; ConfigError where the sampler does not fit them."""
+    batch, rank, world = settings.train.batch, fabric.global_rank, fabric.world_size
+    match sampler:
+        case ShuffleSampler():
+            return ShuffleBatchSampler(len(strata), batch, settings.seed, rank, world)
+        case WeightedSampler():
+            return WeightedBatchSampler(strata, sampler, batch, settings.seed, rank, world)
+
+
+def make_job(
+    settings: Experiment,
+    fabric: Fabric,
+    task: Task,
+    model: nn.Module,
+    training: tuple[Dataset[Item], Sampler[list[Key]]],
+    held_out: tuple[Dataset[Item], Sampler[list[Key]]],
+    place: FoldPlace,
+    names: Sequence[str],
+) -> TrainJob:
+    """Put a fold's training together; `names` are the sample ids by index."""
+    pin = fabric.device.type == "cuda"
+    return TrainJob(
+        fabric=fabric,
+        task=task,
+        model=model,
+        train=batches(*training, settings.loader.workers, pin),
+        held_out=batches(*held_out, 0, pin),
+        config=settings.train,
+        seed=settings.seed,
+        fold=place.fold,
+        folder=place.folder,
+        names=names,
+        checkpoint=settings.checkpoint,
+    )
+
+
+def rehearse_network(train: TrainConfig, network: nn.Module) -> None:
+    """Try on a network that will not be trained what train.* asks of it: ConfigError where it cannot."""
+    if train.grad_checkpointing:
+        recompute(network)
+    if train.freeze:
+        freeze(network)
+
+
+def trained_or_refuse(run: Run) -> list[int]:
+    """The trained folds; RunError where there are none."""
+    trained = run.trained_folds()
+    if not trained:
+        raise RunError(f"{run.folder} has no trained fold; run medalist train first")
+    return trained

@@ -1,0 +1,120 @@
+"""Answers of segmentation: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from medalist.contest import Contest
+from medalist.ensemble.blend import blend
+from medalist.errors import ConfigError
+from medalist.files import read_image
+from medalist.postprocess.decide import decide
+from medalist.postprocess.settings import DecideConfig
+from medalist.records import Answer, Sample
+from medalist.report.page import RunReport, SamplePicture, extremes, write_report
+from medalist.report.pictures import side_by_side
+from medalist.reporter import Progress, Reporter
+from medalist.runs.runs import Run
+from medalist.stores.maps import MapStore
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
+from medalist.tasks.scored import as_scored, refuse_other_weights, trained_and_predicted
+from medalist.tasks.segment.settings import SegmentSettings
+
+
+def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+    """Decide the out-of-fold maps, write the answers as rows and score what is parsed back."""
+    if figures:
+        raise ConfigError(f"--{figures[0]}: runs of masks have no such figure; leave it out")
+    folds, trained = run.folds(), trained_and_predicted(run, lambda part: made_by(run, contest, part))
+    for fold in trained:
+        refuse_other_weights(run, fold, settings.train.keep, made_by(run, contest, f"oof/fold{fold}"))
+    held_out = {name for fold in trained for name in folds.held_out(fold)}
+    samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
+    truths = contest.evaluation.fold_truths(contest, folds, trained)
+    with reporter.progress("decide oof", len(samples)) as bar:
+        answers = _answers([(run, settings)], "oof", samples, settings.decide, bar)
+        path = run.folder / "oof.csv"
+        return through_file(path, contest, contest.competition.submission, samples, truths, answers)
+
+
+def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
+    """Blend the runs' maps with equal weights, and decide as the first run was scored."""
+    first, settings = runs[0]
+    how = as_scored(first, TypeAdapter(DecideConfig), settings.decide)
+
+    def answers() -> Iterator[tuple[str, Answer]]:
+        with reporter.progress("decide test", len(contest.split.test)) as bar:
+            yield from _answers(runs, "test", contest.split.test, how, bar)
+
+    return TestAnswers(contest.evaluation.format_of_test(contest), answers())
+
+
+def _answers(
+    runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample], how: DecideConfig, bar: Progress
+) -> Iterator[tuple[str, Answer]]:
+    for sample in samples:
+        maps = [MapStore(run.folder / split).read(sample.id, settings.model.channels) for run, settings in runs]
+        yield sample.id, decide(blend(maps), how)
+        bar.advance()
+
+
+def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
+    """What made the maps of a part."""
+    folder, _, name = part.rpartition("/")
+    found = MapStore(run.folder / (folder or name)).part(name)
+    return found.made_by if found else None
+
+
+def unlike(one: SegmentSettings, other: SegmentSettings) -> str | None:
+    """Maps of other channels cannot be blended."""
+    channels, others = one.model.channels, other.model.channels
+    if channels == others:
+        return None
+    return (
+        f"predict different channels, {', '.join(channels)} and {', '.join(others)}; "
+        "take runs with the same model.channels"
+    )
+
+
+def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
+    """Nothing besides."""
+    return ()
+
+
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores."""
+    folds = run.folds()
+    by_id = {sample.id: sample for sample in oof.samples}
+    return [
+        WorstSample(
+            name,
+            folds.fold_of(name),
+            by_id[name].stratum or "",
+            oof.score.by_sample[name],
+            "",
+            "",
+            _picture(contest, oof, by_id[name]).picture,
+        )
+        for name in extremes(oof.score.by_sample)[0]
+    ]
+
+
+def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings, oof: Oof, page: RunReport) -> None:
+    """The page with the worst and the best pictures."""
+    lowest, best = extremes(oof.score.by_sample)
+    by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
+
+    def drawn(names: Sequence[str]) -> list[SamplePicture]:
+        return [_picture(contest, oof, by_id[name], folds.fold_of(name)) for name in names]
+
+    write_report(path, page.with_pictures(drawn(lowest), drawn(best)))
+
+
+def _picture(contest: Contest, oof: Oof, sample: Sample, fold: int = 0) -> SamplePicture:
+    image = read_image(sample.images[0], contest.competition.white)
+    picture = side_by_side(image, oof.truths[sample.id], oof.answers[sample.id])
+    return SamplePicture(sample.id, fold, oof.score.by_sample[sample.id], sample.stratum, picture)

@@ -1,0 +1,72 @@
+"""One fold's training of a segmentation network."""
+
+from __future__ import annotations
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from medalist.contest import Contest
+from medalist.data.cache import PixelCache
+from medalist.data.dataset import InferenceDataset, Normalisation, Read, TrainDataset
+from medalist.data.samplers import SizeBucketSampler
+from medalist.data.targets import MapTarget
+from medalist.engine.job import TrainJob
+from medalist.models.weights import Resolved
+from medalist.records import Sample
+from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
+from medalist.tasks.pixels import TargetOf
+from medalist.tasks.segment.network import build_model, normalisation
+from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.targets import map_target
+from medalist.tasks.segment.task import SegmentTask
+
+
+def build_task(settings: SegmentSettings) -> SegmentTask:
+    """The task of a config."""
+    return SegmentTask(settings.loss, settings.model.channels)
+
+
+def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
+    """The network with its pretrained encoder; what is random in it depends on the seed and the fold alone."""
+    torch.manual_seed(settings.seed * 1000 + fold)
+    return build_model(settings.model, weights)
+
+
+def build_normalisation(settings: SegmentSettings) -> Normalisation:
+    """What the encoder was pretrained with."""
+    mean, std = normalisation(settings.model)
+    return Normalisation(tuple(mean), tuple(std))
+
+
+def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
+    """What makes the maps of a sample."""
+
+    def target_of(sample: Sample) -> MapTarget:
+        return map_target(contest.truth(sample), settings.task, settings.model.channels)
+
+    return target_of
+
+
+def build_job(
+    settings: SegmentSettings, fabric: Fabric, cache: PixelCache, place: FoldPlace, weights: Resolved | None, read: Read
+) -> TrainJob:
+    """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
+    training, held_out = place.positions(cache.samples)
+    norm, stride = build_normalisation(settings), settings.model.stride
+    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed)
+    train_set.check(stride)
+    strata = [cache.samples[index].stratum for index in training]
+    sampler = sample_sampler(settings.sampler, settings, strata, fabric)
+    held_set = InferenceDataset(cache, held_out, stride, norm, read)
+    held_sampler = SizeBucketSampler(
+        [cache.samples[index].size for index in held_out],
+        stride,
+        settings.predict.batch,
+        fabric.global_rank,
+        fabric.world_size,
+    )
+    model = build_network(settings, weights, place.fold)
+    names = [sample.id for sample in cache.samples]
+    held = (held_set, held_sampler)
+    return make_job(settings, fabric, build_task(settings), model, (train_set, sampler), held, place, names)

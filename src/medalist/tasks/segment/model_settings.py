@@ -1,0 +1,101 @@
+"""What a config may say of the network. Torch-free: timm's names are looked up when the network is built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+
+STRIDE = 32
+"""Every network here halves its input five times: height and width must be multiples of this many pixels."""
+
+
+class _Network(BaseModel):
+    """What all networks share.
+
+    weights: "imagenet" (found by the resolver of weights.py), "none", or a file with the encoder's state.
+    channels: names of the output channels, in order ("body", "border").
+    in_channels: input channels; pretrained first convolutions are adapted to other counts than 3.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    weights: str = Field(default="imagenet", min_length=1)
+    channels: tuple[str, ...] = Field(min_length=1)
+    in_channels: int = Field(default=3, ge=1, le=1024)
+
+    @field_validator("channels")
+    @classmethod
+    def _channels_are_names(cls, channels: tuple[str, ...]) -> tuple[str, ...]:
+        for name in channels:
+            if not name.strip():
+                raise ValueError("a channel needs a name, such as body")
+        twice = sorted({name for name in channels if channels.count(name) > 1})
+        if twice:
+            raise ValueError(f"channel '{twice[0]}' stands twice; each channel needs its own name")
+        return channels
+
+    @property
+    def stride(self) -> int:
+        """Height and width of the input must be multiples of this many pixels."""
+        return STRIDE
+
+
+class SmpConfig(_Network):
+    """A decoder of segmentation-models-pytorch over any timm encoder with features at strides (2,) 4 … 32.
+
+    encoder: a timm name, with or without the tag of its weights ("resnet34", "resnet34.tv_in1k").
+    decoder_channels: widths of the five decoder blocks, deepest first (unet, unetplusplus; default 256 … 16).
+    attention: scSE gates in the decoder (unet, unetplusplus); its blocks are then at least 16 wide.
+    dropout: probability for the merged pyramid (fpn; default 0.2).
+    """
+
+    kind: Literal["unet", "unetplusplus", "fpn", "linknet"]
+    encoder: str = Field(min_length=1)
+    decoder_channels: tuple[PositiveInt, ...] | None = None
+    attention: Literal["scse"] | None = None
+    dropout: float | None = Field(default=None, ge=0, lt=1)
+
+    @property
+    def encoder_name(self) -> str:
+        """The encoder's name in timm."""
+        return self.encoder
+
+    @field_validator("decoder_channels")
+    @classmethod
+    def _five_blocks(cls, widths: tuple[int, ...] | None) -> tuple[int, ...] | None:
+        if widths is not None and len(widths) != 5:
+            raise ValueError(f"the decoder has 5 blocks, deepest first, so 5 widths are needed, not {len(widths)}")
+        return widths
+
+    @model_validator(mode="after")
+    def _options_fit_kind(self) -> Self:
+        for option, kinds in (
+            ("decoder_channels", ("unet", "unetplusplus")),
+            ("attention", ("unet", "unetplusplus")),
+            ("dropout", ("fpn",)),
+        ):
+            if getattr(self, option) is not None and self.kind not in kinds:
+                raise ValueError(f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out")
+        if self.attention and self.decoder_channels and min(self.decoder_channels) < 16:
+            narrow = min(self.decoder_channels)
+            raise ValueError(f"'attention: scse' squeezes 16 to 1, so decoder_channels are at least 16, not {narrow}")
+        return self
+
+
+class TernausConfig(_Network):
+    """TernausNet as published (arXiv 1801.05746): a U-Net over VGG11 or VGG16 without batch normalisation.
+
+    filters: width of the decoder's last block; the deeper blocks are multiples of it.
+    """
+
+    kind: Literal["ternausnet11", "ternausnet16"]
+    filters: int = Field(default=32, ge=1, le=256)
+
+    @property
+    def encoder_name(self) -> str:
+        """The encoder's name in timm."""
+        return "vgg" + self.kind.removeprefix("ternausnet")
+
+
+ModelConfig = Annotated[SmpConfig | TernausConfig, Field(discriminator="kind")]

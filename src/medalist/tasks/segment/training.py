@@ -1,0 +1,81 @@
+"""Training of segmentation: the kind's side of `tasks.protocols.Training`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+
+import numpy as np
+from lightning_fabric import Fabric
+
+from medalist.data.dataset import TrainDataset
+from medalist.data.targets import MapTarget
+from medalist.engine.job import TrainJob
+from medalist.engine.memory import fit_in_memory as fit
+from medalist.errors import ConfigError, DataError
+from medalist.planning.forecast import make_plan
+from medalist.records import Sample
+from medalist.reporter import Reporter
+from medalist.runs.plans import Plan, Wish
+from medalist.runs.setup import TrainSetup
+from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
+from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
+from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment import cost
+from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, target_maker
+from medalist.tasks.segment.predict import predict
+from medalist.tasks.segment.settings import SegmentSettings
+
+__all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
+
+
+def rehearse(setup: TrainSetup) -> None:
+    """Take blank images of the contest's sizes the way of real ones: ConfigError where they do not fit the network.
+
+    Augmentation must end in one size that the network takes, the sampler must find its strata in each fold's training
+    part, and the truth must give the network's channels.
+    """
+    settings: SegmentSettings = setup.settings
+    samples = setup.contest.split.train
+    if settings.model.in_channels != CHANNELS:
+        raise ConfigError(
+            f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
+        )
+
+    def blank(sample: Sample) -> MapTarget:
+        return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
+
+    cache = blank_cache(setup.contest, None, blank)
+    whole = TrainDataset(cache, range(len(samples)), settings.augment, build_normalisation(settings), settings.seed)
+    whole.check(settings.model.stride)
+    fabric = open_devices(settings)
+    for fold in setup.chosen:
+        training = set(setup.folds.training(fold))
+        strata = [sample.stratum for sample in samples if sample.id in training]
+        sample_sampler(settings.sampler, settings, strata, fabric)
+    with suppress(DataError):  # the cache names all bad samples at once
+        target_maker(setup.contest, settings)(samples[0])
+    rehearse_network(settings.train, build_network(settings, setup.weights, setup.chosen[0]))
+
+
+def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
+    """Read all training samples, as far as the cache goes."""
+    settings, contest = setup.settings, setup.contest
+    cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
+    read = read_of(contest, settings)
+    return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read)
+
+
+def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+    """Measure a minute of the real loop."""
+    return make_plan(setup, cost, wish, started, reporter)
+
+
+def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
+    """The fold's training; pixels are decoded when a batch wants them."""
+    settings, contest = setup.settings, setup.contest
+    place = FoldPlace.of(setup, fold)
+    cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)
+    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read_of(contest, settings))
+    positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
+    return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)

@@ -1,0 +1,33 @@
+"""What of a machine may change figures in their last digits."""
+
+from __future__ import annotations
+
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+
+def machine() -> dict[str, str]:
+    """What of a machine may change figures in their last digits: system, processor, instructions that torch uses,
+    CUDA, cuDNN and GPUs.
+    """
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
+    return {
+        "system": platform.platform(),
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "CUDA": str(torch.version.cuda or "none"),
+        "cuDNN": str(cudnn or "none"),
+        "GPUs": ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none",
+    }
+
+
+def _processor() -> str:
+    try:
+        found = re.search(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(errors="replace"), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1].strip() if found else platform.processor() or platform.machine()
