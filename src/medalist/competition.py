@@ -53,7 +53,7 @@ class Competition:
         their groups, with the evidence.
         Where it is None the samples' own `group` counts.
     sample_submission: the contest's sample submission, a path inside the data folder; submissions are held
-        against it.
+        against it. None where there is none: they are held against the ids of the test part, in any order.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
     draw: for contests that make their own data: (folder, seed) -> writes the contest there.
     retrieval: for contests of identities; `truth` is then `trials.identity`, and `score` is held against the right
@@ -66,7 +66,7 @@ class Competition:
     score: Callable[[Mapping[str, Any], Mapping[str, Any]], Score]
     submission: SubmissionFormat
     groups: Callable[[Sequence[Sample]], Grouping] | None = None
-    sample_submission: str = "sample_submission.csv"
+    sample_submission: str | None = "sample_submission.csv"
     white: int = 65535
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None

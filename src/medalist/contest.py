@@ -42,9 +42,10 @@ class Contest:
         return {sample.id: self.truth(sample) for sample in samples}
 
     @property
-    def reference(self) -> Path:
-        """The contest's own sample submission."""
-        return self.data / self.competition.sample_submission
+    def reference(self) -> Path | None:
+        """The contest's own sample submission; None where it has none."""
+        name = self.competition.sample_submission
+        return None if name is None else self.data / name
 
     @property
     def evaluation(self) -> Evaluation:

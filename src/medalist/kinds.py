@@ -74,10 +74,29 @@ def _embed_embedding() -> Embedding:
     return embedding
 
 
+def _classify_settings() -> type[Experiment]:
+    from medalist.tasks.classify.settings import ClassifySettings
+
+    return ClassifySettings
+
+
+def _classify_answering() -> Answering:
+    from medalist.tasks.classify import answering
+
+    return answering
+
+
+def _classify_training() -> Training:
+    from medalist.tasks.classify import training
+
+    return training
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "segment": Kind(_segment_settings, _segment_answering, _segment_training),
         "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_embedding),
+        "classify": Kind(_classify_settings, _classify_answering, _classify_training),
     }
 )
 

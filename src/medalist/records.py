@@ -124,8 +124,9 @@ class Labels:
     names: the labels, each once; in an answer of a contest that ranks them the best first, else in the order of the
         contest's classes. Empty where a sample has none. A truth has its right labels; a grade of an ordinal contest is
         a label too.
-    probabilities: float64[C], one for each of the contest's classes in their order; None in a truth, and in an answer
-        that was read back from a file that has labels alone.
+    probabilities: float64[C], one for each of the contest's classes in their order. A truth has 1 for its labels and 0
+        for the others where the contest asks for probabilities, and None where it asks for labels, as has an answer
+        that was read back from a file of labels.
     """
 
     names: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import cv2
@@ -12,15 +13,48 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Item, Key, Normalisation, Read, read_named
+from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
 from medalist.data.fitting import Size, middle_crop
 from medalist.data.padding import Padding
 from medalist.data.targets import Target
 from medalist.data.transforms import normalise
+from medalist.errors import ConfigError
 from medalist.records import Sample
 
 Channels = Literal[1, 3]
 """3: RGB; 1: gray, by OpenCV's weights (0.299, 0.587, 0.114), made after augmentation."""
+
+
+@dataclass(frozen=True)
+class SeenSize:
+    """The (height, width) that the network sees in training, and whether augmentation has to end in it."""
+
+    size: Size
+    augments: bool
+
+    @property
+    def epochs(self) -> int:
+        """In how many epochs a sample is tried: some transforms fire at times only."""
+        return PROBED_EPOCHS if self.augments else 1
+
+    def held(self, image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
+        """The image where it has the size; without augmentation the middle of a larger one. ConfigError, else."""
+        if not self.augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
+            image = middle_crop(image, self.size)
+        if image.shape[:2] == self.size:
+            return image
+        height, width = image.shape[:2]
+        wanted = f"{self.size[1]}x{self.size[0]} by image.train_size (else image.size)"
+        if self.augments:
+            raise ConfigError(
+                f"augment gives {width}x{height} for {name}, but the network is to see {wanted}; end augment with "
+                f"'RandomCrop: {{height: {self.size[0]}, width: {self.size[1]}}}', or set "
+                f"image.train_size=[{height}, {width}]"
+            )
+        raise ConfigError(
+            f"{name} is {width}x{height} in one of its turns, but the network is to see {wanted}; take an image.size "
+            "whose sides are equal, or task.turns=false"
+        )
 
 
 class FittedInferenceDataset(Dataset[Item]):

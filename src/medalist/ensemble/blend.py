@@ -1,4 +1,4 @@
-"""Blending: the mean of several predictions of one image."""
+"""Blending: the mean of several predictions of one sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import RunError
-from medalist.records import MapPrediction
+from medalist.records import MapPrediction, TablePrediction
 
 
 def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
@@ -26,3 +26,26 @@ def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
     # Half up: integers only, so that the order of the runs cannot change a bit.
     mean: NDArray[np.uint8] = np.asarray((2 * total + len(predictions)) // (2 * len(predictions)), np.uint8)
     return MapPrediction(mean, first.channels)
+
+
+def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
+    """The equally weighted mean of numbers of one sample; RunError where columns differ, in their order too."""
+    first = predictions[0]
+    for other in predictions[1:]:
+        if other.columns == first.columns:
+            continue
+        if sorted(other.columns) == sorted(first.columns):
+            at = next(
+                at for at, pair in enumerate(zip(first.columns, other.columns, strict=True)) if len(set(pair)) > 1
+            )
+            raise RunError(
+                f"predictions have the classes in another order: column {at} is '{first.columns[at]}' in one and "
+                f"'{other.columns[at]}' in another; predict again with the contest as it is now"
+            )
+        odd = sorted(set(other.columns) ^ set(first.columns))
+        raise RunError(
+            f"predictions of other classes cannot be blended: {len(odd)} of them are in one run alone, such as "
+            f"'{odd[0]}'; take runs of the same classes"
+        )
+    mean = np.mean([prediction.values for prediction in predictions], axis=0, dtype=np.float64)
+    return TablePrediction(mean.astype(np.float32), first.columns)

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from medalist.errors import DataError
 from medalist.files import read_table
 from medalist.formats.labels import unknown_rule
 from medalist.formats.submission import shortened
@@ -113,6 +117,26 @@ def one_hot_labelled(
 def label_truth(data: Path, sample: Sample) -> Labels:
     """The labels of a training sample, for the `truth` of a Competition: `truth=label_truth`. `data` is not read."""
     return Labels(sample.annotation)
+
+
+def certain_truth(classes: Sequence[str]) -> Callable[[Path, Sample], Labels]:
+    """The `truth` of a Competition that asks for probabilities: `truth=certain_truth(CLASSES)`. It pickles.
+
+    classes: those of the contest, in the order of its format. The labels of a training sample have the probability 1,
+    the other classes 0, as float64[C]: a truth has the form of an answer, and is the perfect one. Raises DataError for
+    a label that is none of the classes.
+    """
+    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
+    return partial(_certain_truth, classes=tuple(classes))
+
+
+def _certain_truth(data: Path, sample: Sample, classes: tuple[str, ...]) -> Labels:
+    for name in sample.annotation:
+        if name not in classes:
+            rule = unknown_rule(name, dict.fromkeys(classes), search=True)
+            raise DataError(f"sample {sample.id}, label '{shortened(name)}': {rule}")
+    there = [name in sample.annotation for name in classes]
+    return Labels(sample.annotation, np.array(there, np.float64))
 
 
 def _with_labels(

@@ -25,7 +25,8 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     """Yield a line for each thing found right; raise DataError (SubmissionError) for the first that is not.
 
     Ids are unique; every image of both parts decodes, in the size its header says; every truth decodes in that size;
-    perfect answers written as rows and parsed back give the best score; the sample submission is valid.
+    perfect answers written as rows and parsed back give the best score; the sample submission, where there is one, is
+    valid.
     """
     split = contest.split
     unique_ids(split.all)
@@ -45,8 +46,12 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     perfect = contest.evaluation.perfect(contest)
     yield from perfect.lines
     yield f"{perfect.called}, written and parsed back, score {perfect_score(contest, perfect):.6f}"
-    check_submission(contest.reference, contest.evaluation.format_of_test(contest), split.test, contest.reference)
-    yield f"sample submission {contest.reference.name}: {perfect.test_line}"
+    reference = contest.reference
+    if reference is None:
+        yield "sample submission: the contest has none"
+    else:
+        check_submission(reference, contest.evaluation.format_of_test(contest), split.test, reference)
+        yield f"sample submission {reference.name}: {perfect.test_line}"
     yield f"data hash {manifest_hash(split)}"
 
 

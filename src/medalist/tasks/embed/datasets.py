@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation
-from medalist.data.fitted import Channels, fitted_item
-from medalist.data.fitting import Size, middle_crop
+from medalist.data.dataset import Item, Key, Normalisation
+from medalist.data.fitted import Channels, SeenSize, fitted_item
+from medalist.data.fitting import Size
 from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
@@ -75,7 +75,7 @@ class IdentityTrainDataset(Dataset[Item]):
         if composed is not None:
             behind = composed.identities * len(self.views)
             self.labels += tuple(behind + number for number in composed.labels)
-        self.size: Size | None = None
+        self._seen: SeenSize | None = None
         self._pipeline = compose_augment(augment)
         self._augments = bool(augment)
 
@@ -106,11 +106,8 @@ class IdentityTrainDataset(Dataset[Item]):
             name, seed = f"composition {number}", sample_seed(self.seed, key[0], len(self.cache) + position, 0, again)
         if self._augments:
             image, _ = augment_sample(self._pipeline, name, image, None, seed)
-        if self.size is not None:
-            if not self._augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
-                image = middle_crop(image, self.size)
-            if image.shape[:2] != self.size:
-                raise self._other_size(image.shape[0], image.shape[1], name)
+        if self._seen is not None:
+            image = self._seen.held(image, name)
         return fitted_item(index, image, self.normalisation, self.channels, label_target(self.labels[key[1]]))
 
     def check(self, size: Size) -> None:
@@ -122,25 +119,11 @@ class IdentityTrainDataset(Dataset[Item]):
         """
         if not self.indices:
             raise ConfigError("no training sample is left; lower task.rare")
-        self.size = size
+        self._seen = SeenSize(size, self._augments)
         views = len(self.views)
         for position in sorted({*range(views), *range(self._real - views, self._real), len(self) - 1}):
-            for epoch in range(PROBED_EPOCHS if self._augments else 1):  # some transforms fire at times only
+            for epoch in range(self._seen.epochs):
                 self[epoch, position]
-
-    def _other_size(self, height: int, width: int, name: str) -> ConfigError:
-        assert self.size is not None
-        wanted = f"{self.size[1]}x{self.size[0]} by image.train_size (else image.size)"
-        if self._augments:
-            return ConfigError(
-                f"augment gives {width}x{height} for {name}, but the network is to see {wanted}; end augment with "
-                f"'RandomCrop: {{height: {self.size[0]}, width: {self.size[1]}}}', or set "
-                f"image.train_size=[{height}, {width}]"
-            )
-        return ConfigError(
-            f"{name} is {width}x{height} in one of its turns, but the network is to see {wanted}; take an image.size "
-            "whose sides are equal, or task.turns=false"
-        )
 
 
 def label_target(label: int) -> LabelTarget:

@@ -24,6 +24,7 @@ from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget, LabelTargets
 from medalist.engine.checkpoint import load_part, load_weights
 from medalist.engine.devices import first_alone
+from medalist.engine.rows import merged_rows
 from medalist.errors import DataError, RunError
 from medalist.models.backbone import build_encoder
 from medalist.models.weights import Resolved, encoder_weights
@@ -35,7 +36,7 @@ from medalist.runs.runs import Run
 from medalist.search.gallery import Embeddings
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.features import kept_features
-from medalist.tasks.embed.inference import embed, merged_rows
+from medalist.tasks.embed.inference import embed
 from medalist.tasks.embed.jobs import build_criterion, build_normalisation, classes_of
 from medalist.tasks.embed.losses.settings import MarginTerm
 from medalist.tasks.embed.network import Embedder, Head
@@ -166,7 +167,7 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
     classes = classes_of(settings, training, retrieval_of(contest).new)
     criterion = build_criterion(settings, read_vectors(run, f"oof/fold{fold}").dim, classes)
     load_part(criterion, run.checkpoint(fold, settings.train.keep), CRITERION)
-    found = criterion.prototypes()
+    found = criterion.centres()
     assert found is not None
     views = len(views_of(settings.task.turns, settings.task.mirrored))
     seen: Counter[str] = Counter()

@@ -193,11 +193,11 @@ def text_tile(text: str, side: int = SIDE) -> Picture:
     return tile
 
 
-def _band(cells: Sequence[_Cell | None], side: int, exclusion_key: bool) -> Picture:
+def _band(cells: Sequence[_Cell | None], side: int, apart: bool) -> Picture:
     """One row: the query, then the hits, then what was missed where the last cell stands apart; None is no cell."""
     width, last = side + 2 * _FRAME, len(cells) - 1
     lefts = [_GAP + place * (width + _GAP) + (place > 0) * (_APART - _GAP) for place in range(len(cells))]
-    lefts[last] += (_APART - _GAP) * exclusion_key
+    lefts[last] += (_APART - _GAP) * apart
     drawn = [(left, _framed(one[0], one[2], side), one[1]) for left, one in zip(lefts, cells, strict=True) if one]
     top = max((frame.shape[0] for _, frame, _ in drawn), default=1)
     text = _LINE * max((1 + words.count("\n") for _, _, words in drawn), default=0)
@@ -207,7 +207,7 @@ def _band(cells: Sequence[_Cell | None], side: int, exclusion_key: bool) -> Pict
         band[down : down + frame.shape[0], right : right + frame.shape[1]] = frame
         strip = _strip(words, width)
         band[_GAP + top : _GAP + top + len(strip), left : left + width] = strip
-    for left in (lefts[1], *([lefts[last]] if exclusion_key else [])):
+    for left in (lefts[1], *([lefts[last]] if apart else [])):
         band[_GAP : _GAP + top, left - _APART // 2] = GAP
     return band
 

@@ -100,7 +100,7 @@ def _by_cosine(
         vectors.take(gallery),
         [identity_of(samples[name]) for name in gallery],
         own=np.array([row_of.get(name, -1) for name in split.queries]),
-        exclusion_key=exclusion_key,
+        exclusion=exclusion_key,
         recall=recall,
         nmi=nmi,
     )
@@ -156,7 +156,7 @@ def rank_splits(
     with reporter.progress(title, sum(len(split.queries) for split in splits)) as bar:
         for split in splits:
             identities = {name: identity_of(samples[name]) for name in split.gallery} if named else None
-            question = asked(split, queries, gallery, identities=identities, exclusion_key=exclusion_key)
+            question = asked(split, queries, gallery, identities=identities, exclusion=exclusion_key)
             found |= candidates(
                 question,
                 config,

@@ -35,7 +35,7 @@ from medalist.tasks.embed.likeness import (
 from medalist.tasks.embed.page import EmbeddingMap, QueryPicture, RetrievalReport, Similarities, shown_queries
 from medalist.tasks.embed.query_pictures import QueryRows
 from medalist.tasks.embed.settings import EmbedSettings
-from medalist.tasks.embed.vectors import embedded, retrieval_of
+from medalist.tasks.embed.vectors import embedded, retrieval_of, stored
 from medalist.tasks.protocols import Oof
 
 
@@ -96,9 +96,10 @@ def _rankings(answers: Mapping[str, Any]) -> dict[str, Ranking]:
 def _scored_embeddings(run: Run, settings: EmbedSettings, fold: int, scores: Mapping[str, Any]) -> Embeddings:
     """A fold's embeddings; RunError where they are not those that were scored."""
     found = embedded(run, f"oof/fold{fold}", settings, [fold])
+    store, part = stored(run, f"oof/fold{fold}")
     if (scores.get("predictions") or {}).get(f"fold{fold}") != sha256_json(dict(found.made_by)):
         raise RunError(
-            f"the embeddings of fold {fold} are not those that were scored; "
+            f"the embeddings {store.path(part)} are not those that were scored; "
             f"run medalist score {run.competition}/{run.name} again"
         )
     return found
@@ -107,7 +108,7 @@ def _scored_embeddings(run: Run, settings: EmbedSettings, fold: int, scores: Map
 def _asked(contest: Contest, split: RetrievalSplit, vectors: Embeddings, samples: Mapping[str, Sample]) -> Asked:
     key = retrieval_of(contest).exclusion_key
     hidden = None if key is None else {name: samples[name].meta.get(key) for name in (*split.queries, *split.gallery)}
-    return asked(split, vectors, vectors, exclusion_key=hidden)
+    return asked(split, vectors, vectors, exclusion=hidden)
 
 
 def _map(

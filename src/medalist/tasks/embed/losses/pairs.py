@@ -135,10 +135,10 @@ def _all(term: PairTerm, same: Tensor, different: Tensor) -> Chosen:
 
 
 def _by_distance(cosines: Tensor, same: Tensor, different: Tensor, dim: int) -> Chosen:
-    exclusion_key = (2 - 2 * cosines).clamp(min=0).sqrt()
-    different = different & (exclusion_key < FARTHEST)
-    exclusion_key = exclusion_key.clamp(NEAREST, FARTHEST)
-    rarity = (2 - dim) * exclusion_key.log() + (3 - dim) / 2 * (1 - exclusion_key.square() / 4).log()
+    distances = (2 - 2 * cosines).clamp(min=0).sqrt()
+    different = different & (distances < FARTHEST)
+    distances = distances.clamp(NEAREST, FARTHEST)
+    rarity = (2 - dim) * distances.log() + (3 - dim) / 2 * (1 - distances.square() / 4).log()
     anchors, positives = torch.where(same & different.any(dim=1, keepdim=True))
     if len(anchors) == 0:
         return anchors, positives, anchors

@@ -1,0 +1,1 @@
+"""Classification of whole images: one label, several, or a grade."""

@@ -1,0 +1,190 @@
+"""Answers of classifiers: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter
+
+from medalist.contest import Contest
+from medalist.ensemble.blend import blend_tables
+from medalist.errors import ConfigError, RunError
+from medalist.files import read_image
+from medalist.records import Labels
+from medalist.report.page import RunReport, extremes
+from medalist.report.pictures import SIDE, fit_image, printable
+from medalist.reporter import Reporter
+from medalist.runs.runs import Run
+from medalist.stores.tables import TableStore
+from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.decide import Values, decide, is_tuned, refuse_unfit, untuned
+from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
+from medalist.tasks.classify.settings import ClassifySettings
+from medalist.tasks.classify.tuning import Answered, Tuned, tune
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
+from medalist.tasks.scored import as_scored, refuse_other_weights, trained_and_predicted
+
+
+def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+    """Decide the out-of-fold predictions, write the answers as rows and score what is parsed back."""
+    if figures:
+        raise ConfigError(f"--{figures[0]}: runs of labels have no such figure; leave it out")
+    classes, trained = classes_of(contest), trained_and_predicted(run, lambda part: made_by(run, contest, part))
+    refuse_unfit(settings.decide, classes)
+    for fold in trained:
+        refuse_other_weights(run, fold, settings.train.keep, made_by(run, contest, f"oof/fold{fold}"))
+    answered = oof_predictions(run, contest, trained)
+    by_fold, details = _numbers(answered, contest, settings.decide, classes, reporter)
+    found: dict[str, Labels] = {}
+    for fold in trained:
+        part = answered.rows(answered.folds == fold)
+        answers = decide(part.values, settings.decide, by_fold[fold], classes)
+        found |= dict(zip(part.ids, answers, strict=True))
+    samples = tuple(sample for sample in contest.split.train if sample.id in found)
+    rows = [(sample.id, found[sample.id]) for sample in samples]
+    form, truths = contest.competition.submission, {sample.id: answered.truths[sample.id] for sample in samples}
+    return through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
+
+
+def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> Answered:
+    """The out-of-fold predictions of these folds with their truths, in the order of the training samples."""
+    store, of_folds = TableStore(run.folder / "oof"), run.folds()
+    truths = contest.evaluation.fold_truths(contest, of_folds, folds)
+    values: dict[str, Values] = {}
+    for fold in folds:
+        part, rows = store.read(f"fold{fold}")
+        values |= dict(zip(part.ids, rows.astype(np.float64), strict=True))
+    ids = tuple(sample.id for sample in contest.split.train if sample.id in values and sample.id in truths)
+    right: dict[str, Labels] = {}
+    for name in ids:
+        truth = truths[name]
+        assert isinstance(truth, Labels), type(truth).__name__
+        right[name] = truth
+    return Answered(ids, right, np.stack([values[name] for name in ids]), np.array([of_folds.fold_of(n) for n in ids]))
+
+
+def _numbers(
+    answered: Answered, contest: Contest, config: DecideConfig, classes: Sequence[str], reporter: Reporter
+) -> tuple[dict[int, Values], dict[str, Any]]:
+    """The numbers with which each fold is decided, and what is said of them."""
+    folds = np.unique(answered.folds).tolist()
+    if not is_tuned(config):
+        return dict.fromkeys(folds, untuned(config, classes)), {}
+    with reporter.progress("tune", len(folds) + 1) as bar:
+        found = tune(answered, config, classes, contest.competition.score, bar.advance)
+    return dict(found.by_fold), {"tuning": _said(found, config, classes)}
+
+
+def _said(found: Tuned, config: DecideConfig, classes: Sequence[str]) -> dict[str, Any]:
+    """What `scores.json` says of tuning: thresholds by class, one threshold, or cuts."""
+
+    def named(numbers: Values) -> Any:
+        if isinstance(config, ThresholdsConfig):
+            return dict(zip(classes, numbers.tolist(), strict=True))
+        return float(numbers[0]) if isinstance(config, ThresholdConfig) else numbers.tolist()
+
+    return {
+        "thresholds": named(found.final),
+        "by_fold": {str(fold): named(numbers) for fold, numbers in found.by_fold.items()},
+        "honest": found.honest,
+        "naive": found.naive,
+        "untuned": found.untuned,
+    }
+
+
+def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
+    """Blend the runs' predictions with equal weights, and decide as the first run was scored."""
+    first, settings = runs[0]
+    how: DecideConfig = as_scored(first, TypeAdapter(DecideConfig), settings.decide)
+    classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
+    numbers = scored_numbers(first, how, classes)
+    tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
+    values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
+    answers = decide(values, how, numbers, classes)
+    return TestAnswers(contest.evaluation.format_of_test(contest), zip(ids, answers, strict=True))
+
+
+def scored_numbers(run: Run, how: DecideConfig, classes: Sequence[str]) -> Values:
+    """The thresholds or cuts that the score has found, or that the config says; RunError where none were found yet."""
+    if not is_tuned(how):
+        return untuned(how, classes)
+    found = (run.scores() or {}).get("tuning", {}).get("thresholds")
+    try:
+        match how:
+            case ThresholdsConfig():
+                return np.array([float(found[name]) for name in classes])
+            case ThresholdConfig():
+                return np.full(len(classes), float(found))
+            case _:
+                cuts = np.array([float(cut) for cut in found])
+                if len(cuts) != len(classes) - 1:
+                    raise ValueError(f"{len(cuts)} cuts")
+                return cuts
+    except (TypeError, ValueError, LookupError):
+        raise RunError(
+            f"decide: nothing was tuned for these classes yet; run medalist score {run.competition}/{run.name} first"
+        ) from None
+
+
+def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
+    """What made the predictions of a part."""
+    folder, _, name = part.rpartition("/")
+    found = TableStore(run.folder / (folder or name)).part(name)
+    return found.made_by if found else None
+
+
+def unlike(one: ClassifySettings, other: ClassifySettings) -> str | None:
+    """Grades and probabilities cannot be blended, nor probabilities of one label with those of several."""
+    if one.gives_grades != other.gives_grades:
+        return "cannot be blended: one gives grades, the other probabilities; take runs with the same kind of loss"
+    if (one.task.mode == "multi") != (other.task.mode == "multi"):
+        return "cannot be blended: one says how likely one label is, the other several; take runs of one task.mode"
+    return None
+
+
+def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
+    """What tuning has gained."""
+    found = scores.get("tuning")
+    if not found:
+        return ()
+    line = (
+        f"tuned: {found['honest']:.4f} with the numbers of other folds, {found['naive']:.4f} with those tuned on all, "
+        f"{found['untuned']:.4f} untuned"
+    )
+    numbers = found["thresholds"]
+    if isinstance(numbers, Mapping):
+        rows = tuple((name, f"{value:.3f}") for name, value in numbers.items())
+        return (Table("thresholds for the test part", ("class", "threshold"), rows, (line,)),)
+    listed = ", ".join(f"{value:.3f}" for value in (numbers if isinstance(numbers, list) else [numbers]))
+    return (Table(lines=(line, f"for the test part: {listed}")),)
+
+
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores."""
+    folds = run.folds()
+    by_id = {sample.id: sample for sample in oof.samples}
+    found = []
+    for name in extremes(oof.score.by_sample)[0]:
+        sample = by_id[name]
+        picture = fit_image(read_image(sample.images[0], contest.competition.white), SIDE)
+        words = said_labels(oof.truths[name]), said_labels(oof.answers[name])
+        stratum, score = sample.stratum or "", oof.score.by_sample[name]
+        found.append(WorstSample(name, folds.fold_of(name), stratum, score, *words, picture))
+    return found
+
+
+def said_labels(answer: object) -> str:
+    """The labels of an answer in words."""
+    assert isinstance(answer, Labels), type(answer).__name__
+    return ", ".join(printable(name, 80) for name in answer.names[:5]) or "no label"
+
+
+def write_page(path: Path, run: Run, contest: Contest, settings: ClassifySettings, oof: Oof, page: RunReport) -> None:
+    """The page with confusions, calibration, curves, and the worst and most doubtful images."""
+    from medalist.tasks.classify.page import write_classification_report  # draws figures, which scoring does not need
+    from medalist.tasks.classify.report import classification_report
+
+    write_classification_report(path, classification_report(run, contest, settings, oof, page))

@@ -1,0 +1,102 @@
+"""What classification costs: the kind's side of a probe (`planning.cost_model.CostModel`)."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.fitting import kept_size
+from medalist.engine.job import TrainJob
+from medalist.planning.arithmetic import Timed
+from medalist.planning.cost_model import Source
+from medalist.planning.inference_cost import InferenceBatch, held_out, inference_batches, read_batch, timed
+from medalist.records import Sample
+from medalist.reporter import Reporter
+from medalist.runs.setup import TrainSetup
+from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.inference import predict
+from medalist.tasks.classify.jobs import build_job, build_normalisation, build_task
+from medalist.tasks.classify.predict import columns_of
+from medalist.tasks.classify.settings import ClassifySettings
+from medalist.tasks.classify.targets import all_targets
+from medalist.tasks.jobs import FoldPlace
+from medalist.tasks.pixels import CHANNELS, no_target, read_of, sampled_source
+
+
+def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
+    """Decoded samples."""
+    height, width = kept_size(setup.settings.image)
+    sizes = [CHANNELS * height * width] * len(setup.contest.split.train)
+    return sampled_source(setup, no_target, sizes, until)
+
+
+def job(
+    setup: TrainSetup, settings: ClassifySettings, fabric: Fabric, source: Source, fold: int, folder: Path
+) -> TrainJob:
+    """The training of a fold."""
+    contest, place = setup.contest, FoldPlace(setup.folds, fold, folder)
+    classes, read = classes_of(contest), read_of(contest, settings)
+    targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
+    return build_job(settings, fabric, source.data, targets, classes, place, setup.weights, read)
+
+
+def passes(settings: ClassifySettings, folds: int) -> int:
+    """Each fold's network sees the test part."""
+    return folds
+
+
+def copies(settings: ClassifySettings, folds: int) -> int:
+    """The folds' numbers are averaged."""
+    return 1
+
+
+def batches(samples: list[Sample], settings: ClassifySettings) -> list[InferenceBatch]:
+    """Batches of one size."""
+    return inference_batches([settings.image.size] * len(samples), 1, settings.predict.batch)
+
+
+def predicted(setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
+    """What a fold has held out, or the test part."""
+    return [held_out(setup, fold) if fold is not None else list(setup.contest.split.test)]
+
+
+def computed(setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
+    """All that is predicted."""
+    return [one for part in predicted(setup, fold) for one in batches(part, setup.settings)]
+
+
+def time_predictions(
+    setup: TrainSetup, settings: ClassifySettings, job: TrainJob, folder: Path, each: float, fold: int, until: float
+) -> tuple[list[Timed], float]:
+    """Time batches of the OOF part in all views; a number for each class is what is kept of an image."""
+    samples, (height, width) = predicted(setup, fold)[0], settings.image.size
+    columns = columns_of(settings, classes_of(setup.contest))
+    found = timed(batches(samples, settings), partial(_once, setup, settings, job, samples), until)
+    return found, 4 * len(columns) / (height * width)
+
+
+def again(setup: TrainSetup, settings: ClassifySettings, job: TrainJob, fold: int, before: Timed) -> float:
+    """The same batch under other settings."""
+    samples = predicted(setup, fold)[0]
+    one = next(one for one in batches(samples, settings) if one.pixels == before.pixels)
+    _once(setup, settings, job, samples, one)
+    return _once(setup, settings, job, samples, one).forward / before.forward if before.forward else 1.0
+
+
+def _once(
+    setup: TrainSetup, settings: ClassifySettings, job: TrainJob, samples: list[Sample], one: InferenceBatch
+) -> Timed:
+    read, norm, channels = read_of(setup.contest, settings), build_normalisation(settings), settings.model.in_channels
+    size, classes = settings.image.size, classes_of(setup.contest)
+    dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)
+    task = build_task(settings, classes, [1] * len(classes))
+    started = time.perf_counter()
+    raw = read_batch(dataset, one, job.fabric)
+    seen = time.perf_counter()
+    for _ in predict(job.fabric, task, [job.model], [raw], settings.predict, settings.train.channels_last):
+        pass
+    return Timed(one.pixels, seen - started, time.perf_counter() - seen)

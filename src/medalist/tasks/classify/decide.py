@@ -1,0 +1,119 @@
+"""From probabilities or grades to labels. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.errors import ConfigError
+from medalist.records import Labels
+from medalist.tasks.classify.decide_settings import (
+    ArgmaxConfig,
+    DecideConfig,
+    RegressionConfig,
+    ThresholdConfig,
+    ThresholdsConfig,
+)
+
+Values = NDArray[np.float64]
+
+
+def refuse_unfit(config: DecideConfig, classes: Sequence[str]) -> None:
+    """ConfigError for a decision that does not fit the contest's classes."""
+    match config:
+        case ThresholdsConfig(thresholds=dict(named)):
+            unknown = [name for name in named if name not in classes]
+            if unknown:
+                listed = ", ".join(classes[:20])
+                raise ConfigError(f"decide.thresholds: there is no class '{unknown[0]}'; there are: {listed}")
+        case RegressionConfig(cuts=tuple(cuts)) if len(cuts) != len(classes) - 1:
+            raise ConfigError(f"decide.cuts has {len(cuts)} numbers; {len(classes)} grades need {len(classes) - 1}")
+        case ArgmaxConfig(top=top) if top > len(classes):
+            raise ConfigError(f"decide.top = {top}, but there are {len(classes)} classes")
+        case _:
+            return
+
+
+def is_tuned(config: DecideConfig) -> bool:
+    """Whether the decision has numbers that are found on out-of-fold predictions."""
+    match config:
+        case ThresholdConfig():
+            return config.threshold == "tuned"
+        case ThresholdsConfig():
+            return config.thresholds == "tuned"
+        case RegressionConfig():
+            return config.cuts == "tuned"
+        case _:
+            return False
+
+
+def untuned(config: DecideConfig, classes: Sequence[str]) -> Values:
+    """The numbers of a decision before any tuning: thresholds float64[C], or cuts float64[C - 1]; empty for argmax."""
+    match config:
+        case ThresholdConfig():
+            return np.full(len(classes), 0.5 if config.threshold == "tuned" else config.threshold)
+        case ThresholdsConfig():
+            named: Mapping[str, float] = {} if isinstance(config.thresholds, str) else config.thresholds
+            return np.array([named.get(name, 0.5) for name in classes], np.float64)
+        case RegressionConfig():
+            if isinstance(config.cuts, str):
+                return np.arange(len(classes) - 1) + 0.5
+            return np.array(config.cuts, np.float64)
+        case ArgmaxConfig():
+            return np.empty(0)
+        case _:
+            assert_never(config)
+
+
+def grades(values: Values) -> Values:
+    """The grade of each row, float64[N]: of class probabilities [N, C] their mean grade, else the one column [N, 1]."""
+    return values[:, 0] if values.shape[1] == 1 else values @ np.arange(values.shape[1])
+
+
+def decide(values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]) -> list[Labels]:
+    """Labels of each row of float64[N, C] (probabilities) or [N, 1] (grades).
+
+    numbers: thresholds or cuts, as `untuned` or the tuning gives them. Answers have the probabilities, where there are
+    any, so that formats can write them.
+    """
+    names = decided_names(values, config, numbers, classes)
+    if values.shape[1] == 1 and len(classes) > 1:
+        return [Labels(one) for one in names]
+    return [Labels(one, row) for one, row in zip(names, values, strict=True)]
+
+
+def decided_names(
+    values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]
+) -> list[tuple[str, ...]]:
+    """The names alone."""
+    match config:
+        case ArgmaxConfig():
+            best = np.argsort(-values, axis=1, kind="stable")[:, : config.top]
+            return [tuple(classes[at] for at in row) for row in best.tolist()]
+        case RegressionConfig():
+            cut = np.searchsorted(numbers, grades(values), side="right")
+            return [(classes[at],) for at in cut.tolist()]
+        case ThresholdConfig() | ThresholdsConfig():
+            rows = decided_flags(values, numbers, config.least, config.most)
+            return [tuple(classes[at] for at in np.flatnonzero(row).tolist()) for row in rows]
+        case _:
+            assert_never(config)
+
+
+def decided_flags(values: Values, thresholds: Values, least: int = 0, most: int | None = None) -> NDArray[np.bool_]:
+    """Which classes are above their thresholds, bool[N, C]; the most probable ones where there are too few or many."""
+    flags: NDArray[np.bool_] = values > thresholds
+    if least or most is not None:
+        order = np.argsort(-values, axis=1, kind="stable")
+        rank = np.empty_like(order)
+        np.put_along_axis(rank, order, np.arange(values.shape[1])[np.newaxis], axis=1)
+        count = np.clip(flags.sum(axis=1), least, values.shape[1] if most is None else most)
+        # Above its threshold first, then by probability: a class with a low threshold keeps its place.
+        order = np.lexsort((rank, ~flags), axis=1)
+        place = np.empty_like(order)
+        np.put_along_axis(place, order, np.arange(values.shape[1])[np.newaxis], axis=1)
+        flags = place < count[:, np.newaxis]
+    return flags

@@ -1,0 +1,166 @@
+"""Losses on labels of whole images: one class, several, or a grade."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import assert_never
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from medalist.errors import ConfigError
+from medalist.tasks.classify.loss_settings import (
+    AsymmetricConfig,
+    BceConfig,
+    ClassWeights,
+    CoralConfig,
+    CrossEntropyConfig,
+    FocalConfig,
+    LossConfig,
+    RegressionLossConfig,
+)
+
+BETA = 0.999
+"""Of effective numbers, as published (arXiv 1901.05555)."""
+
+
+def class_weights(config: ClassWeights, classes: Sequence[str], counts: Sequence[int]) -> NDArray[np.float64]:
+    """How much each class counts: float64[C], of mean 1 over the training samples.
+
+    counts: training samples of each class; a class without one counts as one with a single sample. Raises ConfigError
+    for a weight of a class that there is not, and where all that have samples are 0.
+    """
+    sizes = np.maximum(np.asarray(counts, np.float64), 1)
+    if isinstance(config, dict):
+        unknown = [name for name in config if name not in classes]
+        if unknown:
+            raise ConfigError(
+                f"loss.class_weights: there is no class '{unknown[0]}'; there are: {', '.join(classes[:20])}"
+            )
+        weights = np.array([config.get(name, 1.0) for name in classes])
+    elif config == "balanced":
+        weights = 1 / sizes
+    elif config == "effective":
+        weights = (1 - BETA) / (1 - BETA**sizes)
+    else:
+        weights = np.ones(len(classes))
+    mean = float((weights * sizes).sum() / sizes.sum())
+    if mean <= 0:
+        raise ConfigError("loss.class_weights: every class that has samples weighs 0; give one of them more")
+    return weights / mean
+
+
+class LabelLoss(nn.Module):
+    """The loss of each sample: outputs float32[B, O], values int64[B] or float32[B, C] -> float32[B].
+
+    int64 values are classes (or grades), float32 ones say of each class whether a sample has it. It has no parameters
+    and keeps nothing, so that a checkpoint has none of it.
+    """
+
+    weights: Tensor
+
+    def __init__(self, config: LossConfig, classes: Sequence[str], counts: Sequence[int]):
+        """`counts`: training samples of each class."""
+        super().__init__()
+        self.config = config
+        said: ClassWeights = "none" if isinstance(config, AsymmetricConfig) else config.class_weights
+        self.register_buffer("weights", torch.tensor(class_weights(said, classes, counts), dtype=torch.float32))
+
+    def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
+        """The loss of each sample."""
+        outputs, weights, config = outputs.float(), self.weights.to(outputs.device), self.config
+        match config:
+            case CrossEntropyConfig():
+                plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)
+                return plain * weights[values]
+            case FocalConfig() if values.is_floating_point():
+                return _focal_sigmoid(outputs, values, config.gamma, weights)
+            case FocalConfig():
+                log_p = functional.log_softmax(outputs, dim=1).gather(1, values[:, None])[:, 0]
+                return -((1 - log_p.exp()) ** config.gamma) * log_p * weights[values]
+            case BceConfig():
+                smooth = values * (1 - config.smoothing) + config.smoothing / 2
+                terms = functional.binary_cross_entropy_with_logits(
+                    outputs, smooth, reduction="none", pos_weight=weights
+                )
+                return terms.mean(dim=1)
+            case AsymmetricConfig():
+                return asymmetric(outputs, values, config)
+            case RegressionLossConfig():
+                error = functional.mse_loss if config.error == "squared" else functional.smooth_l1_loss
+                return error(outputs[:, 0], values.float(), reduction="none") * weights[values]
+            case CoralConfig():
+                reached = (values[:, None] > torch.arange(outputs.shape[1], device=values.device)).float()
+                terms = functional.binary_cross_entropy_with_logits(outputs, reached, reduction="none")
+                return terms.mean(dim=1) * weights[values]
+            case _:
+                assert_never(config)
+
+
+def _focal_sigmoid(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
+    """Binary focal loss, mean over classes; `weights` count for the positive side."""
+    plain = functional.binary_cross_entropy_with_logits(outputs, values, reduction="none")
+    right = torch.where(values > 0.5, outputs, -outputs).sigmoid()
+    sides = torch.where(values > 0.5, weights, torch.ones_like(weights))
+    return ((1 - right) ** gamma * plain * sides).mean(dim=1)
+
+
+def asymmetric(outputs: Tensor, values: Tensor, config: AsymmetricConfig) -> Tensor:
+    """Asymmetric loss (arXiv 2009.14119, equations 4 to 6), mean over classes.
+
+    L+ = (1 - p) ** positive * log(p), L- = p_m ** negative * log(1 - p_m), p_m = max(p - clip, 0). As in the authors'
+    code no gradient goes through the focusing factors.
+    """
+    p = outputs.sigmoid()
+    shifted = (p - config.clip).clamp(min=0)
+    log_positive = functional.logsigmoid(outputs)
+    log_negative = torch.log((1 - shifted).clamp(min=1e-8))
+    with torch.no_grad():
+        towards_one, towards_zero = (1 - p) ** config.positive, shifted**config.negative
+    terms = values * towards_one * log_positive + (1 - values) * towards_zero * log_negative
+    return -terms.mean(dim=1)
+
+
+def outputs_of(config: LossConfig, classes: int) -> int:
+    """How many numbers a network gives for an image under this loss."""
+    match config:
+        case RegressionLossConfig():
+            return 1
+        case CoralConfig():
+            return classes - 1
+        case _:
+            return classes
+
+
+def as_predictions(config: LossConfig, several: bool, outputs: Tensor) -> Tensor:
+    """Outputs float32[B, O] become what is stored and averaged: probabilities float32[B, C], or a grade float32[B, 1].
+
+    several: an image may have several labels, so each class has a probability of its own.
+    """
+    outputs = outputs.float()
+    match config:
+        case RegressionLossConfig():
+            return outputs
+        case CoralConfig():
+            return outputs.sigmoid().sum(dim=1, keepdim=True)  # the mean grade: it counts the grades that are reached
+        case _:
+            return outputs.sigmoid() if several else outputs.softmax(dim=1)
+
+
+def counted(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], classes: int) -> list[int]:
+    """How many of these targets have each class."""
+    counts = np.zeros(classes, np.int64)
+    for value in values:
+        if value.dtype.kind == "f":
+            counts += value > 0.5
+        else:
+            counts[int(value)] += 1
+    return [int(count) for count in counts]
+
+
+def named_loss(per_sample: Tensor) -> Mapping[str, Tensor]:
+    """What the loop takes."""
+    return {"loss": per_sample.mean()}

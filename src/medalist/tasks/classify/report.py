@@ -1,0 +1,111 @@
+"""What the page of a classification run shows, from its predictions and scores. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medalist.contest import Contest
+from medalist.errors import RunError
+from medalist.files import read_image, sha256_json
+from medalist.metrics.label_arrays import as_flags
+from medalist.records import Labels
+from medalist.report.page import RunReport
+from medalist.report.pictures import SIDE, fit_image
+from medalist.runs.runs import Run
+from medalist.tasks.classify.answering import made_by, oof_predictions, said_labels, scored_numbers
+from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.decide import Values, decided_names, grades
+from medalist.tasks.classify.page import ClassificationReport, ImageTile, chosen
+from medalist.tasks.classify.settings import ClassifySettings
+from medalist.tasks.protocols import Oof
+
+
+def classification_report(
+    run: Run, contest: Contest, settings: ClassifySettings, oof: Oof, page: RunReport
+) -> ClassificationReport:
+    """Gather what the page shows; RunError where the predictions are not those that were scored."""
+    classes, scores = classes_of(contest), page.scores
+    folds = [int(fold) for fold in scores["oof"]["folds"]]
+    for fold in folds:
+        made = made_by(run, contest, f"oof/fold{fold}")
+        if made is None or (scores.get("predictions") or {}).get(f"fold{fold}") != sha256_json(dict(made)):
+            raise RunError(
+                f"the predictions of fold {fold} in {run.folder} are not those that were scored; "
+                f"run medalist score {run.competition}/{run.name} again"
+            )
+    answered = oof_predictions(run, contest, folds)
+    ids, values, mode = answered.ids, answered.values, settings.task.mode
+    numbers = scored_numbers(run, settings.decide, classes)
+    names = decided_names(values, settings.decide, numbers, classes)
+    # Where the rows hold labels the answers are those that were scored, else what would be decided.
+    known = {name: _labels(oof.answers[name]) for name in ids}
+    answers = {name: known[name] if known[name].names else Labels(one) for name, one in zip(ids, names, strict=True)}
+    probabilities = values if values.shape[1] == len(classes) > 1 else None
+    doubt = dict(zip(ids, _doubt(values, mode, numbers).tolist(), strict=True))
+    worst, doubtful = chosen(oof.score.by_sample, doubt, 12)
+    row_of, by_id, of_folds = {name: row for row, name in enumerate(ids)}, {s.id: s for s in oof.samples}, run.folds()
+
+    def tiles(some: Sequence[str]) -> list[ImageTile]:
+        return [
+            ImageTile(
+                name,
+                of_folds.fold_of(name),
+                said_labels(oof.truths[name]),
+                said_labels(answers[name]),
+                _note(values[row_of[name]], classes, probabilities is not None),
+                oof.score.by_sample[name],
+                fit_image(read_image(by_id[name].images[0], contest.competition.white), SIDE),
+            )
+            for name in some
+        ]
+
+    truths = {name: answered.truths[name] for name in ids}
+    return ClassificationReport(
+        page,
+        classes,
+        mode,
+        as_flags(truths, ids, classes, "truth"),
+        as_flags(answers, ids, classes, "answer"),
+        probabilities,
+        tiles(worst),
+        tiles(doubtful),
+        scores.get("tuning") or {},
+        _facts(contest, settings, answered.truths, classes),
+    )
+
+
+def _labels(answer: object) -> Labels:
+    assert isinstance(answer, Labels), type(answer).__name__
+    return answer
+
+
+def _doubt(values: Values, mode: str, numbers: Values) -> Values:
+    """How doubtful each answer is, float64[N]; the smaller the more so."""
+    if values.shape[1] == 1:
+        return np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1) if len(numbers) else np.ones(len(values))
+    if mode == "multi":
+        return np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
+    top = np.sort(values, axis=1)[:, -2:]
+    doubt: Values = top[:, 1] - top[:, 0]
+    return doubt
+
+
+def _note(row: Values, classes: Sequence[str], is_probability: bool) -> str:
+    if not is_probability:
+        return f"grade {row[0]:.2f}"
+    best = np.argsort(-row, kind="stable")[:2]
+    return ", ".join(f"p({classes[at]:.24}) {row[at]:.2f}" for at in best.tolist())
+
+
+def _facts(
+    contest: Contest, settings: ClassifySettings, truths: dict[str, Labels] | object, classes: Sequence[str]
+) -> list[tuple[str, str]]:
+    assert isinstance(truths, dict)
+    several = [len(truth.names) for truth in truths.values()]
+    found = [("samples", f"{len(truths):,}"), ("classes", f"{len(classes):,}"), ("task", settings.task.mode)]
+    if settings.task.mode == "multi":
+        found.append(("labels of an image", f"{np.mean(several):.2f} on average, {max(several)} at most"))
+        found.append(("without a label", f"{several.count(0):,} images"))
+    return [*found, ("decided by", settings.decide.kind), ("loss", settings.loss.kind)]

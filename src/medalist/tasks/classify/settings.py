@@ -1,0 +1,108 @@
+"""What a config of image classification says. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from medalist.config import ConfigModel
+from medalist.data.settings import FitConfig, SampleSamplerConfig, ShuffleSampler
+from medalist.experiment import Experiment, Pretrained, TaskConfig
+from medalist.models.settings import EncoderConfig, Pooling
+from medalist.tasks.classify.decide_settings import (
+    ArgmaxConfig,
+    DecideConfig,
+    RegressionConfig,
+    ThresholdConfig,
+    ThresholdsConfig,
+)
+from medalist.tasks.classify.loss_settings import LossConfig
+
+
+class ClassifyConfig(TaskConfig):
+    """Whole images get labels.
+
+    mode: `single`, each image has one of the contest's classes; `multi`, any number of them; `ordinal`, one of them,
+    and they are grades in their order.
+    absent: what is done where a fold's training part has no sample of a class: `refuse`, or `allow` (that class is then
+    never learned there).
+    """
+
+    kind: Literal["classify"]
+    mode: Literal["single", "multi", "ordinal"] = "single"
+    absent: Literal["refuse", "allow"] = "refuse"
+
+
+class ClassifierConfig(EncoderConfig):
+    """An image becomes a number for each class: a timm encoder, pooling, a neck, a linear layer."""
+
+    kind: Literal["classifier"] = "classifier"
+    pooling: Pooling = "avg"
+
+
+class ClassifyPredictConfig(ConfigModel):
+    """Prediction of whole images.
+
+    tta: views whose probabilities (or grades) are averaged: `none`, `mirror` (2: as it is, and left for right), `flips`
+    (4), `d4` (8). batch: images in one forward.
+    """
+
+    tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    batch: int = Field(default=32, ge=1)
+
+
+LOSSES = {
+    "single": ("cross_entropy", "focal"),
+    "multi": ("bce", "focal", "asymmetric"),
+    "ordinal": ("regression", "coral", "cross_entropy", "focal"),
+}
+"""Which losses fit which mode."""
+
+
+class ClassifySettings(Experiment):
+    """An experiment whose answers are labels of whole images."""
+
+    task: ClassifyConfig
+    image: FitConfig
+    model: ClassifierConfig
+    loss: LossConfig
+    sampler: SampleSamplerConfig = ShuffleSampler()
+    predict: ClassifyPredictConfig = ClassifyPredictConfig()
+    decide: DecideConfig = ArgmaxConfig()
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """The weights of the encoder."""
+        return Pretrained(self.model.encoder, self.model.weights)
+
+    @property
+    def sizes_line(self) -> str:
+        """What training and prediction see."""
+        seen, whole = self.image.seen_in_training, self.image.size
+        return f"training sees {seen[1]}x{seen[0]}, prediction {whole[1]}x{whole[0]}"
+
+    @property
+    def gives_grades(self) -> bool:
+        """Whether a prediction is one number, a grade, and not a probability for each class."""
+        return self.loss.kind in ("regression", "coral")
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """Refuse, before any training, what cannot work together."""
+        mode, loss, decide = self.task.mode, self.loss.kind, self.decide
+        if loss not in LOSSES[mode]:
+            raise ValueError(f"loss.kind = {loss} does not fit task.mode = {mode}; take {' or '.join(LOSSES[mode])}")
+        if isinstance(decide, RegressionConfig) and mode != "ordinal":
+            raise ValueError("decide.kind = regression is for grades: task.mode = ordinal; take argmax")
+        if self.gives_grades and not isinstance(decide, RegressionConfig):
+            raise ValueError(f"loss.kind = {loss} gives one number, a grade; say decide.kind=regression")
+        if mode == "multi" and isinstance(decide, ArgmaxConfig) and decide.top == 1:
+            raise ValueError("task.mode = multi has any number of labels; take decide.kind threshold or thresholds")
+        if mode == "ordinal" and isinstance(decide, ThresholdConfig | ThresholdsConfig):
+            raise ValueError("task.mode = ordinal has one grade for each image; take decide.kind regression or argmax")
+        if any(mix.kind == "mosaic" for mix in self.train.mix):
+            raise ValueError("train.mix: a mosaic has no one label; take mixup or cutmix")
+        if self.train.sizes and self.model.pooling == "flat":
+            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+        return self

@@ -1,0 +1,53 @@
+"""The contest's classes, and a sample's label as a number. Torch-free but for the target's type."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+
+import numpy as np
+
+from medalist.contest import Contest
+from medalist.data.targets import LabelTarget
+from medalist.errors import DataError
+from medalist.records import Answer, Labels, Sample
+from medalist.tasks.classify.classes import classes_of
+
+
+def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], several: bool) -> LabelTarget:
+    """The target of a sample: its class int64[], or with `several` float32[C], 1 for each that it has.
+
+    number: of each class. Raises DataError for a label that is not in the list, and for other than one label where one
+    is asked for.
+    """
+    assert isinstance(truth, Labels), type(truth).__name__
+    for name in truth.names:
+        if name not in number:
+            near = get_close_matches(name, number, n=1)
+            hint = f"; did you mean '{near[0]}'?" if near else ""
+            raise DataError(f"label '{name:.60}' is not among the {len(number)} classes of the contest{hint}")
+    if several:
+        value = np.zeros(len(number), np.float32)
+        value[[number[name] for name in truth.names]] = 1
+        return LabelTarget(value)
+    if len(truth.names) != 1:
+        raise DataError(
+            f"sample {sample.id} has {len(truth.names)} labels, and task.mode asks for one; say task.mode=multi"
+        )
+    return LabelTarget(np.asarray(number[truth.names[0]], np.int64))
+
+
+def all_targets(contest: Contest, samples: Sequence[Sample], several: bool) -> list[LabelTarget]:
+    """The targets of samples; one DataError names all samples whose labels are bad."""
+    number = {name: at for at, name in enumerate(classes_of(contest))}
+    found: list[LabelTarget] = []
+    bad: list[str] = []
+    for sample in samples:
+        try:
+            found.append(label_target(contest.truth(sample), sample, number, several))
+        except DataError as error:
+            bad.append(f"sample {sample.id}: {error}")
+    if bad:
+        more = f"; and {len(bad) - 10} more" if len(bad) > 10 else ""
+        raise DataError(f"{len(bad)} bad labels: {'; '.join(bad[:10])}{more}")
+    return found

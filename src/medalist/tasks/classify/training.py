@@ -1,0 +1,67 @@
+"""Training of classifiers: the kind's side of `tasks.protocols.Training`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lightning_fabric import Fabric
+
+from medalist.data.fitting import kept_size
+from medalist.engine.job import TrainJob
+from medalist.engine.memory import fit_in_memory as fit
+from medalist.planning.forecast import make_plan
+from medalist.reporter import Reporter
+from medalist.runs.plans import Plan, Wish
+from medalist.runs.setup import TrainSetup
+from medalist.tasks.classify import cost
+from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.decide import refuse_unfit
+from medalist.tasks.classify.jobs import build_job, build_normalisation
+from medalist.tasks.classify.predict import predict
+from medalist.tasks.classify.targets import all_targets
+from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
+from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
+from medalist.tasks.protocols import DebugSubject
+
+__all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
+
+
+def rehearse(setup: TrainSetup) -> None:
+    """Make the training of each fold on blank images: errors where sizes, labels, classes or the encoder do not fit."""
+    settings, contest = setup.settings, setup.contest
+    classes = classes_of(contest)
+    refuse_unfit(settings.decide, classes)
+    targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
+    cache = blank_cache(contest, kept_size(settings.image), no_target)
+    read, fabric = read_of(contest, settings), open_devices(settings)
+    for fold in setup.chosen:
+        place = FoldPlace.of(setup, fold)
+        job = build_job(settings, fabric, cache, targets, classes, place, setup.weights, read)
+        rehearse_network(settings.train, job.model)
+
+
+def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
+    """Read all training samples, as far as the cache goes."""
+    settings, contest, classes = setup.settings, setup.contest, classes_of(setup.contest)
+    targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
+    cache = filled_cache(contest, settings, no_target, setup.run.folder, reporter)
+    read = read_of(contest, settings)
+    return lambda fold: build_job(
+        settings, fabric, cache, targets, classes, FoldPlace.of(setup, fold), setup.weights, read
+    )
+
+
+def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+    """Measure a minute of the real loop."""
+    return make_plan(setup, cost, wish, started, reporter)
+
+
+def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
+    """The fold's training; pixels are decoded when a batch wants them."""
+    settings, contest, place = setup.settings, setup.contest, FoldPlace.of(setup, fold)
+    classes = classes_of(contest)
+    targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
+    cache, fabric = pixel_cache(contest, settings, no_target, place.folder), open_devices(settings)
+    job = build_job(settings, fabric, cache, targets, classes, place, setup.weights, read_of(contest, settings))
+    positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
+    return DebugSubject(job, positions, build_normalisation(settings), classes=classes)
