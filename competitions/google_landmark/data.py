@@ -10,7 +10,7 @@ from pathlib import Path
 from medalist import layouts
 from medalist.errors import DataError
 from medalist.records import RetrievalSplit, Sample, Split
-from medalist.retrieval import splits as splits
+from medalist.retrieval import splits
 
 RETRIEVAL = "retrieval"
 """The folder of the retrieval contest's own files, inside that of the recognition contest."""

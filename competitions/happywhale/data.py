@@ -9,7 +9,7 @@ from pathlib import Path
 from medalist import layouts
 from medalist.errors import DataError
 from medalist.records import Sample, Split
-from medalist.retrieval import splits as splits
+from medalist.retrieval import splits
 
 NEW = "new_individual"
 SAME = {

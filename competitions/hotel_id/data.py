@@ -11,7 +11,7 @@ from medalist import layouts
 from medalist.errors import DataError
 from medalist.files import read_table
 from medalist.records import RetrievalSplit, Sample, Split
-from medalist.retrieval import splits as splits
+from medalist.retrieval import splits
 
 VISIT = timedelta(minutes=10)
 """Photos of one hotel that follow each other within this time are taken to be of one visit."""

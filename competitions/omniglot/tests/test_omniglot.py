@@ -152,9 +152,9 @@ def test_likeness_tells_drawn_characters_better_than_chance(drawn: Path) -> None
     truths = {sample.id: truths[sample.id] for sample in split.test}
     seen = {sample.id: blurred(sample) for sample in (*split.test, *split.gallery)}
     answers = {}
-    for split in splits_of_test(split.test, split.gallery):
-        for query in split.queries:
-            best = max(split.gallery, key=lambda name: float(seen[query] @ seen[name]))
+    for asked in splits_of_test(split.test, split.gallery):
+        for query in asked.queries:
+            best = max(asked.gallery, key=lambda name: float(seen[query] @ seen[name]))
             answers[query] = Ranking((best,))
     assert ONESHOT.score(truths, answers).value > 0.35
 

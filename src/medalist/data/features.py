@@ -27,7 +27,7 @@ class FeatureDataset(Dataset[Item]):
         indices: Sequence[int],
         targets: Sequence[Target] | None = None,
     ):
-        """`features` is [N, ...], in memory or mapped; `indices` choose rows, `targets` are theirs, where they are known."""
+        """`features` is [N, ...], in memory or mapped; `indices` choose rows, `targets` are theirs, where known."""
         assert features.dtype in (np.float16, np.float32) and features.ndim >= 2, (features.dtype, features.shape)
         assert targets is None or len(targets) == len(indices), len(indices)
         self.features = features

@@ -25,8 +25,8 @@ class WeightedBatchSampler(Sampler[list[Key]]):
     """Batches of positions drawn with replacement, as `WeightedSampler` says; set `epoch` before iterating.
 
     An epoch has as many batches as that of `ShuffleBatchSampler`: those that the samples fill once, or one smaller one.
-    With `world` processes each takes its share of every global batch, equally many. `first` leaves out so many batches at
-    the epoch's beginning, which are behind; the length stays.
+    With `world` processes each takes its share of every global batch, equally many. `first` leaves out so many batches
+    at the epoch's beginning, which are behind; the length stays.
 
     Not independent draws, but systematic ones: samples lie on a line, each as long as it is to be drawn, and points at
     distance 1 take them. So in each epoch a sample comes as often as its weight says, rounded up or down, and so does

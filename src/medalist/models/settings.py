@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from medalist.config import ConfigModel
 
 Pooling = Literal["gem", "avg", "max", "attention", "flat"]
 Neck = Literal["none", "linear", "bn", "linear_bn"]
 
 
-class EncoderConfig(BaseModel):
+class EncoderConfig(ConfigModel):
     """A timm encoder, how its features are pooled, and the neck behind it.
 
     encoder: a timm name, with or without the tag of its weights. options: arguments of timm's constructor, for
@@ -23,8 +25,6 @@ class EncoderConfig(BaseModel):
     alone), `linear_bn` (arXiv 1903.07071).
     dim: components of the vector, for necks with a linear layer. dropout: before the neck.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     encoder: str = Field(min_length=1)
     options: dict[str, Any] = Field(default_factory=dict)

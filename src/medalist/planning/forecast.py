@@ -34,7 +34,7 @@ from medalist.planning.probe import attempt, let_go
 from medalist.reporter import Reporter
 from medalist.runs.plans import Option, Plan, Wish, in_bytes, sorted_options, write_plan
 from medalist.runs.runs import config_hash
-from medalist.training.start import TrainSetup
+from medalist.runs.setup import TrainSetup
 
 SHARES = {"reading": 0.2, "training": 0.45, "validation": 0.53, "oof": 0.68, "stages": 0.75, "options": 1.0}
 """When each part has to end, as shares of the time that is left once the config was checked."""

@@ -16,7 +16,7 @@ from medalist.engine.job import TrainJob
 from medalist.engine.train import validate_held_out
 from medalist.planning.arithmetic import Timed
 from medalist.records import Sample
-from medalist.training.start import TrainSetup
+from medalist.runs.setup import TrainSetup
 
 
 @dataclass(frozen=True)

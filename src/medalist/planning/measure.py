@@ -26,7 +26,7 @@ from medalist.planning.sampled_cache import SampledCache
 from medalist.reporter import Reporter
 from medalist.runs.cost import forget_peak, peak_memory
 from medalist.runs.plans import in_bytes
-from medalist.training.start import TrainSetup
+from medalist.runs.setup import TrainSetup
 
 FEATURES_AT_MOST = 200_000_000
 """Values of random features that are made; beyond it one row stands for all."""

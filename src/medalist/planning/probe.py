@@ -22,7 +22,7 @@ from medalist.engine.settings import SizeStage
 from medalist.engine.train import fit
 from medalist.planning.arithmetic import Pace, Stage, pace
 from medalist.planning.cost_model import CostModel, Source
-from medalist.training.start import TrainSetup
+from medalist.runs.setup import TrainSetup
 
 LONG = 100_000
 """Epochs of a probed training: it is left when enough was seen, and never ends by itself."""

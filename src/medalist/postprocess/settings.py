@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from medalist.config import ConfigModel
 
 Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 """A threshold strictly between 0 and 1; a pixel counts where its probability is greater."""
@@ -13,7 +15,7 @@ Pixels = Annotated[int, Field(ge=0)]
 """A number of pixels of the image at its native size."""
 
 
-class WatershedConfig(BaseModel):
+class WatershedConfig(ConfigModel):
     """Objects from the map `body` and, where the network has it, `border`, by seeded watershed.
 
     body: a pixel belongs to some object where the probability of `body` is greater.
@@ -29,8 +31,6 @@ class WatershedConfig(BaseModel):
     fill_holes: background enclosed by one object alone becomes part of it.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["watershed"] = "watershed"
     body: Probability = 0.5
     seed: Probability = 0.6
@@ -43,7 +43,7 @@ class WatershedConfig(BaseModel):
     fill_holes: bool = True
 
 
-class ThresholdConfig(BaseModel):
+class ThresholdConfig(ConfigModel):
     """One foreground mask from one map.
 
     threshold: a pixel is foreground where the probability is greater.
@@ -52,8 +52,6 @@ class ThresholdConfig(BaseModel):
     empty_below: a mask with fewer foreground pixels than this, after the steps above, is emptied.
     channel: name of the map; None takes the first.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["threshold"] = "threshold"
     threshold: Probability = 0.5

@@ -1,8 +1,8 @@
 """Predictions on disk: what made a part of them, and that it is whole.
 
 A store keeps predictions of one type in one form: maps as PNG (`maps`), vectors as .npy (`vectors`), numbers as
-Parquet (`tables`). Each part has an index of its own, `<part>.json`: it is taken away first and written last, so where it is the
-part is whole, and it names the hashes of what made the part.
+Parquet (`tables`). Each part has an index of its own, `<part>.json`: it is taken away first and written last, so where
+it is the part is whole, and it names the hashes of what made the part.
 """
 
 from __future__ import annotations

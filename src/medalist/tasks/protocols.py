@@ -34,7 +34,8 @@ if TYPE_CHECKING:
 class Oof:
     """What a run answers to training samples it did not see, read back from the rows it wrote.
 
-    details: what `scores.json` says besides of how these answers were made, by section.
+    details: what `scores.json` says besides of how these answers were made, by section. by_stratum: whether the metric
+    says something of one stratum alone; kappa of images that all have one grade does not.
     """
 
     samples: tuple[Sample, ...]
@@ -42,6 +43,7 @@ class Oof:
     answers: Mapping[str, Answer]
     score: Score
     details: Mapping[str, Any] = field(default_factory=dict)
+    by_stratum: bool = True
 
 
 @dataclass(frozen=True, eq=False)

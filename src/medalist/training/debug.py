@@ -52,8 +52,9 @@ class DebugRequest:
     """What `medalist debug` was asked, beside the config.
 
     steps: on one batch, and of the range test. epoch: whose order and augmentation, from 1 as messages count. samples:
-    ids of training samples that make the one batch; empty = the loader's first. checkpoint: weights to start from; None = as a training starts. folder: where
-    the page goes; None = `debug` in the folder that the run has, or would have.
+    ids of training samples that make the one batch; empty = the loader's first. checkpoint: weights to start from;
+    None = as a training starts. folder: where the page goes; None = `debug` in the folder that the run has, or would
+    have.
     """
 
     steps: int = 100

@@ -2,7 +2,8 @@
 
 A task trains one fold, as a typed request says, in the process of its Ray worker, which is fresh for each task. So a
 worker that is killed is a training that is killed: Ray starts another, up to RETRIES times, and that goes on from the
-fold's last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes its own train.log.
+fold's last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes a train.log of
+its own.
 
 A cluster needs the same installation on every node and one file system with the same paths: the working folder, the
 runs, the data and the config are found there by name. Nodes are started by the user (`ray start`), and left running.
@@ -78,8 +79,8 @@ class FoldQueue:
     """Ray, started when the first jobs come and ended with the block; `run` may be called several times.
 
     work: what trains a job; it is called in another process. workers: jobs at a time, None = as many as fit. address:
-    of a Ray cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only. display: what
-    shows one run of the queue.
+    of a Ray cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only.
+    display: what shows one run of the queue.
     """
 
     work: Work

@@ -49,7 +49,7 @@ class QueueJob:
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended: 0 done, 1 our fault, 2 the user's mistake; the error's line (empty after 0), seconds of the last attempt."""
+    """How a job ended. code: 0 done, 1 our fault, 2 the user's mistake. line: the error's. seconds: of the last try."""
 
     code: int
     line: str
@@ -58,7 +58,7 @@ class JobEnd:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """Where a job is. epoch: how many have ended. last, best: a figure of held-out samples. left: seconds, where known."""
+    """Where a job is. epoch: how many have ended. last, best: a figure of held-out samples. left: seconds, if known."""
 
     phase: Phase
     retried: int = 0
@@ -101,7 +101,7 @@ def attempts(log: Path, since: int) -> int:
 
 
 def figures(path: Path) -> tuple[int, str, str]:
-    """Of metrics.jsonl: epochs that ended, and one figure of held-out samples as it was last and at its best, "" for none."""
+    """Of metrics.jsonl: epochs that ended, and a figure of held-out samples, the last and the best one; "" for none."""
     rows: list[dict[str, float]] = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():

@@ -47,7 +47,8 @@ def score_run(
     for fold in sorted({folds.fold_of(sample.id) for sample in oof.samples}):
         ids = [sample.id for sample in oof.samples if folds.fold_of(sample.id) == fold]
         by_fold[str(fold)] = _part(contest, oof, ids).value
-    strata = sorted({sample.stratum for sample in oof.samples if sample.stratum is not None})
+    known = {sample.stratum for sample in oof.samples if sample.stratum is not None}
+    strata = sorted(known) if oof.by_stratum else []
     by_stratum: dict[str, dict[str, float]] = {}
     for stratum in strata:
         ids = [sample.id for sample in oof.samples if sample.stratum == stratum]

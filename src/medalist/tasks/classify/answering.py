@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from math import fsum, isclose
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +48,11 @@ def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Report
     samples = tuple(sample for sample in contest.split.train if sample.id in found)
     rows = [(sample.id, found[sample.id]) for sample in samples]
     form, truths = contest.competition.submission, {sample.id: answered.truths[sample.id] for sample in samples}
-    return through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
+    found_oof = through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
+    # The strata are the labels themselves, so a metric of several classes (kappa, AUC, F1) has no sense in one of them.
+    by_sample = found_oof.score.by_sample
+    is_mean = isclose(found_oof.score.value, fsum(by_sample.values()) / len(by_sample), abs_tol=1e-9)
+    return replace(found_oof, by_stratum=is_mean)
 
 
 def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> Answered:

@@ -131,7 +131,8 @@ def confusion_figure(counts: Indices, totals: Indices, classes: Sequence[str]) -
 def _cell(ax: Axes, row: int, column: int, count: int, share: float, size: int) -> None:
     colour = RIGHT if row == column else WRONG
     ax.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, alpha=0.07 + 0.7 * share, linewidth=0))
-    words = f"{count}\n{share:.0%}" if size <= 5 else f"{count}" if size <= NARROW else brief(count)
+    percent = f"{share:.0%}" if share >= 0.005 else "<1%"
+    words = f"{count}\n{percent}" if size <= 5 else f"{count}" if size <= NARROW else brief(count)
     text = ax.text(column + 0.5, row + 0.5, words, size=8.5, color=INK, ha="center", va="center")
     text.set_in_layout(False)  # there may be hundreds, and none leaves its cell
 
@@ -294,8 +295,8 @@ def class_parts(
     """Split the parts of a score that are of one class (`recall rust`) off: the rest; and by figure, by class."""
     known, rest, by_class = set(classes), dict[str, float](), dict[str, dict[str, float]]()
     for part, value in parts.items():
-        figure, _, name = part.partition(" ")
-        if name in known and part != "left out" and finite(value):
+        figure, space, name = part.partition(" ")
+        if space and name in known and part != "left out" and finite(value):
             by_class.setdefault(figure, {})[name] = float(value)
         else:
             rest[part] = value

@@ -76,11 +76,9 @@ class LabelLoss(nn.Module):
             case CrossEntropyConfig():
                 plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)
                 return plain * weights[values]
-            case FocalConfig() if values.is_floating_point():
-                return _focal_sigmoid(outputs, values, config.gamma, weights)
             case FocalConfig():
-                log_p = functional.log_softmax(outputs, dim=1).gather(1, values[:, None])[:, 0]
-                return -((1 - log_p.exp()) ** config.gamma) * log_p * weights[values]
+                focal = _focal_sigmoid if values.is_floating_point() else _focal_softmax
+                return focal(outputs, values, config.gamma, weights)
             case BceConfig():
                 smooth = values * (1 - config.smoothing) + config.smoothing / 2
                 terms = functional.binary_cross_entropy_with_logits(
@@ -98,6 +96,12 @@ class LabelLoss(nn.Module):
                 return terms.mean(dim=1) * weights[values]
             case _:
                 assert_never(config)
+
+
+def _focal_softmax(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
+    """Focal loss of one class."""
+    log_p = functional.log_softmax(outputs, dim=1).gather(1, values[:, None])[:, 0]
+    return -((1 - log_p.exp()) ** gamma) * log_p * weights[values]
 
 
 def _focal_sigmoid(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from medalist.files import write_text
 from medalist.metrics.label_arrays import CalibrationBins, calibration_bins
 from medalist.report.charts import finite, fold_name, svg
 from medalist.report.page import RunReport, page_values, rendered
-from medalist.report.pictures import FOUND, MISSED, Picture, fit_image
+from medalist.report.pictures import FOUND, MISSED, Picture, fit_image, printable
 from medalist.tasks.classify.figures import (
     MOST_CLASSES,
     MOST_MATRIX,
@@ -100,6 +100,7 @@ def write_classification_report(path: Path, report: ClassificationReport) -> Non
 def render_classification(report: ClassificationReport) -> str:
     """Return the page as HTML text. Raises DataError for a probability that is NaN or outside 0..1."""
     _check(report)
+    report = replace(report, classes=tuple(name or "–" for name in report.classes))
     scores, left_out = _few_strata(report.run.scores)
     values = page_values(replace(report.run, scores=scores))
     parts: Mapping[str, float] = values["oof"].get("parts") or {}
@@ -120,6 +121,7 @@ def render_classification(report: ClassificationReport) -> str:
         "tuned": tuning_table(report.tuning, report.classes),
         "verdict": lambda tile: verdict(tile, report.mode),
         "fitted": _fitted,
+        "plain": printable,
         "colours": {"found": FOUND, "missed": MISSED, "right": RIGHT, "wrong": WRONG},
     }
     return rendered("classification.html.j2", values, __package__)

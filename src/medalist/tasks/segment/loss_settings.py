@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from medalist.config import ConfigModel
 from medalist.errors import ConfigError
 
 Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
-class LossConfig(BaseModel):
+class LossConfig(ConfigModel):
     """A weighted sum of named terms; those with weight 0 are not computed.
 
     bce, dice, jaccard, focal, lovasz, tversky: weight of each term; at least one is above 0.
@@ -21,8 +22,6 @@ class LossConfig(BaseModel):
     focal_gamma: how strongly the focal term plays down what is right already (arXiv 1708.02002).
     tversky_alpha, tversky_beta: what a false positive and a false negative cost (arXiv 1706.05721).
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     bce: Weight = 0.0
     dice: Weight = 0.0

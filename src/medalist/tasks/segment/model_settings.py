@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveInt, field_validator, model_validator
+
+from medalist.config import ConfigModel
 
 STRIDE = 32
 """Every network here halves its input five times: height and width must be multiples of this many pixels."""
 
 
-class _Network(BaseModel):
+class _Network(ConfigModel):
     """What all networks share.
 
     weights: "imagenet" (found by the resolver of weights.py), "none", or a file with the encoder's state.
     channels: names of the output channels, in order ("body", "border").
     in_channels: input channels; pretrained first convolutions are adapted to other counts than 3.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     weights: str = Field(default="imagenet", min_length=1)
     channels: tuple[str, ...] = Field(min_length=1)
