@@ -10,7 +10,7 @@ from pydantic import Field
 from medalist.config import ConfigModel
 from medalist.data.settings import Augmentations, ImageConfig, LoaderConfig
 from medalist.engine.settings import CheckpointConfig, TrainConfig
-from medalist.folds.folds import FoldsConfig
+from medalist.folds.settings import FoldsConfig
 from medalist.tracking.settings import Tracking
 
 

@@ -1,4 +1,4 @@
-"""Reading and writing files: whole or not at all, and every broken file named on one line."""
+"""Files that are written whole or not at all; text, JSON, csv and hashes, every broken file named on one line."""
 
 from __future__ import annotations
 
@@ -9,35 +9,12 @@ import io
 import json
 import os
 import secrets
-import struct
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, UnidentifiedImageError
+from typing import Any
 
 from medalist.errors import DataError, MedalistError, RunError
-
-_DAMAGE = (  # what Pillow raises on damaged or hostile files; Warning where warnings are made errors
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    Warning,
-    struct.error,
-    zlib.error,
-    cv2.error,
-)
-_SHOWN = 10  # bad files that one message lists
 
 
 @contextmanager
@@ -71,10 +48,10 @@ def _disk_full(error: BaseException) -> bool:
 def _not_written(path: Path, error: BaseException) -> MedalistError:
     if _disk_full(error):
         return MedalistError(f"disk full while writing {path}; free space and run the command again")
-    return MedalistError(f"cannot write {path}: {_reason(error)}")
+    return MedalistError(f"cannot write {path}: {reason(error)}")
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
     """Say on one line what an exception says, without the file name that the caller prints."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
@@ -96,9 +73,9 @@ def read_json(path: Path, error: type[MedalistError] = RunError) -> Any:
     try:
         return json.loads(path.read_bytes())
     except OSError as problem:
-        raise error(f"{path}: {_reason(problem)}") from problem
+        raise error(f"{path}: {reason(problem)}") from problem
     except (ValueError, RecursionError) as problem:
-        raise error(f"{path}: not JSON ({_reason(problem)})") from problem
+        raise error(f"{path}: not JSON ({reason(problem)})") from problem
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
@@ -111,7 +88,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
         data = path.read_bytes()
         text = data.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
     except OSError as error:
-        raise DataError(f"{path}: {_reason(error)}") from error
+        raise DataError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(f"{path}, row {row}: byte {data[error.start]:#04x} is not UTF-8; save it as UTF-8") from error
@@ -131,7 +108,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
             else:
                 rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
-        raise DataError(f"{path}, row {number + 1}: malformed csv ({_reason(error)})") from error
+        raise DataError(f"{path}, row {number + 1}: malformed csv ({reason(error)})") from error
     finally:
         csv.field_size_limit(limit)
     if header is None:
@@ -155,146 +132,13 @@ def _short(text: str, width: int = 60) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG or TIFF (its first page) as RGB uint8[H, W, 3], upright by its EXIF orientation.
-
-    Gray is repeated over the channels, alpha is dropped, palettes, CMYK and 1-bit images are converted.
-    16-bit values are scaled linearly so that 0 stays 0 and `white` (1..65535) becomes 255, the most there is.
-    Raises DataError where the file is missing, damaged, cut off, or holds 32-bit numbers.
-    """
-    assert 1 <= white <= 65535, white
-    with _opened(path) as (image, orientation, deep):
-        image.load()
-        if image.mode in ("I", "F"):
-            raise DataError(f"{path}: holds 32-bit or signed numbers; supported are 8 and 16 bits per channel")
-        if not deep:
-            image.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn that it does so
-            values = np.array(image.convert("RGB"))
-        elif image.mode.startswith("I;16"):
-            values = _to_8_bit(np.asarray(image), white)[..., np.newaxis].repeat(3, axis=2)
-        else:
-            values = _to_8_bit(_colour_16(path, (image.height, image.width)), white)
-        return np.ascontiguousarray(_upright(values, orientation))
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) after EXIF orientation, from the header; DataError also where the file is cut off."""
-    with _opened(path) as (image, orientation, _):
-        return (image.width, image.height) if orientation >= 5 else (image.height, image.width)
-
-
-def image_sizes(named: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
-    """(height, width) of each (sample id, path); all bad files are listed at once, in one DataError."""
-    sizes: list[tuple[int, int]] = []
-    bad: list[str] = []
-    for name, path in named:
-        try:
-            sizes.append(image_size(path))
-        except DataError as error:
-            bad.append(f"sample {name}: {error}")
-    if bad:
-        more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
-        listed = "; ".join(bad[:_SHOWN])
-        raise DataError(f"{len(bad)} of {len(named)} images cannot be read: {listed}{more}")
-    return sizes
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
-    """Open an image that is not cut off: (image, EXIF orientation 1..8 left to undo, whether it has 16 bits).
-
-    Every kind of damage, found there or in the block, is a DataError.
-    """
-    try:
-        folder = path.is_dir()
-    except OSError as error:  # a name that is too long for any file
-        raise DataError(f"{path}: {_reason(error)}") from error
-    if folder:
-        raise DataError(f"{path}: a folder, not an image")
-    try:
-        # Not by name: Pillow 13 would map some TIFF into memory, and scramble those that lie on their side.
-        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF")) as image:
-            at = file.tell()
-            whole, deep, has_exif = _look(image, file)
-            file.seek(at)
-            if not whole:
-                image.load()
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
-            yield image, orientation if orientation in range(1, 9) else 1, deep
-    except (FileNotFoundError, PermissionError) as error:
-        raise DataError(f"{path}: {_reason(error)}") from error
-    except UnidentifiedImageError as error:
-        found = "not a PNG, JPEG or TIFF image of 8 or 16 bits" if path.stat().st_size else "an empty file"
-        raise DataError(f"{path}: {found}") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{path}: too many pixels to be read safely ({_reason(error)})") from error
-    except _DAMAGE as error:
-        raise DataError(f"{path}: damaged or cut off ({_reason(error)}); download it again") from error
-
-
-def _look(image: Image.Image, file: BinaryIO) -> tuple[bool, bool, bool]:
-    """Say of a file whether it is surely whole, has 16-bit values, and may have an orientation to undo."""
-    if image.format == "PNG":
-        file.seek(24)
-        deep = file.read(1)[0] == 16  # the bit depth in the first chunk
-        return True, deep, b"eXIf" in _png_chunks(file)
-    if image.format == "TIFF":
-        tags = image.tag_v2  # type: ignore[attr-defined]
-        starts, counts = tags.get(273) or tags.get(324) or (), tags.get(279) or tags.get(325) or ()
-        ends = [start + count for start, count in zip(starts, counts, strict=False)]
-        size = file.seek(0, os.SEEK_END)
-        # Pillow undoes the orientation of a TIFF by itself, and says its size so.
-        return max(ends, default=0) == size, 16 in tags.get(258, ()), False
-    file.seek(-16, os.SEEK_END)
-    return b"\xff\xd9" in file.read(), False, True  # the mark that ends a JPEG cannot stand among its pixels
-
-
-def _png_chunks(file: BinaryIO) -> set[bytes]:
-    """Names of a PNG's chunks, by seeking from head to head; EOFError where its end is missing."""
-    names: set[bytes] = set()
-    size = file.seek(0, os.SEEK_END)
-    file.seek(8)
-    while b"IEND" not in names:
-        head = file.read(8)
-        if len(head) < 8:
-            raise EOFError("its end is missing")
-        length, name = struct.unpack(">I4s", head)
-        if file.seek(length + 4, os.SEEK_CUR) > size:
-            raise EOFError("its end is missing")
-        names.add(name)
-    return names
-
-
-def _colour_16(path: Path, size: tuple[int, int]) -> NDArray[np.uint16]:
-    """RGB uint16[H, W, 3] by OpenCV, as Pillow cuts 16-bit colours to 8 bits; Pillow has found it whole."""
-    values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
-    if values is None or values.dtype != np.uint16 or values.shape[:2] != size or values.ndim != 3:
-        raise ValueError("16-bit pixels that cannot be decoded")
-    return np.ascontiguousarray(values[..., 2::-1], dtype=np.uint16)
-
-
-def _to_8_bit(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
-    steps = np.minimum(np.arange(65536, dtype=np.uint32), white)
-    table = ((steps * 255 + white // 2) // white).astype(np.uint8)
-    return table[values]
-
-
-def _upright(values: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation 1..8 (CIPA DC-008, tag 274) of [H, W, 3]."""
-    if orientation >= 5:
-        values = values.swapaxes(0, 1)
-    down = -1 if orientation in (3, 4, 7, 8) else 1
-    right = -1 if orientation in (2, 3, 6, 7) else 1
-    return values[::down, ::right]
-
-
 def sha256_file(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal; raises DataError where it cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise DataError(f"{path}: {_reason(error)}") from error
+        raise DataError(f"{path}: {reason(error)}") from error
 
 
 def sha256_json(value: object) -> str:

@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
-from medalist.config import explicit_value, explicit_value_in, load_config, parse_config
+from medalist.config import ConfigLayers, read_layers, saved_layers
 from medalist.errors import ConfigError, RunError
-from medalist.experiment import Experiment
-from medalist.runs.runs import Run
-from medalist.tasks.protocols import Answering, Embedding, Training
+
+if TYPE_CHECKING:
+    from medalist.experiment import Experiment
+    from medalist.runs.runs import Run
+    from medalist.tasks.protocols import Answering, Embedding, Training
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,12 @@ def kind_of(settings: Experiment) -> Kind:
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     """Read a config file with its base and overrides; ConfigError is one line that says what to mend."""
-    return load_config(path, overrides, _model(explicit_value(path, overrides, ("task", "kind")), str(path)))
+    return _checked(read_layers(path, overrides), str(path))
 
 
 def parse_settings(text: str, source: str) -> Experiment:
     """Check a resolved config that was saved with a run; `source` names it in errors."""
-    return parse_config(text, source, _model(explicit_value_in(text, source, ("task", "kind")), source))
+    return _checked(saved_layers(text, source), source)
 
 
 def run_settings(run: Run) -> Experiment:
@@ -138,11 +141,12 @@ def embedding_of(run: Run, settings: Experiment) -> Embedding:
     return embedding()
 
 
-def _model(name: object, source: str) -> type[Experiment]:
+def _checked(layers: ConfigLayers, source: str) -> Experiment:
+    name = layers.value("task", "kind")
     if name is None:
         name = UNSAID
     if not isinstance(name, str) or name not in KINDS:
         near = get_close_matches(str(name), KINDS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
         raise ConfigError(f"{source}: task.kind = {name!r:.60}; there are: {', '.join(KINDS)}{hint}")
-    return KINDS[name].settings()
+    return layers.check(KINDS[name].settings())

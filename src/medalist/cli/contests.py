@@ -8,8 +8,6 @@ from typing import Annotated
 import typer
 
 from medalist.cli.session import ConfigFile, Data, Overrides, RunName, say, session, table
-from medalist.kinds import kind_of, run_settings
-from medalist.workflows.score import changed_settings
 
 Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/.")]
 
@@ -78,9 +76,10 @@ def score(
     nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
 ) -> None:
     """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
+    from medalist.kinds import kind_of, run_settings
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
-    from medalist.workflows.score import run_settings, score_run
+    from medalist.workflows.score import changed_settings, score_run
 
     here = session(context)
     found = find_run(run, here.runs)
@@ -159,6 +158,7 @@ SHOWN_STRATA = 12
 
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:
     """Write the run's page: curves, scores by fold and stratum, the worst and the best pictures."""
+    from medalist.kinds import run_settings
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
     from medalist.workflows.report import report as run_report

@@ -133,6 +133,6 @@ def sweep(
     write_table(path, rows)
     table(here.console, f"{competition}: {config.stem}, differences to the base over folds", list(COLUMNS), rows)
     say(here.console, f"table in {path}")
-    failed = [point.name for point in found.points.values() if point.session.startswith("failed")]
+    failed = [point.name for point in found.points.values() if point.state.startswith("failed")]
     if failed:
         raise RunError(f"{len(failed)} of {len(rows)} runs failed: {', '.join(failed)}; the table says why")

@@ -1,21 +1,23 @@
 """Config files: YAML to frozen values."""
 
 from medalist.config.layers import (
+    ConfigLayers,
     differences,
     dump_config,
-    explicit_value,
-    explicit_value_in,
     load_config,
     parse_config,
+    read_layers,
+    saved_layers,
 )
 from medalist.config.model import ConfigModel
 
 __all__ = [
+    "ConfigLayers",
     "ConfigModel",
     "differences",
     "dump_config",
-    "explicit_value",
-    "explicit_value_in",
     "load_config",
     "parse_config",
+    "read_layers",
+    "saved_layers",
 ]

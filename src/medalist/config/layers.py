@@ -13,6 +13,7 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,46 +31,60 @@ Model = TypeVar("Model", bound=BaseModel)
 DEEPEST = 20  # levels of nesting; no setting needs as many
 
 
+@dataclass(frozen=True)
+class ConfigLayers:
+    """What a config says, layer by layer, before a model has checked it.
+
+    saved: whether it is the resolved config of a run, whose former names of keys are taken without a note.
+    """
+
+    layers: tuple[Layer, ...]
+    saved: bool = False
+
+    def value(self, *keys: str) -> Any:
+        """What the layers say at a key, unchecked; None where they do not say it."""
+        tree: Any = {}
+        for layer in self.layers:
+            tree = _merge(tree, layer.tree, None)
+        for key in keys:
+            tree = tree.get(key) if isinstance(tree, dict) else None
+        return tree
+
+    def check(self, model: type[Model]) -> Model:
+        """The frozen settings; ConfigError, one line that names file, key, value and what is allowed."""
+        layers: list[Layer] = []
+        tree: Tree = {}
+        for layer in self.layers:
+            notes: list[str] = []
+            layers.append(Layer(layer.source, _with_new_names(layer.tree, model, "", notes)))
+            for note in () if self.saved else notes:
+                warnings.warn(f"{layer.source}: {note}", FutureWarning, stacklevel=3)
+        for layer in layers:
+            tree = _merge(tree, layer.tree, model)
+        return _checked(tree, layers, model)
+
+
+def read_layers(path: Path, overrides: Sequence[str]) -> ConfigLayers:
+    """Read `path`, its base and the `key=value` overrides; ConfigError names what is no config at all."""
+    return ConfigLayers(tuple(_layers(path, overrides)))
+
+
+def saved_layers(text: str, source: str) -> ConfigLayers:
+    """Read a resolved config that was saved with a run; `source` names it in errors."""
+    return ConfigLayers((Layer(source, _tree(text, source)),), saved=True)
+
+
 def load_config(path: Path, overrides: Sequence[str], model: type[Model]) -> Model:
     """Read `path` (with its base), apply `key=value` overrides, check, and return the frozen settings.
 
     Raises ConfigError, one line that names the file (or the command line), the key, the value and what is allowed.
     """
-    layers = []
-    for layer in _layers(path, overrides):
-        notes: list[str] = []
-        layers.append(Layer(layer.source, _with_new_names(layer.tree, model, "", notes)))
-        for note in notes:
-            warnings.warn(f"{layer.source}: {note}", FutureWarning, stacklevel=2)
-    tree: Tree = {}
-    for layer in layers:
-        tree = _merge(tree, layer.tree, model)
-    return _checked(tree, layers, model)
+    return read_layers(path, overrides).check(model)
 
 
 def parse_config(text: str, source: str, model: type[Model]) -> Model:
     """Check a resolved config that was saved with a run; `source` names it in errors."""
-    layer = Layer(source, _with_new_names(_tree(text, source), model, "", []))
-    return _checked(layer.tree, [layer], model)
-
-
-def explicit_value(path: Path, overrides: Sequence[str], keys: Sequence[str]) -> Any:
-    """What a file, its base and the overrides say at a key, unchecked; None where they do not say it."""
-    tree: Tree = {}
-    for layer in _layers(path, overrides):
-        tree = _merge(tree, layer.tree, None)
-    return _at(tree, keys)
-
-
-def explicit_value_in(text: str, source: str, keys: Sequence[str]) -> Any:
-    """What a resolved config says at a key, unchecked."""
-    return _at(_tree(text, source), keys)
-
-
-def _at(tree: Any, keys: Sequence[str]) -> Any:
-    for key in keys:
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
+    return saved_layers(text, source).check(model)
 
 
 def dump_config(settings: BaseModel) -> str:

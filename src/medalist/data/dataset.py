@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.fitting import fit_image, kept_size, trimmed
 from medalist.data.padding import Padding, pad_to_multiple
@@ -19,7 +20,6 @@ from medalist.data.settings import Augmentations, FitConfig, ImageConfig
 from medalist.data.targets import Target
 from medalist.data.transforms import augment_sample, compose_augment, normalise, sample_seed, stretch_contrast
 from medalist.errors import ConfigError, DataError
-from medalist.files import read_image
 from medalist.records import Sample
 
 Key = tuple[int, int] | tuple[int, int, int]

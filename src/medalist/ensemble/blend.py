@@ -47,5 +47,5 @@ def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
             f"predictions of other classes cannot be blended: {len(odd)} of them are in one run alone, such as "
             f"'{odd[0]}'; take runs of the same classes"
         )
-    mean = np.mean([prediction.values for prediction in predictions], axis=0, dtype=np.float64)
+    mean = np.stack([prediction.values for prediction in predictions]).mean(axis=0, dtype=np.float64)
     return TablePrediction(mean.astype(np.float32), first.columns)

@@ -21,30 +21,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import Field
-
-from medalist.config import ConfigModel
 from medalist.errors import FoldError
 from medalist.files import sha256_json, written
+from medalist.folds.settings import FoldsConfig
 from medalist.records import Sample
 
 _COLUMNS = ("id", "fold", "group", "stratum")
 _MARK = re.compile(r"# sha256=([0-9a-f]{64}) n=([0-9]{1,6}) seed=(-?[0-9]{1,20}|none)")
 _NAMED = 5  # how many ids an error names
-
-
-class FoldsConfig(ConfigModel):
-    """How folds are made: `n` parts, or, with `file`, the user's own table with the columns id and fold.
-
-    grouped: samples of one group stay in one fold. stratified: each fold gets its share of every stratum.
-    With `file`, the table decides the number of folds and `n`, `seed` and `stratified` do not count.
-    """
-
-    n: int = Field(default=5, ge=2)
-    seed: int = 2018
-    stratified: bool = True
-    grouped: bool = True
-    file: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.cluster.hierarchy import DisjointSet
 
-from medalist.files import read_image
+from medalist.codecs.images import read_image
 from medalist.records import Grouping, Sample
 
 Floats = NDArray[np.float32]

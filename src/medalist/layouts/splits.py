@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.codecs.images import image_size, read_image
 from medalist.errors import DataError
-from medalist.files import image_size, read_image
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
 from medalist.layouts.folders import Images

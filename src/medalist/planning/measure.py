@@ -28,9 +28,6 @@ from medalist.runs.cost import forget_peak, peak_memory
 from medalist.runs.plans import in_bytes
 from medalist.runs.setup import TrainSetup
 
-FEATURES_AT_MOST = 200_000_000
-"""Values of random features that are made; beyond it one row stands for all."""
-
 Kind = tuple[tuple[int, int] | None, bool]
 
 

@@ -20,10 +20,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medalist.codecs.images import read_image
 from medalist.competition import Competition, find_groups
-from medalist.files import read_image
-from medalist.folds.folds import Folds, FoldsConfig, make_folds, summary
-from medalist.records import Answer, Instances, Mask, Ranking, Sample, Split
+from medalist.folds.folds import Folds, make_folds, summary
+from medalist.folds.settings import FoldsConfig
+from medalist.records import Answer, Instances, Labels, Mask, Ranking, Sample, Split
 from medalist.report.charts import LINES, label, legend, plain_axes
 from medalist.report.pictures import Picture, captioned, grid, outline, side_by_side, stretched
 
@@ -86,8 +87,8 @@ def object_areas(truth: Answer) -> NDArray[np.int64]:
             parts = [ndimage.label(classes == name)[0] for name in np.unique(classes) if name > 0]
             areas = [np.bincount(part.ravel())[1:] for part in parts]
             return np.concatenate([np.zeros(0, dtype=np.int64), *areas]).astype(np.int64)
-        case Ranking():
-            return np.zeros(0, dtype=np.int64)  # an identity is of the whole image
+        case Ranking() | Labels():
+            return np.zeros(0, dtype=np.int64)  # identities and labels are of the whole image
         case _:
             assert_never(truth)
 

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medalist.records import Answer, Instances, Mask, Ranking
+from medalist.records import Answer, Instances, Labels, Mask, Ranking
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -244,8 +244,8 @@ def _labels(answer: Answer) -> NDArray[np.int32]:
             return labels
         case Mask(classes):
             return classes.astype(np.int32)
-        case Ranking():
-            raise AssertionError("an identity cannot be outlined")
+        case Ranking() | Labels():
+            raise AssertionError("what is said of a whole image cannot be outlined")
         case _:
             assert_never(answer)
 

@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from medalist.competition import Retrieval, find_groups
 from medalist.contest import Contest, Perfect
 from medalist.errors import DataError, FoldError
-from medalist.folds.folds import Folds, FoldsConfig, make_folds
+from medalist.folds.folds import Folds, make_folds
+from medalist.folds.settings import FoldsConfig
 from medalist.formats.rankings import RankingFormat
 from medalist.formats.submission import SubmissionFormat
 from medalist.records import Answer, Ranking, RetrievalSplit, Sample

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -13,12 +13,8 @@ from medalist.data.cache import PixelCache
 from medalist.data.dataset import Read, decode, reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
-from medalist.planning.cost_model import Source
-from medalist.planning.probe import KEPT_AT_MOST
-from medalist.planning.sampled_cache import SampledCache, area
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.runs.setup import TrainSetup
 
 CHANNELS = 3
 """Of every image, as it is read."""
@@ -62,14 +58,3 @@ def blank_cache(contest: Contest, size: tuple[int, int] | None, target_of: Targe
         return np.zeros((*(size or sample.size), CHANNELS), np.uint8), target_of(sample)
 
     return PixelCache(blank, contest.split.train)
-
-
-def sampled_source(setup: TrainSetup, target_of: TargetOf, sizes: Sequence[int], until: float) -> Source:
-    """A sampled cache for a probe, filled until that moment; `sizes`: bytes of each training sample once decoded."""
-    settings, samples = setup.settings, setup.contest.split.train
-    decoding = partial(decode, read_of(setup.contest, settings), target_of)
-    kept = SampledCache(decoding, samples, sizes, settings.loader.cache_mb * 1_000_000)
-    most = min(KEPT_AT_MOST, settings.loader.cache_mb * 1_000_000)
-    read = kept.fill(until, CACHE_THREADS, most, settings.seed)
-    share = read.pixels / sum(area(sample) for sample in samples)
-    return Source(kept, PixelCache(kept, samples), read.seconds / share)

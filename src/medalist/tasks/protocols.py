@@ -11,21 +11,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from medalist.contest import Contest
-from medalist.formats.submission import SubmissionFormat, write_submission
-from medalist.records import Answer, Sample, Score
-from medalist.reporter import Progress, Reporter
-from medalist.runs.plans import Plan, Wish
-from medalist.runs.runs import Run
-from medalist.runs.setup import TrainSetup
-
 if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
+    from medalist.contest import Contest
     from medalist.data.dataset import Normalisation
     from medalist.engine.job import TrainJob
+    from medalist.formats.submission import SubmissionFormat
+    from medalist.records import Answer, Sample, Score
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
+    from medalist.reporter import Progress, Reporter
+    from medalist.runs.plans import Plan, Wish
+    from medalist.runs.runs import Run
+    from medalist.runs.setup import TrainSetup
     from medalist.search.embeddings import Embeddings
     from medalist.tracking.tracking import Log
 
@@ -208,18 +207,3 @@ class Embedding(Protocol):
     def made_of(self, run: Run, settings: Any, folds: Sequence[int]) -> Mapping[str, str]:
         """What decides the vectors of these folds' networks."""
         ...
-
-
-def through_file(
-    path: Path,
-    contest: Contest,
-    form: SubmissionFormat,
-    samples: Sequence[Sample],
-    truths: Mapping[str, Answer],
-    answers: Iterable[tuple[str, Answer]],
-    details: Mapping[str, Any] | None = None,
-) -> Oof:
-    """Write answers as rows, parse these back and score them: so writer, parser and metric are tested each time."""
-    write_submission(path, form, answers)
-    read = form.parse(path, samples)
-    return Oof(tuple(samples), truths, read, contest.competition.score(truths, read), dict(details or {}))

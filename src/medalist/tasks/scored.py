@@ -1,16 +1,21 @@
-"""What answers of all kinds share: how a run was scored, and by which weights it was predicted. Torch-free."""
+"""What answers of all kinds share: rows and their score, and which weights they come from. Torch-free."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_file
+from medalist.formats.submission import SubmissionFormat, write_submission
+from medalist.records import Answer, Sample
 from medalist.runs.runs import Run
+from medalist.tasks.protocols import Oof
 
 How = TypeVar("How")
 
@@ -47,3 +52,18 @@ def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str]
             f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
             f"run medalist predict {run.competition}/{run.name} --split oof"
         )
+
+
+def through_file(
+    path: Path,
+    contest: Contest,
+    form: SubmissionFormat,
+    samples: Sequence[Sample],
+    truths: Mapping[str, Answer],
+    answers: Iterable[tuple[str, Answer]],
+    details: Mapping[str, Any] | None = None,
+) -> Oof:
+    """Write answers as rows, parse these back and score them: so writer, parser and metric are tested each time."""
+    write_submission(path, form, answers)
+    read = form.parse(path, samples)
+    return Oof(tuple(samples), truths, read, contest.competition.score(truths, read), dict(details or {}))

@@ -19,8 +19,6 @@ import torch
 
 from medalist.tracking.mark import Mark, read_mark, write_mark
 from medalist.tracking.settings import Tracking
-from medalist.tracking.tensorboard import board_rows
-from medalist.tracking.wandb import wandb_rows
 
 Log = Callable[[Mapping[str, float]], None]
 """Takes one row of figures; its `step` is the x axis."""
@@ -62,10 +60,14 @@ def _opened(
 ) -> AbstractContextManager[Log]:
     match kind:
         case "wandb":
+            from medalist.tracking.wandb import wandb_rows  # what is not asked for is not imported
+
             return wandb_rows(
                 folder, project=competition, group=run, name=f"{run}-fold{fold}", id=mark.id, config=dict(config)
             )
         case "tensorboard":
+            from medalist.tracking.tensorboard import board_rows
+
             return board_rows(folder, config, purge_step=mark.step + 1)
         case "none":
             raise AssertionError("there is nothing to open")

@@ -38,10 +38,11 @@ from medalist.report.network import (
 )
 from medalist.report.pictures import Picture
 from medalist.reporter import Reporter
+from medalist.runs.setup import TrainSetup
 from medalist.tasks.protocols import DebugSubject
 from medalist.training.findings import Looks, facts, tables, wrong
 from medalist.training.request import TrainRequest
-from medalist.training.start import TrainSetup, checked
+from medalist.training.start import checked
 
 LOOKED_AT, PICTURED = 4, 3
 """Batches that the looks share, and how many of them are drawn."""

@@ -228,7 +228,10 @@ def train_job(job: QueueJob, work: Work, here: str, threads: int, since: int) ->
 def _worked(job: QueueJob, work: Work, log: TextIO) -> str | None:
     """Do the work once; the line of a user's mistake, None where it ended well."""
     try:
-        work(job.request, LineReporter(lambda line: log.write(f"{line}\n")))
+        work(job.request, LineReporter(lambda line: print(line, file=log)))
+    except KeyboardInterrupt:  # how Ray ends a job that the user has stopped
+        log.write("medalist: interrupted; nothing half-written is left, run the same command to go on\n")
+        raise
     except Exception as error:
         line = users_line(error)
         if line is None:

@@ -26,11 +26,12 @@ from medalist.files import written
 from medalist.kinds import load_settings
 from medalist.metrics.paired import Paired, clearly_behind, paired
 from medalist.reporter import Reporter
+from medalist.runs.setup import TrainSetup
 from medalist.training.axes import Axis, Choice, grid
 from medalist.training.fold_queue import jobs_of
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.request import TrainRequest, run_name
-from medalist.training.start import TrainSetup, prepare
+from medalist.training.start import prepare
 from medalist.workflows.board import read_entry
 from medalist.workflows.score import score_run
 

@@ -20,6 +20,7 @@ from medalist.runs.cost import read_cost, write_cost
 from medalist.runs.runs import Run
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.protocols import Training
+from medalist.tracking.settings import Tracking
 from medalist.tracking.tracking import tracking
 from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
@@ -71,7 +72,7 @@ def _holding(folder: Path, fabric: Fabric) -> Iterator[None]:
 def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric: Fabric, reporter: Reporter) -> None:
     settings, run = setup.settings, setup.run
     config = settings.model_dump(mode="json")
-    tracker = settings.tracking if fabric.is_global_zero else "none"
+    tracker: Tracking = settings.tracking if fabric.is_global_zero else "none"
     with _holding(run.fold_folder(todo[0]), fabric):  # before minutes go into reading images
         job_of = training.open_data(setup, fabric, reporter)
     job = job_of(todo[0])

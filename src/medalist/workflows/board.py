@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from medalist.config import differences
 from medalist.errors import MedalistError
-from medalist.experiment import Experiment
 from medalist.kinds import run_settings
+from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
 from medalist.runs.runs import Lock, Run, all_runs
-from medalist.workflows.report import metrics_rows
+
+if TYPE_CHECKING:
+    from medalist.experiment import Experiment
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
 

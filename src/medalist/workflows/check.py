@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from medalist.codecs.images import read_image
 from medalist.contest import Contest, Perfect
 from medalist.errors import DataError
-from medalist.files import read_image
 from medalist.formats.submission import check_submission, write_submission
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter

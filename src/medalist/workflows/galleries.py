@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from medalist.codecs.images import read_image
 from medalist.errors import DataError, SearchError
-from medalist.files import read_image, read_table, written
+from medalist.files import read_table, written
 from medalist.kinds import embedding_of, run_settings
 from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
 from medalist.reporter import Reporter

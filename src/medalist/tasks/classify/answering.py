@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import fsum, isclose
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import TypeAdapter
@@ -14,10 +14,7 @@ from pydantic import TypeAdapter
 from medalist.contest import Contest
 from medalist.ensemble.blend import blend_tables
 from medalist.errors import ConfigError, RunError
-from medalist.files import read_image
 from medalist.records import Labels
-from medalist.report.page import RunReport, extremes
-from medalist.report.pictures import SIDE, fit_image, printable
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
@@ -26,8 +23,11 @@ from medalist.tasks.classify.decide import Values, decide, is_tuned, refuse_unfi
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.tuning import Answered, Tuned, tune
-from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
-from medalist.tasks.scored import as_scored, refuse_other_weights, trained_and_predicted
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
+from medalist.tasks.scored import as_scored, refuse_other_weights, through_file, trained_and_predicted
+
+if TYPE_CHECKING:
+    from medalist.report.page import RunReport
 
 
 def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
@@ -170,27 +170,14 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
     """The lowest scores."""
-    folds = run.folds()
-    by_id = {sample.id: sample for sample in oof.samples}
-    found = []
-    for name in extremes(oof.score.by_sample)[0]:
-        sample = by_id[name]
-        picture = fit_image(read_image(sample.images[0], contest.competition.white), SIDE)
-        words = said_labels(oof.truths[name]), said_labels(oof.answers[name])
-        stratum, score = sample.stratum or "", oof.score.by_sample[name]
-        found.append(WorstSample(name, folds.fold_of(name), stratum, score, *words, picture))
-    return found
+    from medalist.tasks.classify import report  # it draws, which scoring does not need
 
-
-def said_labels(answer: object) -> str:
-    """The labels of an answer in words."""
-    assert isinstance(answer, Labels), type(answer).__name__
-    return ", ".join(printable(name, 80) for name in answer.names[:5]) or "no label"
+    return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: ClassifySettings, oof: Oof, page: RunReport) -> None:
     """The page with confusions, calibration, curves, and the worst and most doubtful images."""
-    from medalist.tasks.classify.page import write_classification_report  # draws figures, which scoring does not need
+    from medalist.tasks.classify.page import write_classification_report
     from medalist.tasks.classify.report import classification_report
 
     write_classification_report(path, classification_report(run, contest, settings, oof, page))

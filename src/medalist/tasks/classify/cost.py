@@ -24,7 +24,8 @@ from medalist.tasks.classify.predict import columns_of
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace
-from medalist.tasks.pixels import CHANNELS, no_target, read_of, sampled_source
+from medalist.tasks.pixels import CHANNELS, no_target, read_of
+from medalist.tasks.probed import sampled_source
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:

@@ -60,7 +60,7 @@ def untuned(config: DecideConfig, classes: Sequence[str]) -> Values:
             return np.array([named.get(name, 0.5) for name in classes], np.float64)
         case RegressionConfig():
             if isinstance(config.cuts, str):
-                return np.arange(len(classes) - 1) + 0.5
+                return np.arange(0.5, len(classes) - 1)
             return np.array(config.cuts, np.float64)
         case ArgmaxConfig():
             return np.empty(0)

@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.errors import RunError
-from medalist.files import read_image, sha256_json
+from medalist.files import sha256_json
 from medalist.metrics.label_arrays import as_flags
 from medalist.records import Labels
-from medalist.report.page import RunReport
-from medalist.report.pictures import SIDE, fit_image
+from medalist.report.page import RunReport, extremes
+from medalist.report.pictures import SIDE, fit_image, printable
 from medalist.runs.runs import Run
-from medalist.tasks.classify.answering import made_by, oof_predictions, said_labels, scored_numbers
+from medalist.tasks.classify.answering import made_by, oof_predictions, scored_numbers
 from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import Values, decided_names, grades
 from medalist.tasks.classify.page import ClassificationReport, ImageTile, chosen
 from medalist.tasks.classify.settings import ClassifySettings
-from medalist.tasks.protocols import Oof
+from medalist.tasks.pictured import pictured
+from medalist.tasks.protocols import Oof, WorstSample
 
 
 def classification_report(
@@ -52,8 +54,8 @@ def classification_report(
             ImageTile(
                 name,
                 of_folds.fold_of(name),
-                said_labels(oof.truths[name]),
-                said_labels(answers[name]),
+                labels_in_words(oof.truths[name]),
+                labels_in_words(answers[name]),
                 _note(values[row_of[name]], classes, probabilities is not None),
                 oof.score.by_sample[name],
                 fit_image(read_image(by_id[name].images[0], contest.competition.white), SIDE),
@@ -76,6 +78,16 @@ def classification_report(
     )
 
 
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores."""
+    return pictured(run, contest, oof, extremes(oof.score.by_sample)[0], labels_in_words)
+
+
+def labels_in_words(answer: object) -> str:
+    """The first labels of an answer."""
+    return ", ".join(printable(name, 80) for name in _labels(answer).names[:5]) or "no label"
+
+
 def _labels(answer: object) -> Labels:
     assert isinstance(answer, Labels), type(answer).__name__
     return answer
@@ -84,11 +96,12 @@ def _labels(answer: object) -> Labels:
 def _doubt(values: Values, mode: str, numbers: Values) -> Values:
     """How doubtful each answer is, float64[N]; the smaller the more so."""
     if values.shape[1] == 1:
-        return np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1) if len(numbers) else np.ones(len(values))
-    if mode == "multi":
-        return np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
-    top = np.sort(values, axis=1)[:, -2:]
-    doubt: Values = top[:, 1] - top[:, 0]
+        doubt: Values = np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1)
+    elif mode == "multi":
+        doubt = np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
+    else:
+        top = np.sort(values, axis=1)[:, -2:]
+        doubt = top[:, 1] - top[:, 0]
     return doubt
 
 

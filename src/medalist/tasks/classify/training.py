@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
 
 from medalist.data.fitting import kept_size
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
-from medalist.planning.forecast import make_plan
 from medalist.reporter import Reporter
-from medalist.runs.plans import Plan, Wish
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.classify import cost
 from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import refuse_unfit
 from medalist.tasks.classify.jobs import build_job, build_normalisation
@@ -22,6 +20,9 @@ from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+
+if TYPE_CHECKING:
+    from medalist.runs.plans import Plan, Wish
 
 __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
 
@@ -53,6 +54,9 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
     """Measure a minute of the real loop."""
+    from medalist.planning.forecast import make_plan  # a training does without
+    from medalist.tasks.classify import cost
+
     return make_plan(setup, cost, wish, started, reporter)
 
 

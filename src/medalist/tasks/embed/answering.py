@@ -4,30 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
-from medalist.files import read_image
-from medalist.records import Ranking
-from medalist.report.page import RunReport
-from medalist.report.pictures import SIDE, fit_image, printable
 from medalist.reporter import Reporter
 from medalist.retrieval.settings import RankConfig
 from medalist.runs.runs import Run
 from medalist.tasks.embed.ranking import rank_oof, rank_test
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import is_embedded, read_vectors, test_parts
-from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
-from medalist.tasks.scored import as_scored, trained_and_predicted
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
+from medalist.tasks.scored import as_scored, through_file, trained_and_predicted
 
 NMI = "nmi"
 """The figure that is made when it is asked for: how well clusters of the queries agree with their identities."""
 
-NAMES = 5
-"""So many first answers to a query stand in a table."""
+
+if TYPE_CHECKING:
+    from medalist.report.page import RunReport
 
 
 def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
@@ -93,25 +90,9 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
     """The lowest scores among queries that their gallery can answer."""
-    from medalist.tasks.embed.page import shown_queries  # draws figures, which scoring alone does not need
+    from medalist.tasks.embed import report  # it draws, which scoring does not need
 
-    folds = run.folds()
-    by_id = {sample.id: sample for sample in oof.samples}
-    asked = {name: oof.score.by_sample[name] for name, truth in oof.truths.items() if _names(truth)}
-    found = []
-    for name in shown_queries(asked)[0]:
-        sample = by_id[name]
-        picture = fit_image(read_image(sample.images[0], contest.competition.white), SIDE)
-        words = _names(oof.truths[name]), _names(oof.answers[name])
-        stratum, score = sample.stratum or "", oof.score.by_sample[name]
-        found.append(WorstSample(name, folds.fold_of(name), stratum, score, *words, picture))
-    return found
-
-
-def _names(answer: object) -> str:
-    """The first names of an answer."""
-    assert isinstance(answer, Ranking)
-    return ", ".join(printable(name, 80) for name in answer.names[:NAMES])
+    return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: EmbedSettings, oof: Oof, page: RunReport) -> None:

@@ -30,7 +30,8 @@ from medalist.tasks.embed.network import Embedder, Head
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices
-from medalist.tasks.pixels import CHANNELS, no_target, read_of, sampled_source
+from medalist.tasks.pixels import CHANNELS, no_target, read_of
+from medalist.tasks.probed import sampled_source
 
 FEATURES_AT_MOST = 200_000_000
 """Values of random features that are made; beyond it one row stands for all."""

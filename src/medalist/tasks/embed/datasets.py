@@ -128,4 +128,4 @@ class IdentityTrainDataset(Dataset[Item]):
 
 def label_target(label: int) -> LabelTarget:
     """The target of a class."""
-    return LabelTarget(np.int64(label))
+    return LabelTarget(np.array(label, np.int64))

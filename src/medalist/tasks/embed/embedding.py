@@ -55,7 +55,7 @@ from medalist.tasks.pixels import read_of
 
 NAMED_AT_MOST = 10
 
-_GOOD, _BAD = LabelTarget(np.int64(0)), LabelTarget(np.int64(1))
+_GOOD, _BAD = LabelTarget(np.array(0, np.int64)), LabelTarget(np.array(1, np.int64))
 """What `_Marked` says of an image."""
 
 CRITERION = "criterion."
@@ -213,7 +213,7 @@ def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
     """The weights of a frozen encoder, which no checkpoint holds; RunError where they are not those of the training."""
     if not settings.model.frozen:
         return None
-    weights = encoder_weights(settings.model)
+    weights = encoder_weights(settings.model.encoder, settings.model.weights)
     assert weights is not None
     if dict(run.lock().weights) != {weights.name: weights.sha256}:
         raise RunError(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.codecs.images import read_image
 from medalist.contest import Contest
-from medalist.files import read_image
 from medalist.records import Ranking, Sample
 from medalist.report.pictures import Picture, printable
 from medalist.retrieval.asking import Asked
@@ -39,7 +39,8 @@ class QueryRows:
         number: dict[str, int] = {}
         names = who if retrieval_of(contest).names == "identities" else question.gallery
         labels = np.array([number.setdefault(name, len(number)) for name in names], np.int64)
-        unknown = number.get(retrieval_of(contest).new, -1) if retrieval_of(contest).new is not None else -1
+        new = retrieval_of(contest).new
+        unknown = -1 if new is None else number.get(new, -1)
         return cls(contest, samples, question, number, labels, unknown)
 
     def drawn(self, row: int, fold: int, score: float, truth: Ranking, answer: Ranking) -> QueryPicture:

@@ -14,6 +14,7 @@ from medalist.errors import RunError
 from medalist.files import sha256_json
 from medalist.records import Ranking, RetrievalSplit, Sample
 from medalist.report.page import RunReport
+from medalist.report.pictures import printable
 from medalist.retrieval.asking import Asked, asked
 from medalist.retrieval.contests import fold_splits
 from medalist.retrieval.neighbours import FEW_PRODUCTS, FEW_QUERIES, FEW_ROWS
@@ -36,7 +37,11 @@ from medalist.tasks.embed.page import EmbeddingMap, QueryPicture, RetrievalRepor
 from medalist.tasks.embed.query_pictures import QueryRows
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import embedded, retrieval_of, stored
-from medalist.tasks.protocols import Oof
+from medalist.tasks.pictured import pictured
+from medalist.tasks.protocols import Oof, WorstSample
+
+NAMES = 5
+"""So many first answers to a query stand in a table."""
 
 
 def retrieval_report(
@@ -86,6 +91,17 @@ def retrieval_report(
         facts=_facts(contest, settings.decide, truths, sizes),
         new=facts.new,
     )
+
+
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores among queries that their gallery can answer."""
+    asked = {name: oof.score.by_sample[name] for name, truth in oof.truths.items() if _first_names(truth)}
+    return pictured(run, contest, oof, shown_queries(asked)[0], _first_names)
+
+
+def _first_names(answer: object) -> str:
+    assert isinstance(answer, Ranking), type(answer).__name__
+    return ", ".join(printable(name, 80) for name in answer.names[:NAMES])
 
 
 def _rankings(answers: Mapping[str, Any]) -> dict[str, Ranking]:

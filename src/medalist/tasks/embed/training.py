@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -13,12 +14,9 @@ from medalist.data.fitting import kept_size
 from medalist.engine.devices import first_alone
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
-from medalist.planning.forecast import make_plan
 from medalist.reporter import Reporter
 from medalist.retrieval.contests import refuse_unwritable
-from medalist.runs.plans import Plan, Wish
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.embed import cost
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.embedding import predict
 from medalist.tasks.embed.features import kept_features
@@ -29,6 +27,9 @@ from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+
+if TYPE_CHECKING:
+    from medalist.runs.plans import Plan, Wish
 
 __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
 
@@ -69,6 +70,9 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
     """Measure a minute of the real loop."""
+    from medalist.planning.forecast import make_plan  # a training does without
+    from medalist.tasks.embed import cost
+
     return make_plan(setup, cost, wish, started, reporter)
 
 

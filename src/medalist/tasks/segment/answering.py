@@ -4,25 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import TypeAdapter
 
 from medalist.contest import Contest
 from medalist.ensemble.blend import blend
 from medalist.errors import ConfigError
-from medalist.files import read_image
 from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import DecideConfig
 from medalist.records import Answer, Sample
-from medalist.report.page import RunReport, SamplePicture, extremes, write_report
-from medalist.report.pictures import side_by_side
 from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
-from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample, through_file
-from medalist.tasks.scored import as_scored, refuse_other_weights, trained_and_predicted
+from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
+from medalist.tasks.scored import as_scored, refuse_other_weights, through_file, trained_and_predicted
 from medalist.tasks.segment.settings import SegmentSettings
+
+if TYPE_CHECKING:
+    from medalist.report.page import RunReport
 
 
 def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
@@ -87,34 +87,13 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
     """The lowest scores."""
-    folds = run.folds()
-    by_id = {sample.id: sample for sample in oof.samples}
-    return [
-        WorstSample(
-            name,
-            folds.fold_of(name),
-            by_id[name].stratum or "",
-            oof.score.by_sample[name],
-            "",
-            "",
-            _picture(contest, oof, by_id[name]).picture,
-        )
-        for name in extremes(oof.score.by_sample)[0]
-    ]
+    from medalist.tasks.segment import report  # it draws, which scoring does not need
+
+    return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings, oof: Oof, page: RunReport) -> None:
     """The page with the worst and the best pictures."""
-    lowest, best = extremes(oof.score.by_sample)
-    by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
+    from medalist.tasks.segment import report
 
-    def drawn(names: Sequence[str]) -> list[SamplePicture]:
-        return [_picture(contest, oof, by_id[name], folds.fold_of(name)) for name in names]
-
-    write_report(path, page.with_pictures(drawn(lowest), drawn(best)))
-
-
-def _picture(contest: Contest, oof: Oof, sample: Sample, fold: int = 0) -> SamplePicture:
-    image = read_image(sample.images[0], contest.competition.white)
-    picture = side_by_side(image, oof.truths[sample.id], oof.answers[sample.id])
-    return SamplePicture(sample.id, fold, oof.score.by_sample[sample.id], sample.stratum, picture)
+    report.write_page(path, run, contest, oof, page)

@@ -21,7 +21,8 @@ from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.stores.maps import MapStore
 from medalist.tasks.jobs import FoldPlace
-from medalist.tasks.pixels import CHANNELS, read_of, sampled_source
+from medalist.tasks.pixels import CHANNELS, read_of
+from medalist.tasks.probed import sampled_source
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_normalisation, build_task, target_maker
 from medalist.tasks.segment.settings import SegmentSettings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import numpy as np
 from lightning_fabric import Fabric
@@ -13,18 +14,18 @@ from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
-from medalist.planning.forecast import make_plan
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.runs.plans import Plan, Wish
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
-from medalist.tasks.segment import cost
 from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, target_maker
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
+
+if TYPE_CHECKING:
+    from medalist.runs.plans import Plan, Wish
 
 __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
 
@@ -68,6 +69,9 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
     """Measure a minute of the real loop."""
+    from medalist.planning.forecast import make_plan  # a training does without
+    from medalist.tasks.segment import cost
+
     return make_plan(setup, cost, wish, started, reporter)
 
 

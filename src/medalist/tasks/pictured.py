@@ -1,0 +1,31 @@
+"""Samples as pictures with what is right and what was answered, in words. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from medalist.codecs.images import read_image
+from medalist.contest import Contest
+from medalist.records import Answer
+from medalist.report.pictures import SIDE, fit_image
+from medalist.runs.runs import Run
+from medalist.tasks.protocols import Oof, WorstSample
+
+
+def pictured(
+    run: Run, contest: Contest, oof: Oof, names: Sequence[str], words: Callable[[Answer], str]
+) -> list[WorstSample]:
+    """These samples, in this order; `words` says a truth or an answer."""
+    folds, by_id = run.folds(), {sample.id: sample for sample in oof.samples}
+    return [
+        WorstSample(
+            name,
+            folds.fold_of(name),
+            by_id[name].stratum or "",
+            oof.score.by_sample[name],
+            words(oof.truths[name]),
+            words(oof.answers[name]),
+            fit_image(read_image(by_id[name].images[0], contest.competition.white), SIDE),
+        )
+        for name in names
+    ]

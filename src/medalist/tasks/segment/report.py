@@ -1,0 +1,49 @@
+"""What the page of a segmentation run shows besides: its worst and best samples. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medalist.codecs.images import read_image
+from medalist.contest import Contest
+from medalist.records import Sample
+from medalist.report.page import RunReport, SamplePicture, extremes, write_report
+from medalist.report.pictures import side_by_side
+from medalist.runs.runs import Run
+from medalist.tasks.protocols import Oof, WorstSample
+
+
+def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
+    """The lowest scores."""
+    folds = run.folds()
+    by_id = {sample.id: sample for sample in oof.samples}
+    return [
+        WorstSample(
+            name,
+            folds.fold_of(name),
+            by_id[name].stratum or "",
+            oof.score.by_sample[name],
+            "",
+            "",
+            _picture(contest, oof, by_id[name]).picture,
+        )
+        for name in extremes(oof.score.by_sample)[0]
+    ]
+
+
+def write_page(path: Path, run: Run, contest: Contest, oof: Oof, page: RunReport) -> None:
+    """The page with the worst and the best pictures."""
+    lowest, best = extremes(oof.score.by_sample)
+    by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
+
+    def drawn(names: Sequence[str]) -> list[SamplePicture]:
+        return [_picture(contest, oof, by_id[name], folds.fold_of(name)) for name in names]
+
+    write_report(path, page.with_pictures(drawn(lowest), drawn(best)))
+
+
+def _picture(contest: Contest, oof: Oof, sample: Sample, fold: int = 0) -> SamplePicture:
+    image = read_image(sample.images[0], contest.competition.white)
+    picture = side_by_side(image, oof.truths[sample.id], oof.answers[sample.id])
+    return SamplePicture(sample.id, fold, oof.score.by_sample[sample.id], sample.stratum, picture)
