@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class MapPrediction:
 
     def channel(self, name: str) -> NDArray[np.float32]:
         """Return the probabilities float32[H, W] of one channel, in 0..1."""
-        probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype(np.float32) / np.float32(255)
+        probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype("float32") / 255
         return probability
 
 
