@@ -17,10 +17,11 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from medalist import kinds
+from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, TaskConfig
-from medalist.files import read_image, sha256_file
+from medalist.files import sha256_file
 from medalist.kinds import KINDS, Kind
 from medalist.layouts.drawing import write_picture
 from medalist.records import Labels, TablePrediction
@@ -31,7 +32,8 @@ from medalist.runs.runs import Run, config_hash, find_run
 from medalist.runs.setup import TrainSetup
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
-from medalist.tasks.protocols import Oof, TestAnswers, through_file
+from medalist.tasks.protocols import Oof, TestAnswers
+from medalist.tasks.scored import through_file
 from medalist.tracking.tracking import Log
 
 COMPETITION = '''
