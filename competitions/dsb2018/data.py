@@ -23,7 +23,7 @@ def read(root: Path) -> Split:
         test=layouts.folder_per_image(root, "stage1_test"),
         annotations=layouts.read_annotations(root / LABELS, "ImageId", "EncodedPixels"),
         order=layouts.ids_in(root / "sample_submission.csv", "ImageId"),
-        look=look,
+        stratum_of=appearance,
     )
 
 
@@ -32,7 +32,7 @@ def truth(root: Path, sample: Sample) -> Instances:
     return layouts.instances(root / LABELS, sample)
 
 
-def look(image: NDArray[np.uint8]) -> str:
+def appearance(image: NDArray[np.uint8]) -> str:
     """Tell how an image uint8[H, W, 3] was made: by stain, or else by the side its brightness lies on.
 
     colour_stain: tissue under purple or pink stain, channels apart; bright_gray: brightfield, dark nuclei on

@@ -20,7 +20,7 @@ def read(root: Path) -> Split:
         test=layouts.folder_per_image(root, "stage1_test"),
         annotations=layouts.read_annotations(root / LABELS, "ImageId", "EncodedPixels"),
         order=layouts.ids_in(root / "sample_submission.csv", "ImageId"),
-        look=look,
+        stratum_of=appearance,
     )
 
 
@@ -29,7 +29,7 @@ def truth(root: Path, sample: Sample) -> Instances:
     return layouts.instances(root / LABELS, sample)
 
 
-def look(image: NDArray[np.uint8]) -> str:
+def appearance(image: NDArray[np.uint8]) -> str:
     """Tell how an image uint8[H, W, 3] was drawn: with stain, or by the side that its brightness lies on."""
     if np.ptp(image, axis=2).mean() > 5:
         return "colour_stain"

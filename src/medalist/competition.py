@@ -22,7 +22,7 @@ class Retrieval:
 
     names: what an answer names, gallery `samples` or `identities`.
     depth: how many names an answer has at most.
-    splits: (training samples, held-out samples) of a fold -> the trials on which the fold is validated, made as the
+    splits: (training samples, held-out samples) of a fold -> the splits on which the fold is validated, made as the
         test part is made (builders in `medalist.retrieval.splits`). Each held-out sample is a query at most once.
     new: the name for a query whose identity the gallery does not have; training samples that bear it have no
         known identity. None where the contest has no such name.
@@ -56,8 +56,8 @@ class Competition:
         against it. None where there is none: they are held against the ids of the test part, in any order.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
     draw: for contests that make their own data: (folder, seed) -> writes the contest there.
-    retrieval: for contests of identities; `truth` is then `trials.identity`, and `score` is held against the right
-        names of each query (`trials.right_names`).
+    retrieval: for contests of identities; `truth` is then `retrieval.splits.identity`, and `score` is held against the
+        right names of each query (`retrieval.splits.right_names`).
     """
 
     name: str

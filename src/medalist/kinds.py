@@ -114,12 +114,12 @@ def kind_of(settings: Experiment) -> Kind:
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
     """Read a config file with its base and overrides; ConfigError is one line that says what to mend."""
-    return _checked(read_layers(path, overrides), str(path))
+    return _checked(read_layers(path, overrides))
 
 
 def parse_settings(text: str, source: str) -> Experiment:
     """Check a resolved config that was saved with a run; `source` names it in errors."""
-    return _checked(saved_layers(text, source), source)
+    return _checked(saved_layers(text, source))
 
 
 def run_settings(run: Run) -> Experiment:
@@ -141,12 +141,13 @@ def embedding_of(run: Run, settings: Experiment) -> Embedding:
     return embedding()
 
 
-def _checked(layers: ConfigLayers, source: str) -> Experiment:
+def _checked(layers: ConfigLayers) -> Experiment:
     name = layers.value("task", "kind")
     if name is None:
         name = UNSAID
     if not isinstance(name, str) or name not in KINDS:
         near = get_close_matches(str(name), KINDS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
+        source = layers.source("task", "kind")
         raise ConfigError(f"{source}: task.kind = {name!r:.60}; there are: {', '.join(KINDS)}{hint}")
     return layers.check(KINDS[name].settings())

@@ -16,7 +16,7 @@ from medalist.errors import DataError
 from medalist.records import Instances
 
 DSB2018 = load_competition("dsb2018", Path(__file__).parents[2])
-look: Callable[[Any], str] = importlib.import_module("competitions.dsb2018.data").look
+appearance: Callable[[Any], str] = importlib.import_module("competitions.dsb2018.data").appearance
 
 
 def draw(root: Path, part: str, name: str, pixels: np.ndarray) -> None:
@@ -114,7 +114,7 @@ def test_faults_of_the_files_are_named(root: Path, spoil: Callable[[Path], objec
 )
 def test_looks(colour: tuple[int, int, int], expected: str) -> None:
     for size in ((1, 1), (3, 5), (64, 48)):
-        assert look(np.full((*size, 3), colour, np.uint8)) == expected
+        assert appearance(np.full((*size, 3), colour, np.uint8)) == expected
 
 
 @pytest.mark.data

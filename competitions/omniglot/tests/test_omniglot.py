@@ -15,7 +15,8 @@ from scipy.ndimage import gaussian_filter
 
 from medalist.competition import Competition, Retrieval, load_competition
 from medalist.errors import DataError
-from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.folds.folds import make_folds
+from medalist.folds.settings import FoldsConfig
 from medalist.formats.rankings import RankingFormat
 from medalist.formats.submission import write_submission
 from medalist.records import Ranking, RetrievalSplit, Sample, Split

@@ -32,7 +32,7 @@ def one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseModel
         keys.append("kind")
         value = context.get("tag")
     dotted = ".".join(map(str, keys))
-    source = next((layer.source for layer in reversed(layers) if _holds(layer.tree, keys)), layers[-1].source)
+    source = said_by(layers, keys)
     match error["type"]:
         case "extra_forbidden":
             known = sorted(holder.model_fields) if holder else []
@@ -88,6 +88,11 @@ def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
                     return member, True
         return (members[0], False) if members else (None, False)
     return annotation, False
+
+
+def said_by(layers: Sequence[Layer], keys: Sequence[int | str]) -> str:
+    """The source of the last layer that says a key; of the last one where none does."""
+    return next((layer.source for layer in reversed(layers) if _holds(layer.tree, keys)), layers[-1].source)
 
 
 def _holds(tree: Any, keys: Sequence[int | str]) -> bool:

@@ -16,14 +16,24 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import BaseModel, ValidationError
 
-from medalist.config.faults import COMMAND_LINE, Layer, Tree, first_line, member_of, nearest, one_line, shortened
+from medalist.config.faults import (
+    COMMAND_LINE,
+    Layer,
+    Tree,
+    first_line,
+    member_of,
+    nearest,
+    one_line,
+    said_by,
+    shortened,
+)
 from medalist.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -43,25 +53,34 @@ class ConfigLayers:
 
     def value(self, *keys: str) -> Any:
         """What the layers say at a key, unchecked; None where they do not say it."""
-        tree: Any = {}
-        for layer in self.layers:
-            tree = _merge(tree, layer.tree, None)
+        found: Any = self._unchecked()
         for key in keys:
-            tree = tree.get(key) if isinstance(tree, dict) else None
-        return tree
+            found = found.get(key) if isinstance(found, dict) else None
+        return found
+
+    def source(self, *keys: str) -> str:
+        """Who says a key: the last layer that does."""
+        return said_by(self.layers, keys)
 
     def check(self, model: type[Model]) -> Model:
         """The frozen settings; ConfigError, one line that names file, key, value and what is allowed."""
         layers: list[Layer] = []
         tree: Tree = {}
+        whole = self._unchecked()
         for layer in self.layers:
             notes: list[str] = []
-            layers.append(Layer(layer.source, _with_new_names(layer.tree, model, "", notes)))
+            layers.append(Layer(layer.source, _with_new_names(layer.tree, whole, model, "", notes)))
             for note in () if self.saved else notes:
                 warnings.warn(f"{layer.source}: {note}", FutureWarning, stacklevel=3)
         for layer in layers:
             tree = _merge(tree, layer.tree, model)
         return _checked(tree, layers, model)
+
+    def _unchecked(self) -> Tree:
+        tree: Tree = {}
+        for layer in self.layers:
+            tree = _merge(tree, layer.tree, None)
+        return tree
 
 
 def read_layers(path: Path, overrides: Sequence[str]) -> ConfigLayers:
@@ -210,9 +229,13 @@ def _merge(below: Tree, above: Tree, annotation: Any) -> Tree:
     return merged
 
 
-def _with_new_names(tree: Tree, annotation: Any, prefix: str, notes: list[str]) -> Tree:
-    """The tree with keys of former names under their new ones, where these are not said; a note for each."""
-    model = member_of(annotation, tree.get("kind", ""))[0]
+def _with_new_names(tree: Tree, whole: Tree, annotation: Any, prefix: str, notes: list[str]) -> Tree:
+    """The tree with keys of former names under their new ones, where these are not said; a note for each.
+
+    whole: what all layers say there, as a block's kind may stand in another layer.
+    """
+    kind: Any = tree.get("kind", whole.get("kind", ""))
+    model = member_of(annotation, kind)[0]
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return tree
     renamed: Mapping[str, str] = getattr(model, "renamed", {})
@@ -223,7 +246,15 @@ def _with_new_names(tree: Tree, annotation: Any, prefix: str, notes: list[str]) 
         if key != said:
             notes.append(f"{prefix}{said} is called {prefix}{key} now; the former name still works")
         inside = model.model_fields[key].annotation if key in model.model_fields else None
-        found[key] = _with_new_names(value, inside, f"{prefix}{key}.", notes) if isinstance(value, dict) else value
+        around = whole.get(said)
+        if isinstance(value, dict):
+            around = around if isinstance(around, dict) else {}
+            found[key] = _with_new_names(value, around, inside, f"{prefix}{key}.", notes)
+        elif isinstance(value, list) and all(isinstance(one, dict) for one in value):
+            item = next((arg for arg in get_args(inside) if arg is not Ellipsis), None)
+            found[key] = [_with_new_names(one, {}, item, f"{prefix}{key}.{at}.", notes) for at, one in enumerate(value)]
+        else:
+            found[key] = value
     return found
 
 

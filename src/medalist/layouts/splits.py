@@ -18,7 +18,7 @@ from medalist.layouts.faults import refuse, same_ids
 from medalist.layouts.folders import Images
 from medalist.records import Sample, Split
 
-Look = Callable[[NDArray[np.uint8]], str]
+StratumOf = Callable[[NDArray[np.uint8]], str]
 """The stratum of an image uint8[H, W, 3]."""
 
 
@@ -28,12 +28,12 @@ def read_split(
     annotations: Mapping[str, Sequence[str]],
     order: Sequence[str],
     *,
-    look: Look | None = None,
+    stratum_of: StratumOf | None = None,
     white: int = 65535,
 ) -> Split:
     """Join images, annotations and the order of the submission into samples.
 
-    Train samples are sorted by id, test samples stand in `order`. `look` gives the stratum of an image from
+    Train samples are sorted by id, test samples stand in `order`. `stratum_of` gives the stratum of an image from
     its pixels; every image is decoded for it, so it costs some ms an image. `white` is the value of a 16-bit
     image that is shown as white. Raises DataError that names every id with an annotation and no image, or the
     reverse (so too for `order` and the test images), every id in both parts, and every image that cannot be
@@ -45,7 +45,7 @@ def read_split(
     both = sorted(paths["train"].keys() & paths["test"].keys())
     refuse("ids in both the train and the test part", both, "an image belongs to one part")
     named = [*sorted(train), *((name, paths["test"][name]) for name in order)]
-    seen = _see(named, look, white)
+    seen = _see(named, stratum_of, white)
     samples = [
         Sample(id=name, images=(path,), size=size, stratum=stratum)
         for (name, path), (size, stratum) in zip(named, seen, strict=True)
@@ -76,16 +76,16 @@ def parted(train: Sequence[Sample], test: Sequence[Sample], gallery: Sequence[Sa
     return Split(tuple(train), tuple(test), tuple(gallery or ()))
 
 
-def _see(named: Images, look: Look | None, white: int) -> list[tuple[tuple[int, int], str | None]]:
+def _see(named: Images, stratum_of: StratumOf | None, white: int) -> list[tuple[tuple[int, int], str | None]]:
     """Size and stratum of each image, by a few threads (Pillow decodes outside the interpreter's lock)."""
 
     def see(item: tuple[str, Path]) -> tuple[tuple[int, int], str | None] | str:
         name, path = item
         try:
-            if look is None:
+            if stratum_of is None:
                 return image_size(path), None
             image = read_image(path, white)
-            return (image.shape[0], image.shape[1]), look(image)
+            return (image.shape[0], image.shape[1]), stratum_of(image)
         except DataError as error:
             return f"'{name}': {error}"
 

@@ -32,7 +32,7 @@ ALL = "all"  # the stratum of samples that have none
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class Description:
     """One pass over images and truths.
 
     images: one row a sample: id, stratum, group, height, width, objects, covered (share of pixels with an
@@ -51,7 +51,7 @@ def sampled(samples: Sequence[Sample], most: int, seed: int = 0) -> list[Sample]
     return [samples[place] for place in sorted(random.Random(seed).sample(range(len(samples)), most))]
 
 
-def look(competition: Competition, data: Path, samples: Sequence[Sample]) -> Look:
+def describe(competition: Competition, data: Path, samples: Sequence[Sample]) -> Description:
     """Read image and truth of each train sample, one at a time; DataError as the competition raises it."""
     images: list[dict[str, object]] = []
     areas: list[pd.DataFrame] = []
@@ -75,7 +75,7 @@ def look(competition: Competition, data: Path, samples: Sequence[Sample]) -> Loo
         areas.append(pd.DataFrame({"id": sample.id, "stratum": stratum, "area": area}))
     columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "brightness", "saturation"]
     objects = pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
-    return Look(pd.DataFrame(images, columns=columns), objects)
+    return Description(pd.DataFrame(images, columns=columns), objects)
 
 
 def object_areas(truth: Answer) -> NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What one trial asks, brought together from embeddings: vectors, identities, and what is hidden from whom."""
+"""What a retrieval split asks, brought together from embeddings: vectors, identities, what is hidden from whom."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medalist.search.embeddings import Embeddings, refuse_other_space, refuse_tw
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What one trial asks; made by `asked`.
+    """What one retrieval split asks; made by `asked`.
 
     queries, gallery: sample ids. query_vectors float32[Q, D], gallery_vectors float32[N, D]: of length 1, of one
     space. identities: of each gallery sample, empty where samples are answered. query_codes int64[Q], gallery_codes
@@ -39,9 +39,9 @@ def asked(
     identities: Mapping[str, str] | None = None,
     exclusion: Mapping[str, str | float | None] | None = None,
 ) -> Asked:
-    """Bring together what a trial needs.
+    """Bring together what a split needs.
 
-    queries, gallery: embeddings that hold at least the trial's samples, made by the same run. identities: of gallery
+    queries, gallery: embeddings that hold at least the split's samples, made by the same run. identities: of gallery
     samples by id, where identities are answered. apart: the value of `Retrieval.exclusion` by sample id: samples of one
     value are not shown to one another; where an id is missing, its value is None, which is one value too. A query is
     never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an empty gallery,
@@ -52,11 +52,11 @@ def asked(
         try:
             refuse_twice(ids)
         except SearchError as error:
-            raise SearchError(f"trial, {what}: {error}") from error
+            raise SearchError(f"split, {what}: {error}") from error
     if not split.gallery:
         raise SearchError(
-            f"trial of {len(split.queries)} queries ({shown(split.queries)}): its gallery is empty, so nothing can be "
-            "answered; look at the contest's trials, or make fewer folds"
+            f"split of {len(split.queries)} queries ({shown(split.queries)}): its gallery is empty, so nothing can be "
+            "answered; look at the contest's splits, or make fewer folds"
         )
     if identities is not None:
         unknown = [name for name in split.gallery if name not in identities]
@@ -76,7 +76,7 @@ def _taken(embeddings: Embeddings, ids: Sequence[str], what: str) -> Vectors:
     try:
         return embeddings.take(ids)
     except SearchError as error:
-        raise SearchError(f"trial, {what}: {error}; embed them with this run") from error
+        raise SearchError(f"split, {what}: {error}; embed them with this run") from error
 
 
 def _codes(split: RetrievalSplit, exclusion: Mapping[str, str | float | None] | None) -> tuple[Indices, Indices]:

@@ -1,11 +1,11 @@
-"""The nearest rows of many queries at once, with nothing built before: the gallery falls into cells, and each query
-asks only the cells that may hold something for it.
+"""The nearest rows of many queries at once, with nothing built before: the gallery falls into clusters, and each query
+asks only the clusters that may hold something for it.
 
-A cell is asked where its mean is near enough to the query, in units of the cell's spread, beside the k-th best score
-that the query has so far. How near is near enough is measured on a sample of the queries, whose true neighbours are
-looked up exactly: so the recall is known for these queries and this gallery before it is promised. The cells are asked
-one by one, each by all queries that want it, in one product; a cell's rows are copied while it is asked, so the gallery
-is never held twice. (Clusters of k-means: inverted files, Sivic and Zisserman 2003; Jegou et al. 2011, IEEE TPAMI 33.)
+A cluster is asked where its mean is near enough to the query, in units of the cluster's spread, beside the k-th best
+score that the query has so far. How near is near enough is measured on a sample of the queries, whose true neighbours
+are looked up exactly: so the recall is known for these queries and this gallery before it is promised. The clusters are
+asked one by one, each by all queries that want it, in one product; a cluster's rows are copied while it is asked, so the
+gallery is never held twice. (Clusters of k-means: inverted files, Sivic and Zisserman 2003; Jegou et al. 2011, IEEE TPAMI 33.)
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ SAMPLE = (400, 1000)
 ROUNDS = 6
 """Turns of k-means."""
 PER_CLUSTER = 40
-"""Rows of the gallery, for each cell, that k-means sees."""
+"""Rows of the gallery, for each cluster, that k-means sees."""
 FIRST = (1, 8, 32)
 """CoarseClusters asked of each query before its k-th best score is looked at again; then all others."""
 NARROWEST = 0.02
-"""The least spread of a cell."""
+"""The least spread of a cluster."""
 TOO_MUCH = 0.4
 """Share of the gallery in reach above which comparing with all of it is as fast."""
 BLOCK = 1 << 18
 """Scores of one product, at most: a megabyte."""
 TABLE = (1 << 22, 1 << 24)
-"""Queries of a group times cells, at most: an eighth of the gallery's components within these, 16 to 64 megabytes."""
+"""Queries of a group times clusters, at most: an eighth of the gallery's components within these, 16 to 64 MB."""
 BATCH = 32
 """CoarseClusters asked before their answers are taken in. Fixed, so that the number of threads changes nothing."""
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseClusters:
-    """means: float32[C, D] of each cell's rows; spread: float32[C], their root mean square distance from it;
-    rows: int64[N], the gallery rows cell by cell; starts: int64[C + 1] into them.
+    """means: float32[C, D] of each cluster's rows; spread: float32[C], their root mean square distance from it;
+    rows: int64[N], the gallery rows cluster by cluster; starts: int64[C + 1] into them.
     """
 
     means: Vectors
@@ -64,46 +64,46 @@ class CoarseClusters:
 
     @property
     def of_row(self) -> NDArray[np.int32]:
-        """The cell of each gallery row, int32[N]."""
-        cells = np.empty(len(self.rows), np.int32)
-        cells[self.rows] = np.repeat(np.arange(len(self.means), dtype=np.int32), np.diff(self.starts))
-        return cells
+        """The cluster of each gallery row, int32[N]."""
+        clusters = np.empty(len(self.rows), np.int32)
+        clusters[self.rows] = np.repeat(np.arange(len(self.means), dtype=np.int32), np.diff(self.starts))
+        return clusters
 
 
 def cluster_count(gallery: int) -> int:
-    """How many cells a gallery of that many rows falls into: about twice the root, 4 to 16,384."""
+    """How many clusters a gallery of that many rows falls into: about twice the root, 4 to 16,384."""
     return int(2 ** np.clip(np.round(np.log2(2 * np.sqrt(gallery))), 2, 14))
 
 
 def make_coarse_clusters(gallery: Vectors, count: int, pool: ThreadPoolExecutor, seed: int = 0) -> CoarseClusters:
-    """Spherical k-means on a part of the gallery, then the cell of every row. Gallery: unit vectors float32[N, D]."""
+    """Spherical k-means on a part of the gallery, then the cluster of every row; gallery: unit float32[N, D]."""
     rng = np.random.default_rng(seed)
     seen = gallery[np.sort(rng.choice(len(gallery), min(len(gallery), PER_CLUSTER * count), replace=False))]
-    centres = seen[rng.choice(len(seen), count, replace=len(seen) < count)]
+    centroids = seen[rng.choice(len(seen), count, replace=len(seen) < count)]
     for _ in range(ROUNDS):
-        sums = _sums(seen, _nearest_centre(seen, centres, pool), count)
+        sums = _sums(seen, _nearest_centroid(seen, centroids, pool), count)
         lengths = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), centres)
-    cell = _nearest_centre(gallery, centres, pool)
-    sizes = np.bincount(cell, minlength=count)
-    means: Vectors = (_sums(gallery, cell, count) / np.maximum(sizes, 1)[:, np.newaxis]).astype(np.float32)
+        centroids = np.where(lengths > 1e-6, sums / np.maximum(lengths, 1e-6), centroids)
+    cluster = _nearest_centroid(gallery, centroids, pool)
+    sizes = np.bincount(cluster, minlength=count)
+    means: Vectors = (_sums(gallery, cluster, count) / np.maximum(sizes, 1)[:, np.newaxis]).astype(np.float32)
     # Rows have length 1, so their mean square distance from their mean is 1 - |mean|^2.
     spread: Vectors = np.sqrt(np.maximum(1 - np.square(means).sum(axis=1), NARROWEST**2))
     starts = np.concatenate([[0], np.cumsum(sizes)])
-    return CoarseClusters(means, spread, np.argsort(cell, kind="stable"), starts)
+    return CoarseClusters(means, spread, np.argsort(cluster, kind="stable"), starts)
 
 
-def _sums(vectors: Vectors, cell: NDArray[np.uint16], count: int) -> Vectors:
+def _sums(vectors: Vectors, cluster: NDArray[np.uint16], count: int) -> Vectors:
     rows = np.arange(len(vectors))
-    member = csr_array((np.ones(len(vectors), np.float32), (cell, rows)), shape=(count, len(vectors)))
+    member = csr_array((np.ones(len(vectors), np.float32), (cluster, rows)), shape=(count, len(vectors)))
     sums: Vectors = np.asarray(member @ vectors, np.float32)
     return sums
 
 
-def _nearest_centre(vectors: Vectors, centres: Vectors, pool: ThreadPoolExecutor) -> NDArray[np.uint16]:
-    step = max(1, BLOCK // len(centres))
+def _nearest_centroid(vectors: Vectors, centroids: Vectors, pool: ThreadPoolExecutor) -> NDArray[np.uint16]:
+    step = max(1, BLOCK // len(centroids))
     parts = pool.map(
-        lambda first: (vectors[first : first + step] @ centres.T).argmax(axis=1).astype(np.uint16),
+        lambda first: (vectors[first : first + step] @ centroids.T).argmax(axis=1).astype(np.uint16),
         range(0, len(vectors), step),
     )
     return np.concatenate(list(parts))
@@ -112,7 +112,7 @@ def _nearest_centre(vectors: Vectors, centres: Vectors, pool: ThreadPoolExecutor
 def how_far(
     queries: Vectors,
     gallery: Vectors,
-    cells: CoarseClusters,
+    clusters: CoarseClusters,
     k: int,
     recall: float,
     pool: ThreadPoolExecutor,
@@ -121,9 +121,9 @@ def how_far(
 ) -> tuple[float, float]:
     """The reach that is needed for `recall` of the true k, and the share of the gallery that is then compared.
 
-    A cell is in reach where (query . mean - k-th best score) / spread is at least the reach. Measured on a sample of
+    A cluster is in reach where (query . mean - k-th best score) / spread is at least the reach. Measured on a sample of
     the queries; two standard errors of its mean recall are taken off, so that the promise holds for the queries that
-    were not looked at. A search knows a lower k-th best score than the true one and asks more cells, never fewer.
+    were not looked at. A search knows a lower k-th best score than the true one and asks more clusters, never fewer.
     """
     rng = np.random.default_rng(seed)
     wanted = int(np.clip(40_000 // k, *SAMPLE))
@@ -132,12 +132,12 @@ def how_far(
     rules = FREE if forbidden is FREE else forbidden.of(chosen_rows)
     rows, scores = exact(sample, gallery, room_for(len(sample), k), pool, rules)
     full = rows[:, -1] >= 0
-    if not full.all():  # queries with fewer than k answers ask every cell
+    if not full.all():  # queries with fewer than k answers ask every cluster
         rows, scores, sample = rows[full], scores[full], sample[full]
         if not len(rows):
             return -np.inf, 1.0
-    reach = (sample @ cells.means.T - scores[:, -1:]) / cells.spread
-    needed = np.take_along_axis(reach, cells.of_row[rows], axis=1)
+    reach = (sample @ clusters.means.T - scores[:, -1:]) / clusters.spread
+    needed = np.take_along_axis(reach, clusters.of_row[rows], axis=1)
     chosen = float(needed.min())
     for part in np.linspace(1, 0, 20, endpoint=False).tolist():
         limit = float(np.quantile(needed, (1 - recall) * part))
@@ -145,48 +145,48 @@ def how_far(
         if recalls.mean() - 2 * recalls.std() / np.sqrt(len(sample)) >= recall:
             chosen = limit
             break
-    asked = ((reach >= chosen) * np.diff(cells.starts)).sum(axis=1)
+    asked = ((reach >= chosen) * np.diff(clusters.starts)).sum(axis=1)
     return chosen, float(asked.mean() / len(gallery))
 
 
 def search_clusters(
     queries: Vectors,
     gallery: Vectors,
-    cells: CoarseClusters,
+    clusters: CoarseClusters,
     reach: float,
     into: Answer,
     pool: ThreadPoolExecutor,
     forbidden: Forbidden = FREE,
 ) -> Answer:
-    """The k nearest of each query among the rows of the cells in reach (see `how_far`); as `blocks.exact`."""
+    """The k nearest of each query among the rows of the clusters in reach (see `how_far`); as `blocks.exact`."""
     rows, scores = into
-    most = min(MOST_QUERIES, max(1, int(np.clip(gallery.size // 8, *TABLE)) // len(cells.means)))
+    most = min(MOST_QUERIES, max(1, int(np.clip(gallery.size // 8, *TABLE)) // len(clusters.means)))
     groups = max(1, -(-len(queries) // most))
     size = max(1, -(-len(queries) // groups))  # all groups alike
     for first in range(0, len(queries), size):
         group = slice(first, first + size)
         rules = FREE if forbidden is FREE else forbidden.of(group)
-        _ask_group(queries[group], gallery, cells, reach, (rows[group], scores[group]), pool, rules)
+        _ask_group(queries[group], gallery, clusters, reach, (rows[group], scores[group]), pool, rules)
     return into
 
 
 def _ask_group(
     queries: Vectors,
     gallery: Vectors,
-    cells: CoarseClusters,
+    clusters: CoarseClusters,
     reach: float,
     into: Answer,
     pool: ThreadPoolExecutor,
     forbidden: Forbidden,
 ) -> None:
     best = Best(into)
-    sizes = np.diff(cells.starts)
-    near = np.empty((len(sizes), len(queries)), np.float32)  # how near each cell is; -inf once it was asked
-    gates = np.empty((len(FIRST), len(queries)), np.float32)  # of the first 1, 8 ... cells the last
+    sizes = np.diff(clusters.starts)
+    near = np.empty((len(sizes), len(queries)), np.float32)  # how near each cluster is; -inf once it was asked
+    gates = np.empty((len(FIRST), len(queries)), np.float32)  # of the first 1, 8 ... clusters the last
 
     def measure(first: int) -> None:
         part = slice(first, first + 512)
-        near[:, part] = cells.means @ queries[part].T
+        near[:, part] = clusters.means @ queries[part].T
         near[sizes == 0, part] = -np.inf
         last = [max(len(sizes) - count, 0) for count in FIRST]
         gates[:, part] = np.partition(near[:, part].T, last, axis=1)[:, last].T
@@ -194,16 +194,16 @@ def _ask_group(
     list(pool.map(measure, range(0, len(queries), 512)))
     for turn in range(len(FIRST) + 1):
 
-        def ask(cell: int, turn: int = turn) -> list[Found]:
-            line = near[cell]
-            wanted = line >= best.floor + np.float32(reach) * cells.spread[cell]
+        def ask(cluster: int, turn: int = turn) -> list[Found]:
+            line = near[cluster]
+            wanted = line >= best.floor + np.float32(reach) * clusters.spread[cluster]
             if turn < len(FIRST):
                 wanted &= line >= gates[turn]
             wanted &= line > -np.inf
             who = np.flatnonzero(wanted)
             line[who] = -np.inf
-            members = cells.rows[cells.starts[cell] : cells.starts[cell + 1]]
-            return _ask_cell(queries, gallery, members, who, best, forbidden)
+            members = clusters.rows[clusters.starts[cluster] : clusters.starts[cluster + 1]]
+            return _ask_cluster(queries, gallery, members, who, best, forbidden)
 
         for batch in range(0, len(sizes), BATCH):
             for found in list(pool.map(ask, range(batch, min(batch + BATCH, len(sizes))))):
@@ -213,7 +213,7 @@ def _ask_group(
     best.rank(pool)
 
 
-def _ask_cell(
+def _ask_cluster(
     queries: Vectors, gallery: Vectors, members: Indices, who: Indices, best: Best, forbidden: Forbidden
 ) -> list[Found]:
     """What the rows `members` have that is better than the k-th best so far of the queries `who`."""

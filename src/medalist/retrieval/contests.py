@@ -118,7 +118,7 @@ def refuse_unwritable(contest: Contest) -> None:
 
 
 def bound_format(contest: Contest, splits: Sequence[RetrievalSplit], samples: Mapping[str, Sample]) -> SubmissionFormat:
-    """The contest's format, bound to the names that these trials may be answered with."""
+    """The contest's format, bound to the names that these splits may be answered with."""
     form, facts = contest.competition.submission, facts_of(contest)
     assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
     return form.among(answerable(splits, samples, facts.names, facts.new))

@@ -38,7 +38,7 @@ class Figures:
     queries: how many were asked; unanswerable: how many of them have no right row and are left out.
     cut: queries with more right rows than were looked at (`depth`, and up to DEEPEST for R); their `map@r` and
     `r_precision` count the rest as missed.
-    how: "exact", or "cells at recall 0.999" or "graph at recall 0.999".
+    how: "exact", or "clusters at recall 0.999" or "graph at recall 0.999".
     """
 
     values: Mapping[str, float]
@@ -62,8 +62,8 @@ def nearest(
     """The k nearest gallery rows of each query, the best first: rows int64[Q, k] and cosines float32[Q, k].
 
     queries [Q, D] and gallery [N, D] are unit vectors. `forbidden`: rows that are no answers; each query has k allowed
-    rows where so many exist, then -1 and -inf. Few pairs, and `recall` 1, are compared exactly; many by cells
-    (`retrieval.cells`), or by the graph of `index` where one is given, whose ids are the rows of the gallery. Both
+    rows where so many exist, then -1 and -inf. Few pairs, and `recall` 1, are compared exactly; many by clusters
+    (`retrieval.clusters`), or by the graph of `index` where one is given, whose ids are the rows of the gallery. Both
     reach `recall`: it is measured on a sample of these queries first, and where nothing reaches it all is compared.
     There is never a matrix of Q * N. `threads`: None for all processors; their number changes no answer.
     `progress(done, total)` counts queries. Raises SearchError for vectors, codes or an index that do not fit.

@@ -31,7 +31,7 @@ class ClassPrototypes:
 
     def __post_init__(self) -> None:
         """Check what comes from a file."""
-        check_unit(self.vectors, "centres")
+        check_unit(self.vectors, "prototypes")
         assert len(self.names) == len(self.vectors)
 
 

@@ -46,7 +46,7 @@ class Search:
     forbidden: Forbidden
     pool: ThreadPoolExecutor
     threads: int
-    cells: CoarseClusters | None = None
+    clusters: CoarseClusters | None = None
     reach: float = 0.0
     index: Index | None = None
     extra: Indices | None = None
@@ -54,8 +54,8 @@ class Search:
 
     @property
     def how(self) -> str:
-        """exact, or cells or graph at the recall aimed at."""
-        way = "graph" if self.index is not None else "cells" if self.cells is not None else ""
+        """exact, or clusters or graph at the recall aimed at."""
+        way = "graph" if self.index is not None else "clusters" if self.clusters is not None else ""
         return f"{way} at recall {self.recall:g}" if way else "exact"
 
     def answer(self, part: slice, into: Answer | None = None) -> Answer:
@@ -65,8 +65,8 @@ class Search:
         queries = self.queries[part]
         if self.index is not None:
             return self._by_graph(self.index, part, rules, into)
-        if self.cells is not None:
-            return search_clusters(queries, self.gallery, self.cells, self.reach, into, self.pool, rules)
+        if self.clusters is not None:
+            return search_clusters(queries, self.gallery, self.clusters, self.reach, into, self.pool, rules)
         return exact(queries, self.gallery, into, self.pool, rules)
 
     def _by_graph(self, index: Index, part: slice, rules: Forbidden, into: Answer) -> Answer:
@@ -152,10 +152,10 @@ def searching(
             return
         products = len(found) * rows.size
         if recall < 1 and len(found) >= FEW_QUERIES and len(rows) >= FEW_ROWS and products >= FEW_PRODUCTS:
-            cells = make_coarse_clusters(rows, cluster_count(len(rows)), pool)
-            reach, asked = how_far(found, rows, cells, k, recall, pool, rules)
+            clusters = make_coarse_clusters(rows, cluster_count(len(rows)), pool)
+            reach, asked = how_far(found, rows, clusters, k, recall, pool, rules)
             if asked <= TOO_MUCH:
-                search = Search(found, rows, k, recall, rules, pool, count, cells, reach)
+                search = Search(found, rows, k, recall, rules, pool, count, clusters, reach)
         yield search
 
 

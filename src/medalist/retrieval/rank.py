@@ -1,4 +1,4 @@
-"""From the embeddings of one trial to scored candidates, and from these to answers."""
+"""From the embeddings of one retrieval split to scored candidates, and from these to answers."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ def candidates(
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Candidates]:
-    """The candidates of each query of a trial: `depth` of them, fewer where there are not as many.
+    """The candidates of each query of a split: `depth` of them, fewer where there are not as many.
 
-    names, depth, new: those of `competition.Retrieval`. centres: of the network that made the vectors, for
+    names, depth, new: those of `competition.Retrieval`. prototypes: of the network that made the vectors, for
     config.prototypes. threads: None for all processors. progress(done, total): called in this thread as queries are
     answered. With config.assign all names are candidates. Raises ConfigError for settings that do not fit the contest,
     SearchError for a gallery without an identity, and for class prototypes that are missing or of another dimension.
@@ -239,7 +239,7 @@ def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Indices, Indic
     if not len(kept):
         raise SearchError(
             f"all {len(asked.gallery)} gallery samples are '{new}' ({shown(asked.gallery)}), so no identity can be "
-            "answered; look at the contest's trials"
+            "answered; look at the contest's splits"
         )
     number: dict[str, int] = {}
     labels = [number.setdefault(asked.identities[row], len(number)) for row in kept]
@@ -247,7 +247,7 @@ def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Indices, Indic
 
 
 def _assigned(found: dict[str, Candidates]) -> dict[str, Candidates]:
-    """Put the name first that the best one-to-one assignment of the trial gives; ties are settled by position."""
+    """Put the name first that the best one-to-one assignment of the split gives; ties are settled by position."""
     number: dict[str, int] = {}
     for one in found.values():
         for name in one.names:

@@ -66,8 +66,8 @@ class RankConfig(ConfigModel):
         on the out-of-fold answers of the other folds; None never answers it.
     new_share: the share of queries with a new identity that is expected in the test part, the prior for `tuned`;
         None takes that of the out-of-fold queries.
-    assign: each query of a trial gets a first name of its own, by the best one-to-one assignment: for trials that are
-        known to have one query for each name. All queries of a trial are then answered together.
+    assign: each query of a split gets a first name of its own, by the best one-to-one assignment: for splits that are
+        known to have one query for each name. All queries of a split are then answered together.
     recall: the recall to aim at in galleries that are too large to be compared one by one.
     """
 

@@ -1,11 +1,11 @@
-"""Trials: which samples ask and which may answer, in validation as in the test part.
+"""Retrieval splits: which samples ask and which may answer, in validation as in the test part.
 
 A contest's `Retrieval.splits` is one of the builders here, or a few lines over them:
 
-    trials=leave_one_out                                            each held-out sample asks all others of its fold
-    trials=partial(by_part, asks=lambda sample: ...)                some ask, the rest answer
-    trials=partial(one_shot, by="drawer", ways=20)                  one writer's signs ask those of another
-    trials=against_training                                         held-out samples ask the training part
+    splits=leave_one_out                                            each held-out sample asks all others of its fold
+    splits=partial(by_part, asks=lambda sample: ...)                some ask, the rest answer
+    splits=partial(one_shot, by="drawer", ways=20)                  one writer's signs ask those of another
+    splits=against_training                                         held-out samples ask the training part
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def one_shot(
 ) -> tuple[RetrievalSplit, ...]:
     """One sample of each of `ways` identities asks another of each, all within one group (Lake et al. 2015).
 
-    by: a key of `Sample.meta`: in a trial all queries share one of its values (their drawer), and the gallery another.
+    by: a key of `Sample.meta`: in a split all queries share one of its values (their drawer), and the gallery another.
     In each group the values stand in a circle drawn by `seed`, and each asks the next, so every sample is a query at
-    most once; of more than `ways` identities that both have, `ways` are drawn for each trial. Of several samples of one
+    most once; of more than `ways` identities that both have, `ways` are drawn for each split. Of several samples of one
     identity and value, the first by id counts. A group where fewer than two values, or identities of a pair, are has
-    no such trial.
+    no such split.
     """
     del training
     of: defaultdict[str, defaultdict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
@@ -93,7 +93,7 @@ def against_training(training: Sequence[Sample], held_out: Sequence[Sample]) -> 
 
 
 def splits_of_test(queries: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """The trials of a test part: one, or one for each value of `meta["trial"]`, in the order of the queries."""
+    """The splits of a test part: one, or one for each value of `meta["trial"]`, in the order of the queries."""
     asked: dict[str, list[str]] = {}
     for sample in queries:
         asked.setdefault(str(sample.meta.get("trial", "")), []).append(sample.id)
@@ -110,7 +110,7 @@ def right_names(
     new: str | None = None,
     exclusion: str | None = None,
 ) -> dict[str, Ranking]:
-    """The truth of each query, by id: the right gallery samples of its trial, or its identity.
+    """The truth of each query, by id: the right gallery samples of its split, or its identity.
 
     `names`, `new`, `exclusion` are those of `competition.Retrieval`. A query whose identity the gallery does not have
     gets `new`, or no name. Gallery samples of the identity `new` are never right.
@@ -138,7 +138,7 @@ def right_names(
 def answerable(
     splits: Iterable[RetrievalSplit], samples: Mapping[str, Sample], names: str, new: str | None = None
 ) -> dict[str, frozenset[str]]:
-    """The names that may be answered to each query, by id, for `RankingFormat.among`; queries of a trial share a set.
+    """The names that may be answered to each query, by id, for `RankingFormat.among`; queries of a split share a set.
 
     `names`, `new` are those of `competition.Retrieval`: the ids of the gallery, or its identities and `new`. A query
     that stands in its own gallery is among its names, though never right: a set for each would not fit in memory.

@@ -102,14 +102,14 @@ def render_classification(report: ClassificationReport) -> str:
     _check(report)
     report = replace(report, classes=tuple(name or "–" for name in report.classes))
     scores, left_out = _few_strata(report.run.scores)
+    # map@1 and map@5 are no curve over thresholds, so parts are not left to the page of any run.
+    parts: Mapping[str, float] = scores["oof"].pop("parts", None) or {}
     values = page_values(replace(report.run, scores=scores))
-    parts: Mapping[str, float] = values["oof"].get("parts") or {}
     rest, by_class = class_parts(parts, report.classes)
     some = report.probabilities is not None and report.truth.size > 0
     ranks = class_ranks(report.truth, report.probabilities) if some and report.probabilities is not None else None
     values |= {
-        "parts": rest if report.truth.size else parts,  # recall@1 and recall@5 are no curve over thresholds
-        "thresholds": None,
+        "parts": rest if report.truth.size else parts,
         "left_out_strata": left_out,
         "shown": report,
         "confusion": _confusion(report) if report.truth.size else None,
@@ -298,7 +298,7 @@ def _curves(report: ClassificationReport, ranks: ClassRanks) -> dict[str, Any]:
 
 
 def _few_strata(scores: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """The scores with the largest strata alone, and how many were left out."""
+    """A copy of the scores with the largest strata alone, and how many were left out."""
     oof = scores.get("oof") or {}
     strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
     largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:MOST_STRATA]

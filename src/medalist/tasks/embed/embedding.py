@@ -167,7 +167,7 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
     classes = classes_of(settings, training, retrieval_of(contest).new)
     criterion = build_criterion(settings, read_vectors(run, f"oof/fold{fold}").dim, classes)
     load_part(criterion, run.checkpoint(fold, settings.train.keep), CRITERION)
-    found = criterion.centres()
+    found = criterion.prototypes()
     assert found is not None
     views = len(views_of(settings.task.turns, settings.task.mirrored))
     seen: Counter[str] = Counter()

@@ -57,7 +57,7 @@ def joined_pairs(parts: Iterable[Pairs]) -> Pairs:
 def sampled_pairs(
     question: Asked, mine: Sequence[str], theirs: Sequence[str], each: int, rng: Generator, new: str | None = None
 ) -> Pairs:
-    """Cosines of pairs of a query and a gallery sample of one trial, at most `each` of one identity and of two.
+    """Cosines of pairs of a query and a gallery sample of one split, at most `each` of one identity and of two.
 
     mine, theirs: the identities of question.queries and question.gallery. Pairs that the contest hides from one another
     are left out. Nobody knows who is behind `new`: it is never the same, and is compared with other names only.

@@ -20,7 +20,7 @@ from medalist.tasks.embed.vectors import retrieval_of
 
 @dataclass(frozen=True, eq=False)
 class QueryRows:
-    """Makes the rows of pictures of one trial's queries.
+    """Makes the rows of pictures of one retrieval split's queries.
 
     number: of each name that may be answered; labels: int64[N], that of each gallery sample; unknown: the number of
     `new`, -1 where there is none.
@@ -35,7 +35,7 @@ class QueryRows:
 
     @classmethod
     def of(cls, contest: Contest, samples: Mapping[str, Sample], question: Asked, who: Sequence[str]) -> QueryRows:
-        """Rows of a trial; who: the identity of each gallery sample."""
+        """Rows of a split; who: the identity of each gallery sample."""
         number: dict[str, int] = {}
         names = who if retrieval_of(contest).names == "identities" else question.gallery
         labels = np.array([number.setdefault(name, len(number)) for name in names], np.int64)

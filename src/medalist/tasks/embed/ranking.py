@@ -46,7 +46,7 @@ class Ranked:
 def rank_oof(
     run: Run, contest: Contest, settings: EmbedSettings, folds: Sequence[int], reporter: Reporter, nmi: bool = False
 ) -> Ranked:
-    """Rank the trials of these folds, each by the embeddings of the network that did not see its queries.
+    """Rank the splits of these folds, each by the embeddings of the network that did not see its queries.
 
     nmi: among what is told, also how well clusters of the queries agree with their identities.
     """
@@ -85,7 +85,7 @@ def _by_cosine(
     recall: float,
     nmi: bool,
 ) -> Figures:
-    """What the embeddings of one trial are worth before anything else is done: samples by cosine, any rank."""
+    """What the embeddings of one split are worth before anything else is done: samples by cosine, any rank."""
     facts = retrieval_of(contest)
     gallery = [name for name in split.gallery if facts.new is None or identity_of(samples[name]) != facts.new]
     row_of = {name: row for row, name in enumerate(gallery)}
@@ -107,7 +107,7 @@ def _by_cosine(
 
 
 def _mean(figures: Sequence[Figures]) -> dict[str, float]:
-    """Figures of several trials, weighted by their queries that can be answered."""
+    """Figures of several splits, weighted by their queries that can be answered."""
     weights = [each.queries - each.unanswerable if each.values else 0 for each in figures]
     names = next((list(each.values) for each in figures if each.values), [])
     return {
@@ -146,7 +146,7 @@ def rank_splits(
     reporter: Reporter,
     title: str,
 ) -> dict[str, Candidates]:
-    """The candidates of each query of several trials."""
+    """The candidates of each query of several splits."""
     facts = retrieval_of(contest)
     named = facts.names == "identities"
     exclusion_key = None
@@ -220,7 +220,7 @@ def _one_runs_prototypes(runs: Sequence[tuple[Run, EmbedSettings]]) -> ClassProt
 
 
 def _counting(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """Turn 'so many of the trial's queries' into steps of a bar over all trials."""
+    """Turn 'so many of the split's queries' into steps of a bar over all splits."""
     before = 0
 
     def report(done: int, _: int) -> None:

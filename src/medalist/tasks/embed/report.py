@@ -144,7 +144,7 @@ def _map(
 def _facts(
     contest: Contest, config: RankConfig, truths: Mapping[str, Ranking], sizes: Sequence[tuple[int, int, int]]
 ) -> list[tuple[str, str]]:
-    """Rows of the small table; sizes: queries, gallery samples and components of each trial."""
+    """Rows of the small table; sizes: queries, gallery samples and components of each split."""
     new = retrieval_of(contest).new
     counts = Counter(identity_of(sample) for sample in contest.split.train)
     named = [count for name, count in counts.items() if name != new]
@@ -157,7 +157,7 @@ def _facts(
     return [
         ("queries", f"{len(truths):,} in {len(sizes):,} {'split' if len(sizes) == 1 else 'splits'}"),
         ("without an answer", f"{lonely:,} queries: their gallery has nobody of their identity"),
-        ("gallery", f"{span} samples a trial"),
+        ("gallery", f"{span} samples a split"),
         ("identities", f"{len(named):,} in training, {sum(count == 1 for count in named):,} of them with one sample"),
         *(
             [("without an identity", f"{counts[new]:,} training samples are {new}")]

@@ -26,7 +26,7 @@ class EmbedTask:
     """What the loop needs to know of embeddings."""
 
     def __init__(self, criterion: MetricLoss):
-        """`criterion` is also a part of the network, which trains and saves what it learns (class centres)."""
+        """`criterion` is also a part of the network, which trains and saves what it learns (class prototypes)."""
         self.criterion = criterion
 
     def begin_epoch(self) -> None:
@@ -62,7 +62,7 @@ class EmbedTask:
         """How well held-out samples find others of their identity among themselves: recall@1, recall@5, map@5.
 
         `val_loss` is 1 - map@5, over the samples that have another of their identity; 1 where none has. This is
-        quick: the score is made of the contest's own trials, by `medalist score`.
+        quick: the score is made of the contest's own splits, by `medalist score`.
         """
         found = _gathered(seen, fabric)
         if found is None:

@@ -84,7 +84,7 @@ def read_vectors(run: Run, name: str) -> Embeddings:
 
 def prototypes_name(fold: int) -> str:
     """Where the class prototypes of a fold lie: ids are `<number of the sub-centre>/<identity>`."""
-    return f"oof/fold{fold}.centres"
+    return f"oof/fold{fold}.prototypes"
 
 
 def fold_prototypes(run: Run, folds: Sequence[int]) -> ClassPrototypes | None:

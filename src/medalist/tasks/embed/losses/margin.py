@@ -1,4 +1,4 @@
-"""Softmax over class centres on the unit sphere, with a margin for the right class: ArcFace, CosFace, sub-centres."""
+"""Softmax over class prototypes on the unit sphere with a margin for the right class: ArcFace, CosFace, sub-centres."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ SMALLEST_SQUARE = 1e-8  # of a sine: below what float32 can tell from 0, so only
 
 
 class MarginSoftmax(nn.Module):
-    """Cross-entropy of scaled cosines to class centres, where the right class has to win by a margin.
+    """Cross-entropy of scaled cosines to class prototypes, where the right class has to win by a margin.
 
     arcface (arXiv 1801.07698) takes cos(theta + m) for the right class, and where theta + m passes pi, where that would
-    grow again, cos(theta) - m sin(m); cosface (arXiv 1801.09414) takes cos(theta) - m. With several centres a class has
-    the cosine of its nearest one (sub-centre ArcFace, ECCV 2020).
-    The centres are the parameter `weight`, float32[C * centres, dim], class after class; only their directions count.
-    They start as random unit vectors from torch's generator.
+    grow again, cos(theta) - m sin(m); cosface (arXiv 1801.09414) takes cos(theta) - m. With several prototypes a class
+    has the cosine of its nearest one (sub-centre ArcFace, ECCV 2020).
+    The prototypes are the parameter `weight`, float32[C * prototypes, dim], class after class; only their directions
+    count. They start as random unit vectors from torch's generator.
     """
 
     margins: Tensor
@@ -29,14 +29,14 @@ class MarginSoftmax(nn.Module):
     def __init__(self, term: MarginTerm, dim: int, class_sizes: Sequence[int]) -> None:
         super().__init__()
         self.term = term
-        self.weight = nn.Parameter(unit_rows(len(class_sizes) * term.centres, dim))
+        self.weight = nn.Parameter(unit_rows(len(class_sizes) * term.prototypes, dim))
         self.register_buffer("margins", margins_by_size(term, class_sizes), persistent=False)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """The mean over a batch; embeddings: float32[B, dim] with unit rows; labels: int64[B] in 0..C-1."""
         cosines = embeddings @ functional.normalize(self.weight.float()).T
-        if self.term.centres > 1:
-            cosines = cosines.reshape(len(cosines), -1, self.term.centres).max(dim=2).values
+        if self.term.prototypes > 1:
+            cosines = cosines.reshape(len(cosines), -1, self.term.prototypes).max(dim=2).values
         right = labels[:, None]
         with_margin = self._with_margin(cosines.gather(1, right), self.margins[right])
         logits = self.term.scale * cosines.scatter(1, right, with_margin)
@@ -50,10 +50,10 @@ class MarginSoftmax(nn.Module):
         turned = cosine * margin.cos() - sine * margin.sin()
         return torch.where(cosine >= -margin.cos(), turned, cosine - margin * margin.sin())
 
-    def centres(self) -> tuple[Tensor, Tensor]:
-        """The centres, float32[C * centres, dim] with unit rows, and the class of each, int64; both without a graph."""
+    def prototypes(self) -> tuple[Tensor, Tensor]:
+        """The prototypes, float32[C * prototypes, dim] with unit rows, and the class of each, int64; without a graph."""
         rows = functional.normalize(self.weight.detach().float())
-        return rows, torch.arange(len(rows), device=rows.device) // self.term.centres
+        return rows, torch.arange(len(rows), device=rows.device) // self.term.prototypes
 
 
 def margins_by_size(term: MarginTerm, class_sizes: Sequence[int]) -> Tensor:

@@ -38,7 +38,7 @@ def build_metric_loss(config: MetricLossConfig, dim: int, class_sizes: Sequence[
 class MetricLoss(nn.Module):
     """A weighted sum of terms on the unit vectors of a batch.
 
-    Class centres, proxies and the siamese weights are parameters, and are all that its state holds. The cross-batch
+    class prototypes, proxies and the siamese weights are parameters, and are all that its state holds. The cross-batch
     memory (arXiv 1912.06798) is no part of it: `new_epoch` empties it, and within an epoch `memory` and `remember` keep
     it. While training, a batch is paired with itself, with gradients
     on both sides, and with the memory, and then joins it; in eval mode the memory is neither read nor written.
@@ -56,7 +56,7 @@ class MetricLoss(nn.Module):
 
     @property
     def compares(self) -> bool:
-        """Whether samples of a batch are compared with each other, and not with class centres alone."""
+        """Whether samples of a batch are compared with each other, and not with class prototypes alone."""
         return not all(isinstance(term, MarginTerm | ProxyNcaTerm) for term in self.config.terms)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
@@ -104,12 +104,12 @@ class MetricLoss(nn.Module):
             raise ValueError(f"memory of {list(known.shape)} and {list(labels.shape)} for vectors of {self.dim}")
         self._known, self._known_labels = known.float(), labels.long()
 
-    def centres(self) -> tuple[Tensor, Tensor] | None:
-        """The class centres of the margin softmax, float32[M, dim] with unit rows, and the class of each, int64[M].
+    def prototypes(self) -> tuple[Tensor, Tensor] | None:
+        """The class prototypes of the margin softmax, float32[M, dim] with unit rows, and the class of each, int64[M].
 
         Sub-centres stand one after another. Without a graph. None where there is no margin term.
         """
-        return next((term.centres() for term in self.terms.values() if isinstance(term, MarginSoftmax)), None)
+        return next((term.prototypes() for term in self.terms.values() if isinstance(term, MarginSoftmax)), None)
 
 
 def _module(term: Term, dim: int, class_sizes: Sequence[int]) -> nn.Module:

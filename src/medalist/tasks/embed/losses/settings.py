@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -20,10 +21,10 @@ class _Term(ConfigModel):
 
 
 class MarginTerm(_Term):
-    """Softmax over class centres on the unit sphere, with a margin for the right class.
+    """Softmax over class prototypes on the unit sphere, with a margin for the right class.
 
     arcface (arXiv 1801.07698): the margin is an angle in radians; cosface (arXiv 1801.09414): a cosine.
-    scale: of the cosines. centres: of each class, the nearest counts (sub-centre ArcFace, ECCV 2020).
+    scale: of the cosines. prototypes: of each class, the nearest counts (sub-centre ArcFace, ECCV 2020).
     by_size: `none`, one margin for all; else rare classes get `margin` and the most common one `least`: by
     `power`, as size ** -power (arXiv 2010.05350), or by `log`, straight in the logarithm of the size.
     smoothing: share of the target that is spread over all classes.
@@ -32,11 +33,13 @@ class MarginTerm(_Term):
     kind: Literal["arcface", "cosface"]
     margin: float = Field(default=0.3, ge=0, le=1.5)
     scale: float = Field(default=30.0, gt=0, le=1000)
-    centres: int = Field(default=1, ge=1, le=16)
+    prototypes: int = Field(default=1, ge=1, le=16)
     by_size: Literal["none", "power", "log"] = "none"
     least: float = Field(default=0.05, ge=0, le=1.5)
     power: float = Field(default=0.25, gt=0, le=2)
     smoothing: float = Field(default=0.0, ge=0, lt=1)
+
+    renamed: ClassVar[Mapping[str, str]] = {"centres": "prototypes"}
 
     @model_validator(mode="after")
     def _least_is_less(self) -> Self:
@@ -146,5 +149,5 @@ class MetricLossConfig(ConfigModel):
         if twice:
             raise ValueError(f"the term '{twice[0]}' stands twice; keep one of them")
         if {"arcface", "cosface"} <= set(kinds):
-            raise ValueError("'arcface' and 'cosface' both make class centres; keep one of them")
+            raise ValueError("'arcface' and 'cosface' both make class prototypes; keep one of them")
         return self
