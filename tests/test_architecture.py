@@ -16,12 +16,18 @@ SOURCES = sorted(
     for path in (PROJECT / folder).rglob("*.py")
     if "tests" not in path.relative_to(PROJECT).parts
 )
+ABOVE = sorted(
+    path
+    for room in ("cli", "engine", "ensemble", "planning", "report", "runs", "training", "workflows")
+    for path in (PROJECT / "src" / "medalist" / room).rglob("*.py")
+)
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_COMPETITION = 330, 70, 200
 
 
 def test_every_file_that_the_architecture_names_exists() -> None:
     page = (PROJECT / "ARCHITECTURE.md").read_text()
     named = set(re.findall(r"`((?:src|competitions|tests)/[\w./-]+)`", page))
+    named |= {f"src/medalist/{name}" for name in re.findall(r"`((?:data|engine|formats|tasks)/[\w./-]+\.py)`", page)}
     walk = page[page.index("## Walk 1") : page.index("## Walk 2")]
     assert len(re.findall(r"`src/[\w/]+\.py`", walk)) >= 15
     assert [name for name in sorted(named - {"src/ann"}) if not (PROJECT / name).exists()] == []
@@ -36,6 +42,25 @@ def test_every_room_stands_in_the_list_of_rooms() -> None:
         if path.name not in ("__init__.py", "__pycache__", "py.typed")
     }
     assert rooms == set(re.findall(r"\b\w+(?:\.py|/)", block))
+
+
+KINDS = ("segment", "embed", "classify")
+
+
+@pytest.mark.parametrize("path", ABOVE, ids=lambda path: str(path.relative_to(PROJECT / "src" / "medalist")))
+def test_nothing_above_the_kinds_names_one(path: Path) -> None:
+    """No import of a kind, no word for one, and no test for the type of its settings: `kinds.py` has the one table."""
+    name = str(path.relative_to(PROJECT / "src" / "medalist"))
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module)):
+                assert not re.match(rf"medalist\.tasks\.({'|'.join(KINDS)})\b", module), (name, module)
+            case ast.Constant(value=str(value)) if value in KINDS:
+                raise AssertionError((name, node.lineno, value))
+            case ast.Call(func=ast.Name(id="isinstance"), args=[subject, _]):
+                assert not ast.unparse(subject).endswith("settings"), (name, node.lineno)
+            case ast.MatchClass(cls=kind):
+                assert not ast.unparse(kind).endswith("Settings"), (name, ast.unparse(kind))
 
 
 def test_readme_links_lead_somewhere() -> None:

@@ -189,7 +189,7 @@ def search(
 ) -> None:
     """`medalist search RUN --image ...`."""
     from medalist.runs.runs import find_run
-    from medalist.workflows.galleries import draw_hits, gallery_folder, search_images, told, write_picture
+    from medalist.workflows.galleries import answer_table, draw_hits, gallery_folder, search_images, write_picture
 
     if picture is not None and picture.suffix.lower() != ".png":
         raise SearchError(f"{picture}: expected a name that ends in .png")
@@ -199,7 +199,7 @@ def search(
     place = gallery_folder(run, folder)
     gallery, answers = search_images(run, images, place, shared.reporter, k=asking.k, **asking.how)
     for found in answers:
-        columns, rows = told(gallery, found)
+        columns, rows = answer_table(gallery, found)
         if rows:
             table(shared.console, str(found.query), columns, rows)
         else:

@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 
 from medalist import __version__
-from medalist.cli import contests, debugging, looking, planning, queueing, retrieval, training, weights
+from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
 from medalist.cli.session import Session
 from medalist.errors import users_line
 from medalist.processes import end_with_parent, place
@@ -35,7 +35,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
-for room in (training, planning, queueing, debugging, contests, looking, retrieval):
+for room in (training, planning, queueing, debugging, contests, inspection, retrieval):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
 

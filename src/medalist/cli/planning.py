@@ -73,7 +73,7 @@ def show(console: Console, made: Plan) -> None:
     rows.append(["all", *each, clock(made.whole)])
     table(console, "time, h:mm:ss", ["", *(f"fold {fold}" for fold in made.folds), "sum"], rows)
     what = "GPU" if made.machine["gpus"] else "CPU"
-    say(console, f"{made.compute / 3600:.2f} {what} hours; done after {clock(made.wall)}" + _lanes(made))
+    say(console, f"{made.compute / 3600:.2f} {what} hours; done after {clock(made.wall)}" + _concurrency(made))
     device = f", device {in_bytes(made.device_bytes)}" if made.device_bytes else ""
     say(console, f"peak memory of a process: host {in_bytes(made.host_bytes)}{device}")
     disk = made.disk
@@ -87,10 +87,10 @@ def show(console: Console, made: Plan) -> None:
         say(console, f"note: {note}")
 
 
-def _lanes(made: Plan) -> str:
-    told = [f"{made.lanes} folds at a time"] if made.lanes > 1 else []
-    told += [f"{made.processes} processes a fold"] if made.processes > 1 else []
-    return f" with {', '.join(told)}" if told else ""
+def _concurrency(made: Plan) -> str:
+    parts = [f"{made.folds_at_once} folds at a time"] if made.folds_at_once > 1 else []
+    parts += [f"{made.processes} processes a fold"] if made.processes > 1 else []
+    return f" with {', '.join(parts)}" if parts else ""
 
 
 def _option(option: Option, whole: float) -> list[Any]:

@@ -13,7 +13,7 @@ from medalist.data.loader import Batch
 from medalist.engine.inspect import hooked, outputs_of, own_copy, tensors_in
 from medalist.engine.job import TrainJob
 
-Where = Literal["image", "target", "weights", "forward", "loss", "gradient", "arriving", "evaluation"]
+Site = Literal["image", "target", "weights", "forward", "loss", "gradient", "arriving", "evaluation"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Culprit:
     value: what was found, as `nan` or `inf`. samples: ids, those of the batch, or the very ones where they are known.
     """
 
-    where: Where
+    where: Site
     name: str
     kind: str
     value: str
@@ -75,7 +75,7 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
         return found
     trail = _Trail(job.model)
     job.model.zero_grad(set_to_none=True)
-    blamed: tuple[Where, str, str, str] | None = None
+    blamed: tuple[Site, str, str, str] | None = None
     with trail.watched():
         outputs = outputs_of(job, batch)
         losses = job.task.loss(outputs, batch) if trail.forward is None else {}  # modules of the loss are watched too
@@ -87,7 +87,7 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
             (arriving,) = torch.autograd.grad(loss, outputs, retain_graph=True)
             blamed = trail.backward  # a module of the loss, if any
             if not is_finite(arriving) and (blamed is None or blamed[0] == "arriving"):
-                blamed = "gradient", "", "loss", said(arriving)
+                blamed = "gradient", "", "loss", in_words(arriving)
             if blamed is None:
                 loss.backward()  # type: ignore[no-untyped-call]
                 blamed = trail.backward
@@ -95,28 +95,28 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
         return _culprit(job, batch, number, "forward", *trail.forward)
     if bad:
         part = next((name for name in bad if name != "loss"), "")
-        return _culprit(job, batch, number, "loss", part, "", said(losses[part or "loss"]))
+        return _culprit(job, batch, number, "loss", part, "", in_words(losses[part or "loss"]))
     return _bad_gradient(job, batch, number, blamed)
 
 
 def _bad_input(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
     targets = () if batch.target is None else batch.target.tensors().values()
-    sides: tuple[tuple[Where, Tensor], ...] = (("image", batch.image), *(("target", values) for values in targets))
+    sides: tuple[tuple[Site, Tensor], ...] = (("image", batch.image), *(("target", values) for values in targets))
     for where, values in sides:
         if values is not None and not is_finite(values):
             bad = [index for index, row in zip(batch.indices, values, strict=True) if not is_finite(row)]
-            return Culprit(where, "", "", said(values), number, tuple(job.names[index] for index in bad))
+            return Culprit(where, "", "", in_words(values), number, tuple(job.names[index] for index in bad))
     return None
 
 
 def _bad_gradient(
-    job: TrainJob, batch: Batch, number: int, blamed: tuple[Where, str, str, str] | None
+    job: TrainJob, batch: Batch, number: int, blamed: tuple[Site, str, str, str] | None
 ) -> Culprit | None:
     if blamed is not None:
         return _culprit(job, batch, number, *blamed)
     for name, value in reversed(list(job.model.named_parameters())):
         if value.grad is not None and not is_finite(value.grad):
-            return _culprit(job, batch, number, "gradient", name, "parameter", said(value.grad))
+            return _culprit(job, batch, number, "gradient", name, "parameter", in_words(value.grad))
     return None
 
 
@@ -125,10 +125,10 @@ def _bad_weights(job: TrainJob) -> Culprit | None:
     bad = next(((name, value) for name, value in state if not is_finite(value)), None)
     if bad is None:
         return None
-    return Culprit("weights", bad[0], "", said(bad[1]), 0, ())
+    return Culprit("weights", bad[0], "", in_words(bad[1]), 0, ())
 
 
-def _culprit(job: TrainJob, batch: Batch, number: int, where: Where, name: str, kind: str, value: str) -> Culprit:
+def _culprit(job: TrainJob, batch: Batch, number: int, where: Site, name: str, kind: str, value: str) -> Culprit:
     return Culprit(where, name, kind, value, number, tuple(job.names[index] for index in batch.indices))
 
 
@@ -139,7 +139,7 @@ class _Trail:
         self.model = model
         self.forwards = True
         self.forward: tuple[str, str, str] | None = None
-        self.backward: tuple[Where, str, str, str] | None = None
+        self.backward: tuple[Site, str, str, str] | None = None
         self._names = {module: name for name, module in model.named_modules()}
         self._entered: list[bool] = []
 
@@ -171,14 +171,14 @@ class _Trail:
         finite = self._entered.pop()
         found = next((tensor for tensor in tensors_in(outputs) if not is_finite(tensor)), None)
         if found is not None and finite and self.forward is None:
-            self.forward = self._names[module], type(module).__name__, said(found)
+            self.forward = self._names[module], type(module).__name__, in_words(found)
         for tensor in tensors_in(outputs):
             if tensor.requires_grad:
                 tensor.register_hook(lambda gradient: self._blame(module, gradient, "arriving"))  # type: ignore[no-untyped-call]
 
-    def _blame(self, module: nn.Module, gradient: Tensor, where: Where) -> None:
+    def _blame(self, module: nn.Module, gradient: Tensor, where: Site) -> None:
         if self.backward is None and not is_finite(gradient):
-            self.backward = where, self._names[module], type(module).__name__, said(gradient)
+            self.backward = where, self._names[module], type(module).__name__, in_words(gradient)
 
 
 def is_finite(values: Tensor) -> bool:
@@ -193,7 +193,7 @@ def is_finite(values: Tensor) -> bool:
     return bool(values.sum(dtype=torch.float32).isfinite()) or bool(torch.isfinite(values).all())
 
 
-def said(values: Tensor) -> str:
+def in_words(values: Tensor) -> str:
     """`nan`, `inf` or `-inf`: the worst that is there."""
     if bool(torch.isnan(values).any()):
         return "nan"

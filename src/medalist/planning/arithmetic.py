@@ -127,9 +127,9 @@ def share_of_batches(batches: int, samples: int, of: int, processes: int) -> int
     return max(1, math.floor(batches * samples / of / processes + 1e-9))
 
 
-def longest_lane(folds: Sequence[float], lanes: int) -> float:
-    """Seconds until a queue is empty: each of `lanes` takes the next fold as soon as it is free."""
-    free = [0.0] * max(1, lanes)
+def queue_seconds(folds: Sequence[float], folds_at_once: int) -> float:
+    """Seconds until a queue is empty: each of `folds_at_once` takes the next fold as soon as it is free."""
+    free = [0.0] * max(1, folds_at_once)
     for seconds in folds:
         heapq.heappush(free, heapq.heappop(free) + seconds)
     return max(free)

@@ -20,7 +20,7 @@ from medalist.errors import MedalistError
 from medalist.planning.arithmetic import (
     Pace,
     checkpoint_bytes,
-    longest_lane,
+    queue_seconds,
     share_of_batches,
     training_seconds,
     validations_of,
@@ -51,7 +51,7 @@ def make_plan(setup: TrainSetup, costs: CostModel, wish: Wish, started: float, r
     now = time.perf_counter()
     left = max(0.0, started + wish.seconds - now)
     ends = {name: now + share * left for name, share in SHARES.items()}
-    with tempfile.TemporaryDirectory() as folder, _threads(wish.lanes):
+    with tempfile.TemporaryDirectory() as folder, _threads(wish.folds_at_once):
         base = measure(setup, costs, Path(folder), ends, reporter)
         made = _reckoned(setup, base, wish)
         found = _options(setup, base, made, wish, ends["options"])
@@ -63,11 +63,11 @@ def make_plan(setup: TrainSetup, costs: CostModel, wish: Wish, started: float, r
 
 
 @contextmanager
-def _threads(lanes: int) -> Iterator[None]:
-    """On processors, a lane of several has its share of them."""
+def _threads(folds_at_once: int) -> Iterator[None]:
+    """On processors, a fold beside others has its share of them."""
     before = torch.get_num_threads()
-    if lanes > 1 and not torch.cuda.is_available():
-        torch.set_num_threads(max(1, before // lanes))
+    if folds_at_once > 1 and not torch.cuda.is_available():
+        torch.set_num_threads(max(1, before // folds_at_once))
     try:
         yield
     finally:
@@ -76,7 +76,7 @@ def _threads(lanes: int) -> Iterator[None]:
 
 def _reckoned(setup: TrainSetup, base: Base, wish: Wish) -> Plan:
     """The plan, without options."""
-    settings, processes, lanes = setup.settings, wish.processes, wish.lanes
+    settings, processes, folds_at_once = setup.settings, wish.processes, wish.folds_at_once
     by_fold = {
         str(fold): {
             "training": _training(setup, base, fold, base.paces, base.ran.per_epoch, processes),
@@ -92,10 +92,10 @@ def _reckoned(setup: TrainSetup, base: Base, wish: Wish) -> Plan:
         / processes
     )
     seconds = {name: sum(parts[name] for parts in by_fold.values()) for name in ("training", "validation", "oof")}
-    times_read = len(setup.chosen) if lanes > 1 else 1
+    times_read = len(setup.chosen) if folds_at_once > 1 else 1
     seconds = {"reading": base.reading * times_read, **seconds, "test": test}
-    each = [sum(parts.values()) + (base.reading if lanes > 1 else 0.0) for parts in by_fold.values()]
-    wall = longest_lane(each, lanes) + test + (base.reading if lanes == 1 else 0.0)
+    each = [sum(parts.values()) + (base.reading if folds_at_once > 1 else 0.0) for parts in by_fold.values()]
+    wall = queue_seconds(each, folds_at_once) + test + (base.reading if folds_at_once == 1 else 0.0)
     disk = {
         "checkpoints": checkpoint_bytes(settings.train, base.weights, base.trained, len(setup.chosen)),
         "predictions": _prediction_bytes(setup, base),
@@ -106,7 +106,7 @@ def _reckoned(setup: TrainSetup, base: Base, wish: Wish) -> Plan:
         machine=machine(),
         folds=setup.chosen,
         processes=processes,
-        lanes=lanes,
+        folds_at_once=folds_at_once,
         seconds=seconds,
         by_fold=by_fold,
         wall=wall,
@@ -208,7 +208,7 @@ def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], wish: Wish
         found.append(
             f"the disk at {place} has {in_bytes(free)} free, less than the {in_bytes(sum(disk.values()))} wanted"
         )
-    wanted = base.host_bytes * wish.processes * wish.lanes
+    wanted = base.host_bytes * wish.processes * wish.folds_at_once
     if wanted > room:
         found.append(f"this machine has {in_bytes(room)} of memory, less than the {in_bytes(wanted)} wanted")
     if wish.processes > 1:

@@ -158,6 +158,15 @@ def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str],
     return worst, rest[::-1][:most]
 
 
+def few_strata(scores: Mapping[str, Any], most: int) -> tuple[dict[str, Any], int]:
+    """The scores with the largest strata alone, and how many were left out: identities may be strata too."""
+    oof = scores.get("oof") or {}
+    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
+    largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:most]
+    kept = {name: strata[name] for name in largest}
+    return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
+
+
 def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] | None = None) -> list[Bar]:
     """Return a row for each value; bars run over 0..1, or up to the values beyond."""
     known = finite_values(values.values())

@@ -223,7 +223,8 @@ def png_base64(picture: Picture) -> str:
 def jpeg_base64(picture: Picture, quality: int = 84) -> str:
     """Return the picture as JPEG, base64; colours keep their full resolution, for thin lines live in them."""
     data = io.BytesIO()
-    Image.fromarray(picture).save(data, format="JPEG", quality=quality, subsampling=0, optimize=True)
+    # Not optimize=True: Pillow's buffer for it is too small for noise at full colour resolution, and it fails.
+    Image.fromarray(picture).save(data, format="JPEG", quality=quality, subsampling=0)
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 

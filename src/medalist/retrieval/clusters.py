@@ -4,8 +4,9 @@ asks only the clusters that may hold something for it.
 A cluster is asked where its mean is near enough to the query, in units of the cluster's spread, beside the k-th best
 score that the query has so far. How near is near enough is measured on a sample of the queries, whose true neighbours
 are looked up exactly: so the recall is known for these queries and this gallery before it is promised. The clusters are
-asked one by one, each by all queries that want it, in one product; a cluster's rows are copied while it is asked, so the
-gallery is never held twice. (Clusters of k-means: inverted files, Sivic and Zisserman 2003; Jegou et al. 2011, IEEE TPAMI 33.)
+asked one by one, each by all queries that want it, in one product; its rows are copied while it is asked, so the
+gallery is never held twice. (Clusters of k-means: inverted files, Sivic and Zisserman 2003; Jegou et al. 2011, IEEE
+TPAMI 33.)
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ class Wish:
     """What a plan is asked for: so many processes to a fold, so many folds at a time, and the seconds it may take."""
 
     processes: int = 1
-    lanes: int = 1
+    folds_at_once: int = 1
     seconds: float = 60.0
 
 
@@ -69,7 +69,7 @@ class Plan:
     machine: Mapping[str, Any]
     folds: tuple[int, ...]
     processes: int
-    lanes: int
+    folds_at_once: int
     seconds: Mapping[str, float]
     by_fold: Mapping[str, Mapping[str, float]]
     wall: float

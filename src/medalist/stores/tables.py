@@ -42,7 +42,7 @@ class TableStore:
         arrays = [pa.array(part.ids, pa.string()), *(pa.array(column, pa.float32()) for column in values.T)]
         table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
         with written(self.path(name)) as temporary:
-            pq.write_table(table, temporary)
+            pq.write_table(table, temporary, write_page_checksum=True)
         finish_part(self.folder, name, part, "columns")
 
     def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
@@ -54,7 +54,7 @@ class TableStore:
         if part is None:
             raise RunError(f"no predictions {path}; run medalist predict again")
         try:
-            table = pq.read_table(path)
+            table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:100]
             raise RunError(f"{path} is damaged ({reason}); delete it and run medalist predict again") from None

@@ -146,9 +146,9 @@ def build_gallery(
     """
     refuse_full(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
     source = _columns(find_images(place), fields)
-    told = source.without(source.ids)
-    schema = kinds_of(told, kinds)
-    values_of(told, schema, source.ids)
+    columns = source.without(source.ids)
+    schema = kinds_of(columns, kinds)
+    values_of(columns, schema, source.ids)
     embeddings, left_out = embed_images(run, source, reporter, skip_bad=skip_bad)
     columns = source.without(embeddings.ids)
     made = Gallery.create(folder, embeddings, columns, kinds=schema, threads=threads)
@@ -246,7 +246,7 @@ def _refuse_bad(paths: Sequence[Path]) -> None:
         raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; ask with others")
 
 
-def told(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:
+def answer_table(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:
     """Answers as a table: its columns (rank, id, score, the fields without the path), and a row for each answer."""
     names = [name for name in gallery.fields if name != PATH]
     rows = gallery.index.get(list(found.ids))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
-from medalist.report.page import RunReport
+from medalist.report.page import RunReport, few_strata
 from medalist.report.pictures import PAPER
 from medalist.tasks.embed.likeness import EqualError, Pairs, flat, map_figure, pairs_figure
 from medalist.tasks.embed.page import (
@@ -21,7 +21,6 @@ from medalist.tasks.embed.page import (
     QueryPicture,
     RetrievalReport,
     Similarities,
-    few_strata,
     hits_grid,
     render_retrieval,
     shown_queries,
@@ -200,7 +199,7 @@ def test_the_largest_strata_are_kept() -> None:
     shortened, left_out = few_strata(scores, 4)
     assert list(shortened["oof"]["strata"]) == ["s49", "s99", "s48", "s98"] and left_out == 96
     assert len(scores["oof"]["strata"]) == 100 and shortened["oof"]["value"] == 1
-    assert few_strata({}) == ({"oof": {"strata": {}}}, 0)
+    assert few_strata({}, 4) == ({"oof": {"strata": {}}}, 0)
 
 
 def test_shown_queries_are_shown_once() -> None:

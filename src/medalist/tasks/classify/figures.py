@@ -285,8 +285,8 @@ def class_table(
         (classes[at], int(counts.truth[at]), int(counts.answer[at]), tuple(float(one[at]) for one in columns.values()))
         for at in order.tolist()
     ]
-    said = {"f1": "F1", "auc": "AUC", "ap": "AP", "log_loss": "log loss"}
-    return ClassTable(tuple(said.get(head, head) for head in columns), tuple(rows), len(classes) - len(rows))
+    names = {"f1": "F1", "auc": "AUC", "ap": "AP", "log_loss": "log loss"}
+    return ClassTable(tuple(names.get(head, head) for head in columns), tuple(rows), len(classes) - len(rows))
 
 
 def class_parts(

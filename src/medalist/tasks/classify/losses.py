@@ -66,8 +66,9 @@ class LabelLoss(nn.Module):
         """`counts`: training samples of each class."""
         super().__init__()
         self.config = config
-        said: ClassWeights = "none" if isinstance(config, AsymmetricConfig) else config.class_weights
-        self.register_buffer("weights", torch.tensor(class_weights(said, classes, counts), dtype=torch.float32))
+        asked: ClassWeights = "none" if isinstance(config, AsymmetricConfig) else config.class_weights
+        weights = torch.tensor(class_weights(asked, classes, counts), dtype=torch.float32)
+        self.register_buffer("weights", weights)
 
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
         """The loss of each sample."""

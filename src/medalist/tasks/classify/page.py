@@ -21,7 +21,7 @@ from medalist.errors import DataError
 from medalist.files import write_text
 from medalist.metrics.label_arrays import CalibrationBins, calibration_bins
 from medalist.report.charts import finite, fold_name, svg
-from medalist.report.page import RunReport, page_values, rendered
+from medalist.report.page import RunReport, few_strata, page_values, rendered
 from medalist.report.pictures import FOUND, MISSED, Picture, fit_image, printable
 from medalist.tasks.classify.figures import (
     MOST_CLASSES,
@@ -101,7 +101,7 @@ def render_classification(report: ClassificationReport) -> str:
     """Return the page as HTML text. Raises DataError for a probability that is NaN or outside 0..1."""
     _check(report)
     report = replace(report, classes=tuple(name or "–" for name in report.classes))
-    scores, left_out = _few_strata(report.run.scores)
+    scores, left_out = few_strata(report.run.scores, MOST_STRATA)
     # map@1 and map@5 are no curve over thresholds, so parts are not left to the page of any run.
     parts: Mapping[str, float] = scores["oof"].pop("parts", None) or {}
     values = page_values(replace(report.run, scores=scores))
@@ -295,15 +295,6 @@ def _curves(report: ClassificationReport, ranks: ClassRanks) -> dict[str, Any]:
     figure = curves_by_class_figure(report.truth, report.probabilities, report.classes, ranks, shown)
     means = {"auc": float(ranks.auc[known].mean()), "precision": float(ranks.precision[known].mean())}
     return values | means | {"figure": svg(figure)}
-
-
-def _few_strata(scores: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """A copy of the scores with the largest strata alone, and how many were left out."""
-    oof = scores.get("oof") or {}
-    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
-    largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:MOST_STRATA]
-    kept = {name: strata[name] for name in (strata if len(strata) <= MOST_STRATA else largest)}
-    return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
 
 
 def _fitted(picture: Picture) -> Picture:

@@ -44,7 +44,7 @@ def classification_report(
     # Where the rows hold labels the answers are those that were scored, else what would be decided.
     known = {name: _labels(oof.answers[name]) for name in ids}
     answers = {name: known[name] if known[name].names else Labels(one) for name, one in zip(ids, names, strict=True)}
-    probabilities = values if values.shape[1] == len(classes) > 1 else None
+    probabilities = None if settings.gives_grades else values
     doubt = dict(zip(ids, _doubt(values, mode, numbers).tolist(), strict=True))
     worst, doubtful = chosen(oof.score.by_sample, doubt, 12)
     row_of, by_id, of_folds = {name: row for row, name in enumerate(ids)}, {s.id: s for s in oof.samples}, run.folds()
@@ -95,10 +95,10 @@ def _labels(answer: object) -> Labels:
 
 def _doubt(values: Values, mode: str, numbers: Values) -> Values:
     """How doubtful each answer is, float64[N]; the smaller the more so."""
-    if values.shape[1] == 1:
-        doubt: Values = np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1)
-    elif mode == "multi":
-        doubt = np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
+    if mode == "multi":
+        doubt: Values = np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
+    elif values.shape[1] == 1:
+        doubt = np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1)
     else:
         top = np.sort(values, axis=1)[:, -2:]
         doubt = top[:, 1] - top[:, 0]

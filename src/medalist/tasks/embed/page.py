@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from medalist.files import write_text
 from medalist.report.charts import finite, svg
-from medalist.report.page import RunReport, page_values, rendered
+from medalist.report.page import RunReport, few_strata, page_values, rendered
 from medalist.report.pictures import FOUND, GAP, MISSED, PAPER, Colour, Picture, captioned, fit_image
 from medalist.tasks.embed.likeness import EqualError, Pairs
 
@@ -98,19 +98,19 @@ def write_retrieval_report(path: Path, report: RetrievalReport) -> None:
 
 def render_retrieval(report: RetrievalReport) -> str:
     """Return the page as HTML text."""
-    shortened, left_out = few_strata(report.run.scores)
+    shortened, left_out = few_strata(report.run.scores, MOST_STRATA)
     values = page_values(replace(report.run, scores=shortened), ("query", "queries"))
-    told = report.run.scores.get("retrieval")
-    told = told if isinstance(told, Mapping) else {}
-    gains = [float(told[name]) for name in ("honest", "without_threshold") if finite(told.get(name))]
-    thresholds = told.get("thresholds")
+    tuned = report.run.scores.get("retrieval")
+    tuned = tuned if isinstance(tuned, Mapping) else {}
+    gains = [float(tuned[name]) for name in ("honest", "without_threshold") if finite(tuned.get(name))]
+    thresholds = tuned.get("thresholds")
     parts: Mapping[str, Any] = values["oof"].get("parts") or {}
     values |= {
         # Recall@1 and Recall@5 are no curve over thresholds, and the table of facts has the unanswerable.
         "parts": {name: part for name, part in parts.items() if name != "unanswerable"},
         "thresholds": None,
         "left_out_strata": left_out,
-        "told": told,
+        "tuned": tuned,
         "gain": gains[0] - gains[1] if len(gains) == 2 else None,
         "by_fold": list(thresholds.items()) if isinstance(thresholds, Mapping) else [],
         "shown": report,
@@ -137,15 +137,6 @@ def shown_queries(by_sample: Mapping[str, float]) -> tuple[list[str], list[str],
     rest = ordered[len(worst) : len(ordered) - len(best)]
     start = max(0, (len(rest) - OTHERS) // 2)
     return worst, rest[start : start + OTHERS], best
-
-
-def few_strata(scores: Mapping[str, Any], most: int = MOST_STRATA) -> tuple[dict[str, Any], int]:
-    """The scores with the largest strata alone, and how many were left out: identities may be strata too."""
-    oof = scores.get("oof") or {}
-    strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
-    largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:most]
-    kept = {name: strata[name] for name in largest}
-    return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
 
 
 def hits_grid(

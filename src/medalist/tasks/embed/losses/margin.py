@@ -51,7 +51,7 @@ class MarginSoftmax(nn.Module):
         return torch.where(cosine >= -margin.cos(), turned, cosine - margin * margin.sin())
 
     def prototypes(self) -> tuple[Tensor, Tensor]:
-        """The prototypes, float32[C * prototypes, dim] with unit rows, and the class of each, int64; without a graph."""
+        """The prototypes, float32[C * prototypes, dim], unit rows, and the class of each, int64; without a graph."""
         rows = functional.normalize(self.weight.detach().float())
         return rows, torch.arange(len(rows), device=rows.device) // self.term.prototypes
 

@@ -1,4 +1,4 @@
-"""Commands that only look: at configs, at runs, at this machine."""
+"""Commands that change nothing: they show configs, runs and this machine."""
 
 from __future__ import annotations
 
