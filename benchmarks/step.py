@@ -1,12 +1,12 @@
 """Our training loop against a bare PyTorch loop: steps per second, same network, batches, loss and optimiser.
 
-python benchmarks/step.py [--data DIR] [--steps 10] [--rounds 5] [--batch 8] [--size 256] [--config FILE] [--states N]
+python benchmarks/step.py [--config FILE] [--data DIR] [--steps 10] [--rounds 5] [--states N] [key=value ...]
 
-Both loops get the batches of our loader, in their order, and train copies of one network on one device. The bare
-loop is as short as one writes it: forward, loss, backward, clipping, AdamW, a schedule of torch's; no records, no
-checks. Ours is `engine.train.fit` as `medalist train` calls it. Timed is the training, from the end of an epoch's
-first step to that of its last one; set-up, the look at the held-out samples and saving are not steps. Rounds are
-interleaved (ours, bare, ours, ...) after one that warms up; printed are the medians and the median ratio.
+Of any kind of contest: the job is that of `medalist train`, for fold 0 of the config, cut to so many steps. Both loops
+get the batches of its loader, in their order, and train copies of its network on one device. The bare loop is as short
+as one writes it: forward, loss, backward, clipping, AdamW, a schedule of torch's; no records, no checks. Timed is the
+training, from the end of an epoch's first step to that of its last one; set-up, validation and saving are not steps.
+Rounds are interleaved (ours, bare, ours, ...) after one that warms up; printed are the medians and the median ratio.
 
 With --states N ours also runs with a state written after every N steps, and what that costs is printed: the steps'
 rate against that without states. By itself a training writes one every 5 minutes, and at the ends of epochs that are
@@ -17,50 +17,66 @@ from __future__ import annotations
 
 import argparse
 import copy
-import os
 import tempfile
 import time
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
-from medalist.competition import load_competition
-from medalist.data.cache import PixelCache
-from medalist.data.dataset import InferenceDataset, TrainDataset, decode, reader
-from medalist.data.loader import batches
-from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
+from medalist.data.loader import Batch
+from medalist.engine.devices import open_fabric
 from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig
-from medalist.engine.task import Task
 from medalist.engine.train import fit
-from medalist.files import read_image
-from medalist.kinds import load_settings
-from medalist.reporter import Progress, SilentReporter
-from medalist.tasks.segment.jobs import build_task
-from medalist.tasks.segment.settings import SegmentSettings
+from medalist.kinds import kind_of, load_settings
+from medalist.reporter import SilentReporter
+from medalist.training.request import TrainRequest
+from medalist.training.start import prepare
 
 PROJECT = Path(__file__).parent.parent
 
 
-class Clock(Progress):
-    """Notes when each step ends."""
+class Clock:
+    """A progress that notes when each step ends."""
 
     def __init__(self) -> None:
-        super().__init__(SilentReporter(), "", 1, None)
         self.ends: list[float] = []
 
     def advance(self, steps: int = 1) -> None:
         self.ends.append(now())
 
+    def skip(self, steps: int) -> None:
+        """Nothing is skipped here."""
+
+    def say(self, text: str) -> None:
+        """Lines are not shown."""
+
     @property
     def rate(self) -> float:
         """Steps per second, the first one left out."""
         return (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
+
+
+class Cut:
+    """The first batches of a loader: all that is asked of one, by both loops."""
+
+    def __init__(self, loader: Any, steps: int):
+        self.loader, self.steps = loader, steps
+
+    def __len__(self) -> int:
+        return min(self.steps, len(self.loader))
+
+    def __iter__(self) -> Iterator[Batch]:
+        return islice(iter(self.loader), self.steps)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
 
 
 def now() -> float:
@@ -71,44 +87,29 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """What both loops share."""
+    """A fold's training whose epoch is cut."""
 
-    settings: SegmentSettings
-    fabric: Fabric
-    task: Task
-    model: nn.Module
-    cache: PixelCache
-    size: int
+    job: TrainJob
 
     def ours(self, folder: Path, states: int = 0) -> float:
-        norm, seed, batch = build_normalisation(self.settings), self.settings.seed, self.settings.train.batch
-        crop = {"RandomCrop": {"height": self.size, "width": self.size, "pad_if_needed": True}}
-        train_set = TrainDataset(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
-        held_set = InferenceDataset(self.cache, [0], self.settings.model.stride, norm, read_image)
-        order = SizeBucketSampler([self.cache.samples[0].size], self.settings.model.stride, 1)
-        names = [sample.id for sample in self.cache.samples]
-        loader = batches(train_set, ShuffleBatchSampler(len(train_set), batch, seed), 0)
         clock = Clock()
-        model, config = copy.deepcopy(self.model), self.settings.train
-        held, rhythm = batches(held_set, order, 0), CheckpointConfig(steps=states, minutes=0)
-        job = TrainJob(self.fabric, self.task, model, loader, held, config, seed, folder, names, "", rhythm)
-        fit(job, lambda row: None, clock)
+        often = CheckpointConfig(steps=states, minutes=0)
+        own = replace(self.job, model=copy.deepcopy(self.job.model), folder=folder, checkpoint=often)
+        fit(own, lambda row: None, clock)
         return clock.rate
 
     def bare(self) -> float:
-        norm, seed, config = build_normalisation(self.settings), self.settings.seed, self.settings.train
-        crop = {"RandomCrop": {"height": self.size, "width": self.size, "pad_if_needed": True}}
-        train_set = TrainDataset(self.cache, range(1, len(self.cache)), (crop,), norm, seed)
-        loader = batches(train_set, ShuffleBatchSampler(len(train_set), config.batch, seed), 0)
-        device = self.fabric.device
-        model = copy.deepcopy(self.model).to(device, memory_format=torch.channels_last).train()
+        job, config = self.job, self.job.config
+        device, layout = job.fabric.device, torch.channels_last if config.channels_last else torch.contiguous_format
+        model = copy.deepcopy(job.model).to(device, memory_format=layout).train()
+        job.sampler.epoch = 0
         optimizer = torch.optim.AdamW(model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=len(loader))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.lr, total_steps=len(job.train))
         clock = Clock()
-        for raw in loader:
-            batch = raw.to(device, channels_last=True)
+        for raw in job.train:
+            batch = raw.to(device, channels_last=config.channels_last)
             optimizer.zero_grad()
-            loss = self.task.loss(model(batch.image), batch)["loss"]
+            loss = job.task.loss(model(batch.image), batch)["loss"]
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip)
             optimizer.step()
@@ -118,43 +119,31 @@ class Bench:
 
 
 def main() -> None:
-    root = Path(os.environ.get("MEDALIST_DATA", PROJECT.parent / "shared" / "data"))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=root / "dsb2018", help="folder of the nuclei contest")
+    parser.add_argument("overrides", nargs="*", metavar="key=value")
+    parser.add_argument("--data", help="folder of the contest")
     parser.add_argument("--config", type=Path, default=PROJECT / "configs" / "dsb2018" / "unet_lite0.yaml")
     parser.add_argument("--steps", type=int, default=10, help="in each round")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--states", type=int, default=0, help="also with a state after every so many steps")
     options = parser.parse_args()
-    changes = (f"train.batch={options.batch}", "train.epochs=1", "train.evaluate_every=0", "model.weights=none")
+    changes = ("train.epochs=1", "train.evaluate_every=0", "train.mix=[]", "tracking=none", *options.overrides)
     settings = load_settings(options.config, changes)
-    assert isinstance(settings, SegmentSettings)
     assert settings.train.precision == "32-true" and settings.train.accumulate == 1 and settings.train.clip > 0
 
-    competition = load_competition(settings.competition, PROJECT / "competitions")
-    task = build_task(settings)
-    decoding = partial(
-        decode,
-        reader(competition.white, settings.image),
-        lambda sample: task.targets(competition.truth(options.data, sample)),
-    )
-    samples = competition.read(options.data).train
-    wanted = 1 + options.batch * options.steps
-    cache = PixelCache(decoding, [samples[number % len(samples)] for number in range(wanted)])
-    cache.fill(8_000_000_000)
-
-    fabric = Fabric(accelerator="auto", devices=1)
-    bench = Bench(settings, fabric, task, build_network(settings, None, 0), cache, options.size)
     rates: list[tuple[float, float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
+        setup = prepare(TrainRequest(settings, options.config, changes, options.data, (0,), "bench", Path(folder)))
+        fabric = open_fabric(settings.train.precision)
+        job = kind_of(settings).training().open_data(setup, fabric, SilentReporter())(0)
+        assert isinstance(job, TrainJob), "a kind without gradients has no steps"
+        bench = Bench(replace(job, train=Cut(job.train, options.steps)))  # type: ignore[arg-type]
         for number in range(options.rounds + 1):
             with_states = bench.ours(Path(folder, f"s{number}"), options.states) if options.states else 0.0
             rates.append((bench.ours(Path(folder, str(number))), bench.bare(), with_states))
     ours, theirs, stalled = (median(column) for column in zip(*rates[1:], strict=True))
     ratio = median(own / plain for own, plain, _ in rates[1:])
-    what = f"{settings.model.kind}, batch {options.batch}, {options.size}x{options.size}, {fabric.device}"
+    what = f"{settings.task.kind}, batch {settings.batch_samples}, {fabric.device}"
     print(f"{what}, {options.rounds} interleaved rounds of {options.steps} steps, medians of steps/s:")
     print(f"  ours {ours:.3f} / bare {theirs:.3f} = {ratio:.3f}   (wanted: at least 0.97)")
     if options.states:
