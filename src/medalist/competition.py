@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from medalist.errors import ConfigError
-from medalist.formats.submission import SubmissionFormat
 from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Split
+
+if TYPE_CHECKING:
+    from medalist.formats.submission import SubmissionFormat
 
 
 @dataclass(frozen=True)

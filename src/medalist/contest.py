@@ -6,15 +6,17 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from medalist.competition import Competition, find_groups
 from medalist.errors import FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds.folds import Folds, check_folds, make_folds, read_folds, read_folds_table, rehash, write_folds
 from medalist.folds.settings import FoldsConfig
-from medalist.formats.submission import SubmissionFormat
 from medalist.records import Answer, Sample, Split
+
+if TYPE_CHECKING:
+    from medalist.formats.submission import SubmissionFormat
 
 
 @dataclass(frozen=True)

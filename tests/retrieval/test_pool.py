@@ -104,3 +104,11 @@ def test_vectors_that_do_not_fit() -> None:
         pool.near(unit([[1, 0, 0]]), np.array([0, 1]), 1)
     with pytest.raises(SearchError, match="queries, row 0: nan in column 0"):
         pool.near(np.full((1, 3), np.nan, np.float32), np.array([0]), 1)
+
+
+def test_codes_below_zero_hide_nothing_even_beside_codes_that_do() -> None:
+    pool = Pool(np.eye(3, dtype=np.float32), np.array([-1, -1, 0]), 1.0, 1)
+    alone = pool.near(pool.vectors[:2], np.array([-1, -1]), 3)[0]
+    beside = pool.near(pool.vectors[:2], np.array([-1, 0]), 3)[0]
+    assert beside[0].tolist() == alone[0].tolist()
+    assert beside[1].tolist() == [1, 0, -1]

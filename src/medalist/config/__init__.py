@@ -8,6 +8,7 @@ from medalist.config.layers import (
     parse_config,
     read_layers,
     saved_layers,
+    with_present_names,
 )
 from medalist.config.model import ConfigModel
 
@@ -20,4 +21,5 @@ __all__ = [
     "parse_config",
     "read_layers",
     "saved_layers",
+    "with_present_names",
 ]

@@ -112,6 +112,11 @@ def dump_config(settings: BaseModel) -> str:
     return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
 
 
+def with_present_names(tree: Mapping[str, Any], model: type[BaseModel]) -> Tree:
+    """What was saved of a block of this model, its keys of former names under their present ones."""
+    return _with_new_names(dict(tree), dict(tree), model, "", [])
+
+
 def differences(first: BaseModel, second: BaseModel) -> list[tuple[str, Any, Any]]:
     """Dotted keys at which two resolved configs differ, with both values; None where one has no such key."""
     left, right = dict(_leaves(first.model_dump(mode="json"))), dict(_leaves(second.model_dump(mode="json")))

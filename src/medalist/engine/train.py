@@ -31,7 +31,6 @@ from medalist.engine.syncnorm import synchronised
 from medalist.errors import TrainingError
 from medalist.files import write_text
 from medalist.metrics.epochs import is_score
-from medalist.models.recompute import recompute
 from medalist.reporter import Progress
 from medalist.tracking.tracking import Log
 
@@ -67,6 +66,8 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     if config.channels_last:
         job.model.to(memory_format=torch.channels_last)
     if config.grad_checkpointing:
+        from medalist.models.recompute import recompute  # few trainings compute activations twice
+
         recompute(job.model)
     with saving(job.folder) as saver:
         state = _begin(job, saver, progress)

@@ -50,7 +50,8 @@ class Pool:
 
         Equally near ones stand in the order of the gallery.
         """
-        rule = Forbidden(codes=((codes, self.codes),)) if (codes >= 0).any() else None
+        # A code below 0 hides nothing, so it must not meet that of a row which has none either.
+        rule = Forbidden(codes=((np.where(codes >= 0, codes, -2), self.codes),)) if (codes >= 0).any() else None
         return nearest(queries, self.vectors, k, recall=self.recall, threads=self.threads, forbidden=rule)
 
     def neighbours(self, k: int) -> tuple[Indices, Scores]:

@@ -59,9 +59,10 @@ class TableStore:
             reason = " ".join(str(error).split())[:100]
             raise RunError(f"{path} is damaged ({reason}); delete it and run medalist predict again") from None
         names = [ID, *(f"{number} {column}" for number, column in enumerate(part.columns))]
-        if table.column_names != names or table.column(ID).to_pylist() != list(part.ids):
+        kinds = [pa.string(), *[pa.float32()] * len(part.columns)]
+        if table.schema.types != kinds or table.column_names != names or table.column(ID).to_pylist() != list(part.ids):
             raise RunError(f"{path} is not what {name}.json says; delete both and run medalist predict again")
-        columns = [table.column(column).to_numpy().astype(np.float32) for column in names[1:]]
+        columns = [table.column(column).to_numpy() for column in names[1:]]
         values = np.stack(columns, axis=1) if columns else np.empty((len(part.ids), 0), np.float32)
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])

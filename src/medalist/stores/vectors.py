@@ -39,7 +39,7 @@ class VectorStore:
         start_part(self.folder, name)
 
     def part(self, name: str) -> StoredPart | None:
-        """The part, None where it is not whole (or not there)."""
+        """The part, None where it is not whole (or not there); SearchError where it is damaged."""
         if not self.path(name).with_suffix(".json").exists():
             return None
         found = self.read(name)

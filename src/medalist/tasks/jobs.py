@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
 from torch import nn
@@ -14,7 +15,6 @@ from medalist.data.dataset import Item, Key
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import SampleSamplerConfig, ShuffleSampler, WeightedSampler
-from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.engine.devices import open_fabric
 from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import freeze
@@ -23,10 +23,12 @@ from medalist.engine.task import Task
 from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.folds.folds import Folds
-from medalist.models.recompute import recompute
 from medalist.records import Sample
 from medalist.runs.runs import Run
 from medalist.runs.setup import TrainSetup
+
+if TYPE_CHECKING:
+    from medalist.data.weighted_sampler import WeightedBatchSampler
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,8 @@ def sample_sampler(
         case ShuffleSampler():
             return ShuffleBatchSampler(len(strata), batch, settings.seed, rank, world)
         case WeightedSampler():
+            from medalist.data.weighted_sampler import WeightedBatchSampler
+
             return WeightedBatchSampler(strata, sampler, batch, settings.seed, rank, world)
 
 
@@ -96,6 +100,8 @@ def make_job(
 def rehearse_network(train: TrainConfig, network: nn.Module) -> None:
     """Try on a network that will not be trained what train.* asks of it: ConfigError where it cannot."""
     if train.grad_checkpointing:
+        from medalist.models.recompute import recompute
+
         recompute(network)
     if train.freeze:
         freeze(network)

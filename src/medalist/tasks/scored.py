@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
+from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_file
@@ -17,7 +18,7 @@ from medalist.records import Answer, Sample
 from medalist.runs.runs import Run
 from medalist.tasks.protocols import Oof
 
-How = TypeVar("How")
+How = TypeVar("How", bound=ConfigModel)
 
 MadeBy = Callable[[str], Mapping[str, str] | None]
 """What made the predictions of a part; None where it is not whole."""
@@ -30,7 +31,7 @@ def as_scored(run: Run, kind: TypeAdapter[How], configured: How) -> How:
         return configured
     try:
         # As JSON, where a list may stand for a tuple.
-        return kind.validate_json(json.dumps(scores.get("decide")))
+        return kind.validate_json(json.dumps(with_present_names(scores["decide"], type(configured))))
     except ValidationError:
         raise RunError(f"{run.folder / 'scores.json'} is damaged; run medalist score again") from None
 

@@ -19,10 +19,8 @@ from medalist.models.encoders import (
     quiet_timm,
     statistics,
 )
-from medalist.models.vgg import vgg_state
 from medalist.models.weights import Resolved, load_state
 from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
-from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16
 
 _SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
 
@@ -56,6 +54,9 @@ def normalisation(config: ModelConfig) -> Statistics:
 
 
 def _build_ternausnet(config: TernausConfig, weights: Resolved | None) -> nn.Module:
+    from medalist.models.vgg import vgg_state
+    from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16
+
     classes, inputs = len(config.channels), config.in_channels
     network: TernausNet11 | TernausNet16
     match config.kind:
