@@ -39,7 +39,7 @@ demo: $(BUILT) ## the main job on the embedded contest: data to checked submissi
 	$(BIN)/medalist demo
 
 test: $(BUILT) ## the test suite, a process a core, one thread in each
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile
 
 test-slow: $(BUILT) ## the tests that start and kill many processes: several on a fold, the queue, kill -9
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow

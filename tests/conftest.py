@@ -1,4 +1,4 @@
-"""One tiny training that the tests of runs, stages and commands share, and copies of it that they may spoil."""
+"""One tiny training that the tests of runs, workflows and commands share, and copies of it that they may spoil."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from numpy.typing import NDArray
 
 from medalist.competition import load_competition
@@ -22,6 +23,9 @@ from medalist.reporter import SilentReporter
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, find_run, manifest_hash
 from medalist.stores.maps import MapStore, StoredPart
+
+settings.register_profile("any machine", deadline=None)  # a busy one may be slow for a moment
+settings.load_profile("any machine")
 
 PROJECT = Path(__file__).parent.parent
 SEED = 3
@@ -253,7 +257,7 @@ task: {kind: embed, mirrored: true}
 image: {size: [32, 48]}
 augment: [{HorizontalFlip: {p: 0.0}}]
 model: {encoder: test_resnet, weights: none, pooling: avg, dim: 8}
-loss: {terms: [{kind: arcface, margin: 0.1, scale: 10, centres: 2}, {kind: triplet}]}
+loss: {terms: [{kind: arcface, margin: 0.1, scale: 10, prototypes: 2}, {kind: triplet}]}
 sampler: {kind: pxk, classes: 3, per_class: 2}
 train: {epochs: 1, schedule: constant, warmup: 0.0}
 tracking: none

@@ -1,19 +1,31 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from medalist.config import ConfigModel, differences, dump_config, load_config, parse_config
+from medalist.config import (
+    ConfigModel,
+    differences,
+    dump_config,
+    load_config,
+    parse_config,
+    read_layers,
+    saved_layers,
+)
 from medalist.errors import ConfigError
+from medalist.tasks.embed.settings import EmbedSettings
 
 
 class Cat(ConfigModel):
+    renamed: ClassVar[Mapping[str, str]] = {"called": "names"}
+
     kind: Literal["cat", "lion"]
     lives: int = Field(default=9, ge=1)
     names: tuple[str, ...] = ()
@@ -21,6 +33,7 @@ class Cat(ConfigModel):
 
 class Dog(BaseModel):
     model_config = {"frozen": True, "extra": "forbid"}
+    renamed: ClassVar[Mapping[str, str]] = {"stunts": "tricks"}
 
     kind: Literal["dog"]
     lives: int = 1
@@ -28,6 +41,8 @@ class Dog(BaseModel):
 
 
 class Feeding(ConfigModel):
+    renamed: ClassVar[Mapping[str, str]] = {"amount": "grams"}
+
     grams: float = Field(default=50.0, gt=0)
     times: tuple[int, ...] | None = None
     dry: bool = True
@@ -319,6 +334,151 @@ def test_a_base_is_found_above_and_the_nearest_counts(load: Callable[..., Home],
     (tmp_path / "contest" / "base").mkdir()
     (tmp_path / "contest" / "base" / "pets.yaml").write_text("mode: loud\n")
     assert load_config(below, (), Home).mode == "loud"
+
+
+# ------------------------------------------------------------------------------------------------- renamed keys
+
+
+def noted(call: Callable[[], Home]) -> tuple[Home, list[str]]:
+    """What is loaded, and the notes on the way."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        home = call()
+    assert all(one.category is FutureWarning for one in caught)
+    return home, [str(one.message) for one in caught]
+
+
+def test_a_former_name_is_taken_with_one_line_for_each_layer(load: Callable[..., Home], tmp_path: Path) -> None:
+    base = "feeding: {amount: 1.0}\n"
+    text = "base: pets\nname: x\npet: {kind: cat, called: [a]}\n"
+    home, notes = noted(lambda: load(text, "feeding.amount=3", base=base))
+    assert home.feeding.grams == 3 and home.pet == Cat(kind="cat", names=("a",))
+    assert notes == [
+        f"{tmp_path / 'base' / 'pets.yaml'}: feeding.amount is called feeding.grams now; the former name still works",
+        f"{tmp_path / 'home.yaml'}: pet.called is called pet.names now; the former name still works",
+        "command line: feeding.amount is called feeding.grams now; the former name still works",
+    ]
+
+
+def test_the_note_stands_where_the_config_was_loaded(tmp_path: Path) -> None:
+    (tmp_path / "home.yaml").write_text(GOOD)
+    with pytest.warns(FutureWarning, match="^command line: feeding.amount is called ") as caught:
+        load_config(tmp_path / "home.yaml", ("feeding.amount=3",), Home)
+    assert [Path(one.filename).name for one in caught] == [Path(__file__).name]
+
+
+def test_layers_that_say_the_former_and_the_present_name_are_one_key(load: Callable[..., Home]) -> None:
+    """The later layer wins, whichever name it takes."""
+    home, notes = noted(lambda: load(GOOD + "feeding: {amount: 1}\n", "feeding.grams=2"))
+    assert home.feeding.grams == 2 and len(notes) == 1
+    home, notes = noted(lambda: load(GOOD + "feeding: {grams: 1}\n", "feeding.amount=2"))
+    assert home.feeding.grams == 2 and len(notes) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "words"),
+    [
+        (GOOD + "feeding: {amount: 1, grams: 2}\n", (), "home.yaml: unknown key 'feeding.amount' (value 1)"),
+        (GOOD, ("feeding.amount=1", "feeding.grams=2"), "command line: unknown key 'feeding.amount' (value 1)"),
+        (GOOD, ("feeding.grams=2", "feeding.amount=1"), "command line: unknown key 'feeding.amount' (value 1)"),
+    ],
+)
+def test_both_names_at_once_are_refused(
+    load: Callable[..., Home], text: str, overrides: tuple[str, ...], words: str
+) -> None:
+    message = refused(load, text, *overrides)
+    assert words in message
+    assert "allowed here: bowl, dry, grams, times" in message
+
+
+def test_a_former_name_belongs_to_the_kind_that_another_layer_says(load: Callable[..., Home]) -> None:
+    dog = "name: x\npet: {kind: dog}\n"
+    home, notes = noted(lambda: load(dog, "pet.stunts=0.25"))
+    assert home.pet == Dog(kind="dog", tricks=0.25) and len(notes) == 1
+    home, notes = noted(lambda: load(GOOD, "pet.stunts=0.25", "pet.kind=dog"))
+    assert home.pet == Dog(kind="dog", tricks=0.25) and len(notes) == 1
+    assert "unknown key 'pet.stunts'" in refused(load, GOOD, "pet.stunts=0.25")
+    assert "unknown key 'pet.called'" in refused(load, dog, "pet.called=[x]")
+    home, notes = noted(lambda: load(GOOD.replace("lives: 7", "called: [x]"), "pet.kind=dog"))
+    assert home.pet == Dog(kind="dog") and len(notes) == 1  # it was said of a cat
+
+
+def test_a_bad_value_is_told_under_the_name_now(load: Callable[..., Home]) -> None:
+    with pytest.warns(FutureWarning), pytest.raises(ConfigError) as caught:
+        load(GOOD, "feeding.amount=0")
+    assert str(caught.value).startswith("command line: feeding.grams = 0: must be greater than 0")
+
+
+def test_a_saved_config_may_say_a_former_name_without_a_note() -> None:
+    text = GOOD + "feeding: {amount: 3}\n"
+    assert parse_config(text, "x", Home) == parse_config(text.replace("amount", "grams"), "x", Home)
+    assert "amount" not in dump_config(parse_config(text, "x", Home))
+    with pytest.raises(ConfigError, match=r"^x: unknown key 'feeding\.amount'"):
+        parse_config(GOOD + "feeding: {amount: 3, grams: 3}\n", "x", Home)
+
+
+WHALES = """\
+competition: humpback_whale
+task: {kind: embed}
+image: {size: [32, 48]}
+model: {encoder: test_resnet, dim: 8}
+loss: {terms: [{kind: triplet}, {kind: arcface, prototypes: 2}]}
+"""
+TERM = "loss.terms.1.centres is called loss.terms.1.prototypes now; the former name still works"
+CENTRES = "decide.centres is called decide.prototypes now; the former name still works"
+
+
+def test_the_centres_of_a_decision_are_prototypes(tmp_path: Path) -> None:
+    path = tmp_path / "whales.yaml"
+    path.write_text(f"{WHALES}decide: {{centres: 0.25}}\n")
+    with pytest.warns(FutureWarning) as caught:
+        settings = load_config(path, (), EmbedSettings)
+    assert [str(one.message) for one in caught] == [f"{path}: {CENTRES}"]
+    assert settings.decide.prototypes == 0.25
+    path.write_text(WHALES)
+    with pytest.warns(FutureWarning) as caught:
+        assert load_config(path, ("decide.centres=0.5",), EmbedSettings).decide.prototypes == 0.5
+    assert [str(one.message) for one in caught] == [f"command line: {CENTRES}"]
+    saved = dump_config(settings)
+    former = saved.replace("prototypes:", "centres:")
+    assert former.count("  centres: 0.25\n") == former.count("    centres: 2\n") == 1
+    assert parse_config(former, "config.yaml", EmbedSettings) == settings
+    for overrides in (("decide.centres=0.5", "decide.prototypes=0.1"), ("decide={centres: 0.1, prototypes: 0.1}",)):
+        with pytest.raises(ConfigError, match=r"^command line: unknown key 'decide\.centres' "):
+            load_config(path, overrides, EmbedSettings)
+
+
+def test_the_centres_of_a_term_in_a_list_are_prototypes(tmp_path: Path) -> None:
+    path = tmp_path / "whales.yaml"
+    path.write_text(WHALES)
+    now = load_config(path, (), EmbedSettings)
+    path.write_text(WHALES.replace("prototypes", "centres"))
+    with pytest.warns(FutureWarning) as caught:
+        assert load_config(path, (), EmbedSettings) == now
+    assert [str(one.message) for one in caught] == [f"{path}: {TERM}"]
+    path.write_text(WHALES.replace("prototypes: 2", "prototypes: 2, centres: 2"))
+    with pytest.raises(ConfigError, match=r"whales\.yaml: unknown key 'loss\.terms\.1\.centres' "):
+        load_config(path, (), EmbedSettings)
+
+
+# ------------------------------------------------------------------------------------------------- unchecked values
+
+
+def test_what_layers_say_is_found_before_it_is_checked(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "base" / "pets.yaml").write_text("pet: {kind: cat, lives: 3}\nmode: 7\n")
+    path = tmp_path / "home.yaml"
+    path.write_text("base: pets\nname: [x]\npet: {kind: dog}\n")
+    layers = read_layers(path, ("pet.tricks=a", "odd.key=1"))
+    assert layers.value("pet", "kind") == "dog" and layers.value("pet", "lives") == 3  # kinds of no model are not told
+    assert (layers.value("name"), layers.value("mode"), layers.value("pet", "tricks")) == (["x"], 7, "a")
+    assert layers.value("odd") == {"key": 1} == layers.value("odd") and layers.value("odd", "key") == 1
+    for keys in (("nothing",), ("name", "x"), ("mode", "x"), ("pet", "kind", "dog")):
+        assert layers.value(*keys) is None
+    saved = saved_layers(GOOD, "config.yaml")
+    assert saved.value("pet", "lives") == 7 and saved.check(Home) == parse_config(GOOD, "x", Home)
+    with pytest.raises(ConfigError, match=r"^config\.yaml is not valid YAML"):
+        saved_layers("name: [x", "config.yaml")
 
 
 # ------------------------------------------------------------------------------------------------- round trips

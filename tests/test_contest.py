@@ -3,14 +3,16 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from medalist.contest import Contest, contest_folds, folds_path, groups_found, keep_edited_folds
-from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError
-from medalist.folds.folds import Folds, FoldsConfig
-from medalist.runs.opening import open_contest
+from medalist.errors import FoldError, MedalistError, RunError
+from medalist.folds.folds import Folds
+from medalist.folds.settings import FoldsConfig
 
 CONFIG = FoldsConfig(n=3, seed=5)
 
@@ -23,55 +25,15 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
 
 
 @pytest.fixture
-def contest(untrained) -> Contest:
-    return untrained.contest()
-
-
-# ------------------------------------------------------------------------------------------------- where data lies
-
-
-def test_the_data_lies_where_it_is_said_to(drawn: Path, at_home: Path, tmp_path: Path, monkeypatch) -> None:
-    assert open_contest("toy_nuclei", str(drawn), tmp_path).data == drawn
-    (tmp_path / "contests").mkdir()
-    (tmp_path / "contests" / "toy_nuclei").symlink_to(drawn)
-    monkeypatch.setenv("MEDALIST_DATA", str(tmp_path / "contests"))
-    assert open_contest("toy_nuclei", None, tmp_path).data == tmp_path / "contests" / "toy_nuclei"
-    assert open_contest("toy_nuclei", drawn, tmp_path).data == drawn  # what is said counts more
-    monkeypatch.setenv("HOME", str(tmp_path / "contests"))
-    assert open_contest("toy_nuclei", "~/toy_nuclei", tmp_path).data == tmp_path / "contests" / "toy_nuclei"
-
-
-def test_the_data_lies_where_the_newest_run_found_it(toy) -> None:
-    assert open_contest("toy_nuclei", None, toy.runs).data == toy.data
-
-
-def test_nowhere_to_look_is_told_with_the_remedy(at_home: Path, tmp_path: Path, monkeypatch) -> None:
-    message = one_line(DataError, lambda: open_contest("toy_nuclei", None, tmp_path))
-    assert "where is the data of toy_nuclei? type --data DIR, or set MEDALIST_DATA" in message
-    message = one_line(DataError, lambda: open_contest("toy_nuclei", tmp_path / "no", tmp_path))
-    assert f"no data folder {tmp_path / 'no'} (from --data" in message
-    monkeypatch.setenv("MEDALIST_DATA", str(tmp_path))
-    message = one_line(DataError, lambda: open_contest("toy_nuclei", None, tmp_path))
-    assert f"no data folder {tmp_path / 'toy_nuclei'} (from MEDALIST_DATA)" in message
-
-
-def test_the_folder_of_a_run_that_moved_is_told(toy, tmp_path: Path) -> None:
-    lock = toy.run.folder / "lock.json"
-    lock.write_text(json.dumps({**json.loads(lock.read_text()), "data_folder": str(tmp_path / "gone")}))
-    assert "(from the run tiny); type --data DIR" in one_line(
-        DataError, lambda: open_contest("toy_nuclei", None, toy.runs)
-    )
-
-
-def test_an_unknown_contest_is_given_the_nearest(drawn: Path, at_home: Path, tmp_path: Path) -> None:
-    message = one_line(ConfigError, lambda: open_contest("toy_nuclie", drawn, tmp_path))
-    assert "no competition 'toy_nuclie'" in message and "did you mean 'toy_nuclei'?" in message
+def contest(untrained: Any) -> Contest:
+    made: Contest = untrained.contest()
+    return made
 
 
 # ------------------------------------------------------------------------------------------------- folds
 
 
-def test_folds_are_made_once_and_kept(contest: Contest, tmp_path: Path, monkeypatch) -> None:
+def test_folds_are_made_once_and_kept(contest: Contest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = contest_folds(contest, CONFIG, tmp_path)
     assert made.n == 3 and made.seed == 5
     assert set(made.fold) == {sample.id for sample in contest.split.train}
@@ -106,7 +68,9 @@ def test_groups_that_were_found_are_told_with_their_evidence(contest: Contest, t
         assert path.name in one_line(RunError, lambda: groups_found(contest, CONFIG, tmp_path))
 
 
-def test_a_stopped_look_for_groups_leaves_no_folds(contest: Contest, tmp_path: Path, monkeypatch) -> None:
+def test_a_stopped_look_for_groups_leaves_no_folds(
+    contest: Contest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
@@ -197,3 +161,32 @@ def test_there_must_be_a_hash_to_renew(contest: Contest, tmp_path: Path) -> None
     before = (tmp_path / "mine.csv").read_bytes()
     assert "a table of your own" in one_line(FoldError, lambda: keep_edited_folds(contest, config, tmp_path))
     assert (tmp_path / "mine.csv").read_bytes() == before
+
+
+# ------------------------------------------------------------------------------------------------- sample submission
+
+
+def test_a_contest_may_have_no_sample_submission(contest: Contest) -> None:
+    assert contest.reference == contest.data / "sample_submission.csv"
+    without = replace(contest, competition=replace(contest.competition, sample_submission=None))
+    assert without.reference is None
+
+
+# ------------------------------------------------------------------------------------------------- what it asks
+
+
+def test_each_sample_is_asked_and_is_perfect_by_its_own_truth(contest: Contest, tmp_path: Path) -> None:
+    folds, asks = contest_folds(contest, CONFIG, tmp_path), contest.evaluation
+    for chosen in ([0], [2, 0], []):
+        ids = {name for fold in chosen for name in folds.held_out(fold)}
+        assert asks.fold_truths(contest, folds, chosen).keys() == ids
+    perfect = asks.perfect(contest)
+    assert list(perfect.answers) == [sample.id for sample in contest.split.train]
+    assert contest.competition.score(perfect.truths, perfect.answers).value == 1
+    assert perfect.form is asks.format_of_test(contest) is contest.competition.submission
+
+
+def test_a_contest_of_identities_asks_queries_of_a_gallery(whales: Any) -> None:
+    from medalist.retrieval import contests
+
+    assert whales.contest().evaluation is contests

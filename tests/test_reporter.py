@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from medalist.reporter import Note, Progress, read_note
+from medalist.reporter import LineReporter, Note, SilentReporter, TimedProgress, read_note
 
 
 class Clock:
@@ -21,26 +19,42 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(module.time, "monotonic", made)
+    monkeypatch.setattr("medalist.reporter.time.monotonic", made)
     return made
 
 
-def console(terminal: bool = False, quiet: bool = False) -> tuple[Console, io.StringIO]:
-    file = io.StringIO()
-    return Console(file=file, force_terminal=terminal, quiet=quiet, width=100), file
+class Drawn:
+    """A bar that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.done = 0
+        self.totals: list[int] = []
+
+    def advance(self, steps: int) -> None:
+        self.done += steps
+
+    def total(self, steps: int) -> None:
+        self.totals.append(steps)
+
+
+def silent(total: int) -> TimedProgress:
+    return TimedProgress(lambda _: None, "train", total, None)
 
 
 def test_plain_lines_say_how_much_is_left_of_the_whole(clock: Clock) -> None:
-    made, file = console()
-    with progress(made, "train", 40) as bar:
-        bar.say("start")
+    lines: list[str] = []
+    reporter = LineReporter(lines.append)
+    reporter.say("[b]before[/b]")
+    with reporter.progress("train", 40) as progress:
+        progress.say("start")
         clock.now += 20
-        bar.advance(10)
-        bar.say("epoch 1")
+        progress.advance(10)
+        progress.say("epoch 1")
         clock.now += 19
-        bar.advance(29)
-        bar.say("[b]epoch 2[/b]")
-    assert file.getvalue().splitlines() == [
+        progress.advance(29)
+        progress.say("[b]epoch 2[/b]")
+    assert lines == [
+        "[b]before[/b]",
         "start  [0/40, ? left]",
         "epoch 1  [10/40, 1:00 left]",
         "[b]epoch 2[/b]  [39/40, 0:01 left]",
@@ -48,107 +62,102 @@ def test_plain_lines_say_how_much_is_left_of_the_whole(clock: Clock) -> None:
 
 
 def test_a_silent_stretch_is_broken_by_a_line(clock: Clock) -> None:
-    made, file = console()
-    with progress(made, "reading", 100) as bar:
+    lines: list[str] = []
+    with LineReporter(lines.append).progress("reading", 100) as progress:
         for _ in range(50):
             clock.now += 1.01
-            bar.advance()
-    assert len(file.getvalue().splitlines()) == 1
-    assert file.getvalue().startswith("reading  [30/100, 1:1")
+            progress.advance()
+    assert len(lines) == 1 and lines[0].startswith("reading  [30/100, 1:1")
 
 
 def test_steps_that_were_done_before_do_not_count(clock: Clock) -> None:
-    made, file = console()
-    bar = Progress(made, "train", 100, None)
-    bar.skip(60)
+    lines: list[str] = []
+    progress = TimedProgress(lines.append, "train", 100, None)
+    progress.skip(60)
     clock.now += 10
-    bar.advance(10)
-    bar.say("on")
-    assert file.getvalue() == "on  [10/40, 0:30 left]\n"
+    progress.advance(10)
+    progress.say("on")
+    assert lines == ["on  [10/40, 0:30 left]"]
 
 
-def test_quiet_says_nothing(clock: Clock) -> None:
-    made, file = console(terminal=True, quiet=True)
-    with progress(made, "train", 3) as bar:
+def test_a_bar_is_told_of_all_steps_and_keeps_the_lines_short(clock: Clock) -> None:
+    """Where a bar is drawn, no line of its own breaks a silent stretch."""
+    lines: list[str] = []
+    bar = Drawn()
+    progress = TimedProgress(lines.append, "train", 10, bar)
+    progress.skip(2)
+    for _ in range(8):
+        clock.now += 60
+        progress.advance()
+    progress.say("done")
+    assert (bar.done, bar.totals, lines) == (8, [8], ["done  [8/8, 0:00 left]"])
+
+
+def test_silence_says_nothing_and_counts_all_the_same(
+    clock: Clock, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "fold0" / "progress.json"
+    reporter = SilentReporter()
+    reporter.say("line")
+    with reporter.progress("train", 3, path) as progress:
+        assert read_note(path) == Note(0, 3, None, "train")
         clock.now += 1000
-        bar.advance()
-        bar.say("line")
-    assert file.getvalue() == ""
-
-
-def test_a_terminal_shows_a_bar_that_goes_away_and_keeps_the_lines() -> None:
-    made, file = console(terminal=True)
-    with progress(made, "train", 10) as bar:
-        bar.skip(2)
-        bar.advance(8)
-        bar.say("epoch 1 of 1")
-    text = file.getvalue()
-    assert "train" in text and "8/8" in text
-    assert "epoch 1 of 1  [8/8, 0:00 left]" in text
-
-
-def test_the_bar_goes_away_after_an_error_too() -> None:
-    made, file = console(terminal=True)
-    with pytest.raises(KeyboardInterrupt), progress(made, "train", 10) as bar:
-        bar.advance()
-        raise KeyboardInterrupt
-    assert file.getvalue().endswith("\x1b[2K") or "\x1b[?25h" in file.getvalue()  # the cursor is back
+        progress.advance()
+        progress.say("line")
+        assert read_note(path) == Note(1, 3, 2000, "train")
+    assert capfd.readouterr() == ("", "")
+    assert list(path.parent.iterdir()) == []
 
 
 def test_the_time_left_follows_the_recent_speed(clock: Clock) -> None:
-    made, _ = console(quiet=True)
-    bar = Progress(made, "train", 2000, None)
+    progress = silent(2000)
     for _ in range(600):  # ten minutes at a step a second
         clock.now += 1
-        bar.advance()
-    assert bar.left_seconds() == pytest.approx(1400)
+        progress.advance()
+    assert progress.left_seconds() == pytest.approx(1400)
     for _ in range(1000):  # then ten times as fast; over the whole it would be 700 / 1600 * 400 = 175 s
         clock.now += 0.1
-        bar.advance()
-    left = bar.left_seconds()
+        progress.advance()
+    left = progress.left_seconds()
     assert left is not None and 40 < left < 120
 
 
 def test_a_steady_speed_is_found_whatever_the_sizes_of_the_steps(clock: Clock) -> None:
-    made, _ = console(quiet=True)
-    bar = Progress(made, "train", 1000, None)
+    progress = silent(1000)
     for steps in (1, 7, 2, 50, 3, 100, 37):
         clock.now += 0.5 * steps
-        bar.advance(steps)
-        assert bar.left_seconds() == pytest.approx(0.5 * (1000 - bar._done))
+        progress.advance(steps)
+        assert progress.left_seconds() == pytest.approx(0.5 * (1000 - progress._done))
 
 
 def test_a_stretch_without_steps_makes_it_longer(clock: Clock) -> None:
-    made, _ = console(quiet=True)
-    bar = Progress(made, "train", 20, None)
+    progress = silent(20)
     clock.now += 10
-    bar.advance(10)
-    assert bar.left_seconds() == pytest.approx(10)
+    progress.advance(10)
+    assert progress.left_seconds() == pytest.approx(10)
     clock.now += 10
-    assert bar.left_seconds() == pytest.approx(20)
+    assert progress.left_seconds() == pytest.approx(20)
 
 
 def test_a_note_says_how_far_it_is_and_goes_away(clock: Clock, tmp_path: Path) -> None:
     path = tmp_path / "fold0" / "progress.json"
-    made, _ = console()
-    with progress(made, "train", 100, path) as bar:
+    with LineReporter(lambda _: None).progress("train", 100, path) as progress:
         assert read_note(path) == Note(0, 100, None, "train")
         clock.now += 1
-        bar.advance()
+        progress.advance()
         assert read_note(path) == Note(0, 100, None, "train")  # not sooner than every two seconds
-        bar.skip(40)
+        progress.skip(40)
         clock.now += 1.5
-        bar.advance(4)
+        progress.advance(4)
         assert json.loads(path.read_text()) == {"done": 5, "total": 60, "left_seconds": 27.2, "title": "train"}
         # by hand: e = exp(-1.5 / 30); (1 * e + 1.5) / (1 * e + 4) * 55 = 27.24
     assert list(path.parent.iterdir()) == []
 
 
-@pytest.mark.parametrize("terminal", [False, True])
-def test_the_note_goes_away_after_an_error_too(tmp_path: Path, terminal: bool) -> None:
+@pytest.mark.parametrize("reporter", [SilentReporter(), LineReporter(lambda _: None)], ids=["silent", "lines"])
+def test_the_note_goes_away_after_an_error_too(tmp_path: Path, reporter: SilentReporter | LineReporter) -> None:
     path = tmp_path / "progress.json"
-    made, _ = console(terminal=terminal)
-    with pytest.raises(KeyboardInterrupt), progress(made, "train", 10, path):
+    with pytest.raises(KeyboardInterrupt), reporter.progress("train", 10, path):
         assert path.exists()
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
@@ -156,10 +165,11 @@ def test_the_note_goes_away_after_an_error_too(tmp_path: Path, terminal: bool) -
 
 def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    made, _ = console()
-    with progress(made, "train", 10, tmp_path / "file" / "progress.json") as bar:
-        bar.advance(10)
-    assert bar._done == 10
+    lines: list[str] = []
+    with LineReporter(lines.append).progress("train", 10, tmp_path / "file" / "progress.json") as progress:
+        progress.advance(10)
+        progress.say("on")
+    assert lines == ["on  [10/10, 0:00 left]"]
 
 
 @pytest.mark.parametrize(

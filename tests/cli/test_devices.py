@@ -188,16 +188,19 @@ def looked_at_alone(config: Path, data: Path, runs: Path, *overrides: str) -> di
     """Figures of the weights of fold 0 of the run `spread`, by one process."""
     from medalist.engine.checkpoint import load_weights
     from medalist.engine.devices import open_fabric
-    from medalist.retrieval.evaluate import evaluate
+    from medalist.engine.job import TrainJob
+    from medalist.engine.train import validate_held_out
+    from medalist.kinds import kind_of, load_settings
+    from medalist.training.request import TrainRequest
     from medalist.training.start import prepare
 
-    pass
-
     with contextlib.chdir(PROJECT):
-        plan = prepare(config, overrides, str(data), [0], "spread", runs)
-        fit = jobs(plan, open_fabric("32-true"), SilentReporter())(0)
-    load_weights(fit.model, fit.folder / "last.safetensors")
-    return evaluate(fit, fit.fabric.to_device(fit.model))
+        settings = load_settings(config, overrides)
+        setup = prepare(TrainRequest(settings, config, overrides, str(data), (0,), "spread", runs))
+        job = kind_of(settings).training().open_data(setup, open_fabric("32-true"), SilentReporter())(0)
+    assert isinstance(job, TrainJob)
+    load_weights(job.model, job.folder / "last.safetensors")
+    return dict(validate_held_out(job, job.fabric.to_device(job.model)))
 
 
 def test_each_command_ends_well_and_one_process_speaks(on_several: Spread) -> None:

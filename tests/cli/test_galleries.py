@@ -1,17 +1,17 @@
 from __future__ import annotations
 
-import sys
-import types
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from medalist.codecs.images import read_image
 from medalist.errors import DataError
-from medalist.files import read_image
+from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.search.embeddings import Embeddings, read_embeddings
 
@@ -19,12 +19,17 @@ Command = Callable[..., Any]
 COLOURS = {"red": (250, 10, 10), "pink": (240, 120, 120), "blue": (10, 10, 240), "green": (20, 230, 20)}
 
 
-def made_by(run: Run, settings: Any, folds: Sequence[int]) -> dict[str, str]:
+def made_of(run: Run, settings: Any, folds: Sequence[int]) -> dict[str, str]:
     return {"weights": run.name, "run": f"{run.competition}/{run.name}"}
 
 
 def embed_files(
-    run: Run, files: Sequence[tuple[str, Path]], console: Any, fold: int | None = None, skip_bad: bool = False
+    run: Run,
+    settings: Any,
+    files: Sequence[tuple[str, Path]],
+    reporter: Reporter,
+    fold: int | None = None,
+    skip_bad: bool = False,
 ) -> tuple[Embeddings, list[str]]:
     """The stand-in: a vector is the mean colour."""
     rows, ids, bad = [], [], []
@@ -37,7 +42,7 @@ def embed_files(
     if bad and not skip_bad:
         raise DataError(f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(bad)}")
     vectors = np.array(rows) / np.linalg.norm(rows, axis=1, keepdims=True)
-    made = {**made_by(run, None, []), **({} if fold is None else {"fold": str(fold)})}
+    made = {**made_of(run, None, []), **({} if fold is None else {"fold": str(fold)})}
     return Embeddings(tuple(ids), vectors.astype(np.float32), made), bad
 
 
@@ -53,11 +58,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, colour in COLOURS.items():
         Image.new("RGB", (12, 12), colour).save(f"images/{name}.png")
     Path("fields.csv").write_text("id,identity,depth\nred,warm,1\npink,warm,2\nblue,cold,3\ngreen,,4\n")
-    module = types.ModuleType("medalist.tasks.embed.embedding")
-    module.embed_files = embed_files  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "medalist.tasks.embed.embedding", module)
-    monkeypatch.setattr("medalist.workflows.galleries.embed_settings", lambda run: None)
-    monkeypatch.setattr("medalist.workflows.galleries.made_by", made_by)
+    embedding = SimpleNamespace(embed_files=embed_files, made_of=made_of)
+    monkeypatch.setattr("medalist.workflows.galleries.run_settings", lambda run: None)
+    monkeypatch.setattr("medalist.workflows.galleries.embedding_of", lambda run, settings: embedding)
     return tmp_path
 
 

@@ -125,7 +125,7 @@ def test_an_interrupt_leaves_no_folder(live: Path, medalist: Command, monkeypatc
 
     np.save("many.npy", np.random.default_rng(0).normal(size=(1500, 6)))
     before = sorted(path.name for path in live.parent.iterdir())
-    monkeypatch.setattr("medalist.reporter.Progress.advance", interrupted)
+    monkeypatch.setattr("medalist.reporter.TimedProgress.advance", interrupted)
     assert medalist("index", "build", "many.npy", "-o", "deep").code == 130
     assert sorted(path.name for path in live.parent.iterdir()) == before
     Path("many.txt").write_text("".join(f"m{row}\n" for row in range(1500)))

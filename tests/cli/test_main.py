@@ -28,7 +28,7 @@ def failing(at_home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseExc
         def load(*_: object) -> None:
             raise error
 
-        monkeypatch.setattr("medalist.settings.load_settings", load)
+        monkeypatch.setattr("medalist.kinds.load_settings", load)
 
     return fail_with
 

@@ -34,7 +34,7 @@ def test_a_plan_of_a_tiny_training(medalist: Command, untrained: Any, leftovers:
     made = json.loads((folder / "plan.json").read_text())
     assert made["folds"] == [0, 1] and list(made["by_fold"]) == ["0", "1"]
     assert all(math.isfinite(number) and number >= 0 for number in figures(made["seconds"]))
-    for part in ("training", "looks", "oof"):
+    for part in ("training", "validation", "oof"):
         assert made["seconds"][part] == pytest.approx(sum(fold[part] for fold in made["by_fold"].values()))
         assert made["seconds"][part] > 0
     assert made["wall"] == pytest.approx(sum(made["seconds"].values())) == made["compute"]
@@ -47,7 +47,7 @@ def test_a_plan_of_a_tiny_training(medalist: Command, untrained: Any, leftovers:
     assert {"train.batch=2", "train.batch=8", "train.precision=bf16-mixed"} <= changes
     assert made["machine"]["cores"] >= 1 and made["machine"]["gpus"] == []
     out = ended.out
-    for line in ("reading images", "training", "looks at held-out samples", "OOF prediction", "test prediction"):
+    for line in ("reading images", "training", "validation", "OOF prediction", "test prediction"):
         assert line in out
     assert "CPU hours; done after 0:0" in out and "peak memory of a process: host" in out and "disk: checkpoints" in out
     assert f"plan in {folder / 'plan.json'}" in out
@@ -64,7 +64,7 @@ def test_a_plan_of_one_fold_on_several_processes_and_lanes(medalist: Command, un
     ended = medalist(*words(untrained, "--seconds", 3, "--fold", 1, "--devices", 2, "--workers", 2, "--name", "mine"))
     assert (ended.code, ended.err) == (0, "")
     made = json.loads((untrained.runs / "toy_nuclei" / "mine" / "plan.json").read_text())
-    assert made["folds"] == [1] and made["processes"] == made["lanes"] == 2
+    assert made["folds"] == [1] and made["processes"] == made["folds_at_once"] == 2
     assert made["compute"] == pytest.approx(2 * sum(made["seconds"].values()))
     assert "with 2 folds at a time, 2 processes a fold" in ended.out
     assert "measured on one process and divided by 2" in ended.out

@@ -11,10 +11,12 @@ from typer.testing import CliRunner
 
 from medalist.cli import queueing
 from medalist.cli.queueing import parse_folds, parse_workers, train_in_queue
+from medalist.cli.session import Session
 from medalist.errors import ConfigError, MedalistError, RunError
-from medalist.reporter import SilentReporter
+from medalist.kinds import load_settings
 from medalist.training.fold_queue import FoldQueue
 from medalist.training.queue_status import JobEnd, QueueJob
+from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
 
 
@@ -35,6 +37,11 @@ def test_workers_that_are_none(text: str) -> None:
         parse_workers(text)
 
 
+def asked(toy: Any, *overrides: str) -> TrainRequest:
+    settings = load_settings(toy.config, overrides)
+    return TrainRequest(settings, toy.config, overrides, str(toy.data), (), None, toy.runs)
+
+
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> list[QueueJob]:
     """What came into the queue; fold 1 fails."""
@@ -51,20 +58,24 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> list[QueueJob]:
 def test_a_plan_that_is_done_starts_nothing(
     toy: Any, queue: list[QueueJob], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    plan = prepare(toy.config, [], str(toy.data), [], None, toy.runs)
-    train_in_queue(State(Console(), toy.runs), plan, toy.config, [], "2", None)
+    request = asked(toy)
+    train_in_queue(Session(Console(), toy.runs), prepare(request), request, "2", None)
     assert queue == [] and capsys.readouterr().out == "all folds are done\n"
 
 
 def test_a_fold_that_fails_is_told_at_the_end(untrained: Any, queue: list[QueueJob]) -> None:
-    plan = prepare(untrained.config, ["train.lr=1e-2"], str(untrained.data), [], None, untrained.runs)
+    request = asked(untrained, "train.lr=1e-2")
+    setup = prepare(request)
     with pytest.raises(RunError, match=r"^1 of 2 folds failed: fold 1: the loss is nan$"):
-        train_in_queue(State(SilentReporter(), untrained.runs), plan, untrained.config, ["train.lr=1e-2"], None, None)
-    assert [(job.fold, job.overrides, job.run.name) for job in queue] == [
+        train_in_queue(Session(Console(quiet=True), untrained.runs), setup, request, None, None)
+    assert [(job.fold, job.request.overrides, job.run.name) for job in queue] == [
         (0, ("train.lr=1e-2",), "tiny+train.lr=1e-2"),
         (1, ("train.lr=1e-2",), "tiny+train.lr=1e-2"),
     ]
-    assert queue[0].data == str(untrained.data.resolve()) and queue[0].run.folder.is_absolute()
+    first = queue[0].request
+    assert first.settings == request.settings and first.name == "tiny+train.lr=1e-2"
+    assert first.data == str(untrained.data.resolve()) and first.root.is_absolute()
+    assert queue[0].run.folder == first.root / "toy_nuclei" / "tiny+train.lr=1e-2"
 
 
 @pytest.fixture
@@ -75,7 +86,7 @@ def sweep(untrained: Any) -> Callable[..., Any]:
 
     def command(*words: object) -> Any:
         given = ["sweep", str(untrained.config), "--data", str(untrained.data), *map(str, words)]
-        return CliRunner().invoke(app, given, obj=State(Console(width=200), untrained.runs))
+        return CliRunner().invoke(app, given, obj=Session(Console(width=200), untrained.runs))
 
     return command
 

@@ -421,13 +421,13 @@ def test_an_interrupt_leaves_no_file(medalist: Command, here: Path, monkeypatch:
         raise KeyboardInterrupt
 
     np.save("x.npy", RNG.normal(size=(1500, 6)))
-    monkeypatch.setattr("medalist.reporter.Progress.advance", interrupted)
+    monkeypatch.setattr("medalist.reporter.TimedProgress.advance", interrupted)
     before = names()
     assert medalist("index", "build", "x.npy", "-o", "x.ann").code == 130
     assert names() == before
-    monkeypatch.setattr("medalist.reporter.Progress.advance", lambda *_: None)
+    monkeypatch.setattr("medalist.reporter.TimedProgress.advance", lambda *_: None)
     assert medalist("index", "build", "x.npy", "-o", "y.ann").code == 0
-    monkeypatch.setattr("medalist.reporter.Progress.advance", interrupted)
+    monkeypatch.setattr("medalist.reporter.TimedProgress.advance", interrupted)
     for name in ("h.csv", "h.parquet"):
         assert medalist("search", "y.ann", "q.npy", "-o", name).code == 130
     assert sorted({*names()} - {"y.ann"}) == before

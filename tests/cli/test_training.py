@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from medalist.stores.maps import MapStore
+
 Command = Callable[..., Any]
 
 
@@ -15,21 +17,18 @@ def words(toy: Any, *more: object) -> tuple[object, ...]:
 
 
 def test_training_again_does_nothing_and_says_what_is_next(medalist: Command, toy: Any) -> None:
-    pass
-
     before = {path: path.stat().st_mtime_ns for path in toy.run.folder.rglob("*.safetensors")}
     ended = medalist(*words(toy))
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines() == [
-        f"run {toy.run.folder}  folds 0, 1 of 2",
+        f"run {toy.run.folder}: nothing is left to do",
         f"done: {toy.run.folder}; next: medalist score toy_nuclei/tiny",
     ]
     assert {path: path.stat().st_mtime_ns for path in toy.run.folder.rglob("*.safetensors")} == before
-    assert stage.CACHE_THREADS > 0
 
 
 def test_a_change_is_a_run_of_its_own(medalist: Command, untrained: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.training.train.train", lambda plan, console: plan.run)
+    monkeypatch.setattr("medalist.training.train.train", lambda setup, reporter: setup.run)
     for overrides, name in (((), "tiny"), (("train.lr=1e-2",), "tiny+train.lr=1e-2")):
         ended = medalist(*words(untrained, *overrides, "--fold", 1))
         assert ended.code == 0 and "folds 1 of 2" in ended.out
@@ -128,7 +127,7 @@ def test_ctrl_c_in_training_and_predicting_is_130(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("medalist.engine.train.evaluate", stop)
+        patch.setattr("medalist.engine.train.validate_held_out", stop)
         ended = medalist(*words(untrained))
         assert ended.code == 130 and ended.line.startswith("interrupted; ")
     assert untrained.run.trained_folds() == []
@@ -136,11 +135,11 @@ def test_ctrl_c_in_training_and_predicting_is_130(
         patch.setattr(SegmentTask, "predict", stop)
         ended = medalist(*words(untrained, "--fold", 0))
         assert ended.code == 130 and ended.line.startswith("interrupted; ")
-        assert untrained.run.trained_folds() == [0] and untrained.MapStore(run.folder / "oof").part("fold0") is None
+        assert untrained.run.trained_folds() == [0] and MapStore(untrained.run.folder / "oof").part("fold0") is None
         assert medalist("--runs", untrained.runs, "predict", "tiny", "--split", "oof").code == 130
     assert leftovers(untrained.runs) == []
     assert medalist(*words(untrained, "--fold", 0)).code == 0
-    assert untrained.MapStore(run.folder / "oof").part("fold0") is not None
+    assert MapStore(untrained.run.folder / "oof").part("fold0") is not None
 
 
 def test_predictions_may_be_made_in_another_way_and_are_scored_so(medalist: Command, toy: Any) -> None:

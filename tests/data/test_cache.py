@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Normalisation, TrainDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
+from medalist.data.targets import BoxTarget, LabelTarget, MapTarget, Target
 from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.records import Sample
 
@@ -37,14 +39,20 @@ class Decoder:
         if sample.id in self.bad:
             raise DataError(f"{sample.images[0]}: cut off")
         random = np.random.default_rng(int(sample.id[1:]))
-        return random.integers(0, 256, (8, 8, 3), np.uint8), random.integers(0, 2, (8, 8, 2), np.uint8)
+        image = random.integers(0, 256, (8, 8, 3), np.uint8)
+        return image, MapTarget(random.integers(0, 2, (8, 8, 2), np.uint8))
+
+
+def maps_of(target: Target | None) -> NDArray[np.uint8]:
+    assert isinstance(target, MapTarget)
+    return target.maps
 
 
 def assert_right(cache: PixelCache) -> None:
     for index, sample in enumerate(cache.samples):
         image, target = Decoder()(sample)
         np.testing.assert_array_equal(cache[index][0], image)
-        np.testing.assert_array_equal(cache[index][1], target)
+        np.testing.assert_array_equal(maps_of(cache[index][1]), maps_of(target))
 
 
 @pytest.mark.parametrize("form", ["memory", "file"])
@@ -64,7 +72,12 @@ def test_keeps_what_fits_and_decodes_the_rest_again(form: str, kept: int, tmp_pa
 
 def test_a_later_sample_that_fits_is_kept() -> None:
     sizes = {"s0": (8, 8), "s1": (80, 80), "s2": (8, 8)}
-    cache = PixelCache(lambda sample: (np.zeros((*sizes[sample.id], 3), np.uint8),) * 2, samples(3))
+
+    def decode(sample: Sample) -> Decoded:
+        blank = np.zeros((*sizes[sample.id], 3), np.uint8)
+        return blank, MapTarget(blank)
+
+    cache = PixelCache(decode, samples(3))
     cache.fill(4 * IMAGE_BYTES)
     assert cache.kept_bytes == 4 * IMAGE_BYTES
     assert cache[1][0].shape == (80, 80, 3)
@@ -75,7 +88,8 @@ def test_what_is_handed_out_is_read_only(form: str, tmp_path: Path) -> None:
     """Else a transform that writes in place would change later epochs, and those of other workers not."""
     cache = PixelCache(Decoder(), samples(1), tmp_path if form == "file" else None)
     cache.fill(0 if form == "decoded again" else 10_000)
-    for array in cache[0]:
+    image, target = cache[0]
+    for array in (image, maps_of(target)):
         with pytest.raises(ValueError, match="read-only"):
             array[:] = 0
 
@@ -187,3 +201,76 @@ def test_forked_workers_read_it(form: str, tmp_path: Path) -> None:
         for number, index in enumerate(batch.indices):
             image, _ = Decoder()(cache.samples[index])
             np.testing.assert_allclose(batch.image[number].numpy(), image.transpose(2, 0, 1), atol=1e-3)
+
+
+def boxes(count: int) -> BoxTarget:
+    random = np.random.default_rng(count)
+    corners = random.uniform(0, 4, (count, 2, 2)).astype(np.float32)
+    xyxy = np.concatenate([corners[:, 0], corners[:, 0] + corners[:, 1]], axis=1)
+    return BoxTarget(xyxy, random.integers(0, 80, count))
+
+
+MIXED: list[Target | None] = [
+    boxes(3),
+    LabelTarget(np.array(7, np.int64)),
+    boxes(0),
+    None,
+    LabelTarget(np.array([0.25, np.nan, -1e30], np.float32)),
+    boxes(1),
+    MapTarget(np.eye(3, dtype=np.uint8)[..., None]),
+]
+"""Of odd numbers of bytes, so that what follows does not begin at a multiple of its item size."""
+
+
+def mixed(sample: Sample) -> Decoded:
+    number = int(sample.id[1:])
+    target = MIXED[number]
+    image = np.full((3, 2 * number + 1, 3), number, np.uint8)
+    return image, None if target is None else target.with_arrays([array.copy() for array in target.arrays])
+
+
+@pytest.mark.parametrize("form", ["memory", "file", "decoded again"])
+def test_targets_of_every_type_are_kept(form: str, tmp_path: Path) -> None:
+    asked: Counter[str] = Counter()
+
+    def decode(sample: Sample) -> Decoded:
+        asked[sample.id] += 1
+        return mixed(sample)
+
+    cache = PixelCache(decode, samples(len(MIXED)), tmp_path if form == "file" else None)
+    cache.fill(0 if form == "decoded again" else 100_000)
+    bytes_of_boxes, bytes_of_labels = 4 * (16 + 8), 8 + 12
+    pixels = sum(3 * (2 * number + 1) * 3 for number in range(len(MIXED)))
+    assert cache.kept_bytes == (0 if form == "decoded again" else pixels + bytes_of_boxes + bytes_of_labels + 9)
+    for index, expected in enumerate(MIXED):
+        image, target = cache[index]
+        np.testing.assert_array_equal(image, np.full((3, 2 * index + 1, 3), index))
+        assert type(target) is type(expected)
+        if target is None or expected is None:
+            continue
+        for array, wanted in zip(target.arrays, expected.arrays, strict=True):
+            assert (array.dtype, array.shape) == (wanted.dtype, wanted.shape)
+            np.testing.assert_array_equal(array, wanted)
+            assert not array.flags.writeable
+            assert isinstance(array.base, np.memmap) or form != "file" or not array.size
+    assert set(asked.values()) == {2 if form == "decoded again" else 1}
+
+
+def test_boxes_and_labels_count_for_the_budget() -> None:
+    one = 3 * 3 + 3 * (16 + 8)
+    cache = PixelCache(mixed, samples(2))
+    cache.fill(one - 1)
+    assert cache.kept_bytes == 3 * 3 * 3 + 8  # the boxes did not fit, the label of the next sample did
+    exact = PixelCache(mixed, samples(1))
+    exact.fill(one)
+    assert exact.kept_bytes == one
+
+
+def test_a_cache_without_targets_may_lie_in_a_file(tmp_path: Path) -> None:
+    cache = PixelCache(lambda sample: (Decoder()(sample)[0], None), samples(4), tmp_path)
+    cache.fill(3 * IMAGE_BYTES)
+    assert cache.kept_bytes == 3 * IMAGE_BYTES
+    for index, sample in enumerate(cache.samples):
+        image, target = cache[index]
+        assert target is None and not image.flags.writeable
+        np.testing.assert_array_equal(image, Decoder()(sample)[0])

@@ -6,16 +6,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from medalist.codecs.images import read_image
 from medalist.competition import Competition
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset, decode, reader
+from medalist.data.loader import collate
 from medalist.data.padding import Padding
 from medalist.data.settings import ImageConfig
-from medalist.data.transforms import compose_augment, sample_seed
+from medalist.data.targets import MapTarget, MapTargets, Target
+from medalist.data.transforms import augment, compose_augment, sample_seed
 from medalist.errors import ConfigError, DataError
-from medalist.files import read_image
 from medalist.formats.rle import RleFormat
 from medalist.records import Answer, Mask, Sample, Score, Split
 
@@ -27,7 +30,12 @@ CROP: Entries = ({"RandomCrop": {"height": 32, "width": 64, "pad_if_needed": Tru
 def made(sample: Sample) -> Decoded:
     random = np.random.default_rng(int(sample.id))
     image = random.integers(0, 256, (*sample.size, 3), np.uint8)
-    return image, (image[..., :2] > 127).astype(np.uint8)
+    return image, MapTarget((image[..., :2] > 127).astype(np.uint8))
+
+
+def maps_of(target: Target | None) -> NDArray[np.uint8]:
+    assert isinstance(target, MapTarget) and target.maps.dtype == np.uint8
+    return target.maps
 
 
 def cache_of(*sizes: tuple[int, int], keep: int = 10_000_000) -> PixelCache:
@@ -45,14 +53,14 @@ def test_an_item_is_the_augmented_sample_normalised() -> None:
     cache = cache_of((40, 50), (60, 70), (80, 90))
     chosen = TrainDataset(cache, [2, 0], CROP, NORM, 7)
     item = chosen[3, 0]
-    image, target = augment_pair(compose_augment(CROP), *cache[2], sample_seed(7, 3, 2))
+    image, target = augment(compose_augment(CROP), *cache[2], sample_seed(7, 3, 2))
     assert len(chosen) == 2
     assert item.index == 2
     assert item.padding == Padding(32, 64)
-    assert item.image.dtype == torch.float32 and item.target is not None and item.target.dtype == torch.uint8
+    assert item.image.dtype == torch.float32
     pixels = (image / 255 - np.array(NORM.mean)) / np.array(NORM.std)
     np.testing.assert_allclose(item.image.numpy(), pixels.transpose(2, 0, 1), atol=1e-5)
-    np.testing.assert_array_equal(item.target.numpy(), target.transpose(2, 0, 1))
+    np.testing.assert_array_equal(maps_of(item.target), maps_of(target))
 
 
 def test_what_a_sample_becomes_does_not_depend_on_its_place_or_its_cache() -> None:
@@ -60,19 +68,22 @@ def test_what_a_sample_becomes_does_not_depend_on_its_place_or_its_cache() -> No
     first = TrainDataset(cache_of(*sizes), [0, 1, 2], CROP, NORM, 7)[3, 2]
     other = TrainDataset(cache_of(*sizes, keep=0), [2, 1], CROP, NORM, 7)[3, 0]
     assert torch.equal(first.image, other.image)
-    assert first.target is not None and other.target is not None and torch.equal(first.target, other.target)
+    np.testing.assert_array_equal(maps_of(first.target), maps_of(other.target))
 
 
 def test_targets_are_copies_of_what_the_cache_keeps() -> None:
     """Also where nothing is augmented or padded and the target of one channel needs no transposing."""
     sample = Sample("0", (Path("0.png"),), (32, 32))
-    cache = PixelCache(lambda _: (np.zeros((32, 32, 3), np.uint8), np.zeros((32, 32, 1), np.uint8)), [sample])
+    blank = MapTarget(np.zeros((32, 32, 1), np.uint8))
+    cache = PixelCache(lambda _: (np.zeros((32, 32, 3), np.uint8), blank), [sample])
     cache.fill(10_000)
     for item in (TrainDataset(cache, [0], (), NORM, 0)[0, 0], InferenceDataset(cache, [0], 32, NORM, read_image)[0, 0]):
-        assert item.target is not None and item.target.shape == (1, 32, 32)
-        item.target.add_(1)
+        batch = collate([item])
+        assert isinstance(batch.target, MapTargets) and batch.target.maps.shape == (1, 1, 32, 32)
+        batch.target.maps.add_(1)
+        batch.image.add_(1)
         item.image.add_(1)
-    assert cache[0][1].max() == 0
+    assert cache[0][0].max() == maps_of(cache[0][1]).max() == 0
 
 
 def test_a_sample_that_comes_again_in_an_epoch_is_augmented_anew() -> None:
@@ -89,7 +100,7 @@ def test_samples_without_targets() -> None:
         TrainDataset(cache, [0], CROP, NORM, 7)[3, 0],
         InferenceDataset(cache, [0], 32, NORM, read_image)[0, 0],
     ):
-        assert item.target is None and item.label == -1
+        assert item.target is None
     assert torch.equal(TrainDataset(cache, [0], CROP, NORM, 7)[3, 0].image, train_set(CROP, (40, 50))[3, 0].image)
 
 
@@ -142,9 +153,10 @@ def test_whole_images_are_padded_and_keep_their_truth() -> None:
     assert item.index == 1
     assert item.padding == Padding(33, 64)
     assert item.image.shape == (3, 64, 64)
-    assert item.target is not None
-    np.testing.assert_array_equal(item.padding.undo(item.target), torch.from_numpy(target.transpose(2, 0, 1)))
-    np.testing.assert_array_equal(item.target[:, 33:36].flip(1), item.target[:, 30:33])
+    maps = maps_of(item.target)
+    assert maps.shape == (64, 64, 2)
+    np.testing.assert_array_equal(maps[:33], maps_of(target))
+    np.testing.assert_array_equal(maps[33:36][::-1], maps[30:33])
     pixels = (image / 255 - np.array(NORM.mean)) / np.array(NORM.std)
     np.testing.assert_allclose(item.padding.undo(item.image), pixels.transpose(2, 0, 1), atol=1e-5)
 
@@ -170,9 +182,9 @@ def contest(truth: Mask) -> Competition:
     return Competition("toy", lambda _: Split((), ()), lambda *_: truth, score, RleFormat())
 
 
-def foreground(answer: Answer) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def foreground(answer: Answer) -> MapTarget:
     assert isinstance(answer, Mask)
-    return (answer.classes[..., None] > 0).astype(np.uint8)
+    return MapTarget((answer.classes[..., None] > 0).astype(np.uint8))
 
 
 def test_decode_reads_image_and_truth_and_holds_their_sizes_together(tmp_path: Path) -> None:
@@ -180,7 +192,7 @@ def test_decode_reads_image_and_truth_and_holds_their_sizes_together(tmp_path: P
     sample = Sample("a", (tmp_path / "a.png",), (4, 6))
     image, target = decode(read_image, lambda _: foreground(Mask(np.ones((4, 6), np.uint8))), sample)
     assert image.shape == (4, 6, 3) and image.max() == image.min() == 9
-    assert target.shape == (4, 6, 1) and target.min() == 1
+    assert maps_of(target).shape == (4, 6, 1) and maps_of(target).min() == 1
     with pytest.raises(DataError, match=r"a.png is 6x4, its truth 4x6$"):
         decode(read_image, lambda _: foreground(Mask(np.ones((6, 4), np.uint8))), sample)
     assert decode(read_image, lambda _: None, sample)[1] is None

@@ -1,134 +1,73 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
+from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Item, Normalisation, TrainDataset
 from medalist.data.loader import Batch, batches, collate
 from medalist.data.padding import Padding
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
+from medalist.data.targets import LabelTarget, LabelTargets, MapTarget, MapTargets, Target
 from medalist.errors import ConfigError, DataError, MedalistError
-from medalist.files import read_image
 from medalist.records import Sample
 
 NORM = Normalisation((0.5,) * 3, (0.25,) * 3)
 
 
-def positions(order: ShuffleBatchSampler | SizeBucketSampler) -> list[list[int]]:
-    return [[position for _, position in batch] for batch in order]
+def item(index: int, height: int = 4, target: bool = True, label: int | None = None) -> Item:
+    planes = MapTarget(np.full((height, 4, 2), index, np.uint8))
+    chosen: Target | None = planes if target else None
+    if label is not None:
+        chosen = LabelTarget(np.array(label, np.int64))
+    return Item(index, torch.full((3, height, 4), float(index)), chosen, Padding(height - 1, 3))
 
 
-@given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 5), st.integers(1, 4))
-def test_train_order_over_processes_is_that_of_one_process(length: int, batch: int, epoch: int, world: int) -> None:
-    if length < world:
-        with pytest.raises(ConfigError, match=f"^{length} training samples cannot be shared by {world} processes"):
-            ShuffleBatchSampler(length, batch, 2018, 0, world)
-        return
-    alone = ShuffleBatchSampler(length, batch * world, 2018)
-    ranks = [ShuffleBatchSampler(length, batch, 2018, rank, world) for rank in range(world)]
-    for order in (alone, *ranks):
-        order.epoch = epoch
-    assert {epoch} == {key[0] for order in (alone, *ranks) for keys in order for key in keys}
-    whole = positions(alone)
-    shares = [positions(order) for order in ranks]
-    assert len(alone) == len(whole)
-    assert all(len(order) == len(share) for order, share in zip(ranks, shares, strict=True))
-    for number, global_batch in enumerate(whole):
-        parts = [share[number] for share in shares]
-        assert all(parts)
-        assert len({len(part) for part in parts}) == 1
-        assert sorted(chain(*parts)) == sorted(global_batch[: len(global_batch) // world * world])
-        if length >= batch * world:
-            assert {len(part) for part in parts} == {batch}
+def maps_of(batch: Batch) -> torch.Tensor:
+    assert isinstance(batch.target, MapTargets)
+    return batch.target.maps
 
 
-@given(st.integers(1, 100), st.integers(1, 12), st.integers(0, 9))
-def test_train_order_is_a_permutation_without_the_last_partial_batch(length: int, batch: int, seed: int) -> None:
-    seen = list(chain(*positions(ShuffleBatchSampler(length, batch, seed))))
-    assert len(seen) == len(set(seen))
-    assert set(seen) <= set(range(length))
-    assert len(seen) == (length if length < batch else length - length % batch)
-
-
-def test_train_order_changes_with_epoch_and_seed_and_with_nothing_else() -> None:
-    order = ShuffleBatchSampler(20, 4, 1)
-    first = positions(order)
-    assert positions(order) == first == positions(ShuffleBatchSampler(20, 4, 1))
-    order.epoch = 1
-    assert positions(order) != first != positions(ShuffleBatchSampler(20, 4, 2))
-    order.epoch = 0
-    assert positions(order) == first
-
-
-@given(
-    st.lists(st.tuples(st.integers(1, 70), st.integers(1, 70)), min_size=1, max_size=30),
-    st.sampled_from([1, 16, 32]),
-    st.integers(1, 5),
-    st.integers(1, 4),
-)
-def test_whole_order_has_every_sample_once(sizes: list[tuple[int, int]], stride: int, batch: int, world: int) -> None:
-    ranks = [positions(SizeBucketSampler(sizes, stride, batch, rank, world)) for rank in range(world)]
-    assert max(map(len, ranks)) - min(map(len, ranks)) <= 1
-    every = list(chain(*ranks))
-    assert sorted(chain(*every)) == list(range(len(sizes)))
-    assert all(1 <= len(keys) <= batch for keys in every)
-    padded = [(-(-h // stride), -(-w // stride)) for h, w in sizes]
-    for keys in every:
-        assert len({padded[position] for position in keys}) == 1
-    small = [padded[keys[0]] for keys in every if len(keys) < batch]
-    assert len(small) == len(set(small))  # one partial batch for a size: no more batches than needed
-
-
-def item(index: int, height: int = 4, target: bool = True, label: int = -1) -> Item:
-    plane = torch.full((2, height, 4), index, dtype=torch.uint8)
-    image = torch.full((3, height, 4), float(index))
-    return Item(index, image, plane if target else None, Padding(height - 1, 3), label)
+def labels_of(batch: Batch) -> torch.Tensor:
+    assert isinstance(batch.target, LabelTargets) and batch.target.values.dtype == torch.int64
+    return batch.target.values
 
 
 def test_collate_and_singles() -> None:
     batch = collate([item(3), item(5)])
     assert batch.image.shape == (2, 3, 4, 4) and batch.image[1, 0, 0, 0] == 5
-    assert batch.target is not None and batch.target.dtype == torch.uint8 and batch.target.shape == (2, 2, 4, 4)
+    assert maps_of(batch).dtype == torch.uint8 and maps_of(batch).shape == (2, 2, 4, 4)
     assert batch.indices == (3, 5)
     assert batch.paddings == (Padding(3, 3), Padding(3, 3))
     singles = list(batch.singles())
     assert [single.indices for single in singles] == [(3,), (5,)]
     assert all(single.image.shape == (1, 3, 4, 4) for single in singles)
-    assert singles[1].target is not None and singles[1].target.shape == (1, 2, 3, 3)
-    assert singles[1].target.unique().tolist() == [5]
+    assert maps_of(singles[1]).shape == (1, 2, 3, 3)
+    assert maps_of(singles[1]).unique().tolist() == [5]
     assert collate([item(0, target=False)]).target is None
     assert next(collate([item(0, target=False)]).singles()).target is None
 
 
 def test_labels_ride_along(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert collate([item(3), item(5)]).labels is None
-    batch = collate([item(3, label=7), item(5), item(4, label=0)])
-    assert batch.labels is not None and batch.labels.dtype == torch.int64
-    assert batch.labels.tolist() == [7, -1, 0]
-    assert [single.labels.tolist() for single in batch.singles() if single.labels is not None] == [[7], [-1], [0]]
-    moved = batch.to(torch.device("cpu"), True).labels
-    assert moved is not None and moved.dtype == torch.int64 and moved.tolist() == [7, -1, 0]
-    assert collate([item(3)]).to(torch.device("cpu"), True).labels is None
+    batch = collate([item(3, label=7), item(5, label=-1), item(4, label=0)])
+    assert labels_of(batch).tolist() == [7, -1, 0]
+    assert [labels_of(single).tolist() for single in batch.singles()] == [[7], [-1], [0]]
+    assert labels_of(batch.to(torch.device("cpu"), True)).tolist() == [7, -1, 0]
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
-    pinned = batch.pin_memory().labels
-    assert pinned is not None and pinned.tolist() == [8, 0, 1]
-    assert collate([item(3)]).pin_memory().labels is None
+    assert labels_of(batch.pin_memory()).tolist() == [8, 0, 1]
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
 def test_to_makes_floats_and_the_layout(channels_last: bool) -> None:
     batch = collate([item(1), item(0)]).to(torch.device("cpu"), channels_last)
-    assert batch.target is not None and batch.target.dtype == torch.float32
-    assert batch.target.unique().tolist() == [0, 1]
+    assert maps_of(batch).dtype == torch.float32
+    assert maps_of(batch).unique().tolist() == [0, 1]
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert batch.image.is_contiguous(memory_format=layout)
     assert collate([item(1, target=False)]).to(torch.device("cpu"), channels_last).target is None
@@ -139,7 +78,7 @@ def test_a_batch_can_be_pinned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor + 1)
     pinned = collate([item(1), item(0)]).pin_memory()
     assert pinned.image.unique().tolist() == [1, 2]
-    assert pinned.target is not None and pinned.target.unique().tolist() == [1, 2]
+    assert maps_of(pinned).unique().tolist() == [1, 2]
     assert pinned.indices == (1, 0)
     assert collate([item(1, target=False)]).pin_memory().target is None
 
@@ -148,7 +87,7 @@ def cache_of(sizes: Sequence[tuple[int, int]]) -> PixelCache:
     def made(sample: Sample) -> Decoded:
         random = np.random.default_rng(int(sample.id))
         image = random.integers(0, 256, (*sample.size, 3), np.uint8)
-        return image, (image[..., :2] > 127).astype(np.uint8)
+        return image, MapTarget((image[..., :2] > 127).astype(np.uint8))
 
     cache = PixelCache(made, [Sample(str(number), (Path("x"),), size) for number, size in enumerate(sizes)])
     cache.fill(10_000_000)
@@ -160,7 +99,7 @@ def assert_same(first: list[Batch], second: list[Batch]) -> None:
     for a, b in zip(first, second, strict=True):
         assert (a.indices, a.paddings) == (b.indices, b.paddings)
         assert torch.equal(a.image, b.image)
-        assert a.target is not None and b.target is not None and torch.equal(a.target, b.target)
+        assert torch.equal(maps_of(a), maps_of(b))
 
 
 def test_batches_are_the_same_with_and_without_workers() -> None:

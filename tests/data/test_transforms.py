@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from medalist.data.padding import Padding, pad_to_multiple
+from medalist.data.targets import MapTarget
 from medalist.data.transforms import (
     NOT_HERE,
     _public_transforms,
+    augment,
     compose_augment,
     normalise,
     sample_seed,
@@ -49,6 +50,14 @@ def pair(height: int = 64, width: int = 96, channels: int = 2, seed: int = 0) ->
     return image, target
 
 
+def augment_maps(
+    pipeline: A.Compose, image: Pixels, maps: Pixels, seed: np.random.SeedSequence
+) -> tuple[Pixels, Pixels]:
+    out, target = augment(pipeline, image, MapTarget(maps), seed)
+    assert isinstance(target, MapTarget)
+    return out, target.maps
+
+
 def refused(*entries: dict[str, dict[str, Any]]) -> str:
     with pytest.raises(ConfigError) as caught:
         compose_augment(entries)
@@ -59,7 +68,7 @@ def refused(*entries: dict[str, dict[str, Any]]) -> str:
 
 
 def drawn(entries: tuple[dict[str, dict[str, Any]], ...], epoch: int, index: int, **size: int) -> tuple[Pixels, Pixels]:
-    return augment_pair(compose_augment(entries), *pair(**size), sample_seed(2018, epoch, index))
+    return augment_maps(compose_augment(entries), *pair(**size), sample_seed(2018, epoch, index))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +140,7 @@ def test_every_transform_that_may_be_named_works_on_an_image_and_its_target() ->
             with warnings.catch_warnings():
                 if name == "ToRGB":
                     warnings.simplefilter("ignore")  # it says that the image has three channels already
-                out, mask = augment_pair(pipeline, image, targets[..., :channels], sample_seed(1, 2, 3))
+                out, mask = augment_maps(pipeline, image, targets[..., :channels], sample_seed(1, 2, 3))
             assert out.dtype == mask.dtype == np.uint8, name
             assert out.shape[2:] == (3,) and mask.shape == (*out.shape[:2], channels), name
             assert mask.max() <= 1, name
@@ -153,14 +162,14 @@ RICH: tuple[dict[str, dict[str, Any]], ...] = (
 def test_randomness_is_counted() -> None:
     image, target = pair()
     pipeline = compose_augment(RICH)
-    alone = augment_pair(compose_augment(RICH), image, target, sample_seed(2018, 3, 5))
+    alone = augment_maps(compose_augment(RICH), image, target, sample_seed(2018, 3, 5))
     for index in range(4):  # what came before does not matter
-        augment_pair(pipeline, image, target, sample_seed(2018, 3, index))
-    again = augment_pair(pipeline, image, target, sample_seed(2018, 3, 5))
+        augment_maps(pipeline, image, target, sample_seed(2018, 3, index))
+    again = augment_maps(pipeline, image, target, sample_seed(2018, 3, 5))
     np.testing.assert_array_equal(alone[0], again[0])
     np.testing.assert_array_equal(alone[1], again[1])
     for other in (sample_seed(2018, 4, 5), sample_seed(2018, 3, 6), sample_seed(2019, 3, 5)):
-        assert not np.array_equal(augment_pair(pipeline, image, target, other)[0], alone[0])
+        assert not np.array_equal(augment_maps(pipeline, image, target, other)[0], alone[0])
 
 
 def test_transforms_of_one_sample_are_independent() -> None:
@@ -170,7 +179,7 @@ def test_transforms_of_one_sample_are_independent() -> None:
     pipeline = compose_augment(({"HorizontalFlip": {"p": 0.5}}, {"VerticalFlip": {"p": 0.5}}))
     seen = []
     for index in range(100):
-        out, mask = augment_pair(pipeline, image, image[..., :1] // 255, sample_seed(2018, 0, index))
+        out, mask = augment_maps(pipeline, image, image[..., :1] // 255, sample_seed(2018, 0, index))
         ((row, column),) = np.argwhere(out[..., 0])
         assert np.array_equal(out[..., 0] // 255, mask[..., 0])
         seen.append((int(row), int(column)))
@@ -190,7 +199,7 @@ def test_the_target_moves_with_the_image(channels: int) -> None:
     for index in range(8):
         _, target = pair(64, 64, channels, seed=index)
         image = np.repeat(target[..., :1] * 255, 3, axis=2)
-        out, mask = augment_pair(compose_augment(moves), image, target, sample_seed(0, 0, index))
+        out, mask = augment_maps(compose_augment(moves), image, target, sample_seed(0, 0, index))
         assert mask.shape == (48, 48, channels)
         assert set(np.unique(mask)) == {0, 1}
         assert (out[..., 0] != mask[..., 0] * 255).mean() < 0.002  # OpenCV breaks ties by the number of channels
@@ -200,21 +209,21 @@ def test_an_image_alone_is_augmented_as_with_a_target() -> None:
     image, target = pair()
     for index in range(4):
         seed = (2018, 1, index)
-        alone, nothing = augment_pair(compose_augment(RICH), image, None, sample_seed(*seed))
-        np.testing.assert_array_equal(alone, augment_pair(compose_augment(RICH), image, target, sample_seed(*seed))[0])
+        alone, nothing = augment(compose_augment(RICH), image, None, sample_seed(*seed))
+        np.testing.assert_array_equal(alone, augment_maps(compose_augment(RICH), image, target, sample_seed(*seed))[0])
         assert nothing is None
 
 
 def test_a_transform_that_looks_at_masks_is_refused_where_there_are_none() -> None:
     crop = compose_augment(({"CropNonEmptyMaskIfExists": {"height": 32, "width": 48}},))
     with pytest.raises(ConfigError, match=r"^augment: .*[mM]ask") as caught:
-        augment_pair(crop, pair()[0], None, sample_seed(0, 0, 0))
+        augment(crop, pair()[0], None, sample_seed(0, 0, 0))
     assert "\n" not in str(caught.value)
 
 
 def test_no_augmentation_changes_nothing() -> None:
     image, target = pair(channels=1)
-    out, mask = augment_pair(compose_augment(()), image, target, sample_seed(0, 0, 0))
+    out, mask = augment_maps(compose_augment(()), image, target, sample_seed(0, 0, 0))
     np.testing.assert_array_equal(out, image)
     np.testing.assert_array_equal(mask, target)
 
@@ -223,35 +232,6 @@ def test_a_crop_larger_than_the_image_is_a_mistake_of_the_config() -> None:
     with pytest.raises(ConfigError, match=r"^augment: .*Crop size .*\(128, 128\) vs \(64, 96\)") as caught:
         drawn(({"RandomCrop": {"height": 128, "width": 128}},), 0, 0)
     assert "\n" not in str(caught.value)
-
-
-def plain_padding(image: Pixels, multiple: int) -> Pixels:
-    """Mirror, edge repeated, as often as it takes: the slow twin, pixel by pixel."""
-    height, width = image.shape[:2]
-    out = np.empty((-(-height // multiple) * multiple, -(-width // multiple) * multiple, image.shape[2]), np.uint8)
-    for row in range(out.shape[0]):
-        for column in range(out.shape[1]):
-            r, c = row % (2 * height), column % (2 * width)
-            out[row, column] = image[min(r, 2 * height - 1 - r), min(c, 2 * width - 1 - c)]
-    return out
-
-
-@given(st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 2, 8, 32]), st.sampled_from([1, 2, 3, 6]))
-def test_padding_mirrors_and_is_undone(height: int, width: int, multiple: int, channels: int) -> None:
-    image = np.random.default_rng(height * 41 + width).integers(0, 256, (height, width, channels), dtype=np.uint8)
-    padded, padding = pad_to_multiple(image, multiple)
-    assert padding == Padding(height, width)
-    assert padded.shape[0] % multiple == padded.shape[1] % multiple == 0
-    assert padded.shape[0] - height < multiple and padded.shape[1] - width < multiple
-    np.testing.assert_array_equal(padding.undo(padded.transpose(2, 0, 1)), image.transpose(2, 0, 1))
-    if padded.size < 4000:
-        np.testing.assert_array_equal(padded, plain_padding(image, multiple))
-
-
-def test_padding_of_an_image_smaller_than_its_padding() -> None:
-    image, _ = pair(3, 2)
-    padded, _ = pad_to_multiple(image, 32)
-    np.testing.assert_array_equal(padded, plain_padding(image, 32))
 
 
 @pytest.mark.parametrize("view", ["whole", "turned", "one channel"])
@@ -306,7 +286,7 @@ def test_a_resized_mask_lies_where_its_image_does(entry: str) -> None:
 
     def apart(**more: Any) -> float:
         pipeline = compose_augment(({entry: arguments | more},))
-        big, mask = augment_pair(pipeline, image, disc[..., None], sample_seed(0, 0, 0))
+        big, mask = augment_maps(pipeline, image, disc[..., None], sample_seed(0, 0, 0))
         at = [
             np.array([(part * axis).sum() / part.sum() for axis in np.mgrid[: big.shape[0], : big.shape[1]]])
             for part in (big[..., 0].astype(float), mask[..., 0].astype(float))

@@ -15,6 +15,7 @@ from medalist.data.dataset import Key, Normalisation, TrainDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import WeightedSampler
+from medalist.data.targets import MapTarget
 from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.errors import ConfigError
 from medalist.records import Sample
@@ -190,7 +191,7 @@ def test_the_order_drives_a_loader(tmp_path: Path) -> None:
 
     def noise(sample: Sample) -> Decoded:
         random = np.random.default_rng(int(sample.id))
-        return random.integers(0, 255, (12, 12, 3)).astype(np.uint8), np.ones((12, 12, 1), np.uint8)
+        return random.integers(0, 255, (12, 12, 3)).astype(np.uint8), MapTarget(np.ones((12, 12, 1), np.uint8))
 
     samples = [Sample(str(number), (tmp_path / str(number),), (12, 12)) for number in range(8)]
     cache = PixelCache(noise, samples)

@@ -12,19 +12,19 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import WeightedSampler
+from medalist.data.targets import MapTarget
 from medalist.data.weighted_sampler import WeightedBatchSampler
 from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
-from medalist.files import read_image
 from medalist.records import Sample
-from medalist.reporter import Progress, SilentReporter
+from medalist.reporter import Progress, TimedProgress
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
 
 STRIDE = 2
@@ -62,7 +62,7 @@ def blobs(sample: Sample) -> Decoded:
     distance = np.hypot(y - random.uniform(4, height - 4), x - random.uniform(4, width - 4))
     body = distance < random.uniform(2, 6)
     image = random.integers(0, 100, (height, width, 3)) + 120 * body[..., None]
-    return image.astype(np.uint8), np.stack([body, body & (distance > 3)], axis=-1).astype(np.uint8)
+    return image.astype(np.uint8), MapTarget(np.stack([body, body & (distance > 3)], axis=-1).astype(np.uint8))
 
 
 @pytest.fixture
@@ -74,7 +74,7 @@ def network() -> type[Tiny]:
 @pytest.fixture
 def quiet() -> Progress:
     """A progress that says nothing."""
-    return Progress(SilentReporter(), "test", 1000, None)
+    return TimedProgress(lambda _: None, "test", 1000, None)
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def make(tmp_path: Path) -> Callable[..., TrainJob]:
         torch.manual_seed(11)
         return TrainJob(
             fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
-            task=task or SegmentTask(SegmentConfig(), LossConfig(**(loss or BOTH)), ("body", "border")),
+            task=task or SegmentTask(LossConfig(**(loss or BOTH)), ("body", "border")),
             model=model or Tiny(),
             train=batches(train_set, order, workers),
             held_out=batches(
@@ -120,9 +120,9 @@ def make(tmp_path: Path) -> Callable[..., TrainJob]:
             ),
             config=config,
             seed=5,
+            fold=0,
             folder=tmp_path / name,
             names=[sample.id for sample in samples],
-            title="fold 0",
             checkpoint=checkpoint or CheckpointConfig(),
         )
 

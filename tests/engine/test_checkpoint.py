@@ -16,6 +16,7 @@ from torch.optim import SGD, AdamW, Optimizer
 
 from medalist.engine import checkpoint
 from medalist.engine.checkpoint import (
+    SavedState,
     forget_states,
     load_optimizer,
     load_part,
@@ -128,7 +129,7 @@ def test_state_round_trip(
 ) -> None:
     folder = tmp_path_factory.mktemp("state")
     with saving(folder) as saver:
-        saver.save(State(batches, made, values))
+        saver.save(SavedState(batches, made, values))
     state, damaged = load_state(folder)
     assert state is not None and damaged == []
     assert state.batches == batches and state.values == values and state.tensors.keys() == made.keys()
@@ -141,7 +142,7 @@ def test_state_round_trip(
 def test_bits_are_kept(tmp_path: Path) -> None:
     """NaN, infinity, minus zero and the smallest there are, in tensors and in values."""
     odd = torch.tensor([float("nan"), float("inf"), -0.0, 1e-45, 0.1])
-    save_state(tmp_path, State(1, {"x/odd": odd}, {"rows": [{"loss": 0.1 + 0.2, "tiny": 5e-324}]}))
+    save_state(tmp_path, SavedState(1, {"x/odd": odd}, {"rows": [{"loss": 0.1 + 0.2, "tiny": 5e-324}]}))
     state, _ = load_state(tmp_path)
     assert state is not None
     assert torch.equal(state.tensors["x/odd"].view(torch.int32), odd.view(torch.int32))
@@ -150,7 +151,7 @@ def test_bits_are_kept(tmp_path: Path) -> None:
 
 def test_parts_of_a_state() -> None:
     one, two, three = torch.zeros(1), torch.ones(1), torch.ones(2)
-    state = State(0, {"model/a.b": one, "model/c/d": two, "models/x": three, "sums/loss": three}, {})
+    state = SavedState(0, {"model/a.b": one, "model/c/d": two, "models/x": three, "sums/loss": three}, {})
     assert state.part("model") == {"a.b": one, "c/d": two}
     assert state.part("sums") == {"loss": three} and state.part("memory") == {}
 
@@ -163,7 +164,7 @@ def test_states_are_ordered_and_two_are_kept(tmp_path: Path) -> None:
     for name in others:
         (tmp_path / name).touch()
     for batches in (9, 10, 100, 99):
-        save_state(tmp_path, State(batches, {"x": torch.tensor(batches)}, {}))
+        save_state(tmp_path, SavedState(batches, {"x": torch.tensor(batches)}, {}))
     assert [path.name for path in states(tmp_path)] == ["state-0000000100.safetensors", "state-0000000099.safetensors"]
     state, _ = load_state(tmp_path)
     assert state is not None and int(state.tensors["x"]) == 100
@@ -177,7 +178,7 @@ def test_the_check_sum_counts_everything(tmp_path: Path) -> None:
     """A state whose tensors, names, kinds, shapes or values were exchanged has another one."""
 
     def check(made: dict[str, Tensor], values: dict[str, Any]) -> str:
-        save_state(tmp_path, State(1, made, values))
+        save_state(tmp_path, SavedState(1, made, values))
         with safe_open(str(states(tmp_path)[0]), "pt") as file:
             return str(file.metadata()["check"])
 
@@ -197,7 +198,7 @@ def test_the_check_sum_counts_everything(tmp_path: Path) -> None:
 
 
 def test_every_damage_is_told_on_one_line(tmp_path: Path) -> None:
-    save_state(tmp_path, State(5, {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.bool)}, {"rows": []}))
+    save_state(tmp_path, SavedState(5, {"a": torch.arange(12.0), "b": torch.ones(3, dtype=torch.bool)}, {"rows": []}))
     (path,) = states(tmp_path)
     whole = path.read_bytes()
     for length in range(0, len(whole) - 1, 13):
@@ -215,14 +216,14 @@ def test_a_state_is_a_copy_of_its_moment(tmp_path: Path, monkeypatch: pytest.Mon
     """What is changed in place while it is written does not reach the file."""
     go, real = threading.Event(), checkpoint.save_state
 
-    def late(folder: Path, state: State) -> None:
+    def late(folder: Path, state: SavedState) -> None:
         assert go.wait(60)
         real(folder, state)
 
     monkeypatch.setattr(checkpoint, "save_state", late)
     weight, rows = torch.ones(3, 4), [{"loss": 1.0}]
     with saving(tmp_path) as saver:
-        saver.save(State(3, {"w": weight, "t": weight.t(), "slice": weight[1]}, {"rows": rows}))
+        saver.save(SavedState(3, {"w": weight, "t": weight.t(), "slice": weight[1]}, {"rows": rows}))
         weight.zero_()
         rows.append({"loss": 2.0})
         assert list(tmp_path.iterdir()) == []
@@ -238,7 +239,7 @@ def test_tied_weights(tmp_path: Path) -> None:
     layer = nn.Linear(3, 3, bias=False)
     tied = nn.ModuleDict({"in": layer, "out": layer})
     with saving(tmp_path) as saver:
-        saver.save(State(1, {**tied.state_dict(), "grown": layer.weight * 2}, {}))
+        saver.save(SavedState(1, {**tied.state_dict(), "grown": layer.weight * 2}, {}))
     state, _ = load_state(tmp_path)
     assert state is not None
     assert torch.equal(state.tensors["in.weight"], layer.weight) and torch.equal(
@@ -252,7 +253,7 @@ def test_one_at_a_time_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     begun: list[int] = []
     ended: list[int] = []
 
-    def noted(folder: Path, state: State) -> None:
+    def noted(folder: Path, state: SavedState) -> None:
         assert begun == ended and threading.current_thread() is not threading.main_thread()
         begun.append(state.batches)
         real(folder, state)
@@ -261,7 +262,7 @@ def test_one_at_a_time_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(checkpoint, "save_state", noted)
     with saving(tmp_path) as saver:
         for batches in range(1, 6):
-            saver.save(State(batches, {"x": torch.tensor(batches)}, {}))
+            saver.save(SavedState(batches, {"x": torch.tensor(batches)}, {}))
     assert ended == [1, 2, 3, 4, 5]
     assert [path.name for path in states(tmp_path)] == ["state-0000000005.safetensors", "state-0000000004.safetensors"]
 
@@ -269,7 +270,7 @@ def test_one_at_a_time_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError])
 def test_what_was_begun_is_whole_after_an_interruption(tmp_path: Path, error: type[BaseException]) -> None:
     with pytest.raises(error), saving(tmp_path) as saver:
-        saver.save(State(1, {"x": torch.zeros(300_000)}, {}))
+        saver.save(SavedState(1, {"x": torch.zeros(300_000)}, {}))
         raise error
     assert load_state(tmp_path)[0] is not None
     assert [path.name for path in tmp_path.iterdir()] == ["state-0000000001.safetensors"]
@@ -282,20 +283,20 @@ def test_a_full_disk_is_told_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         raise OSError(errno.ENOSPC, "No space left on device")
 
     path = tmp_path / "state-0000000002.safetensors"
-    save_state(tmp_path, State(1, {"x": torch.zeros(1)}, {}))
+    save_state(tmp_path, SavedState(1, {"x": torch.zeros(1)}, {}))
     monkeypatch.setattr(checkpoint, "save_file", full)
     with (
         pytest.raises(MedalistError, match=f"^disk full while writing {path}; free space and run the command again$"),
         saving(tmp_path) as saver,
     ):
-        saver.save(State(2, {"x": torch.zeros(1)}, {}))
+        saver.save(SavedState(2, {"x": torch.zeros(1)}, {}))
         if at == "next":
-            saver.save(State(3, {"x": torch.zeros(1)}, {}))
+            saver.save(SavedState(3, {"x": torch.zeros(1)}, {}))
             raise AssertionError("it was not told")
     assert [path.name for path in tmp_path.iterdir()] == ["state-0000000001.safetensors"]
 
 
-# What an optimiser has all_gather_lists.
+# What an optimiser has gathered.
 
 
 class Layers(nn.Module):
@@ -344,7 +345,7 @@ def test_an_optimizer_goes_on(tmp_path: Path, name: str, layout: torch.memory_fo
     optimizer = OPTIMIZERS[name](model.parameters())
     stepped(model, optimizer, 3)
     with saving(tmp_path) as saver:
-        saver.save(State(3, optimizer_tensors(model, optimizer), {}))
+        saver.save(SavedState(3, optimizer_tensors(model, optimizer), {}))
     state, _ = load_state(tmp_path)
     assert state is not None
     other = twin(model, layout)
@@ -353,9 +354,9 @@ def test_an_optimizer_goes_on(tmp_path: Path, name: str, layout: torch.memory_fo
     again = OPTIMIZERS[name](groups)
     load_optimizer(other, again, state.tensors)
     assert [len(group["params"]) for group in again.param_groups] == [len(parameters) - 3, 1, 2]
-    all_gather_lists, kept = optimizer_tensors(model, optimizer), optimizer_tensors(other, again)
-    assert all_gather_lists.keys() == kept.keys()
-    assert all(torch.equal(all_gather_lists[what], kept[what]) for what in all_gather_lists)
+    gathered, kept = optimizer_tensors(model, optimizer), optimizer_tensors(other, again)
+    assert gathered.keys() == kept.keys()
+    assert all(torch.equal(gathered[what], kept[what]) for what in gathered)
     for parameter, values in again.state.items():
         for value in values.values():
             if isinstance(value, Tensor) and value.shape == parameter.shape:

@@ -23,6 +23,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from medalist.codecs.images import read_image
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.dataset import InferenceDataset, TrainDataset
@@ -31,19 +32,17 @@ from medalist.data.loader import Batch, batches
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler
 from medalist.engine.devices import first_alone, open_fabric, together
+from medalist.engine.job import TrainJob
 from medalist.engine.settings import TrainConfig
-from medalist.engine.train import TrainJob, fit
+from medalist.engine.train import fit, validate_held_out
 from medalist.errors import MedalistError, RunError, TrainingError
-from medalist.files import read_image
 from medalist.records import Sample
-from medalist.reporter import Progress, SilentReporter
-from medalist.retrieval.evaluate import evaluate
-from medalist.tasks.embed.datasets import IdentityTrainDataset
+from medalist.reporter import TimedProgress
+from medalist.tasks.embed.datasets import IdentityTrainDataset, label_target
 from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
 from medalist.tasks.embed.losses.settings import MetricLossConfig
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
 
 pytestmark = pytest.mark.slow
@@ -67,7 +66,7 @@ class Spy(SegmentTask):
     """Keeps the loss of each batch; `spoil` may change it."""
 
     def __init__(self, spoil: Callable[[int, Tensor], Tensor] = lambda step, loss: loss):
-        super().__init__(SegmentConfig(), LossConfig(bce=1.0), ("body", "border"))
+        super().__init__(LossConfig(bce=1.0), ("body", "border"))
         self.losses: list[Tensor] = []
         self.spoil = spoil
 
@@ -128,9 +127,9 @@ def segmenting(fabric: Fabric, folder: Path, task: Spy | None = None, **settings
         held_out=batches(held_set, held_order, 0),
         config=config,
         seed=SEED,
+        fold=0,
         folder=folder,
         names=[sample.id for sample in cache.samples],
-        title="fold 0",
     )
 
 
@@ -145,7 +144,8 @@ def embedding(fabric: Fabric, folder: Path, kind: str) -> TrainJob:
     )
     torch.manual_seed(12)
     criterion = build_metric_loss(MetricLossConfig(terms=[term]), 4, [LABELS.count(label) for label in range(5)])
-    held_set = FittedInferenceDataset(cache, HELD_OUT, (9, 13), TINY["NORM"], read_image, labels=[0, 1, 0, 1, 1])
+    targets = [label_target(label) for label in (0, 1, 0, 1, 1)]
+    held_set = FittedInferenceDataset(cache, HELD_OUT, (9, 13), TINY["NORM"], read_image, targets=targets)
     held_order = SizeBucketSampler([(9, 13)] * len(HELD_OUT), 1, 2, rank, world)
     return replace(
         job,
@@ -159,7 +159,7 @@ def embedding(fabric: Fabric, folder: Path, kind: str) -> TrainJob:
 def trained(job: TrainJob) -> dict[str, Tensor]:
     """Train; the loss of each step as the mean over processes, and this process's weights in the end."""
     assert isinstance(job.task, Spy | EmbedSpy)
-    fit(job, lambda row: None, Progress(SilentReporter(), "test", job.steps, None))
+    fit(job, lambda row: None, TimedProgress(lambda _: None, "test", job.steps, None))
     losses = job.fabric.all_reduce(torch.stack(job.task.losses), reduce_op="mean")
     assert isinstance(losses, Tensor)
     return {"losses": losses, **{name: value.clone() for name, value in job.model.state_dict().items()}}
@@ -192,11 +192,12 @@ def looked(fabric: Fabric, folder: Path) -> dict[str, Tensor]:
         held_set = InferenceDataset(cache, indices, STRIDE, TINY["NORM"], read_image)
         order = SizeBucketSampler([SIZES[index] for index in indices], STRIDE, 2, rank, world)
         job = replace(job, held_out=batches(held_set, order, 0))
-        for name, value in evaluate(job, job.model).items():
+        for name, value in validate_held_out(job, job.model).items():
             figures[f"{name} {number}"] = torch.tensor(value, dtype=torch.float64)
     vectors = embedding(fabric, folder / "looked", "triplet")
     return figures | {
-        name: torch.tensor(value, dtype=torch.float64) for name, value in evaluate(vectors, vectors.model).items()
+        name: torch.tensor(value, dtype=torch.float64)
+        for name, value in validate_held_out(vectors, vectors.model).items()
     }
 
 

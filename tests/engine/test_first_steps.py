@@ -6,12 +6,14 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from medalist.data.targets import LabelTargets, MapTargets
 from medalist.engine.first_steps import losses_of_steps, lr_range, overfit, perfect_loss, suggested
 from medalist.engine.optimizer import make_optimizer
 
@@ -126,5 +128,7 @@ def test_a_perfect_answer(make: Make) -> None:
     job = make(loss={"bce": 1.0})
     batch = first(job)
     assert 0 <= perfect_loss(job, batch) < 1e-6
-    half = type(batch)(batch.image, torch.full_like(batch.target, 0.5), batch.indices, batch.paddings)
-    assert perfect_loss(job, half) == pytest.approx(math.log(2), rel=1e-5)
+    half = MapTargets(torch.full_like(batch.target.maps, 0.5))
+    assert perfect_loss(job, replace(batch, target=half)) == pytest.approx(math.log(2), rel=1e-5)
+    for unknown in (None, LabelTargets(torch.zeros(len(batch.indices), dtype=torch.int64))):
+        assert perfect_loss(job, replace(batch, target=unknown)) == 0.0

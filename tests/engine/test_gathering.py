@@ -63,7 +63,7 @@ def work(folder: Path, rank: int) -> None:
         "own": own.grad / WORLD,
         "labels": all_gather_with_gradient(torch.tensor([10 * rank, 10 * rank + 1])),
         "columns": all_gather_with_gradient(own.detach().T).T,  # not contiguous
-        "all_gather_lists": all_gather_lists([f"{rank}.{number}" for number in range(rank)], fabric),
+        "gathered": all_gather_lists([f"{rank}.{number}" for number in range(rank)], fabric),
         "nothing": all_gather_lists([], fabric),
     }
     torch.save(found, folder / f"{rank}.pt")
@@ -120,7 +120,7 @@ def test_pairs_of_each_processs_own_rows_would_not_do() -> None:
 
 def test_values_of_all_processes_in_order_however_many_each_has(found: list[dict[str, Any]]) -> None:
     for part in found:
-        assert part["all_gather_lists"] == ["1.0", "2.0", "2.1"]
+        assert part["gathered"] == ["1.0", "2.0", "2.1"]
         assert part["nothing"] == []
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from medalist.data.loader import Batch
 from medalist.data.padding import Padding
+from medalist.data.targets import LabelTargets, MapTargets
 from medalist.engine.mixing import MIXING, mixed, resized
 from medalist.engine.settings import CutmixConfig, MixConfig, MixupConfig, MosaicConfig
 
@@ -29,64 +30,89 @@ some_steps = st.integers(0, 2**40)
 def batch_of(
     samples: int, size: tuple[int, int] = (8, 12), labels: bool = False, target: bool = True, channels_last: bool = True
 ) -> Batch:
+    """Noise; its target is maps of noise, or with `labels` 10 times the place of each sample."""
     random = torch.Generator().manual_seed(samples)
     image = torch.randn(samples, 3, *size, generator=random)
-    target_of = torch.rand(samples, 2, *size, generator=random) if target else None
+    maps = MapTargets(torch.rand(samples, 2, *size, generator=random))
     return Batch(
         image.to(memory_format=torch.channels_last) if channels_last else image,
-        target_of,
+        (labels_for(samples) if labels else maps) if target else None,
         tuple(range(100, 100 + samples)),
         (Padding(*size),) * samples,
-        torch.arange(samples) * 10 if labels else None,
     )
 
 
+def labels_for(samples: int) -> LabelTargets:
+    return LabelTargets(torch.arange(samples) * 10)
+
+
 def coded(samples: int, size: tuple[int, int]) -> Batch:
-    """Pixels that tell whose they are and where they stood: channels (sample, y, x); the target tells the sample."""
+    """Pixels that tell whose they are and where they stood: channels (sample, y, x); the maps tell the sample."""
     height, width = size
     y, x = torch.meshgrid(torch.arange(float(height)), torch.arange(float(width)), indexing="ij")
     image = torch.stack([torch.stack([torch.full_like(y, sample), y, x]) for sample in range(samples)])
-    target = image[:, :1] / samples
+    target = MapTargets(image[:, :1] / samples)
     return Batch(image, target, tuple(range(samples)), (Padding(*size),) * samples)
 
 
-def partner_of(batch: Batch, after: Batch) -> list[int]:
+def maps_of(batch: Batch) -> Tensor:
+    assert isinstance(batch.target, MapTargets)
+    return batch.target.maps
+
+
+def partners_of(batch: Batch) -> tuple[Tensor, float] | None:
+    """The labels of the partners, and the share that each sample kept."""
+    assert isinstance(batch.target, LabelTargets)
+    return batch.target.partners
+
+
+def share_of(batch: Batch) -> float:
+    partners = partners_of(batch)
+    assert partners is not None
+    return partners[1]
+
+
+def partner_of(batch: Batch) -> list[int]:
     """The partner of each sample, told by labels that are 10 times their places."""
-    assert after.mixed is not None and batch.labels is not None
-    return (after.mixed[0] // 10).tolist()
+    partners = partners_of(batch)
+    assert partners is not None
+    places: list[int] = (partners[0] // 10).tolist()
+    return places
 
 
 @settings(deadline=None)
-@given(some_batch, some_size, some_steps, st.booleans())
-def test_mixup_is_its_formula_sample_by_sample(samples: int, size: tuple[int, int], step: int, labels: bool) -> None:
-    batch = batch_of(samples, size, labels=True)
-    after = mixed(batch, [MIXUP], 7, step, 0)
-    assert after.mixed is not None and after.target is not None and batch.target is not None
-    share = after.mixed[1]
+@given(some_batch, some_size, some_steps)
+def test_mixup_is_its_formula_sample_by_sample(samples: int, size: tuple[int, int], step: int) -> None:
+    batch, labelled = batch_of(samples, size), batch_of(samples, size, labels=True)
+    after, told = (mixed(one, [MIXUP], 7, step, 0) for one in (batch, labelled))
+    share = share_of(told)
     assert 0 <= share <= 1
-    for own, other in enumerate(partner_of(batch, after)):
+    for own, other in enumerate(partner_of(told)):
         assert own != other
-        for maps, old in ((after.image, batch.image), (after.target, batch.target)):
+        for maps, old in ((after.image, batch.image), (maps_of(after), maps_of(batch))):
             expected = share * old[own].double() + (1 - share) * old[other].double()
             torch.testing.assert_close(maps[own].double(), expected, rtol=0, atol=1e-5)
-    assert sorted(partner_of(batch, after)) == list(range(samples))  # each is a partner once
-    assert after.target.min() >= 0 and after.target.max() <= 1
-    assert after.labels is batch.labels and after.indices == batch.indices and after.paddings == batch.paddings
-    if not labels:  # what happens to the pixels does not depend on labels
-        without = mixed(replace(batch, labels=None), [MIXUP], 7, step, 0)
-        assert without.mixed is None and torch.equal(without.image, after.image)
+    assert sorted(partner_of(told)) == list(range(samples))  # each is a partner once
+    assert maps_of(after).min() >= 0 and maps_of(after).max() <= 1
+    assert isinstance(told.target, LabelTargets) and isinstance(labelled.target, LabelTargets)
+    assert told.target.values is labelled.target.values  # the own labels stay
+    assert after.indices == batch.indices and after.paddings == batch.paddings
+    without = mixed(replace(batch, target=None), [MIXUP], 7, step, 0)
+    for other in (told, without):  # what happens to the pixels does not depend on the target
+        assert torch.equal(other.image, after.image)
 
 
 @settings(deadline=None)
 @given(some_batch, some_size, some_steps)
 def test_cutmix_moves_one_box_and_tells_the_share_that_is_left(samples: int, size: tuple[int, int], step: int) -> None:
-    batch = replace(coded(samples, size), labels=torch.arange(samples) * 10)
+    batch = coded(samples, size)
     after = mixed(batch, [CUTMIX], 3, step, 1)
-    assert after.mixed is not None and after.target is not None
+    told = mixed(replace(batch, target=labels_for(samples)), [CUTMIX], 3, step, 1)
+    assert torch.equal(told.image, after.image)
     assert torch.equal(after.image[:, 1:], batch.image[:, 1:])  # every pixel stays at its place
     whose = after.image[:, 0]
-    assert torch.equal(after.target[:, 0], whose / samples)
-    others = torch.tensor(partner_of(batch, after))[:, None, None]
+    assert torch.equal(maps_of(after)[:, 0], whose / samples)
+    others = torch.tensor(partner_of(told))[:, None, None]
     own = torch.arange(samples)[:, None, None]
     assert (own != others).all() and ((whose == own) | (whose == others)).all()
     inside = (whose == others)[0]
@@ -95,7 +121,7 @@ def test_cutmix_moves_one_box_and_tells_the_share_that_is_left(samples: int, siz
     assert torch.equal(inside, rows[:, None] & columns[None])  # a box: rows times columns...
     for line in (rows, columns):
         assert len(torch.nonzero(line.diff(prepend=torch.tensor([False]), append=torch.tensor([False])))) in (0, 2)
-    assert after.mixed[1] == pytest.approx(1 - inside.double().mean().item(), abs=1e-12)
+    assert share_of(told) == pytest.approx(1 - inside.double().mean().item(), abs=1e-12)
     torch.testing.assert_close(after.image.sum(0), batch.image.sum(0))  # each pixel of each sample is there once
 
 
@@ -104,10 +130,9 @@ def test_cutmix_moves_one_box_and_tells_the_share_that_is_left(samples: int, siz
 def test_mosaic_has_four_quarters_of_four_samples_in_place(samples: int, size: tuple[int, int], step: int) -> None:
     batch = coded(samples, size)
     after = mixed(batch, [MOSAIC], 3, step, 0)
-    assert after.target is not None and after.mixed is None
     assert torch.equal(after.image[:, 1:], batch.image[:, 1:])
     whose = after.image[:, 0].long()
-    assert torch.equal(after.target[:, 0], whose.float() / samples)
+    assert torch.equal(maps_of(after)[:, 0], whose.float() / samples)
     away = (whose - torch.arange(samples)[:, None, None]) % samples
     assert (away == away[0]).all()  # the same for all, so each quarter of each sample is shown once
     shown = set(away[0].flatten().tolist())
@@ -147,7 +172,7 @@ def test_mosaic_by_hand() -> None:
 
 def test_all_partners_and_quarters_come() -> None:
     batch = batch_of(4, labels=True)
-    partners = {tuple(partner_of(batch, mixed(batch, [MIXUP], 0, step, 0))) for step in range(40)}
+    partners = {tuple(partner_of(mixed(batch, [MIXUP], 0, step, 0))) for step in range(40)}
     assert partners == {(1, 2, 3, 0), (2, 3, 0, 1), (3, 0, 1, 2)}
     quarters = {int(mixed(coded(4, (4, 4)), [MOSAIC], 0, step, 0).image[0, 0, 0, 0]) for step in range(40)}
     assert quarters == {0, 1, 2, 3}
@@ -155,13 +180,12 @@ def test_all_partners_and_quarters_come() -> None:
 
 def test_shares_are_those_of_the_beta() -> None:
     """Beta(2, 2): mean 1/2, variance 1/20. Cutmix: a box of area u, of which cutting leaves (√u - u/4)² in the mean."""
-    batch = batch_of(2, (64, 64), labels=True, target=False)
-    mixup = [mixed(batch, [MixupConfig(kind="mixup", alpha=2)], 0, step, 0).mixed for step in range(1500)]
-    shares = np.array([one[1] for one in mixup if one])
-    assert len(shares) == 1500
+    batch = batch_of(2, (64, 64), labels=True)
+    mixup = [mixed(batch, [MixupConfig(kind="mixup", alpha=2)], 0, step, 0) for step in range(1500)]
+    shares = np.array([share_of(one) for one in mixup])
     assert abs(shares.mean() - 0.5) < 5 * math.sqrt(0.05 / 1500) and abs(shares.var() - 0.05) < 0.01
-    cutmix = [mixed(batch, [CutmixConfig(kind="cutmix", alpha=2)], 0, step, 0).mixed for step in range(300)]
-    kept = np.array([one[1] for one in cutmix if one])
+    cutmix = [mixed(batch, [CutmixConfig(kind="cutmix", alpha=2)], 0, step, 0) for step in range(300)]
+    kept = np.array([share_of(one) for one in cutmix])
     assert abs(kept.mean() - (1 - (0.5 - 6 * (1 / 3.5 - 1 / 4.5) / 2 + 0.3 / 16))) < 5 * 0.2 / math.sqrt(300)
     assert kept.min() >= 0 and kept.max() <= 1
 
@@ -185,13 +209,12 @@ def test_only_seed_step_rank_and_place_count(mix: MixConfig) -> None:
 @EACH
 def test_the_given_batch_stays_as_it_is(mix: MixConfig) -> None:
     batch = batch_of(5)
-    before = batch.image.clone(), batch.target.clone() if batch.target is not None else None
+    image, maps = batch.image.clone(), maps_of(batch).clone()
     for step in range(8):
         after = mixed(batch, [mix, mix], 0, step, 0)
         assert not torch.equal(after.image, batch.image)
         assert after.image.data_ptr() != batch.image.data_ptr()
-    assert torch.equal(batch.image, before[0])
-    assert batch.target is not None and before[1] is not None and torch.equal(batch.target, before[1])
+    assert torch.equal(batch.image, image) and torch.equal(maps_of(batch), maps)
 
 
 @EACH
@@ -205,7 +228,7 @@ def test_type_and_memory_format_stay(mix: MixConfig, dtype: torch.dtype, channel
         after = mixed(batch, [mix], 0, step, 0)
         for image in (after.image, resized(after, (16, 10)).image, resized(after, (4, 6)).image):
             assert image.dtype == dtype and image.is_contiguous(memory_format=layout)
-        assert after.target is not None and after.target.dtype == torch.float32
+        assert maps_of(after).dtype == torch.float32
 
 
 @EACH
@@ -226,9 +249,9 @@ def test_chances() -> None:
     mixups = cutmixes = 0
     for step in range(1000):
         after = mixed(batch, mixes, 0, step, 0)
-        was_mixup = mixed(batch, mixes[:1], 0, step, 0).mixed is not None
+        was_mixup = partners_of(mixed(batch, mixes[:1], 0, step, 0)) is not None
         mixups += was_mixup
-        cutmixes += after.mixed is not None and not was_mixup
+        cutmixes += partners_of(after) is not None and not was_mixup
     assert abs(mixups - 300) < 5 * math.sqrt(1000 * 0.21)
     assert abs(cutmixes - 350) < 5 * math.sqrt(1000 * 0.35 * 0.65)
 
@@ -236,9 +259,9 @@ def test_chances() -> None:
 def test_labels_are_mixed_once_and_pixels_as_often_as_asked() -> None:
     batch = batch_of(4, labels=True)
     once, twice = mixed(batch, [MIXUP], 0, 0, 0), mixed(batch, [MIXUP, CUTMIX], 0, 0, 0)
-    assert once.mixed is not None and twice.mixed is not None
-    assert torch.equal(once.image, twice.image) and once.mixed[1] == twice.mixed[1]
-    without = replace(batch, labels=None)
+    assert torch.equal(once.image, twice.image) and share_of(once) == share_of(twice)
+    assert partner_of(once) == partner_of(twice)
+    without = batch_of(4)
     first = mixed(without, [MOSAIC], 0, 0, 0)
     both = mixed(without, [MOSAIC, MIXUP], 0, 0, 0)
     assert not torch.equal(first.image, both.image)
@@ -251,8 +274,7 @@ def test_a_mosaic_has_no_label() -> None:
         mixed(batch_of(4, labels=True), [MOSAIC], 0, 0, 0)
     with pytest.raises(AssertionError):  # bytes must have become floats
         batch = batch_of(2)
-        assert batch.target is not None
-        mixed(replace(batch, target=batch.target.byte()), [MIXUP], 0, 0, 0)
+        mixed(replace(batch, target=MapTargets(maps_of(batch).byte())), [MIXUP], 0, 0, 0)
 
 
 def test_batches_without_targets() -> None:
@@ -265,14 +287,12 @@ def test_batches_without_targets() -> None:
 def test_resized_by_hand() -> None:
     """To a half: the filter is a triangle over four pixels, 1 3 3 1 eighths; at the ends what is left of it, 3 3 1."""
     row = torch.tensor([0.0, 7.0, 14.0, 0.0, 8.0, 0.0, 0.0, 7.0])
-    batch = replace(
-        batch_of(1, (8, 8)), image=row.expand(1, 3, 8, 8).clone(), target=(row > 0).float().expand(1, 1, 8, 8)
-    )
+    target = MapTargets((row > 0).float().expand(1, 1, 8, 8))
+    batch = replace(batch_of(1, (8, 8)), image=row.expand(1, 3, 8, 8).clone(), target=target)
     after = resized(batch, (4, 4))
-    assert after.target is not None
     expected = torch.tensor([(0 + 21 + 14) / 7, (7 + 42 + 0 + 8) / 8, (0 + 24 + 0 + 0) / 8, (0 + 0 + 21) / 7])
     torch.testing.assert_close(after.image, expected.expand(1, 3, 4, 4))
-    torch.testing.assert_close(after.target, torch.tensor([4 / 7, 5 / 8, 3 / 8, 3 / 7]).expand(1, 1, 4, 4))
+    torch.testing.assert_close(maps_of(after), torch.tensor([4 / 7, 5 / 8, 3 / 8, 3 / 7]).expand(1, 1, 4, 4))
     assert after.paddings == (Padding(4, 4),) and after.indices == batch.indices
 
 
@@ -281,27 +301,24 @@ def test_resized_by_hand() -> None:
 def test_targets_stay_with_their_images(size: tuple[int, int], other: tuple[int, int]) -> None:
     """What is the same before is the same after, to larger and to smaller sizes; values stay in 0..1."""
     batch = batch_of(2, size)
-    assert batch.target is not None
-    batch = replace(batch, image=batch.target[:, :1].expand(-1, 3, -1, -1), target=batch.target[:, :1])
+    first = maps_of(batch)[:, :1]
+    batch = replace(batch, image=first.expand(-1, 3, -1, -1), target=MapTargets(first))
     after = resized(batch, other)
-    assert after.target is not None and after.image.shape == (2, 3, *other)
+    assert after.image.shape == (2, 3, *other)
     assert after.paddings == (Padding(*other),) * 2
-    torch.testing.assert_close(after.image[:, :1], after.target, rtol=0, atol=1e-6)
-    assert after.target.min() >= 0 and after.target.max() <= 1
-    whole = resized(
-        replace(batch, target=torch.ones_like(batch.target[:, :1]) if batch.target is not None else None), other
-    )
-    assert whole.target is not None and whole.target.max() <= 1
-    torch.testing.assert_close(whole.target, torch.ones_like(whole.target))
+    torch.testing.assert_close(after.image[:, :1], maps_of(after), rtol=0, atol=1e-6)
+    assert maps_of(after).min() >= 0 and maps_of(after).max() <= 1
+    whole = maps_of(resized(replace(batch, target=MapTargets(torch.ones_like(first))), other))
+    assert whole.max() <= 1
+    torch.testing.assert_close(whole, torch.ones_like(whole))
 
 
 @pytest.mark.parametrize("to", [8, 10, 16, 24], ids=str)
 def test_a_border_of_one_pixel_is_not_lost(to: int) -> None:
     target = torch.zeros(1, 1, 32, 32)
     target[..., 13] = 1
-    after = resized(replace(batch_of(1, (32, 32)), target=target), (to, to))
-    assert after.target is not None
-    assert (after.target.sum(-1) > 0.5 * to / 32).all()  # in each row, with about its share of the width
+    after = resized(replace(batch_of(1, (32, 32)), target=MapTargets(target)), (to, to))
+    assert (maps_of(after).sum(-1) > 0.5 * to / 32).all()  # in each row, with about its share of the width
 
 
 def test_the_same_size_is_the_very_batch() -> None:

@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from medalist.engine.nan_hunt import hunt, is_finite, said
+from medalist.data.targets import MapTargets
+from medalist.engine.nan_hunt import hunt, in_words, is_finite
 
 Make = Callable[..., Any]
 
@@ -111,10 +112,9 @@ def test_input_weights_and_running_statistics(make: Make, network: Any) -> None:
     culprit = hunt(job, [one, two]).culprit
     assert culprit is not None
     assert (culprit.where, culprit.batch, culprit.samples) == ("image", 1, (job.names[two.indices[1]],))
-    assert one.target is not None
-    target = one.target.clone()
-    target[0] = torch.inf
-    culprit = hunt(job, [replace(one, target=target)]).culprit
+    maps = one.target.maps.clone()
+    maps[0] = torch.inf
+    culprit = hunt(job, [replace(one, target=MapTargets(maps))]).culprit
     assert culprit is not None and (culprit.where, culprit.samples) == ("target", (job.names[one.indices[0]],))
 
     with torch.no_grad():
@@ -153,4 +153,4 @@ def test_the_loss_is_named(make: Make, network: Any, finite: bool, expected: tup
 def test_large_values_are_finite_though_their_sum_is_not() -> None:
     assert is_finite(torch.full((4,), 3e38)) and is_finite(torch.zeros(0)) and is_finite(torch.tensor([2**62] * 4))
     assert not is_finite(torch.tensor([1.0, torch.inf, -torch.inf]))
-    assert said(torch.tensor([torch.inf, torch.nan])) == "nan"
+    assert in_words(torch.tensor([torch.inf, torch.nan])) == "nan"

@@ -29,12 +29,12 @@ from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.train import fit
 from medalist.errors import MedalistError, RunError
-from medalist.reporter import Progress, SilentReporter
+from medalist.reporter import Progress, TimedProgress
+from medalist.tasks.embed.datasets import label_target
 from medalist.tasks.embed.losses.metric import build_metric_loss
 from medalist.tasks.embed.losses.settings import MarginTerm, MetricLossConfig, SupConTerm
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
 
 Make = Callable[..., TrainJob]
@@ -69,7 +69,7 @@ class Interrupted(SegmentTask):
     """Ctrl-C at one training loss."""
 
     def __init__(self, at: int):
-        super().__init__(SegmentConfig(), LossConfig(bce=1.0, dice=1.0), ("body", "border"))
+        super().__init__(LossConfig(bce=1.0, dice=1.0), ("body", "border"))
         self.left = at
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
@@ -80,11 +80,11 @@ class Interrupted(SegmentTask):
         return super().loss(outputs, batch)
 
 
-class Listening(Progress):
+class Listening(TimedProgress):
     """Keeps what was said, and what was skipped."""
 
     def __init__(self) -> None:
-        super().__init__(SilentReporter(), "test", 1000, None)
+        super().__init__(lambda _: None, "test", 1000, None)
         self.said: list[str] = []
         self.skipped: list[int] = []
 
@@ -324,21 +324,21 @@ def test_ctrl_c_in_the_middle_of_a_file(make: Make, quiet: Progress, monkeypatch
 def test_a_state_is_of_one_moment(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """However late the writer comes to it: rows that end meanwhile are not in it, nor weights."""
     for job, late in ((make("at once", **FULL), False), (make("late", **FULL), True)):
-        kept: list[checkpoint.State] = []
+        kept: list[checkpoint.SavedState] = []
         real = checkpoint.Saver.save
 
         def save(
             saver: checkpoint.Saver,
-            state: checkpoint.State,
+            state: checkpoint.SavedState,
             late: bool = late,
-            kept: list[checkpoint.State] = kept,
+            kept: list[checkpoint.SavedState] = kept,
             real: Any = real,
         ) -> None:
             monkeypatch.setattr(checkpoint, "save_state", lambda folder, state: kept.append(state))
             real(saver, state)
             saver.wait()
             if not late:
-                kept[-1] = checkpoint.State(state.batches, kept[-1].tensors, json.loads(json.dumps(state.values)))
+                kept[-1] = checkpoint.SavedState(state.batches, kept[-1].tensors, json.loads(json.dumps(state.values)))
 
         monkeypatch.setattr(checkpoint.Saver, "save", save)
         run(job)
@@ -464,7 +464,7 @@ def rewritten(job: TrainJob, change: Callable[[dict[str, Tensor], dict[str, Any]
     assert state is not None
     tensors, values = dict(state.tensors), dict(state.values)
     change(tensors, values)
-    save_state(job.folder, checkpoint.State(state.batches, tensors, values))
+    save_state(job.folder, checkpoint.SavedState(state.batches, tensors, values))
     return path
 
 
@@ -690,7 +690,7 @@ def test_two_states_at_most(make: Make, monkeypatch: pytest.MonkeyPatch) -> None
     """Whenever one was written, and under any interruption."""
     real, counts = checkpoint.save_state, []
 
-    def counting(folder: Path, state: checkpoint.State) -> None:
+    def counting(folder: Path, state: checkpoint.SavedState) -> None:
         real(folder, state)
         counts.append(len(list(folder.glob("*state*"))))
 
@@ -741,6 +741,7 @@ def embedding(folder: Path, at: int = -1, memory: int = 7) -> TrainJob:
     """Twelve features of three identities, five batches of two; the others are held out."""
     random = np.random.default_rng(4)
     labels = [0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2, 0, 1, 2]
+    targets = [label_target(label) for label in labels]
     features = random.normal(size=(15, 5)).astype(np.float32) + np.eye(5, dtype=np.float32)[labels]
     torch.manual_seed(11)
     terms = (MarginTerm(kind="arcface"), SupConTerm(kind="supcon", memory=memory))
@@ -752,15 +753,15 @@ def embedding(folder: Path, at: int = -1, memory: int = 7) -> TrainJob:
         fabric=Fabric(accelerator="cpu", devices=1),
         task=task,
         model=Vectors(criterion),
-        train=batches(FeatureDataset(features, range(10), labels[:10]), ShuffleBatchSampler(10, 2, 5), 0),
+        train=batches(FeatureDataset(features, range(10), targets[:10]), ShuffleBatchSampler(10, 2, 5), 0),
         held_out=batches(
-            FeatureDataset(features, range(10, 15), labels[10:]), SizeBucketSampler([(1, 1)] * 5, 1, 2), 0
+            FeatureDataset(features, range(10, 15), targets[10:]), SizeBucketSampler([(1, 1)] * 5, 1, 2), 0
         ),
         config=config,
         seed=5,
+        fold=0,
         folder=folder,
         names=[f"s{number}" for number in range(15)],
-        title="fold 0",
         checkpoint=EACH,
     )
 

@@ -13,15 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
+from medalist.data.targets import MapTargets
 from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 from medalist.engine.schedule import lr_factor
-from medalist.engine.train import fit
+from medalist.engine.train import fit, validate_held_out
 from medalist.errors import TrainingError
 from medalist.reporter import Progress
-from medalist.retrieval.evaluate import evaluate
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.settings import SegmentConfig
 from medalist.tasks.segment.task import SegmentTask
 
 Make = Callable[..., TrainJob]
@@ -60,7 +59,7 @@ class Spy(SegmentTask):
     def __init__(
         self, before: Callable[[int, Batch], None] = lambda step, batch: None, script: list[float] | None = None
     ):
-        super().__init__(SegmentConfig(), LossConfig(bce=1.0), ("body", "border"))
+        super().__init__(LossConfig(bce=1.0), ("body", "border"))
         self.before, self.script = before, script
         self.step = 0
         self.looks = 0
@@ -296,20 +295,20 @@ def test_frozen_parameters_and_an_encoder_at_rest_do_not_move(make: Make, quiet:
 
 
 @pytest.mark.parametrize("batch_held", [1, 2, 3])
-def test_evaluate_is_the_mean_over_samples_one_by_one(make: Make, batch_held: int) -> None:
+def test_validation_is_the_mean_over_samples_one_by_one(make: Make, batch_held: int) -> None:
     job = make(batch_held=batch_held)
-    made = evaluate(job, job.model)
+    made = validate_held_out(job, job.model)
     assert not job.model.training
     losses: list[dict[str, float]] = []
     answers, truths = [], []
     with torch.no_grad():
         for raw in make("one", batch_held=1).held_out:
             batch = raw.to(torch.device("cpu"), channels_last=False)
-            assert batch.target is not None
+            assert isinstance(batch.target, MapTargets)
             height, width = batch.paddings[0].height, batch.paddings[0].width
             logits = job.model(batch.image)[..., :height, :width]
-            target = batch.target[..., :height, :width]
-            single = Batch(batch.image, target, batch.indices, batch.paddings)
+            target = batch.target.maps[..., :height, :width]
+            single = Batch(batch.image, MapTargets(target), batch.indices, batch.paddings)
             losses.append({name: float(value) for name, value in job.task.loss(logits, single).items()})
             answers.append((logits[0] > 0).flatten(1))
             truths.append((target[0] > 0).flatten(1))

@@ -17,7 +17,6 @@ from pydantic import ValidationError
 from medalist.errors import FoldError
 from medalist.folds.folds import (
     Folds,
-    FoldsConfig,
     check_folds,
     make_folds,
     read_folds,
@@ -26,6 +25,7 @@ from medalist.folds.folds import (
     summary,
     write_folds,
 )
+from medalist.folds.settings import FoldsConfig
 from medalist.records import Sample
 
 

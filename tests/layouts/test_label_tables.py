@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from PIL import Image
 from sklearn.preprocessing import MultiLabelBinarizer
 
 from medalist.errors import DataError
-from medalist.layouts.label_tables import label_truth, labelled, one_hot_labelled
+from medalist.formats.probabilities import ProbabilityFormat
+from medalist.layouts.label_tables import certain_truth, label_truth, labelled, one_hot_labelled
 from medalist.records import Labels, Sample
 
 TAGS = ("haze", "primary", "clear", "road")
@@ -205,3 +207,26 @@ def test_classes_and_separators_that_say_nothing_are_errors_of_ours(root: Path) 
         one_hot_labelled(path, "id", lambda name: root / name, ())
     with pytest.raises(AssertionError):
         one_hot_labelled(path, "id", lambda name: root / name, ("id", "tags"))
+
+
+# ------------------------------------------------------------------------------------------------- truths
+
+
+@given(st.sets(st.sampled_from(TAGS)))
+@settings(max_examples=20)
+def test_a_certain_truth_is_a_perfect_answer_in_probabilities(names: set[str]) -> None:
+    own = tuple(name for name in TAGS if name in names)
+    truth = pickle.loads(pickle.dumps(certain_truth(TAGS)))(Path(), Sample("a", (), (1, 1), annotation=own))
+    assert truth.names == own
+    assert truth.probabilities is not None and truth.probabilities.dtype == np.float64
+    assert truth.probabilities.tolist() == [float(name in names) for name in TAGS]
+    form = ProbabilityFormat("id", classes=TAGS)
+    assert form.rows("a", truth) == [("a", *(f"{float(name in names)}" for name in TAGS))]
+
+
+def test_a_certain_truth_knows_its_classes() -> None:
+    with pytest.raises(DataError, match=r"^sample a, label 'Haze': .* did you mean 'haze'\?$"):
+        certain_truth(TAGS)(Path(), Sample("a", (), (1, 1), annotation=("Haze",)))
+    for classes in ((), ("haze", "haze")):
+        with pytest.raises(AssertionError):
+            certain_truth(classes)

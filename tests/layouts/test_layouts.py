@@ -155,7 +155,7 @@ def test_samples_are_joined(tmp_path: Path) -> None:
         test,
         {"b": ("1 2", "4 1"), "a": ()},
         ["d", "c"],
-        look=lambda image: "light" if image.mean() > 128 else "dark",
+        stratum_of=lambda image: "light" if image.mean() > 128 else "dark",
     )
     assert split.train == (
         Sample("a", (tmp_path / "a.png",), (4, 6), (), stratum="light"),
@@ -193,7 +193,7 @@ def test_every_bad_image_is_named_at_once(tmp_path: Path, look: Callable[..., st
     good, cut, gone = draw(tmp_path / "good.png"), draw(tmp_path / "cut.png"), tmp_path / "gone.png"
     cut.write_bytes(cut.read_bytes()[:50])
     with pytest.raises(DataError) as caught:
-        read_split([("g", good), ("x", cut)], [("y", gone)], {"g": (), "x": ()}, ["y"], look=look)
+        read_split([("g", good), ("x", cut)], [("y", gone)], {"g": (), "x": ()}, ["y"], stratum_of=look)
     for part in ("2 of 3 images", "'x': ", "cut.png", "'y': ", "gone.png"):
         assert part in str(caught.value)
     assert "good.png" not in str(caught.value) and "\n" not in str(caught.value)

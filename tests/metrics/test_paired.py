@@ -74,3 +74,6 @@ def test_clearly_behind_by_hand() -> None:
 def test_standard_error_by_hand() -> None:
     assert standard_error([]) is None and standard_error([0.3]) is None
     assert standard_error([1.0, 2.0, 3.0]) == pytest.approx(1 / math.sqrt(3))
+    assert standard_error([1.0, 1.0, 1.0]) == 0.0
+    # mean 3, squares 4 + 1 + 0 + 1 + 4 = 10, variance 10 / 4, divided by 5
+    assert standard_error([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(math.sqrt(10 / 4 / 5))

@@ -1,54 +1,51 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
-from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
-
-ADAPTER: TypeAdapter[SmpConfig | TernausConfig] = TypeAdapter(ModelConfig)
-UNET = {"kind": "unet", "encoder": "resnet34", "channels": ["body", "border"]}
+from medalist.models.settings import EncoderConfig
 
 
-def test_kind_picks_the_config() -> None:
-    unet = ADAPTER.validate_python(UNET)
-    assert isinstance(unet, SmpConfig)
-    assert unet.channels == ("body", "border")
-    assert (unet.weights, unet.in_channels, unet.stride) == ("imagenet", 3, 32)
-    ternaus = ADAPTER.validate_python({"kind": "ternausnet11", "channels": ["car"]})
-    assert isinstance(ternaus, TernausConfig)
-    assert ternaus.filters == 32
+def config(**changes: Any) -> EncoderConfig:
+    return EncoderConfig.model_validate({"encoder": "resnet18", **changes})
+
+
+def test_pooled_features_are_the_vector_unless_a_neck_is_named() -> None:
+    plain = config()
+    assert (plain.weights, plain.in_channels, plain.pooling, plain.neck, plain.dim) == (
+        "imagenet",
+        3,
+        "gem",
+        "none",
+        None,
+    )
+    assert config(neck="linear_bn", dim=256).dim == 256
+    assert config(weights="none", options={"layers": [1, 1, 1, 1]}).options == {"layers": [1, 1, 1, 1]}
 
 
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("changes", "words"),
     [
-        ({"kind": "unett"}, "unett"),
-        ({"channels": []}, "at least 1"),
-        ({"channels": ["body", "body"]}, "channel 'body' stands twice"),
-        ({"channels": [" "]}, "needs a name"),
+        ({"neck": "linear"}, "neck 'linear' needs the number of components"),
+        ({"neck": "linear_bn"}, "type for instance model.dim=256"),
+        ({"dim": 8}, "neck 'none' keeps the encoder's width; leave out dim"),
+        ({"neck": "bn", "dim": 8}, "leave out dim, or take neck: linear_bn"),
+        ({"options": {"layers": [1]}}, "say weights: none"),
         ({"encoder": ""}, "at least 1 character"),
-        ({"encodr": "resnet34"}, "Extra inputs"),
-        ({"in_channels": 0}, "greater than or equal to 1"),
-        ({"decoder_channels": [16, 8]}, "5 widths are needed, not 2"),
-        ({"decoder_channels": [16, 8, 4, 2, 0]}, "greater than 0"),
-        (
-            {"kind": "fpn", "decoder_channels": [5, 4, 3, 2, 1]},
-            "'decoder_channels' is for unet and unetplusplus",
-        ),
-        (
-            {"kind": "linknet", "attention": "scse"},
-            "'attention' is for unet and unetplusplus, not for linknet",
-        ),
-        ({"attention": "scse", "decoder_channels": [64, 32, 16, 16, 8]}, "at least 16, not 8"),
-        ({"dropout": 0.5}, "'dropout' is for fpn, not for unet"),
-        ({"kind": "ternausnet16"}, "encoder"),
+        ({"in_channels": 2}, "in_channels"),
+        ({"pooling": "mean"}, "pooling"),
+        ({"gem": float("nan")}, "gem"),
+        ({"dropout": 1.0}, "less than 1"),
+        ({"encodr": "resnet18"}, "Extra inputs"),
     ],
 )
-def test_refused(change: dict[str, object], says: str) -> None:
-    with pytest.raises(ValidationError, match=says):
-        ADAPTER.validate_python({**UNET, **change})
+def test_settings_that_do_not_fit_each_other_are_refused(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        config(**changes)
 
 
-def test_frozen() -> None:
+def test_a_config_stays_what_it_is() -> None:
     with pytest.raises(ValidationError):
-        ADAPTER.validate_python(UNET).in_channels = 4
+        config().gem = 4.0

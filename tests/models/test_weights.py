@@ -19,7 +19,6 @@ from medalist.models import hubs, weights
 from medalist.models.encoders import fitted_state
 from medalist.models.vgg import VGG11, vgg_features
 from medalist.models.weights import add_weights, encoder_weights, find_weights, list_weights, load_state
-from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 
 LITE0 = "tf_efficientnet_lite0"
 TINY = "test_resnet"  # timm's own test network; its weights are 'r160_in1k'
@@ -41,10 +40,6 @@ def tiny_state() -> dict[str, torch.Tensor]:
     return dict(timm.create_model(TINY, num_classes=3).state_dict())
 
 
-def unet(encoder: str, weights: str = "imagenet") -> SmpConfig:
-    return SmpConfig(kind="unet", encoder=encoder, weights=weights, channels=("body",))
-
-
 def save(path: Path, state: dict[str, torch.Tensor]) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == ".safetensors":
@@ -55,7 +50,7 @@ def save(path: Path, state: dict[str, torch.Tensor]) -> Path:
 
 
 def test_the_package_is_found_without_network() -> None:
-    found = encoder_weights(unet(LITE0))
+    found = encoder_weights(LITE0, "imagenet")
     assert found is not None
     assert (found.name, found.source) == (LITE0, "package")
     assert found.sha256.startswith("57934424")
@@ -65,7 +60,7 @@ def test_the_package_is_found_without_network() -> None:
 
 
 def test_none_needs_nothing() -> None:
-    assert encoder_weights(unet("resnet34", "none")) is None
+    assert encoder_weights("resnet34", "none") is None
 
 
 @pytest.mark.parametrize(
@@ -112,19 +107,19 @@ def test_online_the_hub_is_the_last_place(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_order_of_places(folder: Path, tmp_path: Path, tiny_state: dict[str, torch.Tensor]) -> None:
     in_folder = save(folder / f"{LITE0}.pth", tiny_state)
-    found = encoder_weights(unet(LITE0))
+    found = encoder_weights(LITE0, "imagenet")
     assert found is not None
     assert (found.path, found.source) == (in_folder, "folder")
     explicit = save(tmp_path / "mine.pth", tiny_state)
-    found = encoder_weights(unet(LITE0, str(explicit)))
+    found = encoder_weights(LITE0, str(explicit))
     assert found is not None
     assert (found.path, found.source, found.sha256) == (explicit, "path", sha256_file(explicit))
     save(folder / "own.pt", tiny_state)
-    found = encoder_weights(unet(LITE0, "own"))
+    found = encoder_weights(LITE0, "own")
     assert found is not None
     assert found.path == folder / "own.pt"
     with pytest.raises(WeightsError, match="weights 'owm' is not a file here"):
-        encoder_weights(unet(LITE0, "owm"))
+        encoder_weights(LITE0, "owm")
 
 
 def test_tags_are_not_mixed_up(folder: Path, tiny_state: dict[str, torch.Tensor]) -> None:
@@ -151,7 +146,7 @@ def test_the_nearest_weights_folder_upward(tmp_path: Path, monkeypatch: pytest.M
 def test_a_download_in_the_caches_is_found_offline(tmp_path: Path) -> None:
     vgg = save(tmp_path / "torch/hub/checkpoints/vgg16-397923af.pth", {"features.0.weight": torch.zeros(1)})
     with pytest.raises(WeightsError, match="damaged: its SHA-256 starts with"):
-        encoder_weights(TernausConfig(kind="ternausnet16", channels=("car",)))
+        encoder_weights("vgg16", "imagenet")
     assert [(found.name, found.path, found.source) for found in list_weights() if found.source != "package"] == [
         ("vgg16", vgg, "cache")
     ]

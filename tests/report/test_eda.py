@@ -47,7 +47,7 @@ def samples(tmp_path: Path) -> tuple[Sample, ...]:
 
 @pytest.mark.parametrize("kind", [Instances, Mask])
 def test_look_measures_images_and_objects(samples, tmp_path, kind):
-    looks = eda.look(competition(kind), tmp_path, samples)
+    looks = eda.describe(competition(kind), tmp_path, samples)
     assert list(looks.images["id"]) == [sample.id for sample in samples]
     first, dark, _, stain = (looks.images.iloc[place] for place in range(4))
     assert first["stratum"] == "all" and first["objects"] == 0 and first["covered"] == 0
@@ -93,7 +93,7 @@ def drawn(figure: Figure) -> Figure:
 
 
 def test_figures_are_drawn(samples, tmp_path):
-    looks = eda.look(competition(), tmp_path, samples)
+    looks = eda.describe(competition(), tmp_path, samples)
     for figure in (eda.objects_figure(looks.images), eda.modalities_figure(looks.images)):
         names = [text.get_text() for text in drawn(figure).axes[0].get_legend().get_texts()]
         assert names == ["dark", "all", "stain"]
@@ -108,7 +108,7 @@ def test_figures_are_drawn(samples, tmp_path):
 
 
 def test_figures_of_nothing_are_drawn(tmp_path):
-    looks = eda.look(competition(), tmp_path, ())
+    looks = eda.describe(competition(), tmp_path, ())
     for figure in (
         eda.objects_figure(looks.images),
         eda.areas_figure(looks.objects),

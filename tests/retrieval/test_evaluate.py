@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from medalist.errors import SearchError
 from medalist.retrieval import blocks, neighbours
-from medalist.retrieval import clusters as cells
+from medalist.retrieval import clusters
 from medalist.retrieval.blocks import Forbidden
 from medalist.retrieval.evaluate import Figures, evaluate, nearest
 from medalist.search import Index
@@ -29,9 +29,9 @@ def unit(rows: Array) -> NDArray[np.float32]:
 def identities(queries: int, rows: int, people: int, dim: int = 16, seed: int = 0) -> tuple[Array, Array, Array, Array]:
     """Queries, their labels, gallery, its labels: people are points, their pictures lie around them."""
     rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(people, dim))
+    prototypes = rng.normal(size=(people, dim))
     labels = rng.integers(0, people, queries + rows)
-    vectors = unit(centres[labels] + 0.5 * rng.normal(size=(queries + rows, dim)))
+    vectors = unit(prototypes[labels] + 0.5 * rng.normal(size=(queries + rows, dim)))
     return vectors[:queries], labels[:queries], vectors[queries:], labels[queries:]
 
 
@@ -75,8 +75,8 @@ def always_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("FEW_QUERIES", "FEW_ROWS", "FEW_PRODUCTS"):
         monkeypatch.setattr(neighbours, name, 0)
     monkeypatch.setattr(neighbours, "TOO_MUCH", 1.0)
-    monkeypatch.setattr(cells, "BLOCK", 1 << 12)
-    monkeypatch.setattr(cells, "TABLE", (1 << 12, 1 << 12))
+    monkeypatch.setattr(clusters, "BLOCK", 1 << 12)
+    monkeypatch.setattr(clusters, "TABLE", (1 << 12, 1 << 12))
 
 
 # --------------------------------------------------------------------------------------------------------- nearest
@@ -132,7 +132,7 @@ def test_cells_reach_their_recall(k: int, forbid: bool) -> None:
     codes = ((np.arange(300) % 3, np.arange(2000) % 3),) if forbid else ()
     own = np.arange(300) if forbid else None
     with neighbours.searching(queries, gallery, k, recall=0.99, forbidden=Forbidden(own, codes), threads=2) as search:
-        assert search.how == "cells at recall 0.99" and search.cells is not None
+        assert search.how == "clusters at recall 0.99" and search.clusters is not None
         assert search.reach > -np.inf
         rows, scores = search.answer(slice(0, 300))
     truth, _ = nearest(queries, gallery, k, recall=1, forbidden=Forbidden(own, codes))
@@ -148,15 +148,15 @@ def test_cells_reach_their_recall(k: int, forbid: bool) -> None:
 def test_cells_ask_less_than_all() -> None:
     queries, _, gallery, _ = identities(500, 4000, 200)
     with blocks.workers(1) as pool:
-        made = cells.make_coarse_clusters(gallery, 64, pool)
+        made = clusters.make_coarse_clusters(gallery, 64, pool)
         assert sorted(made.rows.tolist()) == list(range(4000))
         for cell in (0, 63):
             members = gallery[made.rows[made.starts[cell] : made.starts[cell + 1]]]
             np.testing.assert_allclose(made.means[cell], members.mean(axis=0), atol=1e-5)
             exclusion = np.sqrt(np.square(members - members.mean(axis=0)).sum(axis=1).mean())
-            assert made.spread[cell] == pytest.approx(max(exclusion, cells.NARROWEST), abs=1e-4)
-        wide = cells.how_far(queries, gallery, made, 10, 0.999, pool)
-        narrow = cells.how_far(queries, gallery, made, 10, 0.8, pool)
+            assert made.spread[cell] == pytest.approx(max(exclusion, clusters.NARROWEST), abs=1e-4)
+        wide = clusters.how_far(queries, gallery, made, 10, 0.999, pool)
+        narrow = clusters.how_far(queries, gallery, made, 10, 0.8, pool)
     assert narrow[1] < wide[1] < 1 and narrow[0] > wide[0]
 
 
@@ -353,16 +353,16 @@ def test_blocks_of_queries_and_progress(monkeypatch: pytest.MonkeyPatch) -> None
     assert steps[-1] == (50, 50) and rows.shape == (50, 20)
 
 
-@pytest.mark.parametrize("way", ["exact", "cells", "graph"])
+@pytest.mark.parametrize("way", ["exact", "clusters", "graph"])
 def test_the_answer_is_held_once_and_for_figures_in_parts(
     way: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    if way == "cells":
+    if way == "clusters":
         request.getfixturevalue("always_cells")
     monkeypatch.setattr(blocks, "GROUP", 128)
-    for module, name in ((blocks, "WAITING"), (blocks, "MERGED"), (cells, "BLOCK"), (neighbours, "MOST_FETCHED")):
+    for module, name in ((blocks, "WAITING"), (blocks, "MERGED"), (clusters, "BLOCK"), (neighbours, "MOST_FETCHED")):
         monkeypatch.setattr(module, name, 1 << 14)
-    monkeypatch.setattr(cells, "TABLE", (1 << 16, 1 << 16))
+    monkeypatch.setattr(clusters, "TABLE", (1 << 16, 1 << 16))
     monkeypatch.setattr("medalist.retrieval.evaluate.AT_ONCE", 1 << 16)
     monkeypatch.setattr("medalist.retrieval.evaluate.JUDGED", 1 << 14)
     queries, mine, gallery, theirs = identities(6000, 400, 10, dim=4)

@@ -179,16 +179,16 @@ def test_near_by_blocks_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     assert nobody[0].shape == nobody[1].shape == (0, 6)
 
 
-# -------------------------------------------------------------------------------------------------------- class centres
+# ---------------------------------------------------------------------------------------------------- class prototypes
 
 
 @pytest.mark.parametrize(
     ("vectors", "words"),
     [
-        (np.array([[1, 0], [0, 2]], np.float32), "centres, row 1: length 2"),
-        (np.array([[1, 0], [np.nan, 0]], np.float32), "centres, row 1: not finite"),
-        (np.array([[1, 0], [0, 1]]), r"centres: int64, expected float32\[n, dim\]"),
-        (np.ones(2, np.float32), r"centres: shape \[2\]"),
+        (np.array([[1, 0], [0, 2]], np.float32), "prototypes, row 1: length 2"),
+        (np.array([[1, 0], [np.nan, 0]], np.float32), "prototypes, row 1: not finite"),
+        (np.array([[1, 0], [0, 1]]), r"prototypes: int64, expected float32\[n, dim\]"),
+        (np.ones(2, np.float32), r"prototypes: shape \[2\]"),
     ],
 )
 def test_centres_that_are_none(vectors: Any, words: str) -> None:

@@ -127,7 +127,7 @@ def test_many_pairs_are_asked_by_clusters(rules: Forbidden) -> None:
     found = []
     for threads in (1, 2):
         with searching(QUERIES, GALLERY, 5, recall=0.9, threads=threads, forbidden=rules) as search:
-            assert search.cells is not None and search.how.endswith("at recall 0.9")
+            assert search.clusters is not None and search.how.endswith("at recall 0.9")
             found.append(search.answer(slice(0, 60)))
     for one, other in zip(*found, strict=True):
         np.testing.assert_array_equal(one, other)

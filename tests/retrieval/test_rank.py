@@ -99,23 +99,23 @@ def compare(found: dict[str, Candidates], expected: dict[str, list[tuple[str, fl
 EVERYBODY, WHO = crowd(12, 6)
 ALL = RetrievalSplit(EVERYBODY.ids, EVERYBODY.ids)
 CAMERA = {name: f"c{at % 3}" for at, name in enumerate(EVERYBODY.ids) if at % 5}
-"""Some samples have no camera: they are apart from one another too."""
+"""Some samples have no camera: they exclude one another too."""
 OTHERS = RetrievalSplit(EVERYBODY.ids[:20], EVERYBODY.ids[20:])
 
 
 # ------------------------------------------------------------------------------------------------- against a slow twin
 
 
-@pytest.mark.parametrize("trial", [ALL, OTHERS], ids=["leave one out", "others"])
-@pytest.mark.parametrize("apart", [None, CAMERA], ids=["", "apart"])
+@pytest.mark.parametrize("split", [ALL, OTHERS], ids=["leave one out", "others"])
+@pytest.mark.parametrize("exclusion", [None, CAMERA], ids=["", "exclusion"])
 @pytest.mark.parametrize("depth", [1, 5, 100])
 def test_samples(split: RetrievalSplit, exclusion: dict[str, Any] | None, depth: int) -> None:
     found = candidates(asked(split, EVERYBODY, EVERYBODY, exclusion=exclusion), config(), names="samples", depth=depth)
     compare(found, slow(EVERYBODY, split, None, depth=depth, exclusion=exclusion))
 
 
-@pytest.mark.parametrize("trial", [ALL, OTHERS], ids=["leave one out", "others"])
-@pytest.mark.parametrize("apart", [None, CAMERA], ids=["", "apart"])
+@pytest.mark.parametrize("split", [ALL, OTHERS], ids=["leave one out", "others"])
+@pytest.mark.parametrize("exclusion", [None, CAMERA], ids=["", "exclusion"])
 @pytest.mark.parametrize("head", [{}, {"head": "knn", "k": 9, "temperature": 0.2}, {"head": "prototype"}], ids=str)
 @pytest.mark.parametrize(("depth", "new"), [(1, None), (5, "p3"), (100, None)])
 def test_identities(
@@ -143,8 +143,8 @@ def test_many_samples_of_few_identities_are_looked_at_until_there_are_enough_nam
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
 @pytest.mark.parametrize("depth", [2, 50])
 @pytest.mark.parametrize("head", ["nearest", "prototype"])
-def test_centres_join_in(share: float, depth: int, head: str) -> None:
-    """With all samples found the blend is exact; names without a centre keep their score."""
+def test_prototypes_join_in(share: float, depth: int, head: str) -> None:
+    """With all samples found the blend is exact; names without a prototype keep their score."""
     rng = np.random.default_rng(3)
     names = (*(f"p{who}" for who in range(10) for _ in range(2)), "elsewhere")
     prototypes = ClassPrototypes(names, unit(rng.normal(size=(21, 6))))
@@ -166,8 +166,8 @@ def test_centres_join_in(share: float, depth: int, head: str) -> None:
     assert all(len(one.names) == min(depth, len(expected[query])) for query, one in short.items())
 
 
-def test_a_centre_finds_a_name_that_the_samples_did_not() -> None:
-    """400 samples are nearer than the right one; with its centre the name comes first."""
+def test_a_prototype_finds_a_name_that_the_samples_did_not() -> None:
+    """400 samples are nearer than the right one; with its prototype the name comes first."""
     rng = np.random.default_rng(4)
     near = unit(np.array([1.0, 0, 0]) + 0.1 * rng.normal(size=(400, 3)))
     ids = (*(f"n{at}" for at in range(400)), "right", "query")
@@ -179,7 +179,7 @@ def test_a_centre_finds_a_name_that_the_samples_did_not() -> None:
     assert "right" not in without.names
     found = candidates(asks, config(prototypes=0.5), names="identities", depth=3, prototypes=prototypes)["query"]
     assert found.names[0] == "right"
-    # A name whose only sample is the query itself does not come back by its centre.
+    # A name whose only sample is the query itself does not come back by its prototype.
     own = asked(RetrievalSplit(("right",), ids[:-1]), embeddings, embeddings, identities=who)
     assert (
         "right"
@@ -351,15 +351,15 @@ def refusal(match: str, kind: type[Exception] = SearchError) -> Any:
 
 def test_what_asked_refuses() -> None:
     small = Embeddings(("a", "b"), unit([[1, 0], [0, 1]]), BY)
-    with refusal(r"trial, queries: .*'zebra'.*embed them with this run"):
+    with refusal(r"split, queries: .*'zebra'.*embed them with this run"):
         asked(RetrievalSplit(("a", "zebra"), ("b",)), small, small)
-    with refusal(r"trial, gallery: .*'yak'"):
+    with refusal(r"split, gallery: .*'yak'"):
         asked(RetrievalSplit(("a",), ("yak",)), small, small)
-    with refusal(r"trial of 1 queries \('a'\): its gallery is empty"):
+    with refusal(r"split of 1 queries \('a'\): its gallery is empty"):
         asked(RetrievalSplit(("a",), ()), small, small)
-    with refusal("trial, queries: .*'a'"):
+    with refusal("split, queries: .*'a'"):
         asked(RetrievalSplit(("a", "a"), ("b",)), small, small)
-    with refusal("trial, gallery: .*'b'"):
+    with refusal("split, gallery: .*'b'"):
         asked(RetrievalSplit(("a",), ("b", "b")), small, small)
     with refusal("1 gallery samples have no identity: 'b'"):
         asked(RetrievalSplit(("a",), ("b",)), small, small, identities={"a": "x"})
@@ -379,7 +379,7 @@ def test_what_candidates_refuses() -> None:
         candidates(small_asked(), config(), names="identities", depth=1, new="new")
     with refusal("every gallery sample needs one"):
         candidates(small_asked(False), config(), names="identities", depth=1)
-    with refusal("class centres of 3 components, and vectors of 2"):
+    with refusal("class prototypes of 3 components, and vectors of 2"):
         candidates(
             small_asked(),
             config(prototypes=0.5),
@@ -387,9 +387,9 @@ def test_what_candidates_refuses() -> None:
             depth=1,
             prototypes=ClassPrototypes(("new",), unit([[1, 0, 0]])),
         )
-    with refusal("say decide.centres=0"):
+    with refusal("say decide.prototypes=0"):
         candidates(small_asked(), config(prototypes=0.5), names="identities", depth=1)
-    for wrong in ({"head": "knn"}, {"centres": 0.5}):
+    for wrong in ({"head": "knn"}, {"prototypes": 0.5}):
         with refusal(f"decide.{next(iter(wrong))}=.* answers gallery samples", ConfigError):
             candidates(small_asked(), config(**wrong), names="samples", depth=1)
     with refusal("decide.head=prototype compares none", ConfigError):
@@ -415,7 +415,7 @@ def test_assignment_of_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
         candidates(asked(ALL, EVERYBODY, EVERYBODY, identities=WHO), config(assign=True), names="identities", depth=1)
 
 
-def test_small_trials() -> None:
+def test_small_splits() -> None:
     """One sample that asks itself, and nobody who asks."""
     lone = Embeddings(("a",), unit([[1, 0]]), BY)
     for steps in (

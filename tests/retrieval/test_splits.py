@@ -81,7 +81,7 @@ def test_by_part_some_ask_and_the_rest_or_some_others_answer() -> None:
     assert few(TRAINING, HELD) == (RetrievalSplit(("a1", "b1", "c1"), ("b1",)),)
 
 
-def test_trials_of_the_test_part_are_one_or_by_name() -> None:
+def test_splits_of_the_test_part_are_one_or_by_name() -> None:
     plain = [Sample(name, (), (1, 1)) for name in ("q1", "q2", "g1", "g2")]
     assert splits_of_test(plain[:2], plain[2:]) == (RetrievalSplit(("q1", "q2"), ("g1", "g2")),)
     named = [Sample(f"{run}/{name}", (), (1, 1), meta={"trial": run}) for name in ("a", "b") for run in ("r2", "r1")]
@@ -96,7 +96,7 @@ def test_what_may_be_answered() -> None:
     splits = (RetrievalSplit(("a1", "b1"), ("t1", "t2")), RetrievalSplit(("c1",), ("a2",)))
     may = answerable(splits, BY_ID, "samples")
     assert may == {"a1": {"t1", "t2"}, "b1": {"t1", "t2"}, "c1": {"a2"}}
-    assert may["a1"] is may["b1"], "one set in memory for all queries of a trial"
+    assert may["a1"] is may["b1"], "one set in memory for all queries of a split"
     assert answerable(splits, BY_ID, "identities") == {"a1": {"ann", "bob"}, "b1": {"ann", "bob"}, "c1": {"ann"}}
     assert answerable(splits, BY_ID, "identities", "new")["c1"] == {"ann", "new"}
     assert answerable(splits[1:], {}, "samples") == {"c1": {"a2"}}, "galleries of a test part have no identities"
@@ -130,7 +130,7 @@ def held_to_its_promise(splits: Sequence[RetrievalSplit], samples: Sequence[Samp
     assert all(len(truth.names) == 1 for truth in right_names(splits, by_id, "samples").values())
 
 
-def test_one_shot_trials_are_made_as_the_official_runs() -> None:
+def test_one_shot_splits_are_made_as_the_official_runs() -> None:
     samples = written()
     splits = one_shot([], samples, by="drawer", ways=20)
     held_to_its_promise(splits, samples, 20)
@@ -141,10 +141,10 @@ def test_one_shot_trials_are_made_as_the_official_runs() -> None:
         for part in ("queries", "gallery"):  # each drawer asks once and answers once
             assert len({by_id[getattr(split, part)[0]].meta["drawer"] for split in of}) == drawers
     greek = {frozenset(by_id[name].annotation for name in split.queries) for split in splits[:6]}
-    assert len(greek) == 6, "each trial draws its own 20 of 24 characters"
+    assert len(greek) == 6, "each split draws its own 20 of 24 characters"
 
 
-def test_one_shot_trials_do_not_depend_on_the_order_or_on_other_alphabets() -> None:
+def test_one_shot_splits_do_not_depend_on_the_order_or_on_other_alphabets() -> None:
     samples = written()
     splits = one_shot([], samples, by="drawer", ways=20)
     assert one_shot(samples, samples[::-1], by="drawer", ways=20) == splits
@@ -157,7 +157,7 @@ def test_one_shot_trials_do_not_depend_on_the_order_or_on_other_alphabets() -> N
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(1, 4)), max_size=40),
     st.integers(2, 6),
 )
-def test_one_shot_trials_of_patchy_alphabets(marks: list[tuple[str, int, int]], ways: int) -> None:
+def test_one_shot_splits_of_patchy_alphabets(marks: list[tuple[str, int, int]], ways: int) -> None:
     samples = [
         sample(f"{n:02}", f"{group}{sign}", group, drawer=str(drawer)) for n, (group, sign, drawer) in enumerate(marks)
     ]
@@ -165,5 +165,5 @@ def test_one_shot_trials_of_patchy_alphabets(marks: list[tuple[str, int, int]], 
 
 
 @pytest.mark.parametrize("alphabets", [{}, {"Greek": (5, 1)}, {"Greek": (1, 5)}])
-def test_there_are_no_one_shot_trials_of_one_drawer_or_one_character(alphabets: dict[str, tuple[int, int]]) -> None:
+def test_there_are_no_one_shot_splits_of_one_drawer_or_one_character(alphabets: dict[str, tuple[int, int]]) -> None:
     assert one_shot([], written(alphabets), by="drawer", ways=20) == ()

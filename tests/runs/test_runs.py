@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,11 +10,14 @@ from pathlib import Path
 import pytest
 
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError
-from medalist.files import write_json
-from medalist.folds.folds import Folds, FoldsConfig, make_folds, write_folds
-from medalist.kinds import load_settings
+from medalist.experiment import Experiment
+from medalist.files import sha256_json, write_json
+from medalist.folds.folds import Folds, make_folds, write_folds
+from medalist.folds.settings import FoldsConfig
+from medalist.kinds import load_settings, run_settings
 from medalist.records import Sample, Split
 from medalist.runs.runs import (
+    FREE,
     Lock,
     Run,
     all_runs,
@@ -25,7 +29,6 @@ from medalist.runs.runs import (
     manifest_hash,
     packages,
 )
-from medalist.tasks.segment.settings import SegmentSettings
 
 CONFIG = """\
 competition: salt
@@ -34,7 +37,7 @@ loss: {bce: 1.0}
 decide: {kind: watershed}
 """
 
-SettingsOf = Callable[..., SegmentSettings]
+SettingsOf = Callable[..., Experiment]
 
 
 @pytest.fixture
@@ -101,7 +104,7 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
 def test_a_run_comes_back_from_its_files(run: Run, settings_of: SettingsOf, lock: Lock, folds: Folds) -> None:
     again = Run(run.folder)
     assert (again.name, again.competition) == ("first", "salt")
-    assert again.settings() == settings_of()
+    assert run_settings(again) == settings_of()
     assert again.lock() == lock
     assert again.folds() == folds
     assert again.trained_folds() == []
@@ -153,9 +156,11 @@ def test_a_half_written_run_says_what_is_missing(run: Run) -> None:
     (run.folder / "folds.csv").unlink()
     assert "folds.csv" in one_line(FoldError, run.folds)
     (run.folder / "config.yaml").write_text("competition: [\n")
-    assert "config.yaml is not valid YAML" in one_line(ConfigError, run.settings)
+    assert "config.yaml is not valid YAML" in one_line(ConfigError, lambda: run_settings(run))
+    (run.folder / "config.yaml").write_bytes(b"competition: \xff")
+    assert "config.yaml: not UTF-8; run medalist train" in one_line(RunError, run.config)
     (run.folder / "config.yaml").unlink()
-    assert "config.yaml: No such file or directory; run medalist train" in one_line(RunError, run.settings)
+    assert "config.yaml: No such file or directory; run medalist train" in one_line(RunError, run.config)
 
 
 def test_folds_of_another_run_are_refused(run: Run, split: Split) -> None:
@@ -176,13 +181,13 @@ def test_a_run_without_its_lock_is_made_anew(run: Run, settings_of: SettingsOf, 
     (run.folder / "lock.json").unlink()  # it was stopped after config.yaml
     (run.folder / "config.yaml").write_text("half")
     create_run(run.folder, settings_of(), lock)
-    assert run.settings() == settings_of() and run.lock() == lock
+    assert run_settings(run) == settings_of() and run.lock() == lock
 
 
 def test_a_lost_config_is_written_again(run: Run, settings_of: SettingsOf, lock: Lock) -> None:
     (run.folder / "config.yaml").unlink()
     create_run(run.folder, settings_of(), lock)
-    assert run.settings() == settings_of()
+    assert run_settings(run) == settings_of()
 
 
 FREE = ("decide.min_size=99", "tracking=none", "loader.workers=3", "data=/elsewhere")
@@ -191,7 +196,7 @@ FREE = ("decide.min_size=99", "tracking=none", "loader.workers=3", "data=/elsewh
 def test_what_changes_no_weight_may_change_and_is_kept(run: Run, settings_of: SettingsOf, lock: Lock) -> None:
     changed = settings_of(*FREE)
     create_run(run.folder, changed, replace(lock, config=config_hash(changed)))
-    assert run.settings() == changed
+    assert run_settings(run) == changed
 
 
 @pytest.mark.parametrize(
@@ -207,9 +212,10 @@ def test_what_changes_no_weight_may_change_and_is_kept(run: Run, settings_of: Se
 def test_another_config_is_refused_with_what_differs(
     run: Run, settings_of: SettingsOf, lock: Lock, overrides: tuple[str, ...], words: str
 ) -> None:
-    changed = settings_of(*overrides)
+    changed, before = settings_of(*overrides), run_settings(run)
     text = (run.folder / "config.yaml").read_text()
-    message = one_line(RunError, lambda: create_run(run.folder, changed, replace(lock, config=config_hash(changed))))
+    other = replace(lock, config=config_hash(changed))
+    message = one_line(RunError, lambda: create_run(run.folder, changed, other, before))
     assert "first was made with other config" in message and words in message and "--name NAME" in message
     assert (run.folder / "config.yaml").read_text() == text
 
@@ -322,3 +328,22 @@ def test_all_runs_are_folders_with_a_lock(run: Run, root: Path) -> None:
 
 def test_the_lock_is_readable_json(run: Run) -> None:
     assert json.loads((run.folder / "lock.json").read_text())["overrides"] == ["a=1"]
+
+
+def test_a_key_that_was_renamed_counts_by_its_former_name(tmp_path: Path) -> None:
+    """So a run that was made before goes on."""
+    text = (
+        "competition: humpback_whale\ntask: {kind: embed}\nimage: {size: [32, 32]}\n"
+        "model: {encoder: resnet18, dim: 8}\nsampler: {kind: shuffle}\n"
+        "loss: {terms: [{kind: arcface, NAME: 3}]}\n"
+    )
+    hashes = []
+    for name in ("centres", "prototypes"):
+        (tmp_path / "c.yaml").write_text(text.replace("NAME", name))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            settings = load_settings(tmp_path / "c.yaml")
+        hashes.append(config_hash(settings))
+    values = settings.model_dump(mode="json", exclude=set(FREE))
+    values["loss"]["terms"][0]["centres"] = values["loss"]["terms"][0].pop("prototypes")
+    assert hashes == [sha256_json(values)] * 2

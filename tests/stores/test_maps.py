@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from medalist.errors import MedalistError, RunError
 from medalist.records import MapPrediction
-from medalist.stores.maps import MapStore, StoredPart
+from medalist.stores.maps import MapStore
+from medalist.stores.store import StoredPart
 
 MAPS = arrays.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 40), st.integers(1, 40)))
 PART = StoredPart(("body", "border"), ("a", "b/c"), {"fold0": "00ff", "predict": "{}"})
@@ -24,7 +25,7 @@ def names(count: int) -> tuple[str, ...]:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path) -> MapStore:
     return MapStore(tmp_path / "oof")
 
 
@@ -67,7 +68,7 @@ HOSTILE = [
 HOSTILE += ["x" * 300, "x" * 299 + "y", "é" * 200, "x" * 180, "x" * 181, "/" * 100]
 
 
-def test_hostile_ids_have_files_of_their_own_inside_the_folder(store: Store) -> None:
+def test_hostile_ids_have_files_of_their_own_inside_the_folder(store: MapStore) -> None:
     for number, name in enumerate(HOSTILE):
         store.write(name, MapPrediction(np.full((1, 2, 3), number, np.uint8), ("body",)))
     for number, name in enumerate(HOSTILE):
@@ -83,13 +84,13 @@ def test_no_two_ids_share_a_file(ids: list[str]) -> None:
     assert len({MapStore(Path("x")).path(name) for name in ids}) == len(ids)
 
 
-def test_a_hash_in_a_name_cannot_be_had_by_another_id(store: Store) -> None:
+def test_a_hash_in_a_name_cannot_be_had_by_another_id(store: MapStore) -> None:
     long = store.path("x" * 300)
     assert store.path(long.stem) != long
 
 
 def test_a_damaged_file_is_refused_and_never_read_as_something_else(
-    store: Store, noise: NDArray[np.uint8], capfd: pytest.CaptureFixture[str]
+    store: MapStore, noise: NDArray[np.uint8], capfd: pytest.CaptureFixture[str]
 ) -> None:
     store.write("a", MapPrediction(noise, ("x", "y")))
     path = store.path("a")
@@ -104,18 +105,18 @@ def test_a_damaged_file_is_refused_and_never_read_as_something_else(
     assert capfd.readouterr().err == ""  # libpng has been kept from talking
 
 
-def test_a_missing_file_is_named(store: Store) -> None:
+def test_a_missing_file_is_named(store: MapStore) -> None:
     with pytest.raises(RunError, match=r"no prediction .*b\.png \(No such file or directory\); run medalist predict"):
         store.read("b", ("x",))
 
 
-def test_another_number_of_channels_is_refused(store: Store, noise: NDArray[np.uint8]) -> None:
+def test_another_number_of_channels_is_refused(store: MapStore, noise: NDArray[np.uint8]) -> None:
     store.write("a", MapPrediction(noise[:, :7], ("x", "y")))
     with pytest.raises(RunError, match="is damaged"):
         store.read("a", ("x", "y", "z"))
 
 
-def test_a_part_is_whole_between_finish_and_start(store: Store) -> None:
+def test_a_part_is_whole_between_finish_and_start(store: MapStore) -> None:
     assert store.part("fold0") is None
     store.start("fold0")  # nothing there yet, and no complaint
     store.finish("fold0", PART)
@@ -126,7 +127,7 @@ def test_a_part_is_whole_between_finish_and_start(store: Store) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '"x"', "null", '{"channels": 3, "ids": [], "made_by": {}}'])
-def test_a_damaged_index_is_named(store: Store, text: str) -> None:
+def test_a_damaged_index_is_named(store: MapStore, text: str) -> None:
     store.folder.mkdir()
     (store.folder / "fold0.json").write_text(text)
     with pytest.raises(RunError, match=r"fold0\.json") as caught:
@@ -135,7 +136,7 @@ def test_a_damaged_index_is_named(store: Store, text: str) -> None:
 
 
 def test_nothing_partial_is_left_when_the_disk_is_full(
-    store: Store, noise: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    store: MapStore, noise: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(path: Path, data: bytes) -> int:
         with path.open("wb") as file:

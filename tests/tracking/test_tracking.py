@@ -21,10 +21,10 @@ from wandb.errors import AuthenticationError, CommError
 from wandb.proto import wandb_internal_pb2 as records
 
 from medalist.errors import RunError
+from medalist.tracking import tracking as module
 from medalist.tracking import wandb as tracking_wandb
 from medalist.tracking.mark import Mark, read_mark, write_mark
 from medalist.tracking.tracking import system_use, tracking
-from medalist.tracking.tracking import tracking as module
 from medalist.tracking.wandb import _logged_in, _mode
 
 KEY = "0123456789abcdef" * 2 + "01234567"

@@ -14,20 +14,26 @@ from PIL import Image
 from medalist.data.dataset import Normalisation
 from medalist.engine.checkpoint import save_weights
 from medalist.errors import ConfigError, FoldError, MedalistError
+from medalist.kinds import load_settings
 from medalist.reporter import SilentReporter
-from medalist.retrieval.asking import Asked
-from medalist.tasks.embed.training import class_names
-from medalist.training.debug import debug, named_batch, picture_of, plain, prepare_scene, stream
+from medalist.training.debug import DebugRequest, Scene, debug, named_batch, picture_of, plain, prepare_scene, stream
+from medalist.training.request import TrainRequest
 
+SHORT = DebugRequest(steps=12)
 FILES = {"batch0.png", "debug.json", "index.html", "lr_range.png", "overfit.png"}
 
 
-def asked(toy: Any, **changed: Any) -> Asked:
-    return replace(Asked(data=str(toy.data), steps=12), **changed)
+def asked(toy: Any, *overrides: str, fold: int = 0) -> TrainRequest:
+    settings = load_settings(toy.config, overrides)
+    return TrainRequest(settings, toy.config, overrides, str(toy.data), (fold,), None, toy.runs)
+
+
+def scene_of(toy: Any) -> Scene:
+    return prepare_scene(asked(toy), SHORT)
 
 
 def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: SilentReporter) -> None:
-    found = debug(untrained.config, (), asked(untrained), untrained.runs, quiet)
+    found = debug(asked(untrained), SHORT, quiet)
     folder = untrained.runs / "toy_nuclei" / "tiny" / "debug"
     assert found.page == folder / "index.html"
     assert {path.name for path in folder.iterdir()} >= FILES
@@ -42,19 +48,19 @@ def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: Silent
 
 
 def test_weights_that_are_broken_are_named_first(untrained: Any, quiet: SilentReporter, tmp_path: Path) -> None:
-    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
+    scene = scene_of(untrained)
     with torch.no_grad():
         next(iter(scene.job.model.parameters()))[0] = torch.nan
     save_weights(scene.job.model, tmp_path / "bad.safetensors")
-    broken = asked(untrained, checkpoint=tmp_path / "bad.safetensors", folder=tmp_path / "out")
-    found = debug(untrained.config, (), broken, untrained.runs, quiet)
+    broken = replace(SHORT, checkpoint=tmp_path / "bad.safetensors", folder=tmp_path / "out")
+    found = debug(asked(untrained), broken, quiet)
     assert found.page == tmp_path / "out" / "index.html"
     assert found.wrong[0].startswith("nan in the weights encoder.")
     assert json.loads((tmp_path / "out" / "debug.json").read_text())["overfit"]["losses"] == ["nan"]
 
 
 def test_batches_are_those_of_the_loop(untrained: Any) -> None:
-    job = prepare_scene(untrained.config, (), asked(untrained), untrained.runs).job
+    job = scene_of(untrained).job
     count = len(job.train)
     several = list(islice(stream(job, 0), count + 1))
     job.train.batch_sampler.epoch = 1
@@ -64,17 +70,17 @@ def test_batches_are_those_of_the_loop(untrained: Any) -> None:
 
 
 def test_named_samples_make_the_batch(untrained: Any) -> None:
-    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
-    names = scene.folds.training(0)[:2]
-    batch = named_batch(scene.job, names, 0)
+    scene = scene_of(untrained)
+    names = scene.setup.folds.training(0)[:2]
+    batch = named_batch(scene.subject, names, 0)
     assert [scene.job.names[index] for index in batch.indices] == list(names)
-    alone = named_batch(scene.job, names[:1], 0)
+    alone = named_batch(scene.subject, names[:1], 0)
     assert len(alone.indices) == 2 and torch.equal(alone.image[0], batch.image[0])
-    held = scene.folds.held_out(0)[0]
+    held = scene.setup.folds.held_out(0)[0]
     with pytest.raises(ConfigError, match=r"it is held out in this fold, take another --fold"):
-        named_batch(scene.job, [held], 0)
+        named_batch(scene.subject, [held], 0)
     with pytest.raises(ConfigError, match=r"--samples nobody: .* \(no such sample\)"):
-        named_batch(scene.job, ["nobody"], 0)
+        named_batch(scene.subject, ["nobody"], 0)
 
 
 @pytest.mark.parametrize(
@@ -86,11 +92,11 @@ def test_mistakes_are_those_of_a_training(
     untrained: Any, changed: dict[str, Any], overrides: tuple[str, ...], error: type[MedalistError]
 ) -> None:
     with pytest.raises(error):
-        prepare_scene(untrained.config, overrides, asked(untrained, **changed), untrained.runs)
+        prepare_scene(asked(untrained, *overrides, **changed), SHORT)
 
 
 def test_pixels_come_back_from_the_network(untrained: Any) -> None:
-    scene = prepare_scene(untrained.config, (), asked(untrained), untrained.runs)
+    scene = scene_of(untrained)
     batch = next(stream(scene.job, 0))
     norm = scene.job.train.dataset.dataset.normalisation
     shown = picture_of(batch, norm, scene.job.names, ())
@@ -108,13 +114,13 @@ def test_an_embedder_is_looked_at(
     which: str, request: pytest.FixtureRequest, quiet: SilentReporter, tmp_path: Path
 ) -> None:
     made = request.getfixturevalue(which)
-    found = debug(made.config, (), asked(made, folder=tmp_path / "out"), made.runs, quiet)
+    found = debug(asked(made), replace(SHORT, folder=tmp_path / "out"), quiet)
     assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES
     assert found.looks.hunt.culprit is None
     assert any(part.name == "head" for part in found.looks.anatomy.parts)
-    scene = prepare_scene(made.config, (), asked(made), made.runs)
+    scene = scene_of(made)
     labels = scene.job.train.dataset.dataset.labels
-    assert len(class_names(scene)) == max(labels) + 1
+    assert len(scene.subject.classes) == max(labels) + 1
 
 
 def test_json_has_no_numbers_that_are_none() -> None:

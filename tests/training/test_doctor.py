@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from medalist.files import sha256_file
+from medalist.kinds import run_settings
 from medalist.models.weights import Resolved
 from medalist.runs.runs import Run, config_hash
 from medalist.training import doctor
@@ -120,7 +121,7 @@ def test_weights_that_are_not_here(toy: Any, tmp_path: Path, monkeypatch: pytest
 
     def weights(value: object, known: str) -> list[list[str]]:
         path.write_text(text.replace("weights: none", f"weights: {value}"))
-        edit(toy.run, weights={"test_resnet": known}, config=config_hash(toy.run.settings()))
+        edit(toy.run, weights={"test_resnet": known}, config=config_hash(run_settings(toy.run)))
         return told(toy)
 
     assert weights(tmp_path / "mine.safetensors", digest) == []

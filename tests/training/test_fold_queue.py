@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -20,14 +21,17 @@ from typing import Any
 import psutil
 import pytest
 import torch
-from rich.console import Console
 
+from medalist.errors import TrainingError
 from medalist.files import sha256_file
-from medalist.reporter import SilentReporter
+from medalist.kinds import load_settings, parse_settings
+from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
-from medalist.training.fold_queue import FoldQueue, Shares, divide, processors, train_job
-from medalist.training.queue_status import ATTEMPT, QueueJob
+from medalist.training.fold_queue import FoldQueue, Shares, _worked, divide, processors, train_job
+from medalist.training.queue_status import ATTEMPT, LineDisplay, QueueJob
+from medalist.training.request import TrainRequest
+from medalist.training.train import train_request
 
 pytestmark = pytest.mark.slow
 
@@ -61,24 +65,59 @@ def test_processors_are_those_of_this_process() -> None:
     assert 1 <= processors() <= len(os.sched_getaffinity(0))
 
 
-def test_the_last_error_of_this_queue_is_told(tmp_path: Path) -> None:
-    log = tmp_path / "train.log"
-    log.write_text("medalist: old\n")
-    since = log.stat().st_size
-    assert last_error(log, since) == f"see {log}"
-    with log.open("a") as file:
-        file.write("epoch 1\nmedalist: first\nmedalist: the loss is nan\nlater\n")
-    assert last_error(log, since) == "the loss is nan"
+SETTINGS = parse_settings(
+    "{competition: toy_nuclei, model: {kind: unet, encoder: test_resnet, channels: [body]}, "
+    "loss: {bce: 1.0}, decide: {kind: threshold}}",
+    "a.yaml",
+)
+
+
+def simple_job(tmp_path: Path) -> QueueJob:
+    root = tmp_path / "runs"
+    return QueueJob(TrainRequest(SETTINGS, Path("a.yaml"), (), None, (0,), "a", root), Run(root / "toy" / "a"))
+
+
+def test_how_a_job_ended_is_told_and_stands_in_its_log(tmp_path: Path) -> None:
+    def worked(error: BaseException | None) -> tuple[str | None, str]:
+        def work(request: TrainRequest, reporter: Reporter) -> None:
+            reporter.say("epoch 1")
+            if error is not None:
+                raise error
+
+        log = io.StringIO()
+        return _worked(simple_job(tmp_path), work, log), log.getvalue()
+
+    assert worked(None) == (None, "epoch 1\n")
+    nan = TrainingError("the loss is nan")
+    assert worked(nan) == ("the loss is nan", "epoch 1\nmedalist: the loss is nan\n")
+    line, log = worked(OSError(errno.ENOSPC, "No space left on device", "x.png"))
+    assert line is not None and line.startswith("x.png: No space left on device") and f"medalist: {line}" in log
+
+
+def test_what_is_our_fault_is_raised_with_its_traceback_in_the_log(tmp_path: Path) -> None:
+    def work(error: BaseException) -> Callable[[TrainRequest, Reporter], None]:
+        def broken(request: TrainRequest, reporter: Reporter) -> None:
+            raise error
+
+        return broken
+
+    log = io.StringIO()
+    with pytest.raises(ZeroDivisionError):
+        _worked(simple_job(tmp_path), work(ZeroDivisionError("of ours")), log)
+    assert log.getvalue().startswith("Traceback") and "ZeroDivisionError: of ours" in log.getvalue()
+    log = io.StringIO()
+    with pytest.raises(KeyboardInterrupt):
+        _worked(simple_job(tmp_path), work(KeyboardInterrupt()), log)
+    assert log.getvalue().startswith("medalist: interrupted; ") and log.getvalue().count("\n") == 1
 
 
 def test_a_node_without_the_files_says_so(tmp_path: Path) -> None:
-    job = QueueJob(Path("a.yaml"), (), None, 0, Run(tmp_path / "runs" / "toy" / "a"))
-    code, line, _ = train_job(job, lambda words: 0, str(tmp_path / "nowhere"), 1, 0)
+    code, line, _ = train_job(simple_job(tmp_path), lambda request, reporter: 0, str(tmp_path / "nowhere"), 1, 0)
     assert code == 2 and "nowhere: No such file or directory; the nodes of a Ray cluster need the same files" in line
 
 
 def test_no_jobs_start_nothing() -> None:
-    with FoldQueue(lambda words: 0, None, None, SilentReporter()) as queue:
+    with FoldQueue(lambda request, reporter: 0, None, None, lambda: LineDisplay(lambda line: None)) as queue:
         assert queue.run([]) == []
         assert queue._others is None
 
@@ -96,7 +135,7 @@ def play(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str
         threads = {"OMP_NUM_THREADS": str(torch.get_num_threads()), "PYTHONWARNINGS": "error"}
         words = [*LOOPBACK, sys.executable, __file__, name, str(home), str(drawn)]
         env = {**os.environ, **threads}
-        ended = subprocess.run(words, check=False, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=300)
+        ended = subprocess.run(words, check=False, cwd=PROJECT, env=env, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-6000:]
         facts: dict[str, Any] = json.loads((home / "facts.json").read_text())
         return facts
@@ -122,7 +161,7 @@ def test_a_killed_worker_is_started_again_and_nothing_changes(facts: dict[str, A
 
 def test_a_users_mistake_is_told_once_and_the_others_go_on(facts: dict[str, Any]) -> None:
     code, line = facts["ends"][2]
-    assert code == 2 and line.startswith("command line: train.lr = 'x': must be a valid number")
+    assert code == 2 and line.startswith("no data folder ") and line.endswith("(from --data or data:); type --data DIR")
     assert f"wrong fold 0: failed: {line}" in facts["said"]
     assert facts["mistakes"] == 1
 
@@ -141,7 +180,9 @@ def test_a_lost_node_takes_its_job_to_another(play: Callable[[str], dict[str, An
 
 
 def job(home: Path, data: str, name: str, fold: int, *overrides: str) -> QueueJob:
-    return QueueJob(home / "tiny.yaml", overrides, data, fold, Run(home / "runs" / "toy_nuclei" / name))
+    config, root = home / "tiny.yaml", home / "runs"
+    request = TrainRequest(load_settings(config, overrides), config, overrides, data, (fold,), name, root)
+    return QueueJob(request, Run(root / "toy_nuclei" / name))
 
 
 def weights(run: Run) -> dict[str, list[Any]]:
@@ -153,14 +194,14 @@ def weights(run: Run) -> dict[str, list[Any]]:
             del row["seconds"]
         part = MapStore(run.folder / "oof").part(f"fold{fold}")
         assert part is not None
-        oof = [MapStore(run.folder / "oof").read(name, part.channels).maps.tobytes().hex()[:2000] for name in part.ids]
+        oof = [MapStore(run.folder / "oof").read(name, part.columns).maps.tobytes().hex()[:2000] for name in part.ids]
         found[str(fold)] = [sha256_file(run.checkpoint(fold, "last")), rows, oof]
     return found
 
 
 def pid_of(job: QueueJob) -> int:
     """The process of the newest attempt, as soon as it has begun to train."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 200
     while time.monotonic() < deadline:
         text = job.log.read_text() if job.log.exists() else ""
         folder = job.run.fold_folder(job.fold)
@@ -176,9 +217,9 @@ def local(home: Path, data: str) -> dict[str, Any]:
     with contextlib.redirect_stdout(io.StringIO()):
         words = ["train", str(home / "tiny.yaml"), *LONGER, "--name", "plain", "--data", data]
         assert run(["--runs", str(home / "runs"), *words]) == 0
-    said = io.StringIO()
+    said: list[str] = []
     jobs = [job(home, data, "queued", fold, *LONGER) for fold in (0, 1)]
-    wrong, stopped = job(home, data, "wrong", 0, "train.lr=x"), job(home, data, "stopped", 0, *LONGER)
+    wrong, stopped = job(home, str(home / "nowhere"), "wrong", 0), job(home, data, "stopped", 0, *LONGER)
     killed: list[int] = []
 
     def kill() -> None:
@@ -190,7 +231,7 @@ def local(home: Path, data: str) -> dict[str, Any]:
         os.kill(os.getpid(), signal.SIGINT)
 
     interrupted = False
-    with FoldQueue(run, 2, None, Console(file=said, width=200)) as queue:
+    with FoldQueue(train_request, 2, None, lambda: LineDisplay(said.append)) as queue:
         threading.Thread(target=kill, daemon=True).start()
         ends = queue.run([*jobs, wrong])
         started = psutil.Process().children(recursive=True)
@@ -207,7 +248,7 @@ def local(home: Path, data: str) -> dict[str, Any]:
         "killed": len(killed),
         "attempts": jobs[0].log.read_text().count(ATTEMPT),
         "mistakes": wrong.log.read_text().count(ATTEMPT),
-        "said": said.getvalue(),
+        "said": said,
         "interrupted": interrupted,
         "left": [process.pid for process in started if process.is_running()],
         "half_written": [str(path) for path in stopped.run.folder.rglob(".*") if path.is_file()],
@@ -219,8 +260,6 @@ def local(home: Path, data: str) -> dict[str, Any]:
 def cluster(home: Path, data: str) -> dict[str, Any]:
     import ray
     from ray.cluster_utils import Cluster
-
-    from medalist.cli.main import run
 
     quick = {"health_check_period_ms": 300, "health_check_failure_threshold": 3, "health_check_initial_delay_ms": 0}
     small = {"num_cpus": 1, "object_store_memory": 80_000_000, "include_dashboard": False}
@@ -237,7 +276,7 @@ def cluster(home: Path, data: str) -> dict[str, Any]:
                 return
 
     lost: list[int] = []
-    with FoldQueue(run, 2, nodes.address, Console(file=io.StringIO())) as queue:
+    with FoldQueue(train_request, 2, nodes.address, lambda: LineDisplay(lambda line: None)) as queue:
         threading.Thread(target=kill, daemon=True).start()
         ends = queue.run(jobs)
     ray.init(address=nodes.address, log_to_driver=False)

@@ -1,17 +1,36 @@
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from rich.console import Console
 
-from medalist.report.eda import look
+from medalist.kinds import parse_settings
 from medalist.runs.runs import Run
-from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, clock, figures, queue_left
+from medalist.training import queue_status
+from medalist.training.queue_status import (
+    ATTEMPT,
+    JobEnd,
+    JobStatus,
+    LineDisplay,
+    QueueJob,
+    QueueWatch,
+    clock,
+    figures,
+    job_status,
+    queue_left,
+)
+from medalist.training.request import TrainRequest
+
+CONFIG = """\
+competition: toy
+model: {kind: unet, encoder: test_resnet, channels: [body]}
+loss: {bce: 1.0}
+decide: {kind: threshold}
+"""
+SETTINGS = parse_settings(CONFIG, "a.yaml")
 
 
 @pytest.mark.parametrize(
@@ -44,7 +63,8 @@ def test_clock() -> None:
 
 
 def job(tmp_path: Path, fold: int = 0) -> QueueJob:
-    return QueueJob(Path("a.yaml"), (), None, fold, Run(tmp_path / "toy" / "a[b]"))
+    request = TrainRequest(SETTINGS, Path("a.yaml"), (), None, (fold,), "a[b]", tmp_path)
+    return QueueJob(request, Run(tmp_path / "toy" / "a[b]"))
 
 
 def write(folder: Path, rows: list[dict[str, float]]) -> None:
@@ -52,27 +72,27 @@ def write(folder: Path, rows: list[dict[str, float]]) -> None:
     (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def test_a_lane_follows_the_files_of_its_job(tmp_path: Path) -> None:
+def test_the_status_follows_the_files_of_the_job(tmp_path: Path) -> None:
     one = job(tmp_path)
     folder = one.run.fold_folder(0)
-    assert look(one, 0, None) == Lane("waiting")
+    assert job_status(one, 0, None) == JobStatus("waiting")
     folder.mkdir(parents=True)
     one.log.write_text(f"{ATTEMPT} 1 of a queue before\n")
     since = one.log.stat().st_size
-    assert look(one, since, None).state == "waiting"
+    assert job_status(one, since, None).phase == "waiting"
     with one.log.open("a") as file:
         file.write(f"{ATTEMPT} 1 now\n")
-    assert look(one, since, None) == Lane("reading")
+    assert job_status(one, since, None) == JobStatus("reading")
     (folder / "progress.json").write_text('{"done": 1, "total": 4, "left_seconds": 90, "title": "train a"}')
     write(folder, [{"epoch": 1, "val_loss": 0.5, "dice_body": 0.7}, {"epoch": 2, "val_loss": 0.4, "dice_body": 0.6}])
-    assert look(one, since, None) == Lane("training", 0, 2, "dice_body 0.6000", "0.7000", 90.0)
+    assert job_status(one, since, None) == JobStatus("training", 0, 2, "dice_body 0.6000", "0.7000", 90.0)
     with one.log.open("a") as file:
         file.write(f"{ATTEMPT} 2 now\n")
-    assert look(one, since, None).word == "training, retried 1"
+    assert job_status(one, since, None).word == "training, retried 1"
     (folder / "last.safetensors").write_bytes(b"")
-    assert look(one, since, None).state == "predicting"
-    assert look(one, since, JobEnd(0, "", 3.0)).state == "done"
-    assert look(one, since, JobEnd(2, "no", 3.0)).word == "failed, retried 1"
+    assert job_status(one, since, None).phase == "predicting"
+    assert job_status(one, since, JobEnd(0, "", 3.0)).phase == "done"
+    assert job_status(one, since, JobEnd(2, "no", 3.0)).word == "failed, retried 1"
 
 
 def test_figures_survive_what_is_damaged(tmp_path: Path) -> None:
@@ -84,28 +104,41 @@ def test_figures_survive_what_is_damaged(tmp_path: Path) -> None:
     assert figures(path) == (1, "recall@1 0.2500", "0.2500")
 
 
-def test_plain_lines_come_now_and_then_and_a_terminal_has_a_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_plain_lines_come_now_and_then(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr(module.time, "monotonic", lambda: now[0])
-    file = io.StringIO()
-    with QueueDisplay(Console(file=file, width=200), [job(tmp_path), job(tmp_path, 1)], 2) as shown:
-        first = shown.jobs[0]
+    monkeypatch.setattr(queue_status.time, "monotonic", lambda: now[0])
+    said: list[str] = []
+    watch = QueueWatch([job(tmp_path), job(tmp_path, 1)], 2)
+    with LineDisplay(said.append) as shown:
+        first = watch.jobs[0]
         first.log.parent.mkdir(parents=True)
         first.log.write_text(f"{ATTEMPT} 1\n")
-        shown.show()
-        assert file.getvalue() == ""
+        shown.show(watch.status)
+        assert said == []
         now[0] += 31
-        shown.show()
-        shown.end(0, JobEnd(0, "", 61.0))
-        shown.end(1, JobEnd(2, "[b]no[/b]", 1.0))
-    assert file.getvalue().splitlines() == [
+        shown.show(watch.status)
+        shown.end(watch.jobs[0], JobEnd(0, "", 61.0))
+        shown.end(watch.jobs[1], JobEnd(2, "[b]no[/b]", 1.0))
+    assert said == [
         "0 of 2 jobs ended, ? left: a[b] fold 0 reading",
         "a[b] fold 0: done in 1:01",
         "a[b] fold 1: failed: [b]no[/b]",
     ]
-    file = io.StringIO()
-    with QueueDisplay(Console(file=file, width=100, force_terminal=True), [job(tmp_path, 3)], 2) as shown:
-        shown.show()
-    assert "a[b]" in file.getvalue() and "waiting" in file.getvalue() and "0/1" in file.getvalue()
+
+
+def test_the_whole_queue_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers: fold 0 took 50 seconds, fold 1 has 30 left after 20, so that fold 2 ends in 50."""
+    now = [1000.0]
+    monkeypatch.setattr(queue_status.time, "monotonic", lambda: now[0])
+    watch = QueueWatch([job(tmp_path, fold) for fold in range(3)], 2)
+    assert [status.phase for status in watch.status().statuses] == ["waiting"] * 3 and watch.status().left is None
+    folder = tmp_path / "toy" / "a[b]" / "fold1"
+    folder.mkdir(parents=True)
+    (folder / "train.log").write_text(f"{ATTEMPT} 1\n")
+    assert watch.status().statuses[1].phase == "reading"
+    now[0] += 20
+    (folder / "progress.json").write_text('{"done": 1, "total": 4, "left_seconds": 30, "title": "train a"}')
+    watch.ends[0] = JobEnd(0, "", 50.0)
+    found = watch.status()
+    assert [status.phase for status in found.statuses] == ["done", "training", "waiting"]
+    assert (found.ended, found.left) == (1, 50.0)

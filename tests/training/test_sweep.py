@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from medalist.errors import ConfigError, RunError
+from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.training.axes import Axis, Choice, Range
 from medalist.training.queue_status import JobEnd, QueueJob
@@ -38,7 +39,7 @@ class Trainer:
             if len(self.jobs) == self.stop_after:
                 raise KeyboardInterrupt
             self.jobs.append(job)
-            lr = job.run.settings().train.lr
+            lr = run_settings(job.run).train.lr
             if lr > 0.9:
                 ends.append(JobEnd(2, "the loss is nan", 1.0))
                 continue

@@ -9,17 +9,22 @@ from typing import Any
 import pytest
 
 from medalist.contest import contest_folds
+from medalist.engine import train as loop
 from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError, WeightsError
 from medalist.files import sha256_file
+from medalist.kinds import load_settings, run_settings
 from medalist.reporter import SilentReporter
+from medalist.runs.setup import TrainSetup
 from medalist.stores.maps import MapStore
-from medalist.training.start import TrainSetup, prepare, run_name
+from medalist.training.request import TrainRequest, run_name
+from medalist.training.start import prepare
 from medalist.training.train import train
 from medalist.workflows.score import score_run
 
 
 def planned(toy: Any, *overrides: str, fold: tuple[int, ...] = (), name: str | None = "tiny") -> TrainSetup:
-    return prepare(toy.config, overrides, str(toy.data), fold, name, toy.runs)
+    settings = load_settings(toy.config, overrides)
+    return prepare(TrainRequest(settings, toy.config, overrides, str(toy.data), fold, name, toy.runs))
 
 
 def refused(error: type[MedalistError], toy: Any, *overrides: str, **named: Any) -> str:
@@ -71,7 +76,7 @@ def test_a_typo_in_augment_is_told_before_an_image_is_read(untrained: Any, monke
 def test_what_cannot_be_trained_is_told_before_pixels_are_kept(
     untrained: Any, overrides: tuple[str, ...], words: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("medalist.training.train.build_cache", None)
+    monkeypatch.setattr("medalist.tasks.segment.training.filled_cache", None)
     if words is None:
         assert planned(untrained, *overrides).chosen == (0, 1)
     else:
@@ -120,7 +125,7 @@ def test_a_users_folds_give_the_number_of_folds(untrained: Any, tmp_path: Path, 
     assert plan.chosen == (0, 1, 2) and plan.run.folds().n == 3
     run = train(planned(untrained, f"folds.file={table}", "folds.n=2", name="mine", fold=(2,)), quiet)
     assert run.trained_folds() == [2]
-    oof = score_run(run, untrained.contest(), run.settings(), quiet)["oof"]
+    oof = score_run(run, untrained.contest(), run_settings(run), quiet)["oof"]
     assert list(oof["folds"]) == ["2"] and oof["folds_of"] == 3
     with pytest.raises(FoldError, match=r"fold 3 does not exist; this config has folds 0\.\.2"):
         planned(untrained, f"folds.file={table}", fold=(3,), name="mine")
@@ -162,9 +167,7 @@ def test_after_an_interrupt_training_goes_on_to_the_same_weights(
     monkeypatch: pytest.MonkeyPatch,
     leftovers: Callable[[Path], list[str]],
 ) -> None:
-    from medalist.engine import train as loop
-
-    honest, calls = loop.evaluate, []
+    honest, calls = loop.validate_held_out, []
 
     def stop(*given: Any) -> Any:
         calls.append(given)
@@ -172,20 +175,20 @@ def test_after_an_interrupt_training_goes_on_to_the_same_weights(
             raise KeyboardInterrupt
         return honest(*given)
 
-    monkeypatch.setattr(loop, "evaluate", stop)
+    monkeypatch.setattr(loop, "validate_held_out", stop)
     with pytest.raises(KeyboardInterrupt):
         train(planned(untrained), quiet)
     run = untrained.run
     assert run.trained_folds() == [0] and leftovers(untrained.runs) == []
     assert MapStore(run.folder / "oof").part("fold0") is None  # predictions come after all training
     kept = run.checkpoint(0, "last").stat().st_mtime_ns
-    monkeypatch.setattr(loop, "evaluate", honest)
+    monkeypatch.setattr(loop, "validate_held_out", honest)
     train(planned(untrained), quiet)
     assert run.trained_folds() == [0, 1]
     assert run.checkpoint(0, "last").stat().st_mtime_ns == kept
     for fold in (0, 1):
         assert sha256_file(run.checkpoint(fold, "last")) == sha256_file(trained.run.checkpoint(fold, "last"))
-        assert MapStore(run.folder / "oof").part(f"fold{fold}") == trained.MapStore(run.folder / "oof").part(
+        assert MapStore(run.folder / "oof").part(f"fold{fold}") == MapStore(trained.run.folder / "oof").part(
             f"fold{fold}"
         )
 
@@ -212,5 +215,5 @@ def test_a_run_stopped_before_its_lock_is_made_anew(untrained: Any) -> None:
     (folder / "fold0").mkdir(parents=True)
     (folder / "config.yaml").write_text("half: [")
     plan = planned(untrained)
-    assert plan.run.folder == folder and plan.run.settings() == plan.settings
+    assert plan.run.folder == folder and run_settings(plan.run) == plan.settings
     assert plan.run.folds() == plan.folds

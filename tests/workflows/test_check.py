@@ -108,11 +108,12 @@ def test_truths_must_have_the_size_of_their_images(contest: Contest) -> None:
 
 
 def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch: pytest.MonkeyPatch) -> None:
-    truths = contest.truths(contest.split.train)
-    assert perfect_score(contest, contest.competition.submission, truths) == 1.0
+    perfect = contest.evaluation.perfect(contest)
+    assert perfect.truths is perfect.answers and len(perfect.truths) == 26
+    assert perfect_score(contest, perfect) == 1.0
     honest = RleFormat.rows
     monkeypatch.setattr(RleFormat, "rows", lambda *given: honest(*given)[:1])
-    message = one_line(DataError, lambda: perfect_score(contest, contest.competition.submission, truths))
+    message = one_line(DataError, lambda: perfect_score(contest, perfect))
     assert "perfect answers score 1.0 but 0." in message
 
 
@@ -153,3 +154,17 @@ def test_names_that_no_answer_can_hold_are_shown(at_home: Path, tmp_path: Path, 
     spoilt = replace(contest, split=replace(contest.split, train=train))
     message = one_line(DataError, lambda: list(check(spoilt, quiet)))
     assert "1 names of identities cannot be answered" in message and "'w one'; rename them" in message
+
+
+def test_a_contest_without_a_sample_submission_is_sound(contest: Contest, quiet: SilentReporter) -> None:
+    (contest.data / "sample_submission.csv").unlink()
+    order = tuple(reversed(contest.split.test))  # of which nothing says anything then
+    without = replace(contest, split=replace(contest.split, test=order))
+    lines = list(check(replace(without, competition=replace(contest.competition, sample_submission=None)), quiet))
+    assert "perfect answers, written and parsed back, score 1.000000" in lines
+    assert lines[-2] == "sample submission: the contest has none"
+
+
+def test_a_truth_of_probabilities_is_the_perfect_answer(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
+    lines = list(check(drawn_contest("dogs_vs_cats", tmp_path), quiet))
+    assert any(line.startswith("perfect answers, written and parsed back, score ") for line in lines)

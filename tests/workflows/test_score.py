@@ -1,25 +1,26 @@
 from __future__ import annotations
 
 import errno
-import json
-import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from medalist.errors import ConfigError, DataError, MedalistError, RunError, SubmissionError
+from medalist.errors import ConfigError, MedalistError, RunError, SubmissionError
 from medalist.files import read_json, sha256_file
 from medalist.formats.rle import RleFormat
+from medalist.kinds import answering_of, run_settings
 from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import WatershedConfig
 from medalist.records import Answer, Sample
 from medalist.reporter import SilentReporter
-from medalist.runs.opening import open_run_contest
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
-from medalist.workflows.score import oof_of_scores, predicted_with, run_settings, score_run, standard_error
+from medalist.tasks.segment import answering
+from medalist.tasks.segment.settings import SegmentSettings
+from medalist.workflows.score import changed_settings, oof_of_scores, predicted_with, score_run
 
 
 def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
@@ -30,7 +31,8 @@ def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
 
 
 def answers(run: Run, samples: tuple[Sample, ...]) -> dict[str, Answer]:
-    settings = run.settings()
+    settings = run_settings(run)
+    assert isinstance(settings, SegmentSettings)
     return {
         s.id: decide(MapStore(run.folder / "oof").read(s.id, settings.model.channels), settings.decide) for s in samples
     }
@@ -41,7 +43,7 @@ def answers(run: Run, samples: tuple[Sample, ...]) -> dict[str, Answer]:
 
 def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
-    scores = score_run(run, contest, run.settings(), quiet)
+    scores = score_run(run, contest, run_settings(run), quiet)
     samples = contest.split.train
     direct = contest.competition.score(contest.truths(samples), answers(run, samples))
     oof = scores["oof"]
@@ -54,7 +56,7 @@ def test_the_score_is_that_of_the_decided_answers(toy: Any, quiet: SilentReporte
 
 def test_folds_and_strata_are_scored_alone(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
-    oof = score_run(run, contest, run.settings(), quiet)["oof"]
+    oof = score_run(run, contest, run_settings(run), quiet)["oof"]
     score = contest.competition.score
 
     def of(samples: list[Sample]) -> float:
@@ -74,27 +76,20 @@ def test_folds_and_strata_are_scored_alone(toy: Any, quiet: SilentReporter) -> N
     assert sum(part["samples"] for part in oof["strata"].values()) == 26
 
 
-def test_the_standard_error_by_hand() -> None:
-    assert standard_error([]) is None and standard_error([0.3]) is None
-    assert standard_error([1.0, 1.0, 1.0]) == 0.0
-    # mean 3, squares 4 + 1 + 0 + 1 + 4 = 10, variance 10 / 4, divided by 5
-    assert standard_error([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(math.sqrt(10 / 4 / 5))
-
-
 def test_one_fold_is_scored_alone(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     run.checkpoint(1, "last").unlink()
-    oof = score_run(run, contest, run.settings(), quiet)["oof"]
+    oof = score_run(run, contest, run_settings(run), quiet)["oof"]
     assert list(oof["folds"]) == ["0"] and oof["folds_of"] == 2
     assert oof["standard_error"] is None and oof["mean"] == oof["value"] == oof["folds"]["0"]
     assert len(read_json(run.folder / "scores.json")["by_sample"]) == len(run.folds().held_out(0))
 
 
 def test_a_trained_fold_without_predictions_is_left_out(toy: Any, quiet: SilentReporter) -> None:
-    toy.MapStore(run.folder / "oof").start("fold0")
-    assert list(score_run(toy.run, toy.contest(), toy.run.settings(), quiet)["oof"]["folds"]) == ["1"]
-    toy.MapStore(run.folder / "oof").start("fold1")
-    message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
+    MapStore(toy.run.folder / "oof").start("fold0")
+    assert list(score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)["oof"]["folds"]) == ["1"]
+    MapStore(toy.run.folder / "oof").start("fold1")
+    message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), run_settings(toy.run), quiet))
     assert "has no out-of-fold predictions; run medalist train again" in message
 
 
@@ -105,17 +100,17 @@ def test_a_writer_that_forgets_is_seen_in_the_score(
     toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run, contest = toy.run, toy.contest()
-    honest_score = score_run(run, contest, run.settings(), quiet)["oof"]["value"]
+    honest_score = score_run(run, contest, run_settings(run), quiet)["oof"]["value"]
     honest = RleFormat.rows
     monkeypatch.setattr(RleFormat, "rows", lambda *given: honest(*given)[:1])
-    assert score_run(run, contest, run.settings(), quiet)["oof"]["value"] < honest_score - 0.1
+    assert score_run(run, contest, run_settings(run), quiet)["oof"]["value"] < honest_score - 0.1
 
 
 def test_a_writer_that_writes_nonsense_is_refused(
     toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(RleFormat, "rows", lambda form, name, answer: [(name, "16384 2")])
-    message = one_line(SubmissionError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
+    message = one_line(SubmissionError, lambda: score_run(toy.run, toy.contest(), run_settings(toy.run), quiet))
     assert "oof.csv: row 2, column EncodedPixels" in message
     assert toy.run.scores() is None
 
@@ -125,19 +120,19 @@ def test_a_writer_that_writes_nonsense_is_refused(
 
 def test_the_scores_say_what_was_used(toy: Any, quiet: SilentReporter) -> None:
     run = toy.run
-    settings = run_settings(run, ["decide.min_size=77", "decide.body=0.4"], "decide")
+    settings = changed_settings(run, ["decide.min_size=77", "decide.body=0.4"], "decide")
     scores = score_run(run, toy.contest(), settings, quiet)
     assert scores["decide"] == WatershedConfig(min_size=77, body=0.4).model_dump(mode="json")
     assert scores["weights"] == "last" and scores["optimistic"] is False
     assert scores["predict"] == {f"fold{fold}": {"scales": [1.0], "tta": "none"} for fold in (0, 1)}
     assert scores["predictions"].keys() == {"fold0", "fold1"}
     assert scores["rows"] == sha256_file(run.folder / "oof.csv")
-    assert run.settings().decide == WatershedConfig()  # the run's config stays
+    assert run_settings(run).decide == WatershedConfig()  # the run's config stays
 
 
 def test_a_change_of_the_decision_changes_the_score(toy: Any, quiet: SilentReporter) -> None:
-    first = score_run(toy.run, toy.contest(), toy.run.settings(), quiet)["oof"]["value"]
-    settings = run_settings(toy.run, ["decide.body=0.95"], "decide")  # above all predictions
+    first = score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)["oof"]["value"]
+    settings = changed_settings(toy.run, ["decide.body=0.95"], "decide")  # above all predictions
     assert score_run(toy.run, toy.contest(), settings, quiet)["oof"]["value"] < first
 
 
@@ -148,19 +143,22 @@ def test_best_weights_are_called_optimistic(toy: Any, quiet: SilentReporter) -> 
     for fold in (0, 1):  # other bytes than those of last
         path = run.checkpoint(fold, "best")
         path.write_bytes(run.checkpoint(fold, "last").read_bytes() + b" ")
-    assert "come from other weights" in one_line(RunError, lambda: score_run(run, toy.contest(), run.settings(), quiet))
+    assert "come from other weights" in one_line(
+        RunError, lambda: score_run(run, toy.contest(), run_settings(run), quiet)
+    )
     for fold in (0, 1):
         part = MapStore(run.folder / "oof").part(f"fold{fold}")
+        assert part is not None
         made = {**part.made_by, f"fold{fold}": sha256_file(run.checkpoint(fold, "best"))}
-        MapStore(run.folder / "oof").finish(f"fold{fold}", type(part)(part.channels, part.ids, made))
-    scores = score_run(run, toy.contest(), run.settings(), quiet)
+        MapStore(run.folder / "oof").finish(f"fold{fold}", replace(part, made_by=made))
+    scores = score_run(run, toy.contest(), run_settings(run), quiet)
     assert scores["weights"] == "best" and scores["optimistic"] is True
 
 
 def test_predictions_of_other_weights_are_refused(toy: Any, quiet: SilentReporter) -> None:
     path = toy.run.checkpoint(1, "last")
     path.write_bytes(path.read_bytes() + b" ")
-    message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), toy.run.settings(), quiet))
+    message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), run_settings(toy.run), quiet))
     assert "predictions of fold 1" in message and "run medalist predict toy_nuclei/tiny --split oof" in message
 
 
@@ -168,63 +166,36 @@ def test_predictions_made_in_another_way_count_and_are_told(
     toy: Any, quiet: SilentReporter, say_predicted: Callable[..., None]
 ) -> None:
     say_predicted(toy.run, '{"scales": [1.0, 0.5], "tta": "d4"}')
-    scores = score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+    scores = score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     assert scores["predict"]["fold1"] == {"scales": [1.0, 0.5], "tta": "d4"}
     for text in ("0f" * 32, "", "{"):  # an index that knows a hash, or nothing
         say_predicted(toy.run, text)
-        assert predicted_with(makers_of(toy.run, toy.run.settings(), [0, 9])) == {"fold0": None}
-    score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+        made = answering_of(toy.run).made_by(toy.run, toy.contest(), "oof/fold0")
+        assert made is not None and predicted_with({"fold0": made}) == {"fold0": None}
+        assert answering_of(toy.run).made_by(toy.run, toy.contest(), "oof/fold9") is None
+    score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
 
 
 def test_only_one_section_may_be_changed(toy: Any) -> None:
-    assert run_settings(toy.run, [], "decide") == toy.run.settings()
-    settings = run_settings(toy.run, ["decide.kind=threshold", "decide.threshold=0.3"], "decide")
+    assert changed_settings(toy.run, [], "decide") == run_settings(toy.run)
+    settings = changed_settings(toy.run, ["decide.kind=threshold", "decide.threshold=0.3"], "decide")
     assert settings.decide.kind == "threshold"
     for override in ("train.lr=0.1", "predict.tta=d4", "seed=3", "model.kind=unetplusplus"):
-        message = one_line(ConfigError, lambda override=override: run_settings(toy.run, [override], "decide"))
+        message = one_line(ConfigError, lambda override=override: changed_settings(toy.run, [override], "decide"))
         assert override.partition("=")[0] in message and "only decide.* may be changed here" in message
     assert "did you mean 'min_size'?" in one_line(
-        ConfigError, lambda: run_settings(toy.run, ["decide.min_sise=3"], "decide")
+        ConfigError, lambda: changed_settings(toy.run, ["decide.min_sise=3"], "decide")
     )
     assert "only predict.* may be changed" in one_line(
-        ConfigError, lambda: run_settings(toy.run, ["decide.min_size=3"], "predict")
+        ConfigError, lambda: changed_settings(toy.run, ["decide.min_size=3"], "predict")
     )
 
 
 def test_a_decision_of_another_kind_than_the_contests_is_refused(toy: Any, quiet: SilentReporter) -> None:
-    settings = run_settings(toy.run, ["decide.kind=threshold"], "decide")
+    settings = changed_settings(toy.run, ["decide.kind=threshold"], "decide")
     message = one_line(SubmissionError, lambda: score_run(toy.run, toy.contest(), settings, quiet))
     assert "the contest asks for objects, the answer is Mask" in message
     assert not (toy.run.folder / "oof.csv").exists()
-
-
-# ------------------------------------------------------------------------------------------------- data
-
-
-def test_the_contest_of_a_run_lies_where_it_lay(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_run_contest(toy.run, None, toy.runs).data == toy.data
-    lock = toy.run.folder / "lock.json"
-    lock.write_text(json.dumps({**json.loads(lock.read_text()), "data_folder": str(tmp_path / "gone")}))
-    assert "type --data DIR" in one_line(DataError, lambda: open_run_contest(toy.run, None, toy.runs))
-    assert open_run_contest(toy.run, str(toy.data), toy.runs).data == toy.data
-    (tmp_path / "contests").mkdir()
-    (tmp_path / "contests" / "toy_nuclei").symlink_to(toy.data)
-    monkeypatch.setenv("MEDALIST_DATA", str(tmp_path / "contests"))
-    assert open_run_contest(toy.run, None, toy.runs).data == tmp_path / "contests" / "toy_nuclei"
-
-
-def test_other_data_is_refused(toy: Any, own_data: Path) -> None:
-    labels = own_data / "stage1_train_labels.csv"
-    rows = labels.read_text().splitlines()
-    labels.write_text("\n".join(rows[:1] + rows[:0:-1]) + "\n")
-    message = one_line(RunError, lambda: open_run_contest(toy.run, str(own_data), toy.runs))
-    assert "is not the data that tiny was trained on; give its folder with --data" in message
-    # The images' order in the csv is no difference, that of one image's objects is.
-    by_image: dict[str, list[str]] = {}
-    for row in rows[1:]:
-        by_image.setdefault(row.partition(",")[0], []).append(row)
-    labels.write_text("\n".join(rows[:1] + [row for name in sorted(by_image)[::-1] for row in by_image[name]]) + "\n")
-    assert open_run_contest(toy.run, str(own_data), toy.runs).data == own_data
 
 
 # ------------------------------------------------------------------------------------------------- read back
@@ -234,7 +205,7 @@ def test_what_was_scored_is_read_back(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     message = one_line(RunError, lambda: oof_of_scores(run, contest))
     assert "has no scores.json; run medalist score toy_nuclei/tiny first" in message
-    scores = score_run(run, contest, run.settings(), quiet)
+    scores = score_run(run, contest, run_settings(run), quiet)
     oof = oof_of_scores(run, contest)
     again = contest.competition.score(oof.truths, oof.answers)
     assert again.value == oof.score.value == scores["oof"]["value"]
@@ -247,10 +218,8 @@ def test_what_was_scored_is_read_back(toy: Any, quiet: SilentReporter) -> None:
 def test_interrupted_or_full_it_leaves_nothing_partial(
     toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
-    from medalist.cli.contests import score as stage
-
     run, contest = toy.run, toy.contest()
-    honest, calls = stage.decide, []
+    honest, calls = answering.decide, []
 
     def stop(*given: Any) -> Answer:
         calls.append(given)
@@ -258,9 +227,9 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
             raise KeyboardInterrupt
         return honest(*given)
 
-    monkeypatch.setattr(stage, "decide", stop)
+    monkeypatch.setattr(answering, "decide", stop)
     with pytest.raises(KeyboardInterrupt):
-        score_run(run, contest, run.settings(), quiet)
+        score_run(run, contest, run_settings(run), quiet)
     assert run.scores() is None and not (run.folder / "oof.csv").exists() and leftovers(run.folder) == []
     monkeypatch.undo()
 
@@ -269,6 +238,6 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
 
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.setattr(Path, "replace", full)
-    message = one_line(MedalistError, lambda: score_run(run, contest, run.settings(), quiet))
+    message = one_line(MedalistError, lambda: score_run(run, contest, run_settings(run), quiet))
     assert message.startswith("disk full while writing ") and "oof.csv" in message
     assert run.scores() is None and not (run.folder / "oof.csv").exists() and leftovers(run.folder) == []

@@ -9,18 +9,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from rich.console import Console
+from pydantic import TypeAdapter
 
 from medalist.errors import MedalistError, RunError, SubmissionError
 from medalist.files import read_json, sha256_file, write_json
 from medalist.formats.rle import RleFormat
+from medalist.kinds import run_settings
 from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import WatershedConfig
+from medalist.postprocess.settings import DecideConfig, WatershedConfig
 from medalist.records import Answer, Instances, MapPrediction
-from medalist.reporter import SilentReporter
+from medalist.reporter import LineReporter, SilentReporter
 from medalist.runs.runs import Run, find_run
 from medalist.stores.maps import MapStore
-from medalist.workflows.score import run_settings, score_run
+from medalist.tasks.scored import as_scored
+from medalist.tasks.segment import answering
+from medalist.workflows.score import changed_settings, score_run
 from medalist.workflows.submit import submit
 
 
@@ -65,23 +68,24 @@ def test_one_run_is_decided_and_written_in_the_order_of_the_sample(
     with (toy.data / "sample_submission.csv").open(newline="") as file:
         asked = [row[0] for row in csv.reader(file)]
     assert list(dict.fromkeys(row[0] for row in written)) == list(dict.fromkeys(asked))
-    config = toy.run.settings().decide
+    config = run_settings(toy.run).decide
     for name, answer in parsed(toy, path).items():
-        assert same(answer, decide(toy.MapStore(run.folder / "test").read(name, ("body", "border")), config))
+        assert same(answer, decide(MapStore(toy.run.folder / "test").read(name, ("body", "border")), config))
         assert isinstance(answer, Instances) and answer.count == 1
 
 
 def test_it_is_decided_as_it_was_scored(toy: Any, quiet: SilentReporter, tmp_path: Path) -> None:
-    assert scored_decide(toy.run) == WatershedConfig()
-    settings = run_settings(toy.run, ["decide.min_size=5000"], "decide")
+    configured = run_settings(toy.run).decide
+    assert as_scored(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig()
+    settings = changed_settings(toy.run, ["decide.min_size=5000"], "decide")
     score_run(toy.run, toy.contest(), settings, quiet)
-    assert scored_decide(toy.run) == WatershedConfig(min_size=5000)
+    assert as_scored(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig(min_size=5000)
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
     assert all(answer.count == 0 for answer in parsed(toy, tmp_path / "s.csv").values())  # type: ignore[union-attr]
 
 
 def test_a_damaged_decision_is_named(toy: Any, quiet: SilentReporter, tmp_path: Path) -> None:
-    score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+    score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     scores = read_json(toy.run.folder / "scores.json")
     write_json(toy.run.folder / "scores.json", {**scores, "decide": {"kind": "x"}})
     message = one_line(RunError, lambda: submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet))
@@ -92,19 +96,21 @@ def test_a_damaged_decision_is_named(toy: Any, quiet: SilentReporter, tmp_path: 
 
 
 def test_what_is_missing_or_of_other_weights_is_predicted(toy: Any, quiet: SilentReporter, tmp_path: Path) -> None:
-    toy.MapStore(run.folder / "test").start("test")
+    MapStore(toy.run.folder / "test").start("test")
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
-    part = toy.MapStore(run.folder / "test").part("test")
+    part = MapStore(toy.run.folder / "test").part("test")
     assert part is not None and part.made_by["fold1"] == sha256_file(toy.run.checkpoint(1, "last"))
     other = toy.run.checkpoint(1, "last")
     shutil.copy(toy.run.checkpoint(0, "last"), other)  # fold 1 was trained again
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
-    again = toy.MapStore(run.folder / "test").part("test")
+    again = MapStore(toy.run.folder / "test").part("test")
     assert again is not None and again.made_by["fold1"] == sha256_file(other) != part.made_by["fold1"]
 
 
-def test_what_is_there_is_not_predicted_again(toy: Any, quiet: SilentReporter, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("medalist.tasks.segment.predict.predict_test", None)
+def test_what_is_there_is_not_predicted_again(
+    toy: Any, quiet: SilentReporter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.tasks.segment.training.predict", None)
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
 
 
@@ -112,24 +118,24 @@ def test_the_test_part_is_predicted_as_the_score_was(
     toy: Any, quiet: SilentReporter, tmp_path: Path, say_predicted: Callable[..., None]
 ) -> None:
     say_predicted(toy.run, '{"scales": [1.0], "tta": "flips"}')
-    score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
-    toy.MapStore(run.folder / "test").start("test")
+    score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
+    MapStore(toy.run.folder / "test").start("test")
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
-    part = toy.MapStore(run.folder / "test").part("test")
+    part = MapStore(toy.run.folder / "test").part("test")
     assert part is not None and part.made_by["predict"] == '{"scales": [1.0], "tta": "flips"}'
 
 
 def test_a_test_part_predicted_in_another_way_is_told(
     toy: Any, tmp_path: Path, say_predicted: Callable[..., None]
 ) -> None:
-    with (tmp_path / "said").open("w") as said:
-        loud = Console(file=said, width=400)
-        score_run(toy.run, toy.contest(), toy.run.settings(), loud)
-        submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
-        assert "note" not in (tmp_path / "said").read_text()
-        say_predicted(toy.run, '{"scales": [1.0], "tta": "d4"}')
-        submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
-    assert "note: tiny was scored with predict" in (tmp_path / "said").read_text()
+    said: list[str] = []
+    loud = LineReporter(said.append)
+    score_run(toy.run, toy.contest(), run_settings(toy.run), loud)
+    submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
+    assert not any("note" in line for line in said)
+    say_predicted(toy.run, '{"scales": [1.0], "tta": "d4"}')
+    submit([toy.run], tmp_path / "s.csv", None, toy.runs, loud)
+    assert any(line.startswith("note: tiny was scored with predict ") for line in said)
 
 
 # ------------------------------------------------------------------------------------------------- blends
@@ -138,7 +144,7 @@ def test_a_test_part_predicted_in_another_way_is_told(
 def test_a_blend_is_the_mean(toy: Any, second: Run, quiet: SilentReporter, tmp_path: Path) -> None:
     path = tmp_path / "s.csv"
     submit([toy.run, second], path, None, toy.runs, quiet)
-    config = toy.run.settings().decide
+    config = run_settings(toy.run).decide
     for name, answer in parsed(toy, path).items():
         maps = [
             MapStore(run.folder / "test").read(name, ("body", "border")).maps.astype(int) for run in (toy.run, second)
@@ -150,7 +156,7 @@ def test_a_blend_is_the_mean(toy: Any, second: Run, quiet: SilentReporter, tmp_p
 def test_the_first_run_says_how_a_blend_is_decided(
     toy: Any, second: Run, quiet: SilentReporter, tmp_path: Path
 ) -> None:
-    settings = run_settings(second, ["decide.body=0.65", "decide.seed=0.66"], "decide")
+    settings = changed_settings(second, ["decide.body=0.65", "decide.seed=0.66"], "decide")
     score_run(second, toy.contest(), settings, quiet)
     counts = []
     for runs in ([toy.run, second], [second, toy.run], [second]):
@@ -211,9 +217,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
     leftovers: Callable[[Path], list[str]],
     stop: Any,
 ) -> None:
-    pass
-
-    honest, calls = stage.decide, []
+    honest, calls = answering.decide, []
 
     def stopped(*given: Any) -> Answer:
         calls.append(given)
@@ -221,7 +225,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
             raise stop
         return honest(*given)
 
-    monkeypatch.setattr(stage, "decide", stopped)
+    monkeypatch.setattr(answering, "decide", stopped)
     output = tmp_path / "out" / "s.csv"
     with pytest.raises((KeyboardInterrupt, MedalistError)) as caught:
         submit([toy.run], output, None, toy.runs, quiet)

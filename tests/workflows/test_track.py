@@ -13,11 +13,12 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from wandb.proto import wandb_internal_pb2 as records
 
+from medalist.kinds import answering_of, run_settings
 from medalist.report.page import extremes
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import Run
+from medalist.tasks.segment import answering
 from medalist.tracking.mark import read_mark
-from medalist.workflows import track
 from medalist.workflows.score import oof_of_scores, score_run
 from medalist.workflows.track import figures
 
@@ -75,7 +76,7 @@ def assert_same(files: list[Path], pictures: list[Any]) -> None:
 
 
 def test_without_a_tracker_nothing_is_logged(toy: Any, quiet: SilentReporter) -> None:
-    score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+    score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     assert not list(toy.run.folder.glob("wandb")) and not list(toy.run.folder.glob("tens*"))
     assert not (toy.run.folder / "tracking.json").exists()
 
@@ -83,14 +84,14 @@ def test_without_a_tracker_nothing_is_logged(toy: Any, quiet: SilentReporter) ->
 def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
     tracked(run, "wandb")
-    scores = score_run(run, contest, run.settings(), quiet)
+    scores = score_run(run, contest, run_settings(run), quiet)
     (file,) = run.folder.glob("wandb/offline-run-*/*.wandb")
     found = finished(file)
     (made,) = found["run"]
     assert (made.project, made.run_group, made.display_name) == ("toy_nuclei", "tiny", "tiny-score")
     assert (made.job_type, made.run_id) == ("score", read_mark(run.folder, "wandb").id)
     config = {item.key: json.loads(item.value_json) for item in made.config.update}
-    assert config["train"] == run.settings().model_dump(mode="json")["train"]
+    assert config["train"] == run_settings(run).model_dump(mode="json")["train"]
     summary: dict[str, Any] = {}
     for update in found["summary"]:
         summary |= {item.key or ".".join(item.nested_key): json.loads(item.value_json) for item in update.update}
@@ -102,7 +103,7 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
     assert [row[0] for row in table["data"]] == worst and len(worst) == 12
     assert [row[3] for row in table["data"]] == [scores["by_sample"][name] for name in worst]
     assert [row[1] for row in table["data"]] == [run.folds().fold_of(name) for name in worst]
-    shown = [one.picture for one in worst_samples(run, contest, oof_of_scores(run, contest))]
+    shown = [one.picture for one in answering_of(run).worst(run, contest, oof_of_scores(run, contest))]
     (artifact,) = found["artifact"]  # the table as it is sent, with its pictures
     stored = {entry.path: Path(entry.local_path) for entry in artifact.manifest.contents}
     (sent,) = (json.loads(path.read_text()) for name, path in stored.items() if name.endswith(".table.json"))
@@ -118,13 +119,13 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pictures are enough where their number does not matter: to compress them takes most of the time."""
-    monkeypatch.setattr(track, "extremes", lambda by_sample: extremes(by_sample, most=3))
+    monkeypatch.setattr(answering, "extremes", lambda by_sample: extremes(by_sample, most=3))
 
 
 def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: SilentReporter, few: None) -> None:
     tracked(toy.run, "wandb")
     for _ in range(2):
-        score_run(toy.run, toy.contest(), toy.run.settings(), quiet)
+        score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     ids = {finished(file)["run"][0].run_id for file in toy.run.folder.glob("wandb/offline-run-*/*.wandb")}
     assert ids == {read_mark(toy.run.folder, "wandb").id}
 
@@ -133,12 +134,12 @@ def test_tensorboard_has_the_scores_and_the_worst_samples(toy: Any, quiet: Silen
     run, contest = toy.run, toy.contest()
     tracked(run, "tensorboard")
     for _ in range(2):  # scored again it shows the same, not the double
-        scores = score_run(run, contest, run.settings(), quiet)
+        scores = score_run(run, contest, run_settings(run), quiet)
     events = EventAccumulator(str(run.folder / "tensorboard"), size_guidance={"images": 0, "scalars": 0})
     events.Reload()
     for name, value in figures(scores).items():
         assert [one.value for one in events.Scalars(name)] == [pytest.approx(value)]
-    shown = worst_samples(run, contest, oof_of_scores(run, contest))
+    shown = answering_of(run).worst(run, contest, oof_of_scores(run, contest))
     names = sorted(events.Tags()["images"])
     assert len(names) == len(shown) == 3
     for name, one in zip(names, shown, strict=True):
@@ -162,7 +163,7 @@ def test_figures_leave_out_what_is_no_number() -> None:
 def test_of_queries_the_names_are_told(whales: Any, quiet: SilentReporter) -> None:
     run, contest = whales.run, whales.contest()
     tracked(run, "wandb")
-    scores = score_run(run, contest, run.settings(), quiet)
+    scores = score_run(run, contest, run_settings(run), quiet)
     oof = oof_of_scores(run, contest)
     (table,) = tables(run)
     assert table["data"] and len(list(run.folder.glob("wandb/offline-run-*/files/media/images/*"))) == len(

@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -81,7 +82,7 @@ def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
     try:
         end_with_parent()
         words = [*flags, *(word for word in arguments if word not in ANYWHERE)]
-        app(words, prog_name="medalist", obj=tuple(words))
+        _command()(words, prog_name="medalist", obj=tuple(words))
     except SystemExit as end:  # how typer ends, also after a usage error (2) or an interrupt (130)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
         return _fail(INTERRUPTED, code) if code == INTERRUPT else code
@@ -96,6 +97,12 @@ def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
         reason = str(error)[:300]
         return _fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
     return 0
+
+
+@cache
+def _command() -> Callable[..., object]:
+    """All commands, put together once: that takes longer than most of them, where one process runs several."""
+    return typer.main.get_command(app)
 
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:

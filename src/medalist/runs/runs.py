@@ -22,7 +22,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from medalist.config import differences, dump_config
+from medalist.config import ConfigModel, differences, dump_config
 from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, sha256_json, write_json, write_text
@@ -185,8 +185,23 @@ def make_lock(
 def config_hash(settings: Experiment) -> str:
     """Hash of what decides the weights and the predictions: not where the data lies, how it is cached or tracked,
     nor how predictions are decided, which may be changed after training.
+
+    Keys that were renamed count by their former names, so that runs made before go on.
     """
-    return sha256_json(settings.model_dump(mode="json", exclude=set(FREE)))
+    return sha256_json({name: value for name, value in _by_former_names(settings).items() if name not in FREE})
+
+
+def _by_former_names(model: ConfigModel) -> dict[str, Any]:
+    """The model as JSON values."""
+    former = {new: old for old, new in type(model).renamed.items()}
+    values = model.model_dump(mode="json")
+    for name in values:
+        match getattr(model, name):
+            case ConfigModel() as inside:
+                values[name] = _by_former_names(inside)
+            case tuple(items) if items and all(isinstance(one, ConfigModel) for one in items):
+                values[name] = [_by_former_names(one) for one in items]
+    return {former.get(name, name): value for name, value in values.items()}
 
 
 def manifest_hash(split: Split) -> str:

@@ -14,13 +14,7 @@ from torch.nn import functional
 
 from medalist.errors import ConfigError
 from medalist.tasks.classify.loss_settings import LossConfig
-from medalist.tasks.classify.losses import (
-    LabelLoss,
-    as_predictions,
-    class_weights,
-    counted,
-    outputs_of,
-)
+from medalist.tasks.classify.losses import LabelLoss, as_predictions, class_weights, counted, outputs_of
 
 CLASSES = ("ant", "bee", "cat")
 EVEN = (5, 5, 5)

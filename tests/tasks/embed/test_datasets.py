@@ -2,24 +2,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Normalisation, decode, reader
-from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.dataset import Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
-from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
+from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import ClassSampler, FitConfig
-from medalist.data.transforms import compose_augment, sample_seed
-from medalist.errors import ConfigError, DataError
+from medalist.data.targets import LabelTarget, LabelTargets, Target
+from medalist.data.transforms import augment, compose_augment, sample_seed
+from medalist.errors import ConfigError
 from medalist.records import Sample
 from medalist.tasks.embed.composing import Composed, compose
 from medalist.tasks.embed.datasets import IdentityTrainDataset, seen_from, views_of
@@ -49,6 +48,16 @@ def pixels_of(image: Pixels, norm: Normalisation = NORM) -> NDArray[np.float64]:
     return ((image / 255 - np.array(norm.mean)) / np.array(norm.std)).transpose(2, 0, 1)
 
 
+def label_of(target: Target | None) -> int:
+    assert isinstance(target, LabelTarget) and target.value.dtype == np.int64
+    return int(target.value)
+
+
+def labels_of(batch: Batch) -> list[int]:
+    assert isinstance(batch.target, LabelTargets) and batch.target.values.dtype == torch.int64
+    return batch.target.values.tolist()
+
+
 def close(image: torch.Tensor, expected: NDArray[np.float64]) -> None:
     assert image.dtype == torch.float32
     np.testing.assert_allclose(image.numpy(), expected, atol=1e-5)
@@ -60,9 +69,9 @@ def test_an_item_is_the_augmented_sample_normalised_with_its_label() -> None:
     chosen.check((24, 24))
     assert len(chosen) == 2 and chosen.labels == (7, 0)
     item = chosen[3, 0]
-    image, target = augment_pair(compose_augment(CROP), picture(4), None, sample_seed(11, 3, 4))
-    assert target is None and item.target is None
-    assert (item.index, item.label, item.padding) == (4, 7, Padding(24, 24))
+    image, target = augment(compose_augment(CROP), picture(4), None, sample_seed(11, 3, 4))
+    assert target is None
+    assert (item.index, label_of(item.target), item.padding) == (4, 7, Padding(24, 24))
     close(item.image, pixels_of(image))
     assert torch.equal(chosen[3, 0].image, item.image)
     assert torch.equal(chosen[3, 0, 0].image, item.image)
@@ -91,7 +100,7 @@ def test_each_view_of_a_sample_is_a_class_of_its_own(
         sample, view = divmod(position, len(views))
         item = chosen[0, position]
         assert item.index == (2, 0)[sample]
-        assert item.label == chosen.labels[position] == (5, 3)[sample] * len(views) + view
+        assert label_of(item.target) == chosen.labels[position] == (5, 3)[sample] * len(views) + view
         turn, mirror = views[view]
         image = torch.from_numpy(pixels_of(picture((2, 0)[sample]))).float()
         image = torch.rot90(image, turn, dims=(-2, -1))
@@ -109,9 +118,7 @@ def test_a_turn_worked_by_hand() -> None:
 def test_views_are_augmented_each_by_itself_and_after_turning() -> None:
     chosen = IdentityTrainDataset(cache_of(1), [0], [0], CROP, NORM, 3, turns=True)
     for view in range(4):
-        image, _ = augment_pair(
-            compose_augment(CROP), np.rot90(picture(0), view).copy(), None, sample_seed(3, 2, 0, view)
-        )
+        image, _ = augment(compose_augment(CROP), np.rot90(picture(0), view).copy(), None, sample_seed(3, 2, 0, view))
         close(chosen[2, view].image, pixels_of(image))
     seeds = {tuple(sample_seed(3, 2, 0, view, draw).generate_state(4)) for view in range(8) for draw in range(8)}
     assert len(seeds) == 64
@@ -124,15 +131,12 @@ def test_without_augmentation_the_middle_is_seen() -> None:
 
 
 def test_gray_is_made_by_the_usual_weights() -> None:
-    whole = FittedInferenceDataset(
-        cache_of(1), [0], (32, 32), GRAY, reader(65535, FitConfig(size=(32, 32))), channels=1
-    )
     chosen = IdentityTrainDataset(cache_of(1), [0], [0], (), GRAY, 0, channels=1)
     chosen.check((32, 32))
+    item = chosen[0, 0]
+    assert item.image.shape == (1, 32, 32)
     gray = np.rint(picture(0) @ np.array([0.299, 0.587, 0.114]))[..., None]
-    for item in (whole[0, 0], chosen[0, 0]):
-        assert item.image.shape == (1, 32, 32)
-        np.testing.assert_allclose(item.image.numpy(), pixels_of(gray, GRAY), atol=4.001 / 255)  # rounded by one
+    np.testing.assert_allclose(item.image.numpy(), pixels_of(gray, GRAY), atol=4.001 / 255)  # rounded by one
 
 
 @pytest.mark.parametrize(
@@ -173,65 +177,11 @@ def test_no_sample_is_a_mistake_of_the_config() -> None:
         IdentityTrainDataset(cache_of(1), [], [], (), NORM, 0).check((32, 32))
 
 
-@pytest.fixture
-def photos(tmp_path: Path) -> list[Sample]:
-    """Three photos of several shapes."""
-    sizes = [(50, 70), (90, 40), (24, 24)]
-    samples = []
-    for number, size in enumerate(sizes):
-        Image.fromarray(picture(number, size)).save(tmp_path / f"{number}.png")
-        samples.append(Sample(f"p{number}", (tmp_path / f"{number}.png",), size))
-    return samples
-
-
-@pytest.mark.parametrize("fit", ["squash", "pad", "crop"])
-def test_whole_images_are_the_middle_of_what_is_kept(
-    photos: list[Sample], fit: Literal["squash", "pad", "crop"]
-) -> None:
-    config = FitConfig(size=(32, 24), fit=fit, fill=9, margin=1.25)
-    read = reader(65535, config)
-    cache = PixelCache(lambda sample: decode(read, lambda _: None, sample), photos)
-    cache.fill(10_000_000)
-    assert cache.kept_bytes == 3 * 40 * 30 * 3
-    kept = FittedInferenceDataset(cache, [2, 0, 1], (32, 24), NORM, read, [4, -1, 8])
-    plain = FittedInferenceDataset(photos, [2, 0, 1], (32, 24), NORM, read)
-    assert len(kept) == len(plain) == 3
-    for position, (index, label) in enumerate(zip([2, 0, 1], [4, -1, 8], strict=True)):
-        image = read(photos[index].images[0])
-        assert image.shape == (40, 30, 3)
-        for item in (kept[7, position], plain[0, position]):
-            assert item.index == index and item.padding == Padding(32, 24) and item.target is None
-            close(item.image, pixels_of(image[4:36, 3:27]))
-        assert kept[0, position].label == label and plain[0, position].label == -1
-    order = SizeBucketSampler([(32, 24)] * 3, 1, 2)
-    loaded = list(batches(kept, order, 0))
-    assert [batch.labels.tolist() for batch in loaded if batch.labels is not None] == [[4, -1], [8]]
-    assert all(batch.labels is None for batch in batches(plain, order, 0))
-
-
-def test_a_photo_that_fails_is_named_with_its_file(photos: list[Sample]) -> None:
-    photos[1].images[0].write_bytes(photos[1].images[0].read_bytes()[:100])
-    whole = FittedInferenceDataset(photos, range(3), (16, 16), NORM, reader(65535, FitConfig(size=(16, 16))))
-    with pytest.raises(DataError, match=r"^sample p1: .*1\.png: "):
-        list(batches(whole, SizeBucketSampler([(16, 16)] * 3, 1, 3), 0))
-
-
-def test_a_cache_without_targets_may_lie_in_a_file(tmp_path: Path) -> None:
-    samples = [Sample(f"s{number}", (Path("none"),), (8, 8)) for number in range(4)]
-    cache = PixelCache(lambda sample: (picture(int(sample.id[1:]), (8, 8)), None), samples, tmp_path)
-    cache.fill(3 * 8 * 8 * 3)
-    assert cache.kept_bytes == 3 * 8 * 8 * 3
-    for number in range(4):
-        image, target = cache[number]
-        assert target is None and not image.flags.writeable
-        np.testing.assert_array_equal(image, picture(number, (8, 8)))
-
-
 def assert_same(first: Sequence[Batch], second: Sequence[Batch]) -> None:
     assert len(first) == len(second) > 0
     for a, b in zip(first, second, strict=True):
         assert a.indices == b.indices and torch.equal(a.image, b.image)
-        assert a.labels is not None and b.labels is not None and torch.equal(a.labels, b.labels)
+        assert labels_of(a) == labels_of(b)
 
 
 @pytest.mark.parametrize("kind", ["shuffle", "pxk", "group", "balanced"])
@@ -254,17 +204,16 @@ def test_batches_are_the_same_with_and_without_workers(kind: Any) -> None:
         made.append(found)
     assert_same(*made)
     for batch in made[0]:
-        assert batch.labels is not None and batch.image.shape == (6, 3, 24, 24)
+        assert batch.image.shape == (6, 3, 24, 24)
         if kind in ("pxk", "group"):
-            assert len(set(batch.labels.tolist())) == 3
+            assert len(set(labels_of(batch))) == 3
 
 
 def test_an_identity_of_one_photo_makes_pairs_of_unlike_views_of_it() -> None:
     chosen = IdentityTrainDataset(cache_of(3), range(3), [0, 1, 2], CROP, NORM, 7)
     chosen.check((24, 24))
     (batch,) = batches(chosen, ClassBatchSampler(chosen.labels, ClassSampler(kind="pxk", classes=3, per_class=2), 7), 0)
-    assert batch.labels is not None
-    assert batch.labels[0::2].tolist() == batch.labels[1::2].tolist()
+    assert labels_of(batch)[0::2] == labels_of(batch)[1::2]
     for number in range(0, 6, 2):
         assert batch.indices[number] == batch.indices[number + 1]
         assert not torch.equal(batch.image[number], batch.image[number + 1])
@@ -294,10 +243,10 @@ def test_composed_samples_come_after_the_real_ones_as_classes_of_their_own(turns
         for key, again in (((2, real + position), 0), ((2, real + position, 1), 1)):
             seed = sample_seed(7, 2, 8 + position, 0, again)
             plain = chosen.composed.draw(2, position, again)
-            image, _ = augment_pair(compose_augment(CROP), plain, None, seed)
+            image, _ = augment(compose_augment(CROP), plain, None, seed)
             item = chosen[key]
             close(item.image, pixels_of(image))
-            assert item.label == expected[position]
+            assert label_of(item.target) == expected[position]
 
 
 def test_labels_of_composed_samples_line_up_with_the_loss() -> None:
@@ -313,7 +262,7 @@ def test_labels_of_composed_samples_line_up_with_the_loss() -> None:
         }
     )
     criterion = build_criterion(settings, 8, Classes(("x", "y", "z"), (3, 2, 3), chosen.composed.compositions))
-    found = criterion.centres()
+    found = criterion.prototypes()
     assert found is not None and sorted(set(found[1].tolist())) == sorted(set(chosen.labels))
     assert np.bincount(chosen.labels).tolist() == [3] * 4 + [2] * 4 + [3] * 4 + [
         made.samples for made in chosen.composed.compositions
@@ -334,4 +283,4 @@ def test_composed_samples_are_dealt_with_the_real_ones_in_workers_too(kind: Any)
         )
         made.append(list(batches(chosen, order, workers)))
     assert_same(*made)
-    assert {label for batch in made[0] if batch.labels is not None for label in batch.labels.tolist()} >= {4, 5}
+    assert {label for batch in made[0] for label in labels_of(batch)} >= {4, 5}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,23 +13,45 @@ from medalist.data.dataset import reader
 from medalist.data.transforms import normalise
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
+from medalist.kinds import load_settings, run_settings
 from medalist.records import Sample
 from medalist.reporter import SilentReporter
 from medalist.retrieval.contests import fold_splits
 from medalist.retrieval.splits import identity_of
-from medalist.search.gallery import read_embeddings
-from medalist.tasks.embed.embedding import embed_files
-from medalist.tasks.embed.jobs import classes_of
+from medalist.runs.runs import Run
+from medalist.tasks.embed.embedding import embed_files, predict
+from medalist.tasks.embed.jobs import build_network, classes_of
 from medalist.tasks.embed.settings import EmbedSettings
-from medalist.tasks.embed.vectors import embedded, fold_prototypes, made_by
+from medalist.tasks.embed.vectors import embedded, fold_prototypes, made_by, read_vectors, retrieval_of, stored
+from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
 from medalist.training.train import train
 
 
 def settings_of(made: Any) -> EmbedSettings:
-    settings = made.run.settings()
+    settings = run_settings(made.run)
     assert isinstance(settings, EmbedSettings)
     return settings
+
+
+def file_of(run: Run, name: str) -> Path:
+    store, part = stored(run, name)
+    return store.path(part)
+
+
+def request(
+    made: Any,
+    overrides: Sequence[str],
+    folds: Sequence[int] = (),
+    name: str | None = "other",
+    config: Path | None = None,
+    data: Path | None = None,
+) -> TrainRequest:
+    """To train a contest's config, or another one, on its data, or on others."""
+    config, words = config or made.config, tuple(overrides)
+    return TrainRequest(
+        load_settings(config, words), config, words, str(data or made.data), tuple(folds), name, made.runs
+    )
 
 
 def by_hand(made: Any, fold: int, paths: list[Path]) -> np.ndarray:
@@ -36,7 +59,7 @@ def by_hand(made: Any, fold: int, paths: list[Path]) -> np.ndarray:
     settings, contest = settings_of(made), made.contest()
     held_out = set(made.run.folds().held_out(fold))
     training = [sample for sample in contest.split.train if sample.id not in held_out]
-    network = build_embed_network(settings, None, fold, classes_of(settings, training, contest.retrieval.new))
+    network = build_network(settings, None, fold, classes_of(settings, training, retrieval_of(contest).new))
     load_weights(network, made.run.checkpoint(fold, "last"))
     read = reader(65535, settings.image)
     rows = []
@@ -74,9 +97,9 @@ def test_a_closed_set_is_asked_of_the_training_part(whales: Any) -> None:
 
 
 def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, quiet: SilentReporter) -> None:
-    embed_test(whales.run, settings_of(whales), whales.contest(), quiet)
-    queries = read_embeddings(whales.run.vectors("test/queries"))
-    gallery = read_embeddings(whales.run.vectors("test/gallery"))
+    predict(whales.run, settings_of(whales), whales.contest(), None, quiet)
+    queries = read_vectors(whales.run, "test/queries")
+    gallery = read_vectors(whales.run, "test/gallery")
     split = whales.contest().split
     assert queries.ids == tuple(sample.id for sample in split.test)
     assert gallery.ids == tuple(sample.id for sample in split.train), "identities are those of the training samples"
@@ -94,18 +117,18 @@ def test_test_vectors_of_two_folds_have_the_mean_of_their_cosines(whales: Any, q
 def test_what_is_embedded_is_not_embedded_again(
     whales: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = whales.run.vectors("oof/fold0").stat().st_mtime_ns
+    before = file_of(whales.run, "oof/fold0").stat().st_mtime_ns
     monkeypatch.setattr("medalist.tasks.embed.embedding._networks", None)
-    embed_oof(whales.run, settings_of(whales), whales.contest(), 0, quiet)
-    assert whales.run.vectors("oof/fold0").stat().st_mtime_ns == before
+    predict(whales.run, settings_of(whales), whales.contest(), 0, quiet)
+    assert file_of(whales.run, "oof/fold0").stat().st_mtime_ns == before
 
 
 def test_other_views_make_other_vectors(whales: Any, quiet: SilentReporter) -> None:
     settings = settings_of(whales)
-    before = np.array(read_embeddings(whales.run.vectors("oof/fold0")).vectors)
+    before = np.array(read_vectors(whales.run, "oof/fold0").vectors)
     mirrored = settings.model_copy(update={"predict": settings.predict.model_copy(update={"tta": "mirror"})})
-    embed_oof(whales.run, mirrored, whales.contest(), 0, quiet)
-    after = read_embeddings(whales.run.vectors("oof/fold0"))
+    predict(whales.run, mirrored, whales.contest(), 0, quiet)
+    after = read_vectors(whales.run, "oof/fold0")
     assert not np.allclose(before, after.vectors)
     assert json.loads(after.made_by["predict"]) == {"tta": "mirror"}
     assert embedded(whales.run, "oof/fold0", settings, [0]).ids == after.ids, "views may differ, weights may not"
@@ -120,7 +143,7 @@ def test_vectors_of_other_weights_are_refused(whales: Any) -> None:
         embedded(whales.run, "oof/fold0", settings_of(whales), [0])
 
 
-def test_class_centres_are_those_of_identities_as_they_are(whales: Any) -> None:
+def test_class_prototypes_are_those_of_identities_as_they_are(whales: Any) -> None:
     """Mirrored whales are classes of their own, and new_whale is none."""
     contest, held_out = whales.contest(), set(whales.run.folds().held_out(0))
     prototypes = fold_prototypes(whales.run, [0])
@@ -132,18 +155,18 @@ def test_class_centres_are_those_of_identities_as_they_are(whales: Any) -> None:
     assert set(both.names) == set(prototypes.names) & set(getattr(fold_prototypes(whales.run, [1]), "names", ()))
 
 
-def test_a_run_without_class_centres_has_none(signs: Any) -> None:
+def test_a_run_without_class_prototypes_has_none(signs: Any) -> None:
     assert fold_prototypes(signs.run, [0]) is None
 
 
 def test_files_are_embedded_as_samples_are(whales: Any, quiet: SilentReporter) -> None:
     samples = whales.contest().split.train[:7]
     files = [(f"photo {number}", sample.images[0]) for number, sample in enumerate(samples)]
-    found, left_out = embed_files(whales.run, files, quiet, fold=0)
+    found, left_out = embed_files(whales.run, settings_of(whales), files, quiet, fold=0)
     assert found.ids == tuple(name for name, _ in files) and left_out == []
     np.testing.assert_allclose(found.vectors, by_hand(whales, 0, [path for _, path in files]), atol=2e-5)
     assert dict(found.made_by) == made_by(whales.run, settings_of(whales), [0])
-    every, _ = embed_files(whales.run, files, quiet)
+    every, _ = embed_files(whales.run, settings_of(whales), files, quiet)
     assert every.dim == 2 * found.dim and every.space != found.space
 
 
@@ -157,14 +180,14 @@ def test_files_that_cannot_be_read_are_all_named_or_left_out(
     empty.touch()
     files = [good[0], ("cut", cut), *good[1:3], ("empty", empty), *good[3:]]
     with pytest.raises(DataError) as caught:
-        embed_files(whales.run, files, quiet)
+        embed_files(whales.run, settings_of(whales), files, quiet)
     message = str(caught.value)
     assert "2 of 7 images cannot be read: cut: " in message and "; empty: " in message and "--skip-bad" in message
     assert "\n" not in message
-    found, left_out = embed_files(whales.run, files, quiet, skip_bad=True)
+    found, left_out = embed_files(whales.run, settings_of(whales), files, quiet, skip_bad=True)
     assert found.ids == tuple(name for name, _ in good)
     assert [line.partition(":")[0] for line in left_out] == ["cut", "empty"]
-    whole, _ = embed_files(whales.run, good, quiet)
+    whole, _ = embed_files(whales.run, settings_of(whales), good, quiet)
     np.testing.assert_allclose(found.vectors, whole.vectors, atol=2e-5)
 
 
@@ -174,13 +197,13 @@ def test_files_that_cannot_be_read_are_all_named_or_left_out(
 )
 def test_nothing_to_embed_is_told(whales: Any, quiet: SilentReporter, files: Any, fold: int | None, words: str) -> None:
     with pytest.raises((DataError, RunError), match=words):
-        embed_files(whales.run, files, quiet, fold=fold)
+        embed_files(whales.run, settings_of(whales), files, quiet, fold=fold)
 
 
 def test_an_id_twice_is_refused(whales: Any, quiet: SilentReporter) -> None:
     path = whales.contest().split.train[0].images[0]
     with pytest.raises(SearchError, match="more than once"):
-        embed_files(whales.run, [("a", path), ("a", path)], quiet)
+        embed_files(whales.run, settings_of(whales), [("a", path), ("a", path)], quiet)
 
 
 FROZEN = """\
@@ -201,20 +224,22 @@ def test_a_head_on_kept_features_is_that_of_the_whole_network(
 ) -> None:
     config = tmp_path / "frozen.yaml"
     config.write_text(FROZEN.replace("POOLING", pooling))
-    run = train(prepare(config, [], str(whales.data), [0], None, whales.runs), quiet)
+    run = train(prepare(request(whales, [], [0], None, config)), quiet)
     kept = sorted((whales.runs / "humpback_whale" / "features").glob("*.npy"))
     assert len(kept) == 1, "fold 0 embeds all training samples: queries and gallery"
     assert "encoder" not in "".join(run.checkpoint(0, "last").read_bytes()[:2000].decode("latin1"))
-    found = read_embeddings(run.vectors("oof/fold0"))
+    found = read_vectors(run, "oof/fold0")
     paths = {sample.id: sample.images[0] for sample in whales.contest().split.train}
     files = [(name, paths[name]) for name in found.ids[:9]]
-    whole, _ = embed_files(run, files, quiet, fold=0)
+    settings = run_settings(run)
+    assert isinstance(settings, EmbedSettings)
+    whole, _ = embed_files(run, settings, files, quiet, fold=0)
     tolerance = 1e-4 if pooling == "avg" else 5e-3  # maps are kept as halves
     np.testing.assert_allclose(whole.vectors, found.vectors[:9], atol=tolerance)
     # Another head finds the features there.
     monkeypatch.setattr("medalist.tasks.embed.features.build_encoder", None)
-    other = train(prepare(config, ["train.lr=1e-2"], str(whales.data), [0], None, whales.runs), quiet)
-    assert not np.allclose(read_embeddings(other.vectors("oof/fold0")).vectors, found.vectors)
+    other = train(prepare(request(whales, ["train.lr=1e-2"], [0], None, config)), quiet)
+    assert not np.allclose(read_vectors(other, "oof/fold0").vectors, found.vectors)
 
 
 @pytest.mark.parametrize(
@@ -231,15 +256,15 @@ def test_what_cannot_be_trained_is_told_before(whales: Any, override: str, words
     data = drawn if "toy" in override else whales.data
     crop = "augment=[{RandomCrop: {height: 32, width: 48, pad_if_needed: true}}]"
     with pytest.raises(ConfigError, match=words):
-        plan = prepare(whales.config, [override, crop], str(data), [], "other", whales.runs)
-        train(plan, SilentReporter())
+        setup = prepare(request(whales, [override, crop], data=data))
+        train(setup, SilentReporter())
 
 
 def test_nothing_is_left_of_a_run_whose_batches_cannot_be_filled(whales: Any) -> None:
     few = min(len({identity_of(one) for one in training(whales, fold)} - {"new_whale"}) for fold in (0, 1))
     for classes in (500, 2 * few + 1):  # mirrored ones count too; the other fold may have more
         with pytest.raises(ConfigError, match=f"sampler.classes = {classes}"):
-            prepare(whales.config, [f"sampler.classes={classes}"], str(whales.data), [], "other", whales.runs)
+            prepare(request(whales, [f"sampler.classes={classes}"]))
     assert not (whales.run.folder.parent / "other").exists()
 
 

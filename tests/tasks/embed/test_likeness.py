@@ -25,17 +25,15 @@ def unit(rows: int, dim: int = 8, seed: int = 0) -> np.ndarray:
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
 
 
-def question(
-    queries: int, gallery: int, both: int = 0, exclusion_key: bool = False
-) -> tuple[Asked, list[str], list[str]]:
-    """A trial whose queries q0.. and gallery g0.. have identities by their numbers; `both` stand in both."""
+def question(queries: int, gallery: int, both: int = 0, excluding: bool = False) -> tuple[Asked, list[str], list[str]]:
+    """A split whose queries q0.. and gallery g0.. have identities by their numbers; `both` stand in both."""
     ids = [f"q{n}" for n in range(queries)] + [f"g{n}" for n in range(gallery)]
     answering = ids[queries:] + ids[:both]
     found = Embeddings(tuple(ids), unit(len(ids)), {"made": "here"})
-    cameras = {name: float(int(name[1:]) // 4 % 3) for name in ids} if exclusion_key else None
+    cameras = {name: float(int(name[1:]) // 4 % 3) for name in ids} if excluding else None
     who = {name: ("new", "a", "b", "c", "d")[int(name[1:]) % 5] for name in ids}
     split = RetrievalSplit(tuple(ids[:queries]), tuple(answering))
-    asking = asked(split, found, found, exclusion_key=cameras)
+    asking = asked(split, found, found, exclusion=cameras)
     return asking, [who[name] for name in split.queries], [who[name] for name in answering]
 
 
@@ -53,10 +51,10 @@ def slow(asking: Asked, mine: list[str], theirs: list[str], new: str | None) -> 
 
 
 @pytest.mark.parametrize("both", [0, 7])
-@pytest.mark.parametrize("apart", [False, True])
+@pytest.mark.parametrize("excluding", [False, True])
 @pytest.mark.parametrize("new", [None, "new", "nobody"])
-def test_all_pairs_are_those_of_a_loop(both: int, exclusion_key: bool, new: str | None) -> None:
-    asking, mine, theirs = question(13, 17, both, exclusion_key)
+def test_all_pairs_are_those_of_a_loop(both: int, excluding: bool, new: str | None) -> None:
+    asking, mine, theirs = question(13, 17, both, excluding)
     pairs = sampled_pairs(asking, mine, theirs, 10**6, np.random.default_rng(0), new)
     same, different = slow(asking, mine, theirs, new)
     assert np.sort(pairs.same) == pytest.approx(same, abs=1e-6) and same
@@ -88,8 +86,8 @@ def test_the_equal_error_of_hand_worked_pairs() -> None:
     def found(same: list[float], different: list[float]) -> EqualError | None:
         return equal_error(Pairs(np.array(same, np.float32), np.array(different, np.float32)))
 
-    exclusion_key = found([0.8, 0.9], [0.1, 0.2, 0.3])
-    assert exclusion_key is not None and exclusion_key.share == 0 and 0.3 < exclusion_key.cosine <= 0.81
+    parted = found([0.8, 0.9], [0.1, 0.2, 0.3])
+    assert parted is not None and parted.share == 0 and 0.3 < parted.cosine <= 0.81
     crossed = found([0.25, 0.75, 0.875, 0.9375], [0.0, 0.125, 0.1875, 0.5])  # one of four on each side
     assert crossed is not None and crossed.share == 0.25 and 0.25 < crossed.cosine <= 0.5
     turned = found([0.1], [0.9])

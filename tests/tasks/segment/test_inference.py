@@ -6,28 +6,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from lightning_fabric import Fabric
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
+from medalist.codecs.images import read_image
 from medalist.data.dataset import InferenceDataset, Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.views import VIEWS, View, apply_view, invert_view
+from medalist.engine.views import VIEWS
 from medalist.errors import DataError
-from medalist.files import read_image
 from medalist.records import MapPrediction, Sample
 from medalist.tasks.segment.inference import average_views, predict
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.settings import PredictConfig, SegmentConfig
+from medalist.tasks.segment.settings import PredictConfig
 from medalist.tasks.segment.task import SegmentTask
 
 STRIDE = 4
-TASK = SegmentTask(SegmentConfig(), LossConfig(bce=1.0), ("body", "border"))
+TASK = SegmentTask(LossConfig(bce=1.0), ("body", "border"))
 D4 = VIEWS["d4"]
 
 
@@ -51,25 +49,6 @@ class UpperLeft(nn.Module):
         out = torch.full_like(image[:, :2], -20.0)
         out[..., : image.shape[-2] // 2, : image.shape[-1] // 2] = 20.0
         return out
-
-
-def test_views_are_all_different() -> None:
-    """Of the eight symmetries of the square; the four of `flips` keep height and width."""
-    square = torch.arange(9.0).reshape(3, 3)
-    assert len({tuple(apply_view(square, view).flatten().tolist()) for view in D4}) == len(D4) == 8
-    assert set(VIEWS["flips"]) < set(D4) and len(VIEWS["flips"]) == 4
-    oblong = torch.arange(6.0).reshape(2, 3)
-    seen = {tuple(apply_view(oblong, view).flatten().tolist()) for view in VIEWS["flips"]}
-    flips = [oblong, oblong.flip(0), oblong.flip(1), oblong.flip(0, 1)]
-    assert seen == {tuple(view.flatten().tolist()) for view in flips}
-    assert VIEWS["none"] == ((0, False),)
-
-
-@given(st.sampled_from(D4), st.integers(1, 5), st.integers(1, 5))
-def test_look_back_undoes_look(view: View, height: int, width: int) -> None:
-    image = torch.rand(2, 3, height, width)
-    assert torch.equal(invert_view(apply_view(image, view), view), image)
-    assert torch.equal(apply_view(invert_view(image, view), view), image)
 
 
 @pytest.mark.parametrize("tta", ["none", "flips", "d4"])

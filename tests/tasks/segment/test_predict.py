@@ -11,10 +11,12 @@ import pytest
 
 from medalist.errors import RunError
 from medalist.files import sha256_file
+from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import manifest_hash
 from medalist.stores.maps import MapStore
-from medalist.workflows.score import run_settings
+from medalist.tasks.segment.predict import predict
+from medalist.workflows.score import changed_settings
 
 
 def test_training_has_predicted_what_each_fold_held_out(trained: Any, at_home: Path) -> None:
@@ -23,7 +25,7 @@ def test_training_has_predicted_what_each_fold_held_out(trained: Any, at_home: P
         part = MapStore(run.folder / "oof").part(f"fold{fold}")
         assert part is not None
         assert sorted(part.ids) == list(run.folds().held_out(fold))
-        assert part.channels == ("body", "border")
+        assert part.columns == ("body", "border")
         assert part.made_by == {
             f"fold{fold}": sha256_file(run.checkpoint(fold, "last")),
             "predict": json.dumps({"scales": [1.0], "tta": "none"}),
@@ -40,7 +42,7 @@ def test_the_test_part_is_the_mean_of_the_folds(
     shutil.copytree(trained.runs, tmp_path / "runs")
     toy = type(trained)(trained.data, trained.config, tmp_path / "runs")
     run, contest = toy.run, toy.contest()
-    predict_test(run, run.settings(), contest, quiet)
+    predict(run, run_settings(run), contest, None, quiet)
     both = {sample.id: MapStore(run.folder / "test").read(sample.id, ("a", "b")).maps for sample in contest.split.test}
     part = MapStore(run.folder / "test").part("test")
     assert part is not None and part.ids == tuple(both) and {"fold0", "fold1"} <= part.made_by.keys()
@@ -48,7 +50,7 @@ def test_the_test_part_is_the_mean_of_the_folds(
     for fold in (0, 1):  # the other one put aside
         hidden = run.checkpoint(1 - fold, "last")
         hidden.rename(hidden.with_suffix(".aside"))
-        predict_test(run, run.settings(), contest, quiet)
+        predict(run, run_settings(run), contest, None, quiet)
         alone.append({name: MapStore(run.folder / "test").read(name, ("a", "b")).maps.astype(int) for name in both})
         hidden.with_suffix(".aside").rename(hidden)
     for name, maps in both.items():
@@ -60,32 +62,30 @@ def test_the_test_part_is_the_mean_of_the_folds(
 def test_what_is_done_is_not_done_again(toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("medalist.tasks.segment.predict.build_network", None)
     run, contest = toy.run, toy.contest()
-    predict_oof(run, run.settings(), contest, 0, quiet)
-    predict_test(run, run.settings(), contest, quiet)
+    predict(run, run_settings(run), contest, 0, quiet)
+    predict(run, run_settings(run), contest, None, quiet)
 
 
 def test_other_settings_predict_anew_and_are_recorded(toy: Any, quiet: SilentReporter) -> None:
     run, contest = toy.run, toy.contest()
-    settings = run_settings(run, ["predict.tta=flips"], "predict")
-    predict_oof(run, settings, contest, 0, quiet)
+    settings = changed_settings(run, ["predict.tta=flips"], "predict")
+    predict(run, settings, contest, 0, quiet)
     part, other = MapStore(run.folder / "oof").part("fold0"), MapStore(run.folder / "oof").part("fold1")
     assert part is not None and other is not None
     assert json.loads(part.made_by["predict"])["tta"] == "flips"
     assert json.loads(other.made_by["predict"])["tta"] == "none"
     # The batch changes no prediction, and so predicts nothing anew.
     before = MapStore(run.folder / "oof").path(part.ids[0]).stat().st_mtime_ns
-    predict_oof(run, run_settings(run, ["predict.tta=flips", "predict.batch=1"], "predict"), contest, 0, quiet)
+    predict(run, changed_settings(run, ["predict.tta=flips", "predict.batch=1"], "predict"), contest, 0, quiet)
     assert MapStore(run.folder / "oof").path(part.ids[0]).stat().st_mtime_ns == before
 
 
 def test_a_stopped_prediction_does_not_pass_for_the_old_one(
     toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
-    from medalist.stores.maps import MapStore
-
     run, contest = toy.run, toy.contest()
-    settings = run_settings(run, ["predict.tta=flips"], "predict")
-    honest, calls = Store.write, []
+    settings = changed_settings(run, ["predict.tta=flips"], "predict")
+    honest, calls = MapStore.write, []
 
     def stop(*given: Any) -> None:
         calls.append(given)
@@ -93,12 +93,12 @@ def test_a_stopped_prediction_does_not_pass_for_the_old_one(
             raise KeyboardInterrupt
         honest(*given)
 
-    monkeypatch.setattr(Store, "write", stop)
+    monkeypatch.setattr(MapStore, "write", stop)
     with pytest.raises(KeyboardInterrupt):
-        predict_oof(run, settings, contest, 0, quiet)
+        predict(run, settings, contest, 0, quiet)
     assert MapStore(run.folder / "oof").part("fold0") is None and leftovers(run.folder) == []
-    monkeypatch.setattr(Store, "write", honest)
-    predict_oof(run, settings, contest, 0, quiet)
+    monkeypatch.setattr(MapStore, "write", honest)
+    predict(run, settings, contest, 0, quiet)
     assert MapStore(run.folder / "oof").part("fold0") is not None
 
 
@@ -106,12 +106,12 @@ def test_without_a_trained_fold_nothing_can_be_predicted(toy: Any, quiet: Silent
     for fold in (0, 1):
         toy.run.checkpoint(fold, "last").unlink()
     with pytest.raises(RunError, match="has no trained fold; run medalist train first"):
-        predict_test(toy.run, toy.run.settings(), toy.contest(), quiet)
+        predict(toy.run, run_settings(toy.run), toy.contest(), None, quiet)
 
 
 def test_a_damaged_checkpoint_is_one_line(toy: Any, quiet: SilentReporter) -> None:
     path = toy.run.checkpoint(0, "last")
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(RunError, match=r"last\.safetensors does not fit") as caught:
-        predict_oof(toy.run, toy.run.settings(), toy.contest(), 0, quiet)
+        predict(toy.run, run_settings(toy.run), toy.contest(), 0, quiet)
     assert "\n" not in str(caught.value)

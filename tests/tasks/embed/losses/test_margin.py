@@ -33,8 +33,10 @@ def some(seed: int, rows: int) -> tuple[Tensor, Tensor]:
     scale=st.floats(1, 64),
 )
 def test_like_the_library(seed: int, kind: str, margin: float, scale: float) -> None:
-    centres = 3 if kind == "sub-centres" else 1
-    term = MarginTerm(kind="cosface" if kind == "cosface" else "arcface", margin=margin, scale=scale, centres=centres)
+    prototypes = 3 if kind == "sub-centres" else 1
+    term = MarginTerm(
+        kind="cosface" if kind == "cosface" else "arcface", margin=margin, scale=scale, prototypes=prototypes
+    )
     ours = MarginSoftmax(term, DIM, [1] * CLASSES)
     given_as = {"num_classes": CLASSES, "embedding_size": DIM, "scale": scale}
     match kind:
@@ -43,7 +45,7 @@ def test_like_the_library(seed: int, kind: str, margin: float, scale: float) -> 
         case "cosface":
             theirs = losses.CosFaceLoss(margin=margin, **given_as)
         case _:
-            theirs = losses.SubCenterArcFaceLoss(margin=math.degrees(margin), sub_centers=centres, **given_as)
+            theirs = losses.SubCenterArcFaceLoss(margin=math.degrees(margin), sub_centers=prototypes, **given_as)
     theirs.W.data = ours.weight.data.T.clone()
     embeddings, labels = some(seed, 12)
     mine, expected = ours(embeddings, labels), theirs(embeddings, labels)
@@ -61,7 +63,7 @@ def test_like_the_library(seed: int, kind: str, margin: float, scale: float) -> 
 def loss_at(angle: float, term: MarginTerm, sizes: tuple[int, int] = (1, 1), label: int = 0) -> float:
     """The loss of one unit vector at an angle to the first centre, with the second at a right angle to that."""
     module = MarginSoftmax(term, 2, sizes)
-    module.weight.data = torch.eye(2).repeat_interleave(term.centres, dim=0)
+    module.weight.data = torch.eye(2).repeat_interleave(term.prototypes, dim=0)
     row = torch.tensor([[math.cos(angle), math.sin(angle)]])
     return float(module(row, torch.tensor([label])).detach())
 
@@ -150,15 +152,15 @@ def test_a_class_without_samples_is_our_mistake() -> None:
         margins_by_size(MarginTerm(kind="arcface"), [3, 0])
 
 
-def test_centres_are_unit_rows_from_torchs_generator_class_after_class() -> None:
+def test_prototypes_are_unit_rows_from_torchs_generator_class_after_class() -> None:
     def made(seed: int) -> MarginSoftmax:
         torch.manual_seed(seed)
-        return MarginSoftmax(MarginTerm(kind="arcface", centres=2), DIM, [1, 1, 1])
+        return MarginSoftmax(MarginTerm(kind="arcface", prototypes=2), DIM, [1, 1, 1])
 
     first, second = made(1), made(1)
     assert torch.equal(first.weight, second.weight) and not torch.equal(first.weight, made(2).weight)
     first.weight.data *= 3
-    rows, classes = first.centres()
+    rows, classes = first.prototypes()
     assert classes.tolist() == [0, 0, 1, 1, 2, 2] and not rows.requires_grad and rows.dtype == torch.float32
     torch.testing.assert_close(rows, second.weight.detach())
     assert list(first.state_dict()) == ["weight"]

@@ -23,7 +23,7 @@ CLASSES, DIM = 4, 8
 ALL: dict[str, dict[str, Any]] = {
     "arcface": {},
     "cosface": {},
-    "sub-centres": {"kind": "arcface", "centres": 3, "by_size": "power", "smoothing": 0.1},
+    "sub-centres": {"kind": "arcface", "prototypes": 3, "by_size": "power", "smoothing": 0.1},
     "triplet": {},
     "triplet, all": {"kind": "triplet", "miner": "none"},
     "triplet, by distance": {"kind": "triplet", "miner": "distance"},
@@ -300,16 +300,16 @@ def test_prototypes_by_loops(seed: int, labels: list[int], shots: int) -> None:
     assert float(loss.detach()) == pytest.approx(sum(terms) / len(terms) if terms else 0, rel=1e-4, abs=1e-6)
 
 
-def test_centres_are_the_margin_softmaxs() -> None:
-    centres = made("sub-centres", seed=3).centres()
-    assert centres is not None and centres[0].shape == (3 * CLASSES, DIM)
-    assert centres[1].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
-    torch.testing.assert_close(centres[0].norm(dim=1), torch.ones(3 * CLASSES))
-    assert made("proxy_nca", "triplet").centres() is None
+def test_prototypes_are_the_margin_softmaxs() -> None:
+    prototypes = made("sub-centres", seed=3).prototypes()
+    assert prototypes is not None and prototypes[0].shape == (3 * CLASSES, DIM)
+    assert prototypes[1].tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 3]
+    torch.testing.assert_close(prototypes[0].norm(dim=1), torch.ones(3 * CLASSES))
+    assert made("proxy_nca", "triplet").prototypes() is None
 
 
 @pytest.mark.parametrize("name", ["arcface", "proxy_nca"])
-def test_centres_and_proxies_come_from_torchs_generator(name: str) -> None:
+def test_prototypes_and_proxies_come_from_torchs_generator(name: str) -> None:
     first, again, other = made(name, seed=1), made(name, seed=1), made(name, seed=2)
     (one,), (two,), (three,) = first.parameters(), again.parameters(), other.parameters()
     assert torch.equal(one, two) and not torch.equal(one, three)

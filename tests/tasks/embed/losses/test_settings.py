@@ -31,10 +31,13 @@ def test_a_sum_of_terms_is_read_and_written() -> None:
         ("terms: [{margin: 0.3}]", "x.yaml: key 'terms.0.kind' is missing"),
         ("terms: [{kind: arcfase}]", "terms.0.kind = 'arcfase'; allowed: arcface, cosface, triplet, contrastive, "),
         ("terms: [{kind: arcfase}]", "prototype; did you mean 'arcface'?"),
-        ("terms: [{kind: arcface, margn: 1}]", "unknown key 'terms.0.margn' (value 1); allowed here: by_size, centres"),
+        (
+            "terms: [{kind: arcface, margn: 1}]",
+            "unknown key 'terms.0.margn' (value 1); allowed here: by_size, kind, least, ",
+        ),
         ("terms: [{kind: arcface, margin: 28.6}]", "terms.0.margin = 28.6: must be less than or equal to 1.5"),
         ("terms: [{kind: arcface, smoothing: 1.0}]", "terms.0.smoothing = 1.0: must be less than 1"),
-        ("terms: [{kind: arcface, centres: 0}]", "terms.0.centres = 0: must be greater than or equal to 1"),
+        ("terms: [{kind: arcface, prototypes: 0}]", "terms.0.prototypes = 0: must be greater than or equal to 1"),
         (
             "terms: [{kind: cosface, by_size: log, margin: 0.1, least: 0.2}]",
             "terms.0: least = 0.2 is above margin = 0.1: common classes get the smaller one",
@@ -42,7 +45,7 @@ def test_a_sum_of_terms_is_read_and_written() -> None:
         ("terms: [{kind: triplet}, {kind: triplet}]", "the term 'triplet' stands twice; keep one of them"),
         (
             "terms: [{kind: arcface}, {kind: cosface}]",
-            "'arcface' and 'cosface' both make class centres; keep one of them",
+            "'arcface' and 'cosface' both make class prototypes; keep one of them",
         ),
         ("terms: [{kind: triplet, miner: semi}]", "terms.0.miner = 'semi'; allowed: none, hard, semihard, "),
         ("terms: [{kind: triplet, weight: 0}]", "terms.0.weight = 0: must be greater than 0"),

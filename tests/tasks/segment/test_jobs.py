@@ -11,10 +11,12 @@ import torch
 from PIL import Image
 
 from medalist.competition import Competition
+from medalist.contest import Contest
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, reader
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
+from medalist.data.targets import MapTarget
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.job import TrainJob
 from medalist.engine.train import fit
@@ -22,8 +24,11 @@ from medalist.errors import ConfigError, DataError
 from medalist.folds.folds import Folds
 from medalist.formats.rle import RleFormat
 from medalist.records import Instances, Sample, Score, Split
-from medalist.reporter import Progress, SilentReporter
+from medalist.reporter import SilentReporter
+from medalist.tasks.jobs import FoldPlace, open_devices
+from medalist.tasks.pixels import filled_cache, read_of
 from medalist.tasks.segment.inference import predict
+from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, build_task, target_maker
 from medalist.tasks.segment.settings import SegmentSettings
 
 
@@ -69,36 +74,38 @@ def split(tmp_path: Path) -> Split:
 
 
 @pytest.fixture
-def competition(split: Split) -> Competition:
-    return Competition("toy", lambda _: split, lambda _, sample: Instances(labels_of(sample)), score, RleFormat())
+def contest(split: Split, tmp_path: Path) -> Contest:
+    competition = Competition(
+        "toy", lambda _: split, lambda _, sample: Instances(labels_of(sample)), score, RleFormat()
+    )
+    return Contest(competition, tmp_path, competition.read(tmp_path))
 
 
 FOLDS = Folds({f"s{number}": number % 3 for number in range(8)}, dict.fromkeys("x"), dict.fromkeys("x"), 3, 0)
 
 
-def filled(settings: SegmentSettings, competition: Competition, folder: Path) -> PixelCache:
-    cache = build_cache(settings, competition, folder, competition.read(folder), folder)
-    cache.fill(10_000_000)
-    return cache
+def filled(settings: SegmentSettings, contest: Contest, folder: Path) -> PixelCache:
+    return filled_cache(contest, settings, target_maker(contest, settings), folder, SilentReporter())
 
 
-def job_of(settings: SegmentSettings, competition: Competition, folder: Path, name: str = "fold1") -> TrainJob:
-    cache = filled(settings, competition, folder)
-    read = reader(competition.white, settings.image)
-    return build_fit(settings, build_fabric(settings), cache, Share(FOLDS, 1, folder / name), None, read)
+def job_of(settings: SegmentSettings, contest: Contest, folder: Path, name: str = "fold1") -> TrainJob:
+    cache = filled(settings, contest, folder)
+    read = read_of(contest, settings)
+    return build_job(settings, open_devices(settings), cache, FoldPlace(FOLDS, 1, folder / name), None, read)
 
 
 def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
-    tmp_path: Path, competition: Competition, split: Split
+    tmp_path: Path, contest: Contest, split: Split
 ) -> None:
     settings = settings_of()
-    job = job_of(settings, competition, tmp_path)
+    job = job_of(settings, contest, tmp_path)
     trained = {index for batch in job.train for index in batch.indices}
     assert trained <= {0, 2, 3, 5, 6} and len(trained) == 4  # five samples in batches of two
     assert sorted(index for batch in job.held_out for index in batch.indices) == [1, 4, 7]
-    assert job.names[4] == "s4" and job.title == "fold 1" and job.steps == 2
+    assert job.names[4] == "s4" and job.title == "fold 1" and job.fold == 1 and job.steps == 2
     rows: list[Any] = []
-    fit(job, rows.append, Progress(SilentReporter(), "", job.steps, None))
+    with SilentReporter().progress(job.title, job.steps) as progress:
+        fit(job, rows.append, progress)
     assert len(rows) == 1 and {"loss", "val_loss", "dice_body", "dice_border"} <= rows[0].keys()
 
     model = build_network(settings, None, 0)
@@ -108,7 +115,7 @@ def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
     made = []
     for workers in (0, 2):
         loader = batches(whole, SizeBucketSampler([sample.size for sample in held_out], 32, 2), workers)
-        found = predict(job.fabric, job.task, [model], loader, settings.predict, 32, channels_last=True)
+        found = predict(job.fabric, build_task(settings), [model], loader, settings.predict, 32, channels_last=True)
         made.append(dict(found))
     for index, sample in enumerate(held_out):
         assert made[0][index].maps.shape == (2, *sample.size)
@@ -127,38 +134,37 @@ def test_networks_are_random_by_seed_and_fold() -> None:
     assert not torch.equal(start, first(4, 0))
 
 
-def test_the_cache_holds_targets_of_the_task(tmp_path: Path, competition: Competition, split: Split) -> None:
-    kept = [filled(settings_of(loader={"cache": form}), competition, tmp_path) for form in ("memory", "file")]
+def test_the_cache_holds_targets_of_the_task(tmp_path: Path, contest: Contest, split: Split) -> None:
+    kept = [filled(settings_of(loader={"cache": form}), contest, tmp_path) for form in ("memory", "file")]
     for cache in kept:
         assert cache.kept_bytes == sum(sample.size[0] * sample.size[1] * 5 for sample in split.train)
         image, target = cache[2]
         np.testing.assert_array_equal(image, np.asarray(Image.open(split.train[2].images[0])))
-        np.testing.assert_array_equal(target[..., 0], labels_of(split.train[2]) > 0)
-        assert target[10, 17:24, 1].tolist() == [0, 1, 1, 1, 1, 0, 0]
+        assert isinstance(target, MapTarget)
+        np.testing.assert_array_equal(target.maps[..., 0], labels_of(split.train[2]) > 0)
+        assert target.maps[10, 17:24, 1].tolist() == [0, 1, 1, 1, 1, 0, 0]
     assert {path.suffix for path in tmp_path.iterdir()} == {".png"}
 
 
-def test_contrast_of_the_config_counts_for_cache_and_prediction(
-    tmp_path: Path, competition: Competition, split: Split
-) -> None:
+def test_contrast_of_the_config_counts_for_cache_and_prediction(tmp_path: Path, contest: Contest, split: Split) -> None:
     settings = settings_of(image={"contrast": "stretch"})
-    image, _ = filled(settings, competition, tmp_path)[0]
+    image, _ = filled(settings, contest, tmp_path)[0]
     assert image.min() == 0 and image.max() == 255
     np.testing.assert_array_equal(image, reader(65535, settings.image)(split.train[0].images[0]))
 
 
-def test_mistakes_of_the_config_come_before_the_training(tmp_path: Path, competition: Competition) -> None:
+def test_mistakes_of_the_config_come_before_the_training(tmp_path: Path, contest: Contest) -> None:
     with pytest.raises(ConfigError, match=r"^augment gives images of several sizes \(.* for s0, .* for s3\)"):
-        job_of(settings_of(augment=[]), competition, tmp_path)
+        job_of(settings_of(augment=[]), contest, tmp_path)
     with pytest.raises(ConfigError, match=r"^augment\[0\]: albumentations has no transform 'Cropp'"):
-        job_of(settings_of(augment=[{"Cropp": {}}]), competition, tmp_path)
+        job_of(settings_of(augment=[{"Cropp": {}}]), contest, tmp_path)
     with pytest.raises(ConfigError, match=r"^model.channels: instances give body, border, not lumen$"):
-        filled(settings_of(model={"channels": ["body", "lumen"]}), competition, tmp_path)
+        filled(settings_of(model={"channels": ["body", "lumen"]}), contest, tmp_path)
 
 
-def test_bad_images_are_named_before_the_training(tmp_path: Path, competition: Competition, split: Split) -> None:
+def test_bad_images_are_named_before_the_training(tmp_path: Path, contest: Contest, split: Split) -> None:
     whole = split.train[1].images[0].read_bytes()
     split.train[1].images[0].write_bytes(whole[:200])
     split.train[6].images[0].unlink()
     with pytest.raises(DataError, match=r"^2 bad samples: sample s1: .*1\.png: .*; sample s6: .*6\.png: No such file"):
-        filled(settings_of(), competition, tmp_path)
+        filled(settings_of(), contest, tmp_path)
