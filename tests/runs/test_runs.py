@@ -17,7 +17,9 @@ from medalist.folds.settings import FoldsConfig
 from medalist.kinds import load_settings, run_settings
 from medalist.records import Sample, Split
 from medalist.runs.runs import (
-    FREE,
+    FREE as FREE_KEYS,
+)
+from medalist.runs.runs import (
     Lock,
     Run,
     all_runs,
@@ -344,6 +346,6 @@ def test_a_key_that_was_renamed_counts_by_its_former_name(tmp_path: Path) -> Non
             warnings.simplefilter("ignore", FutureWarning)
             settings = load_settings(tmp_path / "c.yaml")
         hashes.append(config_hash(settings))
-    values = settings.model_dump(mode="json", exclude=set(FREE))
+    values = settings.model_dump(mode="json", exclude=set(FREE_KEYS))
     values["loss"]["terms"][0]["centres"] = values["loss"]["terms"][0].pop("prototypes")
     assert hashes == [sha256_json(values)] * 2
