@@ -32,14 +32,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from medalist.competition import load_competition
+from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainDataset, decode, reader
+from medalist.data.dataset import Normalisation, TrainDataset, decode
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import Augmentations
+from medalist.data.targets import MapTarget
 from medalist.kinds import load_settings
 from medalist.records import Sample
-from medalist.tasks.segment.jobs import build_task
+from medalist.tasks.pixels import read_of
+from medalist.tasks.segment.jobs import build_normalisation, target_maker
 from medalist.tasks.segment.settings import SegmentSettings
 
 PROJECT = Path(__file__).parent.parent
@@ -57,7 +60,8 @@ class PlainSet(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         image, target = self.decoding(self.samples[index])
-        made = self.augment(image=image, mask=target)
+        assert isinstance(target, MapTarget)
+        made = self.augment(image=image, mask=target.maps)
         return channels_first(made["image"]), channels_first(made["mask"])
 
 
@@ -147,14 +151,10 @@ def main() -> None:
     settings = load_settings(options.config)
     assert isinstance(settings, SegmentSettings)
     competition = load_competition(settings.competition, PROJECT / "competitions")
-    task = build_task(settings)
-    samples = competition.read(options.data).train
+    contest = Contest(competition, options.data, competition.read(options.data))
+    samples = contest.split.train
     samples = samples[: options.samples or len(samples)]
-    decoding = partial(
-        decode,
-        reader(competition.white, settings.image),
-        lambda sample: task.targets(competition.truth(options.data, sample)),
-    )
+    decoding = partial(decode, read_of(contest, settings), target_maker(contest, settings))
     against_torch("decoding each time", decoding, samples, settings, options.rounds)
     held = {sample.id: decoding(sample) for sample in samples}
     against_torch("all decoded before", lambda sample: held[sample.id], samples, settings, options.rounds)

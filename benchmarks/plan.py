@@ -3,8 +3,9 @@
 python benchmarks/plan.py --config configs/toy_nuclei/demo.yaml [--data DIR] [--fold 0] [--seconds 60] [key=value ...]
 
 Each runs in a process of its own, first the plan, then `medalist train` of the fold, in a temporary folder of runs. Of
-the toy contest, where no --data is given, new images are drawn. Printed is planned / real: of training with its looks,
-of OOF prediction, of both, and of the host's and the device's peak. Wanted: time within 15 %, memory within 10 %.
+the toy contest, where no --data is given, new images are drawn. Printed is planned / real: of training with its
+validation, of OOF prediction, of both, and of the host's and the device's peak. Wanted: time within 15 %, memory within
+10 %.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def main() -> None:
         plan = json.loads((run / "plan.json").read_text())
         cost = json.loads((run / f"fold{options.fold}" / "cost.json").read_text())
     planned = plan["by_fold"][str(options.fold)]
-    training = planned["training"] + planned["looks"]
+    training = planned["training"] + planned["validation"]
     print(f"{options.config.name} fold {options.fold}, {plan['machine']}; the plan took {probe:.1f} s of its process:")
-    line("training and looks", training, cost["train_seconds"], short_clock)
+    line("training, validation", training, cost["train_seconds"], short_clock)
     line("OOF prediction", planned["oof"], cost["oof_seconds"], short_clock)
     both = cost["train_seconds"] + cost["oof_seconds"]
     line("both", training + planned["oof"], both, short_clock, "   (wanted: 0.85 to 1.15)")

@@ -37,18 +37,22 @@ def plain(*words: object) -> None:
 
 def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) -> None:
     """What one of several processes does: look at the held-out samples; the first one writes the figures."""
-    pass
     from medalist.engine.checkpoint import load_weights
-    from medalist.retrieval.evaluate import evaluate
+    from medalist.engine.devices import open_fabric
+    from medalist.engine.job import TrainJob
+    from medalist.engine.train import validate_held_out
+    from medalist.kinds import kind_of
+    from medalist.training.request import TrainRequest
     from medalist.training.start import prepare_together
 
-    pass
-
-    plan = prepare_together(config, overrides, str(data), [FOLD], NAME, runs)
-    fabric = build_fabric(plan.settings)
-    fit = jobs(plan, fabric, SilentReporter())(FOLD)
-    load_weights(fit.model, plan.run.checkpoint(FOLD, plan.settings.train.keep))
-    figures = evaluate(fit, fabric.to_device(fit.model))
+    settings = load_settings(config, tuple(overrides))
+    fabric = open_fabric(settings.train.precision)
+    request = TrainRequest(settings, config, tuple(overrides), str(data), (FOLD,), NAME, runs)
+    setup = prepare_together(request, fabric)
+    job = kind_of(settings).training().open_data(setup, fabric, SilentReporter())(FOLD)
+    assert isinstance(job, TrainJob), "a kind without gradients validates nothing while it trains"
+    load_weights(job.model, setup.run.checkpoint(FOLD, settings.train.keep))
+    figures = validate_held_out(job, fabric.to_device(job.model))
     if fabric.is_global_zero:
         out.write_text(json.dumps(figures))
 

@@ -12,8 +12,12 @@ import argparse
 import time
 from pathlib import Path
 
+from medalist.engine.devices import open_fabric
+from medalist.engine.job import TrainJob
 from medalist.engine.train import fit
+from medalist.kinds import kind_of, load_settings
 from medalist.reporter import SilentReporter
+from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
 
 PROJECT = Path(__file__).parents[2]
@@ -26,17 +30,20 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=100)
     parser.add_argument("--runs", type=Path, default=PROJECT / "runs")
     options = parser.parse_args()
-    console = SilentReporter()
+    reporter = SilentReporter()
     name = f"head-benchmark-{time.time_ns()}"  # a run of its own, so that nothing is done already
-    overrides = [f"train.epochs={options.epochs}", "tracking=none"]
-    plan = prepare(options.config, overrides, str(options.data), [0], name, options.runs)
-    job = jobs(plan, build_fabric(plan.settings), console)(0)
+    overrides = (f"train.epochs={options.epochs}", "tracking=none")
+    settings = load_settings(options.config, overrides)
+    setup = prepare(TrainRequest(settings, options.config, overrides, str(options.data), (0,), name, options.runs))
+    fabric = open_fabric(settings.train.precision)
+    job = kind_of(settings).training().open_data(setup, fabric, reporter)(0)
+    assert isinstance(job, TrainJob)
     job.folder.mkdir(parents=True)
     began = time.perf_counter()
-    with progress(console, name, job.steps) as bar:
+    with reporter.progress(name, job.steps) as bar:
         fit(job, lambda row: None, bar)
     took = time.perf_counter() - began
-    samples = len(plan.contest.split.train)
+    samples = len(setup.contest.split.train)
     print(f"{options.epochs} epochs of fold 0 of {samples} samples: {took:.1f} s, {job.steps} steps")
 
 

@@ -76,7 +76,11 @@ def main() -> None:
     config = EmbedderConfig(encoder=options.encoder, dim=256)
     size = (options.size, options.size)
     fabric = Fabric(accelerator="auto", devices=1)
-    network = build_embedder(config, size, encoder_weights(config)).eval().to(memory_format=torch.channels_last)
+    network = (
+        build_embedder(config, size, encoder_weights(config.encoder, config.weights))
+        .eval()
+        .to(memory_format=torch.channels_last)
+    )
     model = fabric.setup_module(network)
     mean, std = encoder_statistics(config)
     read = reader(65535, FitConfig(size=size))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import medalist.search
+from medalist.search import _ann
 
 STUB = ast.parse((Path(medalist.search.__file__).parent / "_ann.pyi").read_text())
 

@@ -112,7 +112,7 @@ def whale_config(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     from medalist.competition import load_competition
 
     home = tmp_path_factory.mktemp("whales")
-    text = runpy.run_path(str(PROJECT / "tests" / "stages" / "conftest.py"))["WHALES"]
+    text = runpy.run_path(str(PROJECT / "tests" / "conftest.py"))["WHALES"]
     (home / "whales.yaml").write_text(text)
     draw = load_competition("humpback_whale", PROJECT / "competitions").draw
     assert draw is not None

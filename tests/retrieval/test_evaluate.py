@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
 from medalist.errors import SearchError
-from medalist.retrieval import blocks, neighbours
-from medalist.retrieval import clusters
+from medalist.retrieval import blocks, clusters, neighbours
 from medalist.retrieval.blocks import Forbidden
 from medalist.retrieval.evaluate import Figures, evaluate, nearest
 from medalist.search import Index

@@ -14,7 +14,8 @@ from sklearn.metrics import cohen_kappa_score
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
-from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.folds.folds import make_folds
+from medalist.folds.settings import FoldsConfig
 from medalist.formats.submission import write_submission
 from medalist.records import Labels
 

@@ -15,7 +15,8 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
-from medalist.folds.folds import FoldsConfig, make_folds
+from medalist.folds.folds import make_folds
+from medalist.folds.settings import FoldsConfig
 from medalist.formats.submission import write_submission
 from medalist.records import Labels, Split
 

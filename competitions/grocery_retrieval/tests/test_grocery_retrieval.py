@@ -46,7 +46,7 @@ def form(folder: Path) -> set[str]:
     return {re.sub("[0-9a-f]{12}", "ID", path) for path in found}
 
 
-def trials_of_fold(split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
+def splits_of_fold(split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
     held_out = set(make_folds(split.train, FoldsConfig(n=n)).held_out(fold))
     held = [sample for sample in split.train if sample.id in held_out]
     assert GROCERY.retrieval is not None
@@ -107,12 +107,12 @@ def test_photos_of_the_test_list_ask_those_of_the_others(drawn: Path) -> None:
     split = GROCERY.read(drawn)
     by_id = {sample.id: sample for sample in split.train}
     for fold in range(3):
-        (split,) = trials_of_fold(split, 3, fold)
-        assert {by_id[name].meta["official_split"] for name in split.queries} == {"test"}
-        assert {by_id[name].meta["official_split"] for name in split.gallery} == {"train", "val"}
-        products = {by_id[name].group for name in (*split.queries, *split.gallery)}
-        assert len(products) == 3 and len({by_id[name].stratum for name in split.queries}) == 3
-        truths = right_names([split], by_id, "samples")
+        (asked,) = splits_of_fold(split, 3, fold)
+        assert {by_id[name].meta["official_split"] for name in asked.queries} == {"test"}
+        assert {by_id[name].meta["official_split"] for name in asked.gallery} == {"train", "val"}
+        products = {by_id[name].group for name in (*asked.queries, *asked.gallery)}
+        assert len(products) == 3 and len({by_id[name].stratum for name in asked.queries}) == 3
+        truths = right_names([asked], by_id, "samples")
         assert {len(truth.names) for truth in truths.values()} == {4}
 
 
@@ -123,7 +123,7 @@ def test_a_product_of_one_list_alone_is_fine(root: Path) -> None:
     (root / "train.csv").write_text(only_answers)
     split = GROCERY.read(root)
     by_id = {sample.id: sample for sample in split.train}
-    truths = right_names([split for fold in range(3) for split in trials_of_fold(split, 3, fold)], by_id, "samples")
+    truths = right_names([asked for fold in range(3) for asked in splits_of_fold(split, 3, fold)], by_id, "samples")
     found = Counter((*by_id[name].annotation, bool(truth.names)) for name, truth in truths.items())
     assert found["Product-0", False] == 7 and found["Product-0", True] == found["Product-1", True] == 0
     assert GROCERY.score(truths, truths).value == 1.0
@@ -160,6 +160,6 @@ def test_the_real_data(contest_data: Callable[[str], Path]) -> None:
     assert max(Counter(sample.annotation for sample in split.train).values()) == 21
     assert {sample.stratum for sample in split.train} == {"Fruit", "Packages", "Vegetables"}
     by_id = {sample.id: sample for sample in split.train}
-    splits = [split for fold in range(5) for split in trials_of_fold(split, 5, fold)]
-    assert sum(len(split.queries) for split in splits) == 541 and sum(len(t.gallery) for t in splits) == 656
+    splits = [asked for fold in range(5) for asked in splits_of_fold(split, 5, fold)]
+    assert sum(len(one.queries) for one in splits) == 541 and sum(len(one.gallery) for one in splits) == 656
     assert all(truth.names for truth in right_names(splits, by_id, "samples").values())

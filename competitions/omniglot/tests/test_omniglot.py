@@ -60,7 +60,7 @@ def headers(folder: Path) -> dict[str, str]:
     return {path.name: path.read_text().split("\n")[0] for path in folder.glob("*.csv")}
 
 
-def trials_of_fold(competition: Competition, split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
+def splits_of_fold(competition: Competition, split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...]:
     held_out = set(make_folds(split.train, FoldsConfig(n=n)).held_out(fold))
     held = [sample for sample in split.train if sample.id in held_out]
     return retrieval(competition).splits([s for s in split.train if s.id not in held_out], held)
@@ -114,7 +114,7 @@ def test_the_runs_are_read_with_their_galleries(drawn: Path) -> None:
     split = ONESHOT.read(drawn)
     assert split.train == OMNIGLOT.read(drawn).train
     splits = splits_of_test(split.test, split.gallery)
-    assert [(len(split.queries), len(split.gallery)) for split in splits] == [(20, 20)] * 2
+    assert [(len(asked.queries), len(asked.gallery)) for asked in splits] == [(20, 20)] * 2
     assert splits[1].queries[:2] == ("run02/test/item01", "run02/test/item02")
     assert splits[1].gallery[-1] == "run02/training/class20"
 
@@ -214,18 +214,18 @@ def test_a_run_without_class_images_is_named(root: Path) -> None:
         ONESHOT.read(root)
 
 
-# -------------------------------------------------------------------------------- trials
+# -------------------------------------------------------------------------------- splits
 
 
 def test_some_drawers_ask_and_others_answer(drawn: Path) -> None:
     split = OMNIGLOT.read(drawn)
     by_id = {sample.id: sample for sample in split.train}
     for fold in range(5):
-        (split,) = trials_of_fold(OMNIGLOT, split, 5, fold)
-        assert len(split.queries) == 4 * 5 and len(split.gallery) == 4 * 10
-        assert {int(by_id[name].meta["drawer"]) for name in split.queries} == set(range(1, 6))
-        assert {int(by_id[name].meta["drawer"]) for name in split.gallery} == set(range(6, 16))
-        assert len({by_id[name].group for name in (*split.queries, *split.gallery)}) == 1
+        (asked,) = splits_of_fold(OMNIGLOT, split, 5, fold)
+        assert len(asked.queries) == 4 * 5 and len(asked.gallery) == 4 * 10
+        assert {int(by_id[name].meta["drawer"]) for name in asked.queries} == set(range(1, 6))
+        assert {int(by_id[name].meta["drawer"]) for name in asked.gallery} == set(range(6, 16))
+        assert len({by_id[name].group for name in (*asked.queries, *asked.gallery)}) == 1
 
 
 @pytest.mark.data
@@ -238,16 +238,16 @@ def test_the_real_data(contest_data: Callable[[str], Path]) -> None:
     assert alphabets == {"Balinese": 480, "Early_Aramaic": 440, "Greek": 480, "Korean": 800, "Latin": 520}
     folds = make_folds(split.train, FoldsConfig())
     assert sorted(len(folds.held_out(fold)) for fold in range(5)) == sorted(alphabets.values())
-    asked = sum(len(split.queries) for fold in range(5) for split in trials_of_fold(OMNIGLOT, split, 5, fold))
+    asked = sum(len(one.queries) for fold in range(5) for one in splits_of_fold(OMNIGLOT, split, 5, fold))
     assert asked == 136 * 5
 
 
 @pytest.mark.data
-def test_the_real_runs_and_the_trials_built_like_them(contest_data: Callable[[str], Path]) -> None:
+def test_the_real_runs_and_the_splits_built_like_them(contest_data: Callable[[str], Path]) -> None:
     root = contest_data("omniglot")
     split = ONESHOT.read(root)
     official = splits_of_test(split.test, split.gallery)
-    assert [(len(split.queries), len(split.gallery)) for split in official] == [(20, 20)] * 20
+    assert [(len(asked.queries), len(asked.gallery)) for asked in official] == [(20, 20)] * 20
     for fold in range(5):
-        splits = trials_of_fold(ONESHOT, split, 5, fold)
-        assert [(len(split.queries), len(split.gallery)) for split in splits] == [(20, 20)] * 20
+        splits = splits_of_fold(ONESHOT, split, 5, fold)
+        assert [(len(asked.queries), len(asked.gallery)) for asked in splits] == [(20, 20)] * 20

@@ -104,8 +104,8 @@ def test_the_published_truth_scores_best_and_the_photo_itself_is_no_answer(root:
     assert [len(truth.names) + 1 for truth in truths.values()] == [
         count for count in drawing.SHOTS["test"] for _ in range(count)
     ]
-    (split,) = splits_of_test(split.test, split.gallery)
-    assert split.queries == split.gallery == tuple(truths)
+    (asked,) = splits_of_test(split.test, split.gallery)
+    assert asked.queries == asked.gallery == tuple(truths)
     path = tmp_path / "s.csv"
     write_submission(path, CONTEST.submission, truths.items())
     assert CONTEST.submission.validate(path, split.test, root / "sample_submission.csv") == []
