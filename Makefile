@@ -15,7 +15,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-cpp fuzz lint types check bench train eda lock clean
+.PHONY: help setup demo test test-thorough test-slow test-cpp fuzz lint types check bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -40,6 +40,9 @@ demo: $(BUILT) ## the main job on the embedded contest: data to checked submissi
 
 test: $(BUILT) ## the test suite, a process a core, one thread in each
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile
+
+test-thorough: $(BUILT) ## the test suite with twelve times as many generated examples
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --hypothesis-profile=thorough
 
 test-slow: $(BUILT) ## the tests that start and kill many processes: several on a fold, the queue, kill -9
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow

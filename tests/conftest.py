@@ -24,8 +24,10 @@ from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, find_run, manifest_hash
 from medalist.stores.maps import MapStore, StoredPart
 
-settings.register_profile("any machine", deadline=None)  # a busy one may be slow for a moment
-settings.load_profile("any machine")
+# Without a deadline, as a busy machine may be slow for a moment. More examples: pytest --hypothesis-profile=thorough
+settings.register_profile("quick", max_examples=25, deadline=None)
+settings.register_profile("thorough", max_examples=300, deadline=None)
+settings.load_profile("quick")
 
 PROJECT = Path(__file__).parent.parent
 SEED = 3

@@ -500,7 +500,7 @@ HOMES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(HOMES)
 def test_what_is_dumped_is_parsed_back(home: Home) -> None:
     assert parse_config(dump_config(home), "x", Home) == home

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from torch import Tensor, nn
@@ -122,7 +122,6 @@ named = st.dictionaries(
 )
 
 
-@settings(max_examples=40, deadline=None)
 @given(named, st.dictionaries(st.text(max_size=6), json_values, max_size=4), st.integers(0, 10**10 - 1))
 def test_state_round_trip(
     tmp_path_factory: pytest.TempPathFactory, made: dict[str, Tensor], values: dict[str, Any], batches: int

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -100,7 +100,6 @@ def test_grouped_false_splits_groups_and_says_so_only_where_asked() -> None:
         check_folds(folds, samples)
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.sampled_from("abcdefghij"), st.sampled_from(["", "x", "y", "z"])), min_size=4),
     n=st.integers(2, 5),

@@ -25,7 +25,7 @@ TAGS = ("haze", "primary", "clear", "road", "water")
 MANY = LabelsFormat(("image", "labels"), classes=TAGS)
 TOP2 = LabelsFormat(("image", "labels"), classes=TAGS, most=2, empty=None, ranked=True)
 Form = LabelFormat | LabelsFormat
-QUIET = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+QUIET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def submission(tmp_path: Path, form: Form, *rows: str, header: str = "") -> Path:
@@ -311,7 +311,6 @@ def test_other_separators_and_empty_cells(form: Form, cell: str, rule: str, tmp_
 CELL = st.lists(st.sampled_from(["a", "b", "c", "", " ", "\t", "x", "b,c", ","]), max_size=5).map(" ".join)
 
 
-@settings(max_examples=30, deadline=None)
 @given(cell=CELL, most=st.sampled_from([None, 1, 2]), empty=st.sampled_from([None, "", "-"]))
 def test_a_cell_is_taken_only_where_every_rule_is_kept(cell: str, most: int | None, empty: str | None) -> None:
     names = cell.split(" ")

@@ -22,7 +22,7 @@ LEAVES = ("healthy", "rust", "scab")
 FREE = ProbabilityFormat("image_id", classes=LEAVES)
 ONE = replace(FREE, total=1.0)
 DOG = ProbabilityFormat(classes=("cat", "dog"), positive="dog", class_columns=("label",))
-QUIET = settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+QUIET = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 
 
 def answer(*values: float) -> Labels:

@@ -93,7 +93,7 @@ def test_what_is_written_is_read_back(form: RankingFormat, data: st.DataObject, 
         assert read == {query: Ranking(answer.names[: form.most]) for query, answer in answers.items()}
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_a_confidence_is_read_back_as_the_same_float(tmp_path: Path, confidence: float) -> None:
     path = tmp_path / "s.csv"
@@ -311,7 +311,6 @@ def test_a_file_that_is_no_table_has_one_problem(tmp_path: Path) -> None:
 CELL = st.lists(st.sampled_from(["a", "b", "c", "d", "", " ", "\t", "x", "b c", ",", ";"]), max_size=5).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
 @given(cell=CELL, most=st.integers(1, 3), fixed=st.booleans(), empty=st.sampled_from([None, "", "-", "a"]))
 def test_a_cell_is_taken_at_once_only_where_every_rule_is_kept(
     cell: str, most: int, fixed: bool, empty: str | None

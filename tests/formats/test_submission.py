@@ -79,7 +79,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_categories=("Cc", "Cs", "Zl
 
 
 @pytest.mark.parametrize("form", FORMATS, ids=str)
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.data())
 def test_what_is_written_is_read_back(form: RleFormat, data: st.DataObject, tmp_path: Path) -> None:
     answers: dict[str, Answer] = {}
@@ -412,7 +412,7 @@ def slow_verdict(form: RleFormat, codes: list[str], size: tuple[int, int]) -> bo
 CODES = st.lists(st.sampled_from(["0", "1", "2", "3", "5", "7", "-", "x", ""]), max_size=5).map(" ".join)
 
 
-@settings(max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(form=st.sampled_from(FORMATS), codes=st.lists(CODES, min_size=1, max_size=3))
 def test_verdicts_are_those_of_a_slow_reader(form: RleFormat, codes: list[str], tmp_path: Path) -> None:
     path = submission(tmp_path, *(f"a,{code}" for code in codes), header="ImageId,EncodedPixels")
@@ -420,7 +420,7 @@ def test_verdicts_are_those_of_a_slow_reader(form: RleFormat, codes: list[str], 
     assert (told == []) == slow_verdict(form, codes, (2, 4))
 
 
-@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     form=st.sampled_from(FORMATS),
     body=st.binary(max_size=60) | st.text('ab,1 "\n\r\t-', max_size=60).map(str.encode),
@@ -431,7 +431,7 @@ def test_no_bytes_crash_the_reader(form: RleFormat, body: bytes, tmp_path: Path)
     said(form, path, [Sample("a", (), (2, 4))])
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(
     cells=st.lists(st.lists(NAMES, min_size=2, max_size=2), min_size=1, max_size=4),
     quoting=st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -101,7 +101,6 @@ EDGES = [
 ]
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.data(), st.sampled_from([np.float32, np.float64]), st.sampled_from([EDGES, EDGES[:-3]]))
 def test_areas_of_odd_floats(data: st.DataObject, dtype: type[np.floating[Any]], values: list[float]) -> None:
     size = data.draw(st.integers(1, 12))

@@ -5,7 +5,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 from PIL import Image
@@ -63,13 +63,11 @@ def slow_matched(truth, answer):
 
 
 @given(label_maps, st.integers(1, 3))
-@settings(max_examples=60, deadline=None)
 def test_edges_equal_the_loop(labels, thickness):
     assert (edges(labels, thickness) == slow_edges(labels, thickness)).all()
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None)
 def test_matched_equals_the_loop(data):
     truth = data.draw(label_maps)
     answer = data.draw(npst.arrays(np.int32, truth.shape, elements=st.integers(0, 4)))
@@ -160,7 +158,6 @@ def test_small_objects_survive_reduction():
 
 
 @given(label_maps)
-@settings(max_examples=40, deadline=None)
 def test_enlarging_by_a_whole_number_repeats_pixels(labels):
     factor = 3
     fitted = fit_labels(labels, factor * max(labels.shape))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -62,7 +62,6 @@ def test_what_is_hidden_by_hand() -> None:
 
 
 @given(st.data())
-@settings(max_examples=25, deadline=None)
 def test_what_is_hidden_is_that_of_loops(data: st.DataObject) -> None:
     names = [f"s{at}" for at in range(8)]
     some = st.lists(st.sampled_from(names), unique=True)

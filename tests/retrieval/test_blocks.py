@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_info, threadpool_limits
@@ -176,7 +176,6 @@ CASES = st.fixed_dictionaries(
 
 
 @given(CASES)
-@settings(max_examples=25, deadline=None)
 def test_exact_is_a_sort_of_all_products(case: dict[str, Any]) -> None:
     rng = np.random.default_rng(case["seed"])
     q, n = case["queries"], case["rows"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
@@ -95,7 +95,6 @@ CASES = st.fixed_dictionaries(
 
 
 @given(CASES)
-@settings(max_examples=60, deadline=None)
 def test_nearest_is_brute_force(case: dict[str, Any]) -> None:
     rng = np.random.default_rng(case["seed"])
     q, n = case["queries"], case["rows"]
@@ -281,7 +280,6 @@ def loops(
     st.sampled_from(["none", "own", "junk", "apart", "own junk", "own junk apart"]),
     st.booleans(),
 )
-@settings(max_examples=40, deadline=None)
 def test_evaluate_is_loops(seed: int, what: str, text: bool) -> None:
     rng = np.random.default_rng(seed)
     gallery = unit(rng.normal(size=(25, 6)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -77,7 +77,6 @@ def test_samples_vote_together_by_hand() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 9), st.sampled_from([0.001, 0.1, 1.0, 10.0]), st.integers(0, 8))
-@settings(max_examples=25, deadline=None)
 def test_vote_is_that_of_loops(seed: int, k: int, temperature: float, count: int) -> None:
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 4, (3, count))
@@ -146,7 +145,6 @@ def slow_near(samples: Pool, labels: Array, query: Array, code: int, k: int) -> 
 
 
 @given(st.integers(0, 10**6), st.integers(1, 9), st.booleans())
-@settings(max_examples=25, deadline=None)
 def test_near_is_that_of_loops(seed: int, k: int, cancelling: bool) -> None:
     rng = np.random.default_rng(seed)
     vectors = rng.normal(size=(30, 4))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -78,7 +78,6 @@ def test_by_hand() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 6), st.integers(0, 20), st.integers(1, 25), st.booleans())
-@settings(max_examples=25, deadline=None)
 def test_few_pairs_are_compared_exactly(seed: int, q: int, n: int, k: int, forbid: bool) -> None:
     rng = np.random.default_rng(seed)
     queries, gallery = (unit(rng.choice([-1.0, 1.0], (count, 4))) for count in (q, n))

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -55,7 +55,6 @@ def test_by_hand() -> None:
 
 
 @given(st.integers(0, 10**6), st.integers(0, 8), st.integers(1, 20), st.integers(1, 24), st.booleans())
-@settings(max_examples=25, deadline=None)
 def test_near_and_neighbours_are_those_of_loops(seed: int, q: int, n: int, k: int, ties: bool) -> None:
     rng = np.random.default_rng(seed)
 

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.records import Ranking, RetrievalSplit, Sample
@@ -152,7 +152,6 @@ def test_one_shot_splits_do_not_depend_on_the_order_or_on_other_alphabets() -> N
     assert one_shot([], samples, by="drawer", ways=20, seed=1) != splits
 
 
-@settings(max_examples=60, deadline=None)
 @given(
     st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 5), st.integers(1, 4)), max_size=40),
     st.integers(2, 6),

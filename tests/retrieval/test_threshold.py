@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import SearchError
@@ -59,7 +59,6 @@ def every_threshold(found: Found) -> list[float]:
     return [-1.0, *((values[1:] + values[:-1]) / 2).tolist(), 2.0]
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 40),

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import SearchError
@@ -235,7 +235,6 @@ def test_means_what_the_language_says(seed: int) -> None:
     assert found == {True, False}
 
 
-@settings(max_examples=150, deadline=None)
 @given(twins.FILTERS, st.lists(twins.ROWS, min_size=3, max_size=6))
 def test_every_tree_can_be_written(one: Filter, rows: list[dict[str, Any]]) -> None:
     """It means the same in the language's own words, when read again, and when written once more."""

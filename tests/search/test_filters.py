@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import SearchError
@@ -370,7 +370,6 @@ ROWS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=200, deadline=None)
 @given(FILTERS, st.lists(ROWS, min_size=3, max_size=6))
 def test_the_program_means_what_the_tree_means(one: Filter, rows: list[dict[str, Any]]) -> None:
     program = compiled(one)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -296,7 +296,6 @@ def test_kinds_that_the_user_says() -> None:
         values_of({"new": ["1"]}, {"depth": "int"}, ["a"])
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.lists(st.text(alphabet="01-9.,eE+TZ: truefals", max_size=9), max_size=5))
 def test_every_cell_can_be_read_as_its_columns_kind(cells: list[str]) -> None:
     kinds = kinds_of({"x": cells})
@@ -401,7 +400,6 @@ def means(tree: Tree, row: dict[str, str]) -> bool:
     raise AssertionError(tree)
 
 
-@settings(max_examples=120, deadline=None)
 @given(TREES, st.lists(CELLS, max_size=6))
 def test_where_means_what_it_does_row_by_row(tree: Tree, rows: list[dict[str, str]]) -> None:
     ids = [f"r{row}" for row in range(len(rows))]
@@ -676,7 +674,6 @@ def test_a_snapshot_is_a_gallery(gallery: Gallery, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------------------ select
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_choose_loses_nothing(data: st.DataObject) -> None:
     n = data.draw(st.integers(0, 60))

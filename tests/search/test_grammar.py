@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import SearchError
@@ -354,7 +354,6 @@ def test_the_most_corners() -> None:
         parse_where(f"place in polygon ({corners})", SCHEMA)
 
 
-@settings(max_examples=150, deadline=None)
 @given(
     st.lists(
         st.sampled_from(
@@ -374,7 +373,6 @@ def test_any_words_are_a_filter_or_one_line(words: list[str]) -> None:
         str(error).encode()
 
 
-@settings(max_examples=150, deadline=None)
 @given(st.text(max_size=30) | st.text(alphabet="ab ()[]=<>!,'\"\\1.-\n\0é\ud800", max_size=30))
 def test_any_text_is_a_filter_or_one_line(text: str) -> None:
     try:
@@ -487,7 +485,6 @@ def written(tree: Filter) -> str:
     raise AssertionError(tree)
 
 
-@settings(max_examples=200, deadline=None)
 @given(TREES)
 def test_a_tree_written_down_is_read_again(tree: Filter) -> None:
     text = written(tree)
@@ -496,7 +493,6 @@ def test_a_tree_written_down_is_read_again(tree: Filter) -> None:
     assert parse_where(text.replace(" and ", " AND ") if '"' not in text else f"\t({text})\n", SCHEMA) == tree
 
 
-@settings(max_examples=100, deadline=None)
 @given(MOMENTS, st.integers(-1439, 1439))
 def test_a_moment_is_the_same_at_any_offset(moment: datetime, minutes: int) -> None:
     sign = "-" if minutes < 0 else "+"

@@ -16,7 +16,7 @@ from medalist.search.twin import TwinIndex
 KINDS = ("normal", "ties", "sorted", "clusters", "low", "twice", "equal", "scaled", "offset", "spiky")
 DIMS = (1, 2, 3, 5, 8, 15, 16, 17, 31, 32, 33, 64, 100, 127, 128, 129, 257, 512, 768, 1536)
 METRICS = ("cosine", "ip", "l2")
-ORACLE = settings(deadline=None, max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ORACLE = settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def both(vectors: Any, metric: Any, ids: Any = None, parts: int = 1, **options: Any) -> tuple[Index, TwinIndex]:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -61,7 +61,6 @@ def slow_expansion(queries: Vectors, gallery: Vectors, count: int, alpha: float)
     return np.array(expanded)
 
 
-@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 12), st.sampled_from([0.0, 0.5, 3.0, 20.0]))
 def test_expansion_is_that_of_its_slow_twin(seed: int, count: int, alpha: float) -> None:
     queries, gallery = drawn(5, 4, seed), drawn(9, 4, seed + 1)

@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.errors import SearchError
@@ -604,7 +604,6 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, FieldKind], list[dict[str, Any]]]
     return schema, draw(st.lists(row, max_size=6))
 
 
-@settings(deadline=None)
 @given(tables())
 def test_round_trip(table: tuple[dict[str, FieldKind], list[dict[str, Any]]]) -> None:
     schema, rows = table
@@ -655,7 +654,6 @@ ARRAYS: dict[str, tuple[FieldKind, st.SearchStrategy[Any]]] = {
 def test_the_fast_way_does_as_the_slow_way(name: str) -> None:
     kind, strategy = ARRAYS[name]
 
-    @settings(deadline=None, max_examples=40)
     @given(strategy)
     def compare(column: Any) -> None:
         column = as_column(column, "x", kind, len(column))

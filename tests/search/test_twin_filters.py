@@ -218,7 +218,6 @@ def test_polygons(place: tuple[float, float], rings: Any, inside: bool) -> None:
     assert enclosed(place, rings) == inside
 
 
-@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_convex_rings_against_half_planes(data: st.DataObject) -> None:
     """Corners on an ellipse in turn: inside is left of every edge."""
@@ -439,9 +438,7 @@ def test_recommendations() -> None:
 
 # --------------------------------------------------------------------------------------------------------------- laws
 
-LAWS = settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
-)
+LAWS = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 def built(case: Case) -> TwinIndex:

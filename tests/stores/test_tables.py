@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
@@ -31,7 +31,6 @@ def store(tmp_path: Path) -> TableStore:
     return TableStore(tmp_path / "oof")
 
 
-@settings(max_examples=30)
 @given(st.data(), st.lists(NAMES, unique=True, max_size=5), st.lists(NAMES, unique=True, max_size=5))
 def test_numbers_come_back_bit_by_bit(data: st.DataObject, ids: list[str], columns: list[str]) -> None:
     values = data.draw(arrays.arrays(np.float32, (len(ids), len(columns)), elements=FINITE))

@@ -118,11 +118,13 @@ def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch:
 
 
 def test_a_spoilt_sample_submission_is_refused(contest: Contest, quiet: SilentReporter) -> None:
-    text = contest.reference.read_text()
-    contest.reference.write_text(text.replace("1 1", "x", 1))
+    reference = contest.reference
+    assert reference is not None
+    text = reference.read_text()
+    reference.write_text(text.replace("1 1", "x", 1))
     message = one_line(SubmissionError, lambda: list(check(contest, quiet)))
     assert "sample_submission.csv: row 2" in message
-    contest.reference.unlink()
+    reference.unlink()
     with pytest.raises(MedalistError, match=r"sample_submission\.csv"):
         list(check(contest, quiet))
 

@@ -130,9 +130,10 @@ def test_the_hidden_truth_scores_best_through_the_file(competition: Competition,
     form = competition.submission.among(answerable(splits, {}, "samples"))
     path = tmp_path / "s.csv"
     write_submission(path, form, hidden.items())
-    assert form.validate(path, split.test, drawn / competition.sample_submission) == []
+    reference = drawn / str(competition.sample_submission)
+    assert form.validate(path, split.test, reference) == []
     assert competition.score(hidden, form.parse(path, split.test)).value == 1.0
-    sample = form.parse(drawn / competition.sample_submission, split.test)
+    sample = form.parse(reference, split.test)
     assert competition.score(hidden, sample).value < 0.3
 
 
@@ -141,8 +142,9 @@ def test_a_class_image_of_another_run_is_refused(root: Path, tmp_path: Path) -> 
     assert isinstance(ONESHOT.submission, RankingFormat)
     form = ONESHOT.submission.among(answerable(splits_of_test(split.test, split.gallery), {}, "samples"))
     path = tmp_path / "s.csv"
-    path.write_text((root / ONESHOT.sample_submission).read_text().replace("item03,run01", "item03,run02", 1))
-    (problem,) = form.validate(path, split.test, root / ONESHOT.sample_submission)
+    reference = root / str(ONESHOT.sample_submission)
+    path.write_text(reference.read_text().replace("item03,run01", "item03,run02", 1))
+    (problem,) = form.validate(path, split.test, reference)
     assert (problem.row, problem.column, problem.value) == (4, "class_image", "run02/training/class01")
 
 

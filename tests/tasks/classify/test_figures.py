@@ -4,7 +4,7 @@ from unicodedata import east_asian_width
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from sklearn.metrics import (
@@ -58,7 +58,6 @@ def test_names_are_cut_in_their_middle() -> None:
     assert shortened("a\nb\u202ec\x00") == "a b c "
 
 
-@settings(max_examples=30)
 @given(st.text(max_size=60), st.integers(3, 30))
 def test_cut_names_are_never_wider(name: str, most: int) -> None:
     cut = shortened(name, most)
@@ -83,7 +82,6 @@ def test_counts_are_brief() -> None:
 # ------------------------------------------------------------------------------------------------------ confusions
 
 
-@settings(max_examples=25)
 @given(st.integers(1, 6), st.integers(0, 40), st.integers(0, 10**6))
 def test_the_confusions_of_single_labels_are_the_usual_matrix(classes: int, count: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

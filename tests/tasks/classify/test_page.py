@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
@@ -353,7 +353,6 @@ def test_confident_mistakes_come_first() -> None:
     assert len(chosen(dict.fromkeys("abcdef", 0.0), {}, 12)[0]) == 3
 
 
-@settings(max_examples=30)
 @given(
     st.dictionaries(
         st.text(max_size=4),

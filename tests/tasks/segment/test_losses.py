@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from segmentation_models_pytorch.losses import DiceLoss, JaccardLoss
 from torch import Tensor
@@ -97,7 +97,6 @@ def test_each_term_equals_its_slow_twin(name: str, soft: bool, absent: bool) -> 
         assert got["loss"].item() == pytest.approx(0.7 * got[name].item(), rel=1e-6)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.floats(0, 3), min_size=6, max_size=6).filter(any), st.floats(0.01, 5))
 def test_weighted_sums(seed: int, weights: list[float], border: float) -> None:
     config = LossConfig.model_validate({**dict(zip(TERMS, weights, strict=True)), "channels": {"border": border}})

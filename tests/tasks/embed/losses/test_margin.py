@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_metric_learning import losses
 from torch import Tensor
@@ -25,7 +25,6 @@ def some(seed: int, rows: int) -> tuple[Tensor, Tensor]:
     return embeddings.requires_grad_(), torch.randint(0, CLASSES, (rows,), generator=random)
 
 
-@settings(max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     kind=st.sampled_from(["arcface", "cosface", "sub-centres"]),

@@ -280,7 +280,6 @@ def test_proxy_nca_keeps_what_is_farthest_off() -> None:
     assert expected > 90 and float(module(rows, torch.tensor([0])).detach()) == pytest.approx(expected, rel=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 1000), labels=st.lists(st.integers(0, 3), min_size=1, max_size=14), shots=st.integers(1, 3))
 def test_prototypes_by_loops(seed: int, labels: list[int], shots: int) -> None:
     rows, classes = batch(seed, labels)

@@ -8,7 +8,7 @@ from itertools import product
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pytorch_metric_learning import distances, miners
 from torch import Tensor
@@ -46,7 +46,6 @@ def counted(rows: tuple[Tensor, ...]) -> list[Counter[tuple[int, ...]]]:
     return [Counter(zip(*(part.tolist() for part in each), strict=True)) for each in parts]
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, rows=st.integers(2, 14))
 def test_hard_is_the_librarys(seed: int, rows: int) -> None:
     batch = some(seed, rows)
@@ -55,7 +54,6 @@ def test_hard_is_the_librarys(seed: int, rows: int) -> None:
     )
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, rows=st.integers(2, 14), margin=st.sampled_from([0.05, 0.2, 1.0]))
 def test_semihard_is_the_librarys_in_squared_distances(seed: int, rows: int, margin: float) -> None:
     batch = some(seed, rows)
@@ -65,7 +63,6 @@ def test_semihard_is_the_librarys_in_squared_distances(seed: int, rows: int, mar
         assert chosen(SupConTerm(kind="supcon", miner="semihard"), *batch) == counted(squared(*batch))
 
 
-@settings(max_examples=40, deadline=None)
 @given(seed=SEEDS, rows=st.integers(2, 14))
 def test_multi_similarity_is_the_librarys(seed: int, rows: int) -> None:
     batch = some(seed, rows)
@@ -152,7 +149,6 @@ TERMS: dict[str, PairTerm] = {
 }
 
 
-@settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, kind=st.sampled_from(sorted(TERMS)), rows=st.integers(3, 10), known=st.sampled_from([0, 1, 7]))
 def test_the_published_formulas_with_and_without_a_memory(seed: int, kind: str, rows: int, known: int) -> None:
     embeddings, labels = some(seed, rows)
