@@ -17,7 +17,7 @@ from medalist.kinds import answering_of, run_settings
 from medalist.report.page import extremes
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import Run
-from medalist.tasks.segment import answering
+from medalist.tasks.segment import report as segment_report
 from medalist.tracking.mark import read_mark
 from medalist.workflows.score import oof_of_scores, score_run
 from medalist.workflows.track import figures
@@ -119,7 +119,7 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pictures are enough where their number does not matter: to compress them takes most of the time."""
-    monkeypatch.setattr(answering, "extremes", lambda by_sample: extremes(by_sample, most=3))
+    monkeypatch.setattr(segment_report, "extremes", lambda by_sample: extremes(by_sample, most=3))
 
 
 def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: SilentReporter, few: None) -> None:
