@@ -87,7 +87,9 @@ check: lint types test test-slow demo ## what CI runs
 
 bench: $(BUILT) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }
-	for script in benchmarks/*.py; do $(BIN)/python $$script --data $(DATA) || exit 1; done
+	for script in benchmarks/*.py; do case $$script in \
+		*/loader.py|*/step.py|*/nuclei_metric.py|*/rle.py) $(BIN)/python $$script --data $(DATA) ;; \
+		*) $(BIN)/python $$script ;; esac || exit 1; done
 
 train: $(BUILT) ## CONFIG=configs/... [DATA=DIR] [ARGS="--fold 0 train.lr=3e-4"]
 	$(BIN)/medalist train $(CONFIG) $(if $(DATA),--data $(DATA)) $(ARGS)

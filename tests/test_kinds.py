@@ -11,8 +11,8 @@ from medalist.config import dump_config
 from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.kinds import (
+    DEFAULT_KIND,
     KINDS,
-    UNSAID,
     answering_of,
     embedding_of,
     kind_of,
@@ -171,7 +171,7 @@ def test_settings_are_read_without_torch(small: Path) -> None:
 
 def test_a_config_that_names_no_kind_is_of_segmentation(small: Path, tmp_path: Path) -> None:
     settings = load_settings(small)
-    assert isinstance(settings, SegmentSettings) and UNSAID == settings.task.kind == "segment"
+    assert isinstance(settings, SegmentSettings) and DEFAULT_KIND == settings.task.kind == "segment"
     assert parse_settings(SMALL, "x") == settings == load_settings(small, ("task.kind=segment",))
     assert parse_settings(SMALL.replace("competition", "task: {border: 3}\ncompetition"), "x").task == SegmentConfig(
         border=3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from medalist.reporter import LineReporter, Note, SilentReporter, TimedProgress, read_note
+from medalist.reporter import LineReporter, ProgressStatus, SilentReporter, TimedProgress, read_status
 
 
 class Clock:
@@ -100,11 +100,11 @@ def test_silence_says_nothing_and_counts_all_the_same(
     reporter = SilentReporter()
     reporter.say("line")
     with reporter.progress("train", 3, path) as progress:
-        assert read_note(path) == Note(0, 3, None, "train")
+        assert read_status(path) == ProgressStatus(0, 3, None, "train")
         clock.now += 1000
         progress.advance()
         progress.say("line")
-        assert read_note(path) == Note(1, 3, 2000, "train")
+        assert read_status(path) == ProgressStatus(1, 3, 2000, "train")
     assert capfd.readouterr() == ("", "")
     assert list(path.parent.iterdir()) == []
 
@@ -142,10 +142,10 @@ def test_a_stretch_without_steps_makes_it_longer(clock: Clock) -> None:
 def test_a_note_says_how_far_it_is_and_goes_away(clock: Clock, tmp_path: Path) -> None:
     path = tmp_path / "fold0" / "progress.json"
     with LineReporter(lambda _: None).progress("train", 100, path) as progress:
-        assert read_note(path) == Note(0, 100, None, "train")
+        assert read_status(path) == ProgressStatus(0, 100, None, "train")
         clock.now += 1
         progress.advance()
-        assert read_note(path) == Note(0, 100, None, "train")  # not sooner than every two seconds
+        assert read_status(path) == ProgressStatus(0, 100, None, "train")  # not sooner than every two seconds
         progress.skip(40)
         clock.now += 1.5
         progress.advance(4)
@@ -180,5 +180,5 @@ def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
 def test_a_damaged_note_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "progress.json"
     path.write_text(text)
-    assert read_note(path) is None
-    assert read_note(tmp_path / "none.json") is None
+    assert read_status(path) is None
+    assert read_status(tmp_path / "none.json") is None

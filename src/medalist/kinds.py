@@ -103,7 +103,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
     }
 )
 
-UNSAID = "segment"
+DEFAULT_KIND = "segment"
 """The kind of a config that names none."""
 
 
@@ -144,7 +144,7 @@ def embedding_of(run: Run, settings: Experiment) -> Embedding:
 def _checked(layers: ConfigLayers) -> Experiment:
     name = layers.value("task", "kind")
     if name is None:
-        name = UNSAID
+        name = DEFAULT_KIND
     if not isinstance(name, str) or name not in KINDS:
         near = get_close_matches(str(name), KINDS, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""

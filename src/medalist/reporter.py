@@ -17,7 +17,7 @@ from typing import Protocol
 LINE_EVERY_SECONDS = 30.0
 """How often plain output says how far it is, where nothing else was said."""
 
-NOTE_EVERY_SECONDS = 2.0
+STATUS_EVERY_SECONDS = 2.0
 """How often the note is written anew, at most."""
 
 RECENT_SHARE = 0.25
@@ -28,7 +28,7 @@ RECENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Note:
+class ProgressStatus:
     """How far some work is, for those who look from outside: steps done of all, and seconds left (None: not known)."""
 
     done: int
@@ -37,13 +37,13 @@ class Note:
     title: str
 
 
-def read_note(path: Path) -> Note | None:
+def read_status(path: Path) -> ProgressStatus | None:
     """The note that a Progress wrote; None where there is none, or nothing that can be understood."""
     try:
         value = json.loads(path.read_bytes())
         left = value["left_seconds"]
         seconds = None if left is None else float(left)
-        note = Note(int(value["done"]), int(value["total"]), seconds, str(value["title"]))
+        note = ProgressStatus(int(value["done"]), int(value["total"]), seconds, str(value["title"]))
     except (OSError, ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
     return None if seconds is not None and not 0 <= seconds < math.inf else note
@@ -147,7 +147,7 @@ class TimedProgress:
         self._recent_seconds = self._recent_seconds * kept + passed
         self._stepped = now
         self._done += steps
-        if now - self._noted > NOTE_EVERY_SECONDS:
+        if now - self._noted > STATUS_EVERY_SECONDS:
             self._write_note()
         if self._bar is not None:
             self._bar.advance(steps)
@@ -185,7 +185,7 @@ class TimedProgress:
             return
         self._noted = time.monotonic()
         left = self.left_seconds()
-        value = Note(self._done, self._total, None if left is None else round(left, 1), self._title)
+        value = ProgressStatus(self._done, self._total, None if left is None else round(left, 1), self._title)
         temporary = self._note.with_name(f".{self._note.name}")
         with suppress(OSError):
             self._note.parent.mkdir(parents=True, exist_ok=True)

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from medalist.cli.console import ConsoleReporter
-from medalist.reporter import Note, read_note
+from medalist.reporter import ProgressStatus, read_status
 
 
 class Clock:
@@ -99,10 +99,10 @@ def test_a_note_says_how_far_it_is_and_goes_away(clock: Clock, tmp_path: Path, t
     path = tmp_path / "fold0" / "progress.json"
     reporter, _ = spoken(terminal)
     with reporter.progress("train", 100, path) as progress:
-        assert read_note(path) == Note(0, 100, None, "train")
+        assert read_status(path) == ProgressStatus(0, 100, None, "train")
         clock.now += 3
         progress.advance(10)
-        assert read_note(path) == Note(10, 100, 27.0, "train")
+        assert read_status(path) == ProgressStatus(10, 100, 27.0, "train")
     assert list(path.parent.iterdir()) == []
 
 

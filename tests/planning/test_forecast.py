@@ -10,7 +10,7 @@ from medalist.kinds import load_settings
 from medalist.planning.cost_model import predicted_batches
 from medalist.planning.forecast import make_plan
 from medalist.planning.inference_cost import inference_batches
-from medalist.runs.plans import PARTS, Wish
+from medalist.runs.plans import PARTS, PlanRequest
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.embed import cost
 from medalist.tasks.embed.settings import EmbedSettings
@@ -27,7 +27,7 @@ def test_a_plan_of_embeddings(request: pytest.FixtureRequest, quiet: Any, contes
     toy = request.getfixturevalue(contest)
     setup = setup_of(toy.config, toy.data, (), "other", toy.runs)
     assert isinstance(setup.settings, EmbedSettings)
-    made = make_plan(setup, cost, Wish(seconds=5), time.perf_counter(), quiet)
+    made = make_plan(setup, cost, PlanRequest(seconds=5), time.perf_counter(), quiet)
     path = setup.run.folder / "plan.json"
     assert path.is_file() and list(setup.run.folder.iterdir()) == [path]
     assert set(made.seconds) == set(PARTS) and all(made.seconds[part] > 0 for part in PARTS)
@@ -58,7 +58,7 @@ def test_a_plan_of_a_head_on_kept_features(
     config = tmp_path / "frozen.yaml"
     config.write_text(FROZEN.replace("POOLING", pooling))
     setup = setup_of(config, trained_whales.data, (0,), None, tmp_path / "runs")
-    made = make_plan(setup, cost, Wish(seconds=6), time.perf_counter(), quiet)
+    made = make_plan(setup, cost, PlanRequest(seconds=6), time.perf_counter(), quiet)
     # The encoder is what takes time: it sees all training images once (the fold's gallery), then the test's.
     # (How long is the difference of two measurements, which may be nothing on a busy machine.)
     assert min(made.seconds["reading"], made.seconds["test"]) >= 0

@@ -27,7 +27,7 @@ from medalist.layouts.drawing import write_picture
 from medalist.records import Labels, TablePrediction
 from medalist.report.page import RunReport, write_report
 from medalist.reporter import Progress, Reporter
-from medalist.runs.plans import BY_FOLD, PARTS, Plan, Wish, write_plan
+from medalist.runs.plans import BY_FOLD, PARTS, Plan, PlanRequest, write_plan
 from medalist.runs.runs import Run, config_hash, find_run
 from medalist.runs.setup import TrainSetup
 from medalist.stores.store import StoredPart
@@ -119,7 +119,7 @@ def predict(run: Run, settings: ShadesSettings, contest: Contest, fold: int | No
     store.write(name or f"fold{fold}", part, values.astype(np.float32))
 
 
-def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
     by_fold = {str(fold): dict.fromkeys(BY_FOLD, 0.5) for fold in setup.chosen}
     plan = Plan(
         config_hash(setup.settings), "2026-01-01", {"gpus": []}, setup.chosen, 1, 1, dict.fromkeys(PARTS, 1.0), by_fold,
@@ -170,7 +170,7 @@ ANSWERING = SimpleNamespace(
     oof=oof,
     test=answers_to_test,
     made_by=made_by,
-    unlike=lambda one, other: None,
+    blend_conflict=lambda one, other: None,
     summary=lambda scores: (),
     worst=lambda run, contest, oof: [],
     write_page=write_page,

@@ -11,7 +11,7 @@ from medalist.files import write_json
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.retrieval.settings import RankConfig
 from medalist.runs.runs import Run
-from medalist.tasks.scored import as_scored
+from medalist.tasks.scored import scored_decide
 
 RANK = TypeAdapter(RankConfig)
 PIXELS: TypeAdapter[DecideConfig] = TypeAdapter(DecideConfig)
@@ -25,24 +25,24 @@ def scored(folder: Path, decide: dict[str, Any]) -> Run:
 
 
 def test_before_a_score_the_config_counts(tmp_path: Path) -> None:
-    assert as_scored(Run(tmp_path / "contest" / "run"), RANK, RankConfig(k=7)) == RankConfig(k=7)
+    assert scored_decide(Run(tmp_path / "contest" / "run"), RANK, RankConfig(k=7)) == RankConfig(k=7)
 
 
 def test_what_was_scored_counts_more_than_the_config(tmp_path: Path) -> None:
     run = scored(tmp_path, RankConfig(k=3, rerank={"kind": "diffusion"}).model_dump(mode="json"))
-    assert as_scored(run, RANK, RankConfig(k=7)) == RankConfig(k=3, rerank={"kind": "diffusion"})
+    assert scored_decide(run, RANK, RankConfig(k=7)) == RankConfig(k=3, rerank={"kind": "diffusion"})
     run = scored(tmp_path, ThresholdConfig(channel="b").model_dump(mode="json"))
-    assert as_scored(run, PIXELS, WatershedConfig(kind="watershed")) == ThresholdConfig(channel="b")
+    assert scored_decide(run, PIXELS, WatershedConfig(kind="watershed")) == ThresholdConfig(channel="b")
 
 
 def test_a_score_of_before_calls_prototypes_centres(tmp_path: Path) -> None:
     saved = RankConfig(prototypes=0.25).model_dump(mode="json")
     saved["centres"] = saved.pop("prototypes")
-    assert as_scored(scored(tmp_path, saved), RANK, RankConfig()) == RankConfig(prototypes=0.25)
+    assert scored_decide(scored(tmp_path, saved), RANK, RankConfig()) == RankConfig(prototypes=0.25)
 
 
 @pytest.mark.parametrize("decide", [{"kind": "odd"}, {"odd": 1}, {"k": "many"}, {"centres": 0.1, "prototypes": 0.1}])
 def test_a_damaged_decision_is_one_line(tmp_path: Path, decide: dict[str, Any]) -> None:
     with pytest.raises(RunError) as caught:
-        as_scored(scored(tmp_path, decide), RANK, RankConfig())
+        scored_decide(scored(tmp_path, decide), RANK, RankConfig())
     assert str(caught.value).endswith("scores.json is damaged; run medalist score again")

@@ -39,7 +39,7 @@ def test_a_network_is_looked_at_and_no_run_is_made(untrained: Any, quiet: Silent
     assert {path.name for path in folder.iterdir()} >= FILES
     assert not (folder.parent / "lock.json").exists() and not list(folder.parent.glob("fold*"))
     kept = json.loads((folder / "debug.json").read_text())
-    assert kept["anatomy"]["parameters"] == found.looks.anatomy.parameters
+    assert kept["anatomy"]["parameters"] == found.diagnostics.anatomy.parameters
     assert kept["hunt"]["culprit"] is None and len(kept["overfit"]["losses"]) == 13
     with Image.open(folder / "lr_range.png") as made:
         assert made.size[0] > 500
@@ -116,8 +116,8 @@ def test_an_embedder_is_looked_at(
     made = request.getfixturevalue(which)
     found = debug(asked(made), replace(SHORT, folder=tmp_path / "out"), quiet)
     assert {path.name for path in (tmp_path / "out").iterdir()} >= FILES
-    assert found.looks.hunt.culprit is None
-    assert any(part.name == "head" for part in found.looks.anatomy.parts)
+    assert found.diagnostics.hunt.culprit is None
+    assert any(part.name == "head" for part in found.diagnostics.anatomy.parts)
     scene = scene_of(made)
     labels = scene.job.train.dataset.dataset.labels
     assert len(scene.subject.classes) == max(labels) + 1

@@ -9,7 +9,7 @@ import typer
 
 from medalist.cli.session import ConfigFile, Data, Overrides, RunName, say, session, table
 
-Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/.")]
+Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/, or FOLDER.TRACK.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -132,7 +132,7 @@ def submit(
 def validate(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A submission.")],
-    competition: Annotated[str, typer.Option(help="A folder under competitions/.")],
+    competition: Annotated[str, typer.Option(help="A folder under competitions/, or FOLDER.TRACK.")],
     data: Data = None,
 ) -> None:
     """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""

@@ -57,7 +57,12 @@ Kinds = Annotated[
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
-Folder = Annotated[Path | None, typer.Option("--images", metavar="DIR|CSV", help="Images: all below a folder.")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--images", metavar="DIR|CSV", help="Images: all below a folder, or a csv with the columns id and path."
+    ),
+]
 
 
 @dataclass(frozen=True)

@@ -45,7 +45,7 @@ def plan(
     started = time.perf_counter()
     from medalist.kinds import kind_of, load_settings
     from medalist.processes import place
-    from medalist.runs.plans import Wish
+    from medalist.runs.plans import PlanRequest
     from medalist.training.request import TrainRequest
     from medalist.training.start import checked
 
@@ -55,8 +55,8 @@ def plan(
     changes = tuple(overrides or ())
     settings = load_settings(config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
-    wish = Wish(devices, workers, seconds)
-    made = kind_of(settings).training().forecast(setup, wish, started, here.reporter)
+    request = PlanRequest(devices, workers, seconds)
+    made = kind_of(settings).training().forecast(setup, request, started, here.reporter)
     show(here.console, made)
     say(here.console, f"plan in {setup.run.folder / 'plan.json'}, after {made.probe_seconds:.0f} s")
 

@@ -81,7 +81,7 @@ class TrainConfig(ConfigModel):
     mix: what is done to whole batches, one after the other. sizes: smaller images for the first epochs.
     hard: of each so many batches the one with the highest loss is fed again, 0 = none (Carvana's winners took 10).
     compile: torch.compile. grad_checkpointing: the encoder's activations are computed twice and not kept.
-    evaluate_every: epochs between looks at the held-out samples, 0 = only at the end; they choose `best`.
+    evaluate_every: epochs between validations, 0 = only at the end; they choose `best`.
     keep: the checkpoint that predicts: `last`, `average`, or `best` by the held-out loss, which is optimistic and
     reported so.
     """

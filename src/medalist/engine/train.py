@@ -56,7 +56,7 @@ class TrainState:
 
 
 def fit(job: TrainJob, log: Log, progress: Progress) -> None:
-    """Train; leave metrics.jsonl and weights: `last`, `best` (where held-out samples were looked at), `average`.
+    """Train; leave metrics.jsonl and weights: `last`, `best` (where there are held-out samples), `average`.
 
     Goes on from the newest state that is whole, and then ends as it would have ended without a stop. Raises
     TrainingError, with the sample ids of the batch, where the loss is not finite.
@@ -227,7 +227,7 @@ def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
 
 
 def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
-    """Write the mean of the snapshots as `average`; returns a look at it."""
+    """Write the mean of the snapshots as `average`; returns how it does on held-out samples."""
     assert job.config.average is not None
     job.fabric.barrier()  # the last snapshot is there
     sampler = job.sampler

@@ -32,7 +32,7 @@ from medalist.planning.measure import Base, measure
 from medalist.planning.options import Variant, variants
 from medalist.planning.probe import attempt, let_go
 from medalist.reporter import Reporter
-from medalist.runs.plans import Option, Plan, Wish, in_bytes, sorted_options, write_plan
+from medalist.runs.plans import Option, Plan, PlanRequest, in_bytes, sorted_options, write_plan
 from medalist.runs.runs import config_hash
 from medalist.runs.setup import TrainSetup
 
@@ -43,18 +43,18 @@ LAST_STEPS = 3
 """Seconds before the end in which no option is begun."""
 
 
-def make_plan(setup: TrainSetup, costs: CostModel, wish: Wish, started: float, reporter: Reporter) -> Plan:
+def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
     """Measure for what is left of `wish.seconds` since `started` (of `perf_counter`), and write the run's `plan.json`.
 
     Raises what a training's start would: DataError, ConfigError, TrainingError.
     """
     now = time.perf_counter()
-    left = max(0.0, started + wish.seconds - now)
+    left = max(0.0, started + request.seconds - now)
     ends = {name: now + share * left for name, share in SHARES.items()}
-    with tempfile.TemporaryDirectory() as folder, _threads(wish.folds_at_once):
+    with tempfile.TemporaryDirectory() as folder, _threads(request.folds_at_once):
         base = measure(setup, costs, Path(folder), ends, reporter)
-        made = _reckoned(setup, base, wish)
-        found = _options(setup, base, made, wish, ends["options"])
+        made = _reckoned(setup, base, request)
+        found = _options(setup, base, made, request, ends["options"])
         # The temporary folder's networks are let go before what follows.
         del base
     made = replace(made, options=tuple(sorted_options(found)), probe_seconds=time.perf_counter() - started)
@@ -74,9 +74,9 @@ def _threads(folds_at_once: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _reckoned(setup: TrainSetup, base: Base, wish: Wish) -> Plan:
+def _reckoned(setup: TrainSetup, base: Base, request: PlanRequest) -> Plan:
     """The plan, without options."""
-    settings, processes, folds_at_once = setup.settings, wish.processes, wish.folds_at_once
+    settings, processes, folds_at_once = setup.settings, request.processes, request.folds_at_once
     by_fold = {
         str(fold): {
             "training": _training(setup, base, fold, base.paces, base.ran.per_epoch, processes),
@@ -116,7 +116,7 @@ def _reckoned(setup: TrainSetup, base: Base, wish: Wish) -> Plan:
         disk=disk,
         options=(),
         measured=base.figures(),
-        notes=(*base.notes, *_warnings(setup, base, disk, wish)),
+        notes=(*base.notes, *_warnings(setup, base, disk, request)),
         probe_seconds=0.0,
     )
 
@@ -154,7 +154,7 @@ def _prediction_bytes(setup: TrainSetup, base: Base) -> int:
     return round(base.bytes_a_pixel * (sum(pixels(fold) for fold in setup.chosen) + test))
 
 
-def _options(setup: TrainSetup, base: Base, made: Plan, wish: Wish, until: float) -> list[Option]:
+def _options(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, until: float) -> list[Option]:
     """Measure each variant for an equal share of the time that is left."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     tried = variants(setup.settings, cores, torch.cuda.is_available(), base.all_megabytes)
@@ -168,7 +168,7 @@ def _options(setup: TrainSetup, base: Base, made: Plan, wish: Wish, until: float
             found.append(Option(variant.change, None, variant.changes, "no time to try it"))
             continue
         try:
-            found.append(_tried(setup, base, made, wish, variant, now + share))
+            found.append(_tried(setup, base, made, request, variant, now + share))
         except MedalistError as error:
             found.append(Option(variant.change, None, variant.changes, " ".join(str(error).split())[:120]))
         let_go()
@@ -181,7 +181,7 @@ def _times(variant: Variant, base: Base) -> float:
     return variant.settings.train.batch / known if known else 1.0
 
 
-def _tried(setup: TrainSetup, base: Base, made: Plan, wish: Wish, variant: Variant, until: float) -> Option:
+def _tried(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, variant: Variant, until: float) -> Option:
     subject = base.subject(variant.keeps)
     ran = attempt(subject, variant.settings, base.stage, base.fold, until)
     if ran is None:
@@ -190,7 +190,7 @@ def _tried(setup: TrainSetup, base: Base, made: Plan, wish: Wish, variant: Varia
     paces = {kind: replace(pace, batch=pace.batch * ratio) for kind, pace in base.paces.items()}
     seconds = dict(made.seconds)
     seconds["training"] = sum(
-        _training(setup, base, fold, paces, ran.per_epoch, wish.processes) for fold in setup.chosen
+        _training(setup, base, fold, paces, ran.per_epoch, request.processes) for fold in setup.chosen
     )
     if variant.predicts:
         ratio = base.costs.again(setup, variant.settings, ran.job, base.fold, base.oof[0])
@@ -199,7 +199,7 @@ def _tried(setup: TrainSetup, base: Base, made: Plan, wish: Wish, variant: Varia
     return Option(variant.change, sum(seconds.values()), variant.changes, note)
 
 
-def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], wish: Wish) -> list[str]:
+def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], request: PlanRequest) -> list[str]:
     """What would stop the training that is planned."""
     found = []
     place = next(folder for folder in setup.run.folder.resolve().parents if folder.exists())
@@ -208,11 +208,13 @@ def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], wish: Wish
         found.append(
             f"the disk at {place} has {in_bytes(free)} free, less than the {in_bytes(sum(disk.values()))} wanted"
         )
-    wanted = base.host_bytes * wish.processes * wish.folds_at_once
+    wanted = base.host_bytes * request.processes * request.folds_at_once
     if wanted > room:
         found.append(f"this machine has {in_bytes(room)} of memory, less than the {in_bytes(wanted)} wanted")
-    if wish.processes > 1:
-        found.append(f"measured on one process and divided by {wish.processes}: what they tell each other is not in it")
+    if request.processes > 1:
+        found.append(
+            f"measured on one process and divided by {request.processes}: what they tell each other is not in it"
+        )
     return found
 
 

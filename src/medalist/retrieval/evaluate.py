@@ -102,7 +102,7 @@ def evaluate(
     ks: of recall@k and map@k. depth: places that are looked at for mrr, and for the others at least; for MAP@R as many
     as a query has right rows, but at most DEEPEST (see `Figures.cut`).
     own: int64[Q], the query's own row in the gallery, -1 where it is not there: never an answer. junk: rows of the same
-    label and the same code (Market-1501: the same person by the same camera) are neither right nor wrong. apart: nor
+    label and the same code (Market-1501: the same person by the same camera) are neither right nor wrong. exclusion: nor
     are rows of the same code, whatever their label. nmi: also cluster the queries by k-means, as many clusters as
     labels. The rest as `nearest`, which says how memory stays bounded.
     """
@@ -110,7 +110,7 @@ def evaluate(
     places = [whole(place, "ks", 1, 2**20) for place in ks]
     rules: list[tuple[Indices, Indices]] = []
     counted: list[tuple[Indices, Indices]] = []  # rules as they fall within one's label
-    for name, codes in (("junk", junk), ("apart", exclusion)):
+    for name, codes in (("junk", junk), ("exclusion", exclusion)):
         if codes is not None:
             of_query, of_row = _coded(*codes, name)
             within = _joined(((mine, theirs), (of_query, of_row)))

@@ -23,7 +23,7 @@ BY_FOLD = ("training", "validation", "oof")
 
 
 @dataclass(frozen=True)
-class Wish:
+class PlanRequest:
     """What a plan is asked for: so many processes to a fold, so many folds at a time, and the seconds it may take."""
 
     processes: int = 1
@@ -94,7 +94,7 @@ def write_plan(run: Run, plan: Plan) -> None:
 
 
 def planned(run: Run, config: str) -> dict[int, float] | None:
-    """Seconds planned for each fold (training, looks, OOF) of a run of the config with this hash.
+    """Seconds planned for each fold (training, validation, OOF) of a run of the config with this hash.
 
     None where there is no plan, or one of another config. RunError where the file is damaged.
     """

@@ -17,7 +17,7 @@ from medalist.records import Sample
 from medalist.reporter import Reporter
 
 CHANNELS = 3
-"""Of every image, as it is read."""
+"""Channels of every decoded image (RGB)."""
 
 CACHE_THREADS = 2
 """Threads that fill the cache; Pillow and OpenCV let go of the interpreter's lock while they decode."""

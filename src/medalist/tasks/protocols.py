@@ -1,4 +1,4 @@
-"""What each kind of contest owes to the commands: answers without torch, and training.
+"""What each kind of contest provides to the commands: answers without torch, training, and vectors where it has some.
 
 A kind is a package beside this file. Its modules `answering` and `training` are what these protocols say; commands
 reach them through `medalist.kinds` alone. A kind without gradients may bring a `fit` of its own.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
     from medalist.reporter import Progress, Reporter
-    from medalist.runs.plans import Plan, Wish
+    from medalist.runs.plans import Plan, PlanRequest
     from medalist.runs.runs import Run
     from medalist.runs.setup import TrainSetup
     from medalist.search.embeddings import Embeddings
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 class Oof:
     """What a run answers to training samples it did not see, read back from the rows it wrote.
 
-    details: what `scores.json` says besides of how these answers were made, by section. by_stratum: whether the metric
+    details: further sections of `scores.json` on how the answers were made. by_stratum: whether the metric
     says something of one stratum alone; kappa of images that all have one grade does not.
     """
 
@@ -104,12 +104,12 @@ class Answering(Protocol):
         """
         ...
 
-    def unlike(self, one: Any, other: Any) -> str | None:
+    def blend_conflict(self, one: Any, other: Any) -> str | None:
         """Why runs with these settings cannot be blended, with the remedy; None where they can."""
         ...
 
     def summary(self, scores: Mapping[str, Any]) -> Sequence[Table]:
-        """What `medalist score` prints besides."""
+        """Tables that `medalist score` prints below the score."""
         ...
 
     def worst(self, run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
@@ -180,7 +180,7 @@ class Training(Protocol):
         """
         ...
 
-    def forecast(self, setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+    def forecast(self, setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
         """What the whole training will cost, within `wish.seconds` since `started` (of `perf_counter`)."""
         ...
 

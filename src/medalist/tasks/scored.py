@@ -24,7 +24,7 @@ MadeBy = Callable[[str], Mapping[str, str] | None]
 """What made the predictions of a part; None where it is not whole."""
 
 
-def as_scored(run: Run, kind: TypeAdapter[How], configured: How) -> How:
+def scored_decide(run: Run, kind: TypeAdapter[How], configured: How) -> How:
     """How the run's answers were decided when it was last scored, else what its config says."""
     scores = run.scores()
     if scores is None:

@@ -40,12 +40,12 @@ from medalist.report.pictures import Picture
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.protocols import DebugSubject
-from medalist.training.findings import Looks, facts, tables, wrong
+from medalist.training.findings import Diagnostics, facts, tables, wrong
 from medalist.training.request import TrainRequest
 from medalist.training.start import checked
 
-LOOKED_AT, PICTURED = 4, 3
-"""Batches that the looks share, and how many of them are drawn."""
+DIAGNOSED, PICTURED = 4, 3
+"""Batches that all diagnostics share, and how many of them are drawn."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Debugged:
     wrong: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
     tables: tuple[Grid, ...]
-    looks: Looks
+    diagnostics: Diagnostics
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +99,7 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
     scene = prepare_scene(asked, request)
     job, epoch = scene.job, request.epoch - 1
     named = [named_batch(scene.subject, request.samples, epoch)] if request.samples else []
-    batches = named or list(islice(stream(job, epoch), LOOKED_AT))
+    batches = named or list(islice(stream(job, epoch), DIAGNOSED))
     with reporter.progress("debug", 6) as bar:
         seen = anatomy(job, batches[0])
         bar.advance()
@@ -115,8 +115,8 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
         bar.advance()
         tested = lr_range(job, stream(job, epoch), request.steps) if sound else None
         bar.advance()
-    looks = Looks(seen, hunted, idle, flowing, tried, tested, job.config.lr)
-    return _written(scene, looks, batches[:PICTURED])
+    diagnostics = Diagnostics(seen, hunted, idle, flowing, tried, tested, job.config.lr)
+    return _written(scene, diagnostics, batches[:PICTURED])
 
 
 def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
@@ -165,25 +165,29 @@ def named_batch(subject: DebugSubject, names: Sequence[str], epoch: int) -> Batc
     return resized(batch, job.config.size_in(min(epoch, job.config.epochs - 1)))
 
 
-def _written(scene: Scene, looks: Looks, batches: Sequence[Batch]) -> Debugged:
+def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -> Debugged:
     folder, settings = scene.folder, scene.setup.settings
-    found, lines, shown = wrong(looks), facts(looks), tables(looks)
+    found, lines, shown = wrong(diagnostics), facts(diagnostics), tables(diagnostics)
     channels = tuple(scene.subject.channels)
     pictures = list(_pictures(scene, batches))
     charts = []
-    if looks.overfit and len(looks.overfit.losses) > 1:
-        chart = write_chart(folder / "overfit.png", overfit_figure(looks.overfit.losses, looks.overfit.goal))
+    if diagnostics.overfit and len(diagnostics.overfit.losses) > 1:
+        chart = write_chart(
+            folder / "overfit.png", overfit_figure(diagnostics.overfit.losses, diagnostics.overfit.goal)
+        )
         charts.append(("One batch by heart", lines[1][1], chart))
-    if looks.lr_range:
-        tested = looks.lr_range
-        figure = lr_range_figure(tested.rates, tested.losses, tested.smoothed, tested.steepest, tested.tenth, looks.lr)
+    if diagnostics.lr_range:
+        tested = diagnostics.lr_range
+        figure = lr_range_figure(
+            tested.rates, tested.losses, tested.smoothed, tested.steepest, tested.tenth, diagnostics.lr
+        )
         charts.append(("Learning-rate range", lines[-1][1], write_chart(folder / "lr_range.png", figure)))
     page = DebugReport(
         run=scene.setup.run.name,
         competition=settings.competition,
         wrong=found,
         facts=[
-            ("looked at", f"{scene.job.title} of {scene.setup.folds.n}, {looks.hunt.samples} training samples"),
+            ("looked at", f"{scene.job.title} of {scene.setup.folds.n}, {diagnostics.hunt.samples} training samples"),
             *lines,
         ],
         tables=shown,
@@ -192,9 +196,9 @@ def _written(scene: Scene, looks: Looks, batches: Sequence[Batch]) -> Debugged:
         charts=charts,
         config=dump_config(settings),
     )
-    write_json(folder / "debug.json", plain({"wrong": found, **asdict(looks)}))
+    write_json(folder / "debug.json", plain({"wrong": found, **asdict(diagnostics)}))
     write_debug(folder / "index.html", page)
-    return Debugged(folder / "index.html", tuple(found), tuple(lines), tuple(shown), looks)
+    return Debugged(folder / "index.html", tuple(found), tuple(lines), tuple(shown), diagnostics)
 
 
 def _pictures(scene: Scene, batches: Sequence[Batch]) -> Iterator[tuple[str, Picture]]:

@@ -1,4 +1,4 @@
-"""What the looks of `medalist debug` found, in words and tables: what looks wrong, worst first."""
+"""The results of `medalist debug` in words and tables: warnings, worst first."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ENOUGH_STEPS = 50
 
 
 @dataclass(frozen=True)
-class Looks:
+class Diagnostics:
     """All that was looked at."""
 
     anatomy: Anatomy
@@ -35,9 +35,9 @@ class Looks:
     lr: float
 
 
-def wrong(looks: Looks) -> list[str]:
+def wrong(diagnostics: Diagnostics) -> list[str]:
     """What looks wrong, worst first, each with what to look at."""
-    found = [_hunted(looks.hunt), *_learned(looks), *_flowing(looks.flows), *_idle(looks.idle)]
+    found = [_hunted(diagnostics.hunt), *_learned(diagnostics), *_flowing(diagnostics.flows), *_idle(diagnostics.idle)]
     return [line for line in found if line]
 
 
@@ -75,8 +75,8 @@ def _module(culprit: Culprit) -> str:
     return f"{culprit.name or 'the network'}{f' ({culprit.kind})' if culprit.kind else ''}"
 
 
-def _learned(looks: Looks) -> list[str]:
-    tried, tested = looks.overfit, looks.lr_range
+def _learned(diagnostics: Diagnostics) -> list[str]:
+    tried, tested = diagnostics.overfit, diagnostics.lr_range
     lines = []
     if tried and not tried.finite:
         lines.append(
@@ -87,12 +87,13 @@ def _learned(looks: Looks) -> list[str]:
         lines.append(_not_learned(tried))
     if tested and tested.tenth is None and len(tested.losses) > 10:
         lines.append("no learning rate between the lowest and the highest made the loss fall: look at loss and targets")
-    elif tested and tested.diverged and looks.lr >= tested.rates[-1]:
+    elif tested and tested.diverged and diagnostics.lr >= tested.rates[-1]:
         lines.append(
-            f"train.lr = {looks.lr:.1e}, but the loss exploded at {tested.rates[-1]:.1e}: take {_suggestion(tested)}"
+            f"train.lr = {diagnostics.lr:.1e}, but the loss exploded at {tested.rates[-1]:.1e}: take "
+            f"{_suggestion(tested)}"
         )
-    elif tested and tested.tenth and looks.lr < tested.tenth / 100:
-        lines.append(f"train.lr = {looks.lr:.1e} hardly learns; the range test suggests {_suggestion(tested)}")
+    elif tested and tested.tenth and diagnostics.lr < tested.tenth / 100:
+        lines.append(f"train.lr = {diagnostics.lr:.1e} hardly learns; the range test suggests {_suggestion(tested)}")
     return lines
 
 
@@ -170,15 +171,15 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:NAMED]) + more
 
 
-def tables(looks: Looks) -> list[Grid]:
+def tables(diagnostics: Diagnostics) -> list[Grid]:
     """The tables of page and terminal; the long ones are folded, for the page alone."""
-    made = [parts_table(looks.anatomy)]
-    if looks.flows:
-        made.append(stage_table(looks.flows, looks.anatomy))
-    if looks.idle:
-        made.append(idle_table(looks.idle))
-    if looks.flows:
-        made.append(_flow_table(looks.flows))
+    made = [parts_table(diagnostics.anatomy)]
+    if diagnostics.flows:
+        made.append(stage_table(diagnostics.flows, diagnostics.anatomy))
+    if diagnostics.idle:
+        made.append(idle_table(diagnostics.idle))
+    if diagnostics.flows:
+        made.append(_flow_table(diagnostics.flows))
     return made
 
 
@@ -262,22 +263,27 @@ def _flow_table(flows: Flows) -> Grid:
     return Grid("Every parameter", "In the order of the network.", columns, rows, (1, 2, 3, 4, 5), folded=True)
 
 
-def facts(looks: Looks) -> list[tuple[str, str]]:
+def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
     """What was looked at, in a line each."""
-    found = [("not finite", _hunted(looks.hunt) or f"nothing in {looks.hunt.samples} samples, forward and backward")]
-    if looks.overfit:
-        tried = looks.overfit
+    found = [
+        (
+            "not finite",
+            _hunted(diagnostics.hunt) or f"nothing in {diagnostics.hunt.samples} samples, forward and backward",
+        )
+    ]
+    if diagnostics.overfit:
+        tried = diagnostics.overfit
         text = f"{len(tried.losses) - 1} steps at lr {tried.lr:.1e}: loss {tried.losses[0]:.4g} -> "
         text += f"{tried.losses[-1]:.4g}, goal {tried.goal:.4g}: {'learned' if tried.learned else 'not learned'}"
         found.append(("one batch", text))
-    if looks.lr_range:
-        tested = looks.lr_range
+    if diagnostics.lr_range:
+        tested = diagnostics.lr_range
         text = f"steepest at {tested.steepest:.1e}, " if tested.steepest else "the loss did not fall; "
         text += f"a tenth of the minimum is {tested.tenth:.1e}; " if tested.tenth else ""
         text += (
             f"exploded at {tested.rates[-1]:.1e}" if tested.diverged else f"no explosion up to {tested.rates[-1]:.1e}"
         )
-        found.append(("learning rate", f"{text}; train.lr is {looks.lr:.1e}"))
+        found.append(("learning rate", f"{text}; train.lr is {diagnostics.lr:.1e}"))
     return found
 
 

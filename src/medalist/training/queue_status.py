@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from medalist.metrics.epochs import is_score
-from medalist.reporter import LINE_EVERY_SECONDS, read_note
+from medalist.reporter import LINE_EVERY_SECONDS, read_status
 from medalist.runs.runs import Run
 from medalist.training.request import TrainRequest
 
@@ -83,7 +83,7 @@ def job_status(job: QueueJob, since: int, end: JobEnd | None) -> JobStatus:
         return JobStatus("failed" if end.code else "done", retried, epoch, last, best)
     if not tried:
         return JobStatus("waiting", 0, epoch, last, best)
-    note = read_note(folder / "progress.json")
+    note = read_status(folder / "progress.json")
     phase: Phase = "reading" if note is None else "training"
     if job.fold in job.run.trained_folds():
         phase = "predicting"

@@ -52,7 +52,7 @@ def refuse_unlike(runs: Sequence[Configured]) -> None:
         if one.task.kind != other.task.kind:
             kinds = f"one has task.kind = {one.task.kind}, the other {other.task.kind}"
             raise RunError(f"{both}: {kinds}; they cannot be blended")
-        why = kind_of(one).answering().unlike(one, other)
+        why = kind_of(one).answering().blend_conflict(one, other)
         if why is not None:
             raise RunError(f"{both} {why}")
 

@@ -10,7 +10,7 @@ from hypothesis.extra.numpy import arrays
 from pydantic import TypeAdapter, ValidationError
 
 from medalist.errors import ConfigError
-from medalist.tasks.classify.decide import decide, decided_flags, is_tuned, refuse_unfit, untuned
+from medalist.tasks.classify.decide import decide, decided_flags, default_thresholds, is_tuned, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig
 
 CLASSES = ("ant", "bee", "cat")
@@ -24,7 +24,7 @@ def config(text: dict[str, object]) -> DecideConfig:
 
 def names(values: np.ndarray, text: dict[str, object]) -> list[tuple[str, ...]]:
     how = config(text)
-    return [one.names for one in decide(values, how, untuned(how, CLASSES), CLASSES)]
+    return [one.names for one in decide(values, how, default_thresholds(how, CLASSES), CLASSES)]
 
 
 def test_argmax_takes_the_most_probable_the_first_of_equals() -> None:
@@ -67,10 +67,10 @@ def test_class_probabilities_are_cut_by_their_mean_grade() -> None:
 
 def test_answers_have_the_probabilities_unless_they_are_grades() -> None:
     how = config({"kind": "argmax"})
-    one = decide(VALUES, how, untuned(how, CLASSES), CLASSES)[0]
+    one = decide(VALUES, how, default_thresholds(how, CLASSES), CLASSES)[0]
     assert one.probabilities is not None and one.probabilities.tolist() == VALUES[0].tolist()
     how = config({"kind": "regression", "cuts": "round"})
-    assert decide(np.array([[1.0]]), how, untuned(how, CLASSES), CLASSES)[0].probabilities is None
+    assert decide(np.array([[1.0]]), how, default_thresholds(how, CLASSES), CLASSES)[0].probabilities is None
 
 
 @given(

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from medalist.errors import ConfigError
 from medalist.tasks.classify.loss_settings import LossConfig
-from medalist.tasks.classify.losses import LabelLoss, as_predictions, class_weights, counted, outputs_of
+from medalist.tasks.classify.losses import LabelLoss, as_predictions, class_totals, class_weights, outputs_of
 
 CLASSES = ("ant", "bee", "cat")
 EVEN = (5, 5, 5)
@@ -164,13 +164,13 @@ def test_weights_of_unknown_classes_and_of_nothing_are_refused() -> None:
 def test_predictions_are_probabilities_or_grades() -> None:
     one = as_predictions(config({"kind": "cross_entropy"}), False, OUTPUTS)
     assert one.sum(dim=1).tolist() == pytest.approx([1, 1])
-    several = as_predictions(config({"kind": "bce"}), True, OUTPUTS)
-    assert several[1].tolist() == [0.5, 0.5, 0.5]
+    multi_label = as_predictions(config({"kind": "bce"}), True, OUTPUTS)
+    assert multi_label[1].tolist() == [0.5, 0.5, 0.5]
     assert as_predictions(config({"kind": "regression"}), False, torch.tensor([[2.5]])).tolist() == [[2.5]]
     steps = torch.tensor([[logit(0.9), logit(0.3)]])
     assert as_predictions(config({"kind": "coral"}), False, steps)[0].tolist() == pytest.approx([1.2])
 
 
 def test_targets_are_counted_by_class() -> None:
-    assert counted([np.array(0), np.array(2), np.array(2)], 3) == [1, 0, 2]
-    assert counted([np.float32([1, 0, 1]), np.float32([0, 0, 0])], 3) == [1, 0, 1]
+    assert class_totals([np.array(0), np.array(2), np.array(2)], 3) == [1, 0, 2]
+    assert class_totals([np.float32([1, 0, 1]), np.float32([0, 0, 0])], 3) == [1, 0, 1]

@@ -9,9 +9,9 @@ from pydantic import TypeAdapter
 from medalist.errors import RunError
 from medalist.metrics.labels import accuracy, f1, quadratic_kappa
 from medalist.records import Labels
-from medalist.tasks.classify.decide import untuned
+from medalist.tasks.classify.decide import default_thresholds
 from medalist.tasks.classify.decide_settings import DecideConfig
-from medalist.tasks.classify.tuning import Answered, best_numbers, tune
+from medalist.tasks.classify.tuning import OofPredictions, best_thresholds, tune
 
 CLASSES = ("ant", "bee", "cat")
 F1 = f1(CLASSES, "macro", empty=1.0, zero_division=None)
@@ -20,7 +20,7 @@ SHARED: DecideConfig = TypeAdapter(DecideConfig).validate_python({"kind": "thres
 CUTS: DecideConfig = TypeAdapter(DecideConfig).validate_python({"kind": "regression"})
 
 
-def shifted(n: int = 60, seed: int = 0, shift: tuple[float, ...] = (-0.3, 0.0, 0.25)) -> Answered:
+def shifted(n: int = 60, seed: int = 0, shift: tuple[float, ...] = (-0.3, 0.0, 0.25)) -> OofPredictions:
     """Samples whose probabilities are cut best at 0.5 + the class's shift, in three folds."""
     rng = np.random.default_rng(seed)
     there = rng.random((n, 3)) < 0.4
@@ -30,16 +30,16 @@ def shifted(n: int = 60, seed: int = 0, shift: tuple[float, ...] = (-0.3, 0.0, 0
         name: Labels(tuple(label for label, has in zip(CLASSES, row, strict=True) if has))
         for name, row in zip(ids, there, strict=True)
     }
-    return Answered(ids, truths, values, np.arange(n) % 3)
+    return OofPredictions(ids, truths, values, np.arange(n) % 3)
 
 
-def graded(n: int = 80, seed: int = 0) -> Answered:
+def graded(n: int = 80, seed: int = 0) -> OofPredictions:
     """Samples whose grades lie at 0, 1.7 and 2.2, so that rounding puts the second grade into the third."""
     rng = np.random.default_rng(seed)
     truth = rng.integers(0, 3, n)
     values = (np.array([0.0, 1.7, 2.2])[truth] + rng.normal(0, 0.1, n))[:, np.newaxis]
     ids = tuple(f"s{number}" for number in range(n))
-    return Answered(ids, {name: Labels((CLASSES[at],)) for name, at in zip(ids, truth, strict=True)}, values,
+    return OofPredictions(ids, {name: Labels((CLASSES[at],)) for name, at in zip(ids, truth, strict=True)}, values,
                     np.arange(n) % 2)  # fmt: skip
 
 
@@ -68,7 +68,7 @@ def test_a_fold_is_answered_with_numbers_that_have_not_seen_it() -> None:
         name: Labels(CLASSES) if number % 3 == 0 else answered.truths[name] for number, name in enumerate(answered.ids)
     }
     before = tune(answered, TUNED, CLASSES, F1)
-    after = tune(Answered(answered.ids, lied, answered.values, answered.folds), TUNED, CLASSES, F1)
+    after = tune(OofPredictions(answered.ids, lied, answered.values, answered.folds), TUNED, CLASSES, F1)
     assert after.by_fold[0].tolist() == before.by_fold[0].tolist()
     assert after.by_fold[1].tolist() != before.by_fold[1].tolist()
 
@@ -78,19 +78,19 @@ def test_on_noise_the_honest_score_is_below_the_naive_one() -> None:
     n = 40
     ids = tuple(f"s{number}" for number in range(n))
     truths = {name: Labels(tuple(np.array(CLASSES)[rng.random(3) < 0.5])) for name in ids}
-    found = tune(Answered(ids, truths, rng.random((n, 3)), np.arange(n) % 4), TUNED, CLASSES, F1)
+    found = tune(OofPredictions(ids, truths, rng.random((n, 3)), np.arange(n) % 4), TUNED, CLASSES, F1)
     assert found.honest < found.naive and found.naive >= found.untuned
 
 
 def test_what_cannot_be_bettered_stays_as_it_was() -> None:
     answered = shifted(shift=(0.0, 0.0, 0.0))
-    assert best_numbers(answered, TUNED, CLASSES, F1).tolist() == untuned(TUNED, CLASSES).tolist()
+    assert best_thresholds(answered, TUNED, CLASSES, F1).tolist() == default_thresholds(TUNED, CLASSES).tolist()
 
 
 def test_equal_values_have_nothing_between_them() -> None:
     ids = ("a", "b")
-    answered = Answered(ids, {"a": Labels(("ant",)), "b": Labels(("cat",))}, np.ones((2, 1)), np.array([0, 1]))
-    assert len(best_numbers(answered, CUTS, CLASSES, accuracy)) == 2
+    answered = OofPredictions(ids, {"a": Labels(("ant",)), "b": Labels(("cat",))}, np.ones((2, 1)), np.array([0, 1]))
+    assert len(best_thresholds(answered, CUTS, CLASSES, accuracy)) == 2
 
 
 def test_one_fold_cannot_be_tuned() -> None:

@@ -19,12 +19,12 @@ from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
 from medalist.tasks.classify.classes import classes_of
-from medalist.tasks.classify.decide import Values, decide, is_tuned, refuse_unfit, untuned
+from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
-from medalist.tasks.classify.tuning import Answered, Tuned, tune
+from medalist.tasks.classify.tuning import OofPredictions, Tuned, tune
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import as_scored, refuse_other_weights, through_file, trained_and_predicted
+from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
 
 if TYPE_CHECKING:
     from medalist.report.page import RunReport
@@ -49,13 +49,13 @@ def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Report
     rows = [(sample.id, found[sample.id]) for sample in samples]
     form, truths = contest.competition.submission, {sample.id: answered.truths[sample.id] for sample in samples}
     found_oof = through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
-    # The strata are the labels themselves, so a metric of several classes (kappa, AUC, F1) has no sense in one of them.
+    # A score that is not the mean over samples (kappa, AUC, macro F1) has no meaning within a stratum of one class.
     by_sample = found_oof.score.by_sample
     is_mean = isclose(found_oof.score.value, fsum(by_sample.values()) / len(by_sample), abs_tol=1e-9)
     return replace(found_oof, by_stratum=is_mean)
 
 
-def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> Answered:
+def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> OofPredictions:
     """The out-of-fold predictions of these folds with their truths, in the order of the training samples."""
     store, of_folds = TableStore(run.folder / "oof"), run.folds()
     truths = contest.evaluation.fold_truths(contest, of_folds, folds)
@@ -69,16 +69,18 @@ def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> Answere
         truth = truths[name]
         assert isinstance(truth, Labels), type(truth).__name__
         right[name] = truth
-    return Answered(ids, right, np.stack([values[name] for name in ids]), np.array([of_folds.fold_of(n) for n in ids]))
+    return OofPredictions(
+        ids, right, np.stack([values[name] for name in ids]), np.array([of_folds.fold_of(n) for n in ids])
+    )
 
 
 def _numbers(
-    answered: Answered, contest: Contest, config: DecideConfig, classes: Sequence[str], reporter: Reporter
+    answered: OofPredictions, contest: Contest, config: DecideConfig, classes: Sequence[str], reporter: Reporter
 ) -> tuple[dict[int, Values], dict[str, Any]]:
     """The numbers with which each fold is decided, and what is said of them."""
     folds = np.unique(answered.folds).tolist()
     if not is_tuned(config):
-        return dict.fromkeys(folds, untuned(config, classes)), {}
+        return dict.fromkeys(folds, default_thresholds(config, classes)), {}
     with reporter.progress("tune", len(folds) + 1) as bar:
         found = tune(answered, config, classes, contest.competition.score, bar.advance)
     return dict(found.by_fold), {"tuning": _said(found, config, classes)}
@@ -104,19 +106,19 @@ def _said(found: Tuned, config: DecideConfig, classes: Sequence[str]) -> dict[st
 def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
     """Blend the runs' predictions with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
-    how: DecideConfig = as_scored(first, TypeAdapter(DecideConfig), settings.decide)
+    how: DecideConfig = scored_decide(first, TypeAdapter(DecideConfig), settings.decide)
     classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
-    numbers = scored_numbers(first, how, classes)
+    numbers = scored_thresholds(first, how, classes)
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
     answers = decide(values, how, numbers, classes)
     return TestAnswers(contest.evaluation.format_of_test(contest), zip(ids, answers, strict=True))
 
 
-def scored_numbers(run: Run, how: DecideConfig, classes: Sequence[str]) -> Values:
+def scored_thresholds(run: Run, how: DecideConfig, classes: Sequence[str]) -> Values:
     """The thresholds or cuts that the score has found, or that the config says; RunError where none were found yet."""
     if not is_tuned(how):
-        return untuned(how, classes)
+        return default_thresholds(how, classes)
     found = (run.scores() or {}).get("tuning", {}).get("thresholds")
     try:
         match how:
@@ -142,7 +144,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
     return found.made_by if found else None
 
 
-def unlike(one: ClassifySettings, other: ClassifySettings) -> str | None:
+def blend_conflict(one: ClassifySettings, other: ClassifySettings) -> str | None:
     """Grades and probabilities cannot be blended, nor probabilities of one label with those of several."""
     if one.gives_grades != other.gives_grades:
         return "cannot be blended: one gives grades, the other probabilities; take runs with the same kind of loss"

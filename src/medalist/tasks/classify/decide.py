@@ -50,7 +50,7 @@ def is_tuned(config: DecideConfig) -> bool:
             return False
 
 
-def untuned(config: DecideConfig, classes: Sequence[str]) -> Values:
+def default_thresholds(config: DecideConfig, classes: Sequence[str]) -> Values:
     """The numbers of a decision before any tuning: thresholds float64[C], or cuts float64[C - 1]; empty for argmax."""
     match config:
         case ThresholdConfig():
@@ -76,8 +76,8 @@ def grades(values: Values) -> Values:
 def decide(values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]) -> list[Labels]:
     """Labels of each row of float64[N, C] (probabilities) or [N, 1] (grades).
 
-    numbers: thresholds or cuts, as `untuned` or the tuning gives them. Answers have the probabilities, where there are
-    any, so that formats can write them.
+    numbers: thresholds or cuts, as `default_thresholds` or the tuning gives them. Answers have the probabilities, where
+    there are any, so that formats can write them.
     """
     names = decided_names(values, config, numbers, classes)
     if values.shape[1] == 1 and len(classes) > 1:

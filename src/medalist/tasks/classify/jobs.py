@@ -16,7 +16,7 @@ from medalist.errors import FoldError
 from medalist.models.backbone import encoder_statistics
 from medalist.models.weights import Resolved
 from medalist.tasks.classify.datasets import LabelTrainDataset
-from medalist.tasks.classify.losses import LabelLoss, counted
+from medalist.tasks.classify.losses import LabelLoss, class_totals
 from medalist.tasks.classify.network import build_network
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
@@ -50,7 +50,7 @@ def build_job(
     training part has no sample of a class.
     """
     training, held_out = place.positions(cache.samples)
-    counts = counted([targets[index].value for index in training], len(classes))
+    counts = class_totals([targets[index].value for index in training], len(classes))
     refuse_absent(settings, classes, counts, place.fold)
     norm, channels, size = build_normalisation(settings), settings.model.in_channels, settings.image.size
     train_set = LabelTrainDataset(

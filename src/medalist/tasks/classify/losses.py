@@ -140,10 +140,10 @@ def outputs_of(config: LossConfig, classes: int) -> int:
             return classes
 
 
-def as_predictions(config: LossConfig, several: bool, outputs: Tensor) -> Tensor:
+def as_predictions(config: LossConfig, multi_label: bool, outputs: Tensor) -> Tensor:
     """Outputs float32[B, O] become what is stored and averaged: probabilities float32[B, C], or a grade float32[B, 1].
 
-    several: an image may have several labels, so each class has a probability of its own.
+    multi_label: an image may have several labels, so each class has a probability of its own.
     """
     outputs = outputs.float()
     match config:
@@ -152,10 +152,10 @@ def as_predictions(config: LossConfig, several: bool, outputs: Tensor) -> Tensor
         case CoralConfig():
             return outputs.sigmoid().sum(dim=1, keepdim=True)  # the mean grade: it counts the grades that are reached
         case _:
-            return outputs.sigmoid() if several else outputs.softmax(dim=1)
+            return outputs.sigmoid() if multi_label else outputs.softmax(dim=1)
 
 
-def counted(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], classes: int) -> list[int]:
+def class_totals(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], classes: int) -> list[int]:
     """How many of these targets have each class."""
     counts = np.zeros(classes, np.int64)
     for value in values:
@@ -167,5 +167,5 @@ def counted(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], classes: 
 
 
 def named_loss(per_sample: Tensor) -> Mapping[str, Tensor]:
-    """What the loop takes."""
+    """The mean loss under the name that the training loop reads."""
     return {"loss": per_sample.mean()}

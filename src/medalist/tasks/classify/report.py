@@ -15,7 +15,7 @@ from medalist.records import Labels
 from medalist.report.page import RunReport, extremes
 from medalist.report.pictures import SIDE, fit_image, printable
 from medalist.runs.runs import Run
-from medalist.tasks.classify.answering import made_by, oof_predictions, scored_numbers
+from medalist.tasks.classify.answering import made_by, oof_predictions, scored_thresholds
 from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import Values, decided_names, grades
 from medalist.tasks.classify.page import ClassificationReport, ImageTile, chosen
@@ -39,7 +39,7 @@ def classification_report(
             )
     answered = oof_predictions(run, contest, folds)
     ids, values, mode = answered.ids, answered.values, settings.task.mode
-    numbers = scored_numbers(run, settings.decide, classes)
+    numbers = scored_thresholds(run, settings.decide, classes)
     names = decided_names(values, settings.decide, numbers, classes)
     # Where the rows hold labels the answers are those that were scored, else what would be decided.
     known = {name: _labels(oof.answers[name]) for name in ids}
@@ -116,9 +116,9 @@ def _facts(
     contest: Contest, settings: ClassifySettings, truths: dict[str, Labels] | object, classes: Sequence[str]
 ) -> list[tuple[str, str]]:
     assert isinstance(truths, dict)
-    several = [len(truth.names) for truth in truths.values()]
+    multi_label = [len(truth.names) for truth in truths.values()]
     found = [("samples", f"{len(truths):,}"), ("classes", f"{len(classes):,}"), ("task", settings.task.mode)]
     if settings.task.mode == "multi":
-        found.append(("labels of an image", f"{np.mean(several):.2f} on average, {max(several)} at most"))
-        found.append(("without a label", f"{several.count(0):,} images"))
+        found.append(("labels of an image", f"{np.mean(multi_label):.2f} on average, {max(multi_label)} at most"))
+        found.append(("without a label", f"{multi_label.count(0):,} images"))
     return [*found, ("decided by", settings.decide.kind), ("loss", settings.loss.kind)]

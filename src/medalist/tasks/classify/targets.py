@@ -1,4 +1,4 @@
-"""The contest's classes, and a sample's label as a number. Torch-free but for the target's type."""
+"""A sample's labels as the target that the loss takes. Torch-free but for the target's type."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from medalist.records import Answer, Labels, Sample
 from medalist.tasks.classify.classes import classes_of
 
 
-def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], several: bool) -> LabelTarget:
-    """The target of a sample: its class int64[], or with `several` float32[C], 1 for each that it has.
+def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], multi_label: bool) -> LabelTarget:
+    """The target of a sample: its class int64[], or with `multi_label` float32[C], 1 for each that it has.
 
     number: of each class. Raises DataError for a label that is not in the list, and for other than one label where one
     is asked for.
@@ -26,7 +26,7 @@ def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], sever
             near = get_close_matches(name, number, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise DataError(f"label '{name:.60}' is not among the {len(number)} classes of the contest{hint}")
-    if several:
+    if multi_label:
         value = np.zeros(len(number), np.float32)
         value[[number[name] for name in truth.names]] = 1
         return LabelTarget(value)
@@ -37,14 +37,14 @@ def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], sever
     return LabelTarget(np.asarray(number[truth.names[0]], np.int64))
 
 
-def all_targets(contest: Contest, samples: Sequence[Sample], several: bool) -> list[LabelTarget]:
+def all_targets(contest: Contest, samples: Sequence[Sample], multi_label: bool) -> list[LabelTarget]:
     """The targets of samples; one DataError names all samples whose labels are bad."""
     number = {name: at for at, name in enumerate(classes_of(contest))}
     found: list[LabelTarget] = []
     bad: list[str] = []
     for sample in samples:
         try:
-            found.append(label_target(contest.truth(sample), sample, number, several))
+            found.append(label_target(contest.truth(sample), sample, number, multi_label))
         except DataError as error:
             bad.append(f"sample {sample.id}: {error}")
     if bad:

@@ -7,7 +7,6 @@ from math import fsum
 from typing import Literal
 
 import numpy as np
-import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
@@ -83,9 +82,3 @@ class ClassifyTask(StatelessLoss):
 def _labels(batch: Batch) -> LabelTargets:
     assert isinstance(batch.target, LabelTargets)
     return batch.target
-
-
-def stacked(parts: list[Tensor]) -> NDArray[np.float32]:
-    """Tensors of batches as one array."""
-    found: NDArray[np.float32] = torch.cat(parts).cpu().numpy()
-    return found

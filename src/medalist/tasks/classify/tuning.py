@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from medalist.errors import RunError
 from medalist.records import Labels, Score
-from medalist.tasks.classify.decide import Values, decided_names, grades, untuned
+from medalist.tasks.classify.decide import Values, decided_names, default_thresholds, grades
 from medalist.tasks.classify.decide_settings import DecideConfig, RegressionConfig, ThresholdConfig
 
 CANDIDATES = 24
@@ -45,7 +45,7 @@ class Tuned:
 
 
 @dataclass(frozen=True, eq=False)
-class Answered:
+class OofPredictions:
     """Predictions of some samples with their truth: ids and truths in the order of the rows of values float64[N, C]."""
 
     ids: tuple[str, ...]
@@ -53,14 +53,14 @@ class Answered:
     values: Values
     folds: NDArray[np.int64]
 
-    def rows(self, chosen: NDArray[np.bool_]) -> Answered:
+    def rows(self, chosen: NDArray[np.bool_]) -> OofPredictions:
         """Some of the rows."""
         ids = tuple(name for name, take in zip(self.ids, chosen.tolist(), strict=True) if take)
-        return Answered(ids, {name: self.truths[name] for name in ids}, self.values[chosen], self.folds[chosen])
+        return OofPredictions(ids, {name: self.truths[name] for name in ids}, self.values[chosen], self.folds[chosen])
 
 
 def tune(
-    answered: Answered,
+    answered: OofPredictions,
     config: DecideConfig,
     classes: Sequence[str],
     metric: Metric,
@@ -77,15 +77,15 @@ def tune(
         )
     by_fold = {}
     for fold in numbers:
-        by_fold[fold] = best_numbers(answered.rows(answered.folds != fold), config, classes, metric)
+        by_fold[fold] = best_thresholds(answered.rows(answered.folds != fold), config, classes, metric)
         advance()
-    final = best_numbers(answered, config, classes, metric)
+    final = best_thresholds(answered, config, classes, metric)
     advance()
     honest: dict[str, Labels] = {}
     for fold, found in by_fold.items():
         honest |= _answers(answered.rows(answered.folds == fold), config, found, classes)
     ordered = {name: honest[name] for name in answered.ids}
-    plain = untuned(config, classes)
+    plain = default_thresholds(config, classes)
     return Tuned(
         by_fold,
         final,
@@ -95,9 +95,9 @@ def tune(
     )
 
 
-def best_numbers(answered: Answered, config: DecideConfig, classes: Sequence[str], metric: Metric) -> Values:
+def best_thresholds(answered: OofPredictions, config: DecideConfig, classes: Sequence[str], metric: Metric) -> Values:
     """The thresholds or cuts that score best on these samples, by coordinate ascent from the untuned ones."""
-    numbers = untuned(config, classes)
+    numbers = default_thresholds(config, classes)
     best = _value(answered, config, numbers, classes, metric)
     shared = isinstance(config, ThresholdConfig)
     for _ in range(ROUNDS):
@@ -140,7 +140,9 @@ def _between(column: Values, count: int) -> list[float]:
     return [float(value) for value in middles[places]]
 
 
-def _answers(answered: Answered, config: DecideConfig, numbers: Values, classes: Sequence[str]) -> dict[str, Labels]:
+def _answers(
+    answered: OofPredictions, config: DecideConfig, numbers: Values, classes: Sequence[str]
+) -> dict[str, Labels]:
     names = decided_names(answered.values, config, numbers, classes)
     if answered.values.shape[1] == 1 and len(classes) > 1:
         return {name: Labels(one) for name, one in zip(answered.ids, names, strict=True)}
@@ -148,5 +150,7 @@ def _answers(answered: Answered, config: DecideConfig, numbers: Values, classes:
     return {name: Labels(one, row) for name, one, row in rows}
 
 
-def _value(answered: Answered, config: DecideConfig, numbers: Values, classes: Sequence[str], metric: Metric) -> float:
+def _value(
+    answered: OofPredictions, config: DecideConfig, numbers: Values, classes: Sequence[str], metric: Metric
+) -> float:
     return metric(answered.truths, _answers(answered, config, numbers, classes)).value

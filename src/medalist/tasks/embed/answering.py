@@ -17,7 +17,7 @@ from medalist.tasks.embed.ranking import rank_oof, rank_test
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import is_embedded, read_vectors, test_parts
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import as_scored, through_file, trained_and_predicted
+from medalist.tasks.scored import scored_decide, through_file, trained_and_predicted
 
 NMI = "nmi"
 """The figure that is made when it is asked for: how well clusters of the queries agree with their identities."""
@@ -41,7 +41,7 @@ def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter,
 def test(runs: Sequence[tuple[Run, EmbedSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
     """Blend the runs' similarities with equal weights, and rank as the first run was scored."""
     first, settings = runs[0]
-    how = as_scored(first, TypeAdapter(RankConfig), settings.decide)
+    how = scored_decide(first, TypeAdapter(RankConfig), settings.decide)
     ranked = rank_test(runs, contest, how, _threshold(first, how), reporter)
     return TestAnswers(contest.evaluation.format_of_test(contest), ranked.items())
 
@@ -66,7 +66,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
     return made[0] if len(made) == len(parts) and made[0] == made[1] else None
 
 
-def unlike(one: EmbedSettings, other: EmbedSettings) -> str | None:
+def blend_conflict(one: EmbedSettings, other: EmbedSettings) -> str | None:
     """Cosines of all embedders can be averaged."""
     return None
 

@@ -18,7 +18,7 @@ from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import as_scored, refuse_other_weights, through_file, trained_and_predicted
+from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
 from medalist.tasks.segment.settings import SegmentSettings
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporte
 def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
     """Blend the runs' maps with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
-    how = as_scored(first, TypeAdapter(DecideConfig), settings.decide)
+    how = scored_decide(first, TypeAdapter(DecideConfig), settings.decide)
 
     def answers() -> Iterator[tuple[str, Answer]]:
         with reporter.progress("decide test", len(contest.split.test)) as bar:
@@ -69,7 +69,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
     return found.made_by if found else None
 
 
-def unlike(one: SegmentSettings, other: SegmentSettings) -> str | None:
+def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
     """Maps of other channels cannot be blended."""
     channels, others = one.model.channels, other.model.channels
     if channels == others:

@@ -25,7 +25,7 @@ from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
 
 if TYPE_CHECKING:
-    from medalist.runs.plans import Plan, Wish
+    from medalist.runs.plans import Plan, PlanRequest
 
 __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse"]
 
@@ -67,12 +67,12 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
     return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read)
 
 
-def forecast(setup: TrainSetup, wish: Wish, started: float, reporter: Reporter) -> Plan:
+def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
     """Measure a minute of the real loop."""
     from medalist.planning.forecast import make_plan  # a training does without
     from medalist.tasks.segment import cost
 
-    return make_plan(setup, cost, wish, started, reporter)
+    return make_plan(setup, cost, request, started, reporter)
 
 
 def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
