@@ -102,8 +102,8 @@ def evaluate(
     ks: of recall@k and map@k. depth: places that are looked at for mrr, and for the others at least; for MAP@R as many
     as a query has right rows, but at most DEEPEST (see `Figures.cut`).
     own: int64[Q], the query's own row in the gallery, -1 where it is not there: never an answer. junk: rows of the same
-    label and the same code (Market-1501: the same person by the same camera) are neither right nor wrong. exclusion: nor
-    are rows of the same code, whatever their label. nmi: also cluster the queries by k-means, as many clusters as
+    label and the same code (Market-1501: the same person by the same camera) are neither right nor wrong. exclusion:
+    nor are rows of the same code, whatever their label. nmi: also cluster the queries by k-means, as many clusters as
     labels. The rest as `nearest`, which says how memory stays bounded.
     """
     mine, theirs = _coded(query_labels, gallery_labels, "labels")
