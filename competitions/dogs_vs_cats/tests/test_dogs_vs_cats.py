@@ -25,20 +25,6 @@ SEED = 1
 drawing: Any = importlib.import_module("competitions.dogs_vs_cats.draw")
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    assert CONTEST.draw is not None
-    folder = tmp_path_factory.mktemp("dogs_vs_cats")
-    CONTEST.draw(folder, SEED)
-    return folder
-
-
-@pytest.fixture
-def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
-    return Path(shutil.copytree(drawn, tmp_path / "root"))
-
-
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -34,12 +33,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("google_landmark")
     RECOGNITION.draw(folder, SEED)
     return folder
-
-
-@pytest.fixture
-def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
-    return Path(shutil.copytree(drawn, tmp_path / "root"))
 
 
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections import defaultdict
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -24,20 +23,6 @@ CONTEST = load_competition("hotel_id", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.hotel_id.draw")
 data: Any = importlib.import_module("competitions.hotel_id.data")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    assert CONTEST.draw is not None
-    folder = tmp_path_factory.mktemp("hotel_id")
-    CONTEST.draw(folder, SEED)
-    return folder
-
-
-@pytest.fixture
-def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
-    return Path(shutil.copytree(drawn, tmp_path / "root"))
 
 
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:

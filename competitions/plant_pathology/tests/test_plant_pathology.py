@@ -24,20 +24,6 @@ drawing: Any = importlib.import_module("competitions.plant_pathology.draw")
 data: Any = importlib.import_module("competitions.plant_pathology.data")
 
 
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    assert CONTEST.draw is not None
-    folder = tmp_path_factory.mktemp("plant_pathology")
-    CONTEST.draw(folder, SEED)
-    return folder
-
-
-@pytest.fixture
-def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
-    return Path(shutil.copytree(drawn, tmp_path / "root"))
-
-
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
     path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,20 +21,6 @@ CONTEST = load_competition("products", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.products.draw")
 data: Any = importlib.import_module("competitions.products.data")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    assert CONTEST.draw is not None
-    folder = tmp_path_factory.mktemp("products")
-    CONTEST.draw(folder, SEED)
-    return folder
-
-
-@pytest.fixture
-def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
-    return Path(shutil.copytree(drawn, tmp_path / "root"))
 
 
 def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:

@@ -44,8 +44,8 @@ def asked(
     queries, gallery: embeddings that hold at least the split's samples, made by the same run. identities: of gallery
     samples by id, where identities are answered. exclusion: by sample id the value at `Retrieval.exclusion_key`:
     samples of one value are not shown to one another; where an id is missing, its value is None, which is one value
-    too. A query is never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an empty gallery,
-    and for embeddings of other dimensions or of another run.
+    too. A query is never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an
+    empty gallery, and for embeddings of other dimensions or of another run.
     """
     refuse_other_space(queries, gallery)
     for what, ids in (("queries", split.queries), ("gallery", split.gallery)):
