@@ -2,7 +2,7 @@
 
 from medalist.competition import Competition
 from medalist.formats.labels import LabelFormat
-from medalist.layouts import label_truth
+from medalist.layouts.label_tables import label_truth
 from medalist.metrics.labels import quadratic_kappa
 
 from .data import GRADES, read

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medalist import layouts
+from medalist.layouts.label_tables import labelled
 from medalist.records import Split
 
 GRADES = ("0", "1", "2", "3", "4")
@@ -18,7 +19,7 @@ def read(root: Path) -> Split:
     """
     order = layouts.ids_in(root / "sample_submission.csv", "id_code")
     return layouts.parted(
-        layouts.labelled(
+        labelled(
             root / "train.csv",
             "id_code",
             lambda name: root / "train_images" / f"{name}.png",

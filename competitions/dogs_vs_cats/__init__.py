@@ -2,7 +2,7 @@
 
 from medalist.competition import Competition
 from medalist.formats.probabilities import ProbabilityFormat
-from medalist.layouts import certain_truth
+from medalist.layouts.label_tables import certain_truth
 from medalist.metrics.labels import log_loss
 
 from .data import CLASSES, read

@@ -5,7 +5,7 @@ from functools import partial
 from medalist.competition import Competition, Retrieval
 from medalist.formats.labels import LabelFormat
 from medalist.formats.rankings import RankingFormat
-from medalist.layouts import label_truth
+from medalist.layouts.label_tables import label_truth
 from medalist.metrics.labels import accuracy
 from medalist.metrics.retrieval import map_at
 from medalist.retrieval.splits import by_part, identity

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medalist import layouts
+from medalist.layouts.label_tables import labelled
 from medalist.records import Split
 
 KINDS = ("Fruit", "Packages", "Vegetables")
@@ -22,8 +23,6 @@ def read_kinds(root: Path) -> Split:
 
     train = root / "train.csv"
     return layouts.parted(
-        layouts.labelled(
-            train, "id", lambda name: root / "train_images" / f"{name}.jpg", "kind", classes=KINDS, group="label"
-        ),
+        labelled(train, "id", lambda name: root / "train_images" / f"{name}.jpg", "kind", classes=KINDS, group="label"),
         [sample for part in ("query", "gallery") for sample in layouts.listed(root / f"{part}.csv", "id", image)],
     )

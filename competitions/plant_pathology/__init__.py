@@ -2,7 +2,7 @@
 
 from medalist.competition import Competition
 from medalist.formats.labels import LabelsFormat
-from medalist.layouts import label_truth
+from medalist.layouts.label_tables import label_truth
 from medalist.metrics.labels import f1
 
 from .data import CLASSES, read

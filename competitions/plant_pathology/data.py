@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from medalist import layouts
+from medalist.layouts.label_tables import labelled
 from medalist.records import Split
 
 CLASSES = ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust", "scab")
@@ -18,8 +19,6 @@ def read(root: Path) -> Split:
     """
     train = root / "train.csv"
     return layouts.parted(
-        layouts.labelled(
-            train, "image", lambda name: root / "train_images" / name, "labels", separator=" ", classes=CLASSES
-        ),
+        labelled(train, "image", lambda name: root / "train_images" / name, "labels", separator=" ", classes=CLASSES),
         layouts.listed(root / "sample_submission.csv", "image", lambda name: root / "test_images" / name),
     )

@@ -76,7 +76,7 @@ def score(
     nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
 ) -> None:
     """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
-    from medalist.kinds import kind_of, run_settings
+    from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
     from medalist.workflows.score import changed_settings, score_run
@@ -105,7 +105,7 @@ def score(
         f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
         f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
     )
-    configured = run_settings(found).predict.model_dump(mode="json", exclude={"batch"})
+    configured = settings.predict.model_dump(mode="json", exclude={"batch"})
     for fold, used in scores["predict"].items():
         if used is not None and used != configured:
             say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")

@@ -10,32 +10,26 @@ A contest's `read` is a few calls from here:
     )
 
 and its `truth` is one: `return mask(root / "train.csv", sample)`, or `instances(...)`. A contest of identities
-lists its samples by a csv: `listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`,
-a contest of labels by `labelled(root / "train.csv", "id", ..., "labels", separator=" ", classes=CLASSES)`.
+lists its samples by a csv: `listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`.
+A contest of labels does that by `layouts.label_tables`.
 Everything wrong with the files of one step is told in one DataError, not only the first fault.
 """
 
 from medalist.layouts.folders import IMAGE_SUFFIXES, Images, folder_per_image, images_in_folder
-from medalist.layouts.label_tables import UNLABELLED, certain_truth, label_truth, labelled, one_hot_labelled
 from medalist.layouts.splits import StratumOf, parted, read_split, with_sizes
 from medalist.layouts.tables import ids_in, listed, read_annotations
 from medalist.layouts.truths import instances, mask
 
 __all__ = [
     "IMAGE_SUFFIXES",
-    "UNLABELLED",
     "Images",
     "StratumOf",
-    "certain_truth",
     "folder_per_image",
     "ids_in",
     "images_in_folder",
     "instances",
-    "label_truth",
-    "labelled",
     "listed",
     "mask",
-    "one_hot_labelled",
     "parted",
     "read_annotations",
     "read_split",
