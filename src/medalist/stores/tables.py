@@ -84,4 +84,4 @@ class TableStore:
 
     def part(self, name: str) -> StoredPart | None:
         """The part, None where it is not whole (or not there)."""
-        return read_part(self.folder, name, "columns")
+        return read_part(self.folder, name, "columns") if self.path(name).exists() else None

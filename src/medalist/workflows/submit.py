@@ -33,6 +33,9 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, repo
     contest = open_run_contest(first, settings.competition, data, root)
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
+    decided = (first.scores() or {}).get("decide")
+    if decided is not None and decided != settings.decide.model_dump(mode="json"):
+        reporter.say(f"note: {first.name} is decided as it was scored, {decided}, and not as its config says")
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
         rows = write_submission(unfinished, found.form, found.answers)
@@ -60,7 +63,8 @@ def refuse_unlike(runs: Sequence[Configured]) -> None:
 def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, reporter: Reporter) -> None:
     """Predict the test part unless that was done with the weights that are there now, as the run was scored."""
     kind = kind_of(settings)
-    scored = next(iter((run.scores() or {}).get("predict", {}).values()), None)
+    used_in_scores = (run.scores() or {}).get("predict")
+    scored = next(iter(used_in_scores.values()), None) if isinstance(used_in_scores, dict) else None
     made = kind.answering().made_by(run, contest, "test") or {}
     by_folds = {name: digest for name, digest in made.items() if name.startswith("fold")}
     keep = settings.train.keep

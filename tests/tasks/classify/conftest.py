@@ -36,7 +36,7 @@ def read(data: Path, column: str, separator: str | None) -> Split:
     return Split(train, listed(data / f"{column}_submission.csv", "id", lambda name: data / f"{name}.png"))
 
 COMPETITION = Competition("bodies", partial(read, column="label", separator=None), certain_truth(CLASSES),
-    log_loss(CLASSES), ProbabilityFormat("id", classes=CLASSES), sample_submission="label_submission.csv")
+    log_loss(CLASSES), ProbabilityFormat("id", classes=CLASSES, total=1.0), sample_submission="label_submission.csv")
 TRACKS = {
     "several": Competition("bodies.several", partial(read, column="labels", separator=" "), label_truth,
         f1(CLASSES, "macro", zero_division=None), LabelsFormat(("id", "labels"), classes=CLASSES),

@@ -116,3 +116,14 @@ def test_what_is_tuned() -> None:
     assert is_tuned(config({"kind": "regression"})) and is_tuned(config({"kind": "thresholds"}))
     assert is_tuned(config({"kind": "threshold", "threshold": "tuned"}))
     assert not any(is_tuned(config(text)) for text in ({"kind": "argmax"}, {"kind": "threshold"}))
+
+
+def test_names_come_with_the_most_probable_first() -> None:
+    values = np.array([[0.2, 0.3, 0.8]])
+    assert names(values, {"kind": "threshold", "threshold": 0.1}) == [("cat", "bee", "ant")]
+
+
+def test_cuts_beyond_the_grades_are_refused() -> None:
+    for cuts in ([-0.5, 1.0], [0.5, 2.5]):
+        with pytest.raises(ConfigError, match="cuts lie between the grades 0 and 2"):
+            refuse_unfit(config({"kind": "regression", "cuts": cuts}), CLASSES)

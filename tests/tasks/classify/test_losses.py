@@ -174,3 +174,12 @@ def test_predictions_are_probabilities_or_grades() -> None:
 def test_targets_are_counted_by_class() -> None:
     assert class_totals([np.array(0), np.array(2), np.array(2)], 3) == [1, 0, 2]
     assert class_totals([np.float32([1, 0, 1]), np.float32([0, 0, 0])], 3) == [1, 0, 1]
+
+
+@pytest.mark.parametrize("values", [torch.tensor([0, 1]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])])
+@pytest.mark.parametrize("gamma", [0.0, 0.5, 1.0, 2.0])
+def test_focal_gradients_of_sure_samples_are_finite(values: torch.Tensor, gamma: float) -> None:
+    outputs = torch.tensor([[40.0, -80.0], [-80.0, 40.0]], requires_grad=True)
+    found = LabelLoss(config({"kind": "focal", "gamma": gamma}), ("ant", "bee"), (1, 1))(outputs, values)
+    found.mean().backward()
+    assert outputs.grad is not None and torch.isfinite(outputs.grad).all() and torch.isfinite(found).all()

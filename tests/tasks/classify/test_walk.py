@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -251,3 +253,92 @@ def test_scores_name_no_secret_and_are_json(bodies: Bodies, medalist: Callable[.
     text = (bodies.run("bodies.grades").folder / "scores.json").read_text()
     tuning = json.loads(text)["tuning"]
     assert len(tuning["thresholds"]) == 3 and tuning["thresholds"] == sorted(tuning["thresholds"])
+
+
+def test_another_list_of_classes_is_refused_wherever_the_run_is_used(
+    bodies: Bodies, medalist: Callable[..., Any]
+) -> None:
+    for name in ("bodies", "bodies.several"):
+        assert medalist("score", f"{name}/tiny", "--data", "data").code == 0
+    code = Path("competitions/bodies/__init__.py")
+    code.write_text(code.read_text().replace('("ant", "bee", "cat", "dog")', '("bee", "ant", "cat", "dog")'))
+    words = "was trained on another list of classes (class 0 was 'ant' and is 'bee')"
+    for command in (
+        ("score", "bodies/tiny"),
+        ("submit", "bodies/tiny"),
+        ("submit", "bodies.several/tiny"),
+        ("predict", "bodies/tiny"),
+        ("train", "bodies.yaml", "--name", "tiny"),
+    ):
+        assert words in fresh(bodies, *command, "--data", "data"), command
+
+
+def fresh(bodies: Bodies, *words: str) -> str:
+    """The error of a command in a process of its own, where the competition is imported anew."""
+    command = [sys.executable, "-m", "medalist", *words]
+    ended = subprocess.run(command, cwd=bodies.home, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2, (words, ended.stdout, ended.stderr)
+    return ended.stderr
+
+
+def test_thresholds_of_other_folds_or_weights_are_not_used(bodies: Bodies, medalist: Callable[..., Any]) -> None:
+    run = bodies.run("bodies.several")
+    assert medalist("score", "bodies.several/tiny", "--data", "data").code == 0
+    scores = run.scores()
+    assert scores is not None
+    del scores["predictions"]["fold1"]
+    (run.folder / "scores.json").write_text(json.dumps(scores))
+    assert "was scored on other folds or weights" in medalist("submit", "bodies.several/tiny", "--data", "data").line
+
+
+def test_a_submission_says_where_it_is_decided_otherwise_than_configured(
+    bodies: Bodies, medalist: Callable[..., Any]
+) -> None:
+    change = "decide={kind: threshold, threshold: 0.9, least: 1}"
+    assert medalist("score", "bodies.several/tiny", "--data", "data", change).code == 0
+    ended = medalist("submit", "bodies.several/tiny", "--data", "data", "-o", "out.csv")
+    assert ended.code == 0 and "is decided as it was scored" in ended.out
+    assert medalist("report", "bodies.several/tiny", "--data", "data").code == 0
+    assert "threshold" in (bodies.run("bodies.several").folder / "report" / "index.html").read_text()
+
+
+@pytest.mark.parametrize("tuning", [None, 5, {"thresholds": None}, {"thresholds": {"ant": float("nan")}}, []])
+def test_damaged_tuning_is_no_fault_of_ours(tuning: object, bodies: Bodies, medalist: Callable[..., Any]) -> None:
+    run = bodies.run("bodies.several")
+    assert medalist("score", "bodies.several/tiny", "--data", "data").code == 0
+    scores = run.scores()
+    assert scores is not None
+    (run.folder / "scores.json").write_text(json.dumps({**scores, "tuning": tuning}))
+    for command in ("submit", "report"):
+        assert (
+            "nothing was tuned for these classes yet" in medalist(command, "bodies.several/tiny", "--data", "data").line
+        )
+
+
+def test_lost_and_damaged_predictions_are_made_again(bodies: Bodies, medalist: Callable[..., Any]) -> None:
+    path = bodies.run("bodies").folder / "oof" / "fold0.parquet"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    assert "is damaged" in medalist("score", "bodies/tiny", "--data", "data").line
+    path.unlink()
+    assert medalist("predict", "bodies/tiny", "--split", "oof", "--data", "data").code == 0
+    assert path.read_bytes() == whole
+    path.unlink()
+    assert medalist("train", "bodies.yaml", "--data", "data", "--name", "tiny").code == 0
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("bodies", ("task.mode=ordinal", "loss={kind: regression}", "decide={kind: regression}")),
+        ("bodies", ("task.mode=multi", "loss={kind: bce}", "decide={kind: threshold}")),
+        ("bodies.grades", ("task.mode=single", "loss={kind: cross_entropy}", "decide={kind: threshold}")),
+        ("bodies.grades", ("loss={kind: cross_entropy}", "decide={kind: argmax, top: 3}")),
+    ],
+)
+def test_answers_that_the_format_cannot_write_are_refused_before_training(
+    name: str, changes: tuple[str, ...], bodies: Bodies, medalist: Callable[..., Any]
+) -> None:
+    line = medalist("train", f"{name}.yaml", "--data", "data", "--name", "new", *changes).line
+    assert "give answers that the contest does not take" in line

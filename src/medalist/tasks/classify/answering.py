@@ -14,11 +14,12 @@ from pydantic import TypeAdapter
 from medalist.contest import Contest
 from medalist.ensemble.blend import blend_tables
 from medalist.errors import ConfigError, RunError
+from medalist.files import sha256_json
 from medalist.records import Labels
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.classes import classes_of, has_classes, refuse_other_classes
 from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
@@ -34,8 +35,10 @@ def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Report
     """Decide the out-of-fold predictions, write the answers as rows and score what is parsed back."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of labels have no such figure; leave it out")
-    classes, trained = classes_of(contest), trained_and_predicted(run, lambda part: made_by(run, contest, part))
+    classes = classes_of(contest)
+    refuse_other_classes(run, classes)
     refuse_unfit(settings.decide, classes)
+    trained = trained_and_predicted(run, lambda part: made_by(run, contest, part))
     for fold in trained:
         refuse_other_weights(run, fold, settings.train.keep, made_by(run, contest, f"oof/fold{fold}"))
     answered = oof_predictions(run, contest, trained)
@@ -108,7 +111,13 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
     first, settings = runs[0]
     how: DecideConfig = scored_decide(first, TypeAdapter(DecideConfig), settings.decide)
     classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
+    for run, _ in runs:
+        refuse_other_classes(run, classes)
     numbers = scored_thresholds(first, how, classes)
+    if is_tuned(how):
+        _refuse_stale(first, contest)
+        if len(runs) > 1:
+            reporter.say(f"note: the blend is decided by what was tuned on {first.name} alone")
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
     answers = decide(values, how, numbers, classes)
@@ -119,29 +128,45 @@ def scored_thresholds(run: Run, how: DecideConfig, classes: Sequence[str]) -> Va
     """The thresholds or cuts that the score has found, or that the config says; RunError where none were found yet."""
     if not is_tuned(how):
         return default_thresholds(how, classes)
-    found = (run.scores() or {}).get("tuning", {}).get("thresholds")
+    scores = run.scores() or {}
     try:
+        found = scores["tuning"]["thresholds"]
         match how:
             case ThresholdsConfig():
-                return np.array([float(found[name]) for name in classes])
+                numbers = np.array([float(found[name]) for name in classes])
             case ThresholdConfig():
-                return np.full(len(classes), float(found))
+                numbers = np.full(len(classes), float(found))
             case _:
-                cuts = np.array([float(cut) for cut in found])
-                if len(cuts) != len(classes) - 1:
-                    raise ValueError(f"{len(cuts)} cuts")
-                return cuts
+                numbers = np.array([float(cut) for cut in found])
+                if len(numbers) != len(classes) - 1 or (np.diff(numbers) <= 0).any():
+                    raise ValueError(f"cuts {found}")
+        if not np.isfinite(numbers).all():
+            raise ValueError(f"thresholds {found}")
     except (TypeError, ValueError, LookupError):
         raise RunError(
             f"decide: nothing was tuned for these classes yet; run medalist score {run.competition}/{run.name} first"
         ) from None
+    return numbers
+
+
+def _refuse_stale(run: Run, contest: Contest) -> None:
+    """RunError where thresholds were tuned on other predictions than those that are there now."""
+    there = {f"fold{fold}": made_by(run, contest, f"oof/fold{fold}") for fold in run.trained_folds()}
+    now = {name: sha256_json(dict(made)) for name, made in there.items() if made is not None}
+    if (run.scores() or {}).get("predictions") != now:
+        raise RunError(
+            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds are not those of "
+            f"its predictions; run medalist score {run.competition}/{run.name} again"
+        )
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
-    """What made the predictions of a part."""
+    """What made the predictions of a part; None also where the contest has other classes now than the run."""
     folder, _, name = part.rpartition("/")
     found = TableStore(run.folder / (folder or name)).part(name)
-    return found.made_by if found else None
+    if found is None or (contest is not None and not has_classes(run, classes_of(contest))):
+        return None
+    return found.made_by
 
 
 def blend_conflict(one: ClassifySettings, other: ClassifySettings) -> str | None:

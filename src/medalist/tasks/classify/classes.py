@@ -1,9 +1,13 @@
-"""The contest's classes. Torch-free."""
+"""The contest's classes, and that a run keeps to those it was trained on. Torch-free."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from medalist.contest import Contest
-from medalist.errors import ConfigError
+from medalist.errors import ConfigError, RunError
+from medalist.files import read_json, write_json
+from medalist.runs.runs import Run
 
 
 def classes_of(contest: Contest) -> tuple[str, ...]:
@@ -14,3 +18,33 @@ def classes_of(contest: Contest) -> tuple[str, ...]:
             f"task.kind = classify, but {contest.competition.name} does not ask for labels; begin with another base"
         )
     return tuple(found)
+
+
+def keep_classes(run: Run, classes: Sequence[str]) -> None:
+    """Write the classes that a run is trained on, `classes.json`; RunError where it was begun on others."""
+    if not (run.folder / "classes.json").exists():
+        write_json(run.folder / "classes.json", list(classes))
+    refuse_other_classes(run, classes)
+
+
+def has_classes(run: Run, classes: Sequence[str]) -> bool:
+    """Whether these are the classes that the run was trained on, in their order."""
+    path = run.folder / "classes.json"
+    return not path.exists() or read_json(path) == list(classes)
+
+
+def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
+    """RunError where the contest's list of classes is not that which the run was trained on, in its order."""
+    if not has_classes(run, classes):
+        known = read_json(run.folder / "classes.json")
+        pairs = zip(known, classes, strict=False) if isinstance(known, list) else ()
+        at = next((number for number, (old, new) in enumerate(pairs) if old != new), None)
+        what = (
+            f"{len(known)} classes, now there are {len(classes)}"
+            if at is None
+            else (f"class {at} was '{known[at]!s:.60}' and is '{classes[at]:.60}'")
+        )
+        raise RunError(
+            f"{run.folder} was trained on another list of classes ({what}); undo that in the competition, "
+            "or train under another name: medalist train ... --name NAME"
+        )

@@ -31,6 +31,8 @@ def refuse_unfit(config: DecideConfig, classes: Sequence[str]) -> None:
                 raise ConfigError(f"decide.thresholds: there is no class '{unknown[0]}'; there are: {listed}")
         case RegressionConfig(cuts=tuple(cuts)) if len(cuts) != len(classes) - 1:
             raise ConfigError(f"decide.cuts has {len(cuts)} numbers; {len(classes)} grades need {len(classes) - 1}")
+        case RegressionConfig(cuts=tuple(cuts)) if cuts and not (cuts[0] >= 0 and cuts[-1] <= len(classes) - 1):
+            raise ConfigError(f"decide.cuts = {list(cuts)}: cuts lie between the grades 0 and {len(classes) - 1}")
         case ArgmaxConfig(top=top) if top > len(classes):
             raise ConfigError(f"decide.top = {top}, but there are {len(classes)} classes")
         case _:
@@ -98,7 +100,9 @@ def decided_names(
             return [(classes[at],) for at in cut.tolist()]
         case ThresholdConfig() | ThresholdsConfig():
             rows = decided_flags(values, numbers, config.least, config.most)
-            return [tuple(classes[at] for at in np.flatnonzero(row).tolist()) for row in rows]
+            order = np.argsort(-values, axis=1, kind="stable")  # the most probable first, as ranked formats want them
+            ranked = zip(order.tolist(), rows.tolist(), strict=True)
+            return [tuple(classes[at] for at in places if flags[at]) for places, flags in ranked]
         case _:
             assert_never(config)
 

@@ -26,6 +26,9 @@ from medalist.tasks.classify.loss_settings import (
 BETA = 0.999
 """Of effective numbers, as published (arXiv 1901.05555)."""
 
+LEAST = 1e-6
+"""The probability of the wrong side counts as so much at least: a power below 1 has no gradient at 0."""
+
 
 def class_weights(config: ClassWeights, classes: Sequence[str], counts: Sequence[int]) -> NDArray[np.float64]:
     """How much each class counts: float64[C], of mean 1 over the training samples.
@@ -102,15 +105,16 @@ class LabelLoss(nn.Module):
 def _focal_softmax(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
     """Focal loss of one class."""
     log_p = functional.log_softmax(outputs, dim=1).gather(1, values[:, None])[:, 0]
-    return -((1 - log_p.exp()) ** gamma) * log_p * weights[values]
+    wrong = (-torch.expm1(log_p)).clamp(min=LEAST)
+    return -(wrong**gamma) * log_p * weights[values]
 
 
 def _focal_sigmoid(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
     """Binary focal loss, mean over classes; `weights` count for the positive side."""
     plain = functional.binary_cross_entropy_with_logits(outputs, values, reduction="none")
-    right = torch.where(values > 0.5, outputs, -outputs).sigmoid()
+    wrong = torch.where(values > 0.5, -outputs, outputs).sigmoid().clamp(min=LEAST)
     sides = torch.where(values > 0.5, weights, torch.ones_like(weights))
-    return ((1 - right) ** gamma * plain * sides).mean(dim=1)
+    return (wrong**gamma * plain * sides).mean(dim=1)
 
 
 def asymmetric(outputs: Tensor, values: Tensor, config: AsymmetricConfig) -> Tensor:

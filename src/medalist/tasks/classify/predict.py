@@ -21,7 +21,7 @@ from medalist.reporter import Reporter
 from medalist.runs.runs import Run, manifest_hash
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.classes import classes_of, refuse_other_classes
 from medalist.tasks.classify.inference import predict as predict_batches
 from medalist.tasks.classify.jobs import build_normalisation, build_task
 from medalist.tasks.classify.network import build_network
@@ -50,6 +50,7 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
         folds, samples = [fold], [sample for sample in contest.split.train if sample.id in held_out]
         part = ("oof", f"fold{fold}")
     store, classes = TableStore(run.folder / part[0]), classes_of(contest)
+    refuse_other_classes(run, classes)
     ids = tuple(sample.id for sample in samples)
     wanted = StoredPart(columns_of(settings, classes), ids, made_by(run, settings, contest, folds))
     if store.part(part[1]) == wanted:

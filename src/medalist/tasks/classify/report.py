@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from medalist.codecs.images import read_image
 from medalist.contest import Contest
@@ -18,10 +19,12 @@ from medalist.runs.runs import Run
 from medalist.tasks.classify.answering import made_by, oof_predictions, scored_thresholds
 from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import Values, decided_names, grades
+from medalist.tasks.classify.decide_settings import DecideConfig
 from medalist.tasks.classify.page import ClassificationReport, ImageTile, chosen
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.pictured import pictured
 from medalist.tasks.protocols import Oof, WorstSample
+from medalist.tasks.scored import scored_decide
 
 
 def classification_report(
@@ -39,8 +42,9 @@ def classification_report(
             )
     answered = oof_predictions(run, contest, folds)
     ids, values, mode = answered.ids, answered.values, settings.task.mode
-    numbers = scored_thresholds(run, settings.decide, classes)
-    names = decided_names(values, settings.decide, numbers, classes)
+    how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
+    numbers = scored_thresholds(run, how, classes)
+    names = decided_names(values, how, numbers, classes)
     # Where the rows hold labels the answers are those that were scored, else what would be decided.
     known = {name: _labels(oof.answers[name]) for name in ids}
     answers = {name: known[name] if known[name].names else Labels(one) for name, one in zip(ids, names, strict=True)}
@@ -74,7 +78,7 @@ def classification_report(
         tiles(worst),
         tiles(doubtful),
         scores.get("tuning") or {},
-        _facts(contest, settings, answered.truths, classes),
+        _facts(settings, how, answered.truths, classes),
     )
 
 
@@ -97,6 +101,8 @@ def _doubt(values: Values, mode: str, numbers: Values) -> Values:
     """How doubtful each answer is, float64[N]; the smaller the more so."""
     if mode == "multi":
         doubt: Values = np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
+    elif len(numbers) == 0 and values.shape[1] == 1:
+        doubt = np.ones(len(values))  # of one class nothing is doubtful
     elif values.shape[1] == 1:
         doubt = np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1)
     else:
@@ -113,12 +119,11 @@ def _note(row: Values, classes: Sequence[str], is_probability: bool) -> str:
 
 
 def _facts(
-    contest: Contest, settings: ClassifySettings, truths: dict[str, Labels] | object, classes: Sequence[str]
+    settings: ClassifySettings, how: DecideConfig, truths: Mapping[str, Labels], classes: Sequence[str]
 ) -> list[tuple[str, str]]:
-    assert isinstance(truths, dict)
-    multi_label = [len(truth.names) for truth in truths.values()]
+    counts = [len(truth.names) for truth in truths.values()]
     found = [("samples", f"{len(truths):,}"), ("classes", f"{len(classes):,}"), ("task", settings.task.mode)]
     if settings.task.mode == "multi":
-        found.append(("labels of an image", f"{np.mean(multi_label):.2f} on average, {max(multi_label)} at most"))
-        found.append(("without a label", f"{multi_label.count(0):,} images"))
-    return [*found, ("decided by", settings.decide.kind), ("loss", settings.loss.kind)]
+        found.append(("labels of an image", f"{np.mean(counts):.2f} on average, {max(counts)} at most"))
+        found.append(("without a label", f"{counts.count(0):,} images"))
+    return [*found, ("decided by", how.kind), ("loss", settings.loss.kind)]

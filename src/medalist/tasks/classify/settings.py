@@ -105,4 +105,6 @@ class ClassifySettings(Experiment):
             raise ValueError("train.mix: a mosaic has no one label; take mixup or cutmix")
         if self.train.sizes and self.model.pooling == "flat":
             raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+        if self.model.pooling == "flat" and self.predict.tta == "d4" and self.image.size[0] != self.image.size[1]:
+            raise ValueError("predict.tta = d4 turns images, and model.pooling = flat has its places; take mirror")
         return self

@@ -12,10 +12,11 @@ from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.classes import classes_of, keep_classes, refuse_other_classes
 from medalist.tasks.classify.decide import refuse_unfit
 from medalist.tasks.classify.jobs import build_job, build_normalisation
 from medalist.tasks.classify.predict import predict
+from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
@@ -31,7 +32,9 @@ def rehearse(setup: TrainSetup) -> None:
     """Make the training of each fold on blank images: errors where sizes, labels, classes or the encoder do not fit."""
     settings, contest = setup.settings, setup.contest
     classes = classes_of(contest)
+    refuse_other_classes(setup.run, classes)
     refuse_unfit(settings.decide, classes)
+    refuse_unanswerable(settings, contest.competition.submission, classes)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
     cache = blank_cache(contest, kept_size(settings.image), no_target)
     read, fabric = read_of(contest, settings), open_devices(settings)
@@ -44,6 +47,8 @@ def rehearse(setup: TrainSetup) -> None:
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
     """Read all training samples, as far as the cache goes."""
     settings, contest, classes = setup.settings, setup.contest, classes_of(setup.contest)
+    if fabric.is_global_zero:
+        keep_classes(setup.run, classes)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
     cache = filled_cache(contest, settings, no_target, setup.run.folder, reporter)
     read = read_of(contest, settings)

@@ -1,0 +1,31 @@
+"""Whether the contest's format can take the answers that a config will give; tried on made-up predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from medalist.errors import ConfigError, SubmissionError
+from medalist.formats.submission import SubmissionFormat
+from medalist.tasks.classify.decide import decide, default_thresholds
+from medalist.tasks.classify.settings import ClassifySettings
+
+
+def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, classes: Sequence[str]) -> None:
+    """ConfigError where an answer cannot be written: of a sure prediction, or of one that favours no class."""
+    count = len(classes)
+    if settings.gives_grades:
+        values = np.array([[0.0], [count - 1.0]])
+    else:
+        doubtful = np.zeros(count) if settings.task.mode == "multi" else np.full(count, 1 / count)
+        values = np.stack([np.eye(count)[0], doubtful])
+    numbers = default_thresholds(settings.decide, classes)
+    for answer in decide(values, settings.decide, numbers, classes):
+        try:
+            form.rows("any", answer)
+        except SubmissionError as error:
+            raise ConfigError(
+                f"task.mode = {settings.task.mode}, loss.kind = {settings.loss.kind} and decide.kind = "
+                f"{settings.decide.kind} give answers that the contest does not take: {error}"
+            ) from None
