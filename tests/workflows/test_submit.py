@@ -21,7 +21,7 @@ from medalist.records import Answer, Instances, MapPrediction
 from medalist.reporter import LineReporter, SilentReporter
 from medalist.runs.runs import Run, find_run
 from medalist.stores.maps import MapStore
-from medalist.tasks.scored import as_scored
+from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment import answering
 from medalist.workflows.score import changed_settings, score_run
 from medalist.workflows.submit import submit
@@ -76,10 +76,10 @@ def test_one_run_is_decided_and_written_in_the_order_of_the_sample(
 
 def test_it_is_decided_as_it_was_scored(toy: Any, quiet: SilentReporter, tmp_path: Path) -> None:
     configured = run_settings(toy.run).decide
-    assert as_scored(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig()
+    assert scored_decide(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig()
     settings = changed_settings(toy.run, ["decide.min_size=5000"], "decide")
     score_run(toy.run, toy.contest(), settings, quiet)
-    assert as_scored(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig(min_size=5000)
+    assert scored_decide(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig(min_size=5000)
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
     assert all(answer.count == 0 for answer in parsed(toy, tmp_path / "s.csv").values())  # type: ignore[union-attr]
 
