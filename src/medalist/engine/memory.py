@@ -6,6 +6,7 @@ import copy
 import gc
 from collections.abc import Callable
 from itertools import chain, cycle, islice
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -17,7 +18,9 @@ from medalist.engine.optimizer import make_optimizer
 from medalist.engine.train import fit
 from medalist.errors import MedalistError, TrainingError
 from medalist.reporter import Progress
-from medalist.tracking.tracking import Log
+
+if TYPE_CHECKING:
+    from medalist.tracking.tracking import Log
 
 NO_ROOM = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "CUDA out of memory")
 """How torch says so where it raises no error of its own kind."""

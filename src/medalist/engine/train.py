@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric.wrappers import _FabricModule
@@ -32,7 +33,9 @@ from medalist.errors import TrainingError
 from medalist.files import write_text
 from medalist.metrics.epochs import is_score
 from medalist.reporter import Progress
-from medalist.tracking.tracking import Log
+
+if TYPE_CHECKING:
+    from medalist.tracking.tracking import Log
 
 LOSSES = ("loss", "val_loss", "average_val_loss")
 """Figures of an epoch that its line shows, beside the scores of held-out samples."""

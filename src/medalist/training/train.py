@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning_fabric import Fabric
@@ -19,11 +20,12 @@ from medalist.reporter import Reporter
 from medalist.runs.cost import read_cost, write_cost
 from medalist.runs.runs import Run
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.protocols import Training
-from medalist.tracking.settings import Tracking
-from medalist.tracking.tracking import tracking
+from medalist.tasks.protocols import FoldJob, Training
 from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
+
+if TYPE_CHECKING:
+    from medalist.tracking.tracking import Log
 
 
 def train_request(request: TrainRequest, reporter: Reporter) -> None:
@@ -72,7 +74,7 @@ def _holding(folder: Path, fabric: Fabric) -> Iterator[None]:
 def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric: Fabric, reporter: Reporter) -> None:
     settings, run = setup.settings, setup.run
     config = settings.model_dump(mode="json")
-    tracker: Tracking = settings.tracking if fabric.is_global_zero else "none"
+    tracked = fabric.is_global_zero and settings.tracking != "none"
     with _holding(run.fold_folder(todo[0]), fabric):  # before minutes go into reading images
         job_of = training.open_data(setup, fabric, reporter)
     job = job_of(todo[0])
@@ -87,5 +89,12 @@ def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric:
                 if fabric.broadcast(fold in run.trained_folds()):  # by another command, in the meantime
                     bar.skip(job.steps)
                     continue
-                with tracking(tracker, job.folder, run.competition, run.name, fold, config) as log:
+                with _tracker(setup, job, config) if tracked else nullcontext(lambda row: None) as log:
                     training.fit(job, log, bar)
+
+
+def _tracker(setup: TrainSetup, job: FoldJob, config: Mapping[str, Any]) -> AbstractContextManager[Log]:
+    from medalist.tracking.tracking import tracking  # what is not asked for is not imported
+
+    run = setup.run
+    return tracking(setup.settings.tracking, job.folder, run.competition, run.name, job.fold, config)
