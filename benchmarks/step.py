@@ -127,7 +127,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--states", type=int, default=0, help="also with a state after every so many steps")
     options = parser.parse_args()
-    changes = ("train.epochs=1", "train.evaluate_every=0", "train.mix=[]", "tracking=none", *options.overrides)
+    changes = (
+        "train.epochs=1",
+        "train.evaluate_every=0",
+        "train.freeze=0",
+        "train.mix=[]",
+        "tracking=none",
+        *options.overrides,
+    )
     settings = load_settings(options.config, changes)
     assert settings.train.precision == "32-true" and settings.train.accumulate == 1 and settings.train.clip > 0
 
