@@ -14,16 +14,18 @@ from medalist.records import Answer, Labels, Sample
 from medalist.tasks.classify.classes import classes_of
 
 
-def label_target(truth: Answer, sample: Sample, number: Mapping[str, int], multi_label: bool) -> LabelTarget:
+def label_target(
+    truth: Answer, sample: Sample, number: Mapping[str, int], multi_label: bool, search: bool = True
+) -> LabelTarget:
     """The target of a sample: its class int64[], or with `multi_label` float32[C], 1 for each that it has.
 
-    number: of each class. Raises DataError for a label that is not in the list, and for other than one label where one
-    is asked for.
+    number: of each class. search: whether errors name the nearest class, which takes time. Raises DataError for a label
+    that is not in the list, and for other than one label where one is asked for.
     """
     assert isinstance(truth, Labels), type(truth).__name__
     for name in truth.names:
         if name not in number:
-            near = get_close_matches(name, number, n=1)
+            near = get_close_matches(name, number, n=1) if search else []
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise DataError(f"label '{name:.60}' is not among the {len(number)} classes of the contest{hint}")
     if multi_label:
@@ -44,7 +46,7 @@ def all_targets(contest: Contest, samples: Sequence[Sample], multi_label: bool) 
     bad: list[str] = []
     for sample in samples:
         try:
-            found.append(label_target(contest.truth(sample), sample, number, multi_label))
+            found.append(label_target(contest.truth(sample), sample, number, multi_label, search=len(bad) < 10))
         except DataError as error:
             bad.append(f"sample {sample.id}: {error}")
     if bad:
