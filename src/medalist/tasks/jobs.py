@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset, Sampler
 
+from medalist.contest import Contest
 from medalist.data.dataset import Item, Key
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
@@ -22,9 +24,10 @@ from medalist.engine.settings import TrainConfig
 from medalist.engine.task import Task
 from medalist.errors import RunError
 from medalist.experiment import Experiment
+from medalist.files import sha256_file
 from medalist.folds.folds import Folds
 from medalist.records import Sample
-from medalist.runs.runs import Run
+from medalist.runs.runs import Run, manifest_hash
 from medalist.runs.setup import TrainSetup
 
 if TYPE_CHECKING:
@@ -113,3 +116,19 @@ def trained_or_refuse(run: Run) -> list[int]:
     if not trained:
         raise RunError(f"{run.folder} has no trained fold; run medalist train first")
     return trained
+
+
+def predicted_part(run: Run, contest: Contest, fold: int | None) -> tuple[list[int], list[Sample], tuple[str, str]]:
+    """Whose networks predict which samples, and the folder and part that keep them; of None the test part by all."""
+    if fold is None:
+        return trained_or_refuse(run), list(contest.split.test), ("test", "test")
+    held_out = set(run.folds().held_out(fold))
+    return [fold], [sample for sample in contest.split.train if sample.id in held_out], ("oof", f"fold{fold}")
+
+
+def made_by(run: Run, settings: Experiment, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
+    """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
+    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, settings.train.keep)) for fold in folds}
+    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
+    made["data"] = manifest_hash(contest.split)
+    return made

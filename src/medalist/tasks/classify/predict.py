@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,10 +14,9 @@ from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.rows import merged_rows
 from medalist.errors import TrainingError
-from medalist.files import sha256_file
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.runs.runs import Run, manifest_hash
+from medalist.runs.runs import Run
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
 from medalist.tasks.classify.classes import classes_of, refuse_other_classes
@@ -26,7 +24,7 @@ from medalist.tasks.classify.inference import predict as predict_batches
 from medalist.tasks.classify.jobs import build_normalisation, build_task
 from medalist.tasks.classify.network import build_network
 from medalist.tasks.classify.settings import ClassifySettings
-from medalist.tasks.jobs import open_devices, trained_or_refuse
+from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.pixels import read_of
 
 GRADE = "grade"
@@ -43,12 +41,7 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
 
     Nothing where that is done with the weights that are there.
     """
-    if fold is None:
-        folds, samples, part = trained_or_refuse(run), list(contest.split.test), ("test", "test")
-    else:
-        held_out = set(run.folds().held_out(fold))
-        folds, samples = [fold], [sample for sample in contest.split.train if sample.id in held_out]
-        part = ("oof", f"fold{fold}")
+    folds, samples, part = predicted_part(run, contest, fold)
     store, classes = TableStore(run.folder / part[0]), classes_of(contest)
     refuse_other_classes(run, classes)
     ids = tuple(sample.id for sample in samples)
@@ -65,15 +58,6 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
             )
         store.write(part[1], wanted, values)
     fabric.barrier()
-
-
-def made_by(run: Run, settings: ClassifySettings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
-    """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
-    keep = settings.train.keep
-    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
-    made["data"] = manifest_hash(contest.split)
-    return made
 
 
 def _values(

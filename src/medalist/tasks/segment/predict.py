@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from medalist.contest import Contest
@@ -10,13 +9,12 @@ from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.checkpoint import load_weights
-from medalist.files import sha256_file
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.runs.runs import Run, manifest_hash
+from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
-from medalist.tasks.jobs import open_devices, trained_or_refuse
+from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_network, build_normalisation, build_task
@@ -28,22 +26,8 @@ def predict(run: Run, settings: SegmentSettings, contest: Contest, fold: int | N
 
     Nothing where that is done with the weights that are there.
     """
-    if fold is None:
-        folds, samples, part = trained_or_refuse(run), list(contest.split.test), ("test", "test")
-    else:
-        held_out = set(run.folds().held_out(fold))
-        folds, samples = [fold], [sample for sample in contest.split.train if sample.id in held_out]
-        part = ("oof", f"fold{fold}")
+    folds, samples, part = predicted_part(run, contest, fold)
     _predict(run, settings, contest, folds, samples, MapStore(run.folder / part[0]), part[1], reporter)
-
-
-def made_by(run: Run, settings: SegmentSettings, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
-    """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
-    keep = settings.train.keep
-    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
-    made["data"] = manifest_hash(contest.split)
-    return made
 
 
 def _predict(
