@@ -172,12 +172,12 @@ def test_processes_end_with_the_one_that_started_them(command: Command, tmp_path
     """However that one ends: nobody else would end them."""
     python = sys.executable
     command(
-        "from medalist.processes import end_with_parent\n"
-        "end_with_parent()\n"
-        "rank = os.environ['RANK']\n"
-        "Path('new' + rank).write_text(str(os.getpid()))\n"
-        "Path('new' + rank).rename('pid' + rank)\n"
-        "time.sleep(3600)"
+        "from medalist.processes import ending_with_parent\n"
+        "with ending_with_parent():\n"
+        "    rank = os.environ['RANK']\n"
+        "    Path('new' + rank).write_text(str(os.getpid()))\n"
+        "    Path('new' + rank).rename('pid' + rank)\n"
+        "    time.sleep(3600)"
     )
     parent = f"import sys; sys.executable = {sys.executable!r}; from medalist.processes import start; start([], 2)"
     process = subprocess.Popen([python, "-c", parent], cwd=tmp_path)
@@ -188,6 +188,27 @@ def test_processes_end_with_the_one_that_started_them(command: Command, tmp_path
         process.wait()
     for pid in pids:
         gone(pid)
+
+
+@pytest.mark.parametrize(("signalled", "code"), [(False, 0), (True, 143)])
+def test_the_last_steps_of_a_process_are_not_interrupted(
+    command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str], signalled: bool, code: int
+) -> None:
+    """Neither after the block, where the interpreter ends, nor where a first signal has ended the block."""
+    command(
+        "import atexit\n"
+        "from medalist.processes import ending_with_parent\n"
+        "def last():\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    Path('last').write_text('')\n"
+        "atexit.register(last)\n"
+        "with ending_with_parent():\n"
+        f"    if {signalled}:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        time.sleep(3600)\n"
+    )
+    assert start([], 1) == code
+    assert (tmp_path / "last").exists() and capfd.readouterr().err == ""
 
 
 def waited_for(path: Path) -> Path:

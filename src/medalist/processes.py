@@ -90,17 +90,21 @@ def start(arguments: Sequence[str], count: int) -> int:
     return code
 
 
-def end_with_parent() -> None:
-    """In a process that `start` has started: end as soon as that one is gone, as nobody else would end it.
+@contextmanager
+def ending_with_parent() -> Iterator[None]:
+    """In a process that `start` has started: end as soon as the starting process is gone. Elsewhere nothing is done.
 
-    Ctrl-C reaches all processes of a terminal: that one alone obeys it, says so, and ends the others. Whoever is ended
-    tidies up, as far as it comes to it within GRACE_SECONDS.
+    Ctrl-C reaches all processes of a terminal. Only the starting process obeys it: it says so, and ends the others by
+    SIGTERM, which raises SystemExit inside the block. A process that is already ending ignores further signals, so that
+    its last steps are not interrupted; after GRACE_SECONDS it is killed.
     """
     pipe = os.environ.get(PARENT)
     if pipe is None:
+        yield
         return
 
     def obey(number: int, _: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
     def watch() -> None:
@@ -112,6 +116,10 @@ def end_with_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, obey)
     threading.Thread(target=watch, daemon=True).start()
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 @contextmanager

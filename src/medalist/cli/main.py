@@ -20,7 +20,7 @@ from medalist import __version__
 from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
 from medalist.cli.session import Session
 from medalist.errors import users_line
-from medalist.processes import end_with_parent, place
+from medalist.processes import ending_with_parent, place
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 and the signal's number."""
@@ -66,7 +66,9 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
-    raise SystemExit(run(sys.argv[1:]))
+    with ending_with_parent():
+        code = run(sys.argv[1:])
+    raise SystemExit(code)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -80,7 +82,6 @@ def run(arguments: Sequence[str]) -> int:
 
 def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
     try:
-        end_with_parent()
         words = [*flags, *(word for word in arguments if word not in ANYWHERE)]
         _command()(words, prog_name="medalist", obj=tuple(words))
     except SystemExit as end:  # how typer ends, also after a usage error (2) or an interrupt (130)
