@@ -4,8 +4,6 @@
 // address cache too.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -14,6 +12,8 @@
 #include <span>
 #include <type_traits>
 #include <utility>
+
+#include "os.hpp"
 
 namespace ann {
 
@@ -79,22 +79,18 @@ private:
         Array fresh;
         if (capacity > 0) {
             // One huge page more than needed, so that the block can begin on one; what is left over costs no memory.
-            const std::size_t length = mapped_bytes(capacity) + huge_page;
+            const bool huge = os::huge_pages && capacity * sizeof(T) >= huge_page;
+            const std::size_t length = mapped_bytes(capacity) + (huge ? huge_page : 0);
             if (length < capacity) throw std::bad_alloc();
-            void* block = ::mmap(nullptr, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            if (block == MAP_FAILED) throw std::bad_alloc();
+            void* block = os::allocate(length);
+            if (block == nullptr) throw std::bad_alloc();
             fresh.block_ = block;
             fresh.length_ = length;
             const auto address = reinterpret_cast<std::uintptr_t>(block);
-            const std::uintptr_t aligned =
-                capacity * sizeof(T) < huge_page ? address : (address + huge_page - 1) / huge_page * huge_page;
+            const std::uintptr_t aligned = huge ? (address + huge_page - 1) / huge_page * huge_page : address;
             fresh.data_ = reinterpret_cast<T*>(aligned);
-#ifdef MADV_HUGEPAGE
-            if (capacity * sizeof(T) >= huge_page) {
-                // Whole huge pages only: the rest of the last one would be memory that nobody uses.
-                ::madvise(fresh.data_, capacity * sizeof(T) / huge_page * huge_page, MADV_HUGEPAGE);
-            }
-#endif
+            // Whole huge pages only: the rest of the last one would be memory that nobody uses.
+            if (huge) os::use_huge_pages(fresh.data_, capacity * sizeof(T) / huge_page * huge_page);
             fresh.capacity_ = capacity;
         }
         const std::size_t kept = size_ < capacity ? size_ : capacity;
@@ -104,7 +100,7 @@ private:
     }
 
     void release() {
-        if (block_ != nullptr) ::munmap(block_, length_);
+        if (block_ != nullptr) os::release(block_, length_);
     }
 
     void swap(Array& other) noexcept {

@@ -1,11 +1,6 @@
 // What the operating system does for a file: one that appears whole or not at all, and one read as memory.
 #pragma once
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstddef>
@@ -15,6 +10,7 @@
 #include <utility>
 
 #include "error.hpp"
+#include "os.hpp"
 
 namespace ann::disk {
 
@@ -27,11 +23,11 @@ public:
     Descriptor(const Descriptor&) = delete;
     Descriptor& operator=(const Descriptor&) = delete;
     ~Descriptor() {
-        if (number_ >= 0) ::close(number_);
+        if (number_ >= 0) os::close(number_);
     }
     int number() const { return number_; }
     /// Close now; false where the system reports that what was written is lost (errno says why).
-    bool close() { return ::close(std::exchange(number_, -1)) == 0; }
+    bool close() { return os::close(std::exchange(number_, -1)); }
 
 private:
     int number_;
@@ -41,17 +37,19 @@ private:
 class Temporary {
 public:
     explicit Temporary(const std::string& path)
-        : target_(path), folder_(path.substr(0, path.rfind('/') + 1)), descriptor_(create()) {}
+        : target_(path), folder_(path.substr(0, os::name_place(path))), descriptor_(create()) {}
     Temporary(const Temporary&) = delete;
     Temporary& operator=(const Temporary&) = delete;
     ~Temporary() {
-        if (!kept_) ::unlink(name_.c_str());
+        if (kept_) return;
+        if (descriptor_.number() >= 0) descriptor_.close();  // Windows removes no file that is open
+        os::remove(name_);
     }
 
     void write(std::span<const std::byte> bytes) {
         while (!bytes.empty()) {
             const std::size_t most = std::min(bytes.size(), std::size_t{1} << 30);
-            const ssize_t written = ::write(descriptor_.number(), bytes.data(), most);
+            const std::ptrdiff_t written = os::write(descriptor_.number(), bytes.first(most));
             if (written < 0 && errno == EINTR) continue;
             if (written <= 0) fail(written == 0 ? ENOSPC : errno);
             bytes = bytes.subspan(static_cast<std::size_t>(written));
@@ -60,26 +58,30 @@ public:
 
     /// On the disk, under the name that was asked for, and nothing else in its place before.
     void keep() {
-        if (::fsync(descriptor_.number()) != 0) fail(errno);
+        if (!os::sync(descriptor_.number())) fail(errno);
         if (!descriptor_.close()) fail(errno);
-        if (::rename(name_.c_str(), target_.c_str()) != 0) fail(errno);
+        if (!os::rename(name_, target_)) fail(errno);
         kept_ = true;
-        const Descriptor folder(::open(folder_.empty() ? "." : folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
         // A system that cannot open or synchronise a folder has no more to give; the file itself is whole.
-        if (folder.number() >= 0 && ::fsync(folder.number()) != 0 && errno == EIO) fail(EIO);
+        if (os::sync_folder(folder_) == os::Synced::failed && errno == EIO) fail(EIO);
     }
 
 private:
     int create() {
         for (int attempt = 0;; ++attempt) {
-            name_ = folder_ + ".medann-" + std::to_string(::getpid()) + "-" + std::to_string(attempt) + ".part";
-            const int number = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+            name_ = folder_ + ".medann-" + std::to_string(os::process_number()) + "-" + std::to_string(attempt) + ".part";
+            const int number = os::open(name_, os::Opening::create);
             if (number >= 0) return number;
             if (errno != EEXIST || attempt == 9999) fail(errno);
         }
     }
 
-    [[noreturn]] void fail(int error) const { throw FileError("file", "cannot be written: " + reason_of(error)); }
+    [[noreturn]] void fail(int error) const {
+        if (error == EBUSY) {  // of Windows alone
+            throw FileError("file", "cannot be replaced while it is open or mapped; close it, or write to another name");
+        }
+        throw FileError("file", "cannot be written: " + reason_of(error));
+    }
 
     std::string target_;
     std::string folder_;
@@ -92,22 +94,20 @@ private:
 class Mapping {
 public:
     explicit Mapping(const std::string& path) {
-        // Without O_NONBLOCK the opening of a pipe would wait for its other end.
-        const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+        const Descriptor descriptor(os::open(path, os::Opening::read));
         if (descriptor.number() < 0) throw FileError("file", "cannot be opened: " + reason_of(errno));
-        struct stat status{};
-        if (::fstat(descriptor.number(), &status) != 0) throw FileError("file", "cannot be read: " + reason_of(errno));
-        if (!S_ISREG(status.st_mode)) throw FileError("file", "is not a regular file");
-        size_ = static_cast<std::size_t>(status.st_size);
+        const auto status = os::status(descriptor.number());
+        if (!status) throw FileError("file", "cannot be read: " + reason_of(errno));
+        if (!status->regular) throw FileError("file", "is not a regular file");
+        size_ = status->size;
         if (size_ == 0) throw FileError("file", "is empty");
-        void* at = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, descriptor.number(), 0);
-        if (at == MAP_FAILED) throw FileError("file", "cannot be mapped: " + reason_of(errno));
-        data_ = static_cast<const std::byte*>(at);
+        data_ = os::map(descriptor.number(), size_);
+        if (data_ == nullptr) throw FileError("file", "cannot be mapped: " + reason_of(errno));
     }
     Mapping(const Mapping&) = delete;
     Mapping& operator=(const Mapping&) = delete;
     ~Mapping() {
-        if (data_ != nullptr) ::munmap(const_cast<std::byte*>(data_), size_);
+        if (data_ != nullptr) os::unmap(data_, size_);
     }
     std::span<const std::byte> bytes() const { return {data_, size_}; }
 

@@ -37,7 +37,7 @@ bool replay(Index& index, std::span<const std::byte> record, std::size_t threads
 
 std::string whole_path(const std::string& path) {
     if (path.empty()) throw std::invalid_argument("the path of a folder is empty");
-    std::string whole = std::filesystem::absolute(path).string();
+    std::string whole = os::text_of(std::filesystem::absolute(os::path_of(path)));
     while (whole.size() > 1 && whole.back() == '/') whole.pop_back();
     return whole;
 }
@@ -92,7 +92,7 @@ void check_is_index(const std::string& path) {
 /// A folder in the making: what was made goes again unless it is kept.
 class Founding {
 public:
-    explicit Founding(std::string path) : path_(std::move(path)), made_(::mkdir(path_.c_str(), 0777) == 0) {
+    explicit Founding(std::string path) : path_(std::move(path)), made_(os::make_folder(path_)) {
         if (!made_ && errno != EEXIST) throw FileError("folder", "cannot be made: " + disk::reason_of(errno));
         check_empty();
     }
@@ -103,7 +103,7 @@ public:
         if (locked_) files::remove(path_, {files::manifest, files::segment(1), files::log(1)});
         if (!made_) return;
         if (locked_) files::remove(path_, {files::lock});
-        ::rmdir(path_.c_str());
+        os::remove_folder(path_);
     }
 
     /// Write `index` as the first segment, with an empty log.
@@ -134,7 +134,7 @@ private:
 
 std::size_t bytes_of_segment(const std::string& path, std::uint64_t number) {
     std::error_code error;
-    const auto bytes = std::filesystem::file_size(path + "/" + files::segment(number), error);
+    const auto bytes = std::filesystem::file_size(os::path_of(path + "/" + files::segment(number)), error);
     return error ? 0 : static_cast<std::size_t>(bytes);
 }
 

@@ -1,8 +1,6 @@
 // The files of a folder: how they are called, who may write them, and which are left over.
 #pragma once
 
-#include <sys/file.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -24,15 +22,15 @@ namespace ann::disk {
 /// What stands in a folder by name is on the disk when this returns. FileError; a file system that cannot do this for
 /// folders at all has no more to give, and that is none.
 inline void sync_folder(const std::string& path) {
-    const Descriptor folder(::open(path.empty() ? "." : path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-    if (folder.number() < 0) throw FileError("folder", "cannot be opened: " + reason_of(errno));
-    if (::fsync(folder.number()) != 0 && errno != EINVAL && errno != ENOTSUP) {
+    const os::Synced synced = os::sync_folder(path);
+    if (synced == os::Synced::not_opened) throw FileError("folder", "cannot be opened: " + reason_of(errno));
+    if (synced == os::Synced::failed && errno != EINVAL && errno != ENOTSUP) {
         throw FileError("folder", "cannot be synchronised: " + reason_of(errno));
     }
 }
 
 /// The folder that a path stands in.
-inline std::string folder_of(const std::string& path) { return path.substr(0, path.rfind('/') + 1); }
+inline std::string folder_of(const std::string& path) { return path.substr(0, os::name_place(path)); }
 
 }  // namespace ann::disk
 
@@ -65,11 +63,11 @@ inline std::optional<std::uint64_t> log_number(std::string_view name) { return n
 inline std::vector<std::string> names(const std::string& path) {
     std::error_code error;
     std::vector<std::string> found;
-    std::filesystem::directory_iterator at(path, error);
+    std::filesystem::directory_iterator at(os::path_of(path), error);
     for (; !error && at != std::filesystem::directory_iterator(); at.increment(error)) {
-        found.push_back(at->path().filename().string());
+        found.push_back(os::text_of(at->path().filename()));
     }
-    if (error) throw FileError("folder", "cannot be read: " + error.message());
+    if (error) throw FileError("folder", "cannot be read: " + error.default_error_condition().message());
     std::sort(found.begin(), found.end());
     return found;
 }
@@ -125,7 +123,7 @@ inline void write_manifest(const std::string& path, std::uint64_t number) {
 
 /// Remove files, as far as that goes: what stays is an orphan, which the next one who opens the folder removes.
 inline void remove(const std::string& path, const std::vector<std::string>& names) {
-    for (const std::string& name : names) ::unlink((path + "/" + name).c_str());
+    for (const std::string& name : names) os::remove(path + "/" + name);
 }
 
 /// Remove what a crash has left, as far as that goes.
@@ -140,10 +138,9 @@ inline void remove_orphans(const std::string& path, std::uint64_t number) {
 /// Held by the one process that writes; the system gives it back when that ends, however it ends.
 class Lock {
 public:
-    explicit Lock(const std::string& folder)
-        : descriptor_(::open((folder + "/" + lock).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666)) {
+    explicit Lock(const std::string& folder) : descriptor_(os::open(folder + "/" + lock, os::Opening::lock)) {
         if (descriptor_.number() < 0) throw FileError("folder", "cannot be written: LOCK: " + disk::reason_of(errno));
-        if (::flock(descriptor_.number(), LOCK_EX | LOCK_NB) == 0) return;
+        if (os::lock(descriptor_.number(), os::Lock::exclusive)) return;
         if (errno != EWOULDBLOCK) throw FileError("folder", "cannot be locked: " + disk::reason_of(errno));
         throw FileError("folder",
                         "is being written by another process, or was opened twice; close it there, or open it here for "
@@ -152,8 +149,8 @@ public:
 
     /// Whether somebody holds it just now.
     static bool is_held(const std::string& folder) {
-        const disk::Descriptor file(::open((folder + "/" + lock).c_str(), O_RDONLY | O_CLOEXEC));
-        return file.number() >= 0 && ::flock(file.number(), LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+        const disk::Descriptor file(os::open(folder + "/" + lock, os::Opening::read));
+        return file.number() >= 0 && !os::lock(file.number(), os::Lock::shared) && errno == EWOULDBLOCK;
     }
 
 private:

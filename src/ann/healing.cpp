@@ -21,7 +21,8 @@ struct Moved {
 };
 
 Moved moved(const Graph& old, std::span<const std::uint32_t> rows, std::size_t linked) {
-    Moved to{std::vector<std::uint32_t>(old.linked, gone), {rows.begin(), rows.begin() + linked}, {}};
+    const auto sources = rows.first(linked);
+    Moved to{std::vector<std::uint32_t>(old.linked, gone), {sources.begin(), sources.end()}, {}};
     for (std::size_t i = 0; i < linked; ++i) to.node[rows[i]] = static_cast<std::uint32_t>(i);
     for (std::size_t first = 0, last = 0; first < old.duplicates.size(); first = last) {
         // Where a row that equal ones stand behind is gone, the first of those that live takes its place.

@@ -6,21 +6,20 @@
 #include <string>
 #include <string_view>
 
+#include "os.hpp"
+
 namespace ann {
 
 extern const Kernels baseline_kernels;
-#if defined(__x86_64__)
+#if defined(ANN_AVX)
 extern const Kernels avx2_kernels;
 extern const Kernels avx512_kernels;
 #endif
 
 std::span<const Kernels* const> kernel_sets() {
-#if defined(__x86_64__)
+#if defined(ANN_AVX)
     static constexpr std::array all{&baseline_kernels, &avx2_kernels, &avx512_kernels};
-    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-    const bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vnni");
-    return {all.data(), avx512 ? 3u : avx2 ? 2u : 1u};
+    return {all.data(), os::runs_avx512() ? 3u : os::runs_avx2() ? 2u : 1u};
 #else
     static constexpr std::array all{&baseline_kernels};
     return {all.data(), all.size()};

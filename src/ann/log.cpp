@@ -1,7 +1,5 @@
 #include "log.hpp"
 
-#include <sys/uio.h>
-
 #include <array>
 #include <cstring>
 #include <stdexcept>
@@ -21,22 +19,23 @@ namespace {
 
 }  // namespace
 
-Log::Log(const std::string& path, int flags, std::uint64_t number, Sync sync)
-    : descriptor_(::open(path.c_str(), flags | O_CLOEXEC, 0666)), number_(number), sync_(sync) {
+Log::Log(const std::string& path, os::Opening how, std::uint64_t number, Sync sync)
+    : descriptor_(os::open(path, how)), number_(number), sync_(sync) {
     if (descriptor_.number() < 0) fail("cannot be opened for writing: ", errno);
 }
 
 std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, Sync sync, double seconds) {
-    std::unique_ptr<Log> log(new Log(path, O_WRONLY | O_CREAT | O_EXCL, number, sync));
+    std::unique_ptr<Log> log(new Log(path, os::Opening::create, number, sync));
     try {
         const Head head = head_of(number);
         const std::span<const std::byte> piece = bytes_of(head);
         log->write({&piece, 1});
-        if (::fsync(log->descriptor_.number()) != 0) fail("cannot be synchronised: ", errno);
+        if (!os::sync(log->descriptor_.number())) fail("cannot be synchronised: ", errno);
         disk::sync_folder(disk::folder_of(path));
         log->begin(seconds);
     } catch (...) {
-        ::unlink(path.c_str());
+        log.reset();  // Windows removes no file that is open
+        os::remove(path);
         throw;
     }
     return log;
@@ -44,18 +43,18 @@ std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, 
 
 std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& contents, Sync sync, double seconds) {
     if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be gone on with");
-    std::unique_ptr<Log> log(new Log(path, O_WRONLY, contents.number, sync));
+    std::unique_ptr<Log> log(new Log(path, os::Opening::write, contents.number, sync));
     const int descriptor = log->descriptor_.number();
     log->sequence_ = contents.records.size();
     log->end_ = contents.end;
-    struct stat status{};
-    if (::fstat(descriptor, &status) != 0) fail("cannot be read: ", errno);
-    if (static_cast<std::size_t>(status.st_size) != contents.end + contents.torn) refuse("changed while it was read");
-    if (contents.torn > 0 && ::ftruncate(descriptor, static_cast<off_t>(contents.end)) != 0) {
+    const auto status = os::status(descriptor);
+    if (!status) fail("cannot be read: ", errno);
+    if (status->size != contents.end + contents.torn) refuse("changed while it was read");
+    if (contents.torn > 0 && !os::truncate(descriptor, contents.end)) {
         fail("its torn tail cannot be cut off: ", errno);
     }
     // What was read may be in the system's memory alone, and who opened the log goes by it.
-    if (::fsync(descriptor) != 0) fail("cannot be synchronised: ", errno);
+    if (!os::sync(descriptor)) fail("cannot be synchronised: ", errno);
     log->begin(seconds);
     return log;
 }
@@ -111,7 +110,7 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
             sync();
         } catch (const FileError&) {
             // Not acknowledged, so it had better not come back. The log is at its end whether this succeeds or not.
-            if (::ftruncate(descriptor_.number(), static_cast<off_t>(before)) == 0) end_ = before;
+            if (os::truncate(descriptor_.number(), before)) end_ = before;
             throw;
         }
     }
@@ -120,32 +119,26 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
 
 /// All the pieces at the end of the file, or FileError and the file as it was.
 void Log::write(std::span<const std::span<const std::byte>> pieces) {
-    constexpr std::size_t most = 64;  // of pieces at once; a change has eight, and systems take sixteen at least
-    std::array<struct iovec, most> blocks;
-    std::size_t at = end_, first = 0, done = 0;  // `done` bytes of the first piece that is not yet written whole
-    while (first < pieces.size()) {
-        const std::size_t count = std::min(pieces.size() - first, most);
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto left = pieces[first + i].subspan(i == 0 ? done : 0);
-            blocks[i] = {const_cast<std::byte*>(left.data()), left.size()};  // only read from
-        }
-        const ssize_t written =
-            ::pwritev(descriptor_.number(), blocks.data(), static_cast<int>(count), static_cast<off_t>(at));
+    std::vector<std::span<const std::byte>> left(pieces.begin(), pieces.end());
+    std::size_t at = end_, first = 0;  // of the pieces not yet written whole
+    while (first < left.size()) {
+        const std::ptrdiff_t written = os::write_at(descriptor_.number(), std::span(left).subspan(first), at);
         if (written < 0 && errno == EINTR) continue;
         if (written <= 0) {
             const std::string why = "cannot be written: " + disk::reason_of(written == 0 ? ENOSPC : errno);
             cut_back();
             refuse(why);
         }
-        at += static_cast<std::size_t>(written);
-        done += static_cast<std::size_t>(written);
-        while (first < pieces.size() && done >= pieces[first].size()) done -= pieces[first++].size();
+        auto done = static_cast<std::size_t>(written);
+        at += done;
+        while (first < left.size() && done >= left[first].size()) done -= left[first++].size();
+        if (first < left.size()) left[first] = left[first].subspan(done);
     }
     end_ = at;
 }
 
 void Log::cut_back() {
-    if (::ftruncate(descriptor_.number(), static_cast<off_t>(end_)) == 0) return;
+    if (os::truncate(descriptor_.number(), end_)) return;
     // What was half written stands there still, and behind it nothing would be found.
     give_up("half a record could not be cut off: " + disk::reason_of(errno));
 }
@@ -158,7 +151,7 @@ void Log::sync() {
         const std::lock_guard lock(mutex_);
         if (!std::exchange(dirty_, false)) return;
     }
-    if (::fdatasync(descriptor_.number()) == 0) return;
+    if (os::sync_data(descriptor_.number())) return;
     give_up("it could not be synchronised: " + disk::reason_of(errno));
     check_usable();
 }

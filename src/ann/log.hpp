@@ -73,7 +73,7 @@ public:
     std::size_t bytes() const;
 
 private:
-    Log(const std::string& path, int flags, std::uint64_t number, Sync sync);
+    Log(const std::string& path, os::Opening how, std::uint64_t number, Sync sync);
     void begin(double seconds);
     void write(std::span<const std::span<const std::byte>> pieces);
     void cut_back();

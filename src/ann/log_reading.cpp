@@ -18,18 +18,17 @@ namespace {
 
 /// The whole file in memory of its own.
 std::shared_ptr<Array<std::byte>> contents_of(const std::string& path) {
-    // Without O_NONBLOCK the opening of a pipe would wait for its other end.
-    const disk::Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+    const disk::Descriptor descriptor(os::open(path, os::Opening::read));
     if (descriptor.number() < 0) fail("cannot be opened: ", errno);
-    struct stat status{};
-    if (::fstat(descriptor.number(), &status) != 0) fail("cannot be read: ", errno);
-    if (!S_ISREG(status.st_mode)) refuse("is not a regular file");
+    const auto status = os::status(descriptor.number());
+    if (!status) fail("cannot be read: ", errno);
+    if (!status->regular) refuse("is not a regular file");
     auto bytes = std::make_shared<Array<std::byte>>();
-    bytes->resize(static_cast<std::size_t>(status.st_size));
+    bytes->resize(status->size);
     std::size_t at = 0;
     while (at < bytes->size()) {
         const std::size_t most = std::min(bytes->size() - at, std::size_t{1} << 30);
-        const ssize_t got = ::pread(descriptor.number(), bytes->data() + at, most, static_cast<off_t>(at));
+        const std::ptrdiff_t got = os::read_at(descriptor.number(), {bytes->data() + at, most}, at);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) fail("cannot be read: ", errno);
         if (got == 0) break;  // a writer has cut it back meanwhile

@@ -144,11 +144,11 @@ std::unique_ptr<Index> salvaged(const std::string& path, std::uint64_t number, s
         for (const auto& [name, bytes] : whole) sections.push_back({name, bytes});
         write_file(left, sections);
         auto index = Index::open(left, Mode::memory, true);
-        ::unlink(left.c_str());
+        os::remove(left);
         index->compact(threads, nullptr);
         return index;
     } catch (const FileError& error) {
-        ::unlink(left.c_str());
+        os::remove(left);
         throw FileError(files::segment(number), std::string(error.what()) + "; it cannot be repaired");
     }
 }
@@ -244,12 +244,12 @@ struct Repair {
         Log::create(path + "/" + files::log(next), next, Sync::os, 0.0);
         const std::string manifest = path + "/" + files::manifest;
         // A second name for its bytes, which may be worth a look; it is not worth a failure.
-        if (manifest_lost) static_cast<void>(::link(manifest.c_str(), (manifest + ".damaged").c_str()) == 0);
+        if (manifest_lost) static_cast<void>(os::link(manifest, manifest + ".damaged"));
         files::write_manifest(path, next);
         number = next;
         for (const std::string& name : damaged) {
             const std::string from = path + "/" + name, to = from + ".damaged";
-            if (::rename(from.c_str(), to.c_str()) == 0) lines.push_back(name + ": kept as " + name + ".damaged");
+            if (os::rename(from, to)) lines.push_back(name + ": kept as " + name + ".damaged");
         }
     }
 };

@@ -1,13 +1,18 @@
 // The few words that the C++ tests need: CHECK, CHECK_THROWS, and files that live in memory.
 #pragma once
 
+#if defined(__linux__)
 #include <sys/mman.h>
 #include <unistd.h>
+#endif
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -46,6 +51,24 @@ std::string thrown(const Work& work, const char* text, const char* file, int lin
 
 using Bytes = std::vector<std::byte>;
 
+/// Set a variable of the environment; nullptr removes it.
+inline void set_variable(const char* name, const char* value) {
+#if defined(_WIN32)
+    ::_putenv_s(name, value == nullptr ? "" : value);
+#else
+    value == nullptr ? ::unsetenv(name) : ::setenv(name, value, 1);
+#endif
+}
+
+/// The path of a new folder.
+inline std::string new_folder() {
+    for (int number = 0;; ++number) {
+        const auto path = std::filesystem::temp_directory_path() / ("ann-" + std::to_string(number));
+        if (std::filesystem::create_directory(path)) return path.string();
+    }
+}
+
+#if defined(__linux__)
 /// A file without a folder, opened by its path under /proc.
 class MemoryFile {
 public:
@@ -65,5 +88,23 @@ public:
 private:
     int number_;
 };
+#else
+/// A file in a folder of its own, as only Linux has files without one.
+class MemoryFile {
+public:
+    explicit MemoryFile(std::span<const std::byte> bytes) : folder_(new_folder()) {
+        std::ofstream file(path(), std::ios::binary);
+        file.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+        if (!file.flush()) throw Failure("write to a file");
+    }
+    MemoryFile(const MemoryFile&) = delete;
+    MemoryFile& operator=(const MemoryFile&) = delete;
+    ~MemoryFile() { std::filesystem::remove_all(folder_); }
+    std::string path() const { return folder_ + "/file"; }
+
+private:
+    std::string folder_;
+};
+#endif
 
 }  // namespace check

@@ -2,22 +2,23 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdlib>
 #include <filesystem>
 #include <iterator>
 #include <string>
+#include <system_error>
 
 #include "check.hpp"
 
 /// A folder of its own that is gone at the end.
 class Folder {
 public:
-    Folder() : path_((std::filesystem::temp_directory_path() / "ann-XXXXXX").string()) {
-        if (::mkdtemp(path_.data()) == nullptr) throw check::Failure("mkdtemp");
-    }
+    Folder() : path_(check::new_folder()) {}
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
-    ~Folder() { std::filesystem::remove_all(path_); }
+    ~Folder() {
+        std::error_code ignored;  // Windows removes no file that is mapped
+        std::filesystem::remove_all(path_, ignored);
+    }
     std::string operator/(const std::string& name) const { return path_ + "/" + name; }
     std::size_t files() const {
         const std::filesystem::directory_iterator all(path_);

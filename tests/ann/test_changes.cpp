@@ -244,14 +244,16 @@ public:
         model = std::move(next);
     }
 
-    bytes::Bytes saved() {
-        index->save(folder / "index");
-        return bytes::read(folder / "index");
+    bytes::Bytes saved(const std::string& name = "saved") {
+        index->save(folder / name);
+        return bytes::read(folder / name);
     }
 
     void reopen() {
-        const bytes::Bytes before = saved();
-        index = Index::open(folder / "index", dice.heads() ? Mode::memory : Mode::mapped);
+        // A new name each time: Windows replaces no file that is mapped.
+        const std::string name = "index-" + std::to_string(reopened++);
+        const bytes::Bytes before = saved(name);
+        index = Index::open(folder / name, dice.heads() ? Mode::memory : Mode::mapped);
         CHECK(saved() == before);
     }
 
@@ -364,6 +366,7 @@ private:
     bool texts_;
     std::size_t universe_;
     Folder folder;
+    std::size_t reopened = 0;
     std::uint64_t place_ = 0;
 
 public:
@@ -466,9 +469,11 @@ void check_numbers() {
         index->write({What::drop, 0, batch.bytes, {}, {}}, 1, nullptr);
         check();
     };
+    std::size_t reopened = 0;
     const auto reopen = [&] {
-        index->save(folder / "index");
-        index = Index::open(folder / "index", Mode::mapped);
+        const std::string name = folder / ("index-" + std::to_string(reopened++));
+        index->save(name);
+        index = Index::open(name, Mode::mapped);
         check();
     };
     add(10);

@@ -71,13 +71,13 @@ void check_options(const Options& options, std::size_t n, std::size_t distinct) 
     index.add(rows.data(), n, 1, nullptr);
     const bytes::Bytes file = saved(index, folder);
     for (const ann::Kernels* set : ann::kernel_sets()) {
-        ::setenv("MEDALIST_KERNELS", set->name, 1);
+        check::set_variable("MEDALIST_KERNELS", set->name);
         Index other(options);
         other.add(rows.data(), n, 3, nullptr);
         CHECK(saved(other, folder) == file);
         check_exact(other, rows, queries);
     }
-    ::unsetenv("MEDALIST_KERNELS");
+    check::set_variable("MEDALIST_KERNELS", nullptr);
     const Answers truth = scanned(index, queries, 10), found = searched(index, queries, 10, 128);
     check_answers(found, n, 10);
     CHECK(recall(found, truth) > 0.95);

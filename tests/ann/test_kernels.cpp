@@ -194,10 +194,10 @@ void test_kernels() {
         }
     }
 
-    ::setenv("MEDALIST_KERNELS", "baseline", 1);
+    check::set_variable("MEDALIST_KERNELS", "baseline");
     CHECK(std::string(ann::chosen_kernels().name) == "baseline");
-    ::setenv("MEDALIST_KERNELS", "sse9", 1);
+    check::set_variable("MEDALIST_KERNELS", "sse9");
     CHECK_THROWS(std::invalid_argument, ann::chosen_kernels());
-    ::unsetenv("MEDALIST_KERNELS");
+    check::set_variable("MEDALIST_KERNELS", nullptr);
     CHECK(&ann::chosen_kernels() == ann::kernel_sets().back());
 }
