@@ -114,6 +114,16 @@ def test_cores_are_shared(command: Command, tmp_path: Path, monkeypatch: pytest.
     assert (tmp_path / "threads0").read_text() == (own or str(max(1, cores // 2)))
 
 
+@pytest.mark.parametrize(("system", "name"), [("linux", "lo"), ("darwin", "lo0"), ("win32", None)])
+def test_processes_of_one_machine_stay_on_it(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, system: str, name: str | None
+) -> None:
+    monkeypatch.setattr("medalist.processes.sys.platform", system)
+    command("Path('name').write_text(str(os.environ.get('GLOO_SOCKET_IFNAME')))")
+    assert start([], 1) == 0
+    assert (tmp_path / "name").read_text() == str(name)
+
+
 def test_the_exit_code_is_that_of_the_first_that_goes_wrong(command: Command, tmp_path: Path) -> None:
     """The others would go on for an hour; they are asked to end."""
     command(

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medalist import system
 from medalist.errors import DataError, MedalistError, RunError
 
 
@@ -31,7 +32,7 @@ def written(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from error
     try:
         yield temporary
-        temporary.replace(path)
+        system.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         # Some writers (safetensors, torch) wrap the system's error in their own and keep only its text.

@@ -5,7 +5,6 @@ Each process runs the whole command; the environment says its place, as torchrun
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
 import signal
@@ -19,13 +18,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from medalist import system
 from medalist.errors import RunError
 
 PARENT = "MEDALIST_PARENT"
-"""The end of a pipe that closes when the process that started the others is gone, however it ended."""
+"""The sign of life (`system.sign_of_life`) of the process that started the others."""
 
 GRACE_SECONDS = 10.0
 """How long the others have to end by themselves, once one has."""
+
+BROKEN = 0xC0000000
+"""Exit codes from here on are those of Windows for a process that broke down; other systems have none above 255."""
+
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}
+"""The network interface that processes of one machine are joined by. Gloo of Windows takes no name of one."""
 
 LOST = 75
 """The exit code of a process that has lost another one: it is that one's end which is to be told."""
@@ -64,19 +70,17 @@ def start(arguments: Sequence[str], count: int) -> int:
 
     When one ends in another way than well, the others are ended too; RunError where the machine ended it.
     """
-    reading, writing = os.pipe()
     command = [sys.executable, "-m", "medalist", *arguments]
-    shared = {**os.environ, **_shared(count), PARENT: str(reading)}
     started: list[subprocess.Popen[bytes]] = []
-    try:
-        for rank in range(count):
-            own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-            started.append(subprocess.Popen(command, env={**shared, **own}, pass_fds=(reading,)))
-        ended = _first_bad(started)
-    finally:
-        _end(started)
-        os.close(reading)
-        os.close(writing)
+    with system.sign_of_life() as (sign, inherited):
+        shared = {**os.environ, **_shared(count), PARENT: sign}
+        try:
+            for rank in range(count):
+                own = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                started.append(subprocess.Popen(command, env={**shared, **own}, pass_fds=inherited))
+            ended = _first_bad(started)
+        finally:
+            _end(started)
     if ended is None:
         return 0
     code = started[ended].returncode
@@ -86,6 +90,11 @@ def start(arguments: Sequence[str], count: int) -> int:
         raise RunError(
             f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); nothing "
             "half-written is left, run the same command to go on"
+        )
+    if code >= BROKEN:
+        raise RunError(
+            f"process {ended} of {count} was ended by Windows ({code:#x}); nothing half-written is left, run the same "
+            "command to go on"
         )
     return code
 
@@ -98,8 +107,8 @@ def ending_with_parent() -> Iterator[None]:
     SIGTERM, which raises SystemExit inside the block. A process that is already ending ignores further signals, so that
     its last steps are not interrupted; after GRACE_SECONDS it is killed.
     """
-    pipe = os.environ.get(PARENT)
-    if pipe is None:
+    sign = os.environ.get(PARENT)
+    if sign is None:
         yield
         return
 
@@ -108,8 +117,8 @@ def ending_with_parent() -> Iterator[None]:
         raise SystemExit(128 + number)
 
     def watch() -> None:
-        os.read(int(pipe), 1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        system.wait_for_end_of(sign)
+        system.end_this_process()
         time.sleep(GRACE_SECONDS)
         os._exit(1)
 
@@ -129,14 +138,11 @@ def alone_in(folder: Path) -> Iterator[None]:
     The hold ends with this process, however it ends.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "holder.lock").open("a+") as file:
-        try:
-            # A record lock: unlike flock's it does not live on in loader processes that were forked from this one.
-            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with (folder / "holder.lock").open("a+", encoding="utf-8") as file:
+        if not system.lock(file):
             file.seek(0)
             holder = " ".join(file.read(200).split()) or "another process"
-            raise RunError(f"{folder} is in use by {holder}; wait until it ends, or take another --fold") from None
+            raise RunError(f"{folder} is in use by {holder}; wait until it ends, or take another --fold")
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
@@ -156,8 +162,8 @@ def _shared(count: int) -> dict[str, str]:
     # What the user has set stays. Without it each process would take all cores.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
-    if sys.platform == "linux":
-        said["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", "lo")
+    if sys.platform in LOOPBACK:
+        said["GLOO_SOCKET_IFNAME"] = os.environ.get("GLOO_SOCKET_IFNAME", LOOPBACK[sys.platform])
     return said
 
 

@@ -10,7 +10,7 @@ import torch
 from medalist.kinds import load_settings
 from medalist.planning.arithmetic import Stage
 from medalist.planning.probe import LONG, Clock, Enough, settings_of, weights_bytes
-from medalist.runs.cost import peak_memory
+from medalist.system import peak_memory
 
 
 def batches_seen(hand: Any, clock: Clock, seconds: float) -> int:

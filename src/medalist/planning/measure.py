@@ -24,9 +24,10 @@ from medalist.planning.inference_cost import InferenceBatch, chosen, held_out, l
 from medalist.planning.probe import Ran, Subject, attempt, device_peak, let_go, run, weights_bytes
 from medalist.planning.sampled_cache import SampledCache
 from medalist.reporter import Reporter
-from medalist.runs.cost import forget_peak, peak_memory
+from medalist.runs.cost import forget_peak
 from medalist.runs.plans import in_bytes
 from medalist.runs.setup import TrainSetup
+from medalist.system import peak_memory
 
 Kind = tuple[tuple[int, int] | None, bool]
 

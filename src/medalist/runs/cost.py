@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import resource
-import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -12,6 +10,7 @@ from pathlib import Path
 from medalist.errors import RunError
 from medalist.files import read_json, write_json
 from medalist.runs.runs import Run
+from medalist.system import peak_memory
 
 
 @dataclass(frozen=True)
@@ -35,17 +34,6 @@ def write_cost(run: Run, fold: int, oof_seconds: float, device_bytes: int, proce
     train_seconds = sum(float(json.loads(line)["seconds"]) for line in lines)
     cost = Cost(round(train_seconds, 3), round(oof_seconds, 3), peak_memory(), device_bytes, processes)
     write_json(run.fold_folder(fold) / "cost.json", asdict(cost))
-
-
-def peak_memory() -> int:
-    """The most bytes of memory that this process had."""
-    try:
-        # Linux: what getrusage says begins with the peak of the process that started this one.
-        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
-        return 1024 * int(status.partition("VmHWM:")[2].split()[0])
-    except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def forget_peak() -> int:

@@ -10,8 +10,6 @@ Where a gallery is built again, the new index lies beside the old one until gall
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import os
 import re
 import secrets
 import shutil
@@ -43,6 +41,7 @@ from medalist.search.filters import Among, AnyOf, Filter, HasId
 from medalist.search.ids import INTEGERS, STRINGS
 from medalist.search.index import Index
 from medalist.search.schema import FieldKind
+from medalist.system import held_folder
 
 __all__ = ["Embeddings", "Gallery", "read_embeddings", "write_embeddings"]
 
@@ -301,15 +300,10 @@ def _make(folder: Path) -> None:
 def _alone_in(folder: Path) -> Iterator[None]:
     """Hold a folder, which is made where it is missing, against others that build in it; until this process ends."""
     _make(folder)
-    place = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise SearchError(f"{folder}: is being built by another process; wait until it ends") from error
+    with held_folder(folder) as held:
+        if not held:
+            raise SearchError(f"{folder}: is being built by another process; wait until it ends")
         yield
-    finally:
-        os.close(place)
 
 
 def _clear(folder: Path, name: str) -> None:
