@@ -1,14 +1,24 @@
 from __future__ import annotations
 
+import pickle
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from medalist.competition import competition_names, competitions_folder, folder_names, folder_of, load_competition
+from medalist.competition import (
+    Competition,
+    competition_names,
+    competitions_folder,
+    folder_names,
+    folder_of,
+    load_competition,
+)
 from medalist.errors import ConfigError
+from medalist.formats.rle import RleFormat
 
 VALUE = """
 from medalist.competition import Competition
@@ -64,6 +74,23 @@ def test_a_competition_is_loaded_by_its_folders_name(folder: Path) -> None:
     assert salt.sample_submission == "sample_submission.csv"
     assert load_competition("tmp_salt", folder) is salt
     assert load_competition("tmp_whales", folder).name == "tmp_whales"
+
+
+def test_a_competition_is_sent_to_another_process_by_its_folder_and_name(folder: Path) -> None:
+    tracks(folder, "tmp_signs", "pairs", "tmp_signs.pairs")
+    for name in ("tmp_salt", "tmp_signs", "tmp_signs.pairs"):
+        value = load_competition(name, folder)
+        sent = pickle.dumps(value)
+        assert pickle.loads(sent) is value
+        code = "import pickle, sys; from pathlib import Path; found = pickle.load(sys.stdin.buffer)\n"
+        code += "print(found.name, found.read(Path('/x/data')))"
+        ended = subprocess.run([sys.executable, "-c", code], input=sent, capture_output=True, check=True)
+        assert ended.stdout.decode() == f"{name} data\n"
+
+
+def test_a_competition_of_no_folder_is_sent_by_its_fields() -> None:
+    value = Competition("own", Path, max, min, RleFormat())  # type: ignore[arg-type]
+    assert pickle.loads(pickle.dumps(value)) == value
 
 
 def test_two_checkouts_have_each_their_own(folder: Path, tmp_path: Path) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from hashlib import sha256
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from medalist.errors import ConfigError
@@ -16,6 +17,10 @@ from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Sp
 
 if TYPE_CHECKING:
     from medalist.formats.submission import SubmissionFormat
+
+
+MODULES = "competitions_"
+"""How the names of the modules begin that competitions are imported as."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,13 @@ class Competition:
     white: int = 65535
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """By its folder and its name: the module that it stands in has a name that other processes do not know."""
+        for module_name, module in list(sys.modules.items()):
+            if module_name.startswith(MODULES) and self in _values_of(module).values():
+                return load_competition, (self.name, Path(str(module.__file__)).parent.parent)
+        return Competition, tuple(getattr(self, one.name) for one in fields(self))
 
 
 def find_groups(competition: Competition, split: Split) -> Grouping | None:
@@ -130,7 +142,7 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
     """COMPETITION of a folder under "", and each of its TRACKS under its word."""
     init = (folder / name / "__init__.py").resolve()
     # By its folder too: another checkout's competition of the same name is another module.
-    module_name = f"competitions_{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
+    module_name = f"{MODULES}{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, init, submodule_search_locations=[str(init.parent)])
@@ -143,7 +155,7 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
             for loaded in [key for key in sys.modules if f"{key}.".startswith(f"{module_name}.")]:
                 del sys.modules[loaded]
             raise
-    values: dict[str, Any] = {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}
+    values = _values_of(module)
     if not all(isinstance(value, Competition) for value in values.values()):
         raise ConfigError(f"{init} must define COMPETITION = Competition(...), and each of TRACKS so")
     for track, value in values.items():
@@ -152,3 +164,7 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
             what = f"TRACKS['{track}']" if track else "COMPETITION"
             raise ConfigError(f"{init}: {what}.name is '{value.name}', and must be '{due}'")
     return values
+
+
+def _values_of(module: ModuleType) -> dict[str, Any]:
+    return {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}

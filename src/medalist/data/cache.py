@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from medalist.data.targets import Target
-from medalist.errors import DataError, MedalistError
+from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.records import Sample
 
 Decoded = tuple[NDArray[np.uint8], Target | None]
 """An image uint8[H, W, 3] and its target; None where it is not made of the truth alone."""
+
+Form = tuple[np.dtype[Any], tuple[int, ...]]
+"""The kind of an array's values, and its shape."""
 
 NAMED_AT_MOST = 10
 AHEAD = 4
@@ -28,7 +34,7 @@ class PixelCache:
     """Decoded samples by index. Filled once, before any worker starts, so that workers share it.
 
     What it hands out is read-only. The file form lives in a nameless temporary file: nothing is left behind,
-    whatever ends the process.
+    whatever ends the process. Workers that are not forked get the cache by pickle, with its pixels in shared memory.
     """
 
     def __init__(self, decode: Callable[[Sample], Decoded], samples: Sequence[Sample], scratch: Path | None = None):
@@ -38,6 +44,7 @@ class PixelCache:
         self.kept_bytes = 0
         self._decode = decode
         self._kept: dict[int, Decoded] = {}
+        self._block: Tensor | None = None  # of shared memory, under all that is kept
 
     def fill(self, budget: int, threads: int = 2, progress: Callable[[], None] = lambda: None) -> None:
         """Decode every sample once; keep as many as fit into `budget` bytes, in their order.
@@ -103,13 +110,40 @@ class PixelCache:
         if not self.kept_bytes:
             return
         pixels: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
-        start = 0
-        for index, decoded in self._kept.items():
-            mapped: list[NDArray[Any]] = []
-            for array in _arrays(decoded):
-                mapped.append(pixels[start : start + array.nbytes].view(array.dtype).reshape(array.shape))
-                start += array.nbytes
-            self._kept[index] = _with_arrays(decoded, mapped)
+        for index, mapped in _views(pixels, self._forms()).items():
+            self._kept[index] = _with_arrays(self._kept[index], mapped)
+
+    def _forms(self) -> dict[int, list[Form]]:
+        return {index: [(a.dtype, a.shape) for a in _arrays(decoded)] for index, decoded in self._kept.items()}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the arrays, which lie in shared memory; ConfigError for the file form, whose file has no name."""
+        if self._kept and self.scratch is not None:
+            raise ConfigError(
+                "loader.cache=file cannot be shared with loader.workers on this system, which does not fork processes; "
+                "say loader.cache=memory, or loader.workers=0"
+            )
+        if self._kept and self._block is None:
+            self._share()
+        empty = {index: _with_arrays(one, [a.ravel()[:0] for a in _arrays(one)]) for index, one in self._kept.items()}
+        return {**self.__dict__, "_kept": empty, "_forms": self._forms()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        forms: dict[int, list[Form]] = state.pop("_forms")
+        self.__dict__.update(state)
+        if self._block is not None:
+            views = _views(self._block.numpy(), forms)
+            self._kept = {index: _read_only(_with_arrays(one, views[index])) for index, one in self._kept.items()}
+
+    def _share(self) -> None:
+        """Move all arrays into one block of shared memory, each at a time."""
+        storage = torch.UntypedStorage._new_shared(self.kept_bytes)  # type: ignore[no-untyped-call]
+        self._block = torch.empty(0, dtype=torch.uint8).set_(storage)
+        for index, views in _views(self._block.numpy(), self._forms()).items():
+            decoded = self._kept[index]
+            for view, array in zip(views, _arrays(decoded), strict=True):
+                np.copyto(view, array)
+            self._kept[index] = _read_only(_with_arrays(decoded, views))
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -122,6 +156,19 @@ class PixelCache:
         if isinstance(result, DataError):
             raise result
         return _read_only(result)
+
+
+def _views(pixels: NDArray[np.uint8], forms: Mapping[int, Sequence[Form]]) -> dict[int, list[NDArray[Any]]]:
+    """Arrays of these forms that lie in `pixels`, one behind the other."""
+    start = 0
+    found: dict[int, list[NDArray[Any]]] = {}
+    for index, those in forms.items():
+        found[index] = []
+        for kind, shape in those:
+            end = start + kind.itemsize * prod(shape)
+            found[index].append(pixels[start:end].view(kind).reshape(shape))
+            start = end
+    return found
 
 
 def _arrays(decoded: Decoded) -> list[NDArray[Any]]:

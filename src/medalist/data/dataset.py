@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -60,20 +61,20 @@ def reader(white: int, config: ImageConfig) -> Read:
 
     Under a FitConfig all images come out in one size, `fitting.kept_size`.
     """
+    return partial(_read, white, config)
 
-    def read(path: Path) -> NDArray[np.uint8]:
-        image = read_image(path, white)
-        if config.invert:
-            image = ~image
-        if config.contrast == "stretch":
-            image = stretch_contrast(image)
-        if isinstance(config, FitConfig):
-            if config.trim is not None:
-                image = trimmed(image, config.trim, config.fill)
-            image = fit_image(image, kept_size(config), config.fit, config.fill)
-        return image
 
-    return read
+def _read(white: int, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
+    image = read_image(path, white)
+    if config.invert:
+        image = ~image
+    if config.contrast == "stretch":
+        image = stretch_contrast(image)
+    if isinstance(config, FitConfig):
+        if config.trim is not None:
+            image = trimmed(image, config.trim, config.fill)
+        image = fit_image(image, kept_size(config), config.fit, config.fill)
+    return image
 
 
 def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sample) -> Decoded:

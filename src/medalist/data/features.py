@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,6 +36,19 @@ class FeatureDataset(Dataset[Item]):
         self.targets = (None,) * len(self.indices) if targets is None else tuple(targets)
         maps = features.ndim > 2
         self._padding = Padding(features.shape[-2], features.shape[-1]) if maps else Padding(1, 1)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A mapped file by its name: pickled as an array, each worker that is not forked would get a copy."""
+        kept = self.features
+        if isinstance(kept, np.memmap) and kept.filename is not None and kept.flags.c_contiguous:
+            return {**self.__dict__, "features": (kept.filename, kept.dtype, kept.offset, kept.shape)}
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if isinstance(kept := state["features"], tuple):
+            name, kind, offset, shape = kept
+            state = {**state, "features": np.memmap(name, kind, "r", offset, shape)}
+        self.__dict__.update(state)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from medalist.data.dataset import Item, Key
+from medalist.data.devices import copies_beside, takes_channels_last
 from medalist.data.padding import Padding
 from medalist.data.targets import Targets, collate_targets
-from medalist.errors import MedalistError
+from medalist.errors import ConfigError, MedalistError
+from medalist.system import FORKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +35,9 @@ class Batch:
 
     def to(self, device: torch.device, channels_last: bool) -> Batch:
         """The batch on a device."""
-        layout = torch.channels_last if channels_last and self.image.ndim == 4 else torch.contiguous_format
-        image = self.image.to(device, non_blocking=True, memory_format=layout)
+        last = takes_channels_last(device, channels_last) and self.image.ndim == 4
+        layout = torch.channels_last if last else torch.contiguous_format
+        image = self.image.to(device, non_blocking=copies_beside(device), memory_format=layout)
         return Batch(image, None if self.target is None else self.target.to(device), self.indices, self.paddings)
 
     def singles(self) -> Iterator[Batch]:
@@ -96,8 +101,11 @@ def _collate(items: Sequence[Item] | MedalistError) -> Batch | MedalistError:
 def batches(dataset: Dataset[Item], order: Sampler[list[Key]], workers: int, pin: bool = False) -> DataLoader[Batch]:
     """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes.
 
-    Iterating raises a MedalistError of the dataset as it is, from workers too.
+    Iterating raises a MedalistError of the dataset as it is, from workers too. Raises ConfigError where workers cannot
+    be forked and the dataset cannot be sent to them.
     """
+    if workers and not FORKS:
+        _refuse_unsendable(dataset, workers)
     return _Loader(
         _Careful(dataset),
         batch_sampler=order,
@@ -106,12 +114,34 @@ def batches(dataset: Dataset[Item], order: Sampler[list[Key]], workers: int, pin
         persistent_workers=workers > 0,
         pin_memory=pin,
         worker_init_fn=_one_thread if workers else None,
-        # Workers must see the cache that was filled here, not copies of it.
-        multiprocessing_context="fork" if workers else None,
+        # Workers must see the cache that was filled here, not copies of it. Where they cannot be forked, a PixelCache
+        # lies in shared memory.
+        multiprocessing_context=("fork" if FORKS else "spawn") if workers else None,
         # Else each new iterator draws from torch's own generator, as often as there are no workers: dropout would
         # then depend on their number and on where a run was resumed.
         generator=torch.Generator(),
     )
+
+
+class _Trial(pickle.Pickler):
+    """Pickles without tensors, which go to other processes by shared memory."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), protocol=5, buffer_callback=lambda _: None)  # nor the pixels of arrays
+
+    def persistent_id(self, value: object) -> str | None:
+        return "tensor" if isinstance(value, Tensor) else None
+
+
+def _refuse_unsendable(dataset: Dataset[Item], workers: int) -> None:
+    try:
+        _Trial().dump(dataset)
+    except (pickle.PicklingError, AttributeError, TypeError) as error:
+        reason = " ".join(str(error).split())[:120]
+        raise ConfigError(
+            f"loader.workers={workers}: this system does not fork processes, and the samples cannot be sent to others "
+            f"({reason}); set loader.workers=0"
+        ) from error
 
 
 def _one_thread(_: int) -> None:

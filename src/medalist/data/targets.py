@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from medalist.data.devices import copies_beside
 from medalist.data.padding import Padding, pad_to_multiple
 from medalist.errors import ConfigError, DataError
 
@@ -139,7 +140,7 @@ class MapTargets:
 
     def to(self, device: torch.device) -> MapTargets:
         """On a device; as floats there, so that one byte a pixel crosses the bus."""
-        return MapTargets(self.maps.to(device, non_blocking=True).float())
+        return MapTargets(self.maps.to(device, non_blocking=copies_beside(device)).float())
 
     def pin_memory(self) -> MapTargets:
         """In page-locked memory."""
@@ -181,7 +182,7 @@ class BoxTargets:
 
     def to(self, device: torch.device) -> BoxTargets:
         """On a device."""
-        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+        return self._each(lambda tensor: tensor.to(device, non_blocking=copies_beside(device)))
 
     def pin_memory(self) -> BoxTargets:
         """In page-locked memory."""
@@ -228,7 +229,7 @@ class LabelTargets:
 
     def to(self, device: torch.device) -> LabelTargets:
         """On a device."""
-        return LabelTargets(self.values.to(device, non_blocking=True))
+        return LabelTargets(self.values.to(device, non_blocking=copies_beside(device)))
 
     def pin_memory(self) -> LabelTargets:
         """In page-locked memory."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from medalist.contest import Contest
-from medalist.data.cache import PixelCache
+from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import Read, decode, reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
@@ -53,8 +53,8 @@ def filled_cache(
 
 def blank_cache(contest: Contest, size: tuple[int, int] | None, target_of: TargetOf) -> PixelCache:
     """Black images in the place of the contest's, of one size or (None) of their own: for rehearsals."""
+    return PixelCache(partial(_blank, size, target_of), contest.split.train)
 
-    def blank(sample: Sample) -> tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], Target | None]:
-        return np.zeros((*(size or sample.size), CHANNELS), np.uint8), target_of(sample)
 
-    return PixelCache(blank, contest.split.train)
+def _blank(size: tuple[int, int] | None, target_of: TargetOf, sample: Sample) -> Decoded:
+    return np.zeros((*(size or sample.size), CHANNELS), np.uint8), target_of(sample)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from pathlib import Path
+
 import torch
 from lightning_fabric import Fabric
 from torch import nn
 
+from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, Normalisation, Read, TrainDataset
@@ -41,11 +45,11 @@ def build_normalisation(settings: SegmentSettings) -> Normalisation:
 
 def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
     """What makes the maps of a sample."""
+    return partial(_target_of, contest.competition, contest.data, settings)
 
-    def target_of(sample: Sample) -> MapTarget:
-        return map_target(contest.truth(sample), settings.task, settings.model.channels)
 
-    return target_of
+def _target_of(competition: Competition, data: Path, settings: SegmentSettings, sample: Sample) -> MapTarget:
+    return map_target(competition.truth(data, sample), settings.task, settings.model.channels)
 
 
 def build_job(
