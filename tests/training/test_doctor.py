@@ -17,6 +17,7 @@ from medalist.kinds import run_settings
 from medalist.models.weights import Resolved
 from medalist.runs.runs import Run, config_hash
 from medalist.training import doctor
+from medalist.training.machine import machine
 
 
 def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
@@ -26,6 +27,15 @@ def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
     assert int(found["processors"]) >= 1
     assert any(name.startswith("GPU") for name in found)
     assert "tf_efficientnet_lite0" in " ".join(found)
+
+
+def test_the_gpu_of_a_mac_is_named(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.training.doctor.MPSAccelerator.is_available", lambda: True)
+    monkeypatch.setattr("medalist.training.doctor.torch.mps.recommended_max_memory", lambda: 12_345_678_900)
+    found = dict(doctor.examine(tmp_path))
+    assert found["GPU"] == "MPS (Apple), up to 12.3 GB of the memory; DISABLE_MPS=1 trains on the processors"
+    monkeypatch.setattr("medalist.training.machine.torch.backends.mps.is_available", lambda: True)
+    assert machine()["GPUs"].endswith("1 x MPS")
 
 
 def test_offline_is_told(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def average_weights(model: nn.Module, paths: Sequence[Path]) -> None:
         load_weights(model, path)
         for name, value in model.state_dict().items():
             if value.is_floating_point():
-                exact = value.to("cpu", torch.float64, copy=True)
+                exact = value.cpu().to(torch.float64, copy=True)  # MPS has no float64
                 sums[name] = sums[name].add_(exact) if name in sums else exact
     state = model.state_dict()  # its tensors are the network's own
     with torch.no_grad():

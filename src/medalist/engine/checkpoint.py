@@ -164,7 +164,8 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
 def _read(path: Path) -> SavedState:
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        # Copies: what lies in the file keeps it mapped, and Windows deletes no file that is mapped.
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
     if str(_check(tensors, note["values"])) != note["check"]:
         raise ValueError("its check sum is another")
     values = json.loads(note["values"])

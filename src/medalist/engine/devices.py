@@ -12,6 +12,7 @@ from typing import TypeVar
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.accelerators.mps import MPSAccelerator
 from lightning_fabric.connector import _is_using_cli
 from lightning_fabric.strategies.ddp import DDPStrategy
 from lightning_fabric.utilities.distributed import _distributed_is_initialized
@@ -20,9 +21,13 @@ from torch import Tensor
 from medalist.engine.settings import Precision
 from medalist.errors import MedalistError, RunError
 from medalist.processes import LOST, PARENT, place
+from medalist.system import WINDOWS
 
 LONGEST_WAIT = timedelta(days=1)
 """How long processes wait for what one of them does alone, as keeping features; one that is lost is seen at once."""
+
+BACKEND = "gloo" if WINDOWS else None
+"""What joins processes: torch has no NCCL on Windows; None = NCCL for CUDA, gloo for processors."""
 
 Value = TypeVar("Value")
 
@@ -30,9 +35,15 @@ Value = TypeVar("Value")
 def open_fabric(precision: Precision) -> Fabric:
     """Fabric on this process's device; where it is one of several, joined with the others, for which it waits.
 
-    On GPUs torch then takes deterministic kernels, where it has them.
+    On GPUs torch then takes deterministic kernels, where it has them. Raises RunError for several processes on Apple's
+    GPU (MPS), which torch has no way to join.
     """
     here = place()
+    if here.world > 1 and MPSAccelerator.is_available():
+        raise RunError(
+            f"{here.world} processes cannot share Apple's GPU (MPS): leave out --devices, or set DISABLE_MPS=1 to "
+            "train on the processors"
+        )
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who joined whom is no news
     if _is_using_cli():
         fabric = Fabric(precision=precision)  # `fabric run` says the rest, and takes no other word for it
@@ -41,7 +52,7 @@ def open_fabric(precision: Precision) -> Fabric:
             accelerator="auto",
             devices=here.local_world,
             num_nodes=here.machines,
-            strategy=DDPStrategy(timeout=LONGEST_WAIT) if here.world > 1 else "auto",
+            strategy=DDPStrategy(process_group_backend=BACKEND, timeout=LONGEST_WAIT) if here.world > 1 else "auto",
             precision=precision,
         )
     if here.world > 1 and not fabric._launched:  # Fabric's own launcher has joined them before

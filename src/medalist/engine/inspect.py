@@ -18,6 +18,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.hooks import RemovableHandle
 
+from medalist.data.devices import takes_channels_last
 from medalist.data.loader import Batch
 from medalist.engine.job import TrainJob
 
@@ -90,7 +91,7 @@ def own_copy(job: TrainJob) -> TrainJob:
     """
     model, task = copy.deepcopy((job.model, job.task))
     model.to(job.fabric.device)
-    if job.config.channels_last:
+    if takes_channels_last(job.fabric.device, job.config.channels_last):
         model.to(memory_format=torch.channels_last)
     set_training(model)
     task.begin_epoch()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from medalist.data.dataset import Item, Key
+from medalist.data.devices import empty_cache
 from medalist.data.loader import Batch, collate
 from medalist.engine.job import TrainJob
 from medalist.engine.mixing import resized
@@ -22,7 +23,12 @@ from medalist.reporter import Progress
 if TYPE_CHECKING:
     from medalist.tracking.tracking import Log
 
-NO_ROOM = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "CUDA out of memory")
+NO_ROOM = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "MPS backend out of memory",
+)
 """How torch says so where it raises no error of its own kind."""
 
 
@@ -172,6 +178,6 @@ def _let_go(job: TrainJob) -> None:
     """Give back what a step has left."""
     job.model.zero_grad(set_to_none=True)
     job.task.begin_epoch()  # cross-batch memories
-    if job.fabric.device.type == "cuda":
+    if job.fabric.device.type != "cpu":
         gc.collect()
-        torch.cuda.empty_cache()
+        empty_cache(job.fabric.device)

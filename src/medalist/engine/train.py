@@ -17,6 +17,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from medalist.data.devices import takes_channels_last
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
@@ -66,7 +67,7 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     """
     config, fabric = job.config, job.fabric
     synchronised(job.model, fabric.device.type, fabric.world_size)
-    if config.channels_last:
+    if takes_channels_last(fabric.device, config.channels_last):
         job.model.to(memory_format=torch.channels_last)
     if config.grad_checkpointing:
         from medalist.models.recompute import recompute  # few trainings compute activations twice

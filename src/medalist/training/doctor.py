@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import safetensors
 import torch
+from lightning_fabric.accelerators.mps import MPSAccelerator
 
 from medalist.errors import FoldError, MedalistError, RunError, WeightsError
 from medalist.experiment import Experiment
@@ -53,10 +54,7 @@ def examine(runs: Path) -> list[list[str]]:
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
     ]
-    rows += [
-        [f"GPU {number}", f"{torch.cuda.get_device_name(number)}, {_gpu_memory(number)}"]
-        for number in range(torch.cuda.device_count())
-    ] or [["GPU", "none: training runs on the processors"]]
+    rows += _gpus()
     rows.append(["network for weights", "never (MEDALIST_OFFLINE=1)" if offline() else "the hub is the last place"])
     rows.append(["weights folder", f"{weights_folder()}"])
     rows += [[f"weights {found.name}", f"{found.source}: {found.path}"] for found in list_weights()]
@@ -70,6 +68,19 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed by pip"
+
+
+def _gpus() -> list[list[str]]:
+    """A row for each GPU, or that there is none."""
+    if MPSAccelerator.is_available():
+        most = torch.mps.recommended_max_memory()
+        return [
+            ["GPU", f"MPS (Apple), up to {most / 1e9:.1f} GB of the memory; DISABLE_MPS=1 trains on the processors"]
+        ]
+    return [
+        [f"GPU {number}", f"{torch.cuda.get_device_name(number)}, {_gpu_memory(number)}"]
+        for number in range(torch.cuda.device_count())
+    ] or [["GPU", "none: training runs on the processors"]]
 
 
 def _gpu_memory(number: int) -> str:

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medalist.data.devices import with_float64
 from medalist.data.loader import Batch
 from medalist.data.targets import LabelTargets
 from medalist.engine.gathering import all_gather_lists
@@ -54,7 +55,7 @@ class ClassifyTask(StatelessLoss):
         rows: list[tuple[int, float, list[float], int | list[float]]] = []
         for outputs, batch in seen:
             values = _labels(batch).values
-            losses, found = self._loss(outputs, values), self.predictions(outputs)
+            losses, found = with_float64(self._loss(outputs, values)), with_float64(self.predictions(outputs))
             columns = (batch.indices, losses.double().tolist(), found.double().tolist(), values.tolist())
             rows += zip(*columns, strict=True)
         rows = sorted(all_gather_lists(rows, fabric), key=lambda row: row[0])

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from medalist.competition import load_competition
 from medalist.contest import Contest
 from medalist.data.dataset import Item, Key, Read, reader
+from medalist.data.devices import takes_channels_last
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
 from medalist.data.loader import Batch, batches
@@ -239,7 +240,9 @@ def _vectors(
     fabric, last = open_devices(settings), settings.train.channels_last
 
     def ready(model: nn.Module) -> nn.Module:
-        return fabric.to_device(model.to(memory_format=torch.channels_last) if last else model)
+        if takes_channels_last(fabric.device, last):
+            model = model.to(memory_format=torch.channels_last)
+        return fabric.to_device(model)
 
     models = [ready(model) for model in networks.models]
     shared = ready(networks.shared) if networks.shared is not None else None

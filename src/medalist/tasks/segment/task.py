@@ -10,6 +10,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from medalist.data.devices import with_float64
 from medalist.data.loader import Batch
 from medalist.data.targets import MapTargets
 from medalist.engine.gathering import all_gather_lists
@@ -46,8 +47,9 @@ class SegmentTask(StatelessLoss):
                 losses = self.loss(logits, batch)
                 parts = tuple(losses)
                 overlap, both = _overlap(logits, batch)
-                # Kept on the device: nothing waits for it before the last batch.
-                figures.append(torch.cat([torch.stack(list(losses.values())).double(), overlap, both]))
+                # Kept on the device, where that has float64: nothing waits for it before the last batch.
+                own = with_float64(torch.stack(list(losses.values()))).double()
+                figures.append(torch.cat([own, overlap, both]))
         rows: list[list[float]] = all_gather_lists(torch.stack(figures).tolist() if figures else [], fabric)
         parts = next(names for names in all_gather_lists([parts], fabric) if names)  # a process may have had no batch
         columns = list(zip(*rows, strict=True))
@@ -77,8 +79,8 @@ class SegmentTask(StatelessLoss):
 
 def _overlap(outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """For each channel the overlap of answer and target, and the sum of both sides, in pixels."""
-    target = _maps(batch)
-    answer = (outputs > 0).float()
+    target = with_float64(_maps(batch))
+    answer = with_float64((outputs > 0).float())
     over_all, wide = (0, 2, 3), torch.float64  # float32 cannot count beyond 16.8 million pixels
     overlap = (answer * target).sum(dim=over_all, dtype=wide)
     return overlap, answer.sum(dim=over_all, dtype=wide) + target.sum(dim=over_all, dtype=wide)
