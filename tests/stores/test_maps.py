@@ -65,6 +65,7 @@ HOSTILE = [
     "日本",
     "a:b*?",
 ]
+HOSTILE += ["CON", "NUL.x", "aux .b", "%63on", "com1", "com10", "Lpt9.png"]
 HOSTILE += ["x" * 300, "x" * 299 + "y", "é" * 200, "x" * 180, "x" * 181, "/" * 100]
 
 
@@ -87,6 +88,24 @@ def test_no_two_ids_share_a_file(ids: list[str]) -> None:
 def test_a_hash_in_a_name_cannot_be_had_by_another_id(store: MapStore) -> None:
     long = store.path("x" * 300)
     assert store.path(long.stem) != long
+
+
+@pytest.mark.parametrize("name", ["con", "NUL.x", "aux .b", "com1", "Lpt9.png", "PRN"])
+def test_no_name_is_that_of_a_device_of_windows(store: MapStore, name: str) -> None:
+    assert store.path(name).name == f"%{ord(name[0]):X}{name[1:]}.png"
+
+
+@pytest.mark.parametrize("caseless", [False, True])
+def test_ids_that_differ_in_case_are_refused_where_their_files_would_be_one(
+    store: MapStore, monkeypatch: pytest.MonkeyPatch, caseless: bool
+) -> None:
+    monkeypatch.setattr("medalist.stores.maps.CASELESS", caseless)
+    store.refuse_alike(["a", "b", "ab", "ba"])
+    if caseless:
+        with pytest.raises(RunError, match=r"^samples aB and Ab differ in case alone, and .* rename one of them in"):
+            store.refuse_alike(["a", "aB", "b", "Ab"])
+    else:
+        store.refuse_alike(["a", "aB", "b", "Ab"])
 
 
 def test_a_damaged_file_is_refused_and_never_read_as_something_else(

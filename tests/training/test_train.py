@@ -49,6 +49,12 @@ def test_a_run_is_named_after_its_config_and_its_changes() -> None:
     assert all(len(name.encode()) <= 150 and name.startswith("unet+augment=é") for name in long)
 
 
+def test_a_run_on_windows_has_a_name_that_can_be_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.training.request.WINDOWS", True)
+    config = Path("configs/x/unet.yaml")
+    assert run_name(config, ("sampler={kind: pxk}", "a='b|c'?.")) == "unet+sampler={kind_pxk}+a='b_c'_"
+
+
 AUGMENT = "augment=[{RandomCrop: {height: 64, width: 64}}, {HorizontalFlp: {}}]"
 
 

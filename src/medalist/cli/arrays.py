@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medalist.errors import SearchError
+from medalist.system import WINDOWS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,6 +141,8 @@ def whole_folder(out: Path) -> Iterator[Path]:
     temporary = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
     try:
         yield temporary
+        if WINDOWS and out.is_dir():  # an empty one, which only POSIX replaces
+            out.rmdir()
         temporary.rename(out)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)

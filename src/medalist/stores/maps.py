@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -21,9 +21,14 @@ from medalist.errors import RunError
 from medalist.files import written
 from medalist.records import MapPrediction
 from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+from medalist.system import CASELESS
 
 LONGEST = 180
 """Letters of a file name that hold an id; file systems take 255 bytes, and temporary names need some of them."""
+
+
+DEVICES = frozenset(["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))])
+"""What Windows takes for a device, whatever suffix the name has."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,20 @@ class MapStore:
         if len(name) > LONGEST:
             # '+' never stands in an escaped id, so no other id has this name.
             name = f"{name[: LONGEST - 33]}+{sha256(sample_id.encode()).hexdigest()[:32]}"
+        if name.partition(".")[0].rstrip().upper() in DEVICES:
+            name = f"%{ord(name[0]):X}{name[1:]}"  # letters are never escaped else, so no other id has this name
         return self.folder / f"{name}.png"
+
+    def refuse_alike(self, ids: Iterable[str]) -> None:
+        """Raise RunError for ids that differ in case alone, where the file system takes their names for one."""
+        first: dict[str, str] = {}
+        for one in ids if CASELESS else ():
+            other = first.setdefault(one.casefold(), one)
+            if other != one:
+                raise RunError(
+                    f"samples {other} and {one} differ in case alone, and {self.folder} takes their names for one; "
+                    "predict on Linux, or rename one of them in the contest's data"
+                )
 
     def write(self, sample_id: str, prediction: MapPrediction) -> None:
         """Write one prediction, whole or not at all."""

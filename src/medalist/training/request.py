@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
 from medalist.experiment import Experiment
+from medalist.system import WINDOWS
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ def run_name(config: Path, overrides: Sequence[str]) -> str:
     """The config's name; overrides are added to it, so that each idea has a run of its own. At most 150 bytes."""
     parts = [config.stem, *(override.strip().replace("/", "_").replace(" ", "") for override in overrides)]
     name = "+".join(parts)
+    if WINDOWS:
+        name = re.sub(r'[<>:"\\|?*]', "_", name).rstrip(".")  # what no file name of Windows holds
     if len(name.encode()) <= 150:
         return name
     return name.encode()[:137].decode(errors="ignore") + "+" + sha256(name.encode()).hexdigest()[:12]

@@ -72,6 +72,7 @@ def kept_features(
             bar.advance(len(batch.indices))
         assert array is not None
         array.flush()
+        del array  # Windows renames no file that is mapped
     write_json(note, made)
     result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return result

@@ -44,6 +44,7 @@ def _predict(
     part = StoredPart(settings.model.channels, tuple(sample.id for sample in samples), made)
     if store.part(name) == part:
         return
+    store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)
     models = []
     for fold in folds:
