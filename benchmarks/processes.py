@@ -54,7 +54,7 @@ def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) 
     load_weights(job.model, setup.run.checkpoint(FOLD, settings.train.keep))
     figures = validate_held_out(job, fabric.to_device(job.model))
     if fabric.is_global_zero:
-        out.write_text(json.dumps(figures))
+        out.write_text(json.dumps(figures), encoding="utf-8")
 
 
 def spread(words: list[str], count: int) -> None:

@@ -109,7 +109,7 @@ def compare(queries: Rows, gallery: Rows, k: int, rounds: int, index: Index | No
 
 def peak() -> int:
     """Bytes of the largest resident set so far. Not getrusage: that knows the largest of the parent, too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
 
 
