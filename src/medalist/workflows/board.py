@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
 
 WORDLESS = ("data", "tracking")
-"""Sections of a config whose changes are not listed, because they do not change the result."""
+"""Keys of a config whose changes are not listed, because they do not change the result."""
 
 LONGEST = 80
 """The most characters of a change that the board shows; the change of a whole augmentation is longer."""
