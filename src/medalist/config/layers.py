@@ -290,7 +290,7 @@ def _checked(tree: Tree, layers: Sequence[Layer], model: type[Model]) -> Model:
         # Checked as JSON, because pydantic is then strict about numbers and strings, and still accepts lists as tuples.
         return model.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        # A mistyped key comes first, because it tells more than the key that is missing for it.
+        # A mistyped key comes first, because it explains why another key is missing.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         raise ConfigError(one_line(faults[0], layers, model)) from None
 

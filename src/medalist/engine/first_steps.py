@@ -19,7 +19,7 @@ LEARNED = 0.1
 """A batch counts as learned when at most this share of the first loss, above the best possible loss, is left."""
 
 STAYS = 3
-"""The test ends when so many losses in a row have reached the goal."""
+"""The test ends when this number of losses in a row have reached the goal."""
 
 SURE = 20.0
 """The highest absolute logit of a perfect output."""
@@ -31,7 +31,7 @@ SMOOTHING = 0.8
 decade of the learning rate in a test of 100 steps. The usual 0.98 of longer tests would lag three decades."""
 
 SETTLES = 10
-"""After so many steps the smoothed loss depends more on the learning rate than on single batches."""
+"""After this number of steps the smoothed loss depends more on the learning rate than on single batches."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ class HardBatches:
 
     @property
     def pending(self) -> bool:
-        """Whether a batch is held that may be repeated, or the loss of a batch is not told yet.
+        """Whether a batch is held that may be repeated, or the loss of the last batch is not recorded yet.
 
         A state does not keep such a batch. So while this is true, a state may only be saved at the end of an epoch.
         """
@@ -69,7 +69,7 @@ class HardBatches:
         return batch
 
     def tell(self, batch: Batch, loss: Tensor) -> None:
-        """Tell the loss, a scalar on any device, of the last batch; call it once for each batch.
+        """Record the loss of the last batch, a scalar on any device; call it once for each batch.
 
         `batch` is the object that the iteration gave, not its copy on a device. The loss of a repeated batch is
         ignored. NaN counts as the highest loss.

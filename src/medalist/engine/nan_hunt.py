@@ -85,7 +85,7 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
         bad = [name for name, value in losses.items() if not is_finite(value)]
         trail.forwards = False  # gradient checkpointing runs modules again, and their outputs are checked already
         if trail.forward is None and not bad:
-            # Small gradients vanish in fp16 without a scale. A power of two changes nothing else.
+            # Without a scale, small gradients become zero in fp16. A power of two changes nothing else.
             loss = losses["loss"] * (1024.0 if job.config.precision == "16-mixed" else 1.0)
             (arriving,) = torch.autograd.grad(loss, outputs, retain_graph=True)
             blamed = trail.backward  # a module of the loss, if any

@@ -127,7 +127,7 @@ def _block(path: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _is_outer(key: tuple[str, ...], keys: set[tuple[str, ...] | None]) -> bool:
-    """Whether `key` is a stage and no block: other blocks are inside of it, and a parameter stands beside them."""
+    """Whether `key` is a stage and not a block: it contains blocks, and a parameter beside these blocks."""
     return any(other is not None and len(other) > len(key) and other[: len(key)] == key for other in keys)
 
 

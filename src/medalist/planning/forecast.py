@@ -40,7 +40,7 @@ SHARES = {"reading": 0.2, "training": 0.45, "validation": 0.53, "oof": 0.68, "st
 """When each part has to end, as shares of the time that is left after the config is checked."""
 
 LAST_STEPS = 3
-"""No option is started in the last so many seconds."""
+"""The seconds at the end in which no option is started."""
 
 
 def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
