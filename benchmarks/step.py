@@ -1,16 +1,17 @@
-"""Our training loop against a bare PyTorch loop: steps per second, same network, batches, loss and optimiser.
+"""Compare our training loop with a bare PyTorch loop: steps per second, same network, batches, loss and optimiser.
 
 python benchmarks/step.py [--config FILE] [--data DIR] [--steps 10] [--rounds 5] [--states N] [key=value ...]
 
-Of any kind of contest: the job is that of `medalist train`, for fold 0 of the config, cut to so many steps. Both loops
-get the batches of its loader, in their order, and train copies of its network on one device. The bare loop is as short
-as one writes it: forward, loss, backward, clipping, AdamW, a schedule of torch's; no records, no checks. Timed is the
-training, from the end of an epoch's first step to that of its last one; set-up, validation and saving are not steps.
-Rounds are interleaved (ours, bare, ours, ...) after one that warms up; printed are the medians and the median ratio.
+Any kind of contest can be measured. The job is that of `medalist train` for fold 0 of the config, cut to --steps steps.
+Both loops get the same batches in the same order from the job's loader, and train copies of its network on one device.
+The bare loop has only forward, loss, backward, clipping, AdamW and a schedule of torch; it has no records and no
+checks. The time is measured from the end of an epoch's first step to the end of its last step, so set-up, validation
+and saving do not count. Rounds are interleaved (ours, bare, ours, ...) after one round of warm-up. The medians and the
+median ratio are printed.
 
-With --states N ours also runs with a state written after every N steps, and what that costs is printed: the steps'
-rate against that without states. By itself a training writes one every 5 minutes, and at the ends of epochs that are
-10 seconds apart.
+With --states N our loop also runs with a state written after every N steps, and the loss of speed against the run
+without states is printed. Without this option a training writes a state every 5 minutes, and at the ends of epochs that
+are at least 10 seconds apart.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 class Clock:
-    """A progress that notes when each step ends."""
+    """A progress that records when each step ends."""
 
     def __init__(self) -> None:
         self.ends: list[float] = []
@@ -52,19 +53,19 @@ class Clock:
         self.ends.append(now())
 
     def skip(self, steps: int) -> None:
-        """Nothing is skipped here."""
+        """Do nothing, because no step is skipped here."""
 
     def say(self, text: str) -> None:
-        """Lines are not shown."""
+        """Do nothing, because lines are not shown."""
 
     @property
     def rate(self) -> float:
-        """Steps per second, the first one left out."""
+        """Steps per second, without the first step."""
         return (len(self.ends) - 1) / (self.ends[-1] - self.ends[0])
 
 
 class Cut:
-    """The first batches of a loader: all that is asked of one, by both loops."""
+    """The first `steps` batches of a loader, with all methods that the two loops need."""
 
     def __init__(self, loader: Any, steps: int):
         self.loader, self.steps = loader, steps
@@ -87,7 +88,7 @@ def now() -> float:
 
 @dataclass(frozen=True)
 class Bench:
-    """A fold's training whose epoch is cut."""
+    """The training of a fold whose epoch is cut to a number of steps."""
 
     job: TrainJob
 

@@ -1,4 +1,4 @@
-"""`medalist debug`: a network looked at before it is trained, or after it went wrong."""
+"""`medalist debug`: inspect a network before its training, or after a training that failed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def debug(
         Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Default: debug/ in the run's folder.")
     ] = None,
 ) -> None:
-    """Look at a network: shapes, dead units, gradients, one batch by heart, NaN, learning rates, first batches."""
+    """Inspect a network: shapes, dead units, gradients, overfitting one batch, NaN, learning rates, first batches."""
     from medalist.kinds import load_settings
     from medalist.training.debug import DebugRequest
     from medalist.training.debug import debug as run_debug

@@ -1,4 +1,4 @@
-"""`medalist embed` and what `index` and `search` do with a run: galleries of images."""
+"""`medalist embed`, and the commands `index` and `search` with a run: galleries of images."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ Folder = Annotated[
 
 @dataclass(frozen=True)
 class Asking:
-    """How something is asked: what `Index.search` takes beside the queries, k and threads."""
+    """The options of a search, which become the arguments of `Index.search` beside the queries."""
 
     k: int
     where: str | None
@@ -81,7 +81,7 @@ class Asking:
     threads: int | None
 
     def checked(self) -> Asking:
-        """The same with --exact as a plan; SearchError for options that exclude one another."""
+        """Return the options with --exact as a plan. Raises SearchError for options that exclude each other."""
         if self.exact and (self.ef, self.recall, self.plan) != (None, None, None):
             raise SearchError("--exact finds all; leave out --ef, --recall and --plan")
         if self.per is not None and self.group_by is None:
@@ -90,7 +90,7 @@ class Asking:
 
     @property
     def how(self) -> dict[str, Any]:
-        """As arguments of `Gallery.search`, which knows no `ef`."""
+        """The options as arguments of `Gallery.search`, which has no `ef` (and without k)."""
         from medalist.search.checks import processors
 
         return {
@@ -117,7 +117,7 @@ def embed(
     fold: Annotated[int | None, typer.Option(help="The network of one fold; default: all trained folds.")] = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Turn images into unit vectors: an .npy, and a .json beside it that tells their ids and what made them."""
+    """Embed images as unit vectors: an .npy, and a .json beside it with their ids and embedding space."""
     from medalist.runs.runs import find_run
     from medalist.search.embeddings import beside, write_embeddings
     from medalist.workflows.galleries import embed_images, find_images
@@ -127,7 +127,7 @@ def embed(
     shared = session(context)
     found = find_run(run, shared.runs)
     path = found.folder / "vectors.npy" if out is None else out
-    beside(path)  # refuses a wrong name before the work
+    beside(path)  # refuses a wrong name before the network runs
     place = images or listed
     assert place is not None
     embeddings, left_out = embed_images(found, find_images(place), shared.reporter, fold, skip_bad)
@@ -146,7 +146,7 @@ def build(
     skip_bad: bool,
     threads: int | None,
 ) -> None:
-    """`medalist index build RUN --gallery ...`."""
+    """Run `medalist index build RUN --gallery ...`."""
     from medalist.runs.runs import find_run
     from medalist.search.embeddings import name_of
     from medalist.workflows.galleries import build_gallery, gallery_folder
@@ -171,7 +171,7 @@ def add(
     skip_bad: bool,
     threads: int | None,
 ) -> None:
-    """`medalist index add RUN --images ...`."""
+    """Run `medalist index add RUN --images ...`."""
     from medalist.runs.runs import find_run
     from medalist.workflows.galleries import add_images, gallery_folder
 
@@ -192,7 +192,7 @@ def add(
 def search(
     shared: Session, name: str, images: tuple[Path, ...], asking: Asking, folder: Path | None, picture: Path | None
 ) -> None:
-    """`medalist search RUN --image ...`."""
+    """Run `medalist search RUN --image ...`."""
     from medalist.runs.runs import find_run
     from medalist.workflows.galleries import answer_table, draw_hits, gallery_folder, search_images, write_picture
 
@@ -215,12 +215,12 @@ def search(
 
 
 def is_gallery(path: Path) -> bool:
-    """Whether a folder is that of a gallery."""
+    """Whether a folder holds a gallery."""
     return (path / "gallery.json").is_file()
 
 
 def tell(console: Console, folder: Path) -> Path:
-    """Print what a gallery is of, and give the folder of its index."""
+    """Print the size of a gallery and what made its vectors, and return the folder of its index."""
     from medalist.search.embeddings import name_of
     from medalist.search.gallery import Gallery
 
@@ -230,6 +230,6 @@ def tell(console: Console, folder: Path) -> Path:
 
 
 def tell_left_out(console: Console, lines: list[str]) -> None:
-    """Print what --skip-bad left out."""
+    """Print a line for each image that --skip-bad left out."""
     for line in lines:
         say(console, f"left out: {line}")

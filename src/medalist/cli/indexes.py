@@ -1,4 +1,4 @@
-"""`medalist index build`, `add`, `delete` and `info`: an index of vectors, as a file or as a folder that is live."""
+"""`medalist index build`, `add`, `delete` and `info`: an index of vectors in a file, or in a folder that can change."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def build(
     threads: Threads = None,
     seed: Annotated[int, typer.Option(help="Seed of the build; threads do not change it.")] = 0,
 ) -> None:
-    """Make an index of an array of vectors, or the gallery of a run from images."""
+    """Make an index of an array of vectors, or a run's gallery from images."""
 
     kinds = arrays.said_kinds(kind)
     if vectors.suffix != ".npy" and not vectors.is_file():
@@ -92,7 +92,10 @@ def build(
 
 @contextlib.contextmanager
 def _made(out: Path, size: int, options: dict[str, Any], fsync: str | None) -> Iterator[Index]:
-    """An empty index that is written when the block ends well: a folder where `out` has no suffix, else a file."""
+    """Yield an empty index, and write it when the block ends without an error.
+
+    It is written to a folder where `out` has no suffix, otherwise to a file.
+    """
     from medalist.search import Index
 
     if not out.suffix:
@@ -172,7 +175,7 @@ def delete(
     gallery: GalleryFolder = None,
     fsync: Sync = None,
 ) -> None:
-    """Take vectors out of the folder of an index, or of a run's gallery; of several options, what any of them means."""
+    """Delete vectors from an index's folder or a run's gallery: all vectors that at least one of the options means."""
     from medalist.search import Index
     from medalist.search.embeddings import shown
     from medalist.search.gallery import delete_from
@@ -201,7 +204,7 @@ def info(
         Path, typer.Argument(metavar="FILE|FOLDER", help="An index, as a file or a folder, or the folder of a gallery.")
     ],
 ) -> None:
-    """Tell what an index holds, its fields, its memory by part and its recall."""
+    """Show the size of an index, its fields, its memory by part and its recall."""
     from medalist.search import Index
 
     console = session(context).console
@@ -210,7 +213,7 @@ def info(
     stats = Index.open(file, read_only=file.is_dir()).stats()
     table(console, str(file), ["what", "found"], _told(stats))
     if stats.recall:
-        # A walk of fewer than 100 is never asked for 100 answers, and was not measured for them.
+        # A walk with ef below 100 is never used for 100 answers, so recall at 100 was not measured for it.
         rows = [
             [row.ef, f"{row.at_1:.4f}", f"{row.at_10:.4f}", f"{row.at_100:.4f}" if row.ef >= 100 else "–"]
             for row in stats.recall
@@ -219,7 +222,10 @@ def info(
 
 
 def find_index(shared: Session, name: str, gallery: Path | None = None) -> tuple[Path, Path]:
-    """What FOLDER or RUN means: the folder to speak of, and that of its index, which differ for a gallery."""
+    """Return the folder that FOLDER or RUN names, and the folder of its index; for a gallery the two differ.
+
+    Raises SearchError for a file, and RunError where there is no such run.
+    """
     from medalist.runs.runs import find_run
     from medalist.search.gallery import read_told
     from medalist.workflows.galleries import gallery_folder
@@ -234,7 +240,7 @@ def find_index(shared: Session, name: str, gallery: Path | None = None) -> tuple
 
 
 def checked_fsync(fsync: str | None) -> Fsync:
-    """The policy that --fsync says."""
+    """Return the policy of --fsync, which is `interval` by default. Raises SearchError for any other word."""
     from medalist.search.checks import Fsync
 
     for one in get_args(Fsync):

@@ -1,4 +1,4 @@
-"""The command that says what a training will cost, before it starts."""
+"""`medalist plan`: estimate the cost of a training before it starts."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def plan(
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="Processes that train a fold together.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=10_000, help="Folds that are trained at a time.")] = 1,
 ) -> None:
-    """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
+    """Measure a minute of the training. Print the time, memory and disk that all of it needs, and faster options."""
     started = time.perf_counter()
     from medalist.kinds import kind_of, load_settings
     from medalist.processes import place
@@ -62,7 +62,7 @@ def plan(
 
 
 def show(console: Console, made: Plan) -> None:
-    """Print a plan."""
+    """Print a plan as tables and lines."""
     from medalist.runs.plans import BY_FOLD, PARTS, clock, in_bytes
 
     rows: list[list[Any]] = []

@@ -1,4 +1,4 @@
-"""Config files: YAML to frozen values."""
+"""Config files: from YAML to frozen, checked values."""
 
 from medalist.config.layers import (
     ConfigLayers,

@@ -1,4 +1,4 @@
-"""Devices, and what several processes of one command do in turn."""
+"""The device of a process, and how several processes of one command wait for each other."""
 
 from __future__ import annotations
 
@@ -22,20 +22,22 @@ from medalist.errors import MedalistError, RunError
 from medalist.processes import LOST, PARENT, place
 
 LONGEST_WAIT = timedelta(days=1)
-"""How long processes wait for what one of them does alone, as keeping features; one that is lost is seen at once."""
+"""How long processes wait while one of them works alone, for instance to compute features.
+
+A process that is lost is noticed at once, so that a long wait does no harm."""
 
 Value = TypeVar("Value")
 
 
 def open_fabric(precision: Precision) -> Fabric:
-    """Fabric on this process's device; where it is one of several, joined with the others, for which it waits.
+    """Return Fabric on the device of this process. Where several processes run, wait until all have joined.
 
-    On GPUs torch then takes deterministic kernels, where it has them.
+    On GPUs torch then uses deterministic kernels of cuDNN.
     """
     here = place()
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who joined whom is no news
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # hides a line for each process that joins
     if _is_using_cli():
-        fabric = Fabric(precision=precision)  # `fabric run` says the rest, and takes no other word for it
+        fabric = Fabric(precision=precision)  # `fabric run` has set the other arguments, and allows no other values
     else:
         fabric = Fabric(
             accelerator="auto",
@@ -44,7 +46,7 @@ def open_fabric(precision: Precision) -> Fabric:
             strategy=DDPStrategy(timeout=LONGEST_WAIT) if here.world > 1 else "auto",
             precision=precision,
         )
-    if here.world > 1 and not fabric._launched:  # Fabric's own launcher has joined them before
+    if here.world > 1 and not fabric._launched:  # after Fabric's own launcher the processes have joined already
         fabric.launch()
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = False
@@ -53,9 +55,10 @@ def open_fabric(precision: Precision) -> Fabric:
 
 
 def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
-    """What `work` gives: the first process does it alone, and then the others, who find what it wrote.
+    """Return the result of `work`. The first process runs it alone; then the others run it and find the files written.
 
-    A mistake of the first is raised there, and ends the others without a word, with the same exit code.
+    A MedalistError in the first process is raised there. The other processes then end without a message, with the same
+    exit code.
     """
     if fabric.world_size == 1:
         return work()
@@ -74,7 +77,7 @@ def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
-    """The mean of a tensor over all processes. Not Fabric's, which first waits for all of them."""
+    """Return the mean of a tensor over all processes. Fabric's function is not used, as it first waits at a barrier."""
     if not _distributed_is_initialized():
         return values
     total = values.clone()
@@ -84,9 +87,10 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
-    """Turns the loss of another process into one line; RunError.
+    """Turn the error that follows the loss of another process into a RunError of one line.
 
-    Where `processes.start` has started this one, it ends without a line: who started it tells what became of the other.
+    Where `processes.start` has started this process, it ends without a message, with exit code LOST: the starting
+    process then reports how the other process ended.
     """
     try:
         yield

@@ -1,12 +1,12 @@
-"""Runs on disk: where each file of a run lies, what made it, and the scores that were written.
+"""Runs on disk: the path of each file of a run, its provenance, and its written scores.
 
-runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
-runs/<competition>/<run>/config.yaml           resolved
+runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs; the hash is of how they were made
+runs/<competition>/<run>/config.yaml           the resolved config
 runs/<competition>/<run>/lock.json             provenance
-runs/<competition>/<run>/folds.csv             the folds this run is of
+runs/<competition>/<run>/folds.csv             the folds of this run
 runs/<competition>/<run>/fold0/ ...            weights, metrics.jsonl, cost.json; states while it trains
 runs/<competition>/<run>/oof/ test/            predictions
-runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
+runs/<competition>/<run>/oof.csv scores.json   OOF answers as written rows, and their score
 runs/<competition>/<run>/report/index.html
 """
 
@@ -30,15 +30,19 @@ from medalist.folds.folds import Folds, read_folds
 from medalist.records import Sample, Split
 
 MUST_MATCH = ("config", "data", "folds", "weights")
-"""What of a lock must be the same for a training to go on in its folder."""
+"""The fields of a lock that must be the same, so that a training may continue in the run's folder."""
 
 FREE = ("data", "loader", "tracking", "decide", "checkpoint")
-"""Sections of a config that change neither weights nor predictions."""
+"""The sections of a config that change neither weights nor predictions."""
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What made a run. Hashes are sha256; `data_folder` is where the data lay on the machine that trained."""
+    """The provenance of a run.
+
+    commit: the project's git commit. config, data, folds: sha256 hashes. weights: the sha256 of pretrained weights by
+    name. data_folder: the path of the data on the machine that trained. packages: versions by name.
+    """
 
     commit: str
     config: str
@@ -61,16 +65,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name: that of its folder."""
+        """The name of the run, which is the name of its folder."""
         return self.folder.name
 
     @property
     def competition(self) -> str:
-        """The competition's name: that of the folder above."""
+        """The name of the competition, which is the name of the folder above."""
         return self.folder.parent.name
 
     def config(self) -> str:
-        """The resolved config it was trained with, as text; RunError where there is none."""
+        """Return the text of the resolved config of the training. Raises RunError where it cannot be read."""
         try:
             return (self.folder / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
@@ -78,7 +82,7 @@ class Run:
             raise RunError(f"{self.folder} is no run: config.yaml: {reason}; run medalist train first") from None
 
     def lock(self) -> Lock:
-        """Its provenance."""
+        """Return the provenance of the run. Raises RunError where lock.json is damaged."""
         value = read_json(self.folder / "lock.json")
         try:
             return Lock(**{**value, "overrides": tuple(value["overrides"])})
@@ -86,27 +90,27 @@ class Run:
             raise RunError(f"{self.folder / 'lock.json'} is damaged; train into a new run with --name") from None
 
     def folds(self) -> Folds:
-        """The folds it is of; RunError where the file is not the one the lock names."""
+        """Return the folds of the run. Raises RunError where the hash of folds.csv is not the one in the lock."""
         folds = read_folds(self.folder / "folds.csv")
         if folds.hash != self.lock().folds:
             raise RunError(f"{self.folder / 'folds.csv'} is not the file this run was trained on; train a new run")
         return folds
 
     def fold_folder(self, fold: int) -> Path:
-        """Checkpoints and metrics of one fold."""
+        """Return the folder of one fold, with its checkpoints and metrics."""
         return self.folder / f"fold{fold}"
 
     def checkpoint(self, fold: int, keep: str) -> Path:
-        """The weights that predict."""
+        """Return the path of a fold's weights that predict. `keep` is `last`, `best` or `average`."""
         return self.fold_folder(fold) / f"{keep}.safetensors"
 
     def trained_folds(self) -> list[int]:
-        """Folds whose training has ended: their `last` checkpoint is there."""
+        """Return the numbers of the folds whose training has ended, which means that their `last` weights exist."""
         names = [path.parent.name for path in self.folder.glob("fold*/last.safetensors")]
         return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
 
     def scores(self) -> dict[str, Any] | None:
-        """What `medalist score` wrote, None before it; RunError where it is damaged."""
+        """Return what `medalist score` wrote, or None before it has run. Raises RunError where the file is damaged."""
         path = self.folder / "scores.json"
         if not path.exists():
             return None
@@ -119,11 +123,11 @@ class Run:
 
 
 def create_run(folder: Path, settings: Experiment, lock: Lock, before: Experiment | None = None) -> Run:
-    """Make a run's folder, or take the one that is there where it is of the same config, data, folds and weights.
+    """Make a run's folder, or use the existing one where it has the same config, data, folds and pretrained weights.
 
-    What may change without another run (how predictions are decided, where data lies, how it is cached and tracked)
-    is then written into its config. Raises RunError, naming what differs, where the folder holds another run.
-    before: the config of the run that is there, where it can be read.
+    The sections in FREE may differ from the existing run. Their new values are written into its config. before: the
+    config of the existing run, or None where it cannot be read. Raises RunError, which names the difference, where the
+    folder holds another run.
     """
     run = Run(folder)
     known = (folder / "lock.json").exists()
@@ -138,9 +142,10 @@ def create_run(folder: Path, settings: Experiment, lock: Lock, before: Experimen
 
 
 def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experiment | None) -> None:
-    """RunError where config, data, folds or pretrained weights are not those the run was made with.
+    """Raise RunError where config, data, folds or pretrained weights differ from those of the run.
 
-    before: the config of the run; None where its config.yaml is damaged: then only the hashes speak.
+    before: the config of the run, or None where its config.yaml is damaged. With None the message names no keys, and
+    only the hashes are compared.
     """
     old = run.lock()
     what = next((what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)), None)
@@ -167,7 +172,7 @@ def make_lock(
     overrides: Sequence[str],
     machine: Mapping[str, str] | None = None,
 ) -> Lock:
-    """Provenance of a run that is about to start; `machine` names what it runs on."""
+    """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
         commit=commit(),
         config=config_hash(settings),
@@ -183,16 +188,16 @@ def make_lock(
 
 
 def config_hash(settings: Experiment) -> str:
-    """Hash of what decides the weights and the predictions: not where the data lies, how it is cached or tracked,
-    nor how predictions are decided, which may be changed after training.
+    """Return the hash of those parts of a config that determine weights and predictions, which is all but FREE.
 
-    Keys that were renamed count by their former names, so that runs made before go on.
+    So the data's folder, caches and tracking may change after training, and also how predictions become answers.
+    Renamed keys are hashed under their old names, so that older runs keep their hash.
     """
     return sha256_json({name: value for name, value in _by_former_names(settings).items() if name not in FREE})
 
 
 def _by_former_names(model: ConfigModel) -> dict[str, Any]:
-    """The model as JSON values."""
+    """Return the model as JSON values, with the old names of renamed keys."""
     former = {new: old for old, new in type(model).renamed.items()}
     values = model.model_dump(mode="json")
     for name in values:
@@ -205,10 +210,11 @@ def _by_former_names(model: ConfigModel) -> dict[str, Any]:
 
 
 def manifest_hash(split: Split) -> str:
-    """Hash of the contest's files: ids, file names, byte sizes, image sizes and the text of the truth.
+    """Return the hash of the contest's samples: ids, file names, byte sizes, image sizes and the text of the truth.
 
-    Pixels do not count: reading a contest of 100 GB for each command would cost minutes. Neither does the order of the
-    samples, nor where the files lie; the order of one sample's annotations does, as it numbers the objects.
+    Pixels are not hashed, because reading a contest of 100 GB for each command would take minutes. The order of the
+    samples and the folders of the files do not change the hash. The order of one sample's annotations does, because it
+    numbers the objects. Raises DataError where an image file is missing.
     """
 
     def line(sample: Sample) -> list[Any]:
@@ -219,13 +225,13 @@ def manifest_hash(split: Split) -> str:
         return [sample.id, files, list(sample.size), list(sample.annotation)]
 
     parts = [sorted(part, key=lambda sample: sample.id) for part in (split.train, split.test, split.gallery)]
-    if not split.gallery:  # as it was before there were galleries, so that older runs still match
+    if not split.gallery:  # older runs have hashes without a gallery part, and must still match
         parts.pop()
     return sha256_json([[line(sample) for sample in part] for part in parts])
 
 
 def commit() -> str:
-    """The project's git commit, with `+` where files differ from it; `unknown` outside a checkout."""
+    """Return the project's git commit, with `+` where tracked files differ from it; `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -237,15 +243,18 @@ def commit() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Name and version of every installed distribution."""
-    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken one has no name
+    """Return the version of every installed distribution by its name, sorted by name."""
+    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken distribution has no name
     return dict(sorted(found.items()))
 
 
 def find_run(name: str, root: Path) -> Run:
-    """A run by its folder, by `<competition>/<run>`, or by its name alone where only one competition has it."""
+    """Return the run with this folder, this `<competition>/<run>`, or this name where only one competition has it.
+
+    Raises RunError where no run, or more than one run, is found.
+    """
     if name:
-        for folder in (Path(name).resolve(), root / name):  # resolved: '.' too has a name and a folder above it
+        for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
             if (folder / "lock.json").is_file():
                 return Run(folder)
     known = all_runs(root)
@@ -264,5 +273,5 @@ def find_run(name: str, root: Path) -> Run:
 
 
 def all_runs(root: Path) -> list[Run]:
-    """Every run under `root`, sorted by competition and name."""
+    """Return every run under `root`, sorted by competition and name."""
     return [Run(path.parent) for path in sorted(root.glob("*/*/lock.json"))]

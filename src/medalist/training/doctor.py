@@ -1,4 +1,4 @@
-"""`medalist doctor`: what this machine has, and where it differs from what a run was made with."""
+"""`medalist doctor`: describe this machine, and compare it with the machine and files that a run was made with."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SHOWN = (
 
 
 def examine(runs: Path) -> list[list[str]]:
-    """(what, what was found) for processors, memory, GPUs, disk, weights, network policy and versions."""
+    """Return rows (name, text) about processors, memory, GPUs, disk, weights, network access and versions."""
     memory = psutil.virtual_memory()
     place = next(folder for folder in (runs.resolve(), *runs.resolve().parents) if folder.exists())
     free = shutil.disk_usage(place).free
@@ -79,9 +79,9 @@ def _gpu_memory(number: int) -> str:
 
 @dataclass(frozen=True)
 class Differences:
-    """Where this machine, and what lies on it, differs from what a run was made with.
+    """Differences between a run's lock and this machine with its files.
 
-    rows: (what, the run's, here); damaged: what of the run itself cannot be used any more.
+    rows: (name, value of the run, value here). damaged: lines about files of the run that cannot be used any more.
     """
 
     rows: list[list[str]]
@@ -89,10 +89,10 @@ class Differences:
 
 
 def compare(run: Run, data: str | None, root: Path) -> Differences:
-    """Hold a run's lock against python, packages, machine, commit, data, weights, config, folds and checkpoints here.
+    """Compare a run's lock with python, packages, machine, commit, data, weights, config, folds and checkpoints here.
 
-    data: the folder of the contest's data; None looks where the run found it, then where `open_contest` looks. Nothing
-    is downloaded. Raises RunError and ConfigError where lock.json or config.yaml are damaged.
+    data: the folder of the contest's data; None = the folder that the run used, otherwise the one that `open_contest`
+    finds. Nothing is downloaded. Raises RunError or ConfigError where lock.json or config.yaml is damaged.
     """
     lock, settings = run.lock(), run_settings(run)
     recorded = _recorded(run, lock)
@@ -113,7 +113,10 @@ def compare(run: Run, data: str | None, root: Path) -> Differences:
 
 
 def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
-    """The machine that a lock names, nothing in older ones; RunError where the lock holds what no lock does."""
+    """Return the machine that a lock names; it is empty in older locks.
+
+    Raises RunError where a value of the lock is no text.
+    """
     recorded = lock.machine
     words: list[object] = [lock.python, lock.commit, lock.config, lock.data, lock.folds, lock.data_folder]
     for part in (lock.packages, lock.weights, recorded):
@@ -124,7 +127,7 @@ def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
 
 
 def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
-    """Packages that are missing or of another version here, and how many are here that the run did not have."""
+    """Yield packages that are missing or have another version here, and how many packages the run did not have."""
     here = {_canonical(name): found for name, found in packages().items()}
     for name, was in known.items():
         now = here.get(_canonical(name), "not installed")
@@ -136,7 +139,7 @@ def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _canonical(name: str) -> str:
-    """One spelling of a package's name, as PEP 503 has it."""
+    """Return the normalised name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -159,7 +162,7 @@ def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Pa
 
 
 def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
-    """Pretrained weights that are not here, or others by the same name; the hubs are not asked."""
+    """Yield pretrained weights that are missing here, or differ under the same name. The hubs are not asked."""
     if not lock.weights:
         return
     pretrained = settings.pretrained
@@ -189,14 +192,14 @@ def _folds(run: Run, lock: Lock) -> list[list[str]]:
 
 
 def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
-    """Of each trained fold the weights that are missing or cut short."""
+    """Yield the weights of each trained fold that are missing or cut short."""
     for fold in range(folds.n):
         if fold not in run.trained_folds():
             continue
         for path in dict.fromkeys(run.checkpoint(fold, keep) for keep in ("last", settings.train.keep)):
             name = f"fold{fold}/{path.name}"
             try:
-                with safetensors.safe_open(path, "np"):  # reads the header alone, which says how long the file must be
+                with safetensors.safe_open(path, "np"):  # reads only the header, and checks the length of the file
                     continue
             except FileNotFoundError:
                 yield [name, "written", "missing"]
@@ -205,7 +208,7 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
 
 
 def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
-    """Folds that are not trained to their end, and out-of-fold predictions of other weights than those there are."""
+    """Yield folds whose training has not ended, and OOF predictions that other weights have made."""
     for fold in range(folds.n):
         path = run.checkpoint(fold, settings.train.keep)
         if fold not in run.trained_folds():
@@ -220,5 +223,5 @@ def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
 
 
 def _short(digest: str) -> str:
-    """A hash as people compare it."""
+    """Return the first 12 digits of a hash, which are enough for people to compare."""
     return digest[:12]

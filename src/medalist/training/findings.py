@@ -1,4 +1,4 @@
-"""The results of `medalist debug` in words and tables: warnings, worst first."""
+"""The results of `medalist debug` as sentences and tables; warnings come worst first."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from medalist.engine.nan_hunt import Culprit, Hunt
 from medalist.report.network import Grid
 
 MANY_DEAD, MANY_EVEN = 0.3, 0.3
-"""Shares of dead or constant channels in a layer that are named; pretrained networks have some everywhere."""
+"""From these shares of dead or constant channels on, a layer gets a warning. Pretrained networks have some such
+channels in all layers."""
 LARGEST_UPDATE, SMALLEST_UPDATE = 0.1, 1e-7
-"""Updates of a layer's weights beyond these shares of them are named; healthy ones are about a thousandth."""
+"""Weights get a warning where their update, as a share of the weights, is above or below these limits. A healthy update
+is about a thousandth."""
 
 NAMED = 5
 ENOUGH_STEPS = 50
@@ -24,7 +26,7 @@ ENOUGH_STEPS = 50
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """All that was looked at."""
+    """All results of the tests, and `lr`, the learning rate of the config. None: the test was left out."""
 
     anatomy: Anatomy
     hunt: Hunt
@@ -36,7 +38,7 @@ class Diagnostics:
 
 
 def wrong(diagnostics: Diagnostics) -> list[str]:
-    """What looks wrong, worst first, each with what to look at."""
+    """Return the warnings, worst first; most say what to check."""
     found = [_hunted(diagnostics.hunt), *_learned(diagnostics), *_flowing(diagnostics.flows), *_idle(diagnostics.idle)]
     return [line for line in found if line]
 
@@ -172,7 +174,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def tables(diagnostics: Diagnostics) -> list[Grid]:
-    """The tables of page and terminal; the long ones are folded, for the page alone."""
+    """Return the tables. The page shows all of them, and the terminal those that are not folded."""
     made = [parts_table(diagnostics.anatomy)]
     if diagnostics.flows:
         made.append(stage_table(diagnostics.flows, diagnostics.anatomy))
@@ -184,7 +186,7 @@ def tables(diagnostics: Diagnostics) -> list[Grid]:
 
 
 def parts_table(anatomy: Anatomy) -> Grid:
-    """Parts with their shapes, parameters and share of operations."""
+    """Return the table of the network's parts with output shapes, parameters and shares of the operations."""
     note = (
         f"The batch is {shape(anatomy.image)}, the output {shapes(anatomy.output)}. {anatomy.parameters:,} parameters, "
         f"{anatomy.trainable:,} trained; {anatomy.flops / 1e9 / max(1, anatomy.image[0]):.3g} GFLOP forward a sample."
@@ -204,7 +206,7 @@ def parts_table(anatomy: Anatomy) -> Grid:
 
 
 def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
-    """Gradients and updates by the innermost parts that `Anatomy` names."""
+    """Return the table of gradients and updates, summed by the innermost parts that `Anatomy` names."""
     rows = []
     for part, inside in by_part(flows.parameters, anatomy.parts):
         ratios = [flow.ratio for flow in inside if flow.ratio is not None and flow.matrix]
@@ -223,7 +225,10 @@ def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
 
 
 def by_part(parameters: Sequence[Flow], parts: Sequence[NetworkPart]) -> list[tuple[str, list[Flow]]]:
-    """Parameters under the longest name of a part that they begin with; the network's own under its first words."""
+    """Group parameters by the part with the longest name that their names begin with.
+
+    A parameter that belongs to no part is a group of its own, under its own name.
+    """
     names = sorted((part.name for part in parts), key=len, reverse=True)
     found: dict[str, list[Flow]] = {}
     for flow in parameters:
@@ -233,7 +238,7 @@ def by_part(parameters: Sequence[Flow], parts: Sequence[NetworkPart]) -> list[tu
 
 
 def idle_table(idle: Idleness) -> Grid:
-    """Layers with channels that do nothing, the largest share first."""
+    """Return the table of the ten layers with the largest shares of channels that never change, the largest first."""
     layers = [layer for layer in (*idle.activations, *idle.norms) if layer.dead]
     rows = [
         [layer.layer, layer.kind, str(layer.channels), str(len(layer.dead)), f"{100 * layer.share:.0f}"]
@@ -264,7 +269,7 @@ def _flow_table(flows: Flows) -> Grid:
 
 
 def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
-    """What was looked at, in a line each."""
+    """Return the result of each test as (name, one line of text)."""
     found = [
         (
             "not finite",
@@ -288,11 +293,11 @@ def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
 
 
 def shape(sides: Sequence[int]) -> str:
-    """4x3x128x128."""
+    """Return a shape as text, for instance 4x3x128x128."""
     return "x".join(map(str, sides)) or "a number"
 
 
 def shapes(several: Sequence[Sequence[int]]) -> str:
-    """Shapes of several outputs; of many, the first and the last."""
+    """Return the shapes of several outputs as text; of more than two, only the first and the last."""
     listed = [shape(one) for one in several]
     return ", ".join(listed if len(listed) <= 2 else [listed[0], "...", listed[-1]])

@@ -1,4 +1,4 @@
-"""What is checked before a training begins, and what it then knows."""
+"""The checks before a training begins, and the making of its run folder."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from medalist.training.machine import machine
 from medalist.training.request import TrainRequest, run_name
 
 RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps")
-"""Names that no run may have: they mean other folders beside the runs."""
+"""Names that no run may have, because they name other folders beside the runs."""
 
 
 def checked(request: TrainRequest) -> TrainSetup:
-    """Check all that can be checked before any pixel is kept: augmentation, weights, data, folds, network.
+    """Check all that can be checked before pixels are read: augmentation, weights, data, folds, network.
 
-    Nothing is made of the run. Raises ConfigError, WeightsError, DataError, FoldError, and RunError where the run's
-    folder is of another config, data, folds or weights.
+    No file of the run is written. Raises ConfigError, WeightsError, DataError and FoldError, and RunError where the
+    run's folder has another config, data, folds or weights.
     """
     settings, root = request.settings, request.root
     name = request.name or run_name(request.config, request.overrides)
@@ -57,7 +57,7 @@ def checked(request: TrainRequest) -> TrainSetup:
 
 
 def settings_before(run: Run) -> Experiment | None:
-    """The config of a run that is there; None where it is damaged, or there is none."""
+    """Return the config of an existing run, or None where it is damaged or missing."""
     try:
         return run_settings(run)
     except (ConfigError, RunError):
@@ -65,7 +65,7 @@ def settings_before(run: Run) -> Experiment | None:
 
 
 def prepare(request: TrainRequest) -> TrainSetup:
-    """`checked`, and then the run's folder."""
+    """Call `checked`, and then make the run's folder with its config, lock and folds."""
     setup = checked(request)
     create_run(setup.run.folder, setup.settings, setup.lock, settings_before(setup.run))
     write_folds(setup.run.folder / "folds.csv", setup.folds)
@@ -73,13 +73,13 @@ def prepare(request: TrainRequest) -> TrainSetup:
 
 
 def prepare_together(request: TrainRequest, fabric: Fabric | None = None) -> TrainSetup:
-    """`prepare` in each process of this command, the first one first."""
+    """Call `prepare` in each process of this command: first in the first process, then in the others."""
     fabric = fabric or open_fabric(request.settings.train.precision)
     return first_alone(fabric, lambda: prepare(request))
 
 
 def step_line(settings: Experiment) -> str:
-    """What a step of the optimiser is made of, and its highest learning rate."""
+    """Return the line that says how many samples make a step of the optimiser, and its highest learning rate."""
     train, world, batch = settings.train, place().world, settings.batch_samples
     rate = scaled_lr(train, world)
     return (
