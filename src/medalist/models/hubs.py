@@ -42,8 +42,7 @@ def in_package(stems: list[str]) -> Path | None:
 
 
 def in_cache(name: str) -> Path | None:
-    """Return the file that an earlier download of these weights left in the hub's own cache; None where there is
-    none."""
+    """Return the file of an earlier download of these weights in the hub's own cache; None where there is none."""
     torch_file = torch_cache(name)
     if torch_file is not None:
         return torch_file

@@ -73,8 +73,7 @@ class PooledHead(nn.Module):
     """Pooling, dropout and neck: feature maps [B, C, h, w], or already pooled features [B, C], -> vectors [B, dim]."""
 
     def __init__(self, config: EncoderConfig, width: int, cells: int):
-        """`width`: number of channels of the features. `cells`: number of their positions, needed for pooling
-        `flat`."""
+        """`width`: number of channels of the features. `cells`: number of positions, used by pooling `flat`."""
         super().__init__()
         self.pool = build_pooling(config, width)
         self.drop = nn.Dropout(config.dropout)

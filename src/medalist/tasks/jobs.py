@@ -55,8 +55,7 @@ class FoldPlace:
 
 
 def open_devices(settings: Experiment) -> Fabric:
-    """Open the device of this process with the config's precision; waits until all processes of the command are
-    there."""
+    """Open this process's device with the config's precision; wait until all processes of the command have joined."""
     return open_fabric(settings.train.precision)
 
 
@@ -87,8 +86,9 @@ def make_job(
     place: FoldPlace,
     names: Sequence[str],
 ) -> TrainJob:
-    """Make the training of a fold. `training` and `held_out`: each a dataset and its batch sampler; `names`: the sample
-    ids by index.
+    """Make the training of a fold.
+
+    training, held_out: each a dataset and its batch sampler. names: the sample ids by index.
     """
     pin = fabric.device.type == "cuda"
     return TrainJob(

@@ -42,9 +42,7 @@ def predict(
 def average_views(
     task: SegmentTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
 ) -> Tensor:
-    """Return the probabilities float32[B, C, h, w] of images float32[B, 3, h, w], averaged over networks, scales and
-    views.
-    """
+    """Return probabilities float32[B, C, h, w] of float32[B, 3, h, w]: the mean over networks, scales and views."""
     total: Tensor | None = None
     for scale in config.scales:
         scaled = _rescaled(image, scale, stride)
