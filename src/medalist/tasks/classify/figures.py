@@ -30,11 +30,11 @@ Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
 MOST_MATRIX = 24
-"""Classes in a confusion matrix at most."""
+"""Largest number of classes in a confusion matrix."""
 MOST_CURVES = 10
-"""Classes whose curves are drawn at most."""
+"""Largest number of classes whose curves are drawn."""
 MOST_CLASSES = 40
-"""Classes in a table at most."""
+"""Largest number of classes in a table."""
 NARROW = 8
 """A confusion matrix with at most this many classes takes half of the page's width."""
 RIGHT, WRONG = ACCENT, LINES[1]
