@@ -1,4 +1,4 @@
-"""Samples with pixels: decoded, augmented, normalised."""
+"""Datasets of samples whose images are decoded, augmented and normalised."""
 
 from __future__ import annotations
 
@@ -23,18 +23,21 @@ from medalist.errors import ConfigError, DataError
 from medalist.records import Sample
 
 Key = tuple[int, int] | tuple[int, int, int]
-"""(epoch, position in the set): all that the randomness of one sample depends on, beside the run's seed. Where a sample
-comes once more in an epoch, (epoch, position, how often it came before), so that it is augmented anew."""
+"""The key of one item: (epoch, position in the dataset). The augmentation of a sample depends only on this key and on
+the run's seed. Where a sample is repeated in an epoch, the key is (epoch, position, number of earlier times in this
+epoch), so that the repeated sample is augmented differently."""
 
 PROBED_EPOCHS = 4
+"""Number of epochs in which a check augments each of its samples."""
 
 
 @dataclass(frozen=True, eq=False)
 class Item:
-    """One sample, ready.
+    """One sample, ready for a batch.
 
-    image: float32[3, h, w] normalised, or features float32[...] that stand for it. target: None where it is not known,
-    as in the test part.
+    index: the sample's number in the cache or in the list of samples. image: float32[3, h, w], normalised, or features
+    float32[...] in place of an image. target: None where the truth is not known, as in the test part. padding: the
+    geometry of the image before padding.
     """
 
     index: int
@@ -45,20 +48,22 @@ class Item:
 
 @dataclass(frozen=True)
 class Normalisation:
-    """Mean and std for each channel of images in 0..1, as the encoder was pretrained with."""
+    """Mean and std for each channel of images in 0..1, as in the encoder's pretraining."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
 
 Read = Callable[[Path], NDArray[np.uint8]]
-"""An image file -> uint8[H, W, 3], as the network is to see it but for augmentation; DataError."""
+"""A function that reads an image file: path -> uint8[H, W, 3], ready for augmentation. It raises DataError where the
+file cannot be read."""
 
 
 def reader(white: int, config: ImageConfig) -> Read:
-    """How image files are read: 16-bit values up to `white`, then inversion and contrast as the config says.
+    """Return the function that reads image files of a contest.
 
-    Under a FitConfig all images come out in one size, `fitting.kept_size`.
+    white: the value of a 16-bit image that is shown as white. After decoding, the function inverts the image and
+    stretches its contrast where the config says so. With a FitConfig all images get one size, `fitting.kept_size`.
     """
 
     def read(path: Path) -> NDArray[np.uint8]:
@@ -77,9 +82,9 @@ def reader(white: int, config: ImageConfig) -> Read:
 
 
 def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sample) -> Decoded:
-    """Read a training sample: its image uint8[H, W, 3] and its target, or None where it has none.
+    """Read a training sample: return its image uint8[H, W, 3] and its target, or None in place of a target.
 
-    DataError where they do not fit each other.
+    Raises DataError where the image cannot be read, or where image and target do not fit each other.
     """
     image = read(sample.images[0])
     target = target_of(sample)
@@ -89,7 +94,7 @@ def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sam
 
 
 class TrainDataset(Dataset[Item]):
-    """Augmented training samples; asked by (epoch, index)."""
+    """Augmented training samples; the key of an item is (epoch, position), see `Key`."""
 
     def __init__(
         self,
@@ -99,7 +104,7 @@ class TrainDataset(Dataset[Item]):
         normalisation: Normalisation,
         seed: int,
     ):
-        """`indices` are those of the cache's samples that belong to this set."""
+        """`indices`: the numbers of those samples of the cache that belong to this dataset."""
         self.cache = cache
         self.indices = tuple(indices)
         self.normalisation = normalisation
@@ -111,10 +116,10 @@ class TrainDataset(Dataset[Item]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1] of the set as epoch key[0] sees it.
+        """Return the sample at position key[1] of the dataset, augmented for epoch key[0].
 
-        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than `check`
-        has found.
+        Raises ConfigError, which names the sample, where it cannot be augmented, or where its augmented size differs
+        from the size that `check` has found.
         """
         index = self.indices[key[1]]
         seed = sample_seed(self.seed, key[0], index, draw=key[2] if len(key) == 3 else 0)
@@ -125,15 +130,16 @@ class TrainDataset(Dataset[Item]):
         return _item(index, image, target, self.normalisation, Padding(height, width))
 
     def check(self, stride: int) -> tuple[int, int]:
-        """Augment some samples of every shape: all must get one (height, width), multiples of the network's stride.
+        """Augment samples of extreme shapes and return the (height, width) that all of them get.
 
-        ConfigError where they do not. From then on `__getitem__` holds every sample against that size.
+        Raises ConfigError where the sizes differ, or where a side is not a multiple of the network's stride. After this
+        call `__getitem__` compares the size of every sample with the found size.
         """
         self.size = None
         sizes: dict[tuple[int, int], str] = {}
         for position in self._probes():
             name = self.cache.samples[self.indices[position]].id
-            for epoch in range(PROBED_EPOCHS):  # a transform of the size may fire in some epochs only
+            for epoch in range(PROBED_EPOCHS):  # because a random transform may change the size in some epochs only
                 height, width = self[epoch, position].image.shape[1:]
                 sizes.setdefault((height, width), name)
         if len(sizes) > 1:
@@ -148,7 +154,7 @@ class TrainDataset(Dataset[Item]):
         return height, width
 
     def _probes(self) -> list[int]:
-        """Positions of the lowest, highest, narrowest and widest samples, and of the first and the last."""
+        """Return the positions of the lowest, highest, narrowest and widest samples, and of the first and the last."""
         heights, widths = np.transpose([self.cache.samples[index].size for index in self.indices])
         extremes = (heights.argmin(), heights.argmax(), widths.argmin(), widths.argmax())
         return sorted({0, len(self) - 1, *map(int, extremes)})
@@ -164,9 +170,9 @@ def _several_sizes(sizes: Mapping[tuple[int, int], str]) -> ConfigError:
 
 
 class InferenceDataset(Dataset[Item]):
-    """Whole images, padded to the network's stride, with their target where the truth is at hand.
+    """Whole images, padded to multiples of the network's stride, without augmentation.
 
-    A PixelCache gives image and target; plain samples are read without a target.
+    Items from a PixelCache have the cache's target; items that are read from samples have no target.
     """
 
     def __init__(
@@ -177,7 +183,9 @@ class InferenceDataset(Dataset[Item]):
         normalisation: Normalisation,
         read: Read,
     ):
-        """`indices` choose among the source's samples; `read` is for those that no cache holds."""
+        """`indices`: the numbers of the source's samples in this dataset. `read` reads the image of a sample where
+        `source` is not a cache.
+        """
         self.source = source
         self.indices = tuple(indices)
         self.stride = stride
@@ -200,7 +208,7 @@ class InferenceDataset(Dataset[Item]):
 
 
 def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
-    """The image of a sample; a DataError names the sample and the file."""
+    """Read the image of a sample. Raises DataError, which names the sample and the file."""
     try:
         return read(sample.images[0])
     except DataError as error:

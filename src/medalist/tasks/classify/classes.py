@@ -1,4 +1,4 @@
-"""The contest's classes, and that a run keeps to those it was trained on. Torch-free."""
+"""The contest's classes, and a check that a run is used only with the classes it was trained on. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from medalist.runs.runs import Run
 
 
 def classes_of(contest: Contest) -> tuple[str, ...]:
-    """The classes in their order, as the contest's format names them; ConfigError where it asks for no labels."""
+    """Return the classes in the order of the contest's submission format.
+
+    Raises ConfigError where the contest does not ask for labels.
+    """
     found = getattr(contest.competition.submission, "classes", None)
     if not found:
         raise ConfigError(
@@ -21,20 +24,23 @@ def classes_of(contest: Contest) -> tuple[str, ...]:
 
 
 def keep_classes(run: Run, classes: Sequence[str]) -> None:
-    """Write the classes that a run is trained on, `classes.json`; RunError where it was begun on others."""
+    """Write the classes that a run is trained on to `classes.json`, if this file does not exist yet.
+
+    Raises RunError where the run has other classes already.
+    """
     if not (run.folder / "classes.json").exists():
         write_json(run.folder / "classes.json", list(classes))
     refuse_other_classes(run, classes)
 
 
 def has_classes(run: Run, classes: Sequence[str]) -> bool:
-    """Whether these are the classes that the run was trained on, in their order."""
+    """Return whether the run was trained on these classes in this order; true where it has no `classes.json`."""
     path = run.folder / "classes.json"
     return not path.exists() or read_json(path) == list(classes)
 
 
 def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
-    """RunError where the contest's list of classes is not that which the run was trained on, in its order."""
+    """Raise RunError where the run was trained on other classes than these, or on the same in another order."""
     if not has_classes(run, classes):
         known = read_json(run.folder / "classes.json")
         pairs = zip(known, classes, strict=False) if isinstance(known, list) else ()

@@ -1,4 +1,4 @@
-"""Prediction of whole images by one or several classifiers, averaged over views."""
+"""Prediction of whole images by one or several classifiers, averaged over networks and views."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ def predict(
     config: ClassifyPredictConfig,
     channels_last: bool,
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32]]]:
-    """Yield sample indices and their predictions float32[B, C], batch by batch; networks and views count equally."""
+    """Yield sample indices and predictions float32[B, C] (probabilities) or float32[B, 1] (grades), batch by batch.
+
+    A prediction is the mean over networks and views, with equal weights.
+    """
     for model in models:
         model.eval()
     views = VIEWS[config.tta]

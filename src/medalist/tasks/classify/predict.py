@@ -1,4 +1,4 @@
-"""Out-of-fold and test predictions of classifiers, kept as tables."""
+"""OOF and test predictions of classifiers, written to disk as tables."""
 
 from __future__ import annotations
 
@@ -28,18 +28,19 @@ from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.pixels import read_of
 
 GRADE = "grade"
-"""The one column of runs that give a number."""
+"""The name of the only column in the predictions of runs that predict grades."""
 
 
 def columns_of(settings: ClassifySettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """What the columns of a prediction are called."""
+    """Return the names of the columns of a prediction: the classes, or `GRADE`."""
     return (GRADE,) if settings.gives_grades else tuple(classes)
 
 
 def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Predict what a fold has held out; of None the test part by all trained folds, averaged.
+    """Predict a fold's held-out samples; for None the test part, averaged over all trained folds.
 
-    Nothing where that is done with the weights that are there.
+    Does nothing where these predictions exist already and were made with the present weights. Raises TrainingError
+    where a prediction is not finite.
     """
     folds, samples, part = predicted_part(run, contest, fold)
     store, classes = TableStore(run.folder / part[0]), classes_of(contest)
@@ -69,7 +70,7 @@ def _values(
     part: tuple[TableStore, str],
     reporter: Reporter,
 ) -> NDArray[np.float32]:
-    """Predictions float32[N, C]; of several processes the first has all."""
+    """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
     models = []
@@ -85,7 +86,7 @@ def _values(
     loader = batches(dataset, sampler, settings.loader.workers, fabric.device.type == "cuda")
     store, name = part
     if fabric.is_global_zero:
-        store.start(name)  # stopped half-way, it must not pass for what was there before
+        store.start(name)  # removes the index, so that an interrupted prediction does not look complete
     fabric.barrier()
     rows = np.zeros((len(samples), len(columns_of(settings, classes))), np.float32)
     with reporter.progress(f"predict {name}", sum(map(len, sampler.batches))) as bar:

@@ -1,4 +1,4 @@
-"""Embeddings of a run: of held-out samples, of the test part, and of any image files."""
+"""Compute embeddings with the networks of a run: of held-out samples, of the test part, and of any image files."""
 
 from __future__ import annotations
 
@@ -54,20 +54,22 @@ from medalist.tasks.jobs import open_devices, trained_or_refuse
 from medalist.tasks.pixels import read_of
 
 NAMED_AT_MOST = 10
+"""Bad files that an error message names at most."""
 
 _GOOD, _BAD = LabelTarget(np.array(0, np.int64)), LabelTarget(np.array(1, np.int64))
-"""What `_Marked` says of an image."""
+"""The targets of `_Marked`, for images that can and cannot be read."""
 
 CRITERION = "criterion."
-"""Part of the names of a loss's own tensors in a checkpoint."""
+"""The names of the loss's tensors in a checkpoint contain this."""
 
 
 def predict(run: Run, settings: EmbedSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Embed what a fold's splits ask and answer with, by the network that did not see it; of None the test part.
+    """Embed the queries and the gallery of a fold's retrieval splits by the fold's network; for None the test part.
 
-    In contests of known identities the gallery is the fold's training part, which that network has seen, as the one
-    that answers the test part will have. The test part's queries and gallery are embedded by all trained folds.
-    Nothing where that is done.
+    The network did not see the queries in training. In contests of known identities the gallery is the fold's training
+    part, which the network has seen; this is the same for the test part, whose gallery is the training data. The test
+    part's queries and gallery are embedded by the networks of all trained folds. Does nothing where these embeddings
+    exist already. Raises RunError where no fold was trained.
     """
     if fold is None:
         trained = trained_or_refuse(run)
@@ -91,9 +93,10 @@ def embed_files(
     fold: int | None = None,
     skip_bad: bool = False,
 ) -> tuple[Embeddings, list[str]]:
-    """Embed image files (id, path) with all trained folds, or with one; returns also a line for each file left out.
+    """Embed image files (id, path) with the networks of all trained folds, or of `fold`.
 
-    Without `skip_bad` one DataError names all files that cannot be read. Raises RunError where nothing was trained.
+    Returns the embeddings, and a line for each file that was left out. Without `skip_bad`, raises one DataError for all
+    files that cannot be read. Raises RunError where no fold was trained.
     """
     folds = run.trained_folds() if fold is None else [fold]
     if not folds or not set(folds) <= set(run.trained_folds()):
@@ -121,7 +124,7 @@ def embed_files(
 
 
 def made_of(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str, str]:
-    """What decides the vectors of these folds' networks."""
+    """Return everything that the vectors of these folds' networks depend on, by name."""
     return made_by(run, settings, folds)
 
 
@@ -156,7 +159,7 @@ def _embed(
 
 
 def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: int) -> None:
-    """Write the class prototypes that a fold's loss has learned, where it learns any; turned identities left out."""
+    """Write the class prototypes of a fold's loss, where it has any, without turned and composed identities."""
     if not any(isinstance(term, MarginTerm) for term in settings.loss.terms):
         return
     made, name = made_by(run, settings, [fold]), prototypes_name(fold)
@@ -173,7 +176,7 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
     seen: Counter[str] = Counter()
     ids, rows = [], []
     for row, label in enumerate(found[1].tolist()):
-        if label % views == 0 and label < views * len(classes.names):  # composed identities come after them
+        if label % views == 0 and label < views * len(classes.names):  # composed identities have higher labels
             identity = classes.names[label // views]
             ids.append(f"{seen[identity]}/{identity}")
             seen[identity] += 1
@@ -189,7 +192,10 @@ def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> Fi
 
 @dataclass(frozen=True, eq=False)
 class _Networks:
-    """The networks of some folds, without their losses; frozen encoders are one, and the networks heads on it."""
+    """The networks of some folds, without their losses.
+
+    models: whole networks or, where the encoder is frozen, only heads. shared: the frozen encoder, None otherwise.
+    """
 
     models: tuple[nn.Module, ...]
     shared: nn.Module | None = None
@@ -210,7 +216,10 @@ def _networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> _Netwo
 
 
 def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
-    """The weights of a frozen encoder, which no checkpoint holds; RunError where they are not those of the training."""
+    """Return the weights of a frozen encoder, which are not in checkpoints; None where the encoder is not frozen.
+
+    Raises RunError where they are not the weights that the run was trained with.
+    """
     if not settings.model.frozen:
         return None
     weights = encoder_weights(settings.model.encoder, settings.model.weights)
@@ -232,9 +241,9 @@ def _vectors(
     title: str = "embed",
     shared_folder: Path | None = None,
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Vectors float32[count, D], and the rows whose image was bad (label 1 of a `_Marked` set).
+    """Return the vectors float32[count, D], and the rows whose image cannot be read (label 1 in a `_Marked` dataset).
 
-    With `shared_folder` several processes share the work, and the first has all vectors in the end.
+    With `shared_folder` several processes share the work; at the end only the first process has all vectors.
     """
     fabric, last = open_devices(settings), settings.train.channels_last
 
@@ -269,7 +278,10 @@ def _vectors(
 
 
 class _Marked(Dataset[Item]):
-    """Labels each image 0, or 1 with blank pixels where it cannot be read, so that one does not stop thousands."""
+    """A dataset with label 0 for each image, or label 1 and a blank image where the file cannot be read.
+
+    So one bad file does not stop the embedding of all others.
+    """
 
     def __init__(self, whole: FittedInferenceDataset):
         self.whole = whole

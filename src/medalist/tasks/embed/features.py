@@ -1,4 +1,4 @@
-"""What a frozen encoder says of each image, computed once and kept, so that a head is trained in seconds."""
+"""Features of a frozen encoder, computed once and stored on disk, so that a head is trained in seconds."""
 
 from __future__ import annotations
 
@@ -37,10 +37,11 @@ def kept_features(
     home: Path,
     reporter: Reporter,
 ) -> NDArray[Any]:
-    """Features of whole images in the order of `samples`, mapped: pooled float32[N, C], or maps float16[N, C, h, w].
+    """Return the features of whole images in the order of `samples`; they are computed where no stored file fits.
 
-    They are pooled where the pooling has nothing to learn. Kept under `home/features`, in a file named by the hash of
-    the encoder, its weights, how images are read, and the images. Maps are kept as halves, as they are large.
+    The array is memory-mapped: float32[N, C] pooled features where the pooling has no weights to learn, else
+    float16[N, C, h, w] maps, in half precision because they are large. The file is in `home/features`, and its name is
+    the hash of the encoder, its weights, how images are read, the precision, and the images.
     """
     assert weights is not None, "a frozen encoder has weights"
     made = made_of(settings, weights, samples)
@@ -78,7 +79,7 @@ def kept_features(
 
 
 def made_of(settings: EmbedSettings, weights: Resolved, samples: Sequence[Sample]) -> dict[str, Any]:
-    """What decides the features: the encoder, its weights, how images are read, precision, and the images."""
+    """Return everything that the features depend on: encoder, weights, how images are read, precision, and images."""
     model = settings.model.model_dump(mode="json", include={"encoder", "options", "in_channels"})
     return {
         "model": model,

@@ -27,9 +27,10 @@ def embed(
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32]]]:
     """Yield sample indices and their unit vectors float32[B, D * networks], batch by batch.
 
-    The vectors of one network are averaged over views. Those of several networks stand side by side, each scaled so
-    that a cosine of the whole is the mean of their cosines: their spaces have nothing in common to be averaged.
-    shared: an encoder that looks once for all networks, which are then heads on its features.
+    The vectors of one network are averaged over views. The vectors of several networks are concatenated instead,
+    because they belong to different embedding spaces. They are scaled so that the cosine of two concatenated vectors is
+    the mean of the networks' cosines. shared: an encoder that all networks share; the networks are then heads on its
+    features.
     """
     for model in (*models, *([shared] if shared else [])):
         model.eval()
@@ -41,7 +42,7 @@ def embed(
 
 
 def _mean_views(models: Sequence[nn.Module], shared: nn.Module | None, image: Tensor, tta: str) -> list[Tensor]:
-    """Each network's unit vectors float32[B, D], averaged over views; features that are kept already have one view."""
+    """Return each network's unit vectors float32[B, D], averaged over views; stored features have only one view."""
     views = VIEWS[tta]
     totals: list[Tensor | float] = [0.0] * len(models)
     for view in views:

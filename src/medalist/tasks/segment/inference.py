@@ -1,4 +1,4 @@
-"""Prediction of whole images by one or several networks, averaged over views and scales."""
+"""Prediction of whole images by one or several networks, averaged over networks, views and scales."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ def predict(
     stride: int,
     channels_last: bool,
 ) -> Iterator[tuple[int, MapPrediction]]:
-    """Yield (sample index, MapPrediction at native size), batch by batch; networks, views and scales count equally."""
+    """Yield (sample index, MapPrediction at native size), batch by batch.
+
+    A prediction is the mean over networks, views and scales, with equal weights.
+    """
     for model in models:
         model.eval()
     for raw in loader:
@@ -39,7 +42,7 @@ def predict(
 def average_views(
     task: SegmentTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
 ) -> Tensor:
-    """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
+    """Return probabilities float32[B, C, h, w] of float32[B, 3, h, w]: the mean over networks, scales and views."""
     total: Tensor | None = None
     for scale in config.scales:
         scaled = _rescaled(image, scale, stride)

@@ -1,4 +1,4 @@
-"""One fold's training of a segmentation network."""
+"""Make the training of one fold of a segmentation network."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ from medalist.tasks.segment.task import SegmentTask
 
 
 def build_task(settings: SegmentSettings) -> SegmentTask:
-    """The task of a config."""
+    """Return the task of a config."""
     return SegmentTask(settings.loss, settings.model.channels)
 
 
 def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
-    """The network with its pretrained encoder; what is random in it depends on the seed and the fold alone."""
+    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
     return build_model(settings.model, weights)
 
 
 def build_normalisation(settings: SegmentSettings) -> Normalisation:
-    """What the encoder was pretrained with."""
+    """Return the mean and std that the encoder was pretrained with."""
     mean, std = normalisation(settings.model)
     return Normalisation(tuple(mean), tuple(std))
 
 
 def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
-    """What makes the maps of a sample."""
+    """Return the function that makes the target maps of a sample from its truth."""
 
     def target_of(sample: Sample) -> MapTarget:
         return map_target(contest.truth(sample), settings.task, settings.model.channels)
@@ -51,7 +51,10 @@ def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
 def build_job(
     settings: SegmentSettings, fabric: Fabric, cache: PixelCache, place: FoldPlace, weights: Resolved | None, read: Read
 ) -> TrainJob:
-    """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
+    """Return the training of one fold, ready to start.
+
+    Raises ConfigError where the augmented images do not fit the network.
+    """
     training, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
     train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed)

@@ -1,4 +1,4 @@
-"""Out-of-fold and test predictions of segmentation networks, kept on disk at native size."""
+"""OOF and test predictions of segmentation networks, written to disk at native size."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from medalist.tasks.segment.settings import SegmentSettings
 
 
 def predict(run: Run, settings: SegmentSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Predict what a fold has held out; of None the test part by all trained folds, averaged.
+    """Predict a fold's held-out samples; for None the test part, averaged over all trained folds.
 
-    Nothing where that is done with the weights that are there.
+    Does nothing where these predictions exist already and were made with the present weights.
     """
     folds, samples, part = predicted_part(run, contest, fold)
     _predict(run, settings, contest, folds, samples, MapStore(run.folder / part[0]), part[1], reporter)
@@ -57,7 +57,7 @@ def _predict(
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
     if fabric.is_global_zero:
-        store.start(name)  # stopped half-way, it must not pass for what was there before
+        store.start(name)  # removes the index, so that an interrupted prediction does not look complete
     fabric.barrier()
     with reporter.progress(f"predict {name}", sum(map(len, order.batches))) as bar:
         for index, prediction in predict_batches(
@@ -65,7 +65,7 @@ def _predict(
         ):
             store.write(samples[index].id, prediction)
             bar.advance()
-    fabric.barrier()  # whole are the parts of all processes
+    fabric.barrier()  # the prediction is complete only when all processes have written their samples
     if fabric.is_global_zero:
         store.finish(name, part)
     fabric.barrier()
