@@ -15,7 +15,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-slow test-cpp fuzz lint types check bench train eda lock clean
+.PHONY: help setup demo test test-thorough test-slow test-cpp fuzz lint types check docs bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -84,6 +84,9 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy src competitions
 
 check: lint types test test-slow demo ## what CI runs
+
+docs: $(STAMP) ## write docs/config.md from the settings
+	$(BIN)/python docs/generate.py
 
 bench: $(BUILT) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }

@@ -15,31 +15,36 @@ from medalist.tasks.embed.model_settings import EmbedderConfig
 
 
 class EmbedConfig(TaskConfig):
-    """Metric learning: identities become unit vectors, alike ones near.
-
-    turns: each quarter turn of an identity is an identity of its own (4 times as many), for signs that mean something
-    else when turned. Mirrored ones too where mirrored is true.
-    rare: identities with fewer training samples than this are not trained on (1 = all are).
-    composed: so many made-up identities are trained on beside the real ones, each joined of parts of two of them: for
-    light signs on a dark even ground, as ink on paper is after image.invert. They make an epoch longer.
-    """
+    """Metric learning: images become unit vectors, and images of one identity lie near each other."""
 
     kind: Literal["embed"]
+    """`embed`: the answers are ranked names."""
+
     turns: bool = False
+    """Whether each quarter turn of an identity is an identity of its own, which makes 4 times as many. This is for
+    signs that mean something else when they are turned."""
+
     mirrored: bool = False
+    """Whether each mirrored identity is an identity of its own; with `turns`, each mirrored quarter turn too."""
+
     rare: int = Field(default=1, ge=1, le=1000)
+    """Identities with fewer training samples than this are not trained on; 1 trains on all."""
+
     composed: int = Field(default=0, ge=0, le=100_000)
+    """The number of made-up identities that are trained on beside the real ones, each joined from parts of two real
+    ones. This is for light signs on a dark even ground, such as ink on paper after image.invert. Made-up identities
+    make an epoch longer."""
 
 
 class EmbedPredictConfig(ConfigModel):
-    """Embedding of whole images.
-
-    tta: views whose vectors are averaged: `none`, `mirror` (2: as it is, and left for right), `flips` (4), `d4` (8).
-    batch: images in one forward.
-    """
+    """Embedding of whole images."""
 
     tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    """The views whose vectors are averaged: `none`, `mirror` (2 views: as it is, and left for right), `flips` (4
+    views) or `d4` (8 views)."""
+
     batch: int = Field(default=32, ge=1)
+    """The number of images in one forward."""
 
 
 class EmbedSettings(Experiment):
@@ -47,11 +52,20 @@ class EmbedSettings(Experiment):
 
     task: EmbedConfig
     image: FitConfig
+
     model: EmbedderConfig
+    """The network."""
+
     loss: MetricLossConfig
+    """What the training minimises."""
+
     sampler: SamplerConfig = ShuffleSampler()
+    """Which samples make a batch."""
+
     predict: EmbedPredictConfig = EmbedPredictConfig()
+
     decide: RankConfig = RankConfig()
+    """How embeddings become ranked answers."""
 
     @property
     def pretrained(self) -> Pretrained:
