@@ -21,6 +21,7 @@ from medalist.cli import contests, debugging, inspection, planning, queueing, re
 from medalist.cli.session import Session
 from medalist.errors import users_line
 from medalist.processes import ending_with_parent, place
+from medalist.processors import sleep_soon
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 plus the number of the signal."""
@@ -66,6 +67,7 @@ def version() -> None:
 
 def main() -> None:
     """Run the command line and exit."""
+    sleep_soon()  # no command has imported torch yet
     with ending_with_parent():
         code = run(sys.argv[1:])
     raise SystemExit(code)

@@ -20,6 +20,7 @@ from torch import Tensor
 from medalist.engine.settings import Precision
 from medalist.errors import MedalistError, RunError
 from medalist.processes import LOST, PARENT, place
+from medalist.processors import keep_buffers
 
 LONGEST_WAIT = timedelta(days=1)
 """How long processes wait while one of them works alone, for instance to compute features.
@@ -35,6 +36,7 @@ def open_fabric(precision: Precision) -> Fabric:
     On GPUs torch then uses deterministic kernels of cuDNN.
     """
     here = place()
+    keep_buffers()
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # hides a line for each process that joins
     if _is_using_cli():
         fabric = Fabric(precision=precision)  # `fabric run` has set the other arguments, and allows no other values

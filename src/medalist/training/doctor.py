@@ -21,6 +21,7 @@ from medalist.files import sha256_file
 from medalist.folds.folds import Folds, read_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
+from medalist.processors import keep_buffers, sleep_soon
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
 from medalist.training.machine import machine
@@ -50,6 +51,8 @@ def examine(runs: Path) -> list[list[str]]:
             f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         ],
         ["threads of torch", str(torch.get_num_threads())],
+        ["threads that wait", sleep_soon()],
+        ["freed memory", keep_buffers()],
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
     ]
