@@ -218,8 +218,8 @@ private:
                           const Progress& progress, const Keep& keep);
     std::size_t make(State& state, const Change& change, std::size_t threads) const;
     void append(State& state, const Change& change, const IdBatch& ids, std::size_t threads) const;
-    /// usual: link and index late rows when they are many enough to slow readers down. later: postpone that, for many
-    /// changes in sequence without reads between them. everything: link and index all rows.
+    /// usual: link and index late rows, and remove dead rows, when there are so many that readers slow down. later:
+    /// postpone that, for many changes in sequence without reads between them. everything: leave nothing to be done.
     enum class Settle { usual, later, everything };
     void settle(State& state, std::size_t threads, const Progress& progress, Settle how) const;
     State compacted(const State& state, std::size_t threads) const;
