@@ -1,4 +1,4 @@
-"""What the pages promise about the tree: files that exist, sizes that are kept, an example that runs."""
+"""The pages agree with the tree: named files exist, size limits are kept, and the example runs."""
 
 import ast
 import re
@@ -52,7 +52,7 @@ KINDS = ("segment", "embed", "classify")
 
 @pytest.mark.parametrize("path", ABOVE, ids=lambda path: str(path.relative_to(PROJECT / "src" / "medalist")))
 def test_nothing_above_the_kinds_names_one(path: Path) -> None:
-    """No import of a kind, no word for one, and no test for the type of its settings: `kinds.py` has the one table."""
+    """No import of a kind, no name of a kind, no check of the type of its settings: `kinds.py` has the only table."""
     name = str(path.relative_to(PROJECT / "src" / "medalist"))
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
@@ -75,7 +75,7 @@ def test_links_of_pages_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """What a link may name in a page: its headings, as GitHub writes them."""
+    """Return the anchors that a link to a page may have: its headings, as GitHub writes them."""
     titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
     return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
 
@@ -112,7 +112,7 @@ def test_nothing_in_medalist_names_a_competition() -> None:
     assert names
     for path in (PROJECT / "src").rglob("*.py"):
         code = path.read_text().replace("configs/toy_nuclei/demo.yaml", "")  # the demo's default config
-        # As a word in quotes or in a path: "products" alone is also what a matrix gives.
+        # Only as a word in quotes or in a path, because "products" is also a word for results of multiplication.
         assert [name for name in names if re.search(rf"[\"'/]{name}[\"'./]", code)] == [], path
 
 

@@ -47,7 +47,7 @@ def tracks(folder: Path, name: str, track: str, called: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder of two contests; what is imported from it is forgotten afterwards."""
+    """Return a folder with two contests. Modules that are imported from it are removed from sys.modules afterwards."""
     before = dict(sys.modules)
     for name in ("tmp_salt", "tmp_whales"):
         contest(tmp_path / "competitions", name)
@@ -60,7 +60,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_competition_is_loaded_by_its_folders_name(folder: Path) -> None:
     salt = load_competition("tmp_salt", folder)
     assert salt.name == "tmp_salt"
-    assert salt.read(Path("/x/data")) == "data"  # by way of its own relative import
+    assert salt.read(Path("/x/data")) == "data"  # through its own relative import
     assert salt.sample_submission == "sample_submission.csv"
     assert load_competition("tmp_salt", folder) is salt
     assert load_competition("tmp_whales", folder).name == "tmp_whales"

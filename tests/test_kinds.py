@@ -241,7 +241,7 @@ def test_a_run_is_of_its_configs_kind(small: Path, tmp_path: Path) -> None:
         run_settings(Run(tmp_path / "contest" / "empty"))
 
 
-# ------------------------------------------------------------------------------------------------- what settings tell
+# ------------------------------------------------------------------------------------------------- settings
 
 
 @pytest.fixture

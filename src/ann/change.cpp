@@ -20,12 +20,12 @@ static_assert(sizeof(Numbers) == sizeof(Change::Head));
 
 std::size_t padding(std::size_t bytes) { return (8 - bytes % 8) % 8; }
 
-/// Hands out the bytes of a change from the front.
+/// Takes bytes from the front of a change.
 class Cutter {
 public:
     explicit Cutter(std::span<const std::byte> bytes) : left_(bytes) {}
 
-    /// So many bytes, and behind them zeros up to a multiple of 8.
+    /// Take this many bytes. Zeros up to a multiple of 8 must follow.
     std::span<const std::byte> take(std::uint64_t bytes, const char* what) {
         if (bytes > left_.size()) refuse(std::string(what) + " reach beyond its end");
         const auto taken = left_.first(static_cast<std::size_t>(bytes));

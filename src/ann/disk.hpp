@@ -1,4 +1,5 @@
-// What the operating system does for a file: one that appears whole or not at all, and one read as memory.
+// File operations of the operating system: write a file that appears as a whole or not at all, and read a file as
+// memory.
 #pragma once
 
 #include <fcntl.h>
@@ -30,14 +31,14 @@ public:
         if (number_ >= 0) ::close(number_);
     }
     int number() const { return number_; }
-    /// Close now; false where the system reports that what was written is lost (errno says why).
+    /// Close now. Returns false if the system reports that written data are lost (errno has the reason).
     bool close() { return ::close(std::exchange(number_, -1)) == 0; }
 
 private:
     int number_;
 };
 
-/// A file under a name of its own in the folder of `path`, removed again unless it is renamed to `path`.
+/// A file under a temporary name in the folder of `path`. It is removed unless it is renamed to `path`.
 class Temporary {
 public:
     explicit Temporary(const std::string& path)
@@ -58,14 +59,14 @@ public:
         }
     }
 
-    /// On the disk, under the name that was asked for, and nothing else in its place before.
+    /// Write the file to the disk and rename it to its target. The target never holds a part of it.
     void keep() {
         if (::fsync(descriptor_.number()) != 0) fail(errno);
         if (!descriptor_.close()) fail(errno);
         if (::rename(name_.c_str(), target_.c_str()) != 0) fail(errno);
         kept_ = true;
         const Descriptor folder(::open(folder_.empty() ? "." : folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        // A system that cannot open or synchronise a folder has no more to give; the file itself is whole.
+        // Some systems cannot open or synchronise a folder. That is not an error here; the file itself is complete.
         if (folder.number() >= 0 && ::fsync(folder.number()) != 0 && errno == EIO) fail(EIO);
     }
 
@@ -88,11 +89,11 @@ private:
     Descriptor descriptor_;
 };
 
-/// The whole of a regular file as read-only memory.
+/// The contents of a regular file as read-only memory.
 class Mapping {
 public:
     explicit Mapping(const std::string& path) {
-        // Without O_NONBLOCK the opening of a pipe would wait for its other end.
+        // Without O_NONBLOCK opening a pipe would wait for its other end.
         const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
         if (descriptor.number() < 0) throw FileError("file", "cannot be opened: " + reason_of(errno));
         struct stat status{};

@@ -1,4 +1,4 @@
-// Every number of a file is checked before it is used: what is read may have been written by anybody.
+// Every number of a file is checked before it is used, because the file may come from anyone.
 #include "format.hpp"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ struct Reader {
         throw FileError(std::string(section), why);
     }
 
-    /// The section as values; `count` of them.
+    /// Return the section as values; it must have `count` of them.
     template <typename T>
     std::span<const T> values(std::string_view name, std::uint64_t count) const {
         const auto bytes = file.require(name);
@@ -39,7 +39,7 @@ struct Reader {
         return as<T>(bytes);
     }
 
-    /// The section as values, as many as there are.
+    /// Return the section as values, as many as it has.
     template <typename T>
     std::span<const T> list(std::string_view name) const {
         const auto bytes = file.require(name);
@@ -160,7 +160,7 @@ std::span<const std::byte> bytes_of(const T& values) {
     return std::as_bytes(std::span(values.data(), values.size()));
 }
 
-/// The fields' names and kinds: u32 count, then for each u32 kind, u32 bytes, and the name.
+/// Return the fields' names and kinds: u32 count, then for each field u32 kind, u32 bytes, and the name.
 std::vector<std::byte> encode_schema(const Schema& schema) {
     std::vector<std::byte> bytes;
     const auto put = [&](std::span<const std::byte> more) { bytes.insert(bytes.end(), more.begin(), more.end()); };
@@ -200,7 +200,7 @@ Schema decode_schema(std::span<const std::byte> bytes) {
     return schema;
 }
 
-/// What a section's own format finds wrong, told as of the file.
+/// Run `work`; an error that a section's own format reports becomes a FileError of the section.
 template <typename Work>
 auto as_section(std::string_view name, const Work& work) {
     try {
@@ -297,7 +297,7 @@ std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool wit
     } else {
         Reader::check_finite("vectors", reader.values<std::uint16_t>("vectors", params.size * params.dim));
     }
-    read_rows(reader, params, schema, state);  // takes memory by the number of rows, which the vectors bear out
+    read_rows(reader, params, schema, state);  // needs memory for each row; the vectors have shown that the rows exist
     state.vectors.view(file.require("vectors"), file.owner(), mode == Mode::memory);
     if (params.linked > 0 && !without_graph) {
         state.graph = reader.graph(params);

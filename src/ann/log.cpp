@@ -54,7 +54,7 @@ std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& con
     if (contents.torn > 0 && ::ftruncate(descriptor, static_cast<off_t>(contents.end)) != 0) {
         fail("its torn tail cannot be cut off: ", errno);
     }
-    // What was read may be in the system's memory alone, and who opened the log goes by it.
+    // The records may be only in the system's memory so far, but the caller relies on them.
     if (::fsync(descriptor) != 0) fail("cannot be synchronised: ", errno);
     log->begin(seconds);
     return log;
@@ -79,7 +79,7 @@ Log::~Log() {
     try {
         sync();
     } catch (const FileError&) {
-        // Nobody is left to tell. Who has to know calls sync() before.
+        // The failure cannot be reported here. A caller that must know calls sync() first.
     }
 }
 
@@ -110,7 +110,8 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
         try {
             sync();
         } catch (const FileError&) {
-            // Not acknowledged, so it had better not come back. The log is at its end whether this succeeds or not.
+            // The record is not acknowledged, so it should not be found again. The log accepts no more records in any
+            // case.
             if (::ftruncate(descriptor_.number(), static_cast<off_t>(before)) == 0) end_ = before;
             throw;
         }
@@ -118,16 +119,16 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
     ++sequence_;
 }
 
-/// All the pieces at the end of the file, or FileError and the file as it was.
+/// Write all pieces at the end of the file. After a FileError the file is as it was.
 void Log::write(std::span<const std::span<const std::byte>> pieces) {
-    constexpr std::size_t most = 64;  // of pieces at once; a change has eight, and systems take sixteen at least
+    constexpr std::size_t most = 64;  // pieces in one call; a change has eight, and every system accepts at least 16
     std::array<struct iovec, most> blocks;
-    std::size_t at = end_, first = 0, done = 0;  // `done` bytes of the first piece that is not yet written whole
+    std::size_t at = end_, first = 0, done = 0;  // `done`: written bytes of the first piece that is not complete
     while (first < pieces.size()) {
         const std::size_t count = std::min(pieces.size() - first, most);
         for (std::size_t i = 0; i < count; ++i) {
             const auto left = pieces[first + i].subspan(i == 0 ? done : 0);
-            blocks[i] = {const_cast<std::byte*>(left.data()), left.size()};  // only read from
+            blocks[i] = {const_cast<std::byte*>(left.data()), left.size()};  // only read, never written to
         }
         const ssize_t written =
             ::pwritev(descriptor_.number(), blocks.data(), static_cast<int>(count), static_cast<off_t>(at));
@@ -146,12 +147,13 @@ void Log::write(std::span<const std::span<const std::byte>> pieces) {
 
 void Log::cut_back() {
     if (::ftruncate(descriptor_.number(), static_cast<off_t>(end_)) == 0) return;
-    // What was half written stands there still, and behind it nothing would be found.
+    // A part of the record is still in the file, and records behind it would not be found.
     give_up("half a record could not be cut off: " + disk::reason_of(errno));
 }
 
 void Log::sync() {
-    // One at a time: the system tells of a failure once, and who hears of none must not come back before who hears it.
+    // Only one thread synchronises at a time: the system reports a failure once, and no other caller may return before
+    // that.
     const std::lock_guard syncing(syncing_);
     check_usable();
     {
@@ -185,7 +187,7 @@ void Log::run(std::chrono::duration<double> pause) {
         try {
             sync();
         } catch (const FileError&) {
-            return;  // kept as the reason why nothing can be appended any more
+            return;  // the failure is kept as the reason why nothing can be appended any more
         }
         lock.lock();
     }

@@ -9,7 +9,7 @@
 
 #include "check.hpp"
 
-/// A folder of its own that is gone at the end.
+/// A temporary folder, which is removed at the end.
 class Folder {
 public:
     Folder() : path_((std::filesystem::temp_directory_path() / "ann-XXXXXX").string()) {

@@ -22,7 +22,7 @@ Bytes numbered(std::size_t size) {
     return made;
 }
 
-/// A small file of three sections, one of them empty.
+/// Return a small file with three sections, one of them empty.
 Bytes small_file() {
     const Folder folder;
     const Bytes params = numbered(40), links = numbered(4100);
@@ -45,7 +45,8 @@ bool opens(const Bytes& file) {
 
 void test_checksum() {
     const auto sum = [](std::string_view text) { return ann::checksum(std::as_bytes(std::span(text))); };
-    // Known answers of XXH64 with seed 0, one for each path: nothing, single bytes, words, whole stripes and the rest.
+    // Known answers of XXH64 with seed 0, for each path: nothing, single bytes, words, whole stripes and the bytes
+    // behind them.
     CHECK(sum("") == 0xef46db3751d8e999u);
     CHECK(sum("a") == 0xd24ec4f1a98c6e5bu);
     CHECK(sum("abc") == 0x44bc2cf5ad770999u);
@@ -72,7 +73,7 @@ void test_file() {
     ann::write_file(path, {});
     CHECK(!File::open(path).find("a"));
 
-    // What is mapped stays as it was when the file is replaced, and for as long as its owner lives.
+    // Mapped bytes stay the same when the file is replaced, and as long as their owner exists.
     const Bytes old_bytes = numbered(5000), new_bytes = numbered(6000);
     const Section before[] = {{"a", old_bytes}}, after[] = {{"a", new_bytes}};
     ann::write_file(path, before);
@@ -121,7 +122,7 @@ void test_hostile_files() {
         }
     }
 
-    // A header whose checksum is right, but what it says is not.
+    // A header with a right checksum but wrong contents.
     const auto with = [&](std::size_t at, auto value) {
         Bytes changed = whole;
         bytes::put(changed, at, value);
@@ -177,7 +178,7 @@ void test_unwritable_files() {
     const std::string taken = CHECK_THROWS(FileError, ann::write_file(folder / "taken", first));
     CHECK(taken == "file: cannot be written: Is a directory");
 
-    // A disk that is full in the middle of a section, played by a limit to the size of files.
+    // A disk that becomes full in the middle of a section, simulated by a limit on the file size.
     struct rlimit before{};
     CHECK(::getrlimit(RLIMIT_FSIZE, &before) == 0);
     const struct rlimit limit{500000, before.rlim_max};
@@ -187,5 +188,5 @@ void test_unwritable_files() {
     CHECK(::setrlimit(RLIMIT_FSIZE, &before) == 0);
     CHECK(words == "file: cannot be written: File too large");
     CHECK(std::ranges::equal(File::open(path).require("a"), small));
-    CHECK(folder.files() == files + 1);  // the folder "taken", and nothing that was left behind
+    CHECK(folder.files() == files + 1);  // only the folder "taken" is new, no file is left behind
 }

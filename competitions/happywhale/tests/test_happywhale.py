@@ -1,4 +1,4 @@
-"""Happywhale: the download's layout, mended species, and strata that spread what has one photo by species."""
+"""Happywhale: the layout of the download, corrected species, and species as strata of individuals with one photo."""
 
 from __future__ import annotations
 

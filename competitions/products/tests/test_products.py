@@ -1,4 +1,4 @@
-"""Stanford Online Products: its lists, unseen products, every photo asks all others, Recall@k with its cuts."""
+"""Stanford Online Products: its lists, unseen products, each photo as a query against all others, Recall@k and cuts."""
 
 from __future__ import annotations
 
