@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from medalist.errors import DataError
 from medalist.files import reason
 
-_DAMAGE = (  # what Pillow and OpenCV raise for damaged or hostile files; Warning for programs that make them errors
+_DAMAGE = (  # errors of Pillow and OpenCV for damaged or hostile files; Warning where warnings are turned into errors
     OSError,
     SyntaxError,
     ValueError,

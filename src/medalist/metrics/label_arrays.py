@@ -25,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 Side = Literal["truth", "answer"]
 
 ROWS = 16384
-"""How many rows are counted at a time. So many rows fit in the processor's cache, and their counts fit in 16 bits."""
+"""How many rows are counted at a time: these rows fit in the processor's cache, and their counts fit in 16 bits."""
 
 
 @dataclass(frozen=True, eq=False)

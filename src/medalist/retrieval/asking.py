@@ -1,4 +1,4 @@
-"""Collect what a retrieval split needs from embeddings: vectors, identities, and which samples are hidden from whom."""
+"""Collect the vectors and identities of a retrieval split, and which gallery samples are hidden from which queries."""
 
 from __future__ import annotations
 

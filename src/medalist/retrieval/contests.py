@@ -88,7 +88,7 @@ def perfect_answers(
     """Return the truths as answers, with a confidence of 1 where the contest asks for one.
 
     A query has no right name where its identity is not in its gallery and the contest has no name for a new identity.
-    Where the format needs a name, such a query gets some wrong name. Raises DataError where the gallery has none.
+    Where the format needs a name, this query gets a wrong name. Raises DataError where its gallery has no other sample.
     """
     facts, form = facts_of(contest), contest.competition.submission
     assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"

@@ -28,7 +28,7 @@ FORMAT = "medalist embeddings 1"
 _SHOWN = 5  # ids that one message lists
 _BLOCK = 4096  # rows checked at once, so that mapped vectors are never all in memory
 
-_NOT_NPY = (  # what NumPy raises on a damaged or hostile .npy file
+_NOT_NPY = (  # errors of NumPy for a damaged or hostile .npy file
     OSError,
     ValueError,
     TypeError,

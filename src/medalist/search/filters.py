@@ -32,15 +32,15 @@ class Filter:
     __slots__ = ("_compiled",)  # the program that asking.program made last: a cache, not part of the value
 
     def __and__(self, other: object) -> Filter:
-        """Rows that match both filters; `a & b & c` is one `All` of three."""
+        """Match rows that both filters match; `a & b & c` is one `All` of three."""
         return NotImplemented if not isinstance(other, Filter) else All(_each(All, self) + _each(All, other))
 
     def __or__(self, other: object) -> Filter:
-        """Rows that match at least one of the two filters; `a | b | c` is one `AnyOf` of three."""
+        """Match rows that at least one of the two filters matches; `a | b | c` is one `AnyOf` of three."""
         return NotImplemented if not isinstance(other, Filter) else AnyOf(_each(AnyOf, self) + _each(AnyOf, other))
 
     def __invert__(self) -> Filter:
-        """All rows that do not match the filter; rows without a value in its field are among them."""
+        """Match all other rows; rows without a value in its field are among them."""
         return self.one if isinstance(self, Not) else Not(self)
 
     def __bool__(self) -> bool:
@@ -172,55 +172,55 @@ class Field:
         return f"F[{self._name!r}]"
 
     def __eq__(self, value: _Comparable) -> Filter:  # type: ignore[override]
-        """Rows that have this value; a row with several tags must have it among them."""
+        """Match rows that have this value; a row with several tags must have it among them."""
         return Among(self._name, (self._value("==", value),))
 
     def __ne__(self, value: _Comparable) -> Filter:  # type: ignore[override]
-        """Rows that do not have this value; rows without any value match too."""
+        """Match rows that do not have this value; rows without any value match too."""
         return Not(Among(self._name, (self._value("!=", value),)))
 
     def __lt__(self, value: _Comparable) -> Filter:
-        """Rows whose value is below this one; rows without a value do not match."""
+        """Match rows whose value is below this one; rows without a value do not match."""
         return Range(self._name, lt=self._value("<", value))
 
     def __le__(self, value: _Comparable) -> Filter:
-        """Rows whose value is below or equal to this one."""
+        """Match rows whose value is below or equal to this one."""
         return Range(self._name, lte=self._value("<=", value))
 
     def __gt__(self, value: _Comparable) -> Filter:
-        """Rows whose value is above this one; rows without a value do not match."""
+        """Match rows whose value is above this one; rows without a value do not match."""
         return Range(self._name, gt=self._value(">", value))
 
     def __ge__(self, value: _Comparable) -> Filter:
-        """Rows whose value is above or equal to this one."""
+        """Match rows whose value is above or equal to this one."""
         return Range(self._name, gte=self._value(">=", value))
 
     def between(self, low: _Comparable, high: _Comparable) -> Filter:
-        """Rows whose value is from `low` to `high`, both included; no row where low > high."""
+        """Match rows whose value is from `low` to `high`, both included; no row where low > high."""
         return Range(self._name, gte=self._value("between", low), lte=self._value("between", high))
 
     def any(self, *values: Any) -> Filter:
-        """Rows that have at least one of the values. Give them as single arguments, or as one list, set or array."""
+        """Match rows with at least one of the values. Give them as single arguments, or as one list, set or array."""
         return Among(self._name, self._values("any", values))
 
     def all(self, *values: Any) -> Filter:
-        """Rows that have all of the values; useful for tags, of which a row can have several."""
+        """Match rows that have all of the values; useful for tags, of which a row can have several."""
         return All(tuple(Among(self._name, (value,)) for value in self._values("all", values)))
 
     def none(self, *values: Any) -> Filter:
-        """Rows that have none of the values; rows without any value match too."""
+        """Match rows that have none of the values; rows without any value match too."""
         return Not(Among(self._name, self._values("none", values)))
 
     def within(self, latitude: float, longitude: float, *, metres: float) -> Filter:
-        """Rows within `metres` of a place (latitude, longitude in degrees); the border is included."""
+        """Match rows within `metres` of a place (latitude, longitude in degrees); the border is included."""
         return Circle(self._name, *_plain_numbers(latitude, longitude, metres))
 
     def box(self, *, south: float, west: float, north: float, east: float) -> Filter:
-        """Rows in a box, in degrees, borders included. Where west > east, the box crosses the antimeridian."""
+        """Match rows in a box, in degrees, borders included. Where west > east, the box crosses the antimeridian."""
         return Box(self._name, *_plain_numbers(south, west, north, east))
 
     def polygon(self, points: Iterable[Sequence[float]], holes: Iterable[Iterable[Sequence[float]]] = ()) -> Filter:
-        """Rows inside a ring of at least 3 corners (latitude, longitude) and in none of the holes.
+        """Match rows inside a ring of at least 3 corners (latitude, longitude) and in none of the holes.
 
         Edges count as inside. The last corner of a ring may repeat the first. A ring may cross the antimeridian. A ring
         that goes around a pole is refused by `compile_filter`.
@@ -228,7 +228,7 @@ class Field:
         return Polygon(self._name, (self._ring(points), *(self._ring(hole) for hole in holes)))
 
     def missing(self) -> Filter:
-        """Rows without a value in this field."""
+        """Match rows without a value in this field."""
         return Missing(self._name)
 
     def _value(self, operator: str, value: object) -> object:

@@ -95,7 +95,7 @@ class Gallery:
             # The new name is random, so that a process that has read the old gallery.json never opens the new index.
             path = folder / (f"index-{secrets.token_hex(4)}" if (folder / FILE).exists() else "index")
             try:
-                shutil.rmtree(path, ignore_errors=True)  # what a killed build left there
+                shutil.rmtree(path, ignore_errors=True)  # a killed build may have left files there
                 with Index.create(path, embeddings.dim, fields=schema) as index:
                     index.add(list(embeddings.ids), embeddings.vectors, values, threads=threads, progress=progress)
                     index.checkpoint()
@@ -225,7 +225,7 @@ class Gallery:
         self._refuse_replaced()
         with Index.open(self.folder / self.name) as index:
             yield index
-        self._refuse_replaced()  # a gallery that was built again in between does not have what was written here
+        self._refuse_replaced()  # if the gallery was built again in between, the new one lacks this change
 
     def _refuse_replaced(self) -> None:
         told = read_told(self.folder)
