@@ -20,17 +20,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How a contest asks who or what is seen: walk 2. Training samples have their identity as their annotation.
+    """How a contest asks for identities (walk 2 in ARCHITECTURE.md). A training sample's annotation is its identity.
 
-    names: what an answer names, gallery `samples` or `identities`.
-    depth: how many names an answer has at most.
-    splits: (training samples, held-out samples) of a fold -> the splits on which the fold is validated, made as the
-        test part is made (builders in `medalist.retrieval.splits`). Each held-out sample is a query at most once.
-    new: the name for a query whose identity the gallery does not have; training samples that bear it have no
+    names: what an answer names: gallery `samples` or `identities`.
+    depth: the largest number of names in an answer.
+    splits: (training samples, held-out samples) of a fold -> the retrieval splits on which the fold is validated. They
+        are made like the test part (builders in `medalist.retrieval.splits`). Each held-out sample is a query at
+        most once.
+    new: the name to answer for a query whose identity is not in the gallery. Training samples with this name have no
         known identity. None where the contest has no such name.
-    exclusion_key: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer)
-        are neither answers nor right. The query itself never is.
-    confident: whether answers need a confidence that is compared over all queries.
+    exclusion_key: a key of `Sample.meta`, for example the camera or the drawer. Gallery samples that have the same
+        value as the query are left out: they are no hits, and they are not counted as right. The query itself is
+        always left out.
+    confident: whether each answer needs a confidence, because the metric compares confidences over all queries.
     """
 
     names: Literal["samples", "identities"]
@@ -45,21 +47,20 @@ class Retrieval:
 class Competition:
     """One contest.
 
-    name: the folder's name under `competitions/`, and "folder.track" for one of its TRACKS.
-    read: data folder -> samples; raises DataError that names every bad file at once.
-    truth: (data folder, train sample) -> its truth.
-    score: (truths by id, answers by id) -> Score; the two mappings have the same keys. Each metric takes one
-        kind of Answer, that which `truth` and `submission` give.
-    submission: how answers become rows, and rows answers.
-    groups: optional slow look at the pixels, called once, when folds are made: all samples, train and test ->
-        their groups, with the evidence.
-        Where it is None the samples' own `group` counts.
-    sample_submission: the contest's sample submission, a path inside the data folder; submissions are held
-        against it. None where there is none: they are held against the ids of the test part, in any order.
+    name: the folder's name under `competitions/`, or "folder.track" for one of the folder's TRACKS.
+    read: data folder -> samples. It raises one DataError that names every bad file.
+    truth: (data folder, train sample) -> the truth of the sample.
+    score: (truths by id, answers by id) -> Score. The two mappings have the same keys. Each metric takes one type of
+        Answer, which is the type that `truth` and `submission` return.
+    submission: the format that turns answers into rows, and rows into answers.
+    groups: optional: (all samples, train and test) -> their groups, with the evidence. It reads the pixels, which is
+        slow, so it is called only once, when folds are made. Where `groups` is None, each sample's own `group` is used.
+    sample_submission: the contest's sample submission, a path inside the data folder; submissions are compared with
+        it. Where it is None, submissions are compared with the ids of the test part, in any order.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
-    draw: for contests that make their own data: (folder, seed) -> writes the contest there.
-    retrieval: for contests of identities; `truth` is then `retrieval.splits.identity`, and `score` is held against the
-        right names of each query (`retrieval.splits.right_names`).
+    draw: only for contests that make their own data: (folder, seed) -> None; it writes the contest into the folder.
+    retrieval: only for contests of identities. `truth` is then `retrieval.splits.identity`, and the truths given to
+        `score` are the right names of each query (`retrieval.splits.right_names`).
     """
 
     name: str
@@ -75,15 +76,18 @@ class Competition:
 
 
 def find_groups(competition: Competition, split: Split) -> Grouping | None:
-    """Look for groups where the contest says how; None where samples declare their own, or have none.
+    """Find the groups of all samples by `competition.groups`; None where that is None.
 
-    Test images count too: they bridge training tiles of one field of view.
+    Test images are looked at too, because a test tile can join two training tiles of one field of view.
     """
     return competition.groups((*split.train, *split.test)) if competition.groups else None
 
 
 def competitions_folder(start: Path | None = None) -> Path:
-    """Find the folder `competitions/`, at `start` (default: here) or the nearest folder above it."""
+    """Find the folder `competitions/` in `start` (default: the working folder) or in the nearest folder above.
+
+    Raises ConfigError where there is none.
+    """
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "competitions").is_dir():
@@ -92,19 +96,20 @@ def competitions_folder(start: Path | None = None) -> Path:
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Names of the folders in `competitions/`, sorted."""
+    """Return the names of the folders in `competitions/` that have an `__init__.py`, sorted."""
     return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
 
 
 def folder_of(name: str) -> str:
-    """The folder of a competition: its name without its track."""
+    """Return the folder name of a competition: its name without the track."""
     return name.partition(".")[0]
 
 
 def load_competition(name: str, folder: Path | None = None) -> Competition:
-    """Import `competitions/<name>` and return its COMPETITION; the only import by name in the project.
+    """Import `competitions/<name>` and return its COMPETITION. The project imports nothing else by a name from a user.
 
-    "folder.track" is the value under "track" in the folder's TRACKS: another question about the same data.
+    For "folder.track" the value under "track" in the folder's TRACKS is returned: a track asks another question about
+    the same data. Raises ConfigError where there is no such folder or track, or where the folder defines it wrongly.
     """
     folder = folder or competitions_folder()
     home, _, track = name.partition(".")
@@ -121,22 +126,22 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
 
 
 def competition_names(folder: Path) -> list[str]:
-    """Names of all competitions in a `competitions/` folder, tracks too; imports each of them."""
+    """Return the names of all competitions in a `competitions/` folder, with their tracks; imports each of them."""
     names = [(home, track) for home in folder_names(folder) for track in sorted(_values(home, folder))]
     return [f"{home}.{track}" if track else home for home, track in names]
 
 
 def _values(name: str, folder: Path) -> dict[str, Competition]:
-    """COMPETITION of a folder under "", and each of its TRACKS under its word."""
+    """Return the competitions of a folder by track: its COMPETITION under "", and each value of its TRACKS by name."""
     init = (folder / name / "__init__.py").resolve()
-    # By its folder too: another checkout's competition of the same name is another module.
+    # The module name contains a hash of the path, because another checkout may have a competition of the same name.
     module_name = f"competitions_{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, init, submodule_search_locations=[str(init.parent)])
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # so that the folder's own relative imports resolve
+        sys.modules[module_name] = module  # the folder's own relative imports need this
         try:
             spec.loader.exec_module(module)
         except BaseException:

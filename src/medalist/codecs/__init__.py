@@ -1,1 +1,1 @@
-"""Text encodings of answers: the strings that stand in a submission's cells."""
+"""Decode images, and encode and decode masks as the texts of a submission's cells."""

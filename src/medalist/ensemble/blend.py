@@ -1,4 +1,4 @@
-"""Blending: the mean of several predictions of one sample."""
+"""Blend predictions: compute the mean of several predictions of one sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medalist.records import MapPrediction, TablePrediction
 
 
 def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
-    """The equally weighted mean of predictions of one image; RunError where channels or sizes differ."""
+    """Return the mean of predictions of one image, with equal weights; RunError where channels or sizes differ."""
     first = predictions[0]
     for other in predictions[1:]:
         if other.channels != first.channels or other.maps.shape != first.maps.shape:
@@ -23,13 +23,16 @@ def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
     if len(predictions) == 1:
         return first
     total = np.sum([prediction.maps for prediction in predictions], axis=0, dtype=np.uint32)
-    # Half up: integers only, so that the order of the runs cannot change a bit.
+    # Round half up with integers only, so that the order of the runs cannot change the result.
     mean: NDArray[np.uint8] = np.asarray((2 * total + len(predictions)) // (2 * len(predictions)), np.uint8)
     return MapPrediction(mean, first.channels)
 
 
 def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
-    """The equally weighted mean of numbers of one sample; RunError where columns differ, in their order too."""
+    """Return the mean of numbers of one sample, with equal weights.
+
+    Raises RunError where the columns differ, or are in another order.
+    """
     first = predictions[0]
     for other in predictions[1:]:
         if other.columns == first.columns:

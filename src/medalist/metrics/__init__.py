@@ -1,1 +1,1 @@
-"""The contests' metrics, each as its rules say, higher is better."""
+"""The metrics of the contests. Each follows the contest's rules, and higher is always better."""
