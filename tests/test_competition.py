@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from medalist.competition import competition_names, competitions_folder, folder_names, folder_of, load_competition
+from medalist.competition import competition_folders, competition_names, folder_names, folder_of, load_competition
 from medalist.errors import ConfigError
 
 VALUE = """
@@ -177,13 +177,31 @@ def test_a_faulty_import_is_not_kept(folder: Path) -> None:
 def test_the_folder_is_found_from_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = tmp_path / "configs" / "x"
     below.mkdir(parents=True)
-    assert competitions_folder(tmp_path) == folder
-    assert competitions_folder(below) == folder
+    assert competition_folders(tmp_path)[0] == folder
+    assert competition_folders(below)[0] == folder
     monkeypatch.chdir(below)
-    assert competitions_folder() == folder
+    assert competition_folders()[0] == folder
     assert load_competition("tmp_salt").name == "tmp_salt"
 
 
-def test_outside_of_a_checkout_the_remedy_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no folder 'competitions' in .* or above it; run medalist inside"):
-        competitions_folder(tmp_path)
+def test_where_no_folder_is_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.competition.shipped_folder", lambda name: None)
+    with pytest.raises(ConfigError, match=r"no folder 'competitions' in .* or above it; run medalist in the folder"):
+        competition_folders(tmp_path)
+
+
+def test_shipped_competitions_are_found_behind_those_of_the_user(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "package" / "competitions"
+    contest(shipped, "tmp_ships")
+    contest(shipped, "tmp_salt", "raise AssertionError('the shipped one')")
+    monkeypatch.setattr("medalist.competition.shipped_folder", lambda name: shipped)
+    monkeypatch.chdir(tmp_path)
+    assert load_competition("tmp_salt").name == "tmp_salt"
+    assert load_competition("tmp_ships").name == "tmp_ships"
+    with pytest.raises(ConfigError, match=r"no competition 'tmp_slat' in .* and .*; there are: .*tmp_salt, tmp_ships"):
+        load_competition("tmp_slat")
+    monkeypatch.chdir(tmp_path.parent)
+    assert competition_folders() == (shipped,)
+    assert load_competition("tmp_ships").name == "tmp_ships"

@@ -67,6 +67,11 @@ class Home(ConfigModel):
 GOOD = "name: here\npet: {kind: cat, lives: 7}\n"
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.config.finding.shipped_folder", lambda name: None)
+
+
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., Home]:
     def loaded(text: str, *overrides: str, base: str | None = None) -> Home:
@@ -296,8 +301,10 @@ def test_a_missing_file_is_given_the_nearest(tmp_path: Path) -> None:
         load_config(tmp_path / "zebra.yaml", (), Home)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path, (), Home)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="no config file"):
         load_config(tmp_path / "unet_lite0.yaml" / "x.yaml", (), Home)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / f"{'x' * 300}.yaml", (), Home)
 
 
 # ------------------------------------------------------------------------------------------------- bases

@@ -130,7 +130,7 @@ def test_the_page_is_what_the_settings_say(
 ) -> None:
     """Where this fails, type .venv/bin/python docs/generate.py."""
     generate.main(["--check"])
-    shutil.copy(PAGE.with_name("introduction.md"), tmp_path)
+    shutil.copy(PAGE.with_name("config_introduction.txt"), tmp_path)
     monkeypatch.setattr(generate, "__file__", str(tmp_path / "generate.py"))
     generate.main([])
     assert (tmp_path / "config.md").read_bytes() == PAGE.read_bytes()
@@ -139,7 +139,7 @@ def test_the_page_is_what_the_settings_say(
 def test_a_page_that_is_missing_or_old_is_told_in_one_line(
     generate: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shutil.copy(PAGE.with_name("introduction.md"), tmp_path)
+    shutil.copy(PAGE.with_name("config_introduction.txt"), tmp_path)
     monkeypatch.setattr(generate, "__file__", str(tmp_path / "generate.py"))
     for old in (None, PAGE.read_text().replace("`0.001`", "`0.1`", 1)):
         if old is not None:
@@ -181,7 +181,7 @@ def test_links_lead_to_one_heading_each() -> None:
 
 
 def test_what_the_introduction_tells_to_type_is_a_config() -> None:
-    text = PAGE.with_name("introduction.md").read_text()
+    text = PAGE.with_name("config_introduction.txt").read_text()
     command = re.search(r"medalist train CONFIG (.*)", text)
     block = re.search(r"```yaml\n(.*?)```", text, re.S)
     assert command and block

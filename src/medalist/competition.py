@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medalist.errors import ConfigError
 from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Split
+from medalist.shipped import CONTESTS, own_folder, shipped_folder
 
 if TYPE_CHECKING:
     from medalist.formats.submission import SubmissionFormat
@@ -83,16 +84,16 @@ def find_groups(competition: Competition, split: Split) -> Grouping | None:
     return competition.groups((*split.train, *split.test)) if competition.groups else None
 
 
-def competitions_folder(start: Path | None = None) -> Path:
-    """Find the folder `competitions/` in `start` (default: the working folder) or in the nearest folder above.
+def competition_folders(start: Path | None = None) -> tuple[Path, ...]:
+    """Find the folders that hold competitions: the nearest `competitions/` at `start` or above it, and the shipped one.
 
-    Raises ConfigError where there is none.
+    `start` is the working folder by default. ConfigError where there is neither.
     """
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "competitions").is_dir():
-            return folder / "competitions"
-    raise ConfigError(f"no folder 'competitions' in {start} or above it; run medalist inside the project's checkout")
+    found = [folder for folder in (own_folder(CONTESTS, start), shipped_folder(CONTESTS)) if folder is not None]
+    if not found:
+        here = (start or Path.cwd()).resolve()
+        raise ConfigError(f"no folder '{CONTESTS}' in {here} or above it; run medalist in the folder that has it")
+    return tuple(dict.fromkeys(found))
 
 
 def folder_names(folder: Path) -> list[str]:
@@ -106,22 +107,25 @@ def folder_of(name: str) -> str:
 
 
 def load_competition(name: str, folder: Path | None = None) -> Competition:
-    """Import `competitions/<name>` and return its COMPETITION. The project imports nothing else by a name from a user.
+    """Import `competitions/<name>` and return its COMPETITION; the only import by name in the project.
 
-    For "folder.track" the value under "track" in the folder's TRACKS is returned: a track asks another question about
-    the same data. Raises ConfigError where there is no such folder or track, or where the folder defines it wrongly.
+    "folder.track" is the value under "track" in the folder's TRACKS: another question about the same data. Without
+    `folder` a competition of the user's own comes before a shipped one of the same name. ConfigError for unknown names.
     """
-    folder = folder or competitions_folder()
+    folders = competition_folders() if folder is None else (folder,)
     home, _, track = name.partition(".")
-    known = folder_names(folder)
+    known = {each: place for place in reversed(folders) for each in folder_names(place)}
     if home not in known:
         near = get_close_matches(home, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"no competition '{home}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
-    found = _values(home, folder)
+        places = " and ".join(map(str, folders))
+        raise ConfigError(f"no competition '{home}' in {places}; there are: {', '.join(sorted(known)) or 'none'}{hint}")
+    found = _values(home, known[home])
     if track not in found:
         tracks = ", ".join(f"{home}.{other}" for other in found if other)
-        raise ConfigError(f"{folder / home} has no track '{track}'; there are: {home}{', ' if tracks else ''}{tracks}")
+        raise ConfigError(
+            f"{known[home] / home} has no track '{track}'; there are: {home}{', ' if tracks else ''}{tracks}"
+        )
     return found[track]
 
 

@@ -15,7 +15,6 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -30,11 +29,11 @@ from medalist.config.faults import (
     Tree,
     first_line,
     member_of,
-    nearest,
     one_line,
     said_by,
     shortened,
 )
+from medalist.config.finding import base_file, config_file
 from medalist.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -135,10 +134,11 @@ def differences(first: BaseModel, second: BaseModel) -> list[tuple[str, Any, Any
 
 
 def _layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
+    path = config_file(path)
     layers = [Layer(str(path), _tree(_text(path), str(path)))]
     base = layers[0].tree.pop("base", None)
     if base is not None:
-        below = _base_file(path, base)
+        below = base_file(path, base)
         layer = Layer(str(below), _tree(_text(below), str(below)))
         if "base" in layer.tree:
             raise ConfigError(f"{below}: a base may not have a base itself; remove its key 'base'")
@@ -166,29 +166,9 @@ def _override_tree(overrides: Sequence[str]) -> Tree:
     return tree
 
 
-def _base_file(path: Path, base: object) -> Path:
-    """Return the path of `base/<base>.yaml`, with the folder `base` beside the file that names it, or above that.
-
-    Raises ConfigError where there is no such file.
-    """
-    for folder in path.resolve().parents:
-        if (folder / "base").is_dir():
-            known = sorted(file.stem for file in (folder / "base").glob("*.yaml"))
-            if base in known:
-                return folder / "base" / f"{base}.yaml"
-            raise ConfigError(
-                f"{path}: base = {base!r} is not known; allowed: {', '.join(known)}{nearest(str(base), known)}"
-            )
-    raise ConfigError(f"{path}: base = {base!r}, but there is no folder 'base' beside or above it")
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = get_close_matches(path.stem, [file.stem for file in path.parent.glob("*.yaml")], n=1)
-        hint = f"; did you mean {path.parent / near[0]}.yaml?" if near else ""
-        raise ConfigError(f"no config file {path}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} cannot be read: {first_line(error)}") from None
 
