@@ -36,7 +36,8 @@ from torch.utils.data import DataLoader, Dataset
 from medalist.competition import load_competition
 from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainDataset, decode
+from medalist.data.dataset import TrainDataset, decode
+from medalist.data.items import Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import Augmentations

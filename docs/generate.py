@@ -184,7 +184,9 @@ def plain(text: str) -> str:
 def main(arguments: Sequence[str]) -> None:
     """Write the page, or check it: exits with one line where it is out of date."""
     path = Path(__file__).with_name("config.md")
-    text = page({name: kind.settings() for name, kind in KINDS.items()}, path.with_name("config_introduction.txt").read_text())
+    text = page(
+        {name: kind.settings() for name, kind in KINDS.items()}, path.with_name("config_introduction.txt").read_text()
+    )
     if "--check" not in arguments:
         path.write_text(text)
     elif not path.exists() or path.read_text() != text:

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.data.settings import ClassSampler
 from medalist.errors import ConfigError
 

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Key, Normalisation, TrainDataset
+from medalist.data.dataset import TrainDataset
+from medalist.data.items import Key, Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import WeightedSampler

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.items import Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import WeightedSampler

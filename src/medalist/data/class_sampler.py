@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.data.settings import ClassSampler
 from medalist.errors import ConfigError
 

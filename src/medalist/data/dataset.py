@@ -3,82 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.fitting import fit_image, kept_size, trimmed
+from medalist.data.items import Item, Key, Normalisation, Read, make_item, read_named
 from medalist.data.padding import Padding, pad_to_multiple
-from medalist.data.settings import Augmentations, FitConfig, ImageConfig
+from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
-from medalist.data.transforms import augment_sample, compose_augment, normalise, sample_seed, stretch_contrast
-from medalist.errors import ConfigError, DataError
+from medalist.data.transforms import augment_sample, compose_augment, sample_seed
+from medalist.errors import ConfigError
 from medalist.records import Sample
-
-Key = tuple[int, int] | tuple[int, int, int]
-"""The key of one item: (epoch, position in the dataset). The augmentation of a sample depends only on this key and on
-the run's seed. Where a sample is repeated in an epoch, the key is (epoch, position, number of earlier times in this
-epoch), so that the repeated sample is augmented differently."""
 
 PROBED_EPOCHS = 4
 """Number of epochs in which a check augments each of its samples."""
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One sample, ready for a batch.
-
-    index: the sample's number in the cache or in the list of samples. image: float32[3, h, w], normalised, or features
-    float32[...] in place of an image. target: None where the truth is not known, as in the test part. padding: the
-    geometry of the image before padding.
-    """
-
-    index: int
-    image: Tensor
-    target: Target | None
-    padding: Padding
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and std for each channel of images in 0..1, as in the encoder's pretraining."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-Read = Callable[[Path], NDArray[np.uint8]]
-"""A function that reads an image file: path -> uint8[H, W, 3], ready for augmentation. It raises DataError where the
-file cannot be read."""
-
-
-def reader(white: int, config: ImageConfig) -> Read:
-    """Return the function that reads image files of a contest.
-
-    white: the value of a 16-bit image that is shown as white. After decoding, the function inverts the image and
-    stretches its contrast where the config says so. With a FitConfig all images get one size, `fitting.kept_size`.
-    """
-
-    def read(path: Path) -> NDArray[np.uint8]:
-        image = read_image(path, white)
-        if config.invert:
-            image = ~image
-        if config.contrast == "stretch":
-            image = stretch_contrast(image)
-        if isinstance(config, FitConfig):
-            if config.trim is not None:
-                image = trimmed(image, config.trim, config.fill)
-            image = fit_image(image, kept_size(config), config.fit, config.fill)
-        return image
-
-    return read
 
 
 def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sample) -> Decoded:
@@ -127,7 +66,7 @@ class TrainDataset(Dataset[Item]):
         height, width = image.shape[:2]
         if self.size is not None and self.size != (height, width):
             raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})
-        return _item(index, image, target, self.normalisation, Padding(height, width))
+        return make_item(index, image, target, self.normalisation, Padding(height, width))
 
     def check(self, stride: int) -> tuple[int, int]:
         """Augment samples of extreme shapes and return the (height, width) that all of them get.
@@ -204,16 +143,4 @@ class InferenceDataset(Dataset[Item]):
         else:
             image = read_named(self.read, self.source[index])
         image, padding = pad_to_multiple(image, self.stride)
-        return _item(index, image, target, self.normalisation, padding)
-
-
-def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
-    """Read the image of a sample. Raises DataError, which names the sample and the file."""
-    try:
-        return read(sample.images[0])
-    except DataError as error:
-        raise DataError(f"sample {sample.id}: {error}") from error
-
-
-def _item(index: int, image: NDArray[np.uint8], target: Target | None, norm: Normalisation, padding: Padding) -> Item:
-    return Item(index, torch.from_numpy(normalise(image, norm.mean, norm.std)), target, padding)
+        return make_item(index, image, target, self.normalisation, padding)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.padding import Padding
 from medalist.data.targets import Target
 

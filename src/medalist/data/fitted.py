@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
+from medalist.data.dataset import PROBED_EPOCHS
 from medalist.data.fitting import Size, middle_crop
+from medalist.data.items import Item, Key, Normalisation, Read, normalise, read_named
 from medalist.data.padding import Padding
 from medalist.data.targets import Target
-from medalist.data.transforms import normalise
 from medalist.errors import ConfigError
 from medalist.records import Sample
 

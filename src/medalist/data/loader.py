@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.padding import Padding
 from medalist.data.targets import Targets, collate_targets
 from medalist.errors import MedalistError

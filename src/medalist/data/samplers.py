@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from torch.utils.data import Sampler
 
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.errors import ConfigError
 
 

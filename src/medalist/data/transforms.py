@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
@@ -178,34 +177,3 @@ def sample_seed(run_seed: int, epoch: int, index: int, view: int = 0, draw: int 
     """
     more = (view, draw) if draw else (view,) if view else ()
     return np.random.SeedSequence((run_seed, epoch, index, *more))
-
-
-STRETCH_SHARE = 1e-3
-"""Share of an image's values that a stretch may clip at each end."""
-
-
-def stretch_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stretch the values of uint8[H, W, 3] linearly to 0..255; a thousandth of the values at each end is clipped.
-
-    All channels get the same map, so that hues stay. An image with only one value is returned unchanged.
-    """
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
-    low = int(np.searchsorted(counts, STRETCH_SHARE * counts[-1], side="right"))
-    high = int(np.searchsorted(counts, (1 - STRETCH_SHARE) * counts[-1]))
-    if high <= low:
-        return image
-    levels = (np.arange(256) - low) * (255 / (high - low))
-    return np.asarray(cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
-
-
-def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Normalise uint8[H, W, C] to float32[C, H, W] by the encoder's mean and std, both given for values in 0..1."""
-    assert image.shape[2] == len(mean) == len(std), (image.shape, mean, std)
-    scale = 1 / (255 * np.asarray(std, np.float32))
-    shift = -np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    out = np.empty((len(scale), *image.shape[:2]), np.float32)
-    for channel, plane in enumerate(out):
-        # A table of all 256 values is 7 times as fast as arithmetic on the interleaved image.
-        table = np.arange(256, dtype=np.float32) * scale[channel] + shift[channel]
-        cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)
-    return out

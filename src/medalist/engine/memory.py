@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.loader import Batch, collate
 from medalist.engine.job import TrainJob
 from medalist.engine.mixing import resized

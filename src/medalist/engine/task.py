@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.loader import Batch
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class Task(Protocol):

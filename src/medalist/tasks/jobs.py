@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset, Sampler
 
 from medalist.contest import Contest
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import SampleSamplerConfig, ShuffleSampler, WeightedSampler

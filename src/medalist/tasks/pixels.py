@@ -10,7 +10,8 @@ import numpy as np
 
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Read, decode, reader
+from medalist.data.dataset import decode
+from medalist.data.items import Read, reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
 from medalist.records import Sample

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from lightning_fabric import Fabric
 
     from medalist.contest import Contest
-    from medalist.data.dataset import Normalisation
+    from medalist.data.items import Normalisation
     from medalist.engine.job import TrainJob
     from medalist.formats.submission import SubmissionFormat
     from medalist.records import Answer, Sample, Score

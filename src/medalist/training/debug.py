@@ -16,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from medalist.config import dump_config
-from medalist.data.dataset import Item, Key, Normalisation
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.loader import Batch, collate
 from medalist.data.targets import LabelTargets, MapTargets
 from medalist.engine.checkpoint import load_weights

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Normalisation
+from medalist.data.items import Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import ShuffleBatchSampler

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medalist.data.dataset import reader
-from medalist.data.transforms import normalise
+from medalist.data.items import normalise, reader
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
 from medalist.kinds import load_settings, run_settings

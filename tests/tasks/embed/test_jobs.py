@@ -11,7 +11,7 @@ import torch
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import reader
+from medalist.data.items import reader
 from medalist.data.loader import Batch
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.targets import LabelTargets

@@ -13,7 +13,8 @@ from PIL import Image
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import InferenceDataset, reader
+from medalist.data.dataset import InferenceDataset
+from medalist.data.items import reader
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget

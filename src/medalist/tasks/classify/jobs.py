@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from lightning_fabric import Fabric
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Normalisation, Read
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Normalisation, Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget
 from medalist.engine.job import TrainJob

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -18,6 +17,9 @@ from medalist.engine.task import StatelessLoss
 from medalist.metrics.label_arrays import class_counts, mean_f_beta, quadratic_kappa
 from medalist.metrics.label_ranks import roc_auc
 from medalist.tasks.classify.losses import LabelLoss, as_predictions, named_loss
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Mode = Literal["single", "multi", "ordinal"]
 

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Item, Key, Normalisation
 from medalist.data.fitted import Channels, SeenSize, fitted_item
 from medalist.data.fitting import Size
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed

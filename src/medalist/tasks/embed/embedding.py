@@ -15,9 +15,9 @@ from torch.utils.data import Dataset
 
 from medalist.competition import load_competition
 from medalist.contest import Contest
-from medalist.data.dataset import Item, Key, Read, reader
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Item, Key, Read, reader
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import SizeBucketSampler

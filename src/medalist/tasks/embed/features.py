@@ -13,8 +13,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import nn
 
-from medalist.data.dataset import Read
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Read
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.errors import DataError

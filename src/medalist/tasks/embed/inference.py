@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from medalist.data.loader import Batch
+from medalist.engine.placement import Placement
 from medalist.engine.views import VIEWS, apply_view
 from medalist.tasks.embed.settings import EmbedPredictConfig
 
 
 @torch.inference_mode()
 def embed(
-    fabric: Fabric,
+    place: Placement,
     models: Sequence[nn.Module],
     loader: Iterable[Batch],
     config: EmbedPredictConfig,
@@ -35,8 +35,8 @@ def embed(
     for model in (*models, *([shared] if shared else [])):
         model.eval()
     for raw in loader:
-        batch = raw.to(fabric.device, channels_last)
-        with fabric.autocast():
+        batch = raw.to(place.device, channels_last)
+        with place.autocast():
             parts = _mean_views(models, shared, batch.image, config.tta)
         yield batch.indices, normalize(torch.cat(parts, dim=1), dim=-1).cpu().numpy()
 

@@ -16,9 +16,9 @@ from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Item, Normalisation, Read
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Item, Normalisation, Read
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler, ShuffleSampler
 from medalist.engine.job import TrainJob

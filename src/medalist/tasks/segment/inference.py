@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from medalist.data.loader import Batch
+from medalist.engine.placement import Placement
 from medalist.engine.views import VIEWS, apply_view, invert_view
 from medalist.records import MapPrediction
 from medalist.tasks.segment.settings import PredictConfig
@@ -18,7 +18,7 @@ from medalist.tasks.segment.task import SegmentTask
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric,
+    place: Placement,
     task: SegmentTask,
     models: Sequence[nn.Module],
     loader: Iterable[Batch],
@@ -33,8 +33,8 @@ def predict(
     for model in models:
         model.eval()
     for raw in loader:
-        batch = raw.to(fabric.device, channels_last)
-        with fabric.autocast():
+        batch = raw.to(place.device, channels_last)
+        with place.autocast():
             probabilities = average_views(task, models, batch.image, config, stride)
         yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
 

@@ -8,7 +8,8 @@ from torch import nn
 
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import InferenceDataset, Normalisation, Read, TrainDataset
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.items import Normalisation, Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.loader import Batch
@@ -17,6 +17,9 @@ from medalist.engine.task import StatelessLoss
 from medalist.records import MapPrediction
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.losses import segmentation_loss
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 class SegmentTask(StatelessLoss):
