@@ -45,7 +45,8 @@ from medalist.data.targets import MapTarget
 from medalist.kinds import load_settings
 from medalist.records import Sample
 from medalist.tasks.pixels import read_of
-from medalist.tasks.segment.jobs import build_normalisation, target_maker
+from medalist.tasks.segment.jobs import target_maker
+from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 PROJECT = Path(__file__).parent.parent

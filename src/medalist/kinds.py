@@ -18,7 +18,7 @@ from medalist.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
     from medalist.runs.runs import Run
-    from medalist.tasks.protocols import Answering, Embedding, Training
+    from medalist.tasks.protocols import Answering, Embedding, Predicting, Training
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,14 @@ class Kind:
     """The parts of a kind of contest. Each field is a function that imports the part and returns it.
 
     settings: the type of the kind's configs. answering: its torch-free part. training: its part that imports torch.
-    embedding: its part that turns images into vectors for galleries; None where the kind makes no vectors.
+    predicting: its part that predicts single images; None where the kind has no networks. embedding: its part that
+    turns images into vectors for galleries; None where the kind makes no vectors.
     """
 
     settings: Callable[[], type[Experiment]]
     answering: Callable[[], Answering]
     training: Callable[[], Training]
+    predicting: Callable[[], Predicting] | None = None
     embedding: Callable[[], Embedding] | None = None
 
 
@@ -53,6 +55,12 @@ def _segment_training() -> Training:
     return training
 
 
+def _segment_predicting() -> Predicting:
+    from medalist.tasks.segment import predictor
+
+    return predictor
+
+
 def _embed_settings() -> type[Experiment]:
     from medalist.tasks.embed.settings import EmbedSettings
 
@@ -69,6 +77,12 @@ def _embed_training() -> Training:
     from medalist.tasks.embed import training
 
     return training
+
+
+def _embed_predicting() -> Predicting:
+    from medalist.tasks.embed import predictor
+
+    return predictor
 
 
 def _embed_embedding() -> Embedding:
@@ -95,11 +109,17 @@ def _classify_training() -> Training:
     return training
 
 
+def _classify_predicting() -> Predicting:
+    from medalist.tasks.classify import predictor
+
+    return predictor
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "segment": Kind(_segment_settings, _segment_answering, _segment_training),
-        "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_embedding),
-        "classify": Kind(_classify_settings, _classify_answering, _classify_training),
+        "segment": Kind(_segment_settings, _segment_answering, _segment_training, _segment_predicting),
+        "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_predicting, _embed_embedding),
+        "classify": Kind(_classify_settings, _classify_answering, _classify_training, _classify_predicting),
     }
 )
 

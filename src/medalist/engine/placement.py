@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 
@@ -55,3 +55,12 @@ def find_device(name: str) -> torch.device:
         reason = " ".join(str(error).split())[:100]
         raise ConfigError(f"no device '{name}' here ({reason}); take 'auto', 'cpu', 'cuda' or 'mps'") from None
     return device
+
+
+def find_precision(name: str) -> Precision:
+    """Return the precision with this name; ConfigError for another word."""
+    for known in get_args(Precision):
+        if name == known:
+            found: Precision = known
+            return found
+    raise ConfigError(f"precision = '{name}'; allowed: {', '.join(get_args(Precision))}")

@@ -29,7 +29,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import DisjointSet
 
 from medalist.codecs.images import read_image
 from medalist.records import Grouping, Sample
@@ -105,6 +104,8 @@ def find_fields(samples: Sequence[Sample], read: Callable[[Path], NDArray[np.uin
     joins = _twins(ids, looks)
     for _, members in sorted(by_size.items()):
         joins += _seams([ids[i] for i in members], [looks[i] for i in members])
+    from scipy.cluster.hierarchy import DisjointSet  # a third of a second, which few commands need
+
     fields = DisjointSet(ids)
     for join in joins:
         fields.merge(join.first, join.second)

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning_fabric import Fabric
+    from numpy.typing import NDArray
 
+    from medalist.competition import Competition
     from medalist.contest import Contest
     from medalist.data.items import Normalisation
     from medalist.engine.job import TrainJob
+    from medalist.engine.placement import Placement
     from medalist.formats.submission import SubmissionFormat
-    from medalist.records import Answer, Sample, Score
+    from medalist.records import Answer, Prediction, Sample, Score
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
     from medalist.reporter import Progress, Reporter
@@ -215,4 +219,31 @@ class Embedding(Protocol):
 
     def made_of(self, run: Run, settings: Any, folds: Sequence[int]) -> Mapping[str, str]:
         """Return everything that the vectors of these folds' networks depend on, by name."""
+        ...
+
+
+class Networks(Protocol):
+    """Networks of a run, loaded on one device. Several threads may call them at the same time."""
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Prediction]:
+        """Return the predictions of images uint8[H, W, 3] that were made ready by `data.items.prepared`."""
+        ...
+
+
+class Predicting(Protocol):
+    """A kind whose networks predict single images from Python, without the contest's data."""
+
+    def open_networks(
+        self, run: Run, settings: Any, competition: Competition, folds: Sequence[int], place: Placement
+    ) -> Networks:
+        """Load the networks of these folds. Raises RunError where a checkpoint is missing or does not fit."""
+        ...
+
+    def decider(
+        self, run: Run, settings: Any, competition: Competition, folds: Sequence[int]
+    ) -> Callable[[Prediction], Answer]:
+        """Return the function that makes an answer from a prediction, as the run's last score did.
+
+        Raises RunError where this needs something that is not there, as a score or a gallery.
+        """
         ...

@@ -17,10 +17,10 @@ from medalist.planning.inference_cost import InferenceBatch, held_out, inference
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.classes import classes_of, columns_of
 from medalist.tasks.classify.inference import predict
-from medalist.tasks.classify.jobs import build_job, build_normalisation, build_task
-from medalist.tasks.classify.predict import columns_of
+from medalist.tasks.classify.jobs import build_job, build_task
+from medalist.tasks.classify.network import build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace

@@ -8,25 +8,18 @@ from lightning_fabric import Fabric
 
 from medalist.data.cache import PixelCache
 from medalist.data.fitted import FittedInferenceDataset
-from medalist.data.items import Normalisation, Read
+from medalist.data.items import Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget
 from medalist.engine.job import TrainJob
 from medalist.errors import FoldError
-from medalist.models.backbone import encoder_statistics
 from medalist.models.weights import Resolved
 from medalist.tasks.classify.datasets import LabelTrainDataset
 from medalist.tasks.classify.losses import LabelLoss, class_totals
-from medalist.tasks.classify.network import build_network
+from medalist.tasks.classify.network import build_network, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
-
-
-def build_normalisation(settings: ClassifySettings) -> Normalisation:
-    """Return the mean and std that the encoder was pretrained with."""
-    mean, std = encoder_statistics(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
 
 
 def build_task(settings: ClassifySettings, classes: Sequence[str], counts: Sequence[int]) -> ClassifyTask:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from medalist.models.backbone import Encoder, build_encoder
+from medalist.data.items import Normalisation
+from medalist.models.backbone import Encoder, build_encoder, encoder_statistics
 from medalist.models.pooling import PooledHead
 from medalist.models.weights import Resolved
 from medalist.tasks.classify.loss_settings import CoralConfig
@@ -69,3 +70,9 @@ def build_network(settings: ClassifySettings, weights: Resolved | None, fold: in
     if isinstance(settings.loss, CoralConfig):
         head.classifier = CoralLayer(head.dim, classes)
     return Classifier(encoder, head)
+
+
+def build_normalisation(settings: ClassifySettings) -> Normalisation:
+    """Return the mean and std that the encoder was pretrained with."""
+    mean, std = encoder_statistics(settings.model)
+    return Normalisation(tuple(mean), tuple(std))

@@ -11,7 +11,6 @@ from medalist.contest import Contest
 from medalist.data.fitted import FittedInferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.checkpoint import load_weights
 from medalist.engine.rows import merged_rows
 from medalist.errors import TrainingError
 from medalist.records import Sample
@@ -19,21 +18,14 @@ from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of, columns_of, refuse_other_classes
 from medalist.tasks.classify.inference import predict as predict_batches
-from medalist.tasks.classify.jobs import build_normalisation, build_task
-from medalist.tasks.classify.network import build_network
+from medalist.tasks.classify.jobs import build_task
+from medalist.tasks.classify.network import build_network, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.networks import trained_network
 from medalist.tasks.pixels import read_of
-
-GRADE = "grade"
-"""The name of the only column in the predictions of runs that predict grades."""
-
-
-def columns_of(settings: ClassifySettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of the columns of a prediction: the classes, or `GRADE`."""
-    return (GRADE,) if settings.gives_grades else tuple(classes)
 
 
 def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
@@ -73,11 +65,10 @@ def _values(
     """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    models = []
-    for fold in folds:
-        model = build_network(settings, None, fold, len(classes))
-        load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+    models = [
+        trained_network(build_network(settings, None, fold, len(classes)), run, settings, fold, fabric)
+        for fold in folds
+    ]
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
     dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)

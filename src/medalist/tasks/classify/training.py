@@ -14,7 +14,8 @@ from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.classify.classes import classes_of, keep_classes, refuse_other_classes
 from medalist.tasks.classify.decide import refuse_unfit
-from medalist.tasks.classify.jobs import build_job, build_normalisation
+from medalist.tasks.classify.jobs import build_job
+from medalist.tasks.classify.network import build_normalisation
 from medalist.tasks.classify.predict import predict
 from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets

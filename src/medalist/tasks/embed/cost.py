@@ -25,8 +25,8 @@ from medalist.retrieval.contests import fold_splits
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.embed.features import kept_features, made_of
 from medalist.tasks.embed.inference import embed
-from medalist.tasks.embed.jobs import build_job, build_normalisation
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.jobs import build_job
+from medalist.tasks.embed.network import Embedder, Head, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.utils.data import Dataset
 
 from medalist.competition import load_competition
@@ -22,12 +21,10 @@ from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget, LabelTargets
-from medalist.engine.checkpoint import load_part, load_weights
+from medalist.engine.checkpoint import load_part
 from medalist.engine.devices import first_alone
 from medalist.engine.rows import merged_rows
 from medalist.errors import DataError, RunError
-from medalist.models.backbone import build_encoder
-from medalist.models.weights import Resolved, encoder_weights
 from medalist.processes import place
 from medalist.records import Sample
 from medalist.reporter import Reporter
@@ -37,9 +34,10 @@ from medalist.search.gallery import Embeddings
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.features import kept_features
 from medalist.tasks.embed.inference import embed
-from medalist.tasks.embed.jobs import build_criterion, build_normalisation, classes_of
+from medalist.tasks.embed.jobs import build_criterion, classes_of
+from medalist.tasks.embed.loaded import CRITERION, EmbedNetworks, frozen_weights, load_networks
 from medalist.tasks.embed.losses.settings import MarginTerm
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import (
     is_embedded,
@@ -58,9 +56,6 @@ NAMED_AT_MOST = 10
 
 _GOOD, _BAD = LabelTarget(np.array(0, np.int64)), LabelTarget(np.array(1, np.int64))
 """The targets of `_Marked`, for images that can and cannot be read."""
-
-CRITERION = "criterion."
-"""The names of the loss's tensors in a checkpoint contain this."""
 
 
 def predict(run: Run, settings: EmbedSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
@@ -104,7 +99,7 @@ def embed_files(
         raise RunError(f"{run.folder} has {what}; run medalist train first")
     read = reader(load_competition(settings.competition).white, settings.image)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
-    networks = _networks(run, settings, folds)
+    networks = load_networks(run, settings, folds)
     vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), reporter)
     lines = []
     for index in bad:
@@ -143,12 +138,12 @@ def _embed(
         known = store.read(part)
         if known.ids == ids and dict(known.made_by) == made:
             return
-    networks = _networks(run, settings, folds)
+    networks = load_networks(run, settings, folds)
     read = read_of(contest, settings)
     source: Dataset[Item] = _whole(settings, samples, read)
     if settings.model.frozen and settings.predict.tta == "none":
         fabric, home = open_devices(settings), run.folder.parent
-        weights = _encoder_of(run, settings)
+        weights = frozen_weights(run, settings)
         features = first_alone(fabric, lambda: kept_features(settings, weights, samples, read, fabric, home, reporter))
         source, networks = FeatureDataset(features, range(len(samples))), replace(networks, shared=None)
     vectors, _ = _vectors(settings, networks, source, len(samples), reporter, f"embed {name}", store.folder)
@@ -190,51 +185,9 @@ def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> Fi
     return FittedInferenceDataset(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
 
 
-@dataclass(frozen=True, eq=False)
-class _Networks:
-    """The networks of some folds, without their losses.
-
-    models: whole networks or, where the encoder is frozen, only heads. shared: the frozen encoder, None otherwise.
-    """
-
-    models: tuple[nn.Module, ...]
-    shared: nn.Module | None = None
-
-
-def _networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> _Networks:
-    models: list[nn.Module] = []
-    weights, size = _encoder_of(run, settings), settings.image.size
-    encoder = build_encoder(settings.model, size, weights)
-    for fold in folds:
-        if not settings.model.frozen and models:
-            encoder = build_encoder(settings.model, size, weights)
-        head = Head(settings.model, encoder)
-        network = head if settings.model.frozen else Embedder(encoder, head)
-        load_weights(network, run.checkpoint(fold, settings.train.keep), without=CRITERION)
-        models.append(network)
-    return _Networks(tuple(models), encoder if settings.model.frozen else None)
-
-
-def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
-    """Return the weights of a frozen encoder, which are not in checkpoints; None where the encoder is not frozen.
-
-    Raises RunError where they are not the weights that the run was trained with.
-    """
-    if not settings.model.frozen:
-        return None
-    weights = encoder_weights(settings.model.encoder, settings.model.weights)
-    assert weights is not None
-    if dict(run.lock().weights) != {weights.name: weights.sha256}:
-        raise RunError(
-            f"{weights.path} is not the file that {run.name} was trained on ({weights.sha256[:12]} now); put back the "
-            "one that its lock.json names, or train a new run"
-        )
-    return weights
-
-
 def _vectors(
     settings: EmbedSettings,
-    networks: _Networks,
+    networks: EmbedNetworks,
     source: Dataset[Item],
     count: int,
     reporter: Reporter,
@@ -246,12 +199,7 @@ def _vectors(
     With `shared_folder` several processes share the work; at the end only the first process has all vectors.
     """
     fabric, last = open_devices(settings), settings.train.channels_last
-
-    def ready(model: nn.Module) -> nn.Module:
-        return fabric.to_device(model.to(memory_format=torch.channels_last) if last else model)
-
-    models = [ready(model) for model in networks.models]
-    shared = ready(networks.shared) if networks.shared is not None else None
+    networks = networks.placed(settings, fabric)
     rank, world = (fabric.global_rank, fabric.world_size) if shared_folder else (0, 1)
     order = SizeBucketSampler([settings.image.size] * count, 1, settings.predict.batch, rank, world)
     loader = batches(source, order, settings.loader.workers, fabric.device.type == "cuda")
@@ -266,7 +214,7 @@ def _vectors(
             yield batch
 
     with reporter.progress(title, sum(map(len, order.batches))) as bar:
-        for indices, vectors in embed(fabric, models, passed(), settings.predict, last, shared):
+        for indices, vectors in embed(fabric, networks.models, passed(), settings.predict, last, networks.shared):
             rows = np.empty((count, vectors.shape[1]), np.float32) if rows is None else rows
             rows[list(indices)] = vectors
             bar.advance(len(indices))

@@ -24,7 +24,7 @@ from medalist.models.pooling import build_pooling, pools_before
 from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.tasks.embed.jobs import build_normalisation
+from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 
 

@@ -18,28 +18,22 @@ from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
-from medalist.data.items import Item, Normalisation, Read
+from medalist.data.items import Item, Read
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler, ShuffleSampler
 from medalist.engine.job import TrainJob
 from medalist.errors import ConfigError
-from medalist.models.backbone import build_encoder, encoder_statistics
+from medalist.models.backbone import build_encoder
 from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.retrieval.splits import identity_of
 from medalist.tasks.embed.composing import Composed, Composition, compose
 from medalist.tasks.embed.datasets import IdentityTrainDataset, label_target, views_of
 from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.network import Embedder, Head, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.jobs import FoldPlace, make_job
-
-
-def build_normalisation(settings: EmbedSettings) -> Normalisation:
-    """Return the mean and std that the encoder was pretrained with."""
-    mean, std = encoder_statistics(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
 
 
 @dataclass(frozen=True)

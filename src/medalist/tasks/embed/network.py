@@ -5,10 +5,12 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from medalist.models.backbone import Encoder, build_encoder
+from medalist.data.items import Normalisation
+from medalist.models.backbone import Encoder, build_encoder, encoder_statistics
 from medalist.models.pooling import PooledHead
 from medalist.models.weights import Resolved
 from medalist.tasks.embed.model_settings import EmbedderConfig
+from medalist.tasks.embed.settings import EmbedSettings
 
 
 class Head(PooledHead):
@@ -51,3 +53,9 @@ def build_embedder(
     """Return the whole network, in training mode. Raises as `build_encoder` does."""
     encoder = build_encoder(config, size, weights)
     return Embedder(encoder, Head(config, encoder, criterion))
+
+
+def build_normalisation(settings: EmbedSettings) -> Normalisation:
+    """Return the mean and std that the encoder was pretrained with."""
+    mean, std = encoder_statistics(settings.model)
+    return Normalisation(tuple(mean), tuple(std))

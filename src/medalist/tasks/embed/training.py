@@ -20,8 +20,8 @@ from medalist.runs.setup import TrainSetup
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.embedding import predict
 from medalist.tasks.embed.features import kept_features
-from medalist.tasks.embed.jobs import Classes, build_job, build_normalisation, classes_of
-from medalist.tasks.embed.network import Embedder
+from medalist.tasks.embed.jobs import Classes, build_job, classes_of
+from medalist.tasks.embed.network import Embedder, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network

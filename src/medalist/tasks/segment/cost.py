@@ -24,7 +24,8 @@ from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS, read_of
 from medalist.tasks.probed import sampled_source
 from medalist.tasks.segment.inference import predict
-from medalist.tasks.segment.jobs import build_job, build_normalisation, build_task, target_maker
+from medalist.tasks.segment.jobs import build_job, build_task, target_maker
+from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 

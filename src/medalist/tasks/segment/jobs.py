@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, TrainDataset
-from medalist.data.items import Normalisation, Read
+from medalist.data.items import Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
@@ -17,7 +15,7 @@ from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.pixels import TargetOf
-from medalist.tasks.segment.network import build_model, normalisation
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.tasks.segment.targets import map_target
 from medalist.tasks.segment.task import SegmentTask
@@ -26,18 +24,6 @@ from medalist.tasks.segment.task import SegmentTask
 def build_task(settings: SegmentSettings) -> SegmentTask:
     """Return the task of a config."""
     return SegmentTask(settings.loss, settings.model.channels)
-
-
-def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
-    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
-    torch.manual_seed(settings.seed * 1000 + fold)
-    return build_model(settings.model, weights)
-
-
-def build_normalisation(settings: SegmentSettings) -> Normalisation:
-    """Return the mean and std that the encoder was pretrained with."""
-    mean, std = normalisation(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
 
 
 def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:

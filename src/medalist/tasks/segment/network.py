@@ -8,6 +8,7 @@ import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
+from medalist.data.items import Normalisation
 from medalist.errors import ConfigError, WeightsError
 from medalist.models.encoders import (
     IMAGENET,
@@ -21,6 +22,7 @@ from medalist.models.encoders import (
 )
 from medalist.models.weights import Resolved, load_state
 from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.tasks.segment.settings import SegmentSettings
 
 _SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
 
@@ -51,6 +53,18 @@ def normalisation(config: ModelConfig) -> Statistics:
             return adapted(IMAGENET, config.in_channels)
         case _:
             assert_never(config)
+
+
+def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
+    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
+    torch.manual_seed(settings.seed * 1000 + fold)
+    return build_model(settings.model, weights)
+
+
+def build_normalisation(settings: SegmentSettings) -> Normalisation:
+    """Return the mean and std that the encoder was pretrained with."""
+    mean, std = normalisation(settings.model)
+    return Normalisation(tuple(mean), tuple(std))
 
 
 def _build_ternausnet(config: TernausConfig, weights: Resolved | None) -> nn.Module:

@@ -8,16 +8,17 @@ from medalist.contest import Contest
 from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.checkpoint import load_weights
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.networks import trained_network
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
-from medalist.tasks.segment.jobs import build_network, build_normalisation, build_task
+from medalist.tasks.segment.jobs import build_task
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 
@@ -45,11 +46,7 @@ def _predict(
     if store.part(name) == part:
         return
     fabric, task = open_devices(settings), build_task(settings)
-    models = []
-    for fold in folds:
-        model = build_network(settings, None, fold)
-        load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+    models = [trained_network(build_network(settings, None, fold), run, settings, fold, fabric) for fold in folds]
     stride = settings.model.stride
     read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)

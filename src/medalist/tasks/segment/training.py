@@ -20,7 +20,8 @@ from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
-from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, target_maker
+from medalist.tasks.segment.jobs import build_job, target_maker
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
 
