@@ -296,12 +296,12 @@ class Identities:
         return open_contest(self.name, self.data, self.runs)
 
 
-def make(name: str, text: str, home: Path) -> Identities:
+def make(name: str, text: str, home: Path, run_name: str = "tiny") -> Identities:
     from medalist.cli.main import run
 
     draw = load_competition(name, PROJECT / "competitions").draw
     assert draw is not None
-    made = Identities(name, home / "data", home / "tiny.yaml", home / "runs")
+    made = Identities(name, home / "data", home / f"{run_name}.yaml", home / "runs")
     draw(made.data, 1)
     made.config.write_text(text)
     with contextlib.chdir(PROJECT), contextlib.redirect_stdout(io.StringIO()):

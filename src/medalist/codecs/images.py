@@ -35,7 +35,7 @@ _DAMAGE = (  # errors of Pillow and OpenCV for damaged or hostile files; Warning
 _SHOWN = 10  # the most bad files that one message lists
 
 
-def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
+def read_image(path: str | os.PathLike[str], white: int = 65535) -> NDArray[np.uint8]:
     """Read a PNG, JPEG or TIFF (its first page) as RGB uint8[H, W, 3], turned upright by its EXIF orientation.
 
     Gray is repeated over the channels, alpha is dropped, and palettes, CMYK and 1-bit images are converted. 16-bit
@@ -43,6 +43,7 @@ def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
     DataError where the file is missing, damaged, cut off, or has 32-bit numbers.
     """
     assert 1 <= white <= 65535, white
+    path = Path(path)
     with _opened(path) as (image, orientation, deep):
         image.load()
         if image.mode in ("I", "F"):
