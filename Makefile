@@ -15,7 +15,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-slow test-cpp fuzz lint types check docs bench train eda lock clean
+.PHONY: help setup wheel demo test test-thorough test-slow test-cpp fuzz lint types check docs bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -85,6 +85,9 @@ types: $(STAMP) ## mypy --strict
 	$(BIN)/mypy docs/generate.py
 
 check: lint types test test-slow demo ## everything that CI runs
+
+wheel: $(STAMP) ## dist/medalist-*.whl, which installs without a compiler
+	$(BIN)/python -m pip --disable-pip-version-check wheel -q . --no-deps --no-build-isolation -w dist
 
 docs: $(STAMP) ## write docs/config.md from the settings
 	$(BIN)/python docs/generate.py
