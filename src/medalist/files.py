@@ -8,12 +8,14 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from medalist import __version__
 from medalist.errors import DataError, MedalistError, RunError
 
 
@@ -76,6 +78,27 @@ def read_json(path: Path, error: type[MedalistError] = RunError) -> Any:
         raise error(f"{path}: {reason(problem)}") from problem
     except (ValueError, RecursionError) as problem:
         raise error(f"{path}: not JSON ({reason(problem)})") from problem
+
+
+def refuse_newer(value: object, path: Path, known: int | str, error: type[MedalistError] = RunError) -> None:
+    """Raise `error` where a file has a higher format than `known`, because a newer version of medalist wrote the file.
+
+    value: the content of the file. Its key `format` is a number, or words and a number, as in "medalist gallery 2".
+    A file without this key has the format 1.
+    """
+    known_words, known_number = _parsed_format(known)
+    words, number = _parsed_format(value.get("format", 1) if isinstance(value, Mapping) else 1)
+    if words == known_words and number > known_number:
+        raise error(
+            f"{path} is of format {number}, which this version of medalist ({__version__}) does not know; "
+            "install a newer medalist"
+        )
+
+
+def _parsed_format(said: object) -> tuple[str, int]:
+    """Return the words and the number of a format; 0 where there is no number."""
+    found = re.fullmatch("(.*?)([0-9]{1,9})", str(said))
+    return (found[1], int(found[2])) if found else (str(said), 0)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:

@@ -78,7 +78,7 @@ def score(
     """Score the OOF answers, read back from their file. decide.* may be changed; submit uses the scored settings."""
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
-    from medalist.runs.runs import find_run
+    from medalist.runs.runs import find_run, said_section
     from medalist.workflows.score import changed_settings, score_run
 
     here = session(context)
@@ -105,7 +105,7 @@ def score(
         f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
         f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
     )
-    configured = settings.predict.model_dump(mode="json", exclude={"batch"})
+    configured = said_section(found, settings, "predict")
     for fold, used in scores["predict"].items():
         if used is not None and used != configured:
             say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")

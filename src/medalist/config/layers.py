@@ -114,8 +114,13 @@ def parse_config(text: str, source: str, model: type[Model]) -> Model:
 
 def dump_config(settings: BaseModel) -> str:
     """Return the resolved config as YAML text; `parse_config` reads it back to an equal value."""
+    return dump_tree(settings.model_dump(mode="json"))
+
+
+def dump_tree(tree: Tree) -> str:
+    """Return JSON values as YAML text."""
     # PyYAML's own writer leaves strings such as 1e5 unquoted, and OmegaConf would read them as numbers.
-    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
 def with_present_names(tree: Mapping[str, Any], model: type[BaseModel]) -> Tree:

@@ -20,7 +20,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medalist.errors import RunError
-from medalist.files import written
+from medalist.files import refuse_newer, written
+
+FORMAT = 1
+"""The format of states. A number above it means that a newer version wrote the file."""
 
 KEPT = 2
 """How many states of a training are kept. Where the newest is damaged, the one before it is used."""
@@ -131,7 +134,7 @@ def save_state(folder: Path, state: SavedState) -> None:
     """Write a state to its file, whole or not at all, and delete all states but the newest `KEPT`."""
     path = folder / f"state-{state.batches:010}.safetensors"
     values = json.dumps(state.values)
-    note = {"values": values, "check": str(_check(state.tensors, values))}
+    note = {"format": str(FORMAT), "values": values, "check": str(_check(state.tensors, values))}
     with written(path) as temporary:
         save_file(dict(state.tensors), str(temporary), metadata=note)
     for old in states(folder)[KEPT:]:
@@ -152,8 +155,8 @@ def states(folder: Path) -> list[Path]:
 def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
     """Return the newest whole state, and a line for each newer state that is damaged.
 
-    The state is None where the folder has no states. Raises RunError where all states are damaged. Nothing in a file is
-    executed.
+    The state is None where the folder has no states. Raises RunError where all states are damaged, or where one is of a
+    newer format. Nothing in a file is executed.
     """
     damaged: list[str] = []
     for path in states(folder):
@@ -169,6 +172,7 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
 def _read(path: Path) -> SavedState:
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
+        refuse_newer(note, path, FORMAT)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     if str(_check(tensors, note["values"])) != note["check"]:
         raise ValueError("its check sum is another")

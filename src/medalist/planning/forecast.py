@@ -33,7 +33,6 @@ from medalist.planning.options import Variant, variants
 from medalist.planning.probe import attempt, let_go
 from medalist.reporter import Reporter
 from medalist.runs.plans import Option, Plan, PlanRequest, in_bytes, sorted_options, write_plan
-from medalist.runs.runs import config_hash
 from medalist.runs.setup import TrainSetup
 
 SHARES = {"reading": 0.2, "training": 0.45, "validation": 0.53, "oof": 0.68, "stages": 0.75, "options": 1.0}
@@ -101,7 +100,7 @@ def _reckoned(setup: TrainSetup, base: Base, request: PlanRequest) -> Plan:
         "predictions": _prediction_bytes(setup, base),
     }
     return Plan(
-        config=config_hash(settings),
+        config=setup.lock.config,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         folds=setup.chosen,

@@ -6,7 +6,7 @@ import json
 import resource
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from medalist.errors import RunError
@@ -64,6 +64,7 @@ def read_cost(run: Run, fold: int) -> Cost | None:
     if not path.exists():
         return None
     try:
-        return Cost(**read_json(path))
-    except TypeError:
+        value = read_json(path)
+        return Cost(**{one.name: value[one.name] for one in fields(Cost)})
+    except (TypeError, KeyError):
         raise RunError(f"{path} is damaged; delete it, it only says what the fold has cost") from None

@@ -16,21 +16,27 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from medalist.config import ConfigModel, differences, dump_config
+from medalist.config import as_said, differences, dump_changed, dump_config, parse_config
 from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
-from medalist.files import read_json, sha256_json, write_json, write_text
+from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
 from medalist.records import Sample, Split
 
-MUST_MATCH = ("config", "data", "folds", "weights")
-"""The fields of a lock that must be the same, so that a training may continue in the run's folder."""
+LOCK_FORMAT = 1
+"""The format of lock.json. A number above it means that a newer version wrote the file."""
+
+SCORES_FORMAT = 1
+"""The format of scores.json."""
+
+MUST_MATCH = ("data", "folds", "weights")
+"""The fields of a lock that must be the same, beside the config, so that a training may continue in the folder."""
 
 FREE = ("data", "loader", "tracking", "decide", "checkpoint")
 """The sections of a config that change neither weights nor predictions."""
@@ -82,12 +88,18 @@ class Run:
             raise RunError(f"{self.folder} is no run: config.yaml: {reason}; run medalist train first") from None
 
     def lock(self) -> Lock:
-        """Return the provenance of the run. Raises RunError where lock.json is damaged."""
-        value = read_json(self.folder / "lock.json")
+        """Return the provenance of the run. Raises RunError where lock.json is damaged, or of a newer format.
+
+        Keys that this version does not know are left out.
+        """
+        path = self.folder / "lock.json"
+        value = read_json(path)
+        refuse_newer(value, path, LOCK_FORMAT)
         try:
-            return Lock(**{**value, "overrides": tuple(value["overrides"])})
+            known = {one.name: value[one.name] for one in fields(Lock) if one.name in value}
+            return Lock(**{**known, "overrides": tuple(known["overrides"])})
         except (TypeError, KeyError):
-            raise RunError(f"{self.folder / 'lock.json'} is damaged; train into a new run with --name") from None
+            raise RunError(f"{path} is damaged; train into a new run with --name") from None
 
     def folds(self) -> Folds:
         """Return the folds of the run. Raises RunError where the hash of folds.csv is not the one in the lock."""
@@ -110,11 +122,15 @@ class Run:
         return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
 
     def scores(self) -> dict[str, Any] | None:
-        """Return what `medalist score` wrote, or None before it has run. Raises RunError where the file is damaged."""
+        """Return what `medalist score` wrote, or None before it has run.
+
+        Raises RunError where the file is damaged, or of a newer format.
+        """
         path = self.folder / "scores.json"
         if not path.exists():
             return None
         scores = read_json(path)
+        refuse_newer(scores, path, SCORES_FORMAT)
         parts = [scores.get(name) for name in ("oof", "decide", "by_sample")] if isinstance(scores, dict) else []
         whole = [part for part in parts if isinstance(part, dict)]
         if len(whole) < 3 or not {"value", "folds", "folds_of", "parts"} <= whole[0].keys():
@@ -130,14 +146,17 @@ def create_run(folder: Path, settings: Experiment, lock: Lock, before: Experimen
     folder holds another run.
     """
     run = Run(folder)
+    config, text = folder / "config.yaml", dump_config(settings)
     known = (folder / "lock.json").exists()
     if known:
         refuse_mismatch(run, settings, lock, before)
-    config, text = folder / "config.yaml", dump_config(settings)
+        if before is not None:
+            # Sections outside FREE keep their words, because lock.json holds the hash of these.
+            text = run.config() if before == settings else dump_changed(before, settings, FREE)
     if not config.exists() or config.read_text(encoding="utf-8", errors="replace") != text:
         write_text(config, text)
     if not known:
-        write_json(folder / "lock.json", asdict(lock))
+        write_json(folder / "lock.json", {"format": LOCK_FORMAT, **asdict(lock)})
     return run
 
 
@@ -145,21 +164,27 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
     """Raise RunError where config, data, folds or pretrained weights differ from those of the run.
 
     before: the config of the run, or None where its config.yaml is damaged. With None the message names no keys, and
-    only the hashes are compared.
+    only the hashes of the configs are compared. Otherwise the settings themselves are compared. A key that came later
+    than the run's config.yaml has its default there.
     """
     old = run.lock()
-    what = next((what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)), None)
-    if what is None:
-        return
-    changed = ""
-    if what == "config" and before is not None:
-        found = [change for change in differences(before, settings) if change[0].split(".")[0] not in FREE]
-        listed = [f"{key} was {earlier}, is {now}" for key, earlier, now in found[:5]]
-        changed = f" ({'; '.join(listed)}{'; ...' if len(found) > 5 else ''})" if listed else ""
-    raise RunError(
-        f"{run.folder} was made with other {what}{changed}; "
-        "undo that, or train under another name: medalist train ... --name NAME"
-    )
+    found = differences(before, settings) if before is not None else []
+    changed = [change for change in found if change[0].split(".")[0] not in FREE]
+    remedy = "undo that, or train under another name: medalist train ... --name NAME"
+    if before is not None and config_hash(before, before) != old.config:
+        told = _listed([f"{key} is {there} there, and {now} in this config" for key, there, now in changed])
+        raise RunError(f"{run.folder / 'config.yaml'} was edited since the run was made{told}; {remedy}")
+    others = [what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)]
+    if changed or (before is None and old.config != lock.config):
+        others.insert(0, "config")
+    if others:
+        told = _listed([f"{key} was {earlier}, is {now}" for key, earlier, now in changed])
+        raise RunError(f"{run.folder} was made with other {others[0]}{told}; {remedy}")
+
+
+def _listed(changes: Sequence[str]) -> str:
+    """Return the first five changes in parentheses; empty where there are none."""
+    return f" ({'; '.join(changes[:5])}{'; ...' if len(changes) > 5 else ''})" if changes else ""
 
 
 def make_lock(
@@ -187,26 +212,28 @@ def make_lock(
     )
 
 
-def config_hash(settings: Experiment) -> str:
+def config_hash(settings: Experiment, before: Experiment | None = None) -> str:
     """Return the hash of those parts of a config that determine weights and predictions, which is all but FREE.
 
     So the data's folder, caches and tracking may change after training, and also how predictions become answers.
-    Renamed keys are hashed under their old names, so that older runs keep their hash.
+    Renamed keys are hashed under their old names, so that older runs keep their hash. before: settings that were read
+    from a config.yaml. Keys that came later than this file are then left out (see `as_said`), so
+    `config_hash(before, before)` is the hash in the lock for as long as nobody edits the file.
     """
-    return sha256_json({name: value for name, value in _by_former_names(settings).items() if name not in FREE})
+    return sha256_json({name: value for name, value in as_said(settings, before).items() if name not in FREE})
 
 
-def _by_former_names(model: ConfigModel) -> dict[str, Any]:
-    """Return the model as JSON values, with the old names of renamed keys."""
-    former = {new: old for old, new in type(model).renamed.items()}
-    values = model.model_dump(mode="json")
-    for name in values:
-        match getattr(model, name):
-            case ConfigModel() as inside:
-                values[name] = _by_former_names(inside)
-            case tuple(items) if items and all(isinstance(one, ConfigModel) for one in items):
-                values[name] = [_by_former_names(one) for one in items]
-    return {former.get(name, name): value for name, value in values.items()}
+def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]:
+    """Return a section of settings as JSON values, for the provenance of predictions.
+
+    The key `batch` is left out, because it changes no prediction. Keys that came later than the run's config.yaml are
+    left out where they have their default (see `as_said`). So a run's provenance stays the same when medalist gets new
+    keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is missing, and
+    ConfigError where it is damaged.
+    """
+    before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
+    values = as_said(getattr(settings, section), getattr(before, section))
+    return {name: value for name, value in values.items() if name != "batch"}
 
 
 def manifest_hash(split: Split) -> str:

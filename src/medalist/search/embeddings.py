@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import SearchError
-from medalist.files import read_json, sha256_json, write_json, written
+from medalist.files import read_json, refuse_newer, sha256_json, write_json, written
 from medalist.search.ids import parse_ids
 
 UNIT = 1e-3
@@ -216,6 +216,7 @@ def read_embeddings(path: Path) -> Embeddings:
     if not note.is_file():
         raise SearchError(f"{note}: not there, so {path} is an array of unknown origin; run medalist embed again")
     told = read_json(note, SearchError)
+    refuse_newer(told, note, FORMAT, SearchError)
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise SearchError(f"{note}: expected 'format': '{FORMAT}'; run medalist embed again")
     made_by, ids = texts(told.get("made_by"), note, "made_by"), told.get("ids")

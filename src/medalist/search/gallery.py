@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medalist.errors import SearchError
-from medalist.files import read_json, write_json
+from medalist.files import read_json, refuse_newer, write_json
 from medalist.search.answers import Hits
 from medalist.search.asking import Where, as_filter
 from medalist.search.checks import Plan
@@ -274,6 +274,7 @@ def read_told(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise SearchError(f"{folder} is no gallery: it has no {FILE}; run medalist index build RUN --gallery IMAGES")
     told = read_json(path, SearchError)
+    refuse_newer(told, path, FORMAT, SearchError)
     if isinstance(told, dict) and told.get("format") == "medalist gallery 1":
         raise SearchError(f"{folder}: a gallery of an earlier version; {BUILD}")
     if not isinstance(told, dict) or told.get("format") != FORMAT:

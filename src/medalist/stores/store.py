@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medalist.errors import RunError
-from medalist.files import read_json, write_json
+from medalist.files import read_json, refuse_newer, write_json
+
+FORMAT = 1
+"""The format of the index of a part. A number above it means that a newer version wrote the file."""
 
 
 @dataclass(frozen=True)
@@ -56,15 +59,19 @@ def finish_part(folder: Path, name: str, part: StoredPart, columns: str) -> None
     for left in folder.glob(".????????-*"):
         left.unlink(missing_ok=True)
     index = {columns: list(part.columns), "ids": list(part.ids), "made_by": dict(part.made_by)}
-    write_json(folder / f"{name}.json", index)
+    write_json(folder / f"{name}.json", {"format": FORMAT, **index})
 
 
 def read_part(folder: Path, name: str, columns: str) -> StoredPart | None:
-    """Return the index of a part; None where there is none. Raises RunError where it is damaged."""
+    """Return the index of a part; None where there is none.
+
+    Raises RunError where it is damaged, or of a newer format.
+    """
     path = folder / f"{name}.json"
     if not path.exists():
         return None
     value: Any = read_json(path)
+    refuse_newer(value, path, FORMAT)
     try:
         return StoredPart(tuple(value[columns]), tuple(value["ids"]), dict(value["made_by"]))
     except (KeyError, TypeError, ValueError):

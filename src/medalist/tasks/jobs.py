@@ -27,7 +27,7 @@ from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.folds.folds import Folds
 from medalist.records import Sample
-from medalist.runs.runs import Run, manifest_hash
+from medalist.runs.runs import Run, manifest_hash, said_section
 from medalist.runs.setup import TrainSetup
 
 if TYPE_CHECKING:
@@ -145,6 +145,6 @@ def made_by(run: Run, settings: Experiment, contest: Contest, folds: Sequence[in
     hash of the contest's files, without their pixels.
     """
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, settings.train.keep)) for fold in folds}
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
+    made["predict"] = json.dumps(said_section(run, settings, "predict"), sort_keys=True)
     made["data"] = manifest_hash(contest.split)
     return made

@@ -147,9 +147,9 @@ def _canonical(name: str) -> str:
 
 
 def _config(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
-    now = config_hash(settings)
+    now = config_hash(settings, settings)
     if now != lock.config:
-        yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since, or this version has other defaults"]
+        yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since"]
 
 
 def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Path) -> Iterator[list[str]]:

@@ -36,7 +36,8 @@ def finished(request: TrainRequest) -> Run | None:
 
 def _same_config(run: Run, settings: Experiment) -> bool:
     try:
-        return run_settings(run) == settings and run.lock().config == config_hash(settings)
+        before = run_settings(run)
+        return before == settings and run.lock().config == config_hash(before, before)
     except (ConfigError, RunError):
         return False
 

@@ -50,6 +50,7 @@ def checked(request: TrainRequest) -> TrainSetup:
     run = Run(root / settings.competition / name)
     if (run.folder / "lock.json").exists():
         refuse_mismatch(run, settings, lock, settings_before(run))
+        lock = run.lock()
     setup = TrainSetup(settings, contest, folds, chosen, weights, run, lock)
     if set(chosen) - set(run.trained_folds()):
         kind_of(settings).training().rehearse(setup)

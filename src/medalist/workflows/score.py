@@ -18,7 +18,7 @@ from medalist.kinds import kind_of, load_settings, run_settings
 from medalist.metrics.paired import standard_error
 from medalist.records import Score
 from medalist.reporter import Reporter
-from medalist.runs.runs import Run
+from medalist.runs.runs import SCORES_FORMAT, Run
 from medalist.tasks.protocols import Oof
 
 
@@ -61,6 +61,7 @@ def score_run(
     parts = {f"fold{fold}": answering.made_by(run, contest, f"oof/fold{fold}") for fold in by_fold}
     makers = {name: made for name, made in parts.items() if made is not None}
     scores = {
+        "format": SCORES_FORMAT,
         "oof": {
             "value": oof.score.value,
             "mean": sum(by_fold.values()) / len(by_fold),

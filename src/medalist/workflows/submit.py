@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from medalist.config import means_same, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
@@ -34,7 +35,7 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, repo
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
     decided = (first.scores() or {}).get("decide")
-    if decided is not None and decided != settings.decide.model_dump(mode="json"):
+    if decided is not None and not means_same(decided, settings.decide):
         reporter.say(f"note: {first.name} is decided as it was scored, {decided}, and not as its config says")
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
@@ -81,7 +82,8 @@ def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, rep
         return
     if scored:
         now = settings.predict.model_dump(mode="json")
-        how = type(settings.predict).model_validate_json(json.dumps({**now, **scored}))
+        values = {**now, **with_present_names(scored, type(settings.predict))}
+        how = type(settings.predict).model_validate_json(json.dumps(values))
         settings = settings.model_copy(update={"predict": how})
     # Only this call needs torch.
     kind.training().predict(run, settings, contest, None, reporter)

@@ -27,6 +27,12 @@ from medalist.reporter import Reporter
 from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 
+ALWAYS = {"contrast", "invert", "size", "train_size", "fit", "fill", "margin", "trim"}
+"""The keys of `image` that always count in the name of a file of features.
+
+Keys that came later count only where they do not have their default, so that kept features stay valid.
+"""
+
 
 def kept_features(
     settings: EmbedSettings,
@@ -81,11 +87,13 @@ def kept_features(
 def made_of(settings: EmbedSettings, weights: Resolved, samples: Sequence[Sample]) -> dict[str, Any]:
     """Return everything that the features depend on: encoder, weights, how images are read, precision, and images."""
     model = settings.model.model_dump(mode="json", include={"encoder", "options", "in_channels"})
+    image = settings.image.model_dump(mode="json", include=ALWAYS)
+    image |= settings.image.model_dump(mode="json", exclude_defaults=True)
     return {
         "model": model,
         "pooled": settings.model.pooling if pools_before(settings.model) else None,
         "weights": weights.sha256,
-        "image": settings.image.model_dump(mode="json"),
+        "image": image,
         "precision": settings.train.precision,
         "samples": sha256_json([[s.id, [[path.name, path.stat().st_size] for path in s.images]] for s in samples]),
     }

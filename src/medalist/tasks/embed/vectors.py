@@ -12,7 +12,7 @@ from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file
 from medalist.retrieval.heads import ClassPrototypes
-from medalist.runs.runs import Run
+from medalist.runs.runs import Run, said_section
 from medalist.search.embeddings import RUN
 from medalist.search.gallery import Embeddings
 from medalist.stores.vectors import VectorStore
@@ -44,8 +44,8 @@ def made_by(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
     if settings.model.frozen:
         made["encoder"] = json.dumps(dict(run.lock().weights), sort_keys=True)
-    made["image"] = json.dumps(settings.image.model_dump(mode="json"), sort_keys=True)
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
+    for section in ("image", "predict"):
+        made[section] = json.dumps(said_section(run, settings, section), sort_keys=True)
     made[RUN] = f"{run.competition}/{run.name}"
     return made
 
