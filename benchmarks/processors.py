@@ -169,8 +169,8 @@ def line(each: list[dict[str, float]]) -> str:
     busy, faults = (median(one[name] for one in each) for name in ("cpu", "faults"))
     return (
         f"{median(rates):6.3f} a second ({min(rates):.3f} to {max(rates):.3f}), "
-        f"{each[0]['images'] * median(rates):6.1f} images/s, {busy:6.2f} s of processors each, {faults:9,.0f} page faults, peak "
-        f"{max(one['mb'] for one in each):,.0f} MB"
+        f"{each[0]['images'] * median(rates):6.1f} images/s, {busy:6.2f} s of processors each, "
+        f"{faults:9,.0f} page faults, peak {max(one['mb'] for one in each):,.0f} MB"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -155,6 +157,29 @@ def test_what_is_no_image_is_one_line(predictor: Predictor, image: Any, line: st
     assert "\n" not in str(error.value)
     with pytest.raises(DataError, match="image 1 of 2"):
         predictor.answer([PIXELS, image])
+
+
+def noting(toy: Toy, **changes: Any) -> Predictor:
+    """Open a run whose lock notes other kinds of images; None takes the key away, as in older runs."""
+    lock = toy.run.folder / "lock.json"
+    values = json.loads(lock.read_text()) | changes
+    lock.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
+    return open_run("tiny", runs=toy.runs, device="cpu")
+
+
+def test_a_file_of_another_kind_than_the_training_had(toy: Toy, at_home: Path, tmp_path: Path) -> None:
+    assert toy.run.lock().images == ("colour, 8 bits", "gray, 8 bits")
+    deep, gray = tmp_path / "deep.png", tmp_path / "gray.png"
+    cv2.imwrite(str(deep), PIXELS.astype(np.uint16) * 16)
+    Image.fromarray(PIXELS[..., 0]).save(gray)
+    predictor = noting(toy, images=["colour, 8 bits"])
+    with pytest.raises(DataError, match=r"deep\.png is colour, 16 bits a channel, and tiny was trained on colour, 8 "):
+        predictor.predict(deep)
+    assert maps(predictor.predict(read_image(deep, white=4080))).shape == (2, 40, 52)
+    with pytest.warns(UserWarning, match=r"gray\.png is gray, 8 bits a channel, and tiny was trained on colour, 8 "):
+        predictor.predict(gray)
+    assert maps(noting(toy, images=["gray, 8 bits"]).predict(gray)).shape == (2, 40, 52)
+    assert maps(noting(toy, images=None).predict(deep)).shape == (2, 40, 52)
 
 
 def test_what_is_told_to_type_works(predictor: Predictor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import read_image
+from medalist.codecs.images import image_kind, read_image
 from medalist.competition import Competition, load_competition
 from medalist.errors import ConfigError, DataError, RunError
 from medalist.experiment import Experiment
@@ -121,10 +122,29 @@ class Predictor:
     def _pixels(self, image: Image, name: str) -> NDArray[np.uint8]:
         if isinstance(image, (str, os.PathLike)):
             try:
-                return read_image(Path(image), self._competition.white)
+                self._refuse_depth(Path(image))
+                return read_image(image, self._competition.white)
             except DataError as error:
                 raise DataError(str(error) if name == "image" else f"{name}: {error}") from error
         return _checked(image, name, self._competition.white)
+
+    def _refuse_depth(self, path: Path) -> None:
+        """Raise DataError for a file with another bit depth than the training had; note gray in place of colour."""
+        known = self._kinds
+        kind = image_kind(path)
+        if not known or kind in known:
+            return
+        told = f"{path} is {kind} a channel, and {self.run.name} was trained on {' and '.join(known)}"
+        if all(kind.split(", ")[1] != one.split(", ")[1] for one in known):
+            raise DataError(
+                f"{told}; if it is to be scaled to 8 bits, type medalist.codecs.images.read_image(path, white=...) "
+                "with the value that is shown as white, and give the array"
+            )
+        warnings.warn(f"{told}: its prediction may be worse", stacklevel=5)
+
+    @cached_property
+    def _kinds(self) -> tuple[str, ...]:
+        return self.run.lock().images
 
 
 def open_run(

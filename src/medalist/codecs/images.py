@@ -64,6 +64,16 @@ def image_size(path: Path) -> tuple[int, int]:
         return (image.width, image.height) if orientation >= 5 else (image.height, image.width)
 
 
+def image_kind(path: Path) -> str:
+    """What a file's header says of its pixels: "gray" or "colour", and "8 bits" or "16 bits" a channel.
+
+    1-bit images count as gray with 8 bits, palettes and CMYK as colour. Raises DataError as `image_size` does.
+    """
+    with _opened(path) as (image, _, deep):
+        gray = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+        return f"{'gray' if gray else 'colour'}, {16 if deep else 8} bits"
+
+
 def image_sizes(named: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
     """Return (height, width) of each (sample id, path). One DataError lists the bad files, at most 10 by name."""
     sizes: list[tuple[int, int]] = []

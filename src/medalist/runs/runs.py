@@ -47,7 +47,8 @@ class Lock:
     """The provenance of a run.
 
     commit: the project's git commit. config, data, folds: sha256 hashes. weights: the sha256 of pretrained weights by
-    name. data_folder: the path of the data on the machine that trained. packages: versions by name.
+    name. data_folder: the path of the data on the machine that trained. packages: versions by name. images: the kinds
+    of image files among the training samples (`codecs.images.image_kind`); empty in runs from before they were noted.
     """
 
     commit: str
@@ -61,6 +62,7 @@ class Lock:
     packages: Mapping[str, str]
     python: str = field(default_factory=lambda: sys.version.split()[0])
     machine: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Run:
         refuse_newer(value, path, LOCK_FORMAT)
         try:
             known = {one.name: value[one.name] for one in fields(Lock) if one.name in value}
-            return Lock(**{**known, "overrides": tuple(known["overrides"])})
+            listed = {name: tuple(known.get(name, ())) for name in ("overrides", "images")}
+            return Lock(**{**known, **listed, "overrides": tuple(known["overrides"])})
         except (TypeError, KeyError):
             raise RunError(f"{path} is damaged; train into a new run with --name") from None
 
@@ -196,6 +199,7 @@ def make_lock(
     config_file: Path,
     overrides: Sequence[str],
     machine: Mapping[str, str] | None = None,
+    images: Sequence[str] = (),
 ) -> Lock:
     """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
@@ -209,6 +213,7 @@ def make_lock(
         overrides=tuple(overrides),
         packages=packages(),
         machine=dict(machine or {}),
+        images=tuple(images),
     )
 
 
