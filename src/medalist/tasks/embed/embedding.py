@@ -115,8 +115,8 @@ def embed_files(
     if bad and not skip_bad:
         more = f"; and {len(lines) - NAMED_AT_MOST} more" if len(lines) > NAMED_AT_MOST else ""
         raise DataError(
-            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; mend them, "
-            "or leave them out with --skip-bad"
+            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; repair "
+            "them, or leave them out with --skip-bad"
         )
     good = np.setdiff1d(np.arange(len(samples)), bad)
     ids = tuple(samples[index].id for index in good)
@@ -227,7 +227,7 @@ def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
     if dict(run.lock().weights) != {weights.name: weights.sha256}:
         raise RunError(
             f"{weights.path} is not the file that {run.name} was trained on ({weights.sha256[:12]} now); put back the "
-            "one that its lock.json names, or train a new run"
+            "file that its lock.json names, or train a new run"
         )
     return weights
 
