@@ -66,4 +66,4 @@ def read_cost(run: Run, fold: int) -> Cost | None:
     try:
         return Cost(**read_json(path))
     except TypeError:
-        raise RunError(f"{path} is damaged; delete it, it only says what the fold has cost") from None
+        raise RunError(f"{path} is damaged; delete it: it only records the cost of the fold") from None
