@@ -63,7 +63,7 @@ std::optional<LogContents> damaged_log(const std::string& path, std::uint64_t nu
 void tell_torn(const LogContents& log, const std::string& name, Lines& lines) {
     if (log.torn == 0) return;
     lines.push_back(name + ": " + std::to_string(log.torn) +
-                    " bytes at its end are not a complete record: a write that was never finished, or a damaged last one");
+                    " bytes at its end are not a complete record: a write that did not end, or a damaged last record");
 }
 
 /// Check a folder once; `number` is the number in use, if it is known.
