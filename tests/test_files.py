@@ -172,7 +172,7 @@ def test_a_cell_may_be_long_and_the_limit_of_csv_is_put_back(tmp_path: Path) -> 
         ("", "empty; expected a csv with the columns Id,Pixels"),
         ("id,Pixels\n", "row 1: no column 'Id' in id,Pixels; expected Id,Pixels"),
         ("\nId,Pixels\n", "row 1: no column 'Id' in an empty line"),
-        ("Id,Pixels,Id\n", "row 1: column 'Id' stands there twice"),
+        ("Id,Pixels,Id\n", "row 1: column 'Id' is there twice"),
         ("Id,Pixels\na,1\nb\n", "row 3: 1 cells (b); expected 2: Id,Pixels"),
         ("Id,Pixels\na,1,2\n", "row 2: 3 cells (a,1,2); expected 2: Id,Pixels"),
         ("Id,Pixels\na,1\n\nb,2\n", "row 3: an empty line; expected 2: Id,Pixels"),

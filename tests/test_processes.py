@@ -153,7 +153,7 @@ def test_a_killed_process_is_named(command: Command) -> None:
     with pytest.raises(RunError) as caught:
         start([], 2)
     assert str(caught.value) == (
-        "process 1 of 2 was ended by signal 9 (SIGKILL); nothing half-written is left, run the same command to go on"
+        "process 1 of 2 was ended by signal 9 (SIGKILL); all files are complete; run the same command to resume"
     )
 
 

@@ -33,7 +33,9 @@ def read(root: Path) -> Split:
     )
     count = Counter(splits.identity_of(sample) for sample in listed)
     if count[NEW]:
-        raise DataError(f"{path}: '{NEW}' stands in {count[NEW]} rows; it is an answer, no individual: take them out")
+        raise DataError(
+            f"{path}: '{NEW}' is in {count[NEW]} rows; it is an answer, not an individual; remove these rows"
+        )
     return layouts.parted(
         train=[_told(sample, lone=count[splits.identity_of(sample)] == 1) for sample in listed],
         test=layouts.listed(root / "sample_submission.csv", "image", lambda name: root / "test_images" / name),

@@ -83,6 +83,6 @@ def _lines(root: Path, part: str) -> Iterator[Line]:
         if len(parts) != 2 or {"", ".", ".."} & set(parts) or not all(cell.isdecimal() for cell in cells[:3]):
             raise DataError(f"{path}, row {number}: '{text[:80]}' is not three numbers and folder/photo.JPG")
         if cells[0] in seen:
-            raise DataError(f"{path}, row {number}: image_id {cells[0]} stands in row {seen[cells[0]]} too")
+            raise DataError(f"{path}, row {number}: image_id {cells[0]} is already in row {seen[cells[0]]}")
         seen[cells[0]] = number
         yield Line(cells[0], cells[1], parts[0], root / cells[3])

@@ -71,8 +71,8 @@ Change Change::decode(std::span<const std::byte> bytes) {
     if (reinterpret_cast<std::uintptr_t>(bytes.data()) % 8 != 0) refuse("does not begin at a multiple of 8");
     Numbers numbers;
     std::memcpy(&numbers, bytes.data(), sizeof numbers);
-    if (numbers.what > static_cast<std::uint8_t>(What::set)) refuse("of no kind that is known");
-    if (numbers.zero[0] != 0 || numbers.zero[1] != 0 || numbers.zero[2] != 0) refuse("not zero where nothing stands");
+    if (numbers.what > static_cast<std::uint8_t>(What::set)) refuse("unknown kind of change");
+    if (numbers.zero[0] != 0 || numbers.zero[1] != 0 || numbers.zero[2] != 0) refuse("reserved bytes are not zero");
     Change change;
     change.what = static_cast<What>(numbers.what);
     change.dim = numbers.dim;
@@ -80,7 +80,7 @@ Change Change::decode(std::span<const std::byte> bytes) {
         if (numbers.dim == 0 || numbers.dim > 65536) refuse("the dimension is not between 1 and 65536");
         if (numbers.floats % numbers.dim != 0) refuse("not a whole number of vectors");
     } else if (numbers.floats != 0) {
-        refuse("vectors where there are none");
+        refuse("this kind of change has no vectors");
     }
     Cutter cutter(bytes.subspan(sizeof(Numbers)));
     change.ids = cutter.take(numbers.ids, "ids");

@@ -218,7 +218,7 @@ Columns Columns::taken(std::span<const std::uint32_t> rows) const {
 Columns Columns::with_changed(const Columns& from, std::span<const std::uint32_t> rows, const Payload& change) const {
     check_room(size_, rows.size());
     check_rows(rows, from.size_);
-    if (schema_ != from.schema_ && *schema_ != *from.schema_) throw std::invalid_argument("fields: two schemas");
+    if (schema_ != from.schema_ && *schema_ != *from.schema_) throw std::invalid_argument("fields: the schemas differ");
     if (change.rows() != rows.size() && change.rows() != 1) {
         throw std::invalid_argument("fields: " + std::to_string(change.rows()) + " rows of values for " +
                                     std::to_string(rows.size()) + " rows");
@@ -242,7 +242,8 @@ Columns Columns::with_changed(const Columns& from, std::span<const std::uint32_t
 }
 
 Columns Columns::patched(std::span<const std::pair<std::uint32_t, std::uint32_t>> changed, const Columns& other) const {
-    if (schema_ != other.schema_ && *schema_ != *other.schema_) throw std::invalid_argument("fields: two schemas");
+    if (schema_ != other.schema_ && *schema_ != *other.schema_)
+        throw std::invalid_argument("fields: the schemas differ");
     std::vector<std::uint32_t> replaced(size_, no_row);
     for (const auto& [row, by] : changed) {
         check_rows({&row, 1}, size_);

@@ -222,13 +222,13 @@ private:
             const auto refuse = [&](const std::string& why) { throw FileError(std::string(name), why); };
             const auto same = [&](const Entry& other) { return other.text() == name; };
             const auto here = table_.begin() + static_cast<std::ptrdiff_t>(i);
-            if (std::any_of(table_.begin(), here, same)) refuse("comes twice");
+            if (std::any_of(table_.begin(), here, same)) refuse("is in the file twice");
             if (entry.offset != aligned(end)) refuse("does not begin where the part before it ends");
             if (entry.offset > bytes.size() || entry.length > bytes.size() - entry.offset) {
                 refuse("reaches beyond the end of the file");
             }
             if (!all_zero(bytes.subspan(static_cast<std::size_t>(end), static_cast<std::size_t>(entry.offset - end)))) {
-                refuse("bytes before its beginning that belong to nothing");
+                refuse("the padding before it is not zero");
             }
             if (entry.checksum != checksum(bytes_of(entry))) refuse("wrong checksum");
             end = entry.offset + entry.length;

@@ -85,8 +85,8 @@ void check_is_index(const std::string& path) {
     const auto names = files::names(path);
     if (std::find(names.begin(), names.end(), files::manifest) != names.end()) return;
     throw FileError("folder", files::highest(names) == 0 ? "holds no index: there is no MANIFEST"
-                                                         : "MANIFEST is missing; repair the folder, or, if its making "
-                                                           "was broken off, remove it");
+                                                         : "MANIFEST is missing; repair the folder, or, if creating it "
+                                                           "was interrupted, remove it");
 }
 
 /// A new folder while it is made: files and folder are removed again unless they are kept.

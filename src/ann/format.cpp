@@ -73,7 +73,7 @@ struct Reader {
         need(std::isfinite(params.range) && params.range > 0.0f && std::isfinite(32767.0f / params.range),
              "the range of codes is not a positive number");
         need(std::isfinite(params.radius) && params.radius >= 0.0f, "the radius is not a number");
-        need(params.linked == 0 || params.trained > 0, "codes learned from nothing");
+        need(params.linked == 0 || params.trained > 0, "codes without training rows");
         return params;
     }
 
@@ -110,7 +110,7 @@ struct Reader {
         graph->links = Array<std::uint32_t>::copy(links);
         const auto seeds = list<std::uint32_t>("seeds");
         need_all("seeds", seeds, inside, "is a row that is not there");
-        if (seeds.empty()) refuse("seeds", "a graph without a place to begin");
+        if (seeds.empty()) refuse("seeds", "the graph has no seeds");
         if (seeds.size() > params.linked) refuse("seeds", "more seeds than rows");
         graph->seeds.assign(seeds.begin(), seeds.end());
         read_duplicates(*graph, params.degree);
@@ -142,14 +142,14 @@ struct Reader {
             graph.duplicates.push_back(pair);
         }
         for (const auto& pair : graph.duplicates) {
-            if (is_duplicate[pair.first]) refuse("dups", "a row is equal to one that is itself put aside");
+            if (is_duplicate[pair.first]) refuse("dups", "a row is equal to one that is itself a duplicate");
         }
         const auto aside = [&](std::uint32_t row) { return is_duplicate[row]; };
         if (std::any_of(graph.seeds.begin(), graph.seeds.end(), aside))
-            refuse("seeds", "one is a row that is put aside");
+            refuse("seeds", "one is a duplicate");
         for (std::size_t i = 0; i < graph.links.size(); ++i) {
             if (aside(graph.links.data()[i]) && graph.links.data()[i] != i / degree) {
-                refuse("links", "value " + std::to_string(i) + " leads to a row that is put aside");
+                refuse("links", "value " + std::to_string(i) + " leads to a duplicate");
             }
         }
     }
@@ -193,7 +193,7 @@ Schema decode_schema(std::span<const std::byte> bytes) {
         if (length == 0 || length > bytes.size()) Reader::refuse("schema", "cut off");
         schema.push_back({{reinterpret_cast<const char*>(bytes.data()), length}, static_cast<Kind>(kind)});
         const auto same = [&](const Field& field) { return field.name == schema.back().name; };
-        if (std::count_if(schema.begin(), schema.end(), same) > 1) Reader::refuse("schema", "a field comes twice");
+        if (std::count_if(schema.begin(), schema.end(), same) > 1) Reader::refuse("schema", "a field is there twice");
         bytes = bytes.subspan(length);
     }
     if (!bytes.empty()) Reader::refuse("schema", "bytes behind its end");
@@ -225,7 +225,7 @@ void read_rows(const Reader& reader, const Params& params, const Schema& schema,
     state.dead = params.dead;
     const auto fields = as_section("fields", [&] { return Payload::decode(reader.file.require("fields"), schema); });
     if (fields.rows() != params.size) Reader::refuse("fields", "not one for each row");
-    if (fields.columns().size() != schema.size()) Reader::refuse("fields", "some are not told");
+    if (fields.columns().size() != schema.size()) Reader::refuse("fields", "some fields are missing");
     state.table = Table(schema).appended(fields).indexed();
     std::vector<std::uint32_t> rows;
     state.live->each([&](std::uint32_t row) { rows.push_back(row); });

@@ -43,7 +43,7 @@ std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, 
 }
 
 std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& contents, Sync sync, double seconds) {
-    if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be gone on with");
+    if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be continued");
     std::unique_ptr<Log> log(new Log(path, O_WRONLY, contents.number, sync));
     const int descriptor = log->descriptor_.number();
     log->sequence_ = contents.records.size();

@@ -85,7 +85,7 @@ public:
             const auto& [head, place] = *next;
             if (!skip_damage_) {
                 refuse("record " + std::to_string(sequence) + " at offset " + std::to_string(at) +
-                       " is damaged, and whole ones stand behind it");
+                       " is damaged, but intact records follow it");
             }
             for (; sequence < head.sequence; ++sequence) found_.lost.push_back(sequence);
             take(head, place);

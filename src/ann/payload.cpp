@@ -129,7 +129,7 @@ private:
             std::size_t slot = hashes[i] & mask;
             for (; slots[slot] != 0; slot = (slot + 1) & mask, ++steps) {
                 const bool alike = ((slots[slot] ^ upper) >> 32) == 0;
-                refuse(alike && texts[(slots[slot] & 0xffffffff) - 1] == texts[i], "a text stands there twice");
+                refuse(alike && texts[(slots[slot] & 0xffffffff) - 1] == texts[i], "a text is listed twice");
             }
             slots[slot] = upper | (i + 1);
             if (steps > 64 * count) return check_different_slowly();
@@ -139,7 +139,7 @@ private:
     void check_different_slowly() const {
         std::vector<std::string_view> texts = column_.texts;
         std::ranges::sort(texts);
-        refuse(std::ranges::adjacent_find(texts) != texts.end(), "a text stands there twice");
+        refuse(std::ranges::adjacent_find(texts) != texts.end(), "a text is listed twice");
     }
 
     void read_places() {

@@ -63,7 +63,7 @@ std::optional<LogContents> damaged_log(const std::string& path, std::uint64_t nu
 void tell_torn(const LogContents& log, const std::string& name, Lines& lines) {
     if (log.torn == 0) return;
     lines.push_back(name + ": " + std::to_string(log.torn) +
-                    " bytes at its end are no whole record: a write that was never finished, or a damaged last one");
+                    " bytes at its end are not a complete record: a write that did not end, or a damaged last record");
 }
 
 /// Check a folder once; `number` is the number in use, if it is known.
@@ -208,7 +208,7 @@ struct Repair {
         }
         number = most_likely(path, names);
         manifest_lost = anew = true;
-        lines.push_back("MANIFEST: made from the files: " + files::segment(number) + " is taken");
+        lines.push_back("MANIFEST: made from the files: " + files::segment(number) + " is used");
     }
 
     void read_segment() {
@@ -216,7 +216,7 @@ struct Repair {
             index = files::open_segment(path, number, Mode::memory);
         } catch (const FileError& error) {
             index = salvaged(path, number, threads);
-            lines.push_back(std::string(error.what()) + "; the graph was made anew");
+            lines.push_back(std::string(error.what()) + "; the graph was built again");
             damaged.push_back(files::segment(number));
             anew = true;
         }
@@ -287,7 +287,7 @@ std::vector<std::string> Folder::repair(const std::string& path, std::size_t thr
         repair.write();
     } else if (repair.log.torn > 0) {
         Log::resume(repair.path + "/" + files::log(repair.number), repair.log, Sync::os, 0.0);
-        repair.lines.push_back(files::log(repair.number) + ": they were cut off");
+        repair.lines.push_back(files::log(repair.number) + ": the incomplete bytes were removed");
     }
     const Lines orphans = files::orphans(files::names(repair.path), repair.number);
     files::remove(repair.path, orphans);

@@ -84,7 +84,7 @@ void Index::append(State& state, const Change& change, const IdBatch& ids, std::
 std::size_t Index::make(State& state, const Change& change, std::size_t threads) const {
     const IdBatch ids = IdBatch::decode(change.ids);
     const bool brings = change.what == Change::What::add || change.what == Change::What::put;
-    if (brings && change.dim != options_.dim) throw std::invalid_argument("vectors: of another dimension");
+    if (brings && change.dim != options_.dim) throw std::invalid_argument("vectors: wrong dimension");
     if (brings && change.vectors.size() != ids.count * options_.dim) {
         throw std::invalid_argument("vectors: not one for each id");
     }
@@ -92,9 +92,9 @@ std::size_t Index::make(State& state, const Change& change, std::size_t threads)
         throw std::invalid_argument("vectors: one is not finite, too long, or has no direction");
     }
     if (!brings && ids.kind == IdKind::rows && ids.count > 0) {
-        throw std::invalid_argument("ids: row numbers name nothing that is there");
+        throw std::invalid_argument("ids: row numbers cannot select existing rows");
     }
-    if (ids.twice()) throw std::invalid_argument("ids: one stands there twice");
+    if (ids.twice()) throw std::invalid_argument("ids: an id is given twice");
     const std::vector<std::uint32_t> rows = rows_of(state, ids);
     switch (change.what) {
         case Change::What::drop: bury(state, rows); return rows.size();

@@ -139,7 +139,7 @@ def keep_edited_folds(contest: Contest, config: FoldsConfig, root: Path) -> None
     Raises FoldError where the file is missing, or is the user's own table, which has no hash.
     """
     if config.file is not None and not config.file.is_file():
-        raise FoldError(f"no folds file {config.file}; it is what folds.file names")
+        raise FoldError(f"no folds file {config.file}; correct the path in folds.file")
     if config.file is not None and not config.file.read_bytes().startswith(b"# sha256="):
         raise FoldError(f"{config.file} is a table of your own, without a hash: there is nothing to renew")
     rehash(config.file or folds_path(contest, config, root))

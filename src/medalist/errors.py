@@ -61,5 +61,5 @@ def users_line(error: BaseException) -> str | None:
     if isinstance(error, MedalistError):
         return str(error)
     if isinstance(error, OSError) and error.errno in MACHINE:
-        return f"{error.filename or 'writing'}: {error.strerror}; mend that and run the command again"
+        return f"{error.filename or 'writing'}: {error.strerror}; correct this and run the command again"
     return None

@@ -147,7 +147,7 @@ def _checked_header(path: Path, header: list[str], columns: Sequence[str]) -> li
         raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {','.join(columns)}")
     twice = [column for column in header if header.count(column) > 1]
     if twice:
-        raise DataError(f"{path}, row 1: column '{twice[0]}' stands there twice: {shown}")
+        raise DataError(f"{path}, row 1: column '{twice[0]}' is there twice: {shown}")
     return header
 
 

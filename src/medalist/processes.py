@@ -90,11 +90,11 @@ def start(arguments: Sequence[str], count: int) -> int:
         return 0
     code = started[ended].returncode
     if code == LOST:
-        raise RunError(f"process {ended} of {count} has lost another one, which still ran; run the same command again")
+        raise RunError(f"process {ended} of {count} lost contact with another process; run the same command again")
     if code < 0:
         raise RunError(
-            f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); nothing "
-            "half-written is left, run the same command to go on"
+            f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); all files are "
+            "complete; run the same command to resume"
         )
     return code
 

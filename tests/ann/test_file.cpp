@@ -153,7 +153,7 @@ void test_hostile_files() {
             if (std::memcmp(field.data(), whole.data() + at, 8) != 0) refusal(with(at, field));
         }
     }
-    CHECK(refusal(with(whole.size() - 4101, 'x')) == "empty: bytes before its beginning that belong to nothing");
+    CHECK(refusal(with(whole.size() - 4101, 'x')) == "empty: the padding before it is not zero");
     CHECK(refusal(with(200, 'x')) == "header: bytes behind its end");
 }
 

@@ -252,8 +252,8 @@ void test_damaged_logs() {
         Model rest = model;
         if (at >= 32) rest.erase(100 + static_cast<std::int64_t>((at - 32) / record));
         if (at >= 32 + 2 * record) {  // as if it had never been written completely
-            CHECK(contents(copy.path) == rest && tells(ann::Folder::verify(copy.path), "no whole record"));
-            CHECK(tells(check_repair(copy, rest), "cut off"));
+            CHECK(contents(copy.path) == rest && tells(ann::Folder::verify(copy.path), "not a complete record"));
+            CHECK(tells(check_repair(copy, rest), "the incomplete bytes were removed"));
             continue;
         }
         const std::string words = CHECK_THROWS(FileError, opened(copy.path));
@@ -305,7 +305,7 @@ void test_damaged_files() {
         if (gone) std::filesystem::remove(copy / "MANIFEST");
         if (!gone) flip(copy / "MANIFEST", 4100);
         CHECK(CHECK_THROWS(FileError, opened(copy.path)).find("MANIFEST") != std::string::npos);
-        CHECK(tells(check_repair(copy, model), "segment-2.ann is taken"));
+        CHECK(tells(check_repair(copy, model), "segment-2.ann is used"));
         CHECK(std::filesystem::exists(copy / "MANIFEST.damaged") == !gone);
     }
     {  // A checkpoint that was interrupted: the newer files have fewer changes.
@@ -359,7 +359,7 @@ void test_damaged_segments() {
         const auto [at, length] = place_of(segment, name);
         flip(copy / "segment-2.ann", at + length / 2);
         CHECK(CHECK_THROWS(FileError, opened(copy.path)) == "segment-2.ann: " + std::string(name) + ": wrong checksum");
-        CHECK(tells(check_repair(copy, model), "the graph was made anew"));
+        CHECK(tells(check_repair(copy, model), "the graph was built again"));
         CHECK(opened(copy.path)->index().stats().linked > 1000);
         CHECK(std::filesystem::exists(copy / "segment-2.ann.damaged"));
     }

@@ -175,7 +175,7 @@ void test_damage() {
                 CHECK(found.lost == std::vector<std::uint64_t>{record} && found.torn == 0);
                 CHECK(refusal(file) == "log: record " + std::to_string(record) + " at offset " +
                                            std::to_string(place_of(record)) +
-                                           " is damaged, and whole ones stand behind it");
+                                           " is damaged, but intact records follow it");
             }
         }
     }

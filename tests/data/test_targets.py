@@ -83,7 +83,7 @@ def test_boxes_that_are_none_are_refused_by_their_number(box: tuple[float, float
     boxes(good, good).check("a.png", (6, 8))
     with pytest.raises(DataError) as caught:
         boxes(good, box, box).check("a.png", (6, 8))
-    assert str(caught.value) == f"a.png: box 1 ({said}) is no box inside of 8x6 pixels"
+    assert str(caught.value) == f"a.png: box 1 ({said}) is not a valid box inside the image of 8x6 pixels"
 
 
 def test_no_boxes_and_all_labels_fit_every_image() -> None:

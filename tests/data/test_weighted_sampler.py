@@ -216,7 +216,7 @@ def test_the_order_drives_a_loader(tmp_path: Path) -> None:
         (
             ["day", "night"],
             weighted(day=0, night=0),
-            r"each of the strata \(day, night\) has 0, .*give one of them more$",
+            r"all strata \(day, night\) have weight 0, .*give one of them a larger weight$",
         ),
         ([None, None], BALANCED, r"^sampler.kind = balanced, but no training sample has a stratum; .*kind=shuffle$"),
         ([], BALANCED, r"^0 training samples cannot be shared by 1 processes; start 0 or fewer$"),

@@ -248,7 +248,7 @@ def test_an_edited_config_is_refused_with_what_was_edited(run: Run, settings_of:
         other = replace(lock, config=config_hash(settings))
         before = run_settings(run)
         message = one_line(RunError, lambda: create_run(run.folder, settings, other, before))  # noqa: B023
-        assert f"{path} was edited since the run was made{told}; undo that" in message
+        assert f"{path} was edited since the run was made{told}; change it back" in message
 
 
 def test_an_edit_of_what_may_change_is_no_edit(run: Run, settings_of: SettingsOf, lock: Lock) -> None:

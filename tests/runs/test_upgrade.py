@@ -270,7 +270,9 @@ def test_an_edited_config_is_told(old: Old, later: bool, request: pytest.Fixture
     path = old.run("nuclei").folder / "config.yaml"
     path.write_text(path.read_text().replace("  lr: 0.01", "  lr: 0.02"))
     ended = old.train("nuclei")
-    words = "was edited since the run was made (train.lr is 0.02 there, and 0.01 in this config); undo that, or train"
+    words = (
+        "was edited since the run was made (train.lr is 0.02 there, and 0.01 in this config); change it back, or train"
+    )
     assert ended.code == 2 and f"{path} {words}" in ended.line, ended
     assert "edited since" in old.of("nuclei", "doctor").out
 

@@ -22,7 +22,7 @@ from medalist.training import doctor
 def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
     found = dict(doctor.examine(tmp_path / "runs" / "that" / "are" / "not" / "there"))
     assert str(tmp_path) in found["disk for runs"] and "GB free" in found["memory"]
-    assert {"python", "processors", "commit", "torch", "timm", "network for weights"} <= found.keys()
+    assert {"python", "processors", "commit", "torch", "timm", "weights from the hub"} <= found.keys()
     assert int(found["processors"]) >= 1
     assert any(name.startswith("GPU") for name in found)
     assert "tf_efficientnet_lite0" in " ".join(found)
@@ -30,7 +30,7 @@ def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
 
 def test_offline_is_told(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDALIST_OFFLINE", "1")
-    assert "never" in dict(doctor.examine(tmp_path))["network for weights"]
+    assert "never" in dict(doctor.examine(tmp_path))["weights from the hub"]
 
 
 def test_a_missing_package_does_not_stop_it(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

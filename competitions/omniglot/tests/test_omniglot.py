@@ -183,7 +183,7 @@ def blurred(sample: Sample) -> np.ndarray:
         ),
         (
             lambda root: (root / "gallery.csv").write_text((root / "query.csv").read_text()),
-            "ids that stand in two parts",
+            "ids in two parts",
         ),
     ],
 )

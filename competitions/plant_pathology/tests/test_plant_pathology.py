@@ -98,10 +98,10 @@ def test_the_score_is_the_mean_over_photos(drawn: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "rule"),
     [
-        ("scab rust scab", "place 3 stands at place 1 too"),
+        ("scab rust scab", "place 3 is also at place 1"),
         ("scab,rust", "the row has 3 cells"),
-        ("scab|rust", "parted by ' ', not by '|'"),
-        ("scab  rust", "too many at place 2"),
+        ("scab|rust", "separated by ' ', not by '|'"),
+        ("scab  rust", "an extra ' ' at place 2"),
         ("Scab", "did you mean 'scab'"),
         ("frog eye leaf spot", "no such label"),
     ],

@@ -60,7 +60,7 @@ std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& querie
     const std::size_t n = queries.shape(0), k = rows.shape(1);
     if (rows.shape(0) != n || scores.shape(0) != n || scores.shape(1) != k || counts.shape(0) != n ||
         plans.shape(0) != n || cost.shape(0) != n || (filter_of.shape(0) != n && filter_of.shape(0) != 0)) {
-        throw std::invalid_argument("arrays for the answers of another size than the queries");
+        throw std::invalid_argument("the answer arrays do not have the size of the queries");
     }
     std::vector<ann::Filter> filters;
     for (const nb::bytes& program : programs) {

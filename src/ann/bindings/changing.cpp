@@ -104,7 +104,7 @@ std::unique_ptr<Core> in_folder(const Core& core, nb::handle path, std::uint32_t
 ann::Folder& folder_of(const Core& core) {
     if (core.folder() == nullptr)
         throw std::invalid_argument(
-            "this index is in memory alone; make it by Index.create(folder, ...), or save() it");
+            "this index is only in memory; make it with Index.create(folder, ...), or save() it");
     return *core.folder();
 }
 

@@ -72,7 +72,7 @@ nb::tuple options_of(const Core& self) {
 
 void links(const Core& self, const RowsOut& out) {
     const std::size_t degree = self.index().degree();
-    if (out.shape(1) != degree) throw std::invalid_argument("an array of another width than the rows of links");
+    if (out.shape(1) != degree) throw std::invalid_argument("the array must have `degree` columns");
     without_gil([&] { self.index().links({out.data(), out.size()}); });
 }
 
@@ -99,7 +99,7 @@ void define_telling(nb::class_<Core>& core) {
 }  // namespace bindings
 
 NB_MODULE(_ann, m) {
-    m.doc() = "The retrieval core: see medalist.search.Index, which checks what this takes for granted.";
+    m.doc() = "The retrieval core: see medalist.search.Index, which checks the arguments.";
     namespace nb = nanobind;
     nb::set_leak_warnings(false);  // an index that lives as long as the program is not a leak
     nb::exception<ann::FileError>(m, "FileError");

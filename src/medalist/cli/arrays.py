@@ -81,7 +81,7 @@ def said_kinds(words: Sequence[str] | None) -> dict[str, str]:
     for word in words or ():
         name, sign, kind = word.rpartition("=")
         if not sign or not name or name in found:
-            fault = f"'{name}' stands there twice" if name in found else "expected FIELD=KIND, such as depth=int"
+            fault = f"'{name}' is given twice" if name in found else "expected FIELD=KIND, such as depth=int"
             raise SearchError(f"--kind {word!r:.60}: {fault}")
         found[name] = kind
     return found
@@ -100,7 +100,7 @@ def read_columns(
 
     if path is None:
         if kinds:
-            raise SearchError("--kind tells of what kind a column of --fields FILE.csv is; give that file too")
+            raise SearchError("--kind needs --fields FILE.csv")
         return {}, None
     checked = parse_ids(labels, n)
     names = list(map(str, range(n))) if checked is None else list(map(str, checked))
@@ -130,7 +130,7 @@ def make_parents(out: Path) -> None:
 def refuse_there(out: Path) -> None:
     """Raise SearchError where a new index folder `out` has no name, or where `out` exists and is no empty folder."""
     if not out.name:
-        raise SearchError(f"{out}: give -o the name of a folder to make")
+        raise SearchError(f"{out}: give -o the name of a new folder")
     if out.is_dir() and any(out.iterdir()):
         there = (out / "MANIFEST").is_file()
         hint = "holds an index already; medalist index add adds to it" if there else "is not empty"

@@ -38,7 +38,7 @@ def folds(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Keep what was changed in the folds file by hand.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Accept the manual changes in the folds file.")] = False,
 ) -> None:
     """Make (or read) the folds of a config, and show them with their hash."""
     from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds
@@ -73,7 +73,7 @@ def score(
     run: RunName,
     overrides: Overrides = None,
     data: Data = None,
-    nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
+    nmi: Annotated[bool, typer.Option("--nmi", help="For embeddings: also cluster the queries by k-means.")] = False,
 ) -> None:
     """Score the OOF answers, read back from their file. decide.* may be changed; submit uses the scored settings."""
     from medalist.kinds import kind_of
@@ -110,7 +110,8 @@ def score(
         if used is not None and used != configured:
             say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")
     if scores["optimistic"]:
-        say(here.console, "optimistic: train.keep = best chose the weights on the samples they are scored on")
+        how = "train.keep = best" if settings.train.keep == "best" else "train.average.of = best"
+        say(here.console, f"optimistic: {how} chose the weights on the samples they are scored on")
 
 
 def submit(

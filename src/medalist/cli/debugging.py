@@ -20,14 +20,14 @@ def debug(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[int, typer.Option(help="The fold whose network is looked at.")] = 0,
+    fold: Annotated[int, typer.Option(help="The fold whose network is inspected.")] = 0,
     steps: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Steps on one batch, and of the learning-rate range test.")
+        int, typer.Option(min=2, max=100_000, help="Steps on one batch, and in the learning-rate range test.")
     ] = 100,
     samples: Annotated[
-        str | None, typer.Option(metavar="ID[,ID...]", help="Training samples that make the one batch.")
+        str | None, typer.Option(metavar="ID[,ID...]", help="Ids of the training samples of the one batch.")
     ] = None,
-    epoch: Annotated[int, typer.Option(min=1, help="Whose order and augmentation to take, as messages count.")] = 1,
+    epoch: Annotated[int, typer.Option(min=1, help="Epoch whose order and augmentation are used, counted from 1.")] = 1,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of a run to start from (.safetensors).")
     ] = None,
@@ -54,7 +54,7 @@ def debug(
         say(here.console, f"{name}: {text}")
     say(here.console, "")
     if found.wrong:
-        say(here.console, "what looks wrong, worst first")
+        say(here.console, "warnings, worst first")
         for number, line in enumerate(found.wrong, 1):
             say(here.console, f"{number:3}. {line}")
     else:

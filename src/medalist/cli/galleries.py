@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads; default: all processors.")]
-Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="An image to ask with; repeatable.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="A query image; repeatable.")]
 Where = Annotated[
     str | None,
     typer.Option(
         "--where",
         metavar="EXPR",
-        help="What its fields mean: 'species in [whale] and depth < 200 and place within 50 km of 54.3,10.1'",
+        help="Filter by fields: 'species in [whale] and depth < 200 and place within 50 km of 54.3,10.1'",
     ),
 ]
 GalleryFolder = Annotated[
@@ -32,28 +32,32 @@ Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="GRID.png", help="Draw each query and its hits there.")
 ]
 GroupBy = Annotated[
-    str | None, typer.Option("--group-by", metavar="FIELD", help="The best of each value of a field, as of identity.")
+    str | None, typer.Option("--group-by", metavar="FIELD", help="Only the best of each value of FIELD, as identity.")
 ]
-Per = Annotated[int | None, typer.Option("--per", metavar="M", help="With --group-by: so many of each value.")]
+Per = Annotated[int | None, typer.Option("--per", metavar="M", help="With --group-by: answers for each value.")]
 MinScore = Annotated[
     float | None, typer.Option("--min-score", metavar="S", help="Only answers with at least this score.")
 ]
 PlanName = Annotated[
-    str | None, typer.Option("--plan", metavar="P", help="How to look: scan, walk, bridge or exact; else as is best.")
+    str | None,
+    typer.Option(
+        "--plan", metavar="P", help="Search plan: scan, walk, bridge or exact; default: chosen automatically."
+    ),
 ]
 Place = Annotated[
     Path | None,
     typer.Option("--gallery", metavar="DIR|CSV", help="Images: all below a folder, or a csv of id, path and fields."),
 ]
 Fields = Annotated[
-    Path | None, typer.Option("--fields", metavar="FILE.csv", help="More fields by the column id, such as identity.")
+    Path | None,
+    typer.Option("--fields", metavar="FILE.csv", help="A csv with a column id and more fields, such as identity."),
 ]
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
         metavar="FIELD=KIND",
-        help="A field's kind where its cells do not tell it: tag, bool, int, float, datetime, geo or id; repeatable.",
+        help="Kind of a field, if its cells do not show it: tag, bool, int, float, datetime, geo or id; repeatable.",
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
@@ -85,7 +89,7 @@ class Asking:
         if self.exact and (self.ef, self.recall, self.plan) != (None, None, None):
             raise SearchError("--exact finds all; leave out --ef, --recall and --plan")
         if self.per is not None and self.group_by is None:
-            raise SearchError("--per: say of what field; --group-by FIELD is missing")
+            raise SearchError("--per needs --group-by FIELD")
         return replace(self, plan="exact", exact=False) if self.exact else self
 
     @property
@@ -123,7 +127,7 @@ def embed(
     from medalist.workflows.galleries import embed_images, find_images
 
     if (images is None) == (listed is None):
-        raise SearchError("say which images: --images DIR, or --csv FILE with the columns id and path")
+        raise SearchError("images are missing; type --images DIR, or --csv FILE with the columns id and path")
     shared = session(context)
     found = find_run(run, shared.runs)
     path = found.folder / "vectors.npy" if out is None else out
@@ -153,7 +157,7 @@ def build(
 
     run = find_run(name, shared.runs)
     if place is None:
-        raise SearchError(f"{name}: say which images: --gallery DIR, or a csv with the columns id and path")
+        raise SearchError(f"{name}: images are missing; type --gallery DIR, or a csv with the columns id and path")
     made, left_out = build_gallery(
         run, place, gallery_folder(run, out), shared.reporter, fields=fields, kinds=kinds, skip_bad=skip_bad,
         threads=threads,
@@ -177,8 +181,8 @@ def add(
 
     if images is None:
         raise SearchError(
-            f"{name}: say what is added: VECTORS.npy to a folder; to a run --images DIR, or --images FILE.csv with the "
-            "columns id and path"
+            f"{name}: nothing to add is given; for a folder type VECTORS.npy; for a run type --images DIR, or --images "
+            "FILE.csv with the columns id and path"
         )
     found = find_run(name, shared.runs)
     folder = gallery_folder(found, gallery)

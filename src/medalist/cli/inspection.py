@@ -77,7 +77,7 @@ def board(
 def doctor(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Say where this machine differs from a run.")
+        str | None, typer.Argument(metavar="[RUN]", help="Run to compare with this machine and its files.")
     ] = None,
     data: Data = None,
 ) -> None:

@@ -29,7 +29,7 @@ INTERRUPT = 130
 ANYWHERE = ("--debug", "--quiet")
 """Flags that may also stand after the command, because people type them there."""
 
-INTERRUPTED = "interrupted; nothing half-written is left, run the same command to go on"
+INTERRUPTED = "interrupted; all files are complete; run the same command to resume"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -98,7 +98,7 @@ def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
         if line is not None:
             return _fail(line, 2)
         reason = str(error)[:300]
-        return _fail(f"a fault of medalist, not yours: {type(error).__name__}: {reason}; --debug shows where", 1)
+        return _fail(f"this is a bug in medalist: {type(error).__name__}: {reason}; --debug shows where", 1)
     return 0
 
 

@@ -33,11 +33,11 @@ def plan(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[list[int] | None, typer.Option(help="A fold; again for more; default: all.")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold; repeatable; default: all.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="What the probe may take, all in all.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that the measurement may take.")] = 60.0,
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="Processes that train a fold together.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=10_000, help="Folds that are trained at a time.")] = 1,
 ) -> None:
@@ -51,7 +51,7 @@ def plan(
 
     here = session(context)
     if place().world > 1:
-        raise ConfigError("medalist plan measures on one process; start it without torchrun, and say --devices N")
+        raise ConfigError("medalist plan measures on one process; start it without torchrun, and type --devices N")
     changes = tuple(overrides or ())
     settings = load_settings(config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
@@ -82,7 +82,7 @@ def show(console: Console, made: Plan) -> None:
     )
     if made.options:
         shown = [_option(option, made.whole) for option in made.options]
-        table(console, "what would help, measured", ["option", "all", "gain", ""], shown)
+        table(console, "options, measured", ["option", "all", "gain", ""], shown)
     for note in made.notes:
         say(console, f"note: {note}")
 

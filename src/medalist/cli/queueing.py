@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Workers = Annotated[
     str | None,
-    typer.Option("--workers", help="Train folds in a queue, so many at a time; auto: one for each GPU or processor."),
+    typer.Option("--workers", help="Train folds in a queue, this many at a time; auto: one for each GPU or processor."),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Of a Ray cluster whose nodes have this installation and these files at the same paths.",
+        help="Address of a Ray cluster; its nodes need this installation and the same files at the same paths.",
     ),
 ]
 
@@ -98,17 +98,17 @@ def sweep(
     context: typer.Context,
     config: ConfigFile,
     changes: Annotated[
-        list[str], typer.Argument(metavar="KEY=A,B ...", help="Values to try; KEY=A alone holds for all runs.")
+        list[str], typer.Argument(metavar="KEY=A,B ...", help="Values to try; one value, KEY=A, holds for all runs.")
     ],
     data: Data = None,
     folds: Annotated[str, typer.Option(help="all, or numbers such as 0,2.")] = "all",
     workers: Workers = None,
     ray: RayAddress = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Let Optuna choose so many points; ranges such as 1e-4..1e-2 too.")
+        int | None, typer.Option(min=1, help="Points that Optuna chooses, also from ranges such as 1e-4..1e-2.")
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Drop configs whose first fold is clearly behind.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the points that --trials draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the points that --trials draws.")] = 0,
 ) -> None:
     """Train a config with many values of some keys, and compare each with the base on the same folds.
 

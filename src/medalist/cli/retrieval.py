@@ -63,7 +63,7 @@ def search(
     per: Per = None,
     min_score: MinScore = None,
     recall: Annotated[float | None, typer.Option(help="The recall to aim at; default 0.95.")] = None,
-    ef: Annotated[int | None, typer.Option(help="Candidates that the walk keeps, in place of a recall.")] = None,
+    ef: Annotated[int | None, typer.Option(help="Candidates that the walk keeps; replaces --recall.")] = None,
     plan: PlanName = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector: the same as --plan exact.")
@@ -81,7 +81,7 @@ def search(
     asking = Asking(k, where, group_by, per, min_score, recall, ef, plan, exact, threads).checked()
     if image:
         if queries is not None or out is not None or ef is not None:
-            raise SearchError("--image: QUERIES.npy, -o and --ef are for an index of vectors; leave them out")
+            raise SearchError("--image searches a gallery; QUERIES.npy, -o and --ef cannot be used with it")
         galleries.search(session(context), str(file), tuple(image), asking, gallery, picture)
         return
     if queries is None or out is None:

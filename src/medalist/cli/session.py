@@ -17,12 +17,14 @@ from medalist.cli.console import ConsoleReporter
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME."),
+    typer.Option("--data", help="The contest's folder; default: data: in the config, or $MEDALIST_DATA/NAME."),
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
 Devices = Annotated[
     int,
-    typer.Option(min=1, max=1024, help="Processes on this machine, one a GPU; torchrun and fabric run start them too."),
+    typer.Option(
+        min=1, max=1024, help="Processes on this machine, one for each GPU; torchrun or fabric run can start them too."
+    ),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 

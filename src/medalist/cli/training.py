@@ -24,7 +24,7 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[list[int] | None, typer.Option(help="A fold to train; again for more; default: all.")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold to train; repeatable; default: all.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
     ] = None,
@@ -44,9 +44,11 @@ def train(
     here = session(context)
     queued = workers is not None or ray is not None
     if queued and devices > 1:
-        raise ConfigError("--devices spreads one fold, --workers and --ray spread folds; take one of them")
+        raise ConfigError(
+            "--devices splits one fold over processes; --workers and --ray train several folds; use one of them"
+        )
     if folds and fold:
-        raise ConfigError("--fold and --folds say the same; take one of them")
+        raise ConfigError("--fold and --folds mean the same; use one of them")
     # The config is checked before other processes start, so that an error in it is printed only once.
     settings = load_settings(config, tuple(overrides or ()))
     chosen = parse_folds(folds) if folds else tuple(fold or ())

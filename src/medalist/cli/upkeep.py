@@ -55,7 +55,7 @@ def repair(context: typer.Context, folder: Target, gallery: GalleryFolder = None
 def snapshot(
     context: typer.Context,
     folder: Target,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to make, missing or empty.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write, new or empty.")],
     gallery: GalleryFolder = None,
 ) -> None:
     """Copy an index's folder in its present state, also while another process writes to it."""

@@ -59,7 +59,7 @@ class PixelCache:
         except OSError as error:
             raise MedalistError(
                 f"cannot keep decoded images in {self.scratch}: {error.strerror or error}; free space, lower "
-                "loader.cache_mb, or say loader.cache=memory"
+                "loader.cache_mb, or set loader.cache=memory"
             ) from error
 
     def _keep(

@@ -64,9 +64,8 @@ class ClassBatchSampler(Sampler[list[Key]]):
             shared = f" on {world} processes" if wanted > sampler.classes else ""
             fewer = len(self._members) // world
             raise ConfigError(
-                f"sampler.classes = {sampler.classes}{shared} wants {wanted} identities, but there are "
-                f"{len(self._members)} in training; set sampler."
-                + (f"classes={fewer} or less" if fewer > 1 else "kind=shuffle")
+                f"sampler.classes = {sampler.classes}{shared} needs {wanted} identities, but the training part has "
+                f"{len(self._members)}; set sampler." + (f"classes={fewer} or less" if fewer > 1 else "kind=shuffle")
             )
         self._groups: list[list[int]] = []
         if sampler.kind == "group":

@@ -54,13 +54,13 @@ class SeenSize:
         wanted = f"{self.size[1]}x{self.size[0]} by image.train_size (else image.size)"
         if self.augments:
             raise ConfigError(
-                f"augment gives {width}x{height} for {name}, but the network is to see {wanted}; end augment with "
+                f"augment gives {width}x{height} for {name}, but the network needs {wanted}; end augment with "
                 f"'RandomCrop: {{height: {self.size[0]}, width: {self.size[1]}}}', or set "
                 f"image.train_size=[{height}, {width}]"
             )
         raise ConfigError(
-            f"{name} is {width}x{height} in one of its turns, but the network is to see {wanted}; take an image.size "
-            "whose sides are equal, or task.turns=false"
+            f"{name} is {width}x{height} in one of its views, but the network needs {wanted}; set an image.size whose "
+            "sides are equal, or task.turns=false"
         )
 
 

@@ -83,7 +83,9 @@ class BoxTarget:
         bad = np.flatnonzero(~(inside & (low < high).all(axis=1)))
         if len(bad):
             box = ", ".join(f"{value:g}" for value in self.xyxy[bad[0]])
-            raise DataError(f"{image}: box {bad[0]} ({box}) is no box inside of {size[1]}x{size[0]} pixels")
+            raise DataError(
+                f"{image}: box {bad[0]} ({box}) is not a valid box inside the image of {size[1]}x{size[0]} pixels"
+            )
 
     def to_augment(self) -> dict[str, Any]:
         """Return the arguments for albumentations that are transformed with the image, as `pascal_voc` boxes."""
@@ -253,7 +255,7 @@ class LabelTargets:
 
     def mixed(self, on_maps: OnMaps, places: int | None, share: float) -> LabelTargets:
         """Return the labels with their partners: sample i is mixed with sample (i + places) % B, and keeps `share`."""
-        assert places is not None, "a mosaic has no one label; the settings refuse it"
+        assert places is not None, "a mosaic has no single label; the settings refuse it"
         return replace(self, partners=(self.values.roll(-places, 0), share))
 
     def perfect_logits(self, sure: float) -> Tensor | None:

@@ -71,7 +71,10 @@ def compose_augment(augment: Augmentations) -> A.Compose:
 
 def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform:
     if len(entry) != 1:
-        raise ConfigError(f"{where}: one transform an entry, as in 'D4: {{}}'; there are {', '.join(entry) or 'none'}")
+        raise ConfigError(
+            f"{where}: each entry needs exactly one transform, such as 'D4: {{}}'; this entry has: "
+            f"{', '.join(entry) or 'none'}"
+        )
     ((name, arguments),) = entry.items()
     if name in NOT_HERE:
         raise ConfigError(f"{where}: '{name}' cannot be used: {NOT_HERE[name]}")

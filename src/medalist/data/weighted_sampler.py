@@ -131,7 +131,7 @@ def _weights(strata: Sequence[str | None], sampler: WeightedSampler) -> NDArray[
     weights = np.array([sampler.weights.get(name or "", 1.0) for name in strata])
     if not weights.any():
         raise ConfigError(
-            f"sampler.weights: each of the strata ({', '.join(known[:NAMED])}) has 0, so no sample would be drawn; "
-            "give one of them more"
+            f"sampler.weights: all strata ({', '.join(known[:NAMED])}) have weight 0, so no sample can be drawn; "
+            "give one of them a larger weight"
         )
     return weights

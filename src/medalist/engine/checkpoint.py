@@ -50,7 +50,7 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None) -> No
             state = {name: value for name, value in load_file(str(path)).items() if without not in name}
             model.load_state_dict(state)
     except FileNotFoundError:
-        raise RunError(f"no checkpoint {path}; run medalist train again, it goes on where it stopped") from None
+        raise RunError(f"no checkpoint {path}; run medalist train again to resume the training") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
@@ -165,7 +165,7 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
             damaged.append(f"{path} is damaged ({' '.join(str(error).split())[:120]})")
     if damaged:
-        raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from its start")
+        raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from the beginning")
     return None, []
 
 
@@ -175,10 +175,10 @@ def _read(path: Path) -> SavedState:
         refuse_newer(note, path, FORMAT)
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
     if str(_check(tensors, note["values"])) != note["check"]:
-        raise ValueError("its check sum is another")
+        raise ValueError("its checksum does not match")
     values = json.loads(note["values"])
     if not isinstance(values, dict):
-        raise ValueError("its values are no mapping")
+        raise ValueError("its values are not a mapping")
     found = STATE.fullmatch(path.name)
     assert found
     return SavedState(int(found[1]), tensors, values)

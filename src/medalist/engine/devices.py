@@ -103,6 +103,6 @@ def together(fabric: Fabric) -> Iterator[None]:
         if PARENT in os.environ:
             raise SystemExit(LOST) from None
         raise RunError(
-            f"process {fabric.global_rank} of {fabric.world_size} has lost another one; its own line says why. "
-            "Run the same command to go on"
+            f"process {fabric.global_rank} of {fabric.world_size} lost contact with another process; the message of "
+            "that process says why; run the same command to resume"
         ) from error

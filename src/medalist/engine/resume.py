@@ -87,8 +87,8 @@ def find_state(folder: Path, processes: int) -> tuple[SavedState | None, list[st
     made_by = 1 if state is None else state.values.get("processes")
     if state is not None and made_by != processes:
         raise RunError(
-            f"{states(folder)[len(damaged)]} was made by {made_by} processes, and these are {processes}; go on with "
-            f"--devices {made_by}, or delete it to train this fold from its start"
+            f"{states(folder)[len(damaged)]} was written by {made_by} processes, but this training has {processes}; "
+            f"resume with --devices {made_by}, or delete the file to train this fold from the beginning"
         )
     return state, damaged
 
@@ -136,7 +136,7 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _other_training(path: Path, error: Exception) -> RunError:
     reason = " ".join(str(error).split())[:120]
-    return RunError(f"state {path} is of another training ({reason}); delete it to train this fold from its start")
+    return RunError(f"state {path} belongs to another training ({reason}); delete it to train this fold again")
 
 
 @dataclass(eq=False)

@@ -188,7 +188,7 @@ class TrainConfig(ConfigModel):
             raise ValueError("train.average.of = best needs train.evaluate_every of at least 1")
         if self.freeze >= self.epochs:
             raise ValueError(
-                f"train.freeze = {self.freeze} of {self.epochs} epochs leaves none for the encoder; lower it, or say "
+                f"train.freeze = {self.freeze} of {self.epochs} epochs leaves none for the encoder; lower it, or set "
                 "train.encoder_lr=0"
             )
         if self.warmup + self.hold >= 1:

@@ -98,7 +98,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     config, fabric = job.config, job.fabric
     saved, damaged = find_state(job.folder, fabric.world_size)
     for line in damaged:
-        progress.say(f"{job.title}: {line}; going on from the one before")
+        progress.say(f"{job.title}: {line}; resuming from the state before it")
     loop, path = LoopState(), job.folder
     if saved is not None:
         path = states(job.folder)[len(damaged)]

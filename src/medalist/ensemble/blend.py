@@ -42,12 +42,12 @@ def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
                 at for at, pair in enumerate(zip(first.columns, other.columns, strict=True)) if len(set(pair)) > 1
             )
             raise RunError(
-                f"predictions have the classes in another order: column {at} is '{first.columns[at]}' in one and "
-                f"'{other.columns[at]}' in another; predict again with the contest as it is now"
+                f"predictions have their classes in different orders: column {at} is '{first.columns[at]}' in one and "
+                f"'{other.columns[at]}' in another; run medalist predict again"
             )
         odd = sorted(set(other.columns) ^ set(first.columns))
         raise RunError(
-            f"predictions of other classes cannot be blended: {len(odd)} of them are in one run alone, such as "
+            f"predictions of different classes cannot be blended: {len(odd)} classes are in only one run, such as "
             f"'{odd[0]}'; take runs of the same classes"
         )
     mean = np.stack([prediction.values for prediction in predictions]).mean(axis=0, dtype=np.float64)

@@ -54,7 +54,7 @@ class Folds:
     def fold_of(self, name: str) -> int:
         """Return the fold in which the sample of this id is held out; FoldError where it is in no fold."""
         if name not in self.fold:
-            raise FoldError(f"sample '{name}' is in no fold; delete the folds file to make it anew")
+            raise FoldError(f"sample '{name}' is in no fold; make the folds again (delete the folds file)")
         return self.fold[name]
 
     def held_out(self, k: int) -> tuple[str, ...]:
@@ -157,7 +157,7 @@ def read_folds(path: Path) -> Folds:
     mark = _MARK.fullmatch(text.partition("\n")[0].rstrip("\r"))
     if mark is None:
         raise FoldError(
-            f"{path}: line 1 must be '# sha256=… n=… seed=…'; as a table of your own, name it in folds.file"
+            f"{path}: line 1 must be '# sha256=… n=… seed=…'; for a table of your own, set folds.file to its path"
         )
     folds = _parse(path, text, mark)
     if folds.hash != mark[1]:
@@ -198,7 +198,7 @@ def check_folds(
     """
     _unique(sample.id for sample in samples)
     ids = {sample.id for sample in samples}
-    remedy = "make the folds anew (delete the folds file) or mend the table"
+    remedy = "make the folds again (delete the folds file) or correct the table"
     if missing := ids - folds.fold.keys():
         raise FoldError(f"{_names(missing)} in no fold; {remedy}")
     if extra := folds.fold.keys() - ids:
@@ -288,7 +288,7 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
             if not row["id"]:
                 raise FoldError(f"{where}, column id: it is empty")
             if row["id"] in rows:
-                raise FoldError(f"{where}, column id: '{row['id']}' stands there twice; keep one of the rows")
+                raise FoldError(f"{where}, column id: '{row['id']}' is there twice; keep one of the rows")
             if re.fullmatch(r"[0-9]{1,6}", row["fold"]) is None:
                 raise FoldError(f"{where}, column fold: '{row['fold'][:40]}' must be a whole number 0, 1, 2, …")
             rows[row["id"]] = row

@@ -145,7 +145,7 @@ class LabelsFormat:
         assert self.most is None or self.most >= 1, self.most
         hold_classes(self.classes)
         parted = [name for name in self.classes if f"{name}{self.separator}".find(self.separator) < len(name)]
-        assert not parted, f"classes that the separator '{self.separator}' parts: {parted}"
+        assert not parted, f"classes that hold the separator '{self.separator}': {parted}"
         if self.empty is not None:
             assert self.empty == self.empty.strip() and self.empty.isprintable(), repr(self.empty)
             assert not set(self.empty.split(self.separator)) <= set(self.classes), f"'{self.empty}' could be labels"
@@ -208,10 +208,10 @@ class LabelsFormat:
         elif not cell.strip():
             rule = f"an image without labels is written as '{self.empty}'"
         elif not cell.isprintable():
-            rule = f"a tab or another unprintable character; labels are parted by '{self.separator}'"
+            rule = f"a tab or another unprintable character; labels are separated by '{self.separator}'"
         elif not all(names):
-            there = f"a '{self.separator}' too many at place {names.index('') + 1}"
-            rule = f"{there}; labels are parted by exactly one, with none at the ends"
+            there = f"an extra '{self.separator}' at place {names.index('') + 1}"
+            rule = f"{there}; labels are separated by exactly one, with none at the ends"
         else:
             return self._names_fault(names, search)
         return self.columns[1], shortened(cell), rule
@@ -223,7 +223,7 @@ class LabelsFormat:
         seen: dict[str, int] = {}
         for place, name in enumerate(names, start=1):
             if name in seen:
-                rule = f"the label at place {place} stands at place {seen[name]} too; each is written once"
+                rule = f"the label at place {place} is also at place {seen[name]}; each is written once"
                 return self.columns[1], shortened(name), rule
             seen[name] = place
             if name not in self._place:
@@ -233,7 +233,7 @@ class LabelsFormat:
     def _unknown_rule(self, name: str, search: bool) -> str:
         for char in _SEPARATORS.replace(self.separator, "").strip():
             if char in name and _known_parts(name, char, self._place):
-                return f"labels are parted by '{self.separator}', not by '{char}'"
+                return f"labels are separated by '{self.separator}', not by '{char}'"
         return unknown_rule(name, self._place, search)
 
 

@@ -95,7 +95,7 @@ class RankingFormat:
         value, rule = ("", "") if self._fits(sample_id, cell) else self._rule(sample_id, cell, HINTED)
         if not rule and words and cell.split(self.separator) != words:
             parted = next(word for word in words if self.separator in word or not word)
-            value, rule = shortened(parted), f"a name cannot be written that is empty or holds '{self.separator}'"
+            value, rule = shortened(parted), f"a name must not be empty or hold '{self.separator}'"
         if not rule and words and cell == self.empty:
             value, rule = shortened(cell), "this name is what the contest writes for 'no name'"
         if rule:
@@ -185,13 +185,13 @@ class RankingFormat:
                 return "there must be a name"
             return f"a query without a name is written as '{self.empty}'"
         if not cell.isprintable():
-            return f"a tab or another unprintable character; names are parted by '{self.separator}'"
+            return f"a tab or another unprintable character; names are separated by '{self.separator}'"
         names = cell.split(self.separator)
         if not all(names):
-            there = f"a '{self.separator}' too many at place {names.index('') + 1}"
-            return f"{there}; names are parted by exactly one, with none at the ends"
+            there = f"an extra '{self.separator}' at place {names.index('') + 1}"
+            return f"{there}; names are separated by exactly one, with none at the ends"
         if self.confident and len(names) != 2:
-            return f"the cell must be one name and its confidence, parted by '{self.separator}'"
+            return f"the cell must be one name and its confidence, separated by '{self.separator}'"
         return ""
 
     def _names_rule(self, names: list[str], may: AbstractSet[str] | None, cell: str, hints: int) -> tuple[str, str]:
@@ -205,12 +205,12 @@ class RankingFormat:
             if name in seen:
                 return shortened(
                     name
-                ), f"the name at place {place} stands at place {seen[name]} too; each is answered once"
+                ), f"the name at place {place} is also at place {seen[name]}; each is answered once"
             seen[name] = place
             if may is not None and name not in may:
                 return shortened(name), _unknown_rule(name, may, hints > 0)
             if may is None and self.separator != "," and "," in name:
-                return shortened(name), f"names are parted by '{self.separator}', not by commas"
+                return shortened(name), f"names are separated by '{self.separator}', not by commas"
         return (shortened(cell), "white space at the end of a name") if _out_of_place(names) else ("", "")
 
     def _ranking(self, cell: str) -> Ranking:

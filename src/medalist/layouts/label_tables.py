@@ -23,7 +23,7 @@ from medalist.records import Labels, Sample
 
 UNLABELLED = "(no labels)"
 """The stratum of samples that have no labels."""
-_REMEDY = "mend the row, or download the contest again"
+_REMEDY = "correct the row, or download the contest again"
 _ZERO_ONE = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
@@ -51,8 +51,8 @@ def labelled(
     every row that must have one label and has none, and every row with a repeated label, a superfluous separator or
     superfluous white space. Then it raises DataError as `listed` does.
     """
-    assert separator is None or separator, "an empty separator parts nothing"
-    assert classes is None or len(set(classes)) == len(classes), f"classes must stand there once: {classes}"
+    assert separator is None or separator, "the separator is empty"
+    assert classes is None or len(set(classes)) == len(classes), f"classes must be there once: {classes}"
     place = None if classes is None else {name: number for number, name in enumerate(classes)}
     labels: dict[str, tuple[str, ...]] = {}
     faults: list[str] = []
@@ -161,11 +161,11 @@ def _cell_rule(names: Sequence[str], separator: str | None) -> str:
     if separator is None and not names[0].strip():
         return "an image without a label"
     if not all(names):
-        return f"a '{separator}' too many at place {list(names).index('') + 1}"
+        return f"an extra '{separator}' at place {list(names).index('') + 1}"
     if any(name != name.strip() or not name.isprintable() for name in names):
         return "white space at the end of a label, or an unprintable character"
     twice = next((name for name in names if names.count(name) > 1), None)
-    return "" if twice is None else f"the label '{shortened(twice)}' stands there twice"
+    return "" if twice is None else f"the label '{shortened(twice)}' is there twice"
 
 
 def _unknown_faults(unknown: Mapping[str, Sequence[int]], place: Mapping[str, int], column: str) -> list[str]:

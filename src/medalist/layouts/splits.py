@@ -72,7 +72,7 @@ def parted(train: Sequence[Sample], test: Sequence[Sample], gallery: Sequence[Sa
             raise DataError(f"the {name} has no images; download the contest again")
     times = Counter(sample.id for sample in (*train, *test, *(gallery or ())))
     twice = [f"'{shortened(name)}'" for name, count in times.items() if count > 1]
-    refuse("ids that stand in two parts of the contest", twice, "an image belongs to one part")
+    refuse("ids in two parts of the contest", twice, "an image belongs to one part")
     return Split(tuple(train), tuple(test), tuple(gallery or ()))
 
 

@@ -106,7 +106,7 @@ def _log_loss(truths: LabelsById, answers: LabelsById, classes: tuple[str, ...],
     if normalise and not sums.all():
         raise ConfigError(
             f"sample {ids[int((sums == 0).argmax())]}: all its probabilities are 0, so there is no sum to divide "
-            "them by; give one of them more, or say log_loss(normalise=False)"
+            "them by; give one of them more, or use log_loss(normalise=False)"
         )
     own = -arrays.log_losses(truth, probabilities, clip, normalise)
     return _score(ids, own.mean(), _parts("log_loss", classes, _mean_by_class(truth, own, len(classes))), own)
@@ -296,7 +296,7 @@ def _checked(classes: Sequence[str], least: int = 1) -> tuple[str, ...]:
         raise ConfigError(f"classes={classes!r}: expected a tuple of at least {least} names, in the contest's order")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise ConfigError(f"classes: {name!r} stands there {times} times; name each class once")
+        raise ConfigError(f"classes: {name!r} is there {times} times; name each class once")
     return names
 
 

@@ -79,7 +79,7 @@ def gap(truths: Rankings, answers: Rankings) -> Score:
             if answer.confidence is None or math.isnan(answer.confidence):
                 raise ConfigError(
                     f"query {name}: its answer has confidence {answer.confidence}, and GAP compares confidences over "
-                    "queries; say Retrieval(confident=True), and give a number in the submission"
+                    "queries; use Retrieval(confident=True), and give a number in the submission"
                 )
             predictions.append((-answer.confidence, right))
     answerable = sum(bool(truth.names) for truth in truths.values())

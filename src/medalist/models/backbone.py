@@ -99,6 +99,6 @@ def build_encoder(config: EncoderConfig, size: tuple[int, int], weights: Resolve
 def _unusable(config: EncoderConfig, size: tuple[int, int], reason: str) -> str:
     options = f" with options {config.options}" if config.options else ""
     return (
-        f"encoder '{config.encoder}'{options} cannot look at images of {size[1]}x{size[0]} ({reason}); "
+        f"encoder '{config.encoder}'{options} does not accept images of {size[1]}x{size[0]} ({reason}); "
         f"change image.size or {'model.options' if config.options else 'model.encoder'}"
     )

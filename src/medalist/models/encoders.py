@@ -125,8 +125,8 @@ def _state_by_order(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tens
     for (name, want), (their_name, have) in zip(ours.items(), state.items(), strict=True):
         if have.shape != want.shape or their_name.rpartition(".")[2] != name.rpartition(".")[2]:
             raise WeightsError(
-                f"the weights do not fit encoder '{encoder}': {their_name} {tuple(have.shape)} stands where "
-                f"{name} {tuple(want.shape)} is expected"
+                f"the weights do not fit encoder '{encoder}': found {their_name} {tuple(have.shape)}, "
+                f"expected {name} {tuple(want.shape)}"
             )
         renamed[name] = have
     return renamed

@@ -75,5 +75,5 @@ def from_hub(name: str) -> Path:
         return target
     cfg = check_encoder(name)
     if not cfg.hf_hub_id:
-        raise WeightsError(f"timm has no pretrained weights for '{name}'; say weights: none, or a file")
+        raise WeightsError(f"timm has no pretrained weights for '{name}'; set weights: none, or a file")
     return Path(huggingface_hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors"))

@@ -55,5 +55,5 @@ class EncoderConfig(ConfigModel):
         if not linear and self.dim is not None:
             raise ValueError(f"neck '{self.neck}' keeps the encoder's width; leave out dim, or take neck: linear_bn")
         if self.options and self.weights != "none":
-            raise ValueError("options change the encoder's shape, so no pretrained weights fit; say weights: none")
+            raise ValueError("options change the encoder's shape, so no pretrained weights fit; set weights: none")
         return self

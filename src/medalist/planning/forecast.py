@@ -164,7 +164,7 @@ def _options(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, un
         # The first batches take longer, and at least four batches are needed.
         wanted = base.ran.setup + base.ran.pace.first + 4 * base.ran.pace.batch * _times(variant, base)
         if until - now < wanted + 1:
-            found.append(Option(variant.change, None, variant.changes, "no time to try it"))
+            found.append(Option(variant.change, None, variant.changes, "not measured: no time left"))
             continue
         try:
             found.append(_tried(setup, base, made, request, variant, now + share))
@@ -212,7 +212,8 @@ def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], request: P
         found.append(f"this machine has {in_bytes(room)} of memory, less than the {in_bytes(wanted)} wanted")
     if request.processes > 1:
         found.append(
-            f"measured on one process and divided by {request.processes}: what they tell each other is not in it"
+            f"measured on one process and divided by {request.processes}; communication between processes is not "
+            "included"
         )
     return found
 

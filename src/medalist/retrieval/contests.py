@@ -34,7 +34,7 @@ def fold_splits(contest: Contest, folds: Folds, fold: int) -> tuple[RetrievalSpl
     asked = [name for split in found for name in split.queries]
     assert len(set(asked)) == len(asked) and held_out.issuperset(asked), "each held-out sample asks at most once"
     if not asked:
-        raise FoldError(f"fold {fold} holds out no sample that asks; make fewer folds, or leave it out with --fold")
+        raise FoldError(f"fold {fold} has no query; make fewer folds, or choose other folds with --fold")
     return found
 
 
@@ -100,7 +100,9 @@ def perfect_answers(
             if not names and form.empty is None:
                 other = next((name for name in split.gallery if name != query), None)
                 if other is None:
-                    raise DataError(f"sample {query} asks, and its fold has nobody who answers; take it out")
+                    raise DataError(
+                        f"sample {query} is a query, but its fold has no gallery sample for it; remove this sample"
+                    )
                 names = (other if facts.names == "samples" else identity_of(samples[other]),)
             answers[query] = Ranking(names, 1.0 if facts.confident and names else None)
     return answers
@@ -116,8 +118,8 @@ def refuse_unwritable(contest: Contest) -> None:
     bad = sorted(name for name in names if form.separator in name or not name.isprintable())
     if bad:
         raise DataError(
-            f"{contest.data}: {len(bad)} names of {facts.names} cannot be answered, as '{form.separator}' parts names "
-            f"in a submission, or they are not printable: {shown(bad)}; rename them"
+            f"{contest.data}: {len(bad)} names of {facts.names} cannot be answered, because '{form.separator}' "
+            f"separates names in a submission, or because they are not printable: {shown(bad)}; rename them"
         )
 
 

@@ -91,7 +91,7 @@ class MeanVectors:
         means, real = _units(sums)
         of = np.flatnonzero(real)
         if not len(of):
-            raise SearchError("the vectors of each identity cancel out, so none has a mean; say decide.head=nearest")
+            raise SearchError("the vectors of each identity cancel out, so none has a mean; set decide.head=nearest")
         pool = Pool(means[of], np.full(len(of), -1), samples.recall, samples.threads)
         return cls(samples, labels, sums, np.bincount(labels, minlength=count), pool, of)
 

@@ -226,4 +226,4 @@ def _check_index(index: Index, queries: Vectors, gallery: Vectors, threads: int)
     if hits.ids.dtype.kind != "i" or (hits.ids.size and not 0 <= hits.ids.min() <= hits.ids.max() < len(gallery)):
         raise SearchError("index: its ids are not the rows of the gallery; add the vectors with ids None")
     if hits.ids.size and np.abs(np.einsum("qd,qkd->qk", few, gallery[hits.ids]) - hits.scores).max() > 0.01:
-        raise SearchError("index: it holds other vectors than the gallery; build it anew")
+        raise SearchError("index: it holds other vectors than the gallery; build it again")

@@ -77,7 +77,7 @@ def candidates(
     if config.assign and len(asked.queries) * want > _MOST_PAIRS:
         raise SearchError(
             f"decide.assign: {len(asked.queries)} queries and {want} names are too many to be assigned one to one; "
-            "say decide.assign=false"
+            "set decide.assign=false"
         )
     means = MeanVectors.made(pool, labels, len(known)) if config.head == "prototype" else None
     own = {name: row for row, name in enumerate(np.array(asked.gallery, object)[kept])}
@@ -221,12 +221,12 @@ def _check(asked: Asked, config: RankConfig, names: str, prototypes: ClassProtot
         raise SearchError("identities are answered, so every gallery sample needs one: asked(..., identities=...)")
     if config.head == "prototype" and not isinstance(config.rerank, NoRerank):
         raise ConfigError(
-            f"decide.rerank.kind={config.rerank.kind} ranks samples anew, and decide.head=prototype compares none; "
-            "say decide.head=nearest, or decide.rerank.kind=none"
+            f"decide.rerank.kind={config.rerank.kind} re-ranks samples, but decide.head=prototype compares only means; "
+            "set decide.head=nearest, or decide.rerank.kind=none"
         )
     if config.prototypes and prototypes is None:
         raise SearchError(
-            "decide.prototypes needs the training's class prototypes, and there are none; say decide.prototypes=0"
+            "decide.prototypes needs the training's class prototypes, and there are none; set decide.prototypes=0"
         )
     if config.prototypes and prototypes is not None and prototypes.vectors.shape[1] != asked.gallery_vectors.shape[1]:
         raise SearchError(

@@ -120,5 +120,5 @@ class RankConfig(ConfigModel):
     @model_validator(mode="after")
     def _share_needs_tuning(self) -> Self:
         if self.new_share is not None and self.new != "tuned":
-            raise ValueError("decide.new_share is the prior of a tuned threshold; say decide.new=tuned")
+            raise ValueError("decide.new_share is the prior of a tuned threshold; set decide.new=tuned")
         return self

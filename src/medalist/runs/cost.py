@@ -67,4 +67,4 @@ def read_cost(run: Run, fold: int) -> Cost | None:
         value = read_json(path)
         return Cost(**{one.name: value[one.name] for one in fields(Cost)})
     except (TypeError, KeyError):
-        raise RunError(f"{path} is damaged; delete it, it only says what the fold has cost") from None
+        raise RunError(f"{path} is damaged; delete it: it only records the cost of the fold") from None

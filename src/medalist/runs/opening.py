@@ -35,7 +35,7 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
         runs = [run for run in all_runs(root) if folder_of(run.competition) == folder_of(name)]
         if not runs:
             raise DataError(
-                f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"
+                f"the data of {name} is not found; type --data DIR, or set MEDALIST_DATA to its parent folder"
             )
         newest = max(runs, key=lambda run: (run.folder / "lock.json").stat().st_mtime)
         folder, source = Path(newest.lock().data_folder), f"the run {newest.name}"

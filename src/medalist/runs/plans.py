@@ -132,7 +132,7 @@ def took(run: Run, fold: int) -> float | None:
         return _seconds(cost.train_seconds) + _seconds(cost.oof_seconds)
     except ValueError:
         path = run.fold_folder(fold) / "cost.json"
-        raise RunError(f"{path} is damaged; delete it, it only says what the fold has cost") from None
+        raise RunError(f"{path} is damaged; delete it: it only records the cost of the fold") from None
 
 
 def _named(parts: Mapping[str, Any], name: str) -> object:

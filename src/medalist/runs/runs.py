@@ -1,6 +1,6 @@
 """Runs on disk: the path of each file of a run, its provenance, and its written scores.
 
-runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs; the hash is of how they were made
+runs/<competition>/folds/n5-seed2018-gs-<ids>.csv  the folds, shared by runs; the name says how they were made
 runs/<competition>/<run>/config.yaml           the resolved config
 runs/<competition>/<run>/lock.json             provenance
 runs/<competition>/<run>/folds.csv             the folds of this run
@@ -87,7 +87,7 @@ class Run:
             return (self.folder / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise RunError(f"{self.folder} is no run: config.yaml: {reason}; run medalist train first") from None
+            raise RunError(f"{self.folder} is not a run: config.yaml: {reason}; run medalist train first") from None
 
     def lock(self) -> Lock:
         """Return the provenance of the run. Raises RunError where lock.json is damaged, or of a newer format.
@@ -173,7 +173,7 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
     old = run.lock()
     found = differences(before, settings) if before is not None else []
     changed = [change for change in found if change[0].split(".")[0] not in FREE]
-    remedy = "undo that, or train under another name: medalist train ... --name NAME"
+    remedy = "change it back, or train under another name: medalist train ... --name NAME"
     if before is not None and config_hash(before, before) != old.config:
         told = _listed([f"{key} is {there} there, and {now} in this config" for key, there, now in changed])
         raise RunError(f"{run.folder / 'config.yaml'} was edited since the run was made{told}; {remedy}")

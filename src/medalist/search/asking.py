@@ -210,7 +210,7 @@ def refuse_twice(batch: Any) -> None:
         return
     for at, value in enumerate(values):
         if value in seen:
-            raise SearchError(f"ids, row {at}: {value!r:.60} stands in row {seen[value]} already; ids are unique")
+            raise SearchError(f"ids, row {at}: {value!r:.60} is also in row {seen[value]}; ids are unique")
         seen[value] = at
 
 
@@ -292,7 +292,7 @@ def _read_cursor(cursor: str, asked: list[Any], id_kind: int) -> tuple[bytes, in
         raise fault
     *order, key, last = told
     if order != asked:
-        raise SearchError("cursor: of another order_by or descending; begin without a cursor")
+        raise SearchError("the cursor belongs to another order_by or descending; begin without a cursor")
     good = key is None or (type(key) is int and 0 <= key < 2**64 and order[0] is not None)
     if not good or type(last) is not (str if id_kind == STRINGS else int):
         raise fault

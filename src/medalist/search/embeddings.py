@@ -149,7 +149,7 @@ def refuse_twice(ids: Sequence[str]) -> None:
     """Raise SearchError, which names the repeated ids, where an id is given more than once."""
     if len(set(ids)) < len(ids):
         twice = [name for name, count in Counter(ids).items() if count > 1]
-        raise SearchError(f"ids: {len(twice)} stand there more than once: {shown(twice)}; give each its own id")
+        raise SearchError(f"ids are repeated: {shown(twice)}; give each vector its own id")
 
 
 def shown(names: Sequence[str]) -> str:

@@ -60,7 +60,7 @@ def kinds_of(columns: Columns, said: Mapping[str, str] | None = None) -> dict[st
             there = some_of([one for one in columns if one != ID]) or "none"
             raise SearchError(f"kind {name}={kind}: no column {name!r:.60}; there are: {there}")
         if kind not in KINDS:
-            raise SearchError(f"kind {name}={kind}: {kind!r:.60} is none; expected one of {', '.join(KINDS)}")
+            raise SearchError(f"kind {name}={kind}: unknown kind {kind!r:.60}; expected one of {', '.join(KINDS)}")
         if name in NAMES and kind != "tag":
             raise SearchError(f"kind {name}={kind}: '{name}' is always a tag; leave its kind out")
     return check_schema({name: said.get(name) or kind_of(name, cells) for name, cells in columns.items() if name != ID})

@@ -46,7 +46,7 @@ def to_json(filter: Filter) -> dict[str, Any]:
 def _written(one: Filter, depth: int) -> dict[str, Any]:
     write = _WRITE.get(type(one))
     if write is None:
-        raise SearchError(f"filter: {shown(one)} is no filter; make one by F, as F.depth < 200, or has_id([...])")
+        raise SearchError(f"filter: {shown(one)} is no filter; write a condition such as F.depth < 200 or has_id([3])")
     if depth > MOST_NESTED:
         raise SearchError(f"filter: nested more than {MOST_NESTED} deep")
     return write(one, depth)

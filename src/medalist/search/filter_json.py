@@ -125,7 +125,7 @@ def _object(value: Any, path: str, allowed: tuple[str, ...], needed: tuple[str, 
     if not isinstance(value, dict):
         raise _fault(path, f"{shown(value)} is no object", f"an object of {', '.join(allowed)}")
     if isinstance(value, _Twice):
-        raise _fault(path, f"the key {shown(value.key)} stands twice", "each key once")
+        raise _fault(path, f"the key {shown(value.key)} is there twice", "each key once")
     for key in value:
         if key not in allowed:
             raise _fault(path, f"unknown key {shown(key)}", ", ".join(allowed))

@@ -81,7 +81,9 @@ class _Writer:
         """Write a filter at the level `depth`; the outermost level is 1."""
         write = _WRITE.get(type(one))
         if write is None:
-            raise SearchError(f"filter: {shown(one)} is no filter; make one by F, as F.depth < 200, or has_id([...])")
+            raise SearchError(
+                f"filter: {shown(one)} is no filter; write a condition such as F.depth < 200 or has_id([3])"
+            )
         if depth > MOST_NESTED:
             raise SearchError(f"filter: nested more than {MOST_NESTED} deep")
         self.spend(1)
@@ -108,7 +110,7 @@ class _Writer:
 
 def _unknown(name: object, operator: str, known: list[str]) -> SearchError:
     if name == "id":
-        return SearchError("filter: no field 'id'; ids are asked for by has_id([...])")
+        return SearchError("filter: no field 'id'; use has_id([...]) for ids")
     near = difflib.get_close_matches(str(name), known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     there = ", ".join(map(repr, known[:20])) + (", ..." if len(known) > 20 else "") or "none"

@@ -263,7 +263,7 @@ class Field:
         return tuple((_plain(latitude), _plain(longitude)) for latitude, longitude in pairs)
 
     def _misused(self, _other: object = None) -> NoReturn:
-        raise TypeError(f"{self!r} alone is no filter; {_HINT}, as (F.a == 1) & (F.b < 2)")
+        raise TypeError(f"{self!r} alone is no filter; {_HINT}, such as (F.a == 1) & (F.b < 2)")
 
     __and__ = __rand__ = __or__ = __ror__ = __invert__ = __bool__ = __contains__ = _misused
 

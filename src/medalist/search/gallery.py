@@ -121,7 +121,7 @@ class Gallery:
                 return cls.open(folder)
             raise error if path.is_dir() else SearchError(f"{path}: no such folder; {BUILD}") from error
         if (index.dim, index.metric) != (told["dim"], "cosine") or (len(index) and id_kind(index) != STRINGS):
-            raise SearchError(f"{folder}: {index!r} is not the one that {FILE} tells of; {BUILD}")
+            raise SearchError(f"{folder}: the index {index!r} does not fit {FILE}; {BUILD}")
         return cls(folder, index, told["made_by"], told["index"])
 
     def __len__(self) -> int:
@@ -230,7 +230,7 @@ class Gallery:
     def _refuse_replaced(self) -> None:
         told = read_told(self.folder)
         if (told["index"], told["made_by"]) != (self.name, self.made_by):
-            raise SearchError(f"{self.folder}: was built anew meanwhile; run the command again")
+            raise SearchError(f"{self.folder}: the gallery was built again by another process; run the command again")
 
 
 def delete_from(
@@ -295,7 +295,7 @@ def refuse_full(folder: Path) -> None:
         raise SearchError(f"{folder}: not a folder")
     names = [path.name for path in folder.iterdir()]
     if FILE not in names and not all(_INDEX.fullmatch(name) or _BEFORE.fullmatch(name) for name in names):
-        raise SearchError(f"{folder}: holds other files, and no gallery; give -o another folder")
+        raise SearchError(f"{folder}: the folder has other files and is no gallery; give another folder with -o")
 
 
 def _make(folder: Path) -> None:

@@ -229,7 +229,7 @@ class _Parser(Reader):
             return [text for text in texts if 0 < len(text) <= LONGEST_ID and "\0" not in text]
         for token in tokens:
             if token.number is None or token.number != int(token.number):
-                raise self.fault(token, "ids of this index are whole numbers, and this is none")
+                raise self.fault(token, "ids of this index are whole numbers; this value is no whole number")
         whole = [int(token.number) for token in tokens if token.number is not None]
         return [number for number in whole if -INT64 <= number < INT64]
 
@@ -270,16 +270,16 @@ class _Parser(Reader):
             return token.text
         if field.kind == "bool":
             if token.word not in ("true", "false"):
-                raise self.fault(token, f"{name} holds true and false, and this is neither")
+                raise self.fault(token, f"{name} holds true and false; this value is neither")
             return token.word == "true"
         if field.kind == "datetime":
             found = moment(token.text)
             if found is None:
                 hint = "type 2026-01-31, 2026-01-31T10:00:00Z or 2026-01-31T10:00:00+02:00"
-                raise self.fault(token, f"{name} holds datetimes, and this is none; {hint}")
+                raise self.fault(token, f"{name} holds datetimes; this value is no datetime; {hint}")
             return found
         if token.number is None:
-            raise self.fault(token, f"{name} holds numbers, and this is no bare number")
+            raise self.fault(token, f"{name} holds numbers; this value is no plain number")
         return token.number if field.kind == "int" else float(token.number)
 
 

@@ -58,7 +58,7 @@ def _tokens(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None:
-            what = "a quote that is not closed" if source[at] in "\"'" else f"{source[at]!r} stands outside of quotes"
+            what = "a quote that is not closed" if source[at] in "\"'" else f"{source[at]!r} must be quoted"
             raise _fault(source, at, what)
         if match.lastgroup == "quoted":
             tokens.append(Token("quoted", re.sub(r"\\(.)", r"\1", match[0][1:-1], flags=re.DOTALL), at))

@@ -43,7 +43,7 @@ def as_filter(where: object, schema: Schema, id_kind: int) -> Filter | None:
 def _listed(batch: Batch, once: bool = True) -> list[Any]:
     names: list[Any] = [] if batch is None else batch if isinstance(batch, list) else batch.tolist()
     if once and len(set(names)) < len(names):
-        raise SearchError("ids: one stands there twice")
+        raise SearchError("ids: an id is there twice")
     return names
 
 

@@ -186,7 +186,7 @@ def one_place(value: object) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise UnfitError(f"{shown(value)} is no place")
     if any(map(is_missing, value)):
-        raise UnfitError(f"{shown(value)} is half a place")
+        raise UnfitError(f"{shown(value)} is no place: its latitude or longitude is missing")
     latitude, longitude = map(one_float, value)
     for name, degrees, most in (("latitude", latitude, 90), ("longitude", longitude, 180)):
         if not abs(degrees) <= most:

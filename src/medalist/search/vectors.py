@@ -132,7 +132,7 @@ def _fault(given: NDArray[Any], row: NDArray[np.float32]) -> str:
         column, value = int(bad[0]), given[bad[0]]
         if np.isfinite(value):
             return f"{value} in column {column} is too large for float32; scale the vectors down"
-        return f"{value} in column {column}; leave such rows out or mend what made them"
+        return f"{value} in column {column}; leave these rows out or correct their source"
     if not row.any():
         return "a zero vector, which has no direction for cosine; leave such rows out or use metric 'ip' or 'l2'"
     length = float(np.linalg.norm(row.astype(np.float64)))

@@ -44,9 +44,7 @@ def trained_and_predicted(run: Run, made_by: MadeBy) -> list[int]:
     """Return the trained folds that have OOF predictions. Raises RunError where no fold has them."""
     found = [fold for fold in run.trained_folds() if made_by(f"oof/fold{fold}") is not None]
     if not found:
-        raise RunError(
-            f"{run.folder} has no out-of-fold predictions; run medalist train again, it goes on where it stopped"
-        )
+        raise RunError(f"{run.folder} has no out-of-fold predictions; run medalist train again to resume the training")
     return found
 
 

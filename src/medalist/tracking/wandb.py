@@ -100,7 +100,7 @@ def _start(**what: Any) -> Run:
             return wandb.init(**what, mode="offline", settings=settings)
     except wandb.Error as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or say tracking=none") from error
+        raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or tracking=none") from error
 
 
 def _finish(run: Run, exit_code: int | None) -> None:

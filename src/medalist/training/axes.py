@@ -63,7 +63,7 @@ def parse_words(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[Axis, ...]
         if key in swept:
             raise ConfigError(f"{key} is swept twice; type its values in one word: {key}=a,b")
         if "" in values:
-            raise ConfigError(f"'{word}' has an empty value; remove the comma that is too many")
+            raise ConfigError(f"'{word}' has an empty value; remove the extra comma")
         swept[key] = _range(key, found[1], found[2]) if found else Choice(key, values)
     return tuple(fixed), tuple(swept.values())
 

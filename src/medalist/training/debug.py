@@ -185,7 +185,7 @@ def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -
         chart = write_chart(
             folder / "overfit.png", overfit_figure(diagnostics.overfit.losses, diagnostics.overfit.goal)
         )
-        charts.append(("One batch by heart", lines[1][1], chart))
+        charts.append(("Overfitting one batch", lines[1][1], chart))
     if diagnostics.lr_range:
         tested = diagnostics.lr_range
         figure = lr_range_figure(

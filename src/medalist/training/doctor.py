@@ -60,7 +60,8 @@ def examine(runs: Path) -> list[list[str]]:
         [f"GPU {number}", f"{torch.cuda.get_device_name(number)}, {_gpu_memory(number)}"]
         for number in range(torch.cuda.device_count())
     ] or [["GPU", "none: training runs on the processors"]]
-    rows.append(["network for weights", "never (MEDALIST_OFFLINE=1)" if offline() else "the hub is the last place"])
+    hub = "never downloaded (MEDALIST_OFFLINE=1)" if offline() else "downloaded only if they are not found here"
+    rows.append(["weights from the hub", hub])
     rows.append(["weights folder", f"{weights_folder()}"])
     rows += [[f"weights {found.name}", f"{found.source}: {found.path}"] for found in list_weights()]
     rows.append(["commit", commit()])

@@ -53,7 +53,7 @@ def _hunted(hunt: Hunt) -> str:
         case "image" | "target":
             line = f"{what} in the {culprit.where} of {', '.join(culprit.samples)}: look at that file and at augment"
         case "weights":
-            line = f"{what} in the weights {culprit.name}: they diverged before; start from older ones, lower train.lr"
+            line = f"{what} in the weights {culprit.name}: they diverged earlier; use older weights or lower train.lr"
         case "forward":
             line = f"{what} first in the output of {name}, though its inputs were finite, {on}"
         case "evaluation":
@@ -65,11 +65,11 @@ def _hunted(hunt: Hunt) -> str:
             part = f" ({culprit.name})" if culprit.name else ""
             line = f"{what} in the loss{part}, though the outputs were finite, {on}: look at their targets"
         case "arriving":
-            line = f"{what} first in the gradient that arrives at the output of {name}, from what follows it, {on}"
+            line = f"{what} first in the gradient that arrives at the output of {name} from the layers after it, {on}"
         case "gradient" if not culprit.name:
             line = f"{what} in the gradient of the loss {on}: look at their targets, and at loss"
         case "gradient":
-            line = f"{what} first in the gradient that {name} passes back, {on}; train.clip does not mend that"
+            line = f"{what} first in the gradient that {name} passes back, {on}; train.clip does not fix this"
     return line
 
 
@@ -95,27 +95,25 @@ def _learned(diagnostics: Diagnostics) -> list[str]:
             f"{_suggestion(tested)}"
         )
     elif tested and tested.tenth and diagnostics.lr < tested.tenth / 100:
-        lines.append(f"train.lr = {diagnostics.lr:.1e} hardly learns; the range test suggests {_suggestion(tested)}")
+        lines.append(
+            f"train.lr = {diagnostics.lr:.1e} is too low to learn; the range test suggests {_suggestion(tested)}"
+        )
     return lines
 
 
 def _not_learned(tried: Overfit) -> str:
     steps, first, last = len(tried.losses) - 1, tried.losses[0], tried.losses[-1]
-    line = f"one batch was not learned by heart: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
+    line = f"the network did not overfit one batch: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
     line += f"not below {tried.goal:.4g}"
     if abs(last - first) <= 1e-3 * abs(first):
-        return (
-            line + "; it did not move at all: look at train.lr, at frozen layers, and whether the loss has a gradient"
-        )
+        return line + "; it did not change: check train.lr, the frozen layers, and that the loss has a gradient"
     if last > first:
         return line + f"; it rose: lower train.lr (it was {tried.lr:.1e})"
     if steps < ENOUGH_STEPS:
-        return line + f"; {steps} steps are few: take --steps {max(100, 2 * ENOUGH_STEPS)}"
+        return line + f"; {steps} steps are few: use --steps {max(100, 2 * ENOUGH_STEPS)}"
     if last < first - 0.5 * (first - tried.goal):
-        return line + "; it falls still: take more --steps before you worry, or another train.lr"
-    return (
-        line + "; look whether the pictures and their targets belong together, then at train.lr, dropout and the loss"
-    )
+        return line + "; the loss is still falling: use more --steps, or another train.lr"
+    return line + "; check that images and targets belong together, then check train.lr, dropout and the loss"
 
 
 def _suggestion(tested: LrRange) -> str:
@@ -140,10 +138,12 @@ def _flowing(flows: Flows | None) -> list[str]:
     if large:
         worst = sorted(large, key=lambda flow: -(flow.ratio or 0))
         named = _some([f"{flow.name} ({flow.ratio:.2g})" for flow in worst])
-        lines.append(f"one step changes weights by more than {LARGEST_UPDATE:g} of them: {named}; lower train.lr")
+        lines.append(f"one step changes weights by more than {LARGEST_UPDATE:g} of their norm: {named}; lower train.lr")
     if small:
         named = _some([f"{flow.name} ({flow.ratio:.1g})" for flow in small])
-        lines.append(f"one step changes weights by less than {SMALLEST_UPDATE:g} of them: {named}; raise train.lr")
+        lines.append(
+            f"one step changes weights by less than {SMALLEST_UPDATE:g} of their norm: {named}; raise train.lr"
+        )
     return lines
 
 
@@ -218,7 +218,7 @@ def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
     note = (
         f"One step of the optimiser at the schedule's first rate. The loss was {flows.loss:.4g}, the gradient's norm "
         f"{flows.norm:.3g}{f', cut to {flows.clip:g} by train.clip' if clipped else ''}. "
-        f"An update is told as a share of the weight, about 1e-3 is healthy; {len(flows.frozen)} tensors are frozen."
+        f"An update is given as a share of the weight; about 1e-3 is healthy; {len(flows.frozen)} tensors are frozen."
     )
     columns = ("part", "tensors", "gradient", "update, median", "largest", "without gradient")
     return Grid("Gradients and updates", note, columns, rows, (1, 2, 3, 4, 5))

@@ -140,7 +140,7 @@ class FoldQueue:
                         display.end(jobs[number], watch.ends[number])
                     display.show(watch.status)
             except RayError as error:
-                raise RunError(f"Ray ended ({_one_line(error)}); run the same command to go on") from None
+                raise RunError(f"Ray ended ({_one_line(error)}); run the same command to resume") from None
             finally:
                 _cancel(list(running))
         return [watch.ends[number] for number in range(len(jobs))]
@@ -231,7 +231,7 @@ def _worked(job: QueueJob, work: Work, log: TextIO) -> str | None:
     try:
         work(job.request, LineReporter(lambda line: print(line, file=log)))
     except KeyboardInterrupt:  # Ray raises it in a job that the user has stopped
-        log.write("medalist: interrupted; nothing half-written is left, run the same command to go on\n")
+        log.write("medalist: interrupted; all files are complete; run the same command to resume\n")
         raise
     except Exception as error:
         line = users_line(error)

@@ -97,6 +97,6 @@ def step_line(settings: Experiment) -> str:
     train, world, batch = settings.train, place().world, settings.batch_samples
     rate = scaled_lr(train, world)
     return (
-        f"a step is of {batch * train.accumulate * world} samples: batch {batch} x accumulate {train.accumulate} x "
+        f"a step has {batch * train.accumulate * world} samples: batch {batch} x accumulate {train.accumulate} x "
         f"processes {world}; learning rate up to {rate:g} (lr_scale: {train.lr_scale})"
     )

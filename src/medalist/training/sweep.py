@@ -202,7 +202,7 @@ def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, jo
             _try(sweep, study, numbers)
     except (OptunaError, ValueError, LookupError) as error:
         raise RunError(
-            f"{journal} is damaged ({' '.join(str(error).split())[:100]}); delete it to begin anew"
+            f"{journal} is damaged ({' '.join(str(error).split())[:100]}); delete it to start again"
         ) from error
     finally:
         optuna.logging.set_verbosity(before)

@@ -59,7 +59,9 @@ def unique_ids(samples: tuple[Sample, ...]) -> None:
     """Raise DataError, which names the ids, where an id occurs more than once."""
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
-        raise DataError(f"{len(twice)} ids stand twice: {', '.join(twice[:NAMED_AT_MOST])}; ids must be unique")
+        raise DataError(
+            f"{len(twice)} ids occur more than once: {', '.join(twice[:NAMED_AT_MOST])}; ids must be unique"
+        )
 
 
 def images_decode(contest: Contest, reporter: Reporter) -> None:

@@ -257,7 +257,7 @@ def _refuse_bad(paths: Sequence[Path]) -> None:
         except DataError as error:
             bad.append(str(error))
     if bad:
-        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; ask with others")
+        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; use other images")
 
 
 def answer_table(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:

@@ -36,7 +36,7 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, repo
         _predict_where_missing(run, own, contest, reporter)
     decided = (first.scores() or {}).get("decide")
     if decided is not None and not means_same(decided, settings.decide):
-        reporter.say(f"note: {first.name} is decided as it was scored, {decided}, and not as its config says")
+        reporter.say(f"note: {first.name} uses the decide keys that it was scored with, {decided}, not its config's")
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
         rows = write_submission(unfinished, found.form, found.answers)

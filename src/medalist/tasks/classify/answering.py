@@ -121,7 +121,7 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
     if is_tuned(how):
         _refuse_stale(first, contest)
         if len(runs) > 1:
-            reporter.say(f"note: the blend is decided by what was tuned on {first.name} alone")
+            reporter.say(f"note: the blend uses the numbers that were tuned on {first.name} only")
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
     answers = decide(values, how, numbers, classes)
@@ -162,8 +162,8 @@ def _refuse_stale(run: Run, contest: Contest) -> None:
     now = {name: sha256_json(dict(made)) for name, made in there.items() if made is not None}
     if (run.scores() or {}).get("predictions") != now:
         raise RunError(
-            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds are not those of "
-            f"its predictions; run medalist score {run.competition}/{run.name} again"
+            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds were tuned on other "
+            f"predictions; run medalist score {run.competition}/{run.name} again"
         )
 
 
@@ -185,9 +185,12 @@ def blend_conflict(one: ClassifySettings, other: ClassifySettings) -> str | None
     Grades cannot be blended with probabilities, and probabilities of one label not with those of several labels.
     """
     if one.gives_grades != other.gives_grades:
-        return "cannot be blended: one gives grades, the other probabilities; take runs with the same kind of loss"
+        return "cannot be blended: one run has grades, the other probabilities; take runs with the same kind of loss"
     if (one.task.mode == "multi") != (other.task.mode == "multi"):
-        return "cannot be blended: one says how likely one label is, the other several; take runs of one task.mode"
+        return (
+            "cannot be blended: one run has probabilities of one label, the other of several labels; take runs with "
+            "the same task.mode"
+        )
     return None
 
 
@@ -197,8 +200,8 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
     if not found:
         return ()
     line = (
-        f"tuned: {found['honest']:.4f} with the numbers of other folds, {found['naive']:.4f} with those tuned on all, "
-        f"{found['untuned']:.4f} untuned"
+        f"tuned: {found['honest']:.4f} with the numbers tuned on the other folds, {found['naive']:.4f} with those "
+        f"tuned on all folds, {found['untuned']:.4f} untuned"
     )
     numbers = found["thresholds"]
     if isinstance(numbers, Mapping):

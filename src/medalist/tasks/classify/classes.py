@@ -67,6 +67,6 @@ def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
             else (f"class {at} was '{known[at]!s:.60}' and is '{classes[at]:.60}'")
         )
         raise RunError(
-            f"{run.folder} was trained on another list of classes ({what}); undo that in the competition, "
-            "or train under another name: medalist train ... --name NAME"
+            f"{run.folder} was trained on another list of classes ({what}); restore the list in the competition, or "
+            "train a new run: medalist train ... --name NAME"
         )

@@ -82,5 +82,5 @@ def refuse_absent(settings: ClassifySettings, classes: Sequence[str], counts: Se
         listed = ", ".join(f"'{name:.60}'" for name in absent[:5]) + (" and more" if len(absent) > 5 else "")
         raise FoldError(
             f"the training part of fold {fold} has no sample of {len(absent)} of {len(classes)} classes ({listed}), so "
-            "they would never be learned; make fewer folds, or say task.absent=allow"
+            "they would never be learned; make fewer folds, or set task.absent=allow"
         )

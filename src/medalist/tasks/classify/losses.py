@@ -52,7 +52,9 @@ def class_weights(config: ClassWeights, classes: Sequence[str], counts: Sequence
         weights = np.ones(len(classes))
     mean = float((weights * sizes).sum() / sizes.sum())
     if mean <= 0:
-        raise ConfigError("loss.class_weights: every class that has samples weighs 0; give one of them more")
+        raise ConfigError(
+            "loss.class_weights: all classes with samples have weight 0; give one of them a larger weight"
+        )
     return weights / mean
 
 

@@ -47,7 +47,7 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise TrainingError(
-                f"the prediction of sample {ids[bad[0]]} is not finite; lower train.lr, or say train.precision=32-true"
+                f"the prediction of sample {ids[bad[0]]} is not finite; lower train.lr, or set train.precision=32-true"
             )
         store.write(part[1], wanted, values)
     fabric.barrier()

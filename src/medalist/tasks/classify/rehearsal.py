@@ -30,5 +30,5 @@ def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, clas
         except SubmissionError as error:
             raise ConfigError(
                 f"task.mode = {settings.task.mode}, loss.kind = {settings.loss.kind} and decide.kind = "
-                f"{settings.decide.kind} give answers that the contest does not take: {error}"
+                f"{settings.decide.kind} give answers that the contest does not accept: {error}"
             ) from None

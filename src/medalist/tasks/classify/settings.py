@@ -109,15 +109,15 @@ class ClassifySettings(Experiment):
         if isinstance(decide, RegressionConfig) and mode != "ordinal":
             raise ValueError("decide.kind = regression is for grades: task.mode = ordinal; take argmax")
         if self.gives_grades and not isinstance(decide, RegressionConfig):
-            raise ValueError(f"loss.kind = {loss} gives one number, a grade; say decide.kind=regression")
+            raise ValueError(f"loss.kind = {loss} gives one number, a grade; set decide.kind=regression")
         if mode == "multi" and isinstance(decide, ArgmaxConfig) and decide.top == 1:
             raise ValueError("task.mode = multi has any number of labels; take decide.kind threshold or thresholds")
         if mode == "ordinal" and isinstance(decide, ThresholdConfig | ThresholdsConfig):
             raise ValueError("task.mode = ordinal has one grade for each image; take decide.kind regression or argmax")
         if any(mix.kind == "mosaic" for mix in self.train.mix):
-            raise ValueError("train.mix: a mosaic has no one label; take mixup or cutmix")
+            raise ValueError("train.mix: a mosaic has no single label; take mixup or cutmix")
         if self.train.sizes and self.model.pooling == "flat":
-            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+            raise ValueError("model.pooling = flat needs images of one size, so train.sizes must be empty")
         if self.model.pooling == "flat" and self.predict.tta == "d4" and self.image.size[0] != self.image.size[1]:
-            raise ValueError("predict.tta = d4 turns images, and model.pooling = flat has its places; take mirror")
+            raise ValueError("predict.tta = d4 turns images, but model.pooling = flat needs one size; set it to mirror")
         return self

@@ -35,7 +35,7 @@ def label_target(
         return LabelTarget(value)
     if len(truth.names) != 1:
         raise DataError(
-            f"sample {sample.id} has {len(truth.names)} labels, and task.mode asks for one; say task.mode=multi"
+            f"sample {sample.id} has {len(truth.names)} labels, but task.mode allows one; set task.mode=multi"
         )
     return LabelTarget(np.asarray(number[truth.names[0]], np.int64))
 

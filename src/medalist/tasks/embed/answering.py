@@ -31,7 +31,7 @@ def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter,
     """Rank the retrieval splits of the trained folds, write the answers as rows, read the rows back and score them."""
     unknown = [name for name in figures if name != NMI]
     if unknown:
-        raise ConfigError(f"there is no figure '{unknown[0]}'; there is: {NMI}")
+        raise ConfigError(f"unknown figure '{unknown[0]}'; the only optional figure is {NMI}")
     trained = trained_and_predicted(run, lambda part: made_by(run, contest, part))
     ranked = rank_oof(run, contest, settings, trained, reporter, NMI in figures)
     path, details = run.folder / "oof.csv", {"retrieval": dict(ranked.details)}
@@ -86,9 +86,9 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
         tables.append(Table("gallery samples by cosine alone", ("figure", "mean"), rows))
     if "honest" in details:
         line = (
-            f"new identities: {details['honest']:.4f} with the thresholds of other folds, {details['naive']:.4f} with "
-            f"one tuned on all, {details['without_threshold']:.4f} without; "
-            f"{details['threshold']:.4f} for the test part"
+            f"new identities: score {details['honest']:.4f} with thresholds tuned on the other folds, "
+            f"{details['naive']:.4f} with one tuned on all folds, {details['without_threshold']:.4f} without; "
+            f"threshold {details['threshold']:.4f} for the test part"
         )
         tables.append(Table(lines=(line,)))
     return tables

@@ -83,7 +83,7 @@ def compose(seed: int, count: int, sizes: Sequence[int], groups: Sequence[Hashab
     if len(able) < 2:
         raise ConfigError(
             f"task.composed = {count} needs two identities with at least two training samples each, but {len(able)} of "
-            f"{len(sizes)} have so many; set task.composed=0"
+            f"{len(sizes)} identities have two; set task.composed=0"
         )
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for identity in able:

@@ -110,8 +110,8 @@ def embed_files(
     if bad and not skip_bad:
         more = f"; and {len(lines) - NAMED_AT_MOST} more" if len(lines) > NAMED_AT_MOST else ""
         raise DataError(
-            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; mend them, "
-            "or leave them out with --skip-bad"
+            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; repair "
+            "them, or leave them out with --skip-bad"
         )
     good = np.setdiff1d(np.arange(len(samples)), bad)
     ids = tuple(samples[index].id for index in good)

@@ -64,6 +64,6 @@ def frozen_weights(run: Run, settings: EmbedSettings) -> Resolved | None:
     if dict(run.lock().weights) != {weights.name: weights.sha256}:
         raise RunError(
             f"{weights.path} is not the file that {run.name} was trained on ({weights.sha256[:12]} now); put back the "
-            "one that its lock.json names, or train a new run"
+            "file that its lock.json names, or train a new run"
         )
     return weights

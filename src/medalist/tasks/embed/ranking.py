@@ -219,7 +219,7 @@ def _side_by_side(runs: Sequence[tuple[Run, EmbedSettings]], name: str) -> Embed
 def _one_runs_prototypes(runs: Sequence[tuple[Run, EmbedSettings]]) -> ClassPrototypes | None:
     """Return the class prototypes of one run. Raises RunError for several runs, whose identities may differ."""
     if len(runs) > 1:
-        raise RunError("decide.prototypes works with one run; say decide.prototypes=0 when scoring, or submit one run")
+        raise RunError("decide.prototypes works with one run; set decide.prototypes=0 when scoring, or submit one run")
     run = runs[0][0]
     return fold_prototypes(run, run.trained_folds())
 

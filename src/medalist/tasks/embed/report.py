@@ -156,11 +156,11 @@ def _facts(
     galleries = sorted(rows for _, rows, _ in sizes)
     span = f"{galleries[0]:,}" if galleries[0] == galleries[-1] else f"{galleries[0]:,} to {galleries[-1]:,}"
     many = any(q >= FEW_QUERIES and n >= FEW_ROWS and q * n * dim >= FEW_PRODUCTS for q, n, dim in sizes)
-    how = f"by cells at a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
+    how = f"by coarse clusters, with a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
     steps = [f"decide.{name}={value}" for name, value in _changed(config)]
     return [
         ("queries", f"{len(truths):,} in {len(sizes):,} {'split' if len(sizes) == 1 else 'splits'}"),
-        ("without an answer", f"{lonely:,} queries: their gallery has nobody of their identity"),
+        ("without an answer", f"{lonely:,} queries whose gallery has no sample of their identity"),
         ("gallery", f"{span} samples a split"),
         ("identities", f"{len(named):,} in training, {sum(count == 1 for count in named):,} of them with one sample"),
         *(

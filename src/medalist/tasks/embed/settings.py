@@ -105,16 +105,16 @@ class EmbedSettings(Experiment):
         if self.model.frozen and (self.image.train_size is not None or self.task.turns or self.task.mirrored):
             raise ValueError("model.frozen sees each image once: no image.train_size, task.turns or task.mirrored")
         if self.task.composed and (self.model.frozen or self.image.fill):
-            raise ValueError("task.composed makes images, light on a ground of 0: no model.frozen, image.fill = 0")
+            raise ValueError("task.composed adds light images on black: set model.frozen to false and image.fill to 0")
         mixed = [mix.kind for mix in self.train.mix]
         if "mosaic" in mixed:
-            raise ValueError("train.mix: a mosaic has no one identity; take mixup or cutmix")
+            raise ValueError("train.mix: a mosaic has no single identity; take mixup or cutmix")
         if mixed and not all(isinstance(term, MarginTerm) for term in self.loss.terms):
             raise ValueError("train.mix blends classes, so loss.terms must be arcface or cosface alone")
         if self.model.frozen and (mixed or self.train.sizes or self.train.freeze):
             raise ValueError("model.frozen trains on features: no train.mix, train.sizes or train.freeze")
         if self.train.sizes and self.model.pooling == "flat":
-            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+            raise ValueError("model.pooling = flat needs images of one size, so train.sizes must be empty")
         if self.model.frozen and self.image.margin != 1:
             raise ValueError("model.frozen keeps the features of whole images, so image.margin must be 1")
         return self

@@ -33,7 +33,7 @@ class _Network(ConfigModel):
                 raise ValueError("a channel needs a name, such as body")
         twice = sorted({name for name in channels if channels.count(name) > 1})
         if twice:
-            raise ValueError(f"channel '{twice[0]}' stands twice; each channel needs its own name")
+            raise ValueError(f"channel '{twice[0]}' is there twice; each channel needs its own name")
         return channels
 
     @property
@@ -83,7 +83,7 @@ class SmpConfig(_Network):
                 raise ValueError(f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out")
         if self.attention and self.decoder_channels and min(self.decoder_channels) < 16:
             narrow = min(self.decoder_channels)
-            raise ValueError(f"'attention: scse' squeezes 16 to 1, so decoder_channels are at least 16, not {narrow}")
+            raise ValueError(f"'attention: scse' needs decoder_channels of at least 16, not {narrow}")
         return self
 
 

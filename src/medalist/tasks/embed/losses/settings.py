@@ -204,7 +204,7 @@ class MetricLossConfig(ConfigModel):
         kinds = [term.kind for term in self.terms]
         twice = sorted({kind for kind in kinds if kinds.count(kind) > 1})
         if twice:
-            raise ValueError(f"the term '{twice[0]}' stands twice; keep one of them")
+            raise ValueError(f"the term '{twice[0]}' is there twice; keep one of them")
         if {"arcface", "cosface"} <= set(kinds):
             raise ValueError("'arcface' and 'cosface' both make class prototypes; keep one of them")
         return self
