@@ -12,6 +12,7 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from medalist.data.loader import Batch
@@ -135,8 +136,8 @@ def _places(samples: int, random: np.random.Generator) -> int:
 
 
 def _moved(maps: Tensor, places: int) -> Tensor:
-    """Row i is what was row i + places, going round; a copy."""
-    return maps.roll(-places, 0)
+    """Row i is what was row i + places, going round; a copy. torch.roll would lose channels-last on a GPU."""
+    return torch.cat([maps[places:], maps[:places]])
 
 
 def _composed(maps: Tensor, pieces: Sequence[tuple[Region, int]]) -> Tensor:

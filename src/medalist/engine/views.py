@@ -19,11 +19,12 @@ VIEWS: dict[str, tuple[View, ...]] = {
 def apply_view(image: Tensor, view: View) -> Tensor:
     """Turn and mirror [..., h, w]."""
     turns, mirror = view
-    turned = torch.rot90(image, turns, dims=(-2, -1))
+    turned = torch.rot90(image, turns, dims=(-2, -1)) if turns else image  # no turn would be a copy, channels first
     return turned.flip(-1) if mirror else turned
 
 
 def invert_view(maps: Tensor, view: View) -> Tensor:
     """Undo `apply_view`."""
     turns, mirror = view
-    return torch.rot90(maps.flip(-1) if mirror else maps, -turns, dims=(-2, -1))
+    straight = maps.flip(-1) if mirror else maps
+    return torch.rot90(straight, -turns, dims=(-2, -1)) if turns else straight
