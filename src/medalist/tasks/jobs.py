@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import Dataset, Sampler
@@ -57,6 +58,11 @@ class FoldPlace:
 def open_devices(settings: Experiment) -> Fabric:
     """Devices, precision, and the other processes of this command; waits until all have come."""
     return open_fabric(settings.train.precision)
+
+
+def to_predict(model: nn.Module, fabric: Fabric, channels_last: bool) -> nn.Module:
+    """The network on Fabric's device, its weights in the layout of its batches, which each forward would else make."""
+    return fabric.to_device(model.to(memory_format=torch.channels_last) if channels_last else model)
 
 
 def sample_sampler(

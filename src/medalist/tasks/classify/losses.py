@@ -75,7 +75,10 @@ class LabelLoss(nn.Module):
 
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
         """The loss of each sample."""
-        outputs, weights, config = outputs.float(), self.weights.to(outputs.device), self.config
+        if self.weights.device != outputs.device:
+            with torch.inference_mode(False):  # a validation may come first, and a training must still use them
+                self.weights = self.weights.to(outputs.device)  # once: a copy in each step would wait for the GPU
+        outputs, weights, config = outputs.float(), self.weights, self.config
         match config:
             case CrossEntropyConfig():
                 plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)

@@ -24,7 +24,7 @@ from medalist.tasks.classify.inference import predict as predict_batches
 from medalist.tasks.classify.jobs import build_normalisation, build_task
 from medalist.tasks.classify.network import build_network
 from medalist.tasks.classify.settings import ClassifySettings
-from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.jobs import made_by, open_devices, predicted_part, to_predict
 from medalist.tasks.pixels import read_of
 
 GRADE = "grade"
@@ -76,7 +76,7 @@ def _values(
     for fold in folds:
         model = build_network(settings, None, fold, len(classes))
         load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+        models.append(to_predict(model, fabric, settings.train.channels_last))
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
     dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)

@@ -50,7 +50,7 @@ from medalist.tasks.embed.vectors import (
     stored,
     test_parts,
 )
-from medalist.tasks.jobs import open_devices, trained_or_refuse
+from medalist.tasks.jobs import open_devices, to_predict, trained_or_refuse
 from medalist.tasks.pixels import read_of
 
 NAMED_AT_MOST = 10
@@ -237,12 +237,8 @@ def _vectors(
     With `shared_folder` several processes share the work, and the first has all vectors in the end.
     """
     fabric, last = open_devices(settings), settings.train.channels_last
-
-    def ready(model: nn.Module) -> nn.Module:
-        return fabric.to_device(model.to(memory_format=torch.channels_last) if last else model)
-
-    models = [ready(model) for model in networks.models]
-    shared = ready(networks.shared) if networks.shared is not None else None
+    models = [to_predict(model, fabric, last) for model in networks.models]
+    shared = to_predict(networks.shared, fabric, last) if networks.shared is not None else None
     rank, world = (fabric.global_rank, fabric.world_size) if shared_folder else (0, 1)
     order = SizeBucketSampler([settings.image.size] * count, 1, settings.predict.batch, rank, world)
     loader = batches(source, order, settings.loader.workers, fabric.device.type == "cuda")

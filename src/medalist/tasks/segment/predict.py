@@ -14,7 +14,7 @@ from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
-from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.jobs import made_by, open_devices, predicted_part, to_predict
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_network, build_normalisation, build_task
@@ -49,7 +49,7 @@ def _predict(
     for fold in folds:
         model = build_network(settings, None, fold)
         load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+        models.append(to_predict(model, fabric, settings.train.channels_last))
     stride = settings.model.stride
     read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
