@@ -82,6 +82,26 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the processor and of `device`.
+
+    As torch.manual_seed, which also notes the seed for kinds of devices that are not there: half a millisecond a call.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def reset_scaler(fabric: Fabric) -> None:
+    """Let the scaler of float16's gradients begin as in a new process; other precisions have none."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is not None:
+        scaler.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())
+
+
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
     """Turns the loss of another process into one line; RunError.

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
-from medalist.engine.devices import mean_over_processes
+from medalist.engine.devices import mean_over_processes, reset_scaler, seed_generators
 from medalist.engine.job import TrainJob
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
@@ -108,6 +108,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
+    reset_scaler(fabric)  # a fold that was trained before in this process has moved it
     if saved is not None:
         restore(saved, path, parts)
     fabric.barrier()  # nobody writes or deletes a state while another still reads
@@ -181,7 +182,7 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
     fabric, config, count = job.fabric, job.config, job.batches
     epoch, at = state.loop.epoch, state.loop.epoch * job.batches + number
     # For dropout: counted by batch, so that a state has no generator to keep.
-    torch.manual_seed((job.seed << 33) + at * fabric.world_size + fabric.global_rank)
+    seed_generators((job.seed << 33) + at * fabric.world_size + fabric.global_rank, fabric.device)
     batch = resized(raw.to(fabric.device, config.channels_last), config.size_in(epoch))
     batch = mixed(batch, config.mix, job.seed, at, fabric.global_rank)
     first = number - number % config.accumulate
