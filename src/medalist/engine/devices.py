@@ -83,9 +83,9 @@ def mean_over_processes(values: Tensor) -> Tensor:
 
 
 def seed_generators(seed: int, device: torch.device) -> None:
-    """Seed torch's generators of the processor and of `device`.
+    """Seed torch's generators of the processor and of `device`, with the same numbers as torch.manual_seed.
 
-    As torch.manual_seed, which also notes the seed for kinds of devices that are not there: half a millisecond a call.
+    torch.manual_seed also notes the seed for kinds of devices that are not there, which takes half a millisecond.
     """
     if device.type not in ("cpu", "cuda"):
         torch.manual_seed(seed)
@@ -96,7 +96,7 @@ def seed_generators(seed: int, device: torch.device) -> None:
 
 
 def reset_scaler(fabric: Fabric) -> None:
-    """Let the scaler of float16's gradients begin as in a new process; other precisions have none."""
+    """Give the scaler of float16's gradients its first scale again; other precisions have no scaler."""
     scaler = getattr(fabric.strategy.precision, "scaler", None)
     if scaler is not None:
         scaler.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())

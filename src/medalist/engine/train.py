@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 LOSSES = ("loss", "val_loss", "average_val_loss")
 """Figures of an epoch that its line shows, beside the scores of held-out samples."""
 
-Pending = tuple[Callable[[], float], Batch]
-"""What reads the loss of a batch, and the batch."""
+Pending = tuple[Callable[[], float], tuple[int, ...]]
+"""What reads the loss of a batch, and the indices of its samples."""
 
 
 @dataclass(eq=False)
@@ -108,7 +108,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
-    reset_scaler(fabric)  # a fold that was trained before in this process has moved it
+    reset_scaler(fabric)  # a fold that was trained before in this process has changed the scale
     if saved is not None:
         restore(saved, path, parts)
     fabric.barrier()  # nobody writes or deletes a state while another still reads
@@ -157,10 +157,10 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     pending: Pending | None = None
     due = False
     for number, raw in enumerate(stream, loop.done):
-        batch, losses, is_step = _train_batch(job, state, number, raw)
+        losses, is_step = _train_batch(job, state, number, raw)
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
-        pending = _pending_loss(losses["loss"]), batch
+        pending = _pending_loss(losses["loss"]), raw.indices
         for name, value in _over_all(losses).items():
             loop.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         state.progress.advance()
@@ -177,8 +177,8 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
 
 
-def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
-    """Train on one batch of the epoch: the batch on its device, its losses, whether a step was made."""
+def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Mapping[str, Tensor], bool]:
+    """Train on one batch of the epoch: its losses, and whether a step was made. Nothing of it stays on the device."""
     fabric, config, count = job.fabric, job.config, job.batches
     epoch, at = state.loop.epoch, state.loop.epoch * job.batches + number
     # For dropout: counted by batch, so that a state has no generator to keep.
@@ -202,7 +202,7 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
         state.optimizer.zero_grad()
         if state.parts.average:
             state.parts.average.update(job.model)
-    return batch, losses, is_step
+    return losses, is_step
 
 
 def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
@@ -302,7 +302,7 @@ def _pending_loss(loss: Tensor) -> Callable[[], float]:
 def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
-    ids = ",".join(job.names[index] for index in pending[1].indices)
+    ids = ",".join(job.names[index] for index in pending[1])
     raise TrainingError(
         f"{job.title}: the loss is {loss} in epoch {epoch + 1}; lower train.lr, or see where it comes from: "
         f"medalist debug CONFIG --epoch {epoch + 1} --samples {ids}"

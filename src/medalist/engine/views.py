@@ -19,7 +19,7 @@ VIEWS: dict[str, tuple[View, ...]] = {
 def apply_view(image: Tensor, view: View) -> Tensor:
     """Turn and mirror [..., h, w]."""
     turns, mirror = view
-    turned = torch.rot90(image, turns, dims=(-2, -1)) if turns else image  # no turn would be a copy, channels first
+    turned = torch.rot90(image, turns, dims=(-2, -1)) if turns else image  # rot90 by 0 turns copies
     return turned.flip(-1) if mirror else turned
 
 

@@ -61,7 +61,10 @@ def open_devices(settings: Experiment) -> Fabric:
 
 
 def to_predict(model: nn.Module, fabric: Fabric, channels_last: bool) -> nn.Module:
-    """The network on Fabric's device, its weights in the layout of its batches, which each forward would else make."""
+    """Return the network on Fabric's device, with its weights in the layout of its batches.
+
+    Weights in another layout would be converted in each forward on a GPU.
+    """
     return fabric.to_device(model.to(memory_format=torch.channels_last) if channels_last else model)
 
 

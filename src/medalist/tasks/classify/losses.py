@@ -76,8 +76,8 @@ class LabelLoss(nn.Module):
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
         """The loss of each sample."""
         if self.weights.device != outputs.device:
-            with torch.inference_mode(False):  # a validation may come first, and a training must still use them
-                self.weights = self.weights.to(outputs.device)  # once: a copy in each step would wait for the GPU
+            with torch.inference_mode(False):  # a validation may come first, and a training uses the same weights
+                self.weights = self.weights.to(outputs.device)  # moved once: a copy in each step waits for the GPU
         outputs, weights, config = outputs.float(), self.weights, self.config
         match config:
             case CrossEntropyConfig():
