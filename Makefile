@@ -7,6 +7,7 @@ BUILT  := build/editable/.built
 CORE   := CMakeLists.txt $(wildcard src/ann/*.cpp src/ann/*.hpp src/ann/bindings/*.cpp)
 DATA ?=
 RUN ?=
+DEVICE ?= cuda
 COMPETITION ?= toy_nuclei
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FILES  ?= 100000
@@ -15,7 +16,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup wheel demo test test-thorough test-slow test-cpp fuzz lint types check docs bench train eda lock clean
+.PHONY: help setup wheel demo test test-thorough test-slow test-gpu test-cpp fuzz lint types check docs bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +47,9 @@ test-thorough: $(BUILT) ## the test suite with twelve times as many generated ex
 
 test-slow: $(BUILT) ## the tests that start and kill many processes: several processes on one fold, the queue, kill -9
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
+
+test-gpu: ## what needs a GPU, tests and figures, in 6 minutes: no setup, no network; DEVICE=cpu tries it on the processor
+	$(PYTHON) tests/gpu/run.py --device $(DEVICE)
 
 # -w, because with the thread sanitizer gcc 12 gives false warnings about sizes: the sanitizer's own checks hide the
 # sizes from the compiler. setarch -R, because the sanitizer does not start if addresses are spread too widely.

@@ -211,19 +211,6 @@ def test_pinning_reaches_every_tensor(batch: Targets, monkeypatch: pytest.Monkey
         assert torch.equal(after, before + 1)
 
 
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("batch", BATCHES)
-def test_pinned_memory_moves_to_the_device(batch: Targets) -> None:
-    pinned = batch.pin_memory()
-    assert type(pinned) is type(batch)
-    for before, after in zip(every_tensor(batch), every_tensor(pinned), strict=True):
-        assert torch.equal(before, after)
-        assert after.is_pinned() or not after.numel()
-    for before, after in zip(every_tensor(batch), every_tensor(pinned.to(torch.device("cuda"))), strict=True):
-        assert after.device.type == "cuda" and torch.equal(before.to(after.dtype), after.cpu())
-
-
 def test_a_sample_of_a_batch_is_cut_to_its_native_size() -> None:
     batch = map_batch(0, 1)
     single = batch.single(1, Padding(4, 7))

@@ -28,6 +28,18 @@ def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
     assert "tf_efficientnet_lite0" in " ".join(found)
 
 
+def test_a_gpu_that_cannot_be_used_does_not_stop_it(
+    at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda number: "H")
+    monkeypatch.setattr("torch.cuda.mem_get_info", full)
+    assert dict(doctor.examine(tmp_path))["GPU 0"].startswith("H, cannot be used: CUDA error: out of memory ")
+
+
 def test_offline_is_told(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDALIST_OFFLINE", "1")
     assert "never" in dict(doctor.examine(tmp_path))["weights from the hub"]

@@ -87,6 +87,26 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the processor and of `device`, with the same numbers as torch.manual_seed.
+
+    torch.manual_seed also notes the seed for kinds of devices that are not there, which takes half a millisecond.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def reset_scaler(fabric: Fabric) -> None:
+    """Give the scaler of float16's gradients its first scale again; other precisions have no scaler."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is not None:
+        scaler.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())
+
+
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
     """Turn the error that follows the loss of another process into a RunError of one line.

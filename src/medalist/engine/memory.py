@@ -22,7 +22,14 @@ from medalist.reporter import Progress
 if TYPE_CHECKING:
     from medalist.tracking.tracking import Log
 
-NO_ROOM = ("DefaultCPUAllocator: can't allocate memory", "DefaultCPUAllocator: not enough memory", "CUDA out of memory")
+NO_ROOM = (
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "CUDA out of memory",
+    "CUDA error: out of memory",  # from the driver itself, for example where another process holds the GPU's memory
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+)
 """Messages of torch's out-of-memory errors that have no type of their own."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from medalist.data.loader import Batch
@@ -139,8 +140,8 @@ def _places(samples: int, random: np.random.Generator) -> int:
 
 
 def _moved(maps: Tensor, places: int) -> Tensor:
-    """Return a copy in which row i is the old row (i + places) mod B."""
-    return maps.roll(-places, 0)
+    """Return a copy in which row i is the old row (i + places) mod B. torch.roll would lose channels-last on a GPU."""
+    return torch.cat([maps[places:], maps[:places]])
 
 
 def _composed(maps: Tensor, pieces: Sequence[tuple[Region, int]]) -> Tensor:

@@ -20,7 +20,7 @@ from torch.optim import Optimizer
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
-from medalist.engine.devices import mean_over_processes
+from medalist.engine.devices import mean_over_processes, reset_scaler, seed_generators
 from medalist.engine.job import TrainJob
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 LOSSES = ("loss", "val_loss", "average_val_loss")
 """The losses that the line of an epoch shows, beside the scores of the held-out samples."""
 
-Pending = tuple[Callable[[], float], Batch]
-"""A function that reads the loss of a batch, and the batch."""
+Pending = tuple[Callable[[], float], tuple[int, ...]]
+"""A function that reads the loss of a batch, and the indices of the batch's samples."""
 
 
 @dataclass(eq=False)
@@ -108,6 +108,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
+    reset_scaler(fabric)  # a fold that was trained before in this process has changed the scale
     if saved is not None:
         restore(saved, path, parts)
     fabric.barrier()  # no process writes or deletes a state while another still reads it
@@ -157,10 +158,10 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     pending: Pending | None = None
     due = False
     for number, raw in enumerate(stream, loop.done):
-        batch, losses, is_step = _train_batch(job, state, number, raw)
+        losses, is_step = _train_batch(job, state, number, raw)
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # checks the batch before, so that the GPU has work while a loss is read
-        pending = _pending_loss(losses["loss"]), batch
+        pending = _pending_loss(losses["loss"]), raw.indices
         for name, value in _over_all(losses).items():
             loop.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         state.progress.advance()
@@ -177,12 +178,12 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
 
 
-def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
-    """Train on one batch; return the batch on its device, its losses, and whether the optimiser made a step."""
+def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Mapping[str, Tensor], bool]:
+    """Train on one batch; return its losses, and whether the optimiser made a step. No batch stays on the device."""
     fabric, config, count = job.fabric, job.config, job.batches
     epoch, at = state.loop.epoch, state.loop.epoch * job.batches + number
     # The seed of dropout depends only on the number of the batch, so that a state need not hold a generator.
-    torch.manual_seed((job.seed << 33) + at * fabric.world_size + fabric.global_rank)
+    seed_generators((job.seed << 33) + at * fabric.world_size + fabric.global_rank, fabric.device)
     batch = resized(raw.to(fabric.device, config.channels_last), config.size_in(epoch))
     batch = mixed(batch, config.mix, job.seed, at, fabric.global_rank)
     first = number - number % config.accumulate
@@ -202,7 +203,7 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
         state.optimizer.zero_grad()
         if state.parts.average:
             state.parts.average.update(job.model)
-    return batch, losses, is_step
+    return losses, is_step
 
 
 def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
@@ -305,7 +306,7 @@ def _pending_loss(loss: Tensor) -> Callable[[], float]:
 def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
-    ids = ",".join(job.names[index] for index in pending[1].indices)
+    ids = ",".join(job.names[index] for index in pending[1])
     raise TrainingError(
         f"{job.title}: the loss is {loss} in epoch {epoch + 1}; lower train.lr, or see where it comes from: "
         f"medalist debug CONFIG --epoch {epoch + 1} --samples {ids}"

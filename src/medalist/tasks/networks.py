@@ -32,13 +32,15 @@ def trained_network(
     checkpoint is missing or does not fit.
     """
     load_weights(model, run.checkpoint(fold, settings.train.keep), without)
-    return placed(model, settings, place)
+    return placed(model, place, settings.train.channels_last)
 
 
-def placed(model: Network, settings: Experiment, place: Placement) -> Network:
-    """Move a network to its device in the memory layout of the config, in evaluation mode."""
-    # In the layout of its images: otherwise each convolution copies its weights or its images into the other one.
-    layout = torch.channels_last if settings.train.channels_last else torch.contiguous_format
+def placed(model: Network, place: Placement, channels_last: bool) -> Network:
+    """Move a network to its device, in evaluation mode and in the memory layout of its batches.
+
+    In another layout each convolution would copy its weights or its images.
+    """
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     moved: Network = model.to(place.device, memory_format=layout)  # type: ignore[call-overload]
     return moved.eval()
 

@@ -77,7 +77,10 @@ def _version(name: str) -> str:
 
 
 def _gpu_memory(number: int) -> str:
-    free, total = torch.cuda.mem_get_info(number)
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+    except RuntimeError as error:  # full, or held by another process alone
+        return f"cannot be used: {' '.join(str(error).split())[:80]}"
     return f"{free / 1e9:.1f} GB free of {total / 1e9:.1f}"
 
 

@@ -77,7 +77,10 @@ class LabelLoss(nn.Module):
 
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
         """Return the loss of each sample, float32[B]."""
-        outputs, weights, config = outputs.float(), self.weights.to(outputs.device), self.config
+        if self.weights.device != outputs.device:
+            with torch.inference_mode(False):  # a validation may come first, and a training uses the same weights
+                self.weights = self.weights.to(outputs.device)  # moved once: a copy in each step waits for the GPU
+        outputs, weights, config = outputs.float(), self.weights, self.config
         match config:
             case CrossEntropyConfig():
                 plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)

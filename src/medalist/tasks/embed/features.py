@@ -26,6 +26,7 @@ from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.networks import placed
 
 ALWAYS = {"contrast", "invert", "size", "train_size", "fit", "fill", "margin", "trim"}
 """The keys of `image` that always count in the name of a file of features.
@@ -60,7 +61,7 @@ def kept_features(
     pooled = pools_before(settings.model)
     if pooled:
         encoder = nn.Sequential(encoder, build_pooling(settings.model))
-    model = fabric.to_device(encoder.eval())
+    model = placed(encoder, fabric, settings.train.channels_last)
     norm, channels = build_normalisation(settings), settings.model.in_channels
     whole = FittedInferenceDataset(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
     order = SizeBucketSampler([settings.image.size] * len(samples), 1, settings.predict.batch)

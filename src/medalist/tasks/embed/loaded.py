@@ -33,8 +33,9 @@ class EmbedNetworks:
 
     def placed(self, settings: EmbedSettings, place: Placement) -> EmbedNetworks:
         """Return them on a device, ready to embed."""
-        shared = None if self.shared is None else placed(self.shared, settings, place)
-        return EmbedNetworks(tuple(placed(model, settings, place) for model in self.models), shared)
+        last = settings.train.channels_last
+        shared = None if self.shared is None else placed(self.shared, place, last)
+        return EmbedNetworks(tuple(placed(model, place, last) for model in self.models), shared)
 
 
 def load_networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> EmbedNetworks:
