@@ -1,4 +1,4 @@
-# `make` lists what there is. Every target sets up .venv where that is missing or out of date.
+# `make` lists the targets. A target that needs .venv sets it up if it is missing or out of date.
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -7,6 +7,7 @@ BUILT  := build/editable/.built
 CORE   := CMakeLists.txt $(wildcard src/ann/*.cpp src/ann/*.hpp src/ann/bindings/*.cpp)
 DATA ?=
 RUN ?=
+DEVICE ?= cuda
 COMPETITION ?= toy_nuclei
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 FILES  ?= 100000
@@ -15,7 +16,7 @@ UNSPREAD := $(shell setarch -R true 2>/dev/null && echo setarch -R)
 CORES ?= $(shell nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-thorough test-slow test-cpp fuzz lint types check bench train eda lock clean
+.PHONY: help setup wheel demo test test-thorough test-slow test-gpu test-cpp fuzz lint types check docs bench train eda lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -30,25 +31,28 @@ $(STAMP): pyproject.toml constraints.txt
 	$(PIP) --no-build-isolation -e '.[dev,notebooks]'
 	@touch $@
 
-# The extension again, after an edit of the core: only what changed is compiled.
+# After an edit of the core the extension is built again. Only changed files are compiled.
 $(BUILT): $(STAMP) $(CORE)
 	$(PIP) --no-build-isolation --no-deps -e .
 	@touch $@
 
-demo: $(BUILT) ## the main job on the embedded contest: data to checked submission
+demo: $(BUILT) ## the main job on the toy contest: from drawing the data to a checked submission
 	$(BIN)/medalist demo
 
-test: $(BUILT) ## the test suite, a process a core, one thread in each
+test: $(BUILT) ## the test suite, with one process for each core and one thread in each process
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile
 
 test-thorough: $(BUILT) ## the test suite with twelve times as many generated examples
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --hypothesis-profile=thorough
 
-test-slow: $(BUILT) ## the tests that start and kill many processes: several on a fold, the queue, kill -9
+test-slow: $(BUILT) ## the tests that start and kill many processes: several processes on one fold, the queue, kill -9
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
-# Under a thread sanitizer gcc 12 warns of sizes that its own checks hide from it, and it starts only where addresses are
-# not spread too widely: hence -w and setarch.
+test-gpu: ## what needs a GPU, tests and figures, in 6 minutes: no setup, no network; DEVICE=cpu tries it on the processor
+	$(PYTHON) tests/gpu/run.py --device $(DEVICE)
+
+# -w, because with the thread sanitizer gcc 12 gives false warnings about sizes: the sanitizer's own checks hide the
+# sizes from the compiler. setarch -R, because the sanitizer does not start if addresses are spread too widely.
 test-cpp: $(STAMP) ## the C++ tests of the core under ASan and UBSan, then under TSan
 	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
 	$(BIN)/cmake --build build/tests-address
@@ -59,7 +63,7 @@ test-cpp: $(STAMP) ## the C++ tests of the core under ASan and UBSan, then under
 	$(BIN)/cmake --build build/tests-thread
 	$(UNSPREAD) build/tests-thread/tests/ann/ann_tests
 
-fuzz: $(BUILT) ## [FILES=100000] changed index files, logs, filters: of each so many under ASan and UBSan; with clang, libFuzzer too
+fuzz: $(BUILT) ## [FILES=100000] so many changed index files, logs and filters under ASan and UBSan; with clang, libFuzzer too
 	$(CMAKE_TESTS) -B build/tests-address -DMEDALIST_SANITIZE=address,undefined -DMEDALIST_WERROR=ON
 	$(BIN)/cmake --build build/tests-address
 	build/tests-address/tests/ann/ann_mutate $(FILES)
@@ -84,10 +88,17 @@ types: $(STAMP) ## mypy --strict, for Linux and for what Windows and macOS do no
 	$(BIN)/mypy src competitions
 	$(BIN)/mypy --platform win32 --cache-dir .mypy_cache/win32 src competitions
 	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin src competitions
+	$(BIN)/mypy docs/generate.py
 
-check: lint types test test-slow demo ## what CI runs
+check: lint types test test-slow demo ## everything that CI runs
 
-bench: $(BUILT) ## DATA=DIR of the nuclei contest: every benchmark; wants a quiet machine
+wheel: $(STAMP) ## dist/medalist-*.whl, which installs without a compiler
+	$(BIN)/python -m pip --disable-pip-version-check wheel -q . --no-deps --no-build-isolation -w dist
+
+docs: $(STAMP) ## write docs/config.md from the settings
+	$(BIN)/python docs/generate.py
+
+bench: $(BUILT) ## DATA=DIR of the nuclei contest: run every benchmark, on a machine without other work
 	@test -n "$(DATA)" || { echo "make bench DATA=DIR: the folder of the nuclei contest"; exit 2; }
 	for script in benchmarks/*.py; do case $$script in \
 		*/loader.py|*/step.py|*/nuclei_metric.py|*/rle.py) $(BIN)/python $$script --data $(DATA) ;; \
@@ -102,7 +113,7 @@ eda: $(BUILT) ## COMPETITION=name [DATA=DIR] [RUN=name]: the notebook as a page 
 	$(BIN)/jupyter nbconvert --execute --to html --HTMLExporter.require_js_url= --HTMLExporter.mathjax_url= \
 		--output-dir runs/$(COMPETITION) --output eda.html notebooks/eda.ipynb
 
-lock: ## write constraints.txt from what .venv holds: packages by name and version, nothing of this machine
+lock: ## write constraints.txt from the packages in .venv: names and versions only, no paths of this machine
 	@test -x $(BIN)/python || { echo "make lock needs $(VENV); make setup first"; exit 2; }
 	$(BIN)/python -m pip --disable-pip-version-check list --format=freeze --exclude-editable \
 		$(addprefix --exclude ,medalist pip setuptools wheel) > $(VENV)/constraints.txt
@@ -110,5 +121,5 @@ lock: ## write constraints.txt from what .venv holds: packages by name and versi
 	mv $(VENV)/constraints.txt constraints.txt
 	@test ! -e $(STAMP) || touch $(STAMP)
 
-clean: ## remove what make made, but no runs
+clean: ## remove all files that make wrote, but keep the runs
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

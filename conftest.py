@@ -1,4 +1,4 @@
-"""Fixtures that the tests of the project and those of its competitions share."""
+"""Fixtures that the tests of the project and the tests of its competitions share."""
 
 import os
 from collections.abc import Callable
@@ -11,7 +11,10 @@ PROJECT = Path(__file__).parent
 
 @pytest.fixture
 def contest_data() -> Callable[[str], Path]:
-    """Folder of a real contest under $MEDALIST_DATA (default ../shared/data); skips where it is not there."""
+    """Return a function from a contest's name to its folder under $MEDALIST_DATA (default ../shared/data).
+
+    The test is skipped if the folder does not exist.
+    """
 
     def find(name: str) -> Path:
         root = Path(os.environ.get("MEDALIST_DATA", PROJECT.parent / "shared" / "data"))

@@ -1,11 +1,11 @@
-"""Folds in the queue against the same folds one after another: the ratio of their times.
+"""Compare the time of folds in the queue with the time of the same folds one after another.
 
 python benchmarks/fold_queue.py [--config FILE] [--data DIR] [--folds 4] [--epochs 20] [--workers 2] [--rounds 3]
 
-Both are commands as users type them, in new processes and fresh run folders, and both are timed as a whole: start of
-Python and of Ray, reading, training, prediction of the held-out samples. Each worker of the queue has its share of the
-processors. One after another is timed on one such share, as a GPU is to several of them, and on all processors at
-once. Rounds are interleaved; printed are the medians and the median ratios.
+Both are commands as users type them, in new processes and new run folders. Both are timed as a whole: start of Python
+and of Ray, reading, training, prediction of the held-out samples. Each worker of the queue has its share of the
+processors. The folds one after another are timed on one such share, which corresponds to one GPU of several, and on all
+processors. Rounds are interleaved. The medians and the median ratios are printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 def seconds(options: argparse.Namespace, threads: int | None, *more: str) -> float:
-    """Of one command that trains all folds into a new folder."""
+    """Return the seconds of one command that trains all folds in a new folder."""
     env = {name: value for name, value in os.environ.items() if name not in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
     if threads is not None:
         env["OMP_NUM_THREADS"] = str(threads)

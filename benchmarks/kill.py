@@ -1,13 +1,13 @@
-"""A training that is killed again and again, against one that is not: are all files the same, bit for bit?
+"""Compare a training that is killed many times with one that is never killed: are all files the same, bit for bit?
 
 python benchmarks/kill.py [--config FILE] [--kills 24] [--devices 1] [--data DIR] [--seed 0] [--keep DIR] [CHANGE ...]
 
-Trains fold 0 of the config in a process of its own, as `medalist train` does, with a state after each step. Then the
-same again, with SIGKILL to all its processes: two while it starts, four while it predicts what it held out, the others
-at moments spread over the training: after a state that was drawn has been written, and a random time of up to a step
-more, so that any line of the loop and any file may be hit. The same command is started again each time, until it ends.
-Printed are where the kills hit and the sha256 of all that is left: weights, rows of metrics without their times,
-held-out predictions. The exit code is 1 where they differ.
+First `medalist train` trains fold 0 of the config in a process of its own, with a state after each step. Then the same
+training is killed with SIGKILL to all its processes: two times while it starts, four times while it predicts the
+held-out samples, and all other times at moments spread over the training. Such a moment is a random time of up to a
+step after a randomly chosen state is written, so that any line of the loop and any file may be hit. After each kill the
+same command is started again, until it ends. The places of the kills are printed, and the sha256 of the files at the
+end: weights, rows of metrics without their times, held-out predictions. The exit code is 1 where they differ.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from medalist.kinds import load_settings
 PROJECT = Path(__file__).parent.parent
 DRAWN_SEED = 2018
 EARLY, LATE = 2, 4
-"""Kills while a process starts, and while it predicts."""
+"""The number of kills while a process starts, and while it predicts."""
 
 
 @dataclass(frozen=True)
 class Training:
-    """The command, and the folder of the run that it makes."""
+    """The command, the folder of the run that it makes, and the file of its output."""
 
     command: tuple[str, ...]
     run: Path
@@ -48,7 +48,7 @@ class Training:
 
     @property
     def newest(self) -> int:
-        """Batches that the newest state has behind it, 0 without one."""
+        """The number of batches before the newest state; 0 without a state."""
         names = [path.name for path in (self.run / "fold0").glob("state-*.safetensors")]
         return max((int(name[6:16]) for name in names if re.fullmatch(r"state-\d{10}\.safetensors", name)), default=0)
 
@@ -57,7 +57,7 @@ class Training:
         return (self.run / "fold0" / "last.safetensors").exists()
 
     def predicted(self, since: float) -> int:
-        """Predictions that were written since then, a time in seconds since 1970."""
+        """Return how many predictions were written since a moment in Unix time (seconds)."""
         return sum(path.stat().st_mtime > since for path in (self.run / "oof").glob("[!.]*.png"))
 
     def has_predicted(self, since: float, count: int) -> bool:
@@ -67,19 +67,22 @@ class Training:
         return self.newest >= batches or self.trained
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Begin or go on, in a process group of its own."""
+        """Start or resume the training in a process group of its own."""
         with self.log.open("ab") as log:
             return subprocess.Popen(self.command, stdout=log, stderr=log, cwd=PROJECT, start_new_session=True)
 
     def to_the_end(self) -> float:
-        """Seconds until it has ended; SystemExit where it ends badly."""
+        """Run until the training ends, and return the seconds. Raises SystemExit where it fails."""
         started = time.monotonic()
         if self.start().wait():
             sys.exit(f"the training failed:\n{self.log.read_text()[-3000:]}")
         return time.monotonic() - started
 
     def killed(self, when: Callable[[], bool], delay: float) -> bool:
-        """Go on until it is time, and `delay` seconds more, and kill all processes; False where it ends before."""
+        """Run until `when` is true and `delay` seconds longer, and kill all processes.
+
+        Returns False where the training ends before. Raises SystemExit where it fails.
+        """
         process = self.start()
         while not when():
             if process.poll() is not None:
@@ -95,12 +98,12 @@ class Training:
         return code != 0
 
     def rows(self) -> list[dict[str, float]]:
-        """Rows of metrics without their times."""
+        """Return the rows of metrics without their times."""
         lines = (self.run / "fold0" / "metrics.jsonl").read_text().splitlines()
         return [{name: value for name, value in json.loads(line).items() if name != "seconds"} for line in lines]
 
     def left(self) -> dict[str, str]:
-        """The sha256 of each file that shall be the same, and of the rows."""
+        """Return the sha256 of each file that must be the same, and of the rows of metrics."""
         files = [*(self.run / "fold0").glob("*.safetensors"), *(self.run / "oof").rglob("*")]
         hashes = {
             str(path.relative_to(self.run)): sha256_file(path)
@@ -111,16 +114,16 @@ class Training:
         return {**hashes, "fold0/metrics.jsonl without seconds": sha256(rows.encode()).hexdigest()}
 
     def half_written(self) -> list[str]:
-        """Temporary files that a kill has left."""
+        """Return the names of the temporary files that a kill has left."""
         return sorted(path.name for path in self.run.rglob(".*-*") if path.is_file())
 
 
 def kill_through(training: Training, kills: int, per_epoch: int, total: int, step: float, seed: int) -> int:
-    """Kill so often, and then let it end; says where each kill hit. Returns how many did."""
+    """Kill the training `kills` times, and then let it end. Print the place of each kill, and return their number."""
     chance = random.Random(seed)
     early = min(EARLY, kills)
     inside = max(kills - EARLY - LATE, 0)
-    # One in each of equal stretches of the training.
+    # The training is divided into equal stretches, with one kill in each.
     stretch = total / max(inside, 1)
     points = [int((number + chance.random()) * stretch) for number in range(inside)]
     hits = 0
@@ -134,7 +137,7 @@ def kill_through(training: Training, kills: int, per_epoch: int, total: int, ste
             hits += 1
             tell("while it starts" if not training.newest else f"after {training.newest} batches")
     for point in points:
-        # Each gets farther than the one before, or none would end.
+        # Each attempt has to get farther than the one before, because otherwise the training would never end.
         target = max(point, training.newest + 1)
         if target > total or training.trained:
             break
@@ -154,7 +157,7 @@ def kill_through(training: Training, kills: int, per_epoch: int, total: int, ste
 
 
 def compared(whole: dict[str, str], parts: dict[str, str]) -> bool:
-    """Print both sides; whether they are equal."""
+    """Print the hashes of both trainings, and return whether all are equal."""
     names = sorted(whole.keys() | parts.keys())
     rest = [name for name in names if not name.startswith("fold0/")]
     equal = sum(whole.get(name) == parts.get(name) for name in rest)
@@ -167,7 +170,7 @@ def compared(whole: dict[str, str], parts: dict[str, str]) -> bool:
 
 
 def trainings(options: argparse.Namespace, home: Path) -> tuple[Training, Training]:
-    """One to be left alone, one to be killed, on the same data."""
+    """Return two trainings on the same data: one that is never killed, and one that is killed."""
     changes: Sequence[str] = (*options.changes, "checkpoint.steps=1")
     if not any(change.startswith("train.epochs=") for change in changes):
         changes = ("train.epochs=4", *changes)

@@ -1,10 +1,10 @@
-"""Metrics of image classification against scikit-learn, on arrays and on labels by sample.
+"""Compare our classification metrics with scikit-learn on arrays, and time them on labels by sample.
 
 python benchmarks/label_metrics.py [--rows 1000000] [--columns 100] [--runs 3]
 
-Ours and theirs take turns in one process and get the same arrays; a line has the two medians, their ratio (below 1,
-ours is faster), and the memory that ours takes beside the arrays at its highest. Both figures are compared first.
-Then each metric of a contest scores labels by sample, from objects to a Score.
+Our metric and that of scikit-learn take turns in one process, and get the same arrays. A line has the two medians,
+their ratio (below 1, ours is faster), and the peak memory that ours takes beside the arrays. Before the timing, the
+values of both are compared. Then each contest metric scores labels by sample, from objects to a Score.
 """
 
 from __future__ import annotations
@@ -29,7 +29,10 @@ Case = tuple[str, Callable[[], float], Callable[[], float]]
 
 
 def rank_cases(random: np.random.Generator, rows: int, columns: int) -> list[Case]:
-    """Labels of 2 to 50 %, by column; the slower ways of ours on a tenth of the columns."""
+    """Return cases with labels that are true for 2 to 50 % of the rows, depending on the column.
+
+    The cases in which our functions are slower (float64, logits, average precision) have a tenth of the columns.
+    """
     few = max(columns // 10, 1)
     truth = random.random((rows, columns), np.float32) < np.linspace(0.02, 0.5, columns)
     scores = random.standard_normal((rows, columns), np.float32)
@@ -65,7 +68,7 @@ def rank_cases(random: np.random.Generator, rows: int, columns: int) -> list[Cas
 
 
 def count_cases(random: np.random.Generator, rows: int, columns: int) -> list[Case]:
-    """Grades 0..4, and labels of 10 % that are answered with errors."""
+    """Return cases with grades 0..4, and with labels of which 10 % are true and 3 % are answered wrongly."""
     grade = random.integers(0, 5, rows)
     graded = np.clip(grade + random.integers(-1, 2, rows), 0, 4)
     truth = random.random((rows, columns), np.float32) < 0.1

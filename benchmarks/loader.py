@@ -1,14 +1,16 @@
-"""Our loader against a hand-written torch DataLoader, and what the cache saves, on the real nuclei images.
+"""Compare our loader with a hand-written torch DataLoader on the real nuclei images, and measure the cache.
 
 python benchmarks/loader.py [--data DIR] [--samples 498] [--rounds 5] [--config configs/dsb2018/unet_lite0.yaml]
 
-Both loaders decode the same images and truths by the same functions, augment by the same transforms of
-albumentations, normalise, and give batches of the same size; the hand-written one draws its randomness from a
-stream, ours counts it. First without a cache, as the hand-written one has none; then with all images decoded
-beforehand for both, where only augmenting and batching are left to compare. Rounds are interleaved (ours, theirs,
-ours, ...) after one that warms up; a line has the medians of images per second and the median ratio ours / theirs.
+Both loaders decode the same images and truths with the same functions, augment with the same transforms of
+albumentations, normalise, and give batches of the same size. The hand-written loader draws random numbers from a
+stream; ours computes them from (seed, epoch, index). They are compared first without a cache, because the hand-written
+loader has none, and then with all images decoded before, so that only augmentation and batching are compared. Rounds
+are interleaved (ours, theirs, ours, ...) after one round of warm-up. A line has the medians of images per second and
+the median ratio ours / theirs.
 
-Then the cache: the first epoch with the decoding that fills it, as a training does it, against an epoch from it.
+Then the cache is measured: the first epoch, with the decoding that fills the cache as in a training, against an epoch
+that reads from the cache.
 """
 
 from __future__ import annotations
@@ -34,7 +36,8 @@ from torch.utils.data import DataLoader, Dataset
 from medalist.competition import load_competition
 from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainDataset, decode
+from medalist.data.dataset import TrainDataset, decode
+from medalist.data.items import Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import Augmentations
@@ -42,7 +45,8 @@ from medalist.data.targets import MapTarget
 from medalist.kinds import load_settings
 from medalist.records import Sample
 from medalist.tasks.pixels import read_of
-from medalist.tasks.segment.jobs import build_normalisation, target_maker
+from medalist.tasks.segment.jobs import target_maker
+from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 PROJECT = Path(__file__).parent.parent
@@ -50,7 +54,7 @@ FILL_THREADS = 2
 
 
 class PlainSet(Dataset[tuple[Tensor, Tensor]]):
-    """As one writes it: decode, albumentations with its own normalisation, tensors."""
+    """The usual hand-written dataset: decode, augment and normalise with albumentations, convert to tensors."""
 
     def __init__(self, decoding: Callable[[Sample], Decoded], samples: Sequence[Sample], augment: A.Compose):
         self.decoding, self.samples, self.augment = decoding, samples, augment

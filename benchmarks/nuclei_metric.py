@@ -1,9 +1,9 @@
-"""Seconds of the nuclei metric on all training images, truth against a perturbed copy, on one core.
+"""Time the nuclei metric on all training images on one core; the answers are perturbed copies of the truths.
 
 python benchmarks/nuclei_metric.py --data ../shared/data/dsb2018
 
-The copy is the same each time: of every ten objects two are shifted, two eroded, one is dropped, one merged
-with the object before it, and four stay. The first images are scored by plain loops over objects, too.
+The perturbation is the same each time: of every ten objects two are shifted, two are eroded, one is dropped, one is
+merged with the object before it, and four stay. The first images are also scored by plain loops over objects.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def perturbed(truth: Instances) -> Instances:
 
 
 def slow_score(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> Fraction:
-    """One image by plain loops over pairs of objects, in exact fractions."""
+    """Return the score of one image, computed by plain loops over pairs of objects in exact fractions."""
     ious = []
     for a in range(1, int(truth.max(initial=0)) + 1):
         for b in range(1, int(answer.max(initial=0)) + 1):

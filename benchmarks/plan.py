@@ -1,11 +1,11 @@
-"""`medalist plan` against the training that it foretells: ratios of time and of peak memory.
+"""Compare the time and peak memory that `medalist plan` predicts with those of the real training.
 
 python benchmarks/plan.py --config configs/toy_nuclei/demo.yaml [--data DIR] [--fold 0] [--seconds 60] [key=value ...]
 
-Each runs in a process of its own, first the plan, then `medalist train` of the fold, in a temporary folder of runs. Of
-the toy contest, where no --data is given, new images are drawn. Printed is planned / real: of training with its
-validation, of OOF prediction, of both, and of the host's and the device's peak. Wanted: time within 15 %, memory within
-10 %.
+First the plan, then `medalist train` of the fold run in processes of their own, in a temporary folder of runs. For the
+toy contest new images are drawn where --data is not given. The ratios planned / real are printed: of the training with
+its validation, of OOF prediction, of both together, and of the peak memory of host and device. The goal is a time
+within 15 % and a memory within 10 %.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PROJECT = Path(__file__).parent.parent
 
 
 def command(*words: object) -> float:
-    """Run `medalist` in a fresh process; returns its seconds."""
+    """Run `medalist` in a new process, and return the seconds that it took."""
     started = time.perf_counter()
     subprocess.run([sys.executable, "-m", "medalist", *map(str, words)], check=True, cwd=PROJECT)
     return time.perf_counter() - started

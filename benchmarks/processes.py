@@ -1,11 +1,11 @@
-"""Whether figures depend on the number of processes: held-out loss, Dice and OOF score on 1, 2 and 4 of them.
+"""Test whether figures depend on the number of processes: held-out loss, Dice and OOF score on 1, 2 and 4 processes.
 
 python benchmarks/processes.py [--config configs/toy_nuclei/demo.yaml] [--data DIR] [--epochs 2] [--processes 1 2 4]
     [key=value ...]
 
-Fold 0 is trained briefly on one process. Then each number of processes looks at its held-out samples, by the weights
-that were kept, and predicts them; one process scores what they predicted. Of the toy contest, where no --data is
-given, new images are drawn. All figures are printed in full. Exit code 1 where they differ in any bit.
+Fold 0 is trained briefly on one process. Then each number of processes validates and predicts its held-out samples with
+the same weights, and one process scores the predictions. For the toy contest new images are drawn where --data is not
+given. All figures are printed with all digits. The exit code is 1 where they differ in any bit.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ NAME = "processes"
 
 
 def plain(*words: object) -> None:
-    """Run `medalist` in a fresh process, with the threads that each of several has."""
+    """Run `medalist` in a new process with one thread, which is also what each of several processes has."""
     command = [sys.executable, "-m", "medalist", "--quiet", *map(str, words)]
     subprocess.run(command, check=True, cwd=PROJECT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=sys.stderr)
 
 
 def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) -> None:
-    """What one of several processes does: look at the held-out samples; the first one writes the figures."""
+    """Validate the held-out samples in one of several processes; the first process writes the figures to `out`."""
     from medalist.engine.checkpoint import load_weights
     from medalist.engine.devices import open_fabric
     from medalist.engine.job import TrainJob
@@ -58,7 +58,7 @@ def look(config: Path, data: Path, runs: Path, overrides: list[str], out: Path) 
 
 
 def spread(words: list[str], count: int) -> None:
-    """Run this file's `look` in `count` processes."""
+    """Run the function `look` of this file in `count` processes."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -75,7 +75,7 @@ def spread(words: list[str], count: int) -> None:
 
 
 def figures_on(count: int, options: argparse.Namespace, config: Path, data: Path, trained: Path) -> dict[str, float]:
-    """Figures of the same weights on `count` processes."""
+    """Return the figures of the same weights on `count` processes."""
     runs = trained.with_name(f"runs{count}")
     shutil.copytree(trained, runs)
     (run,) = runs.glob(f"*/{NAME}")

@@ -1,11 +1,11 @@
-"""How much of the project a command needs: files and lines of `medalist` that are imported, and the seconds it takes.
+"""Measure how much of the project a command needs: imported files and lines of `medalist`, and its seconds.
 
-python benchmarks/reach.py                     what `train` of a segmentation and `score` import
+python benchmarks/reach.py                     the imports of train, score and board
 python benchmarks/reach.py --runs DIR [--run RUN --config FILE --data DIR]    and the seconds of commands that do little
 
-Imports are counted in fresh processes, after the work's own modules were imported: `training.train` and the kind's
-`training`, `workflows.score` and its `answering`. Files without a line of code (a package's `__init__`) do not count.
-Commands are timed seven times each, taking turns, as processes of their own; printed are the medians.
+Imports are counted in new processes after the modules of the command are imported: `training.train` and the kind's
+`training`, or `workflows.score` and the kind's `answering`. Files without a line of code (a package's `__init__`) do
+not count. Each command is timed seven times in processes of its own; the commands take turns. The medians are printed.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ TURNS = 7
 
 
 def reached(modules: tuple[str, ...]) -> list[Path]:
-    """The files of `medalist` that a fresh process has imported after these modules."""
+    """Return the files of `medalist` that a new process has imported after it has imported these modules."""
     code = (
         f"import importlib, json, sys\n[importlib.import_module(name) for name in {modules!r}]\n"
         "print(json.dumps([sys.modules[name].__file__ for name in sys.modules if name.startswith('medalist')]))"

@@ -1,10 +1,10 @@
-"""RLE against pycocotools, and all training objects of a contest into label maps.
+"""Compare our RLE with pycocotools, and time the decoding of all training objects of a contest into label maps.
 
 python benchmarks/rle.py [--data ../shared/data/dsb2018]
 
-Ours includes the text of the submission; theirs includes the compressed counts that they use as text.
-Runs are interleaved (ours, theirs, ours, ...) on one core; a line has the two medians and their ratio: below 1,
-ours is faster. Both get the mask as their users hold it: ours C-ordered, theirs Fortran-ordered.
+Our times include the text of the submission; those of pycocotools include the compressed counts that it uses as text.
+Runs are interleaved (ours, theirs, ours, ...) on one core. A line has the two medians and their ratio; below 1, ours is
+faster. Each gets the mask in the memory order that its users have: C order for ours, Fortran order for pycocotools.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ORDERS: tuple[Order, ...] = ("column", "row")
 
 
 def masks() -> dict[str, NDArray[np.bool_]]:
-    """Masks as contests have them, and the worst case: noise, with half a million runs."""
+    """Return typical masks of contests, and the worst case, which is noise with half a million runs."""
     random = np.random.default_rng(2018)
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     car = ((x - 950) / 700) ** 2 + ((y - 640) / 380) ** 2 < 1 + 0.1 * np.sin(x / 7) * np.cos(y / 11)
@@ -43,7 +43,7 @@ def masks() -> dict[str, NDArray[np.bool_]]:
 
 
 def interleaved(ours: Callable[[], object], theirs: Callable[[], object], runs: int) -> tuple[float, float]:
-    """Median seconds of each."""
+    """Return the median seconds of each of the two calls."""
     seconds: tuple[list[float], list[float]] = ([], [])
     for _ in range(runs):
         for call, times in zip((ours, theirs), seconds, strict=True):
@@ -97,7 +97,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=15)
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    warnings.simplefilter("ignore", DeprecationWarning)  # of pycocotools under NumPy 2
+    warnings.simplefilter("ignore", DeprecationWarning)  # pycocotools gives them with NumPy 2
     against_pycocotools(options.runs)
     if options.data:
         contest(options.data, max(options.runs // 3, 1))

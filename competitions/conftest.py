@@ -1,4 +1,4 @@
-"""What tests of contests that draw themselves share: the drawn data of the module's CONTEST, and a copy to spoil."""
+"""Fixtures for tests of contests with a `draw` function: the drawn data of the module's CONTEST, and a copy of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="module")
 def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data of the module's CONTEST as its SEED draws it; nobody may change it."""
+    """Return the folder with the data of the module's CONTEST, drawn from its SEED. Tests must not change the files."""
     contest, seed = request.module.CONTEST, request.module.SEED
     folder = tmp_path_factory.mktemp(contest.name)
     contest.draw(folder, seed)
@@ -19,5 +19,5 @@ def drawn(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture
 def root(drawn: Path, tmp_path: Path) -> Path:
-    """The drawn contest, to be spoilt."""
+    """Return a copy of the drawn data, which a test may change."""
     return Path(shutil.copytree(drawn, tmp_path / "root"))

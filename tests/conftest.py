@@ -1,4 +1,4 @@
-"""One tiny training that the tests of runs, workflows and commands share, and copies of it that they may spoil."""
+"""One tiny training that the tests of runs, workflows and commands share, and copies of it that they may change."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, find_run, manifest_hash
 from medalist.stores.maps import MapStore, StoredPart
 
-# Without a deadline, as a busy machine may be slow for a moment. More examples: pytest --hypothesis-profile=thorough
+# No deadline, because a busy machine may be slow for a moment. More examples: pytest --hypothesis-profile=thorough
 settings.register_profile("quick", max_examples=25, deadline=None)
 settings.register_profile("thorough", max_examples=300, deadline=None)
 settings.load_profile("quick")
@@ -49,7 +49,7 @@ tracking: none
 
 @dataclass(frozen=True)
 class Toy:
-    """The drawn contest, a config that trains in a second, and a folder of runs that has the run `tiny`."""
+    """The drawn contest, a config that trains in a second, and a folder of runs with the run `tiny`."""
 
     data: Path
     config: Path
@@ -65,7 +65,7 @@ class Toy:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a command ended: its exit code and what it said."""
+    """The result of a command: its exit code, its standard output and its standard error."""
 
     code: int
     out: str
@@ -73,7 +73,7 @@ class Ended:
 
     @property
     def line(self) -> str:
-        """The one line on the standard error, without its prefix."""
+        """The only line on the standard error, without its prefix."""
         assert self.err.startswith("medalist: ") and self.err.count("\n") == 1, self.err
         assert "Traceback" not in self.err
         return self.err.removeprefix("medalist: ").rstrip("\n")
@@ -81,7 +81,7 @@ class Ended:
 
 @pytest.fixture
 def medalist() -> Callable[..., Ended]:
-    """Runs a command in this process."""
+    """Return a function that runs a command in this process."""
     from medalist.cli.main import run
 
     def command(*words: object) -> Ended:
@@ -100,7 +100,7 @@ def quiet() -> SilentReporter:
 
 @pytest.fixture
 def at_home(monkeypatch: pytest.MonkeyPatch) -> Path:
-    """In the project's checkout, with no setting of the user's shell."""
+    """Change to the project's checkout, and remove the settings of the user's shell."""
     monkeypatch.chdir(PROJECT)
     for name in ("MEDALIST_DATA", "MEDALIST_RUNS", "MEDALIST_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
@@ -109,7 +109,7 @@ def at_home(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The data of the toy contest, 26 train and 6 test images of it; nobody may change it."""
+    """Return the data of the toy contest with 26 train and 6 test images. Tests must not change them."""
     draw = load_competition("toy_nuclei", PROJECT / "competitions").draw
     assert draw is not None
     folder = tmp_path_factory.mktemp("toy_nuclei")
@@ -120,7 +120,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """Both folds of `tiny`, trained by the command; nobody may change it."""
+    """Train both folds of `tiny` with the command. Tests must not change the run."""
     from medalist.cli.main import run
 
     home = tmp_path_factory.mktemp("trained")
@@ -133,7 +133,7 @@ def trained(drawn: Path, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture(scope="session")
 def answered(trained: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
-    """A copy of `tiny` whose predictions know most of the truth, so that its scores are worth comparing."""
+    """Return a copy of `tiny` with predictions made from most of the truth, so that its scores can be compared."""
     home = tmp_path_factory.mktemp("answered")
     toy = Toy(trained.data, home / "tiny.yaml", home / "runs")
     shutil.copy(trained.config, toy.config)
@@ -145,14 +145,14 @@ def answered(trained: Toy, tmp_path_factory: pytest.TempPathFactory) -> Toy:
 
 @pytest.fixture
 def untrained(drawn: Path, at_home: Path, tmp_path: Path) -> Toy:
-    """A config and an empty folder of runs."""
+    """Return a config and an empty folder of runs."""
     (tmp_path / "tiny.yaml").write_text(TINY)
     return Toy(drawn, tmp_path / "tiny.yaml", tmp_path / "runs")
 
 
 @pytest.fixture
 def toy(answered: Toy, at_home: Path, tmp_path: Path) -> Toy:
-    """A run with good predictions, to be spoilt at will."""
+    """Return a run with good predictions, which a test may change."""
     shutil.copytree(answered.runs, tmp_path / "runs")
     shutil.copy(answered.config, tmp_path / "tiny.yaml")
     return Toy(answered.data, tmp_path / "tiny.yaml", tmp_path / "runs")
@@ -170,12 +170,12 @@ def say_predicted() -> Callable[..., None]:
 
 @pytest.fixture
 def leftovers() -> Callable[[Path], list[str]]:
-    """Temporary files that were left anywhere under a folder."""
+    """Return a function that lists the temporary files that were left under a folder."""
     return lambda folder: sorted(str(path) for path in folder.rglob(".*") if path.is_file())
 
 
 def thin_out(data: Path) -> None:
-    """Leave 26 train images, two groups of several and some of each stratum among them, and 6 test images."""
+    """Keep 6 test images and 26 train images, with two groups of several images and some images of each stratum."""
     competition = load_competition("toy_nuclei", PROJECT / "competitions")
     assert competition.groups is not None
     split = competition.read(data)
@@ -196,7 +196,7 @@ def thin_out(data: Path) -> None:
 
 
 def predicted_otherwise(run: Run, predict: str) -> None:
-    """Say of the predictions that are there that they were made with other `predict.*`."""
+    """Change the stored predictions so that they seem to be made with other settings of `predict`."""
     for store, names in (
         (MapStore(run.folder / "oof"), ("fold0", "fold1")),
         (MapStore(run.folder / "test"), ("test",)),
@@ -210,9 +210,9 @@ def predicted_otherwise(run: Run, predict: str) -> None:
 def predict_well(
     run: Run, contest: Contest, body: int = 230, predict: str = '{"scales": [1.0], "tta": "none"}'
 ) -> None:
-    """Write predictions as `medalist predict` would, of the checkpoints that are there.
+    """Write predictions in the form in which `medalist predict` writes them for the present checkpoints.
 
-    Objects are seen where they are, but not where they touch; every fifth sample is not seen at all.
+    Objects are predicted, but not the borders between touching objects. Every fifth sample has an empty prediction.
     """
     hashes = {f"fold{fold}": sha256_file(run.checkpoint(fold, "last")) for fold in run.trained_folds()}
     rest = {"predict": AS_CONFIGURED, "data": manifest_hash(contest.split)}
@@ -248,7 +248,7 @@ def box(sample: Sample, number: int) -> NDArray[np.int32]:
 
 @pytest.fixture
 def own_data(drawn: Path, tmp_path: Path) -> Path:
-    """A copy of the drawn contest, to be spoilt at will."""
+    """Return a copy of the drawn contest, which a test may change."""
     return shutil.copytree(drawn, tmp_path / "data")
 
 
@@ -281,7 +281,7 @@ tracking: none
 
 @dataclass(frozen=True)
 class Identities:
-    """A drawn contest, its config, and a folder of runs that has the run `tiny`."""
+    """A drawn contest, its config, and a folder of runs with the run `tiny`."""
 
     name: str
     data: Path
@@ -296,12 +296,12 @@ class Identities:
         return open_contest(self.name, self.data, self.runs)
 
 
-def make(name: str, text: str, home: Path) -> Identities:
+def make(name: str, text: str, home: Path, run_name: str = "tiny") -> Identities:
     from medalist.cli.main import run
 
     draw = load_competition(name, PROJECT / "competitions").draw
     assert draw is not None
-    made = Identities(name, home / "data", home / "tiny.yaml", home / "runs")
+    made = Identities(name, home / "data", home / f"{run_name}.yaml", home / "runs")
     draw(made.data, 1)
     made.config.write_text(text)
     with contextlib.chdir(PROJECT), contextlib.redirect_stdout(io.StringIO()):
@@ -311,19 +311,19 @@ def make(name: str, text: str, home: Path) -> Identities:
 
 @pytest.fixture(scope="session")
 def trained_whales(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    """Nobody may change it."""
+    """Return a trained contest of whales. Tests must not change it."""
     return make("humpback_whale", WHALES, tmp_path_factory.mktemp("whales"))
 
 
 @pytest.fixture(scope="session")
 def trained_signs(tmp_path_factory: pytest.TempPathFactory) -> Identities:
-    """Nobody may change it."""
+    """Return a trained contest of handwritten characters. Tests must not change it."""
     return make("omniglot.oneshot", SIGNS, tmp_path_factory.mktemp("signs"))
 
 
 @pytest.fixture
 def spoilable(tmp_path: Path) -> Callable[[Identities], Identities]:
-    """Copies a trained contest."""
+    """Return a function that copies a trained contest, so that a test may change the copy."""
 
     def copy(made: Identities) -> Identities:
         shutil.copytree(made.runs, tmp_path / "runs")

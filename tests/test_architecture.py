@@ -1,4 +1,4 @@
-"""What the pages promise about the tree: files that exist, sizes that are kept, an example that runs."""
+"""The pages agree with the tree: named files exist, size limits are kept, and the example runs."""
 
 import ast
 import re
@@ -22,6 +22,9 @@ ABOVE = sorted(
     for path in (PROJECT / "src" / "medalist" / room).rglob("*.py")
 )
 LONGEST_FILE, LONGEST_FUNCTION, LARGEST_COMPETITION = 330, 70, 200
+LONGEST_PAGES = {"README.md": 150, "ARCHITECTURE.md": 230}
+DOCS = sorted((PROJECT / "docs").rglob("*.md"))
+PAGES = [*(PROJECT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")), *DOCS]
 
 
 def test_every_file_that_the_architecture_names_exists() -> None:
@@ -49,7 +52,7 @@ KINDS = ("segment", "embed", "classify")
 
 @pytest.mark.parametrize("path", ABOVE, ids=lambda path: str(path.relative_to(PROJECT / "src" / "medalist")))
 def test_nothing_above_the_kinds_names_one(path: Path) -> None:
-    """No import of a kind, no word for one, and no test for the type of its settings: `kinds.py` has the one table."""
+    """No import of a kind, no name of a kind, no check of the type of its settings: `kinds.py` has the only table."""
     name = str(path.relative_to(PROJECT / "src" / "medalist"))
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
@@ -63,10 +66,29 @@ def test_nothing_above_the_kinds_names_one(path: Path) -> None:
                 assert not ast.unparse(kind).endswith("Settings"), (name, ast.unparse(kind))
 
 
-def test_readme_links_lead_somewhere() -> None:
-    for page in ("README.md", "CONTRIBUTING.md"):
-        for target in re.findall(r"\]\((?!http)([^)#]+)", (PROJECT / page).read_text()):
-            assert (PROJECT / target).exists(), (page, target)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(PROJECT)))
+def test_links_of_pages_lead_somewhere(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)#?([^)]*)\)", page.read_text()):
+        to = page.parent / target if target else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors(to), (target, anchor)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that a link to a page may have: its headings, as GitHub writes them."""
+    titles = re.findall(r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.S), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-") for title in titles}
+
+
+def test_every_page_of_the_docs_stands_in_the_index() -> None:
+    index = PROJECT / "docs" / "README.md"
+    named = {index.parent / target for target in re.findall(r"\]\((?!http)([^)#]+)", index.read_text())}
+    assert [page for page in DOCS if page not in named | {index}] == []
+
+
+@pytest.mark.parametrize(("page", "most"), LONGEST_PAGES.items())
+def test_pages_keep_their_size(page: str, most: int) -> None:
+    assert (PROJECT / page).read_text().count("\n") <= most
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(PROJECT)))
@@ -90,17 +112,17 @@ def test_nothing_in_medalist_names_a_competition() -> None:
     assert names
     for path in (PROJECT / "src").rglob("*.py"):
         code = path.read_text().replace("configs/toy_nuclei/demo.yaml", "")  # the demo's default config
-        # As a word in quotes or in a path: "products" alone is also what a matrix gives.
+        # Only as a word in quotes or in a path, because "products" is also a word for results of multiplication.
         assert [name for name in names if re.search(rf"[\"'/]{name}[\"'./]", code)] == [], path
 
 
 @pytest.mark.data
-def test_the_readmes_new_competition_passes_its_check(
+def test_the_worked_example_of_a_competition_passes_its_check(
     contest_data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = contest_data("bsd_pitting")
-    page = (PROJECT / "README.md").read_text()
-    section = page[page.index("## A new competition") :]
+    page = (PROJECT / "docs" / "competition.md").read_text()
+    section = page[page.index("## A worked example") : page.index("## The fields of")]
     code = re.search(r"```python\n(.*?)```", section, re.S)
     config = re.search(r"```yaml\n(.*?)```", section, re.S)
     assert code and config

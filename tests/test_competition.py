@@ -11,8 +11,8 @@ import pytest
 
 from medalist.competition import (
     Competition,
+    competition_folders,
     competition_names,
-    competitions_folder,
     folder_names,
     folder_of,
     load_competition,
@@ -57,7 +57,7 @@ def tracks(folder: Path, name: str, track: str, called: str) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder of two contests; what is imported from it is forgotten afterwards."""
+    """Return a folder with two contests. Modules that are imported from it are removed from sys.modules afterwards."""
     before = dict(sys.modules)
     for name in ("tmp_salt", "tmp_whales"):
         contest(tmp_path / "competitions", name)
@@ -70,7 +70,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 def test_a_competition_is_loaded_by_its_folders_name(folder: Path) -> None:
     salt = load_competition("tmp_salt", folder)
     assert salt.name == "tmp_salt"
-    assert salt.read(Path("/x/data")) == "data"  # by way of its own relative import
+    assert salt.read(Path("/x/data")) == "data"  # through its own relative import
     assert salt.sample_submission == "sample_submission.csv"
     assert load_competition("tmp_salt", folder) is salt
     assert load_competition("tmp_whales", folder).name == "tmp_whales"
@@ -204,13 +204,31 @@ def test_a_faulty_import_is_not_kept(folder: Path) -> None:
 def test_the_folder_is_found_from_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     below = tmp_path / "configs" / "x"
     below.mkdir(parents=True)
-    assert competitions_folder(tmp_path) == folder
-    assert competitions_folder(below) == folder
+    assert competition_folders(tmp_path)[0] == folder
+    assert competition_folders(below)[0] == folder
     monkeypatch.chdir(below)
-    assert competitions_folder() == folder
+    assert competition_folders()[0] == folder
     assert load_competition("tmp_salt").name == "tmp_salt"
 
 
-def test_outside_of_a_checkout_the_remedy_is_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"no folder 'competitions' in .* or above it; run medalist inside"):
-        competitions_folder(tmp_path)
+def test_where_no_folder_is_the_remedy_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.competition.shipped_folder", lambda name: None)
+    with pytest.raises(ConfigError, match=r"no folder 'competitions' in .* or above it; run medalist in the folder"):
+        competition_folders(tmp_path)
+
+
+def test_shipped_competitions_are_found_behind_those_of_the_user(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shipped = tmp_path / "package" / "competitions"
+    contest(shipped, "tmp_ships")
+    contest(shipped, "tmp_salt", "raise AssertionError('the shipped one')")
+    monkeypatch.setattr("medalist.competition.shipped_folder", lambda name: shipped)
+    monkeypatch.chdir(tmp_path)
+    assert load_competition("tmp_salt").name == "tmp_salt"
+    assert load_competition("tmp_ships").name == "tmp_ships"
+    with pytest.raises(ConfigError, match=r"no competition 'tmp_slat' in .* and .*; there are: .*tmp_salt, tmp_ships"):
+        load_competition("tmp_slat")
+    monkeypatch.chdir(tmp_path.parent)
+    assert competition_folders() == (shipped,)
+    assert load_competition("tmp_ships").name == "tmp_ships"

@@ -67,6 +67,11 @@ class Home(ConfigModel):
 GOOD = "name: here\npet: {kind: cat, lives: 7}\n"
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_shipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.config.finding.shipped_folder", lambda name: None)
+
+
 @pytest.fixture
 def load(tmp_path: Path) -> Callable[..., Home]:
     def loaded(text: str, *overrides: str, base: str | None = None) -> Home:
@@ -136,7 +141,7 @@ def test_of_two_overrides_of_one_key_the_later_counts(load: Callable[..., Home])
 
 def test_another_models_kind_drops_the_keys_of_the_old_one(load: Callable[..., Home]) -> None:
     text = "name: here\npet: {kind: cat, lives: 7, names: [x]}\n"
-    assert load(text, "pet.kind=dog").pet == Dog(kind="dog", lives=1)  # 7 was said of a cat
+    assert load(text, "pet.kind=dog").pet == Dog(kind="dog", lives=1)  # 7 was set for a cat
     assert load("base: pets\nname: x\npet: {kind: dog}\n", base="pet: {kind: cat, names: [x]}\n").pet == Dog(kind="dog")
 
 
@@ -162,7 +167,7 @@ def test_settings_are_frozen(load: Callable[..., Home]) -> None:
 
 # ------------------------------------------------------------------------------------------------- refusals
 
-FAULTS = [  # text, overrides, words of the message
+FAULTS = [  # text, overrides, parts of the message
     ("name: x\npet: {kind: cat}\nnmae: y\n", (), ("home.yaml: unknown key 'nmae' (value 'y')", "did you mean 'name'?")),
     ("name: x\npet: {kind: cat}\nzzz: 1\n", (), ("unknown key 'zzz'", "allowed here: feeding, mode, name, pet, rules")),
     (GOOD, ("feeding.gram=3",), ("command line: unknown key 'feeding.gram' (value 3)", "did you mean 'grams'?")),
@@ -228,7 +233,7 @@ def test_the_layer_that_said_it_is_named(load: Callable[..., Home], tmp_path: Pa
     ):
         message = refused(load, text, base=base)
         assert message.startswith(str(tmp_path / "base")) and words in message
-        # What the command line says of other keys does not take the blame.
+        # An override of another key is not named as the cause.
         assert words in refused(load, text, "mode=loud", base=base)
 
 
@@ -296,8 +301,10 @@ def test_a_missing_file_is_given_the_nearest(tmp_path: Path) -> None:
         load_config(tmp_path / "zebra.yaml", (), Home)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path, (), Home)
-    with pytest.raises(ConfigError, match="cannot be read"):
+    with pytest.raises(ConfigError, match="no config file"):
         load_config(tmp_path / "unet_lite0.yaml" / "x.yaml", (), Home)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / f"{'x' * 300}.yaml", (), Home)
 
 
 # ------------------------------------------------------------------------------------------------- bases
@@ -340,7 +347,7 @@ def test_a_base_is_found_above_and_the_nearest_counts(load: Callable[..., Home],
 
 
 def noted(call: Callable[[], Home]) -> tuple[Home, list[str]]:
-    """What is loaded, and the notes on the way."""
+    """Return what `call` loads, and the warnings that it gives."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         home = call()
@@ -368,7 +375,7 @@ def test_the_note_stands_where_the_config_was_loaded(tmp_path: Path) -> None:
 
 
 def test_layers_that_say_the_former_and_the_present_name_are_one_key(load: Callable[..., Home]) -> None:
-    """The later layer wins, whichever name it takes."""
+    """The later layer wins, with either name."""
     home, notes = noted(lambda: load(GOOD + "feeding: {amount: 1}\n", "feeding.grams=2"))
     assert home.feeding.grams == 2 and len(notes) == 1
     home, notes = noted(lambda: load(GOOD + "feeding: {grams: 1}\n", "feeding.amount=2"))
@@ -400,7 +407,7 @@ def test_a_former_name_belongs_to_the_kind_that_another_layer_says(load: Callabl
     assert "unknown key 'pet.stunts'" in refused(load, GOOD, "pet.stunts=0.25")
     assert "unknown key 'pet.called'" in refused(load, dog, "pet.called=[x]")
     home, notes = noted(lambda: load(GOOD.replace("lives: 7", "called: [x]"), "pet.kind=dog"))
-    assert home.pet == Dog(kind="dog") and len(notes) == 1  # it was said of a cat
+    assert home.pet == Dog(kind="dog") and len(notes) == 1  # it was set for a cat
 
 
 def test_a_bad_value_is_told_under_the_name_now(load: Callable[..., Home]) -> None:
@@ -470,7 +477,7 @@ def test_what_layers_say_is_found_before_it_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "home.yaml"
     path.write_text("base: pets\nname: [x]\npet: {kind: dog}\n")
     layers = read_layers(path, ("pet.tricks=a", "odd.key=1"))
-    assert layers.value("pet", "kind") == "dog" and layers.value("pet", "lives") == 3  # kinds of no model are not told
+    assert layers.value("pet", "kind") == "dog" and layers.value("pet", "lives") == 3  # values are not checked
     assert (layers.value("name"), layers.value("mode"), layers.value("pet", "tricks")) == (["x"], 7, "a")
     assert layers.value("odd") == {"key": 1} == layers.value("odd") and layers.value("odd", "key") == 1
     for keys in (("nothing",), ("name", "x"), ("mode", "x"), ("pet", "kind", "dog")):

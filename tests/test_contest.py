@@ -81,7 +81,7 @@ def test_a_stopped_look_for_groups_leaves_no_folds(
     monkeypatch.undo()
 
 
-# ------------------------------------------------------------------------------------------------- a users folds
+# ------------------------------------------------------------------------------------------------- a user's folds
 
 
 def bring(path: Path, folds: Folds, **changes: int) -> FoldsConfig:
@@ -94,7 +94,7 @@ def bring(path: Path, folds: Folds, **changes: int) -> FoldsConfig:
 def test_a_users_folds_are_taken_with_their_number(contest: Contest, tmp_path: Path) -> None:
     made = contest_folds(contest, FoldsConfig(n=4, seed=1), tmp_path)
     config = bring(tmp_path / "mine.csv", made)
-    assert config.n == 5  # which does not count
+    assert config.n == 5  # the default, which is not used
     taken = contest_folds(contest, config, tmp_path)
     assert taken.n == 4 and taken.fold == made.fold and taken.seed is None
 
@@ -172,7 +172,7 @@ def test_a_contest_may_have_no_sample_submission(contest: Contest) -> None:
     assert without.reference is None
 
 
-# ------------------------------------------------------------------------------------------------- what it asks
+# ------------------------------------------------------------------------------------------------- questions
 
 
 def test_each_sample_is_asked_and_is_perfect_by_its_own_truth(contest: Contest, tmp_path: Path) -> None:

@@ -7,8 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from medalist import __version__
 from medalist.errors import DataError, MedalistError, RunError
-from medalist.files import read_json, read_table, sha256_file, sha256_json, write_json, write_text, written
+from medalist.files import (
+    read_json,
+    read_table,
+    refuse_newer,
+    sha256_file,
+    sha256_json,
+    write_json,
+    write_text,
+    written,
+)
 
 
 def one_line(error: pytest.ExceptionInfo[MedalistError]) -> str:
@@ -101,6 +111,34 @@ def test_json_round_trip_and_its_errors(tmp_path: Path) -> None:
         read_json(tmp_path / "other.json", DataError)
 
 
+@pytest.mark.parametrize(
+    ("value", "known"),
+    [
+        ({}, 1),
+        ({"format": 2}, 2),
+        ({"format": "2"}, 2),
+        ({"format": "medalist gallery 2"}, "medalist gallery 2"),
+        ({"format": "medalist embeddings 9"}, "medalist gallery 2"),  # another thing: its reader says so
+        *[({"format": odd}, 1) for odd in (0, -3, None, 1.5, "x", [2], True, "9" * 5000)],
+        ([], 1),
+        (None, 1),
+    ],
+)
+def test_a_format_that_is_known_or_none_is_left_to_the_reader(tmp_path: Path, value: object, known: int | str) -> None:
+    refuse_newer(value, tmp_path / "x.json", known)
+
+
+@pytest.mark.parametrize(("found", "known"), [(2, 1), ("3", 2), ("medalist gallery 12", "medalist gallery 2")])
+def test_a_newer_format_is_one_line(tmp_path: Path, found: object, known: int | str) -> None:
+    with pytest.raises(DataError) as raised:
+        refuse_newer({"format": found}, tmp_path / "x.json", known, DataError)
+    number = str(found).rpartition(" ")[2]
+    assert one_line(raised) == (
+        f"{tmp_path / 'x.json'} is of format {number}, which this version of medalist ({__version__}) does not know; "
+        "install a newer medalist"
+    )
+
+
 # read_table
 
 
@@ -134,7 +172,7 @@ def test_a_cell_may_be_long_and_the_limit_of_csv_is_put_back(tmp_path: Path) -> 
         ("", "empty; expected a csv with the columns Id,Pixels"),
         ("id,Pixels\n", "row 1: no column 'Id' in id,Pixels; expected Id,Pixels"),
         ("\nId,Pixels\n", "row 1: no column 'Id' in an empty line"),
-        ("Id,Pixels,Id\n", "row 1: column 'Id' stands there twice"),
+        ("Id,Pixels,Id\n", "row 1: column 'Id' is there twice"),
         ("Id,Pixels\na,1\nb\n", "row 3: 1 cells (b); expected 2: Id,Pixels"),
         ("Id,Pixels\na,1,2\n", "row 2: 3 cells (a,1,2); expected 2: Id,Pixels"),
         ("Id,Pixels\na,1\n\nb,2\n", "row 3: an empty line; expected 2: Id,Pixels"),

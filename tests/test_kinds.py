@@ -102,7 +102,7 @@ def test_an_unknown_key_is_refused_in_every_section(small: Path, section: str) -
         ),
         ("model.filters=8", "unknown key 'model.filters'"),
         ("model.channels=[]", "model.channels = []"),
-        ("model.channels=[a, a]", "channel 'a' stands twice"),
+        ("model.channels=[a, a]", "channel 'a' is there twice"),
         ("model.decoder_channels=[1, 2]", "model.decoder_channels = [1, 2]: the decoder has 5 blocks"),
         ("loss.bce=-1", "loss.bce = -1: must be greater than or equal to 0"),
         ("loss.bce=0", "loss: every weight is 0"),
@@ -237,11 +237,11 @@ def test_a_run_is_of_its_configs_kind(small: Path, tmp_path: Path) -> None:
     assert str(caught.value) == f"{segment.folder} makes no embeddings; take a run with task.kind = embed"
     with pytest.raises(ConfigError, match=r"config\.yaml: unknown key 'odd'"):
         run_settings(run_of("odd", SMALL + "odd: 1\n"))
-    with pytest.raises(RunError, match=r"empty is no run: config\.yaml: No such file"):
+    with pytest.raises(RunError, match=r"empty is not a run: config\.yaml: No such file"):
         run_settings(Run(tmp_path / "contest" / "empty"))
 
 
-# ------------------------------------------------------------------------------------------------- what settings tell
+# ------------------------------------------------------------------------------------------------- settings
 
 
 @pytest.fixture

@@ -21,14 +21,14 @@ Command = Callable[[str], None]
 
 @pytest.fixture(autouse=True)
 def alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No place of the process that runs the tests."""
+    """Remove the place (rank, number of processes) of the process that runs the tests."""
     for name in (*VARIABLES, "OMP_NUM_THREADS", "GLOO_SOCKET_IFNAME"):
         monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Command:
-    """command(text): what `start` runs is this text of Python; sys.argv has `-m medalist` and the arguments."""
+    """command(text): `start` runs this Python text; sys.argv has `-m medalist` and the arguments."""
 
     def stands_for(text: str) -> None:
         script = tmp_path / "python"
@@ -57,7 +57,7 @@ def test_places(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rank_of_another_tool_means_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clusters set some of them in every job."""
+    """Clusters set some of these variables in every job."""
     set_place(monkeypatch, RANK="3", WORLD_SIZE="8")
     assert place() == Place()
 
@@ -125,7 +125,7 @@ def test_processes_of_one_machine_stay_on_it(
 
 
 def test_the_exit_code_is_that_of_the_first_that_goes_wrong(command: Command, tmp_path: Path) -> None:
-    """The others would go on for an hour; they are asked to end."""
+    """The other processes would run for an hour; they get a signal to end."""
     command(
         "if os.environ['RANK'] == '1':\n"
         "    while len(list(Path('.').glob('ready*'))) < 2: time.sleep(0.01)\n"
@@ -158,12 +158,12 @@ def test_those_that_do_not_listen_are_killed(command: Command, tmp_path: Path, m
 
 
 def test_a_killed_process_is_named(command: Command) -> None:
-    """Also where another one ends with an error of its own because of it."""
+    """It is also named if another process ends with its own error because of it."""
     command("if os.environ['RANK'] == '1': os.kill(os.getpid(), signal.SIGKILL)\ntime.sleep(3600)")
     with pytest.raises(RunError) as caught:
         start([], 2)
     assert str(caught.value) == (
-        "process 1 of 2 was ended by signal 9 (SIGKILL); nothing half-written is left, run the same command to go on"
+        "process 1 of 2 was ended by signal 9 (SIGKILL); all files are complete; run the same command to resume"
     )
 
 
@@ -179,7 +179,7 @@ def test_our_own_mistakes_are_told(capfd: pytest.CaptureFixture[str]) -> None:
 
 
 def test_processes_end_with_the_one_that_started_them(command: Command, tmp_path: Path) -> None:
-    """However that one ends: nobody else would end them."""
+    """They end for any end of the starting process, because no other process would end them."""
     python = sys.executable
     command(
         "from medalist.processes import ending_with_parent\n"
@@ -204,7 +204,7 @@ def test_processes_end_with_the_one_that_started_them(command: Command, tmp_path
 def test_the_last_steps_of_a_process_are_not_interrupted(
     command: Command, tmp_path: Path, capfd: pytest.CaptureFixture[str], signalled: bool, code: int
 ) -> None:
-    """Neither after the block, where the interpreter ends, nor where a first signal has ended the block."""
+    """No signal interrupts them after the block while the interpreter ends, or after a first signal ended the block."""
     command(
         "import atexit\n"
         "from medalist.processes import ending_with_parent\n"
@@ -230,7 +230,7 @@ def waited_for(path: Path) -> Path:
 
 
 def gone(pid: int) -> None:
-    """Until the process is no more; one that nobody waits for stays as a zombie in some containers."""
+    """Wait until the process has ended. In some containers a process that no parent waits for stays as a zombie."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
@@ -253,13 +253,13 @@ HOLD = (
 
 
 def test_a_folder_that_another_process_holds(tmp_path: Path) -> None:
-    """The refusal names it; when it is killed the folder is free."""
+    """The error names the process that holds the folder; when that is killed the folder is free."""
     folder = tmp_path / "run" / "fold0"
     holder = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
     assert holder.stdout is not None
     try:
         assert holder.stdout.readline() == "held\n"
-        for _ in range(2):  # a refusal does not take the hold away
+        for _ in range(2):  # a refused attempt does not release the lock
             with pytest.raises(RunError) as caught, alone_in(folder):
                 raise AssertionError("both hold it")
             assert str(caught.value) == (
@@ -288,7 +288,7 @@ def test_the_hold_ends_with_the_block(tmp_path: Path) -> None:
 
 
 def test_a_loader_process_does_not_hold_on(tmp_path: Path) -> None:
-    """One that was forked while the folder was held, and lives longer than its parent."""
+    """The process was forked while the folder was held, and lives longer than its parent."""
     script = (
         "import os, sys, time; from pathlib import Path; from medalist.processes import alone_in\n"
         "with alone_in(Path(sys.argv[1])):\n"
@@ -304,7 +304,7 @@ def test_a_loader_process_does_not_hold_on(tmp_path: Path) -> None:
         pid = int(holder.stdout.readline())
     holder.wait()
     try:
-        os.kill(pid, 0)  # it lives
+        os.kill(pid, 0)  # the process is alive
         with alone_in(tmp_path):
             pass
     finally:

@@ -24,7 +24,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Drawn:
-    """A bar that keeps what it is told."""
+    """A bar that stores its updates."""
 
     def __init__(self) -> None:
         self.done = 0
@@ -81,7 +81,7 @@ def test_steps_that_were_done_before_do_not_count(clock: Clock) -> None:
 
 
 def test_a_bar_is_told_of_all_steps_and_keeps_the_lines_short(clock: Clock) -> None:
-    """Where a bar is drawn, no line of its own breaks a silent stretch."""
+    """If a bar is drawn, the progress prints no lines by itself, even if no message is printed for a long time."""
     lines: list[str] = []
     bar = Drawn()
     progress = TimedProgress(lines.append, "train", 10, bar)
@@ -111,11 +111,11 @@ def test_silence_says_nothing_and_counts_all_the_same(
 
 def test_the_time_left_follows_the_recent_speed(clock: Clock) -> None:
     progress = silent(2000)
-    for _ in range(600):  # ten minutes at a step a second
+    for _ in range(600):  # ten minutes with one step a second
         clock.now += 1
         progress.advance()
     assert progress.left_seconds() == pytest.approx(1400)
-    for _ in range(1000):  # then ten times as fast; over the whole it would be 700 / 1600 * 400 = 175 s
+    for _ in range(1000):  # then ten times as fast; the mean speed would give 700 / 1600 * 400 = 175 s
         clock.now += 0.1
         progress.advance()
     left = progress.left_seconds()

@@ -207,7 +207,7 @@ def test_processes_of_windows_end_with_the_one_that_started_them(tmp_path: Path)
 def test_a_process_that_windows_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """POSIX has exit codes up to 255 alone, so the code is made up."""
     monkeypatch.setattr("medalist.processes.subprocess.Popen", Broken)
-    with pytest.raises(RunError, match=r"^process 0 of 2 was ended by Windows \(0xc0000005\); nothing half-written is"):
+    with pytest.raises(RunError, match=r"^process 0 of 2 was ended by Windows \(0xc0000005\); all files are complete"):
         start([], 2)
 
 

@@ -20,8 +20,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from medalist.data.dataset import Normalisation, reader
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Normalisation, reader
 from medalist.data.loader import Batch, batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.settings import FitConfig

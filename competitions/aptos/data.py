@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: two folders of photos, a csv of grades, and a csv of what is asked."""
+"""Read the contest's files as Kaggle ships them: two folders of photos, a csv of grades, a csv of the test ids."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ GRADES = ("0", "1", "2", "3", "4")
 def read(root: Path) -> Split:
     """Read the samples under `root`. The stratum is the grade.
 
-    Raises DataError that names every faulty row, every id that only one of test.csv and sample_submission.csv has, or
-    every photo that cannot be read.
+    Raises DataError that names every faulty row, every id that stands in only one of test.csv and
+    sample_submission.csv, or every photo that cannot be read.
     """
     order = layouts.ids_in(root / "sample_submission.csv", "id_code")
     return layouts.parted(

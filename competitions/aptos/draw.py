@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one: made-up retinas whose lesions tell their grade."""
+"""Draw a small contest in the layout of the real one: made-up retinas, whose lesions show their grade."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from medalist.records import Labels
 
 from .data import GRADES
 
-SIZES = ((40, 48), (48, 48), (40, 60))  # heights and widths in pixels; in the last the circle is cut
-COUNTS = {"train": (25, 5, 13, 3, 5), "test": (4, 1, 2, 1, 2)}  # photos of each grade, in the real shares
+SIZES = ((40, 48), (48, 48), (40, 60))  # heights and widths in pixels; the last size cuts off parts of the circle
+COUNTS = {"train": (25, 5, 13, 3, 5), "test": (4, 1, 2, 1, 2)}  # photos of each grade, in the shares of the real data
 
 
 class Lesion(NamedTuple):
-    """How many spots a grade has, from 0 to 4, of a radius in pixels from..to and a colour 0..1."""
+    """One sort of lesion: number of spots for each grade 0 to 4, radius in pixels (from, to), and colour 0..1."""
 
     spots: tuple[int, int, int, int, int]
     radius: tuple[float, float]
@@ -37,7 +37,7 @@ LESIONS = (
 
 
 class Photo(NamedTuple):
-    """One photo: its id, its number among all, its part and its grade."""
+    """One photo: its id, its number among all photos, its part ("train" or "test") and its grade."""
 
     name: str
     number: int
@@ -46,14 +46,14 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos of the contest, sorted by id: 51 to train on, 10 to answer."""
+    """Return all photos of the contest, sorted by id: 51 training photos and 10 test photos."""
     drawn = [(part, grade) for part, counts in COUNTS.items() for grade, n in enumerate(counts) for _ in range(n)]
     named = (sha256(f"aptos {seed} {number}".encode()).hexdigest()[:12] for number in range(len(drawn)))
     return sorted(Photo(name, number, *drawn[number]) for number, name in enumerate(named))
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest into `folder`, which is empty or of the same seed."""
+    """Write the contest into `folder`, which must be empty or hold the contest of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         picture = retina(np.random.default_rng([seed, photo.number]), photo.grade, SIZES[photo.number % len(SIZES)])
@@ -69,12 +69,12 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Labels]:
-    """The truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     return {photo.name: Labels((GRADES[photo.grade],)) for photo in photos(seed) if photo.part == "test"}
 
 
 def retina(rng: Generator, grade: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A retina on black, with the lesions of its grade: uint8[h, w, 3] of `size` (h, w)."""
+    """Return a picture uint8[h, w, 3] of `size` (h, w): a retina on black, with the lesions of its grade."""
     y, x = np.mgrid[: size[0], : size[1]] - np.reshape(size, (2, 1, 1)) / 2
     radius = 0.46 * size[1] if size[0] == size[1] else 0.42 * size[1]
     seen = np.hypot(x, y) < radius

@@ -1,4 +1,4 @@
-"""Dogs vs. Cats Redux, 2016/17: how probable it is that a photo shows a dog and no cat."""
+"""Dogs vs. Cats Redux, 2016/17: give the probability that a photo shows a dog and not a cat."""
 
 from medalist.competition import Competition
 from medalist.formats.probabilities import ProbabilityFormat

@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: two folders of photos; the names of the training photos say what they show."""
+"""Read the contest's files as Kaggle ships them: two folders of photos; a training photo's name has its class."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CLASSES = ("cat", "dog")
 def read(root: Path) -> Split:
     """Read the samples under `root`: training ids are `cat.0`, `dog.0` and so on, test ids are numbers.
 
-    The stratum is the class. Raises DataError that names every photo whose name says no class, every test photo that
-    the sample submission does not ask for, or the reverse, or every photo that cannot be read.
+    The stratum is the class. Raises DataError that names every training photo whose name has no class, every id that
+    stands only in the test folder or only in the sample submission, or every photo that cannot be read.
     """
     train = layouts.images_in_folder(root, "train")
     classes = {name: name.partition(".")[0] for name, _ in train}

@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one: made-up heads, whose ears and muzzles tell cats from dogs."""
+"""Draw a small contest in the layout of the real one: made-up heads; ears and muzzles show if it is a cat or a dog."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from medalist.records import Labels
 from .data import CLASSES
 
 SIZES = ((40, 48), (48, 40), (44, 44))  # heights and widths in pixels
-TRAINED, ASKED = 24, 12  # photos of each class to train on; photos of both to answer
+TRAINED, ASKED = 24, 12  # training photos of each class; test photos of both classes together
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest, 60 photos, into `folder`, which is empty or of the same seed."""
+    """Write the contest, 60 photos, into `folder`, which must be empty or hold the contest of the same seed."""
     trained = [(f"train/{label}.{number}.jpg", label) for label in CLASSES for number in range(TRAINED)]
     asked = [(f"test/{name}.jpg", truth.names[0]) for name, truth in hidden_truth(seed).items()]
     for number, (name, label) in enumerate([*trained, *asked]):
@@ -30,20 +30,20 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Labels]:
-    """The truth of the test part by id, which `draw` writes nowhere: as many cats as dogs."""
+    """Return the truth of the test part by id: as many cats as dogs. `draw` does not write it."""
     labels = np.random.default_rng(seed).permutation(ASKED) % len(CLASSES)
     return {str(number): Labels((CLASSES[label],)) for number, label in enumerate(labels, start=1)}
 
 
 def head(rng: Generator, label: str, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """A head from the front, in colours that say nothing: uint8[h, w, 3] of `size` (h, w)."""
+    """Return a picture uint8[h, w, 3] of `size` (h, w): a head from the front. Colours do not depend on the class."""
     scale = rng.uniform(15, 17)
     y, x = (np.mgrid[: size[0], : size[1]] - np.reshape(size, (2, 1, 1)) / 2) / scale
     y, x = y + rng.uniform(-0.15, 0.05), x + rng.uniform(-0.15, 0.15)
     across = np.abs(x)
     fur, ear, ground = rng.uniform(0.3, 0.85, 3), rng.uniform(0.1, 0.6, 3), rng.uniform(0.2, 0.9, 3)
     image = np.broadcast_to(ground, (*size, 3)).copy()
-    if label == "cat":  # ears that stand up, and end in a point
+    if label == "cat":  # pointed ears that stand up
         image[(y > -1.25) & (y < 0) & (np.abs(across - 0.6) < 0.5 * (y + 1.25))] = ear
     image[np.hypot(x / 0.9, y / 0.85) < 1] = fur
     if label == "dog":  # ears that hang down, and a long muzzle

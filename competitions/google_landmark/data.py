@@ -1,4 +1,4 @@
-"""Reads both contests: one training part, and a test part of each. Photos lie as a/b/c/abc….jpg."""
+"""Read both contests: they share the training part, and each has its own test part. Photos lie as a/b/c/abc….jpg."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from medalist.records import RetrievalSplit, Sample, Split
 from medalist.retrieval import splits
 
 RETRIEVAL = "retrieval"
-"""The folder of the retrieval contest's own files, inside that of the recognition contest."""
+"""The folder of the retrieval contest's own files, inside the folder of the recognition contest."""
 
 
 def read(root: Path) -> Split:
-    """Read the recognition contest under `root`; raises DataError that names the csv, the row and the photo.
+    """Read the recognition contest under `root`. Raises DataError that names the csv, the row and the photo.
 
-    A third of the landmarks, by a hash of their number, are groups: the fold that holds them out has no other photo of
-    them, so they are queries without an answer, as the test part has. Of the others each fold holds out a part.
+    A third of the landmarks, by a hash of their number, are groups: a fold holds out all their photos, so they are
+    queries without a right answer, as the test part has. Of the other landmarks each fold holds out a part.
     """
     train = _train(root)
     return layouts.parted(
@@ -37,7 +37,7 @@ def read(root: Path) -> Split:
 def read_retrieval(root: Path) -> Split:
     """Read the retrieval contest: the training part under `root`, `test` and `index` under `root`/retrieval.
 
-    The group is the landmark: those of a held-out part are unseen. Raises DataError that names what is wrong.
+    The group is the landmark: held-out landmarks are unseen. Raises DataError that names the faulty file or row.
     """
     inside = root / RETRIEVAL
     return layouts.parted(
@@ -48,12 +48,12 @@ def read_retrieval(root: Path) -> Split:
 
 
 def held_whole(landmark: str) -> bool:
-    """Whether all photos of a landmark are held out together; true of a third of the landmarks."""
+    """Return whether all photos of a landmark are held out together; this is true for a third of the landmarks."""
     return sha256(landmark.encode()).digest()[0] % 3 == 0
 
 
 def one_asks(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """One photo of each held-out landmark, the first by id, asks all other held-out photos."""
+    """Return a split whose queries are the first photo by id of each held-out landmark; the gallery is the others."""
     del training
     first: dict[str, str] = {}
     for sample in sorted(held_out, key=lambda one: one.id):
@@ -71,7 +71,7 @@ def _photo(part: Path, name: str) -> Path:
 
 
 def _index(folder: Path) -> tuple[Sample, ...]:
-    """The photos of the index by id; no csv lists them."""
+    """Return the photos of the index, sorted by id. No csv lists them."""
     paths = sorted(folder.glob("*/*/*/*.jpg"), key=lambda path: path.stem)
     if not paths:
         raise DataError(f"no photos in {folder}; expected a/b/c/abc….jpg, of the retrieval contest")

@@ -1,4 +1,4 @@
-"""Draws both contests, small, in the layout of the real ones, of landmarks that do not exist."""
+"""Draw small versions of both contests, in the layout of the real ones, with landmarks that do not exist."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from .data import RETRIEVAL
 
 SIZES = ((48, 64), (64, 48))  # height and width in pixels
 SHOTS = (9, 7, 5, 4, 4, 3, 3, 3, 2, 2, 2, 2)  # training photos of each landmark
-UNSEEN = (4, 3, 3, 2, 1, 1)  # photos in the index of landmarks that are not trained on; the first four are asked for
+UNSEEN = (4, 3, 3, 2, 1, 1)  # index photos of each landmark without training photos; queries show the first four
 PARTS = {"train": "train", "test": "test", "asked": f"{RETRIEVAL}/test", "index": f"{RETRIEVAL}/index"}
 
 
 class Photo(NamedTuple):
-    """One photo: its part (a key of PARTS), its id, who is drawn and how often before.
+    """One photo: its part (a key of PARTS), its id, the number of what it shows, and how often that was drawn before.
 
-    From 0: landmarks of the training part; from 100: of the index; from 200: one photo each of what is no landmark.
+    Numbers from 0 are landmarks of the training part, from 100 landmarks of the index, from 200 single other things.
     """
 
     part: str
@@ -31,7 +31,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos, by part and id: 46 to train on; 18 to recognise, 8 of them no landmarks; 8 to ask an index of 24."""
+    """Return all photos by part and id: 46 for training; 18 test photos, 8 without landmark; 8 queries and 24 index."""
     drawn = [("train", who, shot) for who, count in enumerate(SHOTS) for shot in range(count)]
     drawn += [("test", who, count) for who, count in enumerate(SHOTS[:10])]
     drawn += [("test", 200 + who, 0) for who in range(8)]
@@ -42,12 +42,12 @@ def photos(seed: int) -> list[Photo]:
 
 
 def landmark(seed: int, who: int) -> str:
-    """The number that the contest gives a landmark."""
+    """Return the number that the contest gives a landmark."""
     return str(int(_hash(seed, who)[:8], 16) % 10_000 * 20 + who)
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write both contests into `folder`, which is empty or of the same seed."""
+    """Write both contests into `folder`, which must be empty or hold the contests of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         inside = folder.joinpath(PARTS[photo.part], *photo.id[:3])
@@ -63,7 +63,7 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> tuple[dict[str, Ranking], dict[str, Ranking]]:
-    """The truths of the two test parts by id, recognition and retrieval, which `draw` writes nowhere."""
+    """Return the truths of the two test parts by id: recognition, retrieval. `draw` does not write them."""
     drawn = photos(seed)
     who = {one.id: Ranking((landmark(seed, one.who),) if one.who < 100 else ()) for one in drawn if one.part == "test"}
     index = [photo for photo in drawn if photo.part == "index"]

@@ -1,4 +1,4 @@
-"""Groceries in shops: find the photos of the same product, for products that were never seen."""
+"""Groceries in shops: find the photos of the same product, for products that the training part does not have."""
 
 from functools import partial
 

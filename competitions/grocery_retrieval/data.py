@@ -1,4 +1,4 @@
-"""Reads the contest: a csv for each part, and the photos of both parts in a folder each."""
+"""Read the contest's files: a csv for each part, and one folder of photos for training and one for the test part."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from medalist.records import Sample, Split
 
 
 def asks(sample: Sample) -> bool:
-    """Whether the photo is of the source's test list: those ask in the test part too, and train and val answer."""
+    """Return whether the photo is a query: it is in the source's test list. Photos of its other lists are the gallery.
+
+    The test part is made in the same way.
+    """
     return sample.meta["official_split"] == "test"
 
 
 def read(root: Path) -> Split:
-    """Read the photos under `root`; raises DataError that names every bad file at once.
+    """Read the photos under `root`. Raises one DataError that names all bad files.
 
-    The identity and the group are the fine class, the stratum is its kind (Fruit, Packages, Vegetables).
+    The identity and the group are the product, the stratum is its kind (Fruit, Packages, Vegetables).
     """
 
     def image(name: str) -> Path:

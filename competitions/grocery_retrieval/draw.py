@@ -1,4 +1,4 @@
-"""Draws the contest anew, and small: photos of made-up products in the on-disk form of the real ones."""
+"""Draw a small version of the contest: photos of made-up products, in the layout of the real files."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from medalist.records import Ranking
 
 SIZES = ((144, 144), (192, 144), (144, 192))  # the short side has 144 pixels
 KINDS = ("Fruit", "Packages", "Vegetables")
-LISTS = ("train", "train", "train", "val", "test", "test", "test")  # a product's photos, by the source's lists
-TRAINED, ASKED = 9, 6  # products
+LISTS = ("train", "train", "train", "val", "test", "test", "test")  # the source's list of each photo of a product
+TRAINED, ASKED = 9, 6  # products of the training part, products of the test part
 
 
 class Photo(NamedTuple):
-    """One photo: its id, its product (the trained ones first), and its number among the product's photos."""
+    """One photo: its id, its product (those of the training part first), and its number among the product's photos."""
 
     id: str
     product: int
@@ -26,7 +26,7 @@ class Photo(NamedTuple):
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest, 105 photos, into `folder`, which is empty or of the same seed."""
+    """Write the contest, 105 photos, into `folder`, which must be empty or hold the contest of the same seed."""
     train = ["id,label,coarse_label,kind,official_split,source_name"]
     parts: dict[str, list[str]] = {"query": [], "gallery": []}
     for photo in photos(seed):
@@ -50,7 +50,7 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Ranking]:
-    """Give the right gallery ids of each query, by id, which `draw` writes nowhere."""
+    """Return the right gallery ids of each query, by its id. `draw` does not write them."""
     drawn = [photo for photo in photos(seed) if photo.product >= TRAINED]
     gallery = [photo for photo in drawn if LISTS[photo.shot] != "test"]
     return {
@@ -61,7 +61,7 @@ def hidden_truth(seed: int) -> dict[str, Ranking]:
 
 
 def photos(seed: int) -> Iterator[Photo]:
-    """All photos, sorted by id."""
+    """Return all photos, sorted by id."""
     numbers = [(product, shot) for product in range(TRAINED + ASKED) for shot in range(len(LISTS))]
     named = {sha256(f"grocery {seed} {p} {s}".encode()).hexdigest()[:12]: (p, s) for p, s in numbers}
     return (Photo(name, *named[name]) for name in sorted(named))

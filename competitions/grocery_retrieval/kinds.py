@@ -1,4 +1,4 @@
-"""Another question about the same photos: which kind of goods is seen, a fruit, a vegetable or a package?"""
+"""Read the same photos for another question: does a photo show a fruit, a vegetable or a package?"""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ KINDS = ("Fruit", "Packages", "Vegetables")
 
 
 def read_kinds(root: Path) -> Split:
-    """Read the photos under `root`; raises DataError that names every bad file at once.
+    """Read the photos under `root`. Raises one DataError that names all bad files.
 
-    The label is the kind, the group is the product: a fold is asked about products that its network has not seen, as
-    the test part is. The test part is all photos of the other products, first those of query.csv.
+    The label is the kind and the group is the product: a fold holds out products that its network has not seen, as in
+    the test part. The test part is all photos of the other products, first the photos of query.csv.
     """
 
     def image(name: str) -> Path:

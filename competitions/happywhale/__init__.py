@@ -1,4 +1,4 @@
-"""Happywhale, 2022: name the individual whale or dolphin of 26 species by its fin or its back."""
+"""Happywhale, 2022: name the individual whale or dolphin, of one of 26 species, by its fin or its back."""
 
 from medalist.competition import Competition, Retrieval
 from medalist.formats.rankings import RankingFormat

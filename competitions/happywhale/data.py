@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: two folders of photos, and a csv with species and individual of each."""
+"""Read the contest's files as Kaggle ships them: two folders of photos, and a csv with species and individuals."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ SAME = {
     "globis": "short_finned_pilot_whale",
     "pilot_whale": "short_finned_pilot_whale",
 }
-"""Species that the csv writes in two ways, or in three."""
+"""Other spellings of a species in the csv, each with the name that is used here."""
 
 
 def read(root: Path) -> Split:
-    """Read the samples under `root`; their ids are file names, and `meta["species"]` is the mended species.
+    """Read the samples under `root`. Their ids are file names, and `meta["species"]` is the species, spelt correctly.
 
-    The stratum is the individual, so that each fold holds out a part of its photos; individuals with one photo are
-    spread by species. Raises DataError that names the csv, the row and the photo.
+    The stratum is the individual, so that each fold holds out a part of its photos. The stratum of an individual with
+    one photo is its species. Raises DataError that names the csv, the row and the photo.
     """
     path = root / "train.csv"
     listed = layouts.listed(
@@ -33,7 +33,9 @@ def read(root: Path) -> Split:
     )
     count = Counter(splits.identity_of(sample) for sample in listed)
     if count[NEW]:
-        raise DataError(f"{path}: '{NEW}' stands in {count[NEW]} rows; it is an answer, no individual: take them out")
+        raise DataError(
+            f"{path}: '{NEW}' is in {count[NEW]} rows; it is an answer, not an individual; remove these rows"
+        )
     return layouts.parted(
         train=[_told(sample, lone=count[splits.identity_of(sample)] == 1) for sample in listed],
         test=layouts.listed(root / "sample_submission.csv", "image", lambda name: root / "test_images" / name),

@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one, of individuals that do not exist."""
+"""Draw a small contest in the layout of the real one, with individuals that do not exist."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from medalist.records import Ranking
 
 from .data import NEW
 
-SIZES = ((56, 84), (64, 64), (48, 96))  # height and width in pixels; those of a photo go by its shot
+SIZES = ((56, 84), (64, 64), (48, 96))  # height and width in pixels; a photo's shot number selects one
 SHOTS = (9, 6, 5, 4, 3, 3, 2, 2, 2, 1, 1, 1, 1, 1)  # training photos of each individual; the last five have one
-STRANGERS = range(100, 103)  # individuals of the test part alone, one photo each
+STRANGERS = range(100, 103)  # individuals that only the test part has, one photo each
 SPECIES = ("beluga", "humpback_whale", "bottlenose_dolphin", "killer_whale", "globis", "pilot_whale")
-MISSPELT = {"bottlenose_dolphin": "bottlenose_dolpin", "killer_whale": "kiler_whale"}  # in some photos, as in the csv
+MISSPELT = {"bottlenose_dolphin": "bottlenose_dolpin", "killer_whale": "kiler_whale"}  # as in the real csv
 
 
 class Photo(NamedTuple):
-    """One photo: its part, its file name, who is drawn and how often before."""
+    """One photo: its part, its file name, the number of its individual, and how often that was drawn before."""
 
     part: str
     name: str
@@ -29,7 +29,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos of the contest, sorted by part and name: 41 to train on, 17 to answer."""
+    """Return all photos of the contest, sorted by part and name: 41 training photos and 17 test photos."""
     drawn = [("train", who, shot) for who, count in enumerate(SHOTS) for shot in range(count)]
     drawn += [("test", who, count) for who, count in enumerate(SHOTS)]
     drawn += [("test", who, 0) for who in STRANGERS]
@@ -37,18 +37,18 @@ def photos(seed: int) -> list[Photo]:
 
 
 def individual(seed: int, who: int) -> str:
-    """The name of an individual: twelve hexadecimal digits."""
+    """Return the name of an individual: twelve hexadecimal digits."""
     return _hash(seed, who)[:12]
 
 
 def species(photo: Photo) -> str:
-    """The species of a photo as the csv writes it, now and then misspelt."""
+    """Return the species of a photo as the csv writes it. Every third shot has the other spelling, if there is one."""
     name = SPECIES[photo.who % len(SPECIES)]
     return MISSPELT.get(name, name) if photo.shot % 3 == 2 else name
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest into `folder`, which is empty or of the same seed."""
+    """Write the contest into `folder`, which must be empty or hold the contest of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         picture = identity_picture(seed, photo.who, photo.shot, SIZES[photo.shot % len(SIZES)])
@@ -61,7 +61,7 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Ranking]:
-    """The truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     asked = [photo for photo in photos(seed) if photo.part == "test"]
     return {one.name: Ranking((NEW if one.who in STRANGERS else individual(seed, one.who),)) for one in asked}
 

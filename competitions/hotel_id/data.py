@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: a folder of photos for each chain, and a csv with hotel and time of each."""
+"""Read the contest's files as Kaggle ships them: a folder of photos for each chain, a csv with hotels and times."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from medalist.records import RetrievalSplit, Sample, Split
 from medalist.retrieval import splits
 
 VISIT = timedelta(minutes=10)
-"""Photos of one hotel that follow each other within this time are taken to be of one visit."""
+"""Two photos of one hotel with at most this time between them are assumed to belong to one visit."""
 
 
 def read(root: Path) -> Split:
-    """Read the samples under `root`; their ids are file names, and `meta` has chain and timestamp.
+    """Read the samples under `root`. Their ids are file names, and `meta` has chain and timestamp.
 
-    The stratum is the hotel, the group is the visit: near copies stay in one fold. Raises DataError that names the
-    csv, the row and the photo.
+    The stratum is the hotel. The group is the visit, so that near copies stay in one fold. Raises DataError that
+    names the csv, the row and the photo.
     """
     path = root / "train.csv"
     chain, taken = _chains_and_times(path)
@@ -41,7 +41,7 @@ def read(root: Path) -> Split:
 
 
 def visits(samples: Sequence[Sample], taken: dict[str, datetime]) -> dict[str, str]:
-    """The visit of each photo by id: its hotel, and the time of the visit's first photo."""
+    """Return the visit of each photo by its id. A visit is named by its hotel and the time of its first photo."""
     visit: dict[str, str] = {}
     hotel, last, name = "", datetime.min, ""
     for where, time, image in sorted((splits.identity_of(one), taken[one.id], one.id) for one in samples):
@@ -53,7 +53,10 @@ def visits(samples: Sequence[Sample], taken: dict[str, datetime]) -> dict[str, s
 
 
 def against_known(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """Held-out photos ask the training part, but for those of hotels that it does not have: the test part has none."""
+    """Return the split with held-out photos as queries and the training part as gallery.
+
+    Photos of a hotel that the training part does not have are left out: the test part has no such photos.
+    """
     known = {splits.identity_of(sample) for sample in training}
     return splits.against_training(training, [one for one in held_out if splits.identity_of(one) in known])
 

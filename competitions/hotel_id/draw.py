@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one, of rooms that do not exist."""
+"""Draw a small contest in the layout of the real one, with rooms that do not exist."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from medalist.files import write_text
 from medalist.layouts.drawing import identity_picture, write_picture
 from medalist.records import Ranking
 
-SIZES = ((64, 48), (48, 64))  # height and width in pixels: phones held upright, and across
+SIZES = ((64, 48), (48, 64))  # height and width in pixels: portrait and landscape photos
 VISITS = ((3, 2, 2, 1), (2, 2, 1), (2, 1, 1), (3, 1), (1, 1, 1), (2, 2), (1, 1), (4,), (2,), (1,), (1,))
-"""Photos of each visit, of each hotel; four hotels were visited once."""
-CHAINS = (0, 0, 0, 3, 3, 5, 5, 5, 87, 87, 0)  # chain of each hotel; 0 = none
+"""For each hotel the number of photos of each visit; four hotels have one visit."""
+CHAINS = (0, 0, 0, 3, 3, 5, 5, 5, 87, 87, 0)  # chain of each hotel; 0 = no chain
 FIRST = datetime(2018, 4, 16, 17, 1, 49)
 
 
 class Photo(NamedTuple):
-    """One photo: its part, its file name, its hotel (from 0), how often that was drawn before, and when."""
+    """One photo: part, file name, hotel (from 0), how often the hotel was drawn before, and when it was taken."""
 
     part: str
     name: str
@@ -29,7 +29,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos of the contest, sorted by part and name: 38 to train on, 11 to answer."""
+    """Return all photos of the contest, sorted by part and name: 38 training photos and 11 test photos."""
     drawn = []
     for hotel, visits in enumerate(VISITS):
         shots = [(visit, place) for visit, count in enumerate(visits) for place in range(count)]
@@ -41,12 +41,12 @@ def photos(seed: int) -> list[Photo]:
 
 
 def hotel_id(seed: int, hotel: int) -> str:
-    """The number that the contest gives a hotel."""
+    """Return the number that the contest gives a hotel."""
     return str(int(_hash(seed, hotel)[:8], 16) % 6_000 * len(VISITS) + hotel)
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest into `folder`, which is empty or of the same seed."""
+    """Write the contest into `folder`, which must be empty or hold the contest of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         inside = folder / "test_images" if photo.part == "test" else folder / "train_images" / str(CHAINS[photo.hotel])
@@ -59,7 +59,7 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Ranking]:
-    """The truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     return {one.name: Ranking((hotel_id(seed, one.hotel),)) for one in photos(seed) if one.part == "test"}
 
 

@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: two folders of photos, and a csv that names the whale of each."""
+"""Read the contest's files as Kaggle ships them: two folders of photos, and a csv with the whale of each photo."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ NEW = "new_whale"
 
 
 def read(root: Path) -> Split:
-    """Read the samples under `root`; their ids are file names, as in the csv files.
+    """Read the samples under `root`. Their ids are file names, as in the csv files.
 
-    The stratum is the whale: each fold holds out a part of every whale's photos, and of `new_whale`. Raises DataError
-    that names the csv, the row and the photo.
+    The stratum is the whale: each fold holds out a part of every whale's photos, and of the `new_whale` photos. Raises
+    DataError that names the csv, the row and the photo.
     """
     train = root / "train.csv"
     return layouts.parted(

@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one, of identities that do not exist."""
+"""Draw a small contest in the layout of the real one, with whales that do not exist."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from .data import NEW
 
 SIZE = (48, 96)  # height and width in pixels
 SHOTS = (8, 6, 5, 4, 3, 3, 2, 2, 1, 1, 1, 1)  # training photos of each named whale; the last four have one
-UNNAMED = {"train": range(100, 114), "test": range(200, 204)}  # whales that are called new_whale, one photo each
+UNNAMED = {"train": range(100, 114), "test": range(200, 204)}  # whales with the label new_whale, one photo each
 
 
 class Photo(NamedTuple):
-    """One photo: its part, its file name, who is drawn and how often before, and what the contest calls it."""
+    """One photo: its part, its file name, the number of its whale, how often that was drawn before, and its label."""
 
     part: str
     name: str
@@ -28,7 +28,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos of the contest, sorted by part and name: 51 to train on, 16 to answer."""
+    """Return all photos of the contest, sorted by part and name: 51 training photos and 16 test photos."""
     drawn = [("train", who, shot) for who, count in enumerate(SHOTS) for shot in range(count)]
     drawn += [("test", who, count) for who, count in enumerate(SHOTS)]
     drawn += [(part, who, 0) for part, unnamed in UNNAMED.items() for who in unnamed]
@@ -39,19 +39,19 @@ def photos(seed: int) -> list[Photo]:
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest into `folder`, which is empty or of the same seed."""
+    """Write the contest into `folder`, which must be empty or hold the contest of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         write_picture(folder / photo.part / photo.name, identity_picture(seed, photo.who, photo.shot, SIZE))
     train = [photo for photo in drawn if photo.part == "train"]
     write_text(folder / "train.csv", "".join(["Image,Id\n", *(f"{one.name},{one.whale}\n" for one in train)]))
-    first = " ".join([NEW, *sorted({photo.whale for photo in train} - {NEW})[:4]])  # as the contest's own sample
+    first = " ".join([NEW, *sorted({photo.whale for photo in train} - {NEW})[:4]])  # as in the real file
     asked = [f"{photo.name},{first}\n" for photo in drawn if photo.part == "test"]
     write_text(folder / "sample_submission.csv", "".join(["Image,Id\n", *asked]))
 
 
 def hidden_truth(seed: int) -> dict[str, Ranking]:
-    """The truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     return {photo.name: Ranking((photo.whale,)) for photo in photos(seed) if photo.part == "test"}
 
 

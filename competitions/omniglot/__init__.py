@@ -1,4 +1,4 @@
-"""Omniglot: handwritten characters of alphabets that were never seen, by retrieval and by one example of each."""
+"""Omniglot: recognise handwritten characters of unseen alphabets, by retrieval or by one example of each character."""
 
 from functools import partial
 

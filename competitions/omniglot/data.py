@@ -1,4 +1,4 @@
-"""Reads both questions: the parts of the retrieval split, and the folders of the official one-shot runs."""
+"""Read the data of both questions: the parts of the retrieval split, and the folders of the official one-shot runs."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from medalist.records import Sample, Split
 
 ASK = frozenset({"1", "2", "3", "4", "5"})
 ANSWER = frozenset(str(drawer) for drawer in range(6, 16))
-"""Drawers of the test part; validation asks and answers by the same ones."""
+"""Drawers of the test part's queries (ASK) and gallery (ANSWER). Validation uses the same drawers."""
 
 
 def asks(sample: Sample) -> bool:
-    """Whether the sample's drawer is one of those who ask."""
+    """Return whether the sample's drawer is one of the query drawers."""
     return sample.meta["drawer"] in ASK
 
 
 def answers(sample: Sample) -> bool:
-    """Whether the sample's drawer is one of those who answer."""
+    """Return whether the sample's drawer is one of the gallery drawers."""
     return sample.meta["drawer"] in ANSWER
 
 
 def read(root: Path) -> Split:
-    """Read the retrieval split; raises DataError that names every bad file at once. The group is the alphabet."""
+    """Read the retrieval split. The group is the alphabet. Raises one DataError that names all bad files."""
 
     def image(name: str) -> Path:
         return root / "test_images" / f"{name}.png"
@@ -36,9 +36,9 @@ def read(root: Path) -> Split:
 
 
 def read_oneshot(root: Path) -> Split:
-    """Read the official runs: items are asked, class images answer within their run; raises DataError.
+    """Read the official runs. The queries are the items, the gallery is the class images of the same run.
 
-    Ids are those of the sample submission: `run01/test/item01`, `run01/training/class01`.
+    Ids are as in the sample submission: `run01/test/item01`, `run01/training/class01`. Raises DataError for bad files.
     """
     folder = root / "oneshot"
     test = layouts.listed(root / "oneshot_sample_submission.csv", "item", lambda name: folder / f"{name}.png")
@@ -52,7 +52,7 @@ def read_oneshot(root: Path) -> Split:
 
 
 def _train(root: Path) -> tuple[Sample, ...]:
-    """The background characters; a sample's id is its path under train_images, its identity alphabet/character."""
+    """Return the training characters; a sample's id is its path under train_images, its identity alphabet/character."""
     path, folder = root / "train.csv", root / "train_images"
     return layouts.listed(
         path, "path", lambda name: folder / name, identity="label", group="alphabet", meta=("drawer",)

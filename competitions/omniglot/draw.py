@@ -1,4 +1,4 @@
-"""Draws the contest anew, and small: signs of a few curved strokes, each written by several hands."""
+"""Draw a small version of the contest: characters of a few curved strokes, each written by several drawers."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from medalist.layouts.drawing import write_picture
 from medalist.records import Ranking
 
 SIDE = 105
-TRAINED, ASKED, RUNS = 5, 2, 2  # alphabets of training, alphabets of the test part, one-shot runs
+TRAINED, ASKED, RUNS = 5, 2, 2  # alphabets of the training part, alphabets of the test part, one-shot runs
 CHARACTERS, DRAWERS, WAYS = 4, 20, 20
 
 
 class Sign(NamedTuple):
-    """One drawing: its folder, its name there, which is its id, and what it shows."""
+    """One drawing: its folder, its name in the folder (which is its id), and its alphabet, character and drawer."""
 
     folder: str
     name: str
@@ -30,7 +30,7 @@ class Sign(NamedTuple):
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest, 600 images, into `folder`, which is empty or of the same seed."""
+    """Write the contest, 600 images, into `folder`, which must be empty or hold the contest of the same seed."""
     signs = _signs(seed)
     for place, name, *what in signs:
         write_picture(folder / place / f"{name}.png", written_sign(seed, *what))
@@ -50,7 +50,7 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Ranking]:
-    """Give the right names of each query and each one-shot item, by id, which `draw` writes nowhere."""
+    """Return the right names of each query and each one-shot item, by id. `draw` does not write them."""
     queries: list[Sign] = []
     answers: dict[tuple[int, int], list[str]] = {}
     for sign in _signs(seed):
@@ -62,9 +62,9 @@ def hidden_truth(seed: int) -> dict[str, Ranking]:
 
 
 def written_sign(seed: int, alphabet: int, character: int, drawer: int) -> NDArray[np.bool_]:
-    """One character by one hand, bool[105, 105]: ink is False, paper is True.
+    """Return one character by one drawer, bool[105, 105]: ink is False, paper is True.
 
-    The strokes belong to the character, slant and size to the hand, and each stroke is a little off.
+    The strokes depend on the character, slant and size on the drawer, and each stroke has a small random error.
     """
     sign, hand = np.random.default_rng([seed, alphabet, character]), np.random.default_rng([seed, 99, alphabet, drawer])
     off = np.random.default_rng([seed, alphabet, character, drawer])
@@ -83,7 +83,7 @@ def written_sign(seed: int, alphabet: int, character: int, drawer: int) -> NDArr
 
 
 def _signs(seed: int) -> list[Sign]:
-    """All drawings, sorted by folder and name. In a run one hand writes the classes, another the items, shuffled."""
+    """Return all drawings by folder and name. In a run drawer 1 writes the classes, drawer 2 the shuffled items."""
     signs = []
     for alphabet, character, drawer in np.ndindex(TRAINED, CHARACTERS, DRAWERS):
         number = f"{1 + alphabet * CHARACTERS + character:04}_{drawer + 1:02}"

@@ -1,4 +1,4 @@
-"""Reads the contest as Kaggle ships it: two folders of photos, and a csv with all labels of a photo in one cell."""
+"""Read the contest's files as Kaggle ships them: two folders of photos, a csv with a photo's labels in one cell."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ CLASSES = ("complex", "frog_eye_leaf_spot", "healthy", "powdery_mildew", "rust",
 
 
 def read(root: Path) -> Split:
-    """Read the samples under `root`; their ids are file names, as in the csv files.
+    """Read the samples under `root`. Their ids are file names, as in the csv files.
 
-    The stratum is the set of labels, whatever their order in the cell. Raises DataError that names every faulty row, or
-    every photo that cannot be read.
+    The stratum is the set of labels; their order in the cell does not matter. Raises DataError that names every faulty
+    row, or every photo that cannot be read.
     """
     train = root / "train.csv"
     return layouts.parted(

@@ -1,4 +1,4 @@
-"""Draws a small contest in the layout of the real one: made-up leaves whose marks tell their labels."""
+"""Draw a small contest in the layout of the real one: made-up leaves, whose marks show their labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medalist.records import Labels
 from .data import CLASSES
 
 SIZE = (40, 48)  # height and width in pixels
-# Photos by their cell: first the training part, about in the shares of the real one, then the test part.
+# The numbers of training and test photos with each cell of labels. The shares are about those of the real contest.
 CELLS = {
     "scab": (11, 2),
     "healthy": (10, 2),
@@ -35,7 +35,7 @@ CELLS = {
 
 
 class Mark(NamedTuple):
-    """What a disease leaves on a leaf: so many spots, of a radius in pixels from..to, of colours 0..1."""
+    """The marks of a disease on a leaf: number of spots, radius in pixels (from, to), colours 0..1 of rim, middle."""
 
     spots: int
     radius: tuple[float, float]
@@ -53,7 +53,7 @@ MARKS = {
 
 
 class Photo(NamedTuple):
-    """One photo: its file name, its number among all, its part, and the cell of its labels."""
+    """One photo: its file name, its number among all photos, its part, and the cell of its labels."""
 
     name: str
     number: int
@@ -62,7 +62,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> list[Photo]:
-    """All photos of the contest, sorted by name: 52 to train on, 10 to answer."""
+    """Return all photos of the contest, sorted by name: 52 training photos and 10 test photos."""
     cells = [("train", cell) for cell, (count, _) in CELLS.items() for _ in range(count)]
     cells += [("test", cell) for cell, (_, count) in CELLS.items() for _ in range(count)]
     named = (sha256(f"plant_pathology {seed} {number}".encode()).hexdigest()[:16] for number in range(len(cells)))
@@ -70,7 +70,7 @@ def photos(seed: int) -> list[Photo]:
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest into `folder`, which is empty or of the same seed."""
+    """Write the contest into `folder`, which must be empty or hold the contest of the same seed."""
     drawn = photos(seed)
     for photo in drawn:
         picture = leaf(np.random.default_rng([seed, photo.number]), photo.cell.split(" "))
@@ -82,13 +82,13 @@ def draw(folder: Path, seed: int) -> None:
 
 
 def hidden_truth(seed: int) -> dict[str, Labels]:
-    """The truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     cells = {photo.name: photo.cell.split(" ") for photo in photos(seed) if photo.part == "test"}
     return {name: Labels(tuple(label for label in CLASSES if label in cell)) for name, cell in cells.items()}
 
 
 def leaf(rng: Generator, labels: list[str]) -> NDArray[np.uint8]:
-    """A leaf with the marks of its labels, those of larger spots below: uint8[40, 48, 3]."""
+    """Return a picture uint8[40, 48, 3]: a leaf with the marks of its labels. Larger spots lie below smaller ones."""
     y, x = np.mgrid[: SIZE[0], : SIZE[1]]
     y, x = y - SIZE[0] / 2 - rng.uniform(-2, 2), x - SIZE[1] / 2 - rng.uniform(-2, 2)
     turn = rng.uniform(0, np.pi)

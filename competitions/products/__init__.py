@@ -1,4 +1,4 @@
-"""Stanford Online Products, 2016: find the other photos of a product that was never seen."""
+"""Stanford Online Products, 2016: find the other photos of a product that the training part does not have."""
 
 from medalist.competition import Competition, Retrieval
 from medalist.formats.rankings import RankingFormat

@@ -1,4 +1,4 @@
-"""Reads the data set as it is shipped: two lists of photos with their product, and a folder for each kind."""
+"""Read the data set as it is shipped: two lists of photos with their products, and a folder for each kind."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Line(NamedTuple):
 def read(root: Path) -> Split:
     """Read the samples under `root`: ids are image ids, group is the product, stratum and `meta["kind"]` its kind.
 
-    Every test photo asks all others: the gallery is the test part. Raises DataError that names list, row and photo.
+    The test part is both queries and gallery. Raises DataError that names the list, the row and the photo.
     """
     trained, asked = list(_lines(root, "train")), list(_lines(root, "test"))
     both = {line.product for line in trained} & {line.product for line in asked}
@@ -47,13 +47,13 @@ def read(root: Path) -> Split:
 
 
 def recall(truths: Mapping[str, Ranking], answers: Mapping[str, Ranking]) -> Score:
-    """Recall@1, with Recall@1, 10, 100 and 1000 as its parts: the share of queries with a right answer so far up."""
+    """Return Recall@1, with Recall@1, 10, 100, 1000 as parts: the share of queries with a right answer in the top k."""
     scores = {cut: recall_at(cut)(truths, answers) for cut in CUTS}
     return Score(scores[1].value, {f"recall@{cut}": scores[cut].value for cut in CUTS}, scores[1].by_sample)
 
 
 def published_truth(root: Path) -> dict[str, Ranking]:
-    """The right answers of each test photo, which the test list tells: not for training, nor for choosing."""
+    """Return the right answers of each test photo, from the test list. Do not use them for training or for choices."""
     members: defaultdict[str, list[str]] = defaultdict(list)
     for line in _lines(root, "test"):
         members[line.product].append(line.image)
@@ -61,14 +61,14 @@ def published_truth(root: Path) -> dict[str, Ranking]:
 
 
 def write_sample_submission(root: Path) -> None:
-    """Write `sample_submission.csv`, which the data set lacks: each test photo answered with the next one."""
+    """Write `sample_submission.csv`, which the data set does not have: each test photo is answered by the next one."""
     ids = [line.image for line in _lines(root, "test")]
     rows = [f"{name},{other}\n" for name, other in zip(ids, [*ids[1:], ids[0]], strict=True)]
     write_text(root / "sample_submission.csv", "".join(["id,gallery_ids\n", *rows]))
 
 
 def _lines(root: Path, part: str) -> Iterator[Line]:
-    """The lines of a list, checked one by one."""
+    """Return the lines of a list. Each line is checked before it is returned; raises DataError that names its row."""
     path = root / f"Ebay_{part}.txt"
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -83,6 +83,6 @@ def _lines(root: Path, part: str) -> Iterator[Line]:
         if len(parts) != 2 or {"", ".", ".."} & set(parts) or not all(cell.isdecimal() for cell in cells[:3]):
             raise DataError(f"{path}, row {number}: '{text[:80]}' is not three numbers and folder/photo.JPG")
         if cells[0] in seen:
-            raise DataError(f"{path}, row {number}: image_id {cells[0]} stands in row {seen[cells[0]]} too")
+            raise DataError(f"{path}, row {number}: image_id {cells[0]} is already in row {seen[cells[0]]}")
         seen[cells[0]] = number
         yield Line(cells[0], cells[1], parts[0], root / cells[3])

@@ -1,4 +1,4 @@
-"""Draws a small data set in the layout of the real one, of products that do not exist."""
+"""Draw a small data set in the layout of the real one, with products that do not exist."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SHOTS = {"train": (7, 5, 4, 4, 3, 3, 2, 2, 2, 2), "test": (6, 4, 3, 3, 2, 2, 2)}
 
 
 class Photo(NamedTuple):
-    """One photo: its number, its product's number, that of its kind, where it lies, and its shot."""
+    """One photo: its number, the number of its product, the number of its kind, its path, and its shot number."""
 
     image: int
     product: int
@@ -26,7 +26,7 @@ class Photo(NamedTuple):
 
 
 def photos(seed: int) -> dict[str, list[Photo]]:
-    """All photos, 34 to train on and 22 to ask; images and products are counted from 1 through both parts."""
+    """Return all photos: 34 training and 22 test photos. Images and products are numbered from 1 through both parts."""
     parts: dict[str, list[Photo]] = {}
     image = product = 0
     for part, counts in SHOTS.items():
@@ -42,7 +42,7 @@ def photos(seed: int) -> dict[str, list[Photo]]:
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the data set into `folder`, which is empty or of the same seed."""
+    """Write the data set into `folder`, which must be empty or hold the data set of the same seed."""
     for part, drawn in photos(seed).items():
         for photo in drawn:
             picture = identity_picture(seed, photo.product, photo.shot, SIZES[photo.shot % len(SIZES)])

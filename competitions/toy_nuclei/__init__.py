@@ -1,4 +1,4 @@
-"""A small contest that draws its own images, in the on-disk form of the 2018 Data Science Bowl."""
+"""A small contest that draws its own images, in the file layout of the 2018 Data Science Bowl."""
 
 from medalist.competition import Competition
 from medalist.folds.mosaic import field_groups

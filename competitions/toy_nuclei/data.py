@@ -1,4 +1,4 @@
-"""Reads the drawn contest: a folder an image, and one csv with a run-length code an object."""
+"""Read the drawn contest: a folder for each image, and one csv with a run-length code for each object."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LABELS = "stage1_train_labels.csv"
 
 
 def read(root: Path) -> Split:
-    """Read the samples under `root`, with the look of each as its stratum; DataError names all bad files."""
+    """Read the samples under `root`; the stratum is the look of the image. Raises one DataError for all bad files."""
     return layouts.read_split(
         train=layouts.folder_per_image(root, "stage1_train"),
         test=layouts.folder_per_image(root, "stage1_test"),
@@ -25,12 +25,12 @@ def read(root: Path) -> Split:
 
 
 def truth(root: Path, sample: Sample) -> Instances:
-    """Decode the blobs of a train sample, numbered in the order of the csv; raises DataError."""
+    """Return the blobs of a training sample, numbered in the order of the csv. Raises DataError for a bad code."""
     return layouts.instances(root / LABELS, sample)
 
 
 def appearance(image: NDArray[np.uint8]) -> str:
-    """Tell how an image uint8[H, W, 3] was drawn: with stain, or by the side that its brightness lies on."""
+    """Return the look of an image uint8[H, W, 3]: colour_stain, or by its brightness bright_gray or dark_gray."""
     if np.ptp(image, axis=2).mean() > 5:
         return "colour_stain"
     return "bright_gray" if image.mean() > 128 else "dark_gray"

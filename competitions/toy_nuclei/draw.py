@@ -1,4 +1,4 @@
-"""Draws the contest: blobs like nuclei under three kinds of microscope, in tiles cut from larger fields."""
+"""Draw the contest: blobs like nuclei under three kinds of microscope, in tiles cut from larger fields of view."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ VISIBLE = 12  # pixels that a blob must show in a tile to be an object there
 
 
 class Look(NamedTuple):
-    """How one kind of microscope shows things; colours are gray or RGB in 0..1, lengths in pixels."""
+    """The look of images from one kind of microscope; colours are gray or RGB in 0..1, lengths in pixels."""
 
     paper: tuple[float, ...]
     ink: tuple[float, ...]
     shade: tuple[float, float]  # ink of a blob at its rim and in its middle
     grain: float
-    ghost: tuple[float, float]  # ink and blur of the large pale shapes that are no objects
+    ghost: tuple[float, float]  # ink and blur of the large pale shapes that are not objects
     light: float  # how uneven the light is
-    gain: tuple[float, float]  # brightness of a whole field is drawn from this range
+    gain: tuple[float, float]  # the range from which the brightness of a whole field is drawn
     noise: float
 
 
@@ -41,7 +41,7 @@ LOOKS = {
     "stain": Look((0.88, 0.8, 0.88), (0.38, 0.16, 0.56), (1, 0.65), 0.3, (0.25, 2.5), 0.2, (0.85, 1), 0.02),
     "bright": Look((0.93,), (0.15,), (1.0, 0.65), 0.2, (0.25, 1.0), 0.25, (0.85, 1.0), 0.015),
 }
-PLAN = {  # (part, look): of each kind of field how many, rows and columns of tiles in it, and blobs in a tile
+PLAN = {  # (part, look): for each kind of field the number of fields, rows and columns of tiles, and blobs in a tile
     ("train", "dark"): ((2, 2, 2, 18), (12, 1, 1, 18), (2, 1, 1, 0)),
     ("train", "stain"): ((2, 2, 2, 18), (6, 1, 1, 18)),
     ("train", "bright"): ((2, 1, 2, 14), (7, 1, 1, 14), (1, 1, 1, 0)),
@@ -63,25 +63,25 @@ class Tile(NamedTuple):
 
 
 def draw(folder: Path, seed: int) -> None:
-    """Write the contest, 48 train and 16 test images, into `folder`, which is empty or of the same seed."""
+    """Write the contest (48 train, 16 test images) into `folder`, which must be empty or hold that of the same seed."""
     drawn = sorted(tiles(seed), key=lambda tile: tile.id)
     for tile in drawn:
         with written(folder / f"stage1_{tile.part}" / tile.id / "images" / f"{tile.id}.png") as path:
             Image.fromarray(tile.image).save(path, format="PNG")
     train = ((tile.id, Instances(tile.labels)) for tile in drawn if tile.part == "train")
-    write_submission(folder / "stage1_train_labels.csv", RleFormat(), train)  # the truth has the same form
-    corner = Instances(np.eye(1, TILE * TILE, dtype=np.int32).reshape(TILE, TILE))  # "1 1", as in the contest
+    write_submission(folder / "stage1_train_labels.csv", RleFormat(), train)  # the truth has the form of a submission
+    corner = Instances(np.eye(1, TILE * TILE, dtype=np.int32).reshape(TILE, TILE))  # "1 1", as in the real file
     test = ((tile.id, corner) for tile in drawn if tile.part == "test")
     write_submission(folder / "sample_submission.csv", RleFormat(), test)
 
 
 def hidden_truth(seed: int) -> Mapping[str, Instances]:
-    """Give the truth of the test part by id, which `draw` writes nowhere."""
+    """Return the truth of the test part by id. `draw` does not write it."""
     return {tile.id: Instances(tile.labels) for tile in tiles(seed) if tile.part == "test"}
 
 
 def tiles(seed: int) -> Iterator[Tile]:
-    """Draw all tiles, field by field and row by row; each field has a random generator of its own."""
+    """Yield all tiles, field by field and row by row. Each field has its own random generator."""
     fields = [(key, kind) for key, kinds in PLAN.items() for kind in kinds for _ in range(kind[0])]
     for field, ((part, look), (_, rows, columns, blobs)) in enumerate(fields):
         rng = np.random.default_rng([seed, field])
@@ -93,7 +93,7 @@ def tiles(seed: int) -> Iterator[Tile]:
 
 
 def _field(rng: Generator, look: Look, size: tuple[int, int], blobs: int) -> Drawn:
-    """Draw one field of view: its image, and its blobs int32[H, W]."""
+    """Return one field of view: its image uint8[H, W] or [H, W, 3], and its numbered blobs int32[H, W]."""
     radius = rng.uniform(7.0, 12.0)
     blobs = round(blobs * min(1.0, (9.0 / radius) ** 2) * rng.uniform(0.7, 1.3))
     labels, ink = _blobs(rng, size, radius, blobs, look.shade)
@@ -114,9 +114,9 @@ def _field(rng: Generator, look: Look, size: tuple[int, int], blobs: int) -> Dra
 def _blobs(
     rng: Generator, size: tuple[int, int], radius: float, count: int, shade: tuple[float, float]
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
-    """Place wobbly ellipses, later ones on top; returns the number and the ink of each pixel.
+    """Place ellipses with wavy rims, later ones on top. Return for each pixel the blob's number and the ink.
 
-    Four in ten blobs are put beside an earlier one; one that would hide too much is left out.
+    Four in ten blobs are put beside an earlier one. A blob that would lie on others with over a fifth is left out.
     """
     labels, ink = np.zeros(size, np.int32), np.zeros(size)
     middles = [rng.uniform(0, size)]

@@ -1,7 +1,8 @@
-// Searching among some of the rows: which way is the cheapest, and what is done where it was not.
+// Search among some of the rows: choose the cheapest plan, and change to another plan where it fails.
 //
-// Costs are counted in rows of a scan, which are compared one after another. A row that a walk comes to costs more: it
-// lies anywhere in memory, and the beam has to be kept. Nothing is timed, so an index answers the same everywhere.
+// Costs are counted in rows of a scan, which are compared one after another. A row that a walk visits costs more: it
+// lies anywhere in memory, and the beam must be kept up to date. Nothing is timed, so an index answers the same on
+// every machine.
 #include "among.hpp"
 
 #include <algorithm>
@@ -15,31 +16,35 @@
 namespace ann {
 namespace {
 
-/// What a walk pays for a row, in rows of a scan.
+/// The cost of a row in a walk, in rows of a scan.
 constexpr double walk_price = 5.0;
 
-/// The width of a walk among a share of the rows that finds as much as one of `ef` among all: the smaller the share,
-/// the larger the surroundings that it goes through (measured on deep112, where this still finds a little more).
+/// Return the width of a walk among a share of the rows that has the recall of a walk of width `ef` among all rows. For
+/// a smaller share a smaller width is enough, because the walk goes through a larger neighbourhood. Measured on
+/// deep112, where this width still finds a little more.
 double width_among(double ef, double share) { return ef * std::pow(share, 0.25); }
 
-/// Rows that such a walk looks at: some to get near, and some for each one of its width; among a share, spread evenly,
-/// more of them (measured on deep112: within a fifth down to a share of 4 %).
+/// Return how many rows such a walk looks at: some to get near the query, and some for each row of its width. If only a
+/// share of the rows is wanted, spread evenly, it looks at more. Measured on deep112: right within a fifth for shares
+/// down to 4 %.
 double walk_length(double ef, double share) { return (250.0 + 14.0 * width_among(ef, share)) * std::pow(share, -0.7); }
 
-/// A scan is so dear that a look at the query's surroundings is worth its price, where it has this many rows.
+/// From this many rows on a scan is so expensive that it pays to look at the query's neighbourhood first.
 constexpr std::size_t worth_a_probe = 12'000;
-/// A bridge is begun where so large a share of the rows is wanted, and so many may be looked at. Farther from the query
-/// a graph made for near rows leads nowhere: among the half that lies farthest, sixteen times the width finds 0.90 of
-/// the nearest, for the price of a scan.
+/// A bridge is begun if at least this share of the rows is wanted, and at least `least_bridge` rows may be looked at.
+/// Farther from the query a graph that was made for near rows does not lead to the wanted rows: among the half of the
+/// rows that lies farthest, sixteen times the width finds only 0.90 of the nearest, at the cost of a scan.
 constexpr double bridged_share = 0.85;
 constexpr std::size_t least_bridge = 12'000, bridge_width = 6;
-constexpr std::size_t most_starts = 512;  ///< of a bridge
+constexpr std::size_t most_starts = 512;  ///< start rows of a bridge
 constexpr std::size_t widest_lead = 8192;
 
-/// Wanted rows so few that their vectors are compared at once: as dear as the codes and then some vectors.
+/// Return up to how many wanted rows the vectors are compared at once: it costs as much as the codes and then some
+/// vectors.
 std::size_t few(std::size_t k) { return std::max<std::size_t>(2 * k, 200); }
 
-/// Rows of a scan that are compared in full. Codes blur rows far from the query more than those around it.
+/// Return how many rows of a scan are compared in full. Codes are less precise for rows far from the query than for
+/// near ones.
 std::size_t refined_of_scan(std::size_t k, std::size_t ef) { return 2 * k + 24 + ef / 2; }
 
 }  // namespace
@@ -64,13 +69,13 @@ void Index::ready_for_walks(const State& state, Among& among) const {
         if (among.wanted.listed) among.each([&](std::uint32_t row) { among.own_nodes.set(row); });
         for (const auto& [first, row] : graph.duplicates) {
             if (among.has(row)) among.own_nodes.set(first);
-            among.own_nodes.reset(row);  // it has no links
+            among.own_nodes.reset(row);  // a duplicate has no links
         }
         among.has_nodes = true;
     }
 }
 
-/// Some nodes, evenly spread over all of them, and the seeds among them.
+/// Return some nodes, spread evenly over all nodes, and the seeds that are among the nodes.
 std::vector<std::uint32_t> Index::starts(const Graph& graph, const Bitmap& nodes) const {
     std::vector<std::uint32_t> rows;
     const auto words = nodes.words();
@@ -92,7 +97,7 @@ void Index::exact_among(const State& state, const Among& among, const float* que
                         std::vector<Hit>& found) const {
     Best best(std::min(k, among.count()));
     float worst = best.worst();
-    // The memory of some rows ahead is on its way while one is compared.
+    // The memory of the next rows is prefetched while a row is compared.
     constexpr std::size_t ahead = 8;
     std::uint32_t rows[ahead];
     std::size_t count = 0;
@@ -111,7 +116,7 @@ void Index::exact_among(const State& state, const Among& among, const float* que
     found = best.take();
 }
 
-/// What a walk found, with the wanted rows that are equal to those.
+/// Refine the rows that a walk found, and add the wanted rows that are equal to them.
 void Index::finish_walk(const State& state, const Among& among, const float* query, std::size_t k, std::size_t ef,
                         Walker& walker, std::vector<Hit>& found) const {
     const Graph& graph = *state.graph;
@@ -166,7 +171,7 @@ Plan Index::search_among(const State& state, const Among& among, const float* qu
         const auto judge = [&](double here, Extent& now) {
             if (chosen && here < share / 2) return End::starved;
             if (chosen && walk_length(width, here) > 1.3 * allowed)
-                return End::dear;  // a rough estimate has to be clear
+                return End::dear;  // the estimate is rough, so the margin is wide
             const double narrow = std::max(width_among(width, std::max(here, share / 2)), static_cast<double>(k));
             const Extent narrower = this->extent(graph, k, static_cast<std::size_t>(narrow));
             if (narrower.rank != 0) {
@@ -193,7 +198,7 @@ Plan Index::search_among(const State& state, const Among& among, const float* qu
 Plan Index::answer_one(const State& state, const Among& among, const float* query, const Ask& ask, Walker& walker,
                        std::vector<Hit>& found) const {
     if (!ask.group) return search_among(state, among, query, ask.k, ask, walker, found);
-    // Answers of one group push others out: ask for more until enough are left.
+    // Only `per` answers of each group are kept, so more and more rows are searched until enough answers are left.
     std::vector<Hit> all;
     std::vector<std::pair<std::uint64_t, std::size_t>> taken;
     for (std::size_t wide = 4 * ask.k;; wide *= 4) {

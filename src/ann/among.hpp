@@ -1,4 +1,4 @@
-// Rows that are wanted, made ready for many queries.
+// The rows that a search may answer, prepared once for many queries.
 #pragma once
 
 #include <algorithm>
@@ -10,17 +10,17 @@
 
 namespace ann {
 
-/// What a filter, or the absence of dead rows, leaves to be found: made once, and asked by many queries.
+/// The rows that may be answered: those that a filter selects, or all living rows. Made once and used by many queries.
 struct Index::Among {
     bool everything = false;         ///< no filter, and no row is dead
-    const Bitmap* living = nullptr;  ///< no filter: all living rows, in place of `wanted.bits`
+    const Bitmap* living = nullptr;  ///< without a filter: all living rows; used in place of `wanted.bits`
     Selection wanted;                ///< the rows that may be answered
     bool has_nodes = false;
     Bitmap own_nodes;
 
     std::size_t count() const { return wanted.count; }
     const Bitmap& bits() const { return living != nullptr ? *living : wanted.bits; }
-    /// What a walk looks for: wanted rows, and rows that stand in the graph for an equal one that is wanted.
+    /// The rows that a walk looks for: wanted rows, and rows that stand in the graph for an equal row that is wanted.
     const Bitmap& nodes() const { return has_nodes ? own_nodes : bits(); }
 
     bool has(std::uint32_t row) const {

@@ -1,7 +1,7 @@
-// A growing block of plain values in memory of its own, on huge pages where the system gives them, or a view of a file.
+// A growing block of plain values, in its own memory (on huge pages where the system gives them), or a view of a file.
 //
-// A walk through a graph touches a few hundred random places: with pages of 4 KiB most of them miss the processor's
-// address cache too.
+// A walk through a graph reads a few hundred random places. With pages of 4 KiB most of these reads also miss the
+// processor's cache of addresses (the TLB).
 #pragma once
 
 #include <cstddef>
@@ -32,16 +32,16 @@ public:
     }
     ~Array() { release(); }
 
-    /// Values that live elsewhere, for as long as `owner` does; the first growth copies them.
+    /// Return a view of values in other memory, which `owner` keeps alive. The first growth copies them.
     static Array view(std::span<const T> values, std::shared_ptr<const void> owner) {
         Array array;
-        array.data_ = const_cast<T*>(values.data());  // never written: resize copies first
+        array.data_ = const_cast<T*>(values.data());  // never written to, because resize copies first
         array.size_ = values.size();
         array.owner_ = std::move(owner);
         return array;
     }
 
-    /// Values copied into memory of the array's own.
+    /// Return an array with a copy of the values in its own memory.
     static Array copy(std::span<const T> values) {
         Array array;
         array.resize(values.size());
@@ -49,7 +49,7 @@ public:
         return array;
     }
 
-    /// Change the size; new values are zero. Pointers into the array end here, but where has_room() said yes.
+    /// Change the size; new values are zero. Pointers into the array become invalid, unless has_room(size) was true.
     void resize(std::size_t size) {
         if (!has_room(size)) reallocate(size);
         if (size < size_) std::memset(static_cast<void*>(data_ + size), 0, (size_ - size) * sizeof(T));
@@ -64,7 +64,7 @@ public:
     T* data() { return data_; }
     const T* data() const { return data_; }
     std::size_t size() const { return size_; }
-    /// Whether the array can grow to `size` where it is. Until then readers of data() are not disturbed.
+    /// Return whether the array can grow to `size` without moving. Then readers of data() are not disturbed.
     bool has_room(std::size_t size) const { return !owner_ && size <= capacity_; }
     bool is_view() const { return owner_ != nullptr; }
     std::span<const T> values() const { return {data_, size_}; }
@@ -78,7 +78,8 @@ private:
     void reallocate(std::size_t capacity) {
         Array fresh;
         if (capacity > 0) {
-            // One huge page more than needed, so that the block can begin on one; what is left over costs no memory.
+            // With huge pages one page more than needed is mapped, so that the block can begin at a huge page. Unused
+            // pages cost no memory.
             const bool huge = os::huge_pages && capacity * sizeof(T) >= huge_page;
             const std::size_t length = mapped_bytes(capacity) + (huge ? huge_page : 0);
             if (length < capacity) throw std::bad_alloc();
@@ -89,7 +90,7 @@ private:
             const auto address = reinterpret_cast<std::uintptr_t>(block);
             const std::uintptr_t aligned = huge ? (address + huge_page - 1) / huge_page * huge_page : address;
             fresh.data_ = reinterpret_cast<T*>(aligned);
-            // Whole huge pages only: the rest of the last one would be memory that nobody uses.
+            // Only whole huge pages: the end of a partly used huge page would be wasted memory.
             if (huge) os::use_huge_pages(fresh.data_, capacity * sizeof(T) / huge_page * huge_page);
             fresh.capacity_ = capacity;
         }

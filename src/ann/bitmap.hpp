@@ -1,4 +1,4 @@
-// Sets of rows: bits, and what a filter selects.
+// Sets of rows: a bitmap, and the rows that a filter selects.
 #pragma once
 
 #include <algorithm>
@@ -10,7 +10,7 @@
 
 namespace ann {
 
-/// A set of rows 0 .. size-1, a bit for each. Bits behind the last row are 0.
+/// A set of rows 0 .. size-1, with one bit for each row. Bits behind the last row are 0.
 class Bitmap {
 public:
     Bitmap() = default;
@@ -27,7 +27,7 @@ public:
     std::span<std::uint64_t> words() { return words_; }
     std::span<const std::uint64_t> words() const { return words_; }
 
-    /// More rows, in the set or not; or fewer.
+    /// Change the number of rows. New rows are in the set if `full`.
     void resize(std::size_t size, bool full = false) {
         const std::size_t old = size_;
         words_.resize((size + 63) / 64, full ? ~std::uint64_t{0} : 0);
@@ -39,7 +39,7 @@ public:
         for (std::uint64_t& word : words_) word = ~word;
         trim();
     }
-    /// Both sets have the same size.
+    /// In the next three functions both sets must have the same size.
     void keep(const Bitmap& other) {
         for (std::size_t i = 0; i < words_.size(); ++i) words_[i] &= other.words_[i];
     }
@@ -73,11 +73,11 @@ private:
     std::vector<std::uint64_t> words_;
 };
 
-/// The rows that a filter means, exactly: a sorted list where they are few, bits where they are many.
+/// The exact set of rows that a filter selects: a sorted list if they are few, bits if they are many.
 struct Selection {
     bool listed = false;
     std::vector<std::uint32_t> rows;  ///< if listed
-    Bitmap bits;                      ///< if not; as many as there are rows in the index
+    Bitmap bits;                      ///< if not listed; one bit for each row of the index
     std::size_t count = 0;
 
     /// Call visit(row) for all rows from `first` on, in order.

@@ -1,10 +1,10 @@
 // Building the graph: deterministic, in batches, without locks.
 //
-// The order is random; each batch is at most as large as what stands already, and a small share of all rows. Every row
-// of a batch walks through the graph as it stood before the batch, keeps diverse near rows (the robust prune of
-// DiskANN, Jayaram Subramanya et al., NeurIPS 2019), and the links back are added to each target in the order of their
-// sources. So the work of a batch can be spread over any number of threads and gives the same bytes (ParlayANN, Manohar
-// et al., PPoPP 2024). All distances are integers of the codes.
+// Rows are linked in random order. A batch is at most as large as the number of rows already linked, and a small share
+// of all rows. Each row of a batch walks through the graph as it was before the batch, and keeps diverse near rows (the
+// robust prune of DiskANN, Jayaram Subramanya et al., NeurIPS 2019). Links back are added to each target in the order
+// of their sources. Therefore any number of threads can share the work of a batch and gives the same bytes (ParlayANN,
+// Manohar et al., PPoPP 2024). All distances are integers computed from the codes.
 #pragma once
 
 #include <algorithm>
@@ -29,13 +29,13 @@ namespace ann {
 struct BuildOptions {
     std::size_t degree = 28;
     std::size_t effort = 64;         ///< beam of the walks
-    std::size_t slack = 16;          ///< links more than `degree` while building, so that a full row is pruned seldom
-    std::size_t largest_batch = 50;  ///< a batch has at most one of so many rows of all
+    std::size_t slack = 16;          ///< links beyond `degree` while building, so that full rows are pruned less often
+    std::size_t largest_batch = 50;  ///< a batch has at most this fraction (1 / largest_batch) of all rows
     float alpha = 1.1f;              ///< of the robust prune, for squared distances
     std::uint64_t seed = 0;
 };
 
-/// Builds, or extends, the links of a graph. Lives for one addition.
+/// Builds or extends the links of a graph. A Builder is used for one addition.
 class Builder {
 public:
     Builder(const Codes& codes, const Quantizer& quantizer, const BuildOptions& options, std::size_t threads)
@@ -54,7 +54,7 @@ public:
         });
     }
 
-    /// Take over the links of rows 0 .. count-1. How far they reach is found out for those that get new ones alone.
+    /// Take over the links of rows 0 .. count-1. Their distances are computed only for rows that get new links.
     void adopt(const Links& links, std::size_t count) {
         parallel_for(count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t) {
             for (std::size_t row = first; row < last; ++row) {
@@ -68,8 +68,8 @@ public:
         });
     }
 
-    /// Take over links that were changed outside: follow(row, rows) gives where they lead, and returns whether there
-    /// may be too many of them, or better ones; then they are pruned.
+    /// Take over links that were changed outside: follow(row, rows) appends where the row's links lead, and returns
+    /// whether they may be too many, or not the best ones any more. If so, they are pruned.
     template <typename Follow>
     void adopt_changed(const Follow& follow) {
         parallel_for(codes_.count, 256, threads_, [&](std::size_t first, std::size_t last, std::size_t thread) {
@@ -100,8 +100,8 @@ public:
         });
     }
 
-    /// Link `order`, none of which is linked yet; `standing` rows are linked already. `linked(done)` is called after
-    /// each batch, and may throw.
+    /// Link the rows of `order`, none of which is linked yet; `standing` rows are linked already. `linked(done)` is
+    /// called after each batch, and may throw.
     void insert(std::span<const std::uint32_t> order, std::size_t standing, std::span<const std::uint32_t> seeds,
                 const std::function<void(std::size_t)>& linked) {
         const std::size_t largest = std::max<std::size_t>((standing + order.size()) / options_.largest_batch, 1);
@@ -114,7 +114,7 @@ public:
         }
     }
 
-    /// The finished links: uint32[count, degree], each row no longer than the degree.
+    /// Return the finished links: uint32[count, degree]. A row has at most `degree` links.
     Array<std::uint32_t> finish() {
         const std::size_t degree = options_.degree;
         Array<std::uint32_t> links;
@@ -138,12 +138,12 @@ public:
 private:
     struct Worker {
         Walker walker;
-        std::vector<Key> pool;  ///< candidates; after prune, those kept
+        std::vector<Key> pool;  ///< candidates; after prune only those that are kept
         std::vector<std::uint32_t> rows;
         std::vector<std::int32_t> distances;
     };
     static constexpr std::size_t buckets = 64;
-    static constexpr std::int32_t unknown = -1;  ///< the distance of an adopted link; others are not negative
+    static constexpr std::int32_t unknown = -1;  ///< the distance of an adopted link; known distances are not negative
     struct Link {
         std::uint32_t target, source;
         std::int32_t distance;
@@ -155,16 +155,16 @@ private:
             for (std::size_t i = first; i < last; ++i) {
                 const std::uint32_t row = batch[i];
                 spread(worker, row);
-                // The row itself has no links and nothing links to it, but it may be a seed.
+                // The row itself has no links and no row links to it, but it may be a seed.
                 worker.walker.walk(codes_, {rows_.data(), stride_}, seeds, {.beam = options_.effort}, codes_.count,
                                    true, row);
                 worker.pool = worker.walker.expanded;
-                gather(worker, row);  // a seed is linked to before its turn comes
+                gather(worker, row);  // other rows may already link to a seed, which then has links
                 prune(worker, row);
                 replace(worker, row);
             }
         });
-        // Links back go to buckets by their target, and each bucket is sorted and worked off on its own.
+        // Links back are put into buckets by their target. Each bucket is sorted and processed on its own.
         const auto bucket_of = [&](std::uint32_t target) { return std::size_t{target} * buckets / codes_.count; };
         std::array<std::size_t, buckets + 1> ends{};
         const auto each_link = [&](const auto& use) {
@@ -192,7 +192,7 @@ private:
         });
     }
 
-    /// Add the links back_[first, last), all to one target.
+    /// Add the links back_[first, last), which all have the same target.
     void link_back(Worker& worker, std::size_t first, std::size_t last) {
         const std::uint32_t target = back_[first].target;
         std::uint32_t* row = rows_.data() + target * stride_;
@@ -215,8 +215,8 @@ private:
         replace(worker, target);
     }
 
-    /// Keep of the pool at most `degree` rows, the nearest first, none of which is much nearer to a kept one than to
-    /// `self`. A row as near to a kept one as can be (an equal code) is never kept beside it.
+    /// Keep at most `degree` rows of the pool, the nearest first. A row is dropped if it is much nearer to a kept row
+    /// than to `self`. A row with the same code as a kept row is always dropped.
     void prune(Worker& worker, std::uint32_t self) {
         std::vector<Key>& pool = worker.pool;
         for (Key& key : pool) key &= ~Key{1};
@@ -266,7 +266,7 @@ private:
         }
     }
 
-    /// Write the pool as the links of a row that had none.
+    /// Write the pool as the links of a row that has no links.
     void store(const Worker& worker, std::uint32_t row) {
         for (std::size_t i = 0; i < worker.pool.size(); ++i) {
             rows_.data()[row * stride_ + i] = row_of(worker.pool[i]);

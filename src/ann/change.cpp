@@ -20,12 +20,12 @@ static_assert(sizeof(Numbers) == sizeof(Change::Head));
 
 std::size_t padding(std::size_t bytes) { return (8 - bytes % 8) % 8; }
 
-/// Hands out the bytes of a change from the front.
+/// Takes bytes from the front of a change.
 class Cutter {
 public:
     explicit Cutter(std::span<const std::byte> bytes) : left_(bytes) {}
 
-    /// So many bytes, and behind them zeros up to a multiple of 8.
+    /// Take this many bytes. Zeros up to a multiple of 8 must follow.
     std::span<const std::byte> take(std::uint64_t bytes, const char* what) {
         if (bytes > left_.size()) refuse(std::string(what) + " reach beyond its end");
         const auto taken = left_.first(static_cast<std::size_t>(bytes));
@@ -71,8 +71,8 @@ Change Change::decode(std::span<const std::byte> bytes) {
     if (reinterpret_cast<std::uintptr_t>(bytes.data()) % 8 != 0) refuse("does not begin at a multiple of 8");
     Numbers numbers;
     std::memcpy(&numbers, bytes.data(), sizeof numbers);
-    if (numbers.what > static_cast<std::uint8_t>(What::set)) refuse("of no kind that is known");
-    if (numbers.zero[0] != 0 || numbers.zero[1] != 0 || numbers.zero[2] != 0) refuse("not zero where nothing stands");
+    if (numbers.what > static_cast<std::uint8_t>(What::set)) refuse("unknown kind of change");
+    if (numbers.zero[0] != 0 || numbers.zero[1] != 0 || numbers.zero[2] != 0) refuse("reserved bytes are not zero");
     Change change;
     change.what = static_cast<What>(numbers.what);
     change.dim = numbers.dim;
@@ -80,7 +80,7 @@ Change Change::decode(std::span<const std::byte> bytes) {
         if (numbers.dim == 0 || numbers.dim > 65536) refuse("the dimension is not between 1 and 65536");
         if (numbers.floats % numbers.dim != 0) refuse("not a whole number of vectors");
     } else if (numbers.floats != 0) {
-        refuse("vectors where there are none");
+        refuse("this kind of change has no vectors");
     }
     Cutter cutter(bytes.subspan(sizeof(Numbers)));
     change.ids = cutter.take(numbers.ids, "ids");

@@ -34,10 +34,11 @@ inline std::uint64_t merged(std::uint64_t hash, std::uint64_t lane) {
 
 }  // namespace xxh64
 
-/// XXH64 with seed 0 (Y. Collet, xxHash fast digest algorithm, specification v0.1.1): 64 bits that find damage by
-/// accident, not forgery. Four independent lanes of 64-bit multiplications run at about the speed of memory on any
-/// processor, which no table of CRC-32C does without instructions of its own. The numbers are those of little-endian
-/// machines; files of the others are refused by their endian mark before a checksum is looked at.
+/// XXH64 with seed 0 (Y. Collet, xxHash fast digest algorithm, specification v0.1.1): 64 bits that detect accidental
+/// damage, not forgery. Four independent lanes of 64-bit multiplications run at about the speed of memory on any
+/// processor; a table of CRC-32C is slower, unless the processor has special instructions for it. The values are those
+/// of little-endian machines. A file of a big-endian machine is refused by its endian mark before a checksum is
+/// computed.
 inline std::uint64_t checksum(std::span<const std::byte> bytes) {
     using namespace xxh64;
     const std::byte* at = bytes.data();

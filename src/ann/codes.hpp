@@ -1,4 +1,4 @@
-// Rows as a walk sees them: codes, links, keys of rows by their distance; and how far it goes.
+// Rows in the form that a walk uses: codes, links, keys that sort rows by distance; and how far a walk goes.
 #pragma once
 
 #include <algorithm>
@@ -19,23 +19,23 @@ inline Key key_of(std::int32_t distance, std::uint32_t row) {
     return static_cast<Key>(static_cast<std::uint32_t>(distance)) << 32 | static_cast<Key>(row) << 1;
 }
 
-/// More rows than this do not fit into a Key.
+/// A Key has no room for more rows than this.
 inline constexpr std::size_t most_rows = (std::size_t{1} << 31) - 1;
 
-/// Codes of `count` rows, and how to compare a query with them.
+/// The codes of `count` rows, and how to compare a query with them.
 struct Codes {
     const std::uint8_t* data = nullptr;
     std::size_t count = 0;
-    std::size_t width = 0;  ///< components, padded
-    std::size_t bytes = 0;  ///< of one row
+    std::size_t width = 0;  ///< components of a code, with padding
+    std::size_t bytes = 0;  ///< bytes of one code
     const Kernels* kernels = nullptr;
     Bits bits = Bits::four;
 
-    /// A distance as a number that can be multiplied: those of 16-bit codes are the bits of a float.
+    /// Return a distance as a number for calculations: for 16-bit codes a distance is the bits of a float.
     float real(std::int32_t distance) const {
         return bits == Bits::sixteen ? std::bit_cast<float>(distance) : static_cast<float>(distance);
     }
-    /// The largest distance that is no larger than `value` >= 0.
+    /// Return the largest distance that is not larger than `value` >= 0.
     std::int32_t below(float value) const {
         const float most = bits == Bits::sixteen ? 0x1p126f : 0x1.fffffep30f;
         const float kept = std::min(value, most);
@@ -44,8 +44,8 @@ struct Codes {
     const std::uint8_t* row(std::size_t row) const { return data + row * bytes; }
 };
 
-/// Links of rows 0 .. count-1: rows[row * degree + i]. A row with fewer links is filled up with its own number, which a
-/// walk that stands on it has seen.
+/// The links of rows 0 .. count-1: rows[row * degree + i]. Unused places hold the row's own number, which a walk has
+/// always seen already when it reads the row's links.
 struct Links {
     const std::uint32_t* rows = nullptr;
     std::size_t degree = 0;
@@ -53,26 +53,26 @@ struct Links {
     std::span<const std::uint32_t> of(std::size_t row) const { return {rows + row * degree, degree}; }
 };
 
-/// How far a walk goes. It always ends where all of the beam is expanded.
+/// How far a walk goes. It always ends when all rows of the beam are expanded.
 struct Extent {
-    std::size_t beam = 0;   ///< rows that it keeps at most
-    std::size_t lead = 0;   ///< among some rows: how many of all it keeps to be led by, if more than that
-    std::size_t least = 0;  ///< rows that it keeps however far they are
-    std::size_t rank = 0;   ///< it ends, too, at a row farther than the one of this rank (0: never) ...
+    std::size_t beam = 0;   ///< the most rows that the walk keeps
+    std::size_t lead = 0;   ///< if only some rows are wanted: how many of all rows lead the walk, if more than `beam`
+    std::size_t least = 0;  ///< rows that it keeps at any distance
+    std::size_t rank = 0;   ///< the walk also ends at a row that is farther than the row of this rank (0: never) ...
     float stretch = 0.0f;   ///< ... by more than this factor of the (squared) distance
 };
 
 /// How a walk among some of the rows ended.
 enum class End {
-    done,     ///< as the extent says
-    starved,  ///< the rows near the query are wanted much more seldom than rows are anywhere
-    dear,     ///< it looked, or would have to look, at more rows than allowed
+    done,     ///< the walk ended as the extent says
+    starved,  ///< near the query a much smaller share of the rows is wanted than in all rows
+    dear,     ///< the walk looked, or would have to look, at more rows than allowed
 };
 
-/// Which rows are wanted, and how long a walk may look for them.
+/// The wanted rows, and how long a walk may look for them.
 struct Wanted {
-    const Bitmap* rows = nullptr;  ///< as many bits as codes
-    std::size_t allowed = 0;       ///< rows that may be looked at
+    const Bitmap* rows = nullptr;  ///< one bit for each code
+    std::size_t allowed = 0;       ///< the number of rows that may be looked at
 };
 
 }  // namespace ann

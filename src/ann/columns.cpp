@@ -12,7 +12,7 @@ namespace ann {
 
 namespace {
 
-/// Rows are numbered by 32 bits, of which the last number means none.
+/// Rows have numbers of 32 bits; the last number means "no row".
 constexpr std::uint32_t no_row = std::numeric_limits<std::uint32_t>::max();
 
 void check_rows(std::span<const std::uint32_t> rows, std::size_t size) {
@@ -27,9 +27,9 @@ void check_room(std::size_t size, std::size_t more) {
 
 }  // namespace
 
-/// Adds rows behind those of a column. A source of rows tells by their place i among the new ones
-///     word(i), spot(i), codes(i)   the value, of the kind that is asked for
-///     merge(dictionary)            before codes(): the dictionary with the texts that will come
+/// Adds rows to a column. A source of rows has these functions, where i counts the new rows
+///     word(i), spot(i), codes(i)   return the value of row i, of the kind that is needed
+///     merge(dictionary)            is called before codes(): adds the new texts to the dictionary
 struct ColumnBuilder {
     using Column = Columns::Column;
 
@@ -42,7 +42,7 @@ struct ColumnBuilder {
         Direction direction{};
         bool has = false;
     };
-    /// Numbers of texts, not aligned, and what they become.
+    /// Numbers of texts, at any alignment, and their translation to the numbers of the target's dictionary.
     struct Codes {
         const std::byte* first = nullptr;
         std::size_t count = 0;
@@ -58,7 +58,7 @@ struct ColumnBuilder {
         Direction origin = direction_of({0.0, 0.0});
     };
 
-    /// The rows of a payload, or (step 0) its first one again and again.
+    /// The rows of a payload, or (step 0) its first row repeated.
     struct FromPayload {
         Word word(std::size_t i) const {
             const std::size_t row = i * step;
@@ -88,7 +88,7 @@ struct ColumnBuilder {
         Translation into{};
     };
 
-    /// Rows of one or of two columns: pick(i) tells of which (0 or 1), and the row.
+    /// Rows of one or two columns: pick(i) returns the column (0 or 1) and the row.
     template <typename Pick>
     struct FromColumns {
         Word word(std::size_t i) const {
@@ -127,7 +127,7 @@ struct ColumnBuilder {
 
         const Column* from[2];
         std::size_t count;
-        bool same_dictionary;  ///< of the column that the rows are added to
+        bool same_dictionary;  ///< the rows have the dictionary of the column that they are added to
         Pick pick;
         Translation into[2] = {};
     };
@@ -165,7 +165,7 @@ struct ColumnBuilder {
         std::uint64_t total = size == 0 ? 0 : to.starts[size];
         const auto before = static_cast<std::size_t>(total);
         std::uint64_t* starts = to.starts.grow(size == 0 ? 0 : size + 1, size + count + 1);
-        if (size == 0) starts[0] = 0;  // else readers are at it
+        if (size == 0) starts[0] = 0;  // otherwise readers are using it, and it is set already
         for (std::size_t i = 0; i < count; ++i) starts[size + 1 + i] = total += source.codes(i).count;
         std::uint32_t* at = to.codes.grow(before, static_cast<std::size_t>(total)) + before;
         for (std::size_t i = 0; i < count; ++i) {
@@ -218,7 +218,7 @@ Columns Columns::taken(std::span<const std::uint32_t> rows) const {
 Columns Columns::with_changed(const Columns& from, std::span<const std::uint32_t> rows, const Payload& change) const {
     check_room(size_, rows.size());
     check_rows(rows, from.size_);
-    if (schema_ != from.schema_ && *schema_ != *from.schema_) throw std::invalid_argument("fields: two schemas");
+    if (schema_ != from.schema_ && *schema_ != *from.schema_) throw std::invalid_argument("fields: the schemas differ");
     if (change.rows() != rows.size() && change.rows() != 1) {
         throw std::invalid_argument("fields: " + std::to_string(change.rows()) + " rows of values for " +
                                     std::to_string(rows.size()) + " rows");
@@ -242,7 +242,8 @@ Columns Columns::with_changed(const Columns& from, std::span<const std::uint32_t
 }
 
 Columns Columns::patched(std::span<const std::pair<std::uint32_t, std::uint32_t>> changed, const Columns& other) const {
-    if (schema_ != other.schema_ && *schema_ != *other.schema_) throw std::invalid_argument("fields: two schemas");
+    if (schema_ != other.schema_ && *schema_ != *other.schema_)
+        throw std::invalid_argument("fields: the schemas differ");
     std::vector<std::uint32_t> replaced(size_, no_row);
     for (const auto& [row, by] : changed) {
         check_rows({&row, 1}, size_);

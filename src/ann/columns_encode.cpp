@@ -14,7 +14,7 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
-/// Put value(at) for each `at` of a list behind the bytes that there are.
+/// Append value(item) for each item of a list.
 template <typename List, typename Value>
 void put(Bytes& out, const List& list, const Value& value) {
     using T = decltype(value(*list.begin()));

@@ -14,7 +14,7 @@ void sort_once(std::vector<T>& values) {
     values.erase(std::unique(values.begin(), values.end()), values.end());
 }
 
-/// Short lists are passed through: that is faster than to halve them.
+/// Short lists are searched from front to back, which is faster than a binary search.
 template <typename T>
 bool contains(const std::vector<T>& sorted, T value) {
     if (sorted.size() > 16) return std::binary_search(sorted.begin(), sorted.end(), value);
@@ -41,7 +41,7 @@ Condition bind_among(const Filter::Among& among, const Columns& columns) {
     return made;
 }
 
-/// Whether a row has a value that is listed (`among`), or one that is not.
+/// Return whether a row has a value that is listed (`among`), or a value that is not listed (`beyond`).
 bool has_listed(const Condition& condition, const Columns& columns, std::size_t place) {
     const bool among = condition.what == Condition::What::among;
     if (is_text(condition.kind)) {

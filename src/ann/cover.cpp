@@ -1,4 +1,4 @@
-// The Z-curve, and the stretches of it that a region covers.
+// The Z-curve, and the intervals of it that a region covers.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,14 +12,15 @@ namespace {
 constexpr double radians = std::numbers::pi / 180;
 constexpr std::uint64_t steps = std::uint64_t{1} << 32;
 
-/// The step of a line that is cut in 2^32 from -half to half. It never falls where the value rises.
+/// Return the step of a value on a line from -half to half that is cut into 2^32 steps. A larger value never has a
+/// smaller step.
 std::uint64_t step_of(double value, double half) {
     const double step = (value + half) / (2 * half) * static_cast<double>(steps);
     if (!(step > 0)) return 0;
     return step >= static_cast<double>(steps) ? steps - 1 : static_cast<std::uint64_t>(step);
 }
 
-/// The lower 32 bits, each followed by a 0.
+/// Return the lower 32 bits, each followed by a 0.
 std::uint64_t spread(std::uint64_t bits) {
     bits = (bits | bits << 16) & 0x0000ffff0000ffffULL;
     bits = (bits | bits << 8) & 0x00ff00ff00ff00ffULL;
@@ -30,8 +31,8 @@ std::uint64_t spread(std::uint64_t bits) {
 
 enum class Sort : std::uint8_t { outside, border, inside };
 
-/// A cell of the quad tree: the steps [x, x + size) and [y, y + size). Its bounds in degrees are exact; step_of() may
-/// put a place into it that is up to 1e-13 degrees beyond them.
+/// A cell of the quad tree: the steps [x, x + size) and [y, y + size). Its bounds in degrees are exact. step_of() may
+/// put a place into it that is up to 1e-13 degrees outside these bounds.
 struct Square {
     std::uint64_t x, y, size;
 
@@ -39,7 +40,7 @@ struct Square {
     double east() const { return static_cast<double>(x + size) * 360 / static_cast<double>(steps) - 180; }
     double south() const { return static_cast<double>(y) * 180 / static_cast<double>(steps) - 90; }
     double north() const { return static_cast<double>(y + size) * 180 / static_cast<double>(steps) - 90; }
-    /// Its quarters in the order of the curve: south-west, south-east, north-west, north-east.
+    /// Return a quarter; their order is that of the curve: south-west, south-east, north-west, north-east.
     Square quarter(std::size_t i) const {
         return {x + ((i & 1) != 0 ? size / 2 : 0), y + ((i & 2) != 0 ? size / 2 : 0), size / 2};
     }
@@ -47,20 +48,21 @@ struct Square {
 
 bool joins(const Stretch& a, const Stretch& b) { return a.inside == b.inside && a.last + 1 == b.first; }
 
-/// A quad tree over the curve, level by level, so that the largest border cells are split first. A Region has a
-/// Cell, whole() (the root's), quarters(square, cell, each) which calls each(i, sort, cell) in order, and next_level().
+/// Refine a quad tree over the curve level by level, so that the largest border cells are split first. A Region has a
+/// Cell, whole() (the root's cell), quarters(square, cell, each), which calls each(i, sort, cell) in order, and
+/// next_level().
 template <typename Region>
 std::vector<Stretch> cover_by(Region region, std::size_t most) {
     struct Border {
         Square square;
         typename Region::Cell cell;
     };
-    // In `stretches` each border cell is an entry of its own, in the order of `borders`.
+    // In `stretches` each border cell is a separate entry, in the order of `borders`.
     std::vector<Stretch> stretches{{0, std::numeric_limits<std::uint64_t>::max(), false}}, finer;
     std::vector<Border> borders{{{0, 0, steps}, region.whole()}}, finer_borders;
     bool full = false;
     for (int level = 0; level < 32 && !borders.empty() && !full; ++level) {
-        std::size_t made = 0, behind = 0, border = 0;  // joined stretches: of `finer`, and of those still to be read
+        std::size_t made = 0, behind = 0, border = 0;  // joined stretches: those in `finer`, and those not read yet
         for (std::size_t i = 0; i < stretches.size(); ++i) behind += i == 0 || !joins(stretches[i - 1], stretches[i]);
         finer.clear();
         finer_borders.clear();
@@ -104,8 +106,8 @@ std::vector<Stretch> cover_by(Region region, std::size_t most) {
     return finer;
 }
 
-/// With h(d) = sin^2(d / 2), which rises with the distance d: h = h(north - south) + cos cos h(east - west). Unlike a
-/// cosine it is exact to a few units of its last place for near places too.
+/// With h(d) = sin^2(d / 2), which rises with the distance d: h = h(north - south) + cos cos h(east - west). Unlike the
+/// cosine it is exact to a few units of the last place for near places too.
 class CircleRegion {
 public:
     struct Angle {
@@ -117,7 +119,7 @@ public:
         }
     };
     struct Parallel {
-        Angle latitude, half;  ///< the second is half of the difference to the centre's
+        Angle latitude, half;  ///< `half` is half of the difference to the centre's latitude
     };
     struct Cell {
         Parallel south, north;
@@ -127,7 +129,8 @@ public:
     CircleRegion(Place centre, double chord)
         : centre_(centre), sine_(std::sin(centre.latitude * radians)), cosine_(std::cos(centre.latitude * radians)) {
         opposite_ = centre.longitude > 0 ? centre.longitude - 180 : centre.longitude + 180;
-        // Of a chord: for roundings here (32 sums of angles) and in has(), and for places beyond a cell's bounds.
+        // Margin of a chord: for rounding errors here (32 sums of angles) and in has(), and for places outside a cell's
+        // bounds.
         constexpr double margin = 1e-13;
         if (chord > margin) inner_ = (chord - margin) * (chord - margin) / 4;
         outer_ = (chord + margin) * (chord + margin) / 4;
@@ -148,7 +151,7 @@ public:
     void quarters(const Square& square, const Cell& cell, const Each& each) const {
         const double west = square.west(), middle = square.quarter(3).west(), east = square.east();
         const Parallel across{cell.south.latitude + up_.latitude, cell.south.half + up_.half};
-        const Angle down = cell.west + up_.latitude;  // half of a step in longitude is a step in latitude
+        const Angle down = cell.west + up_.latitude;  // half of a step in longitude equals a step in latitude
         for (std::size_t i = 0; i < 4; ++i) {
             const bool is_north = (i & 2) != 0, is_east = (i & 1) != 0;
             const Cell quarter{is_north ? across : cell.south, is_north ? cell.north : across,
@@ -161,18 +164,18 @@ private:
     double at(const Parallel& parallel, double turned) const {
         return parallel.half.sine * parallel.half.sine + parallel.latitude.cosine * cosine_ * turned;
     }
-    /// How the cosine of the distance changes with the latitude, along a meridian.
+    /// Return how the cosine of the distance changes with the latitude, along a meridian.
     double slope(const Parallel& parallel, double turned) const {
         return parallel.latitude.cosine * sine_ - parallel.latitude.sine * cosine_ * (1 - 2 * turned);
     }
-    /// Along a meridian the cosine of the distance is a sinusoid: its height.
+    /// Return the height of the cosine of the distance along a meridian, where it is a sinusoid.
     double height(double turned) const {
         const double level = cosine_ * (1 - 2 * turned);
         return std::sqrt(sine_ * sine_ + level * level);
     }
-    /// On each parallel the nearest place is on the nearest meridian, the farthest on the farthest. Along those the
-    /// extreme is at an end, or where the slope changes its sign; if that is in doubt, the extreme of the whole
-    /// meridian is a bound too.
+    /// On each parallel the nearest place is on the nearest meridian, and the farthest on the farthest. Along these
+    /// meridians the extreme is at an end, or where the slope changes its sign. If that is uncertain, the extreme of
+    /// the whole meridian is also a bound.
     Sort sort_of(const Cell& cell, double west, double east) const {
         constexpr double doubt = 1e-12;
         const auto within = [&](double longitude) { return west - doubt <= longitude && longitude <= east + doubt; };
@@ -200,7 +203,7 @@ private:
     Parallel up_{Angle::of(tall_), Angle::of(tall_ / 2)};
 };
 
-/// Steps that may hold a part of the box, and those of them that hold nothing else.
+/// The steps that may hold a part of the box, and the steps that hold only parts of the box.
 class BoxRegion {
 public:
     struct Cell {};
@@ -243,7 +246,7 @@ private:
             return start >= first_inside && end <= last_inside ? Sort::inside : Sort::border;
         }
     };
-    /// step_of() never falls: what is in a step between those of the ends is between the ends.
+    /// step_of() never falls: steps strictly between those of the two ends hold only values between the ends.
     static Span span_of(double low, double high, double half) {
         const std::uint64_t first = step_of(low, half), last = step_of(high, half);
         const std::uint64_t last_inside = high >= half ? last : last - 1;
@@ -257,11 +260,11 @@ private:
     std::size_t count_ = 0;
 };
 
-/// A cell that no edge comes near is as its centre.
+/// A cell that no edge comes near is inside or outside as a whole, as its centre is.
 class PolygonRegion {
 public:
     struct Cell {
-        std::size_t first, last;  ///< of near_: the edges that come near
+        std::size_t first, last;  ///< range in near_: the edges that come near this cell
     };
 
     explicit PolygonRegion(const Polygon& polygon) : polygon_(polygon), near_(polygon.edges().size()) {
@@ -290,7 +293,7 @@ public:
     }
 
 private:
-    static constexpr double margin = 1e-11;  // degrees: for roundings here, and places beyond a cell's bounds
+    static constexpr double margin = 1e-11;  // degrees: for rounding errors here, and places outside a cell's bounds
 
     static bool comes_near(const Polygon::Edge& edge, Place centre, double tall, double wide) {
         const auto [south, north] = std::minmax(edge.west.latitude, edge.east.latitude);

@@ -1,4 +1,5 @@
-// What the operating system does for a file: one that appears whole or not at all, and one read as memory.
+// File operations of the operating system: write a file that appears as a whole or not at all, and read a file as
+// memory.
 #pragma once
 
 #include <algorithm>
@@ -26,14 +27,14 @@ public:
         if (number_ >= 0) os::close(number_);
     }
     int number() const { return number_; }
-    /// Close now; false where the system reports that what was written is lost (errno says why).
+    /// Close now. Returns false if the system reports that written data are lost (errno has the reason).
     bool close() { return os::close(std::exchange(number_, -1)); }
 
 private:
     int number_;
 };
 
-/// A file under a name of its own in the folder of `path`, removed again unless it is renamed to `path`.
+/// A file under a temporary name in the folder of `path`. It is removed unless it is renamed to `path`.
 class Temporary {
 public:
     explicit Temporary(const std::string& path)
@@ -42,7 +43,7 @@ public:
     Temporary& operator=(const Temporary&) = delete;
     ~Temporary() {
         if (kept_) return;
-        if (descriptor_.number() >= 0) descriptor_.close();  // Windows removes no file that is open
+        if (descriptor_.number() >= 0) descriptor_.close();  // Windows cannot remove an open file
         os::remove(name_);
     }
 
@@ -56,20 +57,21 @@ public:
         }
     }
 
-    /// On the disk, under the name that was asked for, and nothing else in its place before.
+    /// Write the file to the disk and rename it to its target. The target never holds a part of it.
     void keep() {
         if (!os::sync(descriptor_.number())) fail(errno);
         if (!descriptor_.close()) fail(errno);
         if (!os::rename(name_, target_)) fail(errno);
         kept_ = true;
-        // A system that cannot open or synchronise a folder has no more to give; the file itself is whole.
+        // Some systems cannot open or synchronise a folder. That is not an error here; the file itself is complete.
         if (os::sync_folder(folder_) == os::Synced::failed && errno == EIO) fail(EIO);
     }
 
 private:
     int create() {
         for (int attempt = 0;; ++attempt) {
-            name_ = folder_ + ".medann-" + std::to_string(os::process_number()) + "-" + std::to_string(attempt) + ".part";
+            const std::string process = std::to_string(os::process_number());
+            name_ = folder_ + ".medann-" + process + "-" + std::to_string(attempt) + ".part";
             const int number = os::open(name_, os::Opening::create);
             if (number >= 0) return number;
             if (errno != EEXIST || attempt == 9999) fail(errno);
@@ -77,8 +79,9 @@ private:
     }
 
     [[noreturn]] void fail(int error) const {
-        if (error == EBUSY) {  // of Windows alone
-            throw FileError("file", "cannot be replaced while it is open or mapped; close it, or write to another name");
+        if (error == EBUSY) {  // only on Windows
+            throw FileError("file",
+                            "cannot be replaced while it is open or mapped; close it, or write to another name");
         }
         throw FileError("file", "cannot be written: " + reason_of(error));
     }
@@ -90,7 +93,7 @@ private:
     Descriptor descriptor_;
 };
 
-/// The whole of a regular file as read-only memory.
+/// The contents of a regular file as read-only memory.
 class Mapping {
 public:
     explicit Mapping(const std::string& path) {

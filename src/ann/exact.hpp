@@ -19,12 +19,12 @@ struct Hit {
     std::uint32_t row;
 };
 
-/// The order of answers: nearer first, among equals the lower row.
+/// The order of answers: nearer rows first; of equally near rows the lower number first.
 inline bool before(const Hit& a, const Hit& b) {
     return a.closeness != b.closeness ? a.closeness > b.closeness : a.row < b.row;
 }
 
-/// The `k` best of all hits that it is shown.
+/// Keeps the `k` best of all hits that are offered.
 class Best {
 public:
     explicit Best(std::size_t k) : k_(k) {}
@@ -40,13 +40,13 @@ public:
         }
     }
 
-    /// What is needed to be let in.
+    /// Return the closeness that a hit needs at least to be kept.
     float worst() const {
         if (k_ == 0) return std::numeric_limits<float>::infinity();
         return heap_.size() < k_ ? -std::numeric_limits<float>::infinity() : heap_.front().closeness;
     }
 
-    /// The hits in order; the heap is empty after it.
+    /// Return the hits in order. The heap is empty afterwards.
     std::vector<Hit> take() {
         std::sort(heap_.begin(), heap_.end(), before);
         return std::exchange(heap_, {});
@@ -57,8 +57,8 @@ private:
     std::vector<Hit> heap_;
 };
 
-/// The k nearest of rows [first, last) to each query float32[count, dim], offered to best[count]. The rows go through
-/// the processor's cache once for all queries.
+/// Offer the rows [first, last) to best[i] for each query i of float32[count, dim]. The rows pass through the
+/// processor's cache once for all queries.
 inline void scan(const Vectors& vectors, std::size_t first, std::size_t last, const float* queries, std::size_t count,
                  Best* best) {
     const std::size_t block = std::clamp<std::size_t>((std::size_t{1} << 18) / vectors.row_bytes(), 16, 1024);
@@ -77,14 +77,14 @@ inline void scan(const Vectors& vectors, std::size_t first, std::size_t last, co
     }
 }
 
-/// The k nearest of the first `size` rows for each query; answers(query, hits) is called once for each, from any
-/// thread.
+/// Find the k nearest of the first `size` rows for each query. answers(query, hits) is called once for each query, from
+/// any thread.
 template <typename Answers>
 void exact_search(const Vectors& vectors, std::size_t size, const float* queries, std::size_t count, std::size_t k,
                   std::size_t threads, const Answers& answers) {
     constexpr std::size_t group = 16;
     const std::size_t kept = std::min(k, size);
-    if (count >= 2 * threads || size < 4096) {  // enough queries for everybody
+    if (count >= 2 * threads || size < 4096) {  // enough queries for all threads
         parallel_for(count, std::clamp<std::size_t>(count / threads, 1, group), threads,
                      [&](std::size_t first, std::size_t last, std::size_t) {
                          std::vector<Best> best(last - first, Best(kept));
@@ -93,7 +93,7 @@ void exact_search(const Vectors& vectors, std::size_t size, const float* queries
                      });
         return;
     }
-    // Few queries: every thread takes a part of the rows.
+    // There are few queries: each thread takes a part of the rows.
     const std::size_t part = (size + threads - 1) / threads;
     std::vector<std::vector<Best>> best(threads, std::vector<Best>(count, Best(kept)));
     parallel_for(threads, 1, threads, [&](std::size_t first, std::size_t last, std::size_t) {

@@ -1,4 +1,4 @@
-// The container that an index is kept in: named blocks of bytes behind a checked header.
+// The file format of an index: named blocks of bytes behind a checked header.
 //
 //     offset 0   magic "MEDANN\r\n", u16 major, u16 minor, u32 byte-order mark, u32 header length,
 //                u32 number of sections, u64 size of the file
@@ -6,9 +6,9 @@
 //     then       u64 checksum of all bytes of the header before it; zeros up to 4096
 //     sections   in the order of the table, each at the next multiple of 4096, zeros between; the last ends the file
 //
-// There is one way only to lay out given sections, and the reader refuses every other one: a byte that changes anywhere
-// is seen. Files of every minor version are read: sections that nobody asks for are checked and otherwise left alone.
-// What the bytes of a section mean, and whether they make sense, is the affair of who asks for it.
+// Given sections have exactly one layout, and the reader refuses every other layout: a change of any byte is detected.
+// Files of every minor version can be read: sections that are not asked for are checked and otherwise ignored. The
+// meaning of a section's bytes, and whether they are valid, is checked by the code that asks for the section.
 #pragma once
 
 #include <algorithm>
@@ -41,7 +41,7 @@ struct Section {
 
 namespace container {
 
-inline constexpr std::array<char, 8> magic{'M', 'E', 'D', 'A', 'N', 'N', '\r', '\n'};  // text mode would change the end
+inline constexpr std::array<char, 8> magic{'M', 'E', 'D', 'A', 'N', 'N', '\r', '\n'};  // text mode changes line ends
 inline constexpr std::uint16_t major_version = 1;
 inline constexpr std::uint16_t minor_version = 0;
 inline constexpr std::uint32_t byte_order = 0x01020304;
@@ -76,7 +76,7 @@ inline constexpr std::size_t header_length(std::size_t sections) {
 }
 static_assert(header_length(most_sections) <= page);
 
-/// The next multiple of a page. `offset` is at most the largest std::int64_t, so nothing overflows.
+/// Return the next multiple of a page. `offset` is at most the largest std::int64_t, so the sum does not overflow.
 inline constexpr std::uint64_t aligned(std::uint64_t offset) { return (offset + page - 1) / page * page; }
 
 inline bool good_name(std::string_view name) {
@@ -97,9 +97,9 @@ inline bool all_zero(std::span<const std::byte> bytes) {
 
 }  // namespace container
 
-/// Write sections as one file at `path`: whole, and on the disk when this returns, or not at all. What stood at `path`
-/// stays as it was until it is replaced. FileError with the system's words where it refuses; std::invalid_argument for
-/// names that are no section names or come twice.
+/// Write sections as one file at `path`. When this returns, the file is complete and on the disk. If it fails, there is
+/// no new file. A file that was at `path` stays unchanged until it is replaced. Throws FileError with the system's
+/// message if the system refuses, and std::invalid_argument for names that are not section names or are given twice.
 inline void write_file(const std::string& path, std::span<const Section> sections) {
     using namespace container;
     if (sections.size() > most_sections) throw std::invalid_argument("too many sections");
@@ -142,12 +142,12 @@ inline void write_file(const std::string& path, std::span<const Section> section
     file.keep();
 }
 
-/// An open file, every byte of which was found to be as it was written. The bytes that are handed out stay valid for as
-/// long as the File or its owner() lives; another program that cuts the file short meanwhile ends this process, as with
-/// every mapped file, which is why write_file never writes into an existing one.
+/// An open file; every byte was checked. The bytes that it returns stay valid as long as the File or its owner()
+/// exists. If another program makes the file shorter, this process is killed, as with every mapped file. Therefore
+/// write_file never writes into an existing file.
 class File {
 public:
-    /// Map and check the file. FileError says which part is wrong and why.
+    /// Map and check the file. Throws a FileError that says which part is wrong and why.
     static File open(const std::string& path) {
         File file(std::make_shared<const disk::Mapping>(path));
         file.check_header();
@@ -222,13 +222,13 @@ private:
             const auto refuse = [&](const std::string& why) { throw FileError(std::string(name), why); };
             const auto same = [&](const Entry& other) { return other.text() == name; };
             const auto here = table_.begin() + static_cast<std::ptrdiff_t>(i);
-            if (std::any_of(table_.begin(), here, same)) refuse("comes twice");
+            if (std::any_of(table_.begin(), here, same)) refuse("is in the file twice");
             if (entry.offset != aligned(end)) refuse("does not begin where the part before it ends");
             if (entry.offset > bytes.size() || entry.length > bytes.size() - entry.offset) {
                 refuse("reaches beyond the end of the file");
             }
             if (!all_zero(bytes.subspan(static_cast<std::size_t>(end), static_cast<std::size_t>(entry.offset - end)))) {
-                refuse("bytes before its beginning that belong to nothing");
+                refuse("the padding before it is not zero");
             }
             if (entry.checksum != checksum(bytes_of(entry))) refuse("wrong checksum");
             end = entry.offset + entry.length;

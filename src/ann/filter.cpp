@@ -84,7 +84,7 @@ private:
         return value;
     }
 
-    /// A number of things of which each takes at least `size` bytes, which are there.
+    /// Read a number of items, and check that enough bytes are left: each item has at least `size` bytes.
     std::size_t count(std::size_t size, const char* what) {
         const auto number = read<std::uint32_t>(what);
         if (number > left() / size) refuse(std::string("the bytes end in ") + what);
@@ -103,7 +103,7 @@ private:
 
     std::vector<Filter> several(std::size_t depth) {
         const std::size_t number = count(5, "conditions");  // the shortest filter has 5 bytes
-        std::vector<Filter> each;  // grows with what is read: a reserve at every depth would multiply a false number
+        std::vector<Filter> each;  // grows while reading: a reserve at every depth would multiply a false number
         for (std::size_t i = 0; i < number; ++i) each.push_back(filter(depth + 1));
         return each;
     }

@@ -1,4 +1,4 @@
-// A filter as it comes from outside: a tree of conditions, decoded from bytes and checked against the fields.
+// A filter from outside: a tree of conditions, decoded from bytes and checked against the fields.
 #pragma once
 
 #include <cstddef>
@@ -15,26 +15,26 @@
 
 namespace ann {
 
-/// A tree of conditions. Texts and ids are views of the bytes that it was decoded from.
+/// A tree of conditions. Its texts and ids are views of the bytes from which it was decoded.
 ///
 /// In bytes, little-endian, without gaps: u8 what, then
 ///     0 all, 1 any      u32 n, n filters (none: all is true, any is false)
 ///     2 not             a filter
 ///     3 at least        u32 least, u32 n, n filters
 ///     4 among           u32 field, u32 n, n values: texts as u32 bytes and UTF-8, whole numbers as i64; a row has at
-///                       least one of them (tag, id, bool, int, datetime)
+///     5 beyond          the same; a row has at least one value that is not in the list
 ///     5 beyond          the same; a row has at least one value that is none of them
-///     6 range           u32 field, i64 low, i64 high (int, datetime) or f64 low, f64 high (float): both included, no
+///                       NaN; no row matches if low > high
 ///                       NaN; nothing where low > high
 ///     7 circle          u32 field, f64 latitude, longitude, metres (>= 0, finite)
 ///     8 box             u32 field, f64 south, west, north, east (south <= north)
 ///     9 polygon         u32 field, u32 rings, for each u32 places and f64 pairs latitude, longitude
 ///     10 has id         u32 bytes, a batch of ids as IdBatch::decode reads it
 ///     11 missing        u32 field: a row has no value
-/// Nested at most 64 deep; no byte behind the end.
+/// Filters are nested at most 64 deep. No bytes may follow.
 struct Filter {
     struct Joined {
-        std::size_t least;  ///< how many of them have to hold; all: as many as there are, any: 1
+        std::size_t least;  ///< how many of the filters must hold; all: their number, any: 1
         std::vector<Filter> each;
     };
     struct Not {
@@ -48,7 +48,7 @@ struct Filter {
     };
     struct Range {
         std::uint32_t field;
-        std::uint64_t low, high;  ///< keys as key_of gives them, both included; low > high: nothing
+        std::uint64_t low, high;  ///< keys as from key_of, both included; low > high: no row
     };
     struct Region {
         std::uint32_t field;
@@ -62,7 +62,7 @@ struct Filter {
     };
     std::variant<Joined, Not, Among, Range, Region, HasId, Missing> condition;
 
-    /// std::invalid_argument("filter: ...") for any other bytes.
+    /// Decode a filter. Throws std::invalid_argument("filter: ...") for all other bytes.
     static Filter decode(std::span<const std::byte> bytes, const Schema& schema);
 };
 

@@ -1,4 +1,4 @@
-// What the structures tell of single conditions.
+// What the index structures know about single conditions.
 #include "finder.hpp"
 
 #include <algorithm>
@@ -24,7 +24,7 @@ void drop_repeats(std::vector<std::uint32_t>& rows) {
 
 Rows Finder::find(Condition& condition) {
     ask(condition);
-    // What is not looked at for other conditions may be a longer list.
+    // A list that is not tested on other conditions may be longer.
     const bool alone = condition.what != What::joined && condition.what != What::inverse;
     return find(condition, alone ? std::max(few_of(size_), size_ / 256) : few_of(size_));
 }
@@ -133,7 +133,7 @@ Rows Finder::find(Condition& condition, std::size_t few) {
         }
         default: break;
     }
-    // Rows of one value are listed in their order, which the memory likes: then longer lists pay as well.
+    // Rows of one value are listed in rising order, which memory access handles well: then longer lists pay off too.
     const bool in_order = condition.what == What::has_id || condition.numbers.size() == 1;
     const std::size_t limit = in_order ? std::max(few, size_ / 256) : few;
     if (condition.most <= limit) return {true, list(condition), {}};
@@ -197,8 +197,8 @@ void Finder::add(const Condition& condition, Bitmap& into, bool fresh) const {
     for (const std::uint32_t number : condition.numbers) add_posting(condition.field, number, into);
 }
 
-/// Most values of rows that have one each: what has a value, without the rows of the others. False where that is
-/// dearer.
+/// Set the rows of most values, for a field with one value in each row: all rows that have a value, without the rows of
+/// the other values. Returns false if that is more expensive.
 bool Finder::add_all_but(const Condition& condition, Bitmap& into) const {
     const Postings& postings = inverted_.postings(condition.field);
     std::size_t listed = 0;
@@ -218,8 +218,8 @@ void Finder::add_region(const Condition& condition, Bitmap& into, const Bitmap* 
     const Ranking& order = inverted_.order(condition.field);
     const Spots& spots = inverted_.spots(condition.field);
     const auto rows = order.rows();
-    std::array<bool, Ranking::parts> whole{};  // parts that are added whole, since most of them is inside
-    // Calls visit(part, first, last) for the pieces into which the parts cut some ranks.
+    std::array<bool, Ranking::parts> whole{};  // parts that are added as a whole, because most of their rows are inside
+    // Call visit(part, first, last) for the pieces into which the parts cut some ranks.
     const auto pieces = [&](std::size_t first, std::size_t last, const auto& visit) {
         for (std::size_t part = first < last ? first * Ranking::parts / order.size() : 0; first < last; ++part) {
             const std::size_t end = std::min(last, order.boundary(part + 1));

@@ -48,7 +48,7 @@ namespace {
 
 namespace files = folder_files;
 
-/// What a folder holds, read as it stands now.
+/// The contents of a folder, as read now.
 struct Contents {
     std::uint64_t number;
     std::unique_ptr<Index> index;
@@ -66,7 +66,7 @@ Contents contents_of(const std::string& path, std::uint64_t number, Mode mode, s
     return contents;
 }
 
-/// The same beside a process that writes: its files may be gone before they are read, and then others are in force.
+/// The same while another process writes: its files may be removed before they are read; then newer files are in use.
 Contents contents_beside(const std::string& path, Mode mode, std::size_t threads) {
     constexpr int attempts = 10;
     for (int attempt = 1;; ++attempt) {
@@ -80,16 +80,16 @@ Contents contents_beside(const std::string& path, Mode mode, std::size_t threads
     }
 }
 
-/// A folder must be there to be opened; MANIFEST is what makes it an index.
+/// Check that the folder can be opened. A folder with a MANIFEST is an index.
 void check_is_index(const std::string& path) {
     const auto names = files::names(path);
     if (std::find(names.begin(), names.end(), files::manifest) != names.end()) return;
     throw FileError("folder", files::highest(names) == 0 ? "holds no index: there is no MANIFEST"
-                                                         : "MANIFEST is missing; repair the folder, or, if its making "
-                                                           "was broken off, remove it");
+                                                         : "MANIFEST is missing; repair the folder, or, if creating it "
+                                                           "was interrupted, remove it");
 }
 
-/// A folder in the making: what was made goes again unless it is kept.
+/// A new folder while it is made: files and folder are removed again unless they are kept.
 class Founding {
 public:
     explicit Founding(std::string path) : path_(std::move(path)), made_(os::make_folder(path_)) {
@@ -109,7 +109,7 @@ public:
     /// Write `index` as the first segment, with an empty log.
     std::pair<std::unique_ptr<files::Lock>, std::unique_ptr<Log>> lay(const Index& index, const Keeping& keeping) {
         auto lock = std::make_unique<files::Lock>(path_);
-        check_empty();  // still: nobody else came first
+        check_empty();  // check again, because another process may have been first
         locked_ = true;
         index.save(path_ + "/" + files::segment(1));
         auto log = Log::create(path_ + "/" + files::log(1), 1, keeping.sync, keeping.seconds);
@@ -248,13 +248,13 @@ void Folder::fold_if_long() {
     try {
         renew();
     } catch (const std::exception& error) {
-        // What was written is in the log, and acknowledged: it must not look as if it had failed.
+        // The change is in the log and acknowledged, so it must not look like a failed change.
         trouble_ = error.what();
         fold_at_ = bytes + bytes / 4;
     }
 }
 
-/// The index as it is under the next number, and that in force.
+/// Write the index under the next number, and put these files in use.
 void Folder::renew() {
     const std::uint64_t number = ++highest_;
     const std::vector<std::string> fresh{files::segment(number), files::log(number)};
@@ -269,7 +269,7 @@ void Folder::renew() {
     try {
         files::write_manifest(path_, number);
     } catch (const std::exception& error) {
-        // It may fail behind the replacing, too: then the old log is not the one that will be read.
+        // write_manifest may also fail after the replacement: then the old log is not the log that will be read.
         std::uint64_t in_force = 0;
         try {
             in_force = files::read_manifest(path_);

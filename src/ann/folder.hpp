@@ -1,13 +1,13 @@
-// An index that lives in a folder: what was acknowledged is there after a crash.
+// An index in a folder: every change that was acknowledged is still there after a crash.
 //
 //     MANIFEST            a container file (file.hpp), section "manifest": u64 format (1), u64 number
-//     segment-<number>.ann   the index as it was, as Index::save writes it: never changed
-//     log-<number>.bin    what was written since (log.hpp), one Change a record
+//     segment-<number>.ann   the index at one time, as Index::save writes it: never changed
+//     log-<number>.bin    the changes since then (log.hpp), one Change in each record
 //     LOCK                locked by the process that writes
 //
-// A new segment and an empty log are written under the next number, then MANIFEST is replaced, then the old ones are
-// removed: at every moment MANIFEST names files that are whole. Files of other numbers are what a crash left behind;
-// opening for writing removes them.
+// A new segment and an empty log are written under the next number, then MANIFEST is replaced, then the old files are
+// removed. So MANIFEST names complete files at every moment. Files of other numbers are left over from a crash; opening
+// for writing removes them.
 #pragma once
 
 #include <cstddef>
@@ -25,53 +25,55 @@ namespace ann {
 
 struct Keeping {
     Sync sync = Sync::interval;
-    double seconds = 0.1;                             ///< between two synchronisations under Sync::interval
-    std::size_t longest_log = std::size_t{64} << 20;  ///< a log longer than this and half of its segment is folded in
+    double seconds = 0.1;                             ///< between two synchronisations, with Sync::interval
+    std::size_t longest_log = std::size_t{64} << 20;  ///< a log longer than this and than half its segment is folded in
 };
 
-/// Safe for any number of threads: those that write wait for each other, readers of index() wait for nobody.
+/// Safe for any number of threads: writers wait for each other, readers of index() never wait.
 class Folder {
 public:
-    /// A new index in a folder that is missing or empty. FileError("folder", ...).
+    /// Create a new index in a folder that does not exist or is empty. Throws FileError("folder", ...).
     static std::unique_ptr<Folder> create(const std::string& path, const Options& options, Schema schema,
                                           const Keeping& keeping);
-    /// The index of a folder, everything in its log done again. FileError, of the file at fault, where it is damaged,
-    /// or, for writing, where another process has it. A reader sees what was there when it opened, takes no lock, and
-    /// changes no file.
+    /// Open the index of a folder; all changes in its log are applied again. Throws FileError of the faulty file if the
+    /// file is damaged, or, for writing, if another process holds the lock. A reader sees the state at the time of
+    /// opening, takes no lock, and changes no file.
     static std::unique_ptr<Folder> open(const std::string& path, Mode mode, bool read_only, const Keeping& keeping,
                                         std::size_t threads);
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
-    ~Folder();  ///< synchronises, whatever the policy but os; never throws
+    ~Folder();  ///< synchronises with every policy except os; never throws
 
     const Index& index() const { return *index_; }
     bool read_only() const { return !lock_; }
 
-    /// As Index::write and the others, and in the log before a reader sees it. FileError where it cannot be written:
-    /// then nothing is changed. What changes anything is a std::invalid_argument where read_only().
+    /// As Index::write and the others, but the change is in the log before a reader sees it. Throws FileError if the
+    /// log cannot be written; then nothing is changed. Functions that change the index throw std::invalid_argument if
+    /// read_only().
     std::size_t write(const Change& change, std::size_t threads, const Progress& progress);
     std::size_t drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress);
     std::size_t set(std::span<const std::byte> filter, std::span<const std::byte> fields);
-    /// Dead rows go, late rows are linked, and a new segment is written.
+    /// Remove dead rows, link late rows, and write a new segment.
     void compact(std::size_t threads, const Progress& progress);
-    /// A new segment, an empty log. FileError: everything that was acknowledged is where it was. Where even that is not
-    /// known, which takes a disk that fails at the last step, nothing can be written until a checkpoint succeeds.
+    /// Write a new segment and an empty log. After a FileError every acknowledged change is still in its old file. If
+    /// even that is not certain, because the disk failed at the last step, nothing can be written until a checkpoint
+    /// succeeds.
     void checkpoint();
-    /// Everything on the disk. FileError.
+    /// Write everything to the disk. Throws FileError.
     void sync();
-    /// The index as it is now, as a folder of its own at a path that is missing or empty.
+    /// Write the present state of the index as a new folder at a path that does not exist or is empty.
     void snapshot(const std::string& path) const;
-    /// Why the log could not be folded into a new segment, although it is long; empty where it could. It is tried again
-    /// when the log has grown by a quarter.
+    /// Return why a long log could not be folded into a new segment; empty if it could. Folding is tried again when the
+    /// log has grown by a quarter.
     std::string trouble() const;
 
-    /// What is wrong with a folder, a line each; empty where nothing is. Reads every byte, changes none. What a crash
-    /// leaves is named too, but for a folder that somebody is writing.
+    /// Return what is wrong with a folder, one line for each fault; empty if nothing is wrong. Reads every byte and
+    /// changes none. Files left over from a crash are named too, unless a process is writing to the folder.
     static std::vector<std::string> verify(const std::string& path);
-    /// Bring a damaged folder back as far as its bytes go, and say what was done and what is lost, a line each: records
-    /// that are damaged are left out, a graph that is damaged is built anew from its vectors, a missing or damaged
-    /// MANIFEST is made from the files. Damaged files stay, with the ending .damaged. FileError where the vectors, the
-    /// ids or the fields themselves are damaged, and then nothing is changed.
+    /// Repair a damaged folder as far as its bytes allow, and return what was done and what is lost, one line each:
+    /// damaged records are left out, a damaged graph is built again from its vectors, a missing or damaged MANIFEST is
+    /// made from the files. Damaged files stay, with the ending .damaged. Throws FileError if the vectors, the ids or
+    /// the fields themselves are damaged; then nothing is changed.
     static std::vector<std::string> repair(const std::string& path, std::size_t threads);
 
 private:
@@ -84,26 +86,27 @@ private:
 
     const std::string path_;
     const Keeping keeping_;
-    std::unique_ptr<folder_files::Lock> lock_;  ///< nullptr where it is open for reading only
+    std::unique_ptr<folder_files::Lock> lock_;  ///< nullptr if the folder is open for reading only
     std::unique_ptr<Index> index_;
-    mutable std::mutex writing_;  ///< of what follows
+    mutable std::mutex writing_;  ///< protects the members below
     std::unique_ptr<Log> log_;
-    std::uint64_t number_ = 0;   ///< in force
-    std::uint64_t highest_ = 0;  ///< of all numbers that were ever used here: none is used twice
+    std::uint64_t number_ = 0;   ///< of the files in use
+    std::uint64_t highest_ = 0;  ///< the highest number that was ever used here: no number is used twice
     std::size_t segment_bytes_ = 0;
-    std::size_t fold_at_ = 0;  ///< bytes of the log before which folding is not tried again
+    std::size_t fold_at_ = 0;  ///< size of the log in bytes from which folding is tried again
     std::string trouble_;
 };
 
 namespace folder_files {
 
-/// The segment, or FileError of its name.
+/// Open the segment. A FileError names its file.
 std::unique_ptr<Index> open_segment(const std::string& path, std::uint64_t number, Mode mode);
-/// The log, or FileError of its name.
+/// Read the log. A FileError names its file.
 LogContents open_log(const std::string& path, std::uint64_t number, bool skip_damage = false);
-/// Do a record of a log again: false and why, where it does not fit.
+/// Apply a record of a log again. Returns false and the reason if the record does not fit the index.
 bool replay(Index& index, std::span<const std::byte> record, std::size_t threads, std::string& why);
-/// The path from the root, so that whoever changes folders later harms nothing; without a slash at its end.
+/// Return the path from the root, so that a later change of the current folder does no harm; without a slash at its
+/// end.
 std::string whole_path(const std::string& path);
 
 }  // namespace folder_files

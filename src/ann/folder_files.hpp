@@ -1,4 +1,4 @@
-// The files of a folder: how they are called, who may write them, and which are left over.
+// The files of a folder: their names, who may write them, and which of them are left over.
 #pragma once
 
 #include <algorithm>
@@ -19,8 +19,8 @@
 
 namespace ann::disk {
 
-/// What stands in a folder by name is on the disk when this returns. FileError; a file system that cannot do this for
-/// folders at all has no more to give, and that is none.
+/// Make sure that the names in a folder are on the disk. Throws FileError. A file system that cannot synchronise
+/// folders at all is not an error.
 inline void sync_folder(const std::string& path) {
     const os::Synced synced = os::sync_folder(path);
     if (synced == os::Synced::not_opened) throw FileError("folder", "cannot be opened: " + reason_of(errno));
@@ -29,7 +29,7 @@ inline void sync_folder(const std::string& path) {
     }
 }
 
-/// The folder that a path stands in.
+/// Return the folder of a path.
 inline std::string folder_of(const std::string& path) { return path.substr(0, os::name_place(path)); }
 
 }  // namespace ann::disk
@@ -42,7 +42,7 @@ inline std::string log(std::uint64_t number) { return "log-" + std::to_string(nu
 inline constexpr const char* manifest = "MANIFEST";
 inline constexpr const char* lock = "LOCK";
 
-/// The number of "<before><number><behind>", as it is written here: without zeros in front.
+/// Return the number in "<before><number><behind>", written as this program writes it: without leading zeros.
 inline std::optional<std::uint64_t> number_in(std::string_view name, std::string_view before, std::string_view behind) {
     if (!name.starts_with(before) || !name.ends_with(behind) || name.size() <= before.size() + behind.size()) {
         return std::nullopt;
@@ -59,7 +59,7 @@ inline std::optional<std::uint64_t> segment_number(std::string_view name) {
 }
 inline std::optional<std::uint64_t> log_number(std::string_view name) { return number_in(name, "log-", ".bin"); }
 
-/// What stands in the folder. FileError.
+/// Return the names in the folder. Throws FileError.
 inline std::vector<std::string> names(const std::string& path) {
     std::error_code error;
     std::vector<std::string> found;
@@ -72,7 +72,7 @@ inline std::vector<std::string> names(const std::string& path) {
     return found;
 }
 
-/// The highest number of a segment or a log, whoever made it; 0 where there is none.
+/// Return the highest number of a segment or a log, of any origin; 0 if there is none.
 inline std::uint64_t highest(const std::vector<std::string>& names) {
     std::uint64_t most = 0;
     for (const std::string& name : names) {
@@ -81,7 +81,7 @@ inline std::uint64_t highest(const std::vector<std::string>& names) {
     return most;
 }
 
-/// Segments and logs of other numbers than the one in force, and files that were never finished: what a crash leaves.
+/// Return segments and logs with other numbers than the one in use, and unfinished files: what a crash leaves.
 inline std::vector<std::string> orphans(const std::vector<std::string>& names, std::uint64_t number) {
     std::vector<std::string> found;
     for (const std::string& name : names) {
@@ -96,7 +96,7 @@ inline std::vector<std::string> orphans(const std::vector<std::string>& names, s
 
 inline constexpr std::uint64_t format = 1;
 
-/// The number of the segment and the log that are in force. FileError("MANIFEST", ...).
+/// Return the number of the segment and the log in use. Throws FileError("MANIFEST", ...).
 inline std::uint64_t read_manifest(const std::string& path) {
     try {
         const File file = File::open(path + "/" + manifest);
@@ -112,8 +112,8 @@ inline std::uint64_t read_manifest(const std::string& path) {
     }
 }
 
-/// From when this returns the files of this number are in force, and all names are on the disk. FileError: they may be
-/// or not.
+/// Put the files of this number in use. When this returns, all names are on the disk. After a FileError the files may
+/// be in use or not.
 inline void write_manifest(const std::string& path, std::uint64_t number) {
     const std::array<std::uint64_t, 2> numbers{format, number};
     const Section section{"manifest", std::as_bytes(std::span(numbers))};
@@ -121,21 +121,21 @@ inline void write_manifest(const std::string& path, std::uint64_t number) {
     disk::sync_folder(path);
 }
 
-/// Remove files, as far as that goes: what stays is an orphan, which the next one who opens the folder removes.
+/// Remove files as far as possible. A file that stays is an orphan; the next process that opens the folder removes it.
 inline void remove(const std::string& path, const std::vector<std::string>& names) {
     for (const std::string& name : names) os::remove(path + "/" + name);
 }
 
-/// Remove what a crash has left, as far as that goes.
+/// Remove what a crash left, as far as possible.
 inline void remove_orphans(const std::string& path, std::uint64_t number) {
     try {
         remove(path, orphans(names(path), number));
     } catch (const FileError&) {
-        // A folder that cannot be read just now loses them another time.
+        // The folder cannot be read now; the orphans are removed another time.
     }
 }
 
-/// Held by the one process that writes; the system gives it back when that ends, however it ends.
+/// The lock of the one process that writes. The system releases it when the process ends for any reason.
 class Lock {
 public:
     explicit Lock(const std::string& folder) : descriptor_(os::open(folder + "/" + lock, os::Opening::lock)) {
@@ -147,7 +147,7 @@ public:
                         "reading only");
     }
 
-    /// Whether somebody holds it just now.
+    /// Return whether a process holds the lock now.
     static bool is_held(const std::string& folder) {
         const disk::Descriptor file(os::open(folder + "/" + lock, os::Opening::read));
         return file.number() >= 0 && !os::lock(file.number(), os::Lock::shared) && errno == EWOULDBLOCK;

@@ -1,4 +1,4 @@
-// Every number of a file is checked before it is used: what is read may have been written by anybody.
+// Every number of a file is checked before it is used, because the file may come from anyone.
 #include "format.hpp"
 
 #include <algorithm>
@@ -28,7 +28,7 @@ struct Reader {
         throw FileError(std::string(section), why);
     }
 
-    /// The section as values; `count` of them.
+    /// Return the section as values; it must have `count` of them.
     template <typename T>
     std::span<const T> values(std::string_view name, std::uint64_t count) const {
         const auto bytes = file.require(name);
@@ -39,7 +39,7 @@ struct Reader {
         return as<T>(bytes);
     }
 
-    /// The section as values, as many as there are.
+    /// Return the section as values, as many as it has.
     template <typename T>
     std::span<const T> list(std::string_view name) const {
         const auto bytes = file.require(name);
@@ -73,7 +73,7 @@ struct Reader {
         need(std::isfinite(params.range) && params.range > 0.0f && std::isfinite(32767.0f / params.range),
              "the range of codes is not a positive number");
         need(std::isfinite(params.radius) && params.radius >= 0.0f, "the radius is not a number");
-        need(params.linked == 0 || params.trained > 0, "codes learned from nothing");
+        need(params.linked == 0 || params.trained > 0, "codes without training rows");
         return params;
     }
 
@@ -110,7 +110,7 @@ struct Reader {
         graph->links = Array<std::uint32_t>::copy(links);
         const auto seeds = list<std::uint32_t>("seeds");
         need_all("seeds", seeds, inside, "is a row that is not there");
-        if (seeds.empty()) refuse("seeds", "a graph without a place to begin");
+        if (seeds.empty()) refuse("seeds", "the graph has no seeds");
         if (seeds.size() > params.linked) refuse("seeds", "more seeds than rows");
         graph->seeds.assign(seeds.begin(), seeds.end());
         read_duplicates(*graph, params.degree);
@@ -142,14 +142,14 @@ struct Reader {
             graph.duplicates.push_back(pair);
         }
         for (const auto& pair : graph.duplicates) {
-            if (is_duplicate[pair.first]) refuse("dups", "a row is equal to one that is itself put aside");
+            if (is_duplicate[pair.first]) refuse("dups", "a row is equal to one that is itself a duplicate");
         }
         const auto aside = [&](std::uint32_t row) { return is_duplicate[row]; };
         if (std::any_of(graph.seeds.begin(), graph.seeds.end(), aside))
-            refuse("seeds", "one is a row that is put aside");
+            refuse("seeds", "one is a duplicate");
         for (std::size_t i = 0; i < graph.links.size(); ++i) {
             if (aside(graph.links.data()[i]) && graph.links.data()[i] != i / degree) {
-                refuse("links", "value " + std::to_string(i) + " leads to a row that is put aside");
+                refuse("links", "value " + std::to_string(i) + " leads to a duplicate");
             }
         }
     }
@@ -160,7 +160,7 @@ std::span<const std::byte> bytes_of(const T& values) {
     return std::as_bytes(std::span(values.data(), values.size()));
 }
 
-/// The fields' names and kinds: u32 count, then for each u32 kind, u32 bytes, and the name.
+/// Return the fields' names and kinds: u32 count, then for each field u32 kind, u32 bytes, and the name.
 std::vector<std::byte> encode_schema(const Schema& schema) {
     std::vector<std::byte> bytes;
     const auto put = [&](std::span<const std::byte> more) { bytes.insert(bytes.end(), more.begin(), more.end()); };
@@ -193,14 +193,14 @@ Schema decode_schema(std::span<const std::byte> bytes) {
         if (length == 0 || length > bytes.size()) Reader::refuse("schema", "cut off");
         schema.push_back({{reinterpret_cast<const char*>(bytes.data()), length}, static_cast<Kind>(kind)});
         const auto same = [&](const Field& field) { return field.name == schema.back().name; };
-        if (std::count_if(schema.begin(), schema.end(), same) > 1) Reader::refuse("schema", "a field comes twice");
+        if (std::count_if(schema.begin(), schema.end(), same) > 1) Reader::refuse("schema", "a field is there twice");
         bytes = bytes.subspan(length);
     }
     if (!bytes.empty()) Reader::refuse("schema", "bytes behind its end");
     return schema;
 }
 
-/// What a section's own format finds wrong, told as of the file.
+/// Run `work`; an error that a section's own format reports becomes a FileError of the section.
 template <typename Work>
 auto as_section(std::string_view name, const Work& work) {
     try {
@@ -225,7 +225,7 @@ void read_rows(const Reader& reader, const Params& params, const Schema& schema,
     state.dead = params.dead;
     const auto fields = as_section("fields", [&] { return Payload::decode(reader.file.require("fields"), schema); });
     if (fields.rows() != params.size) Reader::refuse("fields", "not one for each row");
-    if (fields.columns().size() != schema.size()) Reader::refuse("fields", "some are not told");
+    if (fields.columns().size() != schema.size()) Reader::refuse("fields", "some fields are missing");
     state.table = Table(schema).appended(fields).indexed();
     std::vector<std::uint32_t> rows;
     state.live->each([&](std::uint32_t row) { rows.push_back(row); });
@@ -297,7 +297,7 @@ std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool wit
     } else {
         Reader::check_finite("vectors", reader.values<std::uint16_t>("vectors", params.size * params.dim));
     }
-    read_rows(reader, params, schema, state);  // takes memory by the number of rows, which the vectors bear out
+    read_rows(reader, params, schema, state);  // needs memory for each row; the vectors have shown that the rows exist
     state.vectors.view(file.require("vectors"), file.owner(), mode == Mode::memory);
     if (params.linked > 0 && !without_graph) {
         state.graph = reader.graph(params);

@@ -18,7 +18,7 @@ void check_place(Place place, const char* what) {
     throw std::invalid_argument(std::string(what) + ": a latitude is within -90 .. 90, a longitude within -180 .. 180");
 }
 
-/// A number and what its last rounding took away: first + second is exact.
+/// A number and the error of its last rounding: first + second is exact.
 using Exact = std::array<double, 2>;
 
 Exact sum(double a, double b) {  // Knuth's TwoSum
@@ -31,15 +31,15 @@ Exact product(double a, double b) {
     return {high, std::fma(a, b, -high)};
 }
 
-/// On which side of an edge a place is: > 0 north, < 0 south, 0 on its line. The sign is exact (Shewchuk 1997: if the
-/// plain determinant is too small to be trusted, it is summed up without rounding).
+/// Return on which side of an edge a place is: > 0 north, < 0 south, 0 on its line. The sign is exact (Shewchuk 1997:
+/// if the plain determinant is too small to be trusted, it is summed up without rounding).
 double side_of(const Polygon::Edge& edge, Place at) {
     const double left = (edge.east.longitude - edge.west.longitude) * (at.latitude - edge.west.latitude);
     const double right = (edge.east.latitude - edge.west.latitude) * (at.longitude - edge.west.longitude);
     if (std::abs(left - right) > 4e-16 * (std::abs(left) + std::abs(right))) return left - right;
     const Exact wide = sum(edge.east.longitude, -edge.west.longitude), up = sum(at.latitude, -edge.west.latitude);
     const Exact high = sum(edge.east.latitude, -edge.west.latitude), along = sum(at.longitude, -edge.west.longitude);
-    std::array<double, 16> parts{};  // parts that do not overlap, the greatest last
+    std::array<double, 16> parts{};  // parts that do not overlap, the largest last
     std::size_t count = 0;
     const auto add = [&](double value) {
         for (std::size_t i = 0; i < count; ++i) {
@@ -109,7 +109,7 @@ void Polygon::add_ring(std::vector<Place> ring, std::uint32_t number) {
         const int turn = ahead > 180 ? -1 : ahead < -180 ? 1 : 0;
         around += turn;
         for (int copy = -1; copy <= 1; ++copy) {
-            // A corner at the same turn is the same number in both of its edges: no place slips through between them.
+            // A corner has the same numbers in both of its edges, so that no place falls into a gap between them.
             const Place a{from.latitude, from.longitude + 360 * copy};
             const Place b{to.latitude, to.longitude + 360 * (copy + turn)};
             if (std::min(a.longitude, b.longitude) > 180 || std::max(a.longitude, b.longitude) < -180) continue;
@@ -126,7 +126,7 @@ std::uint64_t Polygon::slab_of(double longitude) const {
 }
 
 void Polygon::cut_in_slabs() {
-    // As wide as a third of an edge is on the mean: an edge is in 5 slabs at most, on the mean.
+    // A slab is as wide as a third of the mean edge, so that an edge is in at most 5 slabs on average.
     double wide = 0;
     for (const Edge& edge : edges_) wide += edge.east.longitude - edge.west.longitude;
     per_degree_ = std::min(3 * static_cast<double>(edges_.size()) / std::max(wide, 1e-9), 1e9);
@@ -161,7 +161,7 @@ bool Polygon::has(Place at) const {
         if (!(edge.west.longitude <= at.longitude && at.longitude <= edge.east.longitude)) continue;
         const auto [south, north] = std::minmax(edge.west.latitude, edge.east.latitude);
         if (at.latitude > north) continue;
-        const bool is_spanned = at.longitude < edge.east.longitude;  // a corner belongs to one of its edges
+        const bool is_spanned = at.longitude < edge.east.longitude;  // so a corner belongs to only one of its edges
         if (at.latitude >= south) {
             const double side = side_of(edge, at);
             if (side == 0) return true;

@@ -1,8 +1,8 @@
 // The graph over codes, and the walk through it.
 //
-// One flat layer: every row has up to `degree` links to rows near it, and a walk begins at a few hundred seeds spread
-// over all rows. It keeps the best rows that it has seen in a sorted beam, and expands the best one that it has not
-// expanded.
+// The graph has one flat layer: each row has up to `degree` links to rows near it. A walk begins at a few hundred seeds
+// spread over all rows. It keeps the best rows that it has seen in a sorted beam, and always expands the best row that
+// is not expanded yet.
 #pragma once
 
 #include <algorithm>
@@ -16,24 +16,25 @@
 
 namespace ann {
 
-/// What one thread needs to walk; kept and used again.
+/// The memory that one thread needs for a walk; it is kept and used again.
 class Walker {
 public:
     std::vector<std::int16_t> query;  ///< int16[width], filled by the caller
     std::vector<float> scratch;
-    std::vector<Key> expanded;  ///< by the last walk, in its order, if it was asked to keep them
+    std::vector<Key> expanded;  ///< rows that the last walk expanded, in its order, if it was asked to keep them
 
     /// The rows of the beam, nearest first.
     std::span<const Key> beam() const { return {keys_.data(), size_}; }
     /// The wanted rows that the last walk or scan among some rows found, nearest first.
     std::span<const Key> found() const { return {found_.data(), found_size_}; }
-    /// Rows whose codes the last walk, or the walks and scans since the last clear(), compared with the query.
+    /// The number of rows whose codes were compared with the query, by the last walk, or by walks and scans since
+    /// clear().
     std::size_t looked() const { return looked_; }
     void clear() { looked_ = found_size_ = 0; }
     void forget_found() { found_size_ = 0; }
 
-    /// Walk from `seeds`. `hidden` is a row that is treated as if it were not there. Rows from `first_flat` to the end
-    /// of the codes have no links and are all looked at.
+    /// Walk from `seeds`. `hidden` is a row that is treated as if it did not exist. Rows from `first_flat` to the end
+    /// of the codes have no links and are all compared.
     void walk(const Codes& codes, const Links& links, std::span<const std::uint32_t> seeds, const Extent& extent,
               std::size_t first_flat, bool keep_expanded = false, std::uint32_t hidden = UINT32_MAX) {
         wanted_ = nullptr;
@@ -43,21 +44,21 @@ public:
         if (hidden != UINT32_MAX) mark(hidden);
         take(codes, seeds);
         for (skip_expanded(); next_ < size_ && keys_[next_] < limit(codes); skip_expanded()) expand(codes, links);
-        scan_tail(codes, first_flat, hidden);  // last, as rows without links would push those out that lead on
+        scan_tail(codes, first_flat, hidden);  // last, because rows without links would push out rows that have links
         forget(codes);
         keep_expanded_ = false;
     }
 
-    /// Walk through all rows, and keep the wanted ones aside: the beam leads, what is found says how far to go. Rows
-    /// without links are not looked at: see scan(). Once near the query, judge(share, extent) is told which share of
-    /// the rows there is wanted; it may change how far to go, and End::done lets the walk go on.
+    /// Walk through all rows, and collect the wanted rows in found(): the beam leads the walk, found() decides how far
+    /// it goes. Rows without links are not looked at: see scan(). Once the walk is near the query, judge(share, extent)
+    /// gets the share of wanted rows there. It may change how far to go; the walk goes on if it returns End::done.
     template <typename Judge>
     End walk_among(const Codes& codes, const Links& links, std::span<const std::uint32_t> seeds, const Extent& extent,
                    const Wanted& wanted, const Judge& judge) {
         begin_among(codes, links, extent, wanted);
         const std::size_t before = looked_;
         take(codes, seeds);
-        met_ = compared_ = 0;  // seeds lie everywhere and tell nothing
+        met_ = compared_ = 0;  // seeds lie everywhere and say nothing about the rows near the query
         bool judged = false;
         End end = End::done;
         for (skip_expanded(); end == End::done && next_ < size_ && keys_[next_] < limit(codes); skip_expanded()) {
@@ -68,7 +69,7 @@ public:
             }
             if (end == End::done) expand(codes, links);
         }
-        // A walk that ends before it is judged may have come to a place from which the wanted rows cannot be seen.
+        // A walk that ends before it is judged may have reached a place without links to the wanted rows.
         if (end == End::done && !judged && compared_ > 0) {
             const double here = static_cast<double>(met_) / static_cast<double>(compared_);
             if (judge(here, extent_) == End::starved) end = End::starved;
@@ -77,8 +78,8 @@ public:
         return end;
     }
 
-    /// Walk through the wanted rows alone, from `starts` among them. Of the others that were met the nearest lead on,
-    /// too, one time in four, and where the wanted ones do not.
+    /// Walk only through the wanted rows, from `starts`, which are wanted rows. The nearest other rows that were met
+    /// are expanded too: one time in four, and whenever no wanted row is left to expand.
     End bridge(const Codes& codes, const Links& links, std::span<const std::uint32_t> starts, const Extent& extent,
                const Wanted& wanted) {
         begin_among(codes, links, extent, wanted);
@@ -112,8 +113,8 @@ public:
         return end;
     }
 
-    /// Put those of some rows that are among the `kept` nearest into found(), beside the others that are there.
-    /// each(visit) calls visit(row) for all of them.
+    /// Put those of the given rows that are among the `kept` nearest into found(), beside the rows that it has.
+    /// each(visit) calls visit(row) for all given rows.
     template <typename Each>
     void scan(const Codes& codes, const Each& each, std::size_t kept) {
         fresh_.resize(std::max(fresh_.size(), block + 16));
@@ -139,13 +140,13 @@ public:
 private:
     static constexpr std::size_t together = 2;
     static constexpr std::size_t block = 512;        ///< rows of a scan that are compared together
-    static constexpr std::size_t probe = 300;        ///< rows that tell how seldom wanted ones are near the query
-    static constexpr std::size_t most_others = 256;  ///< rows that are not wanted and may lead on
+    static constexpr std::size_t probe = 300;        ///< rows near the query that give the share of wanted rows
+    static constexpr std::size_t most_others = 256;  ///< rows that are not wanted and may be expanded
 
     void begin_among(const Codes& codes, const Links& links, const Extent& extent, const Wanted& wanted) {
         start(codes, links, extent);
         wanted_ = wanted.rows->words().data();
-        // How far to go, and what is compared in full, are told by the first of them.
+        // These wanted rows are enough to decide how far to go, and to be compared in full.
         kept_ = extent.rank == 0 ? extent.beam : std::max(extent.rank, extent.least);
         if (found_.size() < kept_ + 8) found_.resize(kept_ + 8);
         if (some_rows_.size() < room_ + 16) some_rows_.resize(room_ + 16), some_distances_.resize(room_ + 16);
@@ -158,7 +159,7 @@ private:
         }
     }
 
-    /// Two rows at a time: the second one's links are on their way while the first one's are looked at.
+    /// Two rows are expanded together: the links of the second are prefetched while those of the first are looked at.
     void expand(const Codes& codes, const Links& links) {
         std::size_t found = 0;
         for (std::size_t taken = 0; taken < together && next_ < size_; ++taken) {
@@ -187,7 +188,7 @@ private:
         expanded.clear();
     }
 
-    /// Compare the query with the rows from `first` on, one after another.
+    /// Compare the query with the rows from `first` on.
     void scan_tail(const Codes& codes, std::size_t first, std::uint32_t hidden) {
         for (std::size_t row = first; row < codes.count;) {
             std::size_t count = 0;
@@ -198,7 +199,7 @@ private:
         }
     }
 
-    /// What lies behind this key is too far to lead to better rows than those that the walk has.
+    /// Return the key from which on rows are too far to lead to better rows than the walk has.
     Key limit(const Codes& codes) const {
         const Key* best = wanted_ != nullptr ? found_.data() : keys_.data();
         const std::size_t size = wanted_ != nullptr ? found_size_ : size_;
@@ -238,7 +239,7 @@ private:
                                       &next_);
     }
 
-    /// The wanted ones of the rows that were scored go into found(), and in a bridge alone into the beam.
+    /// Put those of the scored rows that are wanted into found(). In a bridge only these rows go into the beam.
     void put_aside(const Codes& codes, std::size_t count) {
         std::size_t good = 0;
         for (std::size_t i = 0; i < count; ++i) {
@@ -265,18 +266,18 @@ private:
                                              some_distances_.data(), bad, &others_next_);
     }
 
-    std::vector<Key> keys_, found_, others_;  ///< the beam; wanted rows; rows that are not wanted and may lead on
+    std::vector<Key> keys_, found_, others_;  ///< the beam; wanted rows; other rows that may be expanded
     std::vector<std::uint32_t> fresh_, some_rows_;
     std::vector<std::int32_t> distances_, some_distances_;
     std::vector<std::uint64_t> seen_;
     std::size_t room_ = 0;
-    std::size_t beam_ = 0, kept_ = 0;  ///< rows that keys_ and found_ keep
+    std::size_t beam_ = 0, kept_ = 0;  ///< the most rows in keys_ and found_
     Extent extent_;
     const std::uint64_t* wanted_ = nullptr;
     bool only_wanted_ = false, keep_expanded_ = false;
     std::size_t found_size_ = 0, others_size_ = 0, others_next_ = 0;
-    std::size_t looked_ = 0;              ///< rows that were compared since clear()
-    std::size_t compared_ = 0, met_ = 0;  ///< in this walk, and the wanted ones among them
+    std::size_t looked_ = 0;              ///< rows compared since clear()
+    std::size_t compared_ = 0, met_ = 0;  ///< rows compared in this walk, and wanted rows among them
     std::size_t size_ = 0;
     std::size_t next_ = 0;  ///< the first row of the beam that is not expanded
 };

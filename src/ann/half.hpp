@@ -1,5 +1,5 @@
-// IEEE 754 binary16 by integers, for compilers and processors without a type for it. Functions of each file's own, as
-// the kernels are compiled for different processors.
+// IEEE 754 binary16 with integers, for compilers and processors without a type for it. The functions are static,
+// because the kernels are compiled for different processors.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 namespace ann {
 
-/// Exact, for subnormal numbers too.
+/// Return the value of a half. The result is exact, for subnormal numbers too.
 static inline float from_half(std::uint16_t half) {
     const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000u) << 16;
     const std::uint32_t body = static_cast<std::uint32_t>(half & 0x7fffu) << 13;
@@ -22,7 +22,7 @@ static inline float from_half(std::uint16_t half) {
     return value;
 }
 
-/// Rounded to nearest, ties to even; what is too large becomes an infinity.
+/// Return the nearest half; ties go to even, and too large values become an infinity.
 static inline std::uint16_t to_half(float value) {
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
@@ -30,7 +30,7 @@ static inline std::uint16_t to_half(float value) {
     std::uint32_t size = bits & 0x7fffffffu;
     if (size >= 0x47800000u) {  // 65536 and above, infinity, NaN
         size = size > 0x7f800000u ? 0x7e00u : 0x7c00u;
-    } else if (size < 0x38800000u) {  // below 2^-14: adding a half lets the processor round at the right place
+    } else if (size < 0x38800000u) {  // below 2^-14: after adding 0.5 the processor rounds at the right place
         float shifted;
         std::memcpy(&shifted, &size, sizeof shifted);
         shifted += 0.5f;

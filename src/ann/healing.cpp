@@ -1,4 +1,4 @@
-// Clearing dead rows away: the living ones move together, in their order, and their links are mended.
+// Remove dead rows: the living rows move together in their order, and their links are repaired.
 #include <algorithm>
 #include <utility>
 
@@ -10,13 +10,13 @@ namespace {
 
 constexpr std::uint32_t gone = UINT32_MAX;
 
-/// Above this share of dead rows, in fifths, too little is left of the graph: it is built anew.
+/// If more than this many fifths of the rows are dead, too little is left of the graph, and it is built again.
 constexpr std::size_t most_fifths = 2;
 
-/// What becomes of the nodes of a graph.
+/// The new numbers of the nodes of a graph.
 struct Moved {
-    std::vector<std::uint32_t> node;    ///< by old row: the new one that stands for it, or gone
-    std::vector<std::uint32_t> source;  ///< by new row: the old one whose links it takes over, or gone
+    std::vector<std::uint32_t> node;    ///< by old row: the new row that replaces it, or gone
+    std::vector<std::uint32_t> source;  ///< by new row: the old row whose links it takes over, or gone
     std::vector<std::pair<std::uint32_t, std::uint32_t>> duplicates;
 };
 
@@ -25,7 +25,7 @@ Moved moved(const Graph& old, std::span<const std::uint32_t> rows, std::size_t l
     Moved to{std::vector<std::uint32_t>(old.linked, gone), {sources.begin(), sources.end()}, {}};
     for (std::size_t i = 0; i < linked; ++i) to.node[rows[i]] = static_cast<std::uint32_t>(i);
     for (std::size_t first = 0, last = 0; first < old.duplicates.size(); first = last) {
-        // Where a row that equal ones stand behind is gone, the first of those that live takes its place.
+        // If the first of several equal rows is gone, the next living one takes its place.
         const std::uint32_t old_leader = old.duplicates[first].first;
         std::uint32_t leader = to.node[old_leader];
         for (last = first; last < old.duplicates.size() && old.duplicates[last].first == old_leader; ++last) {
@@ -46,8 +46,8 @@ Moved moved(const Graph& old, std::span<const std::uint32_t> rows, std::size_t l
 
 }  // namespace
 
-/// The graph of the rows that are left, as FreshDiskANN (Singh et al., 2021) consolidates it: a row that loses
-/// neighbours chooses anew among those that it keeps and the neighbours of those that it loses.
+/// Return the graph of the rows that are left, consolidated as in FreshDiskANN (Singh et al., 2021): a row that loses
+/// neighbours chooses again among the neighbours that it keeps and the neighbours of those that it loses.
 std::shared_ptr<const Graph> Index::healed(const State& state, std::span<const std::uint32_t> rows, const State& fresh,
                                            std::size_t threads) const {
     const Graph& old = *state.graph;
@@ -59,7 +59,7 @@ std::shared_ptr<const Graph> Index::healed(const State& state, std::span<const s
     graph->trained = std::min(old.trained, linked);
     graph->measured = std::min(old.measured, linked);
     graph->recall = old.recall;
-    // How many components were cut off is not known by row.
+    // The number of cut components is not known for each row, so it is scaled.
     graph->cut = static_cast<std::size_t>(static_cast<double>(old.cut) * static_cast<double>(linked) /
                                           static_cast<double>(old.linked));
     graph->duplicates = std::move(to.duplicates);
@@ -118,7 +118,7 @@ State Index::compacted(const State& state, std::size_t threads) const {
         std::memcpy(fresh.codes->data() + i * bytes, state.codes->data() + rows[i] * bytes, bytes);
     }
     fresh.late_cut = state.late_cut;
-    if (rows.empty() || rows.front() >= state.graph->linked) return fresh;  // nothing is left of the graph
+    if (rows.empty() || rows.front() >= state.graph->linked) return fresh;  // no row of the graph is left
     fresh.graph = healed(state, rows, fresh, threads);
     return fresh;
 }

@@ -1,4 +1,4 @@
-// What rows are called: reading, finding, extending and writing ids.
+// The ids of rows: reading, finding, extending and writing them.
 #include "ids.hpp"
 
 #include <algorithm>
@@ -33,7 +33,7 @@ void check_text(std::string_view text, std::size_t i) {
     if (*letters > longest_id) refuse(place + " has more than 1024 letters");
 }
 
-/// Bytes of ids, of which `tail` stands behind the numbers or ends.
+/// Return bytes of ids with `tail` free bytes behind the numbers or ends.
 std::vector<std::byte> encoded(IdKind kind, std::size_t count, std::span<const std::int64_t> values,
                                std::size_t tail = 0) {
     std::vector<std::byte> bytes(head_bytes + values.size_bytes() + tail);
@@ -114,7 +114,7 @@ std::int64_t Ids::number(std::size_t row) const {
 
 std::string_view Ids::name(std::size_t row) const { return names_[row]; }
 
-// What an id of a batch is, or would be under with().
+// Return an id of the batch, or the number that with() would give it.
 std::int64_t Ids::number_of(const IdBatch& batch, std::size_t i) const {
     return batch.kind == IdKind::integers ? batch.number(i) : static_cast<std::int64_t>(next_ + i);
 }
@@ -172,7 +172,7 @@ Ids Ids::with(const IdBatch& more) const {
         return made;
     }
     made.kind_ = IdKind::integers;
-    const std::size_t kept = kind_ == IdKind::integers ? size_ : 0;  // the others become integers here
+    const std::size_t kept = kind_ == IdKind::integers ? size_ : 0;  // row numbers become integers here
     made.numbers_ = extended(numbers_, kept, made.size_);
     std::int64_t* numbers = made.numbers_->data();
     for (std::size_t row = kept; row < size_; ++row) numbers[row] = static_cast<std::int64_t>(row);
@@ -181,8 +181,8 @@ Ids Ids::with(const IdBatch& more) const {
     return made;
 }
 
-// Put the rows from `held` on into the table; all of them into a new one where they do not fit, or where more than
-// `held` stand there: those of an extension that nobody kept.
+// Put the rows from `held` on into the table. If they do not fit, or if the table has more than `held` rows, which come
+// from an extension that was not kept, a new table gets all rows.
 void Ids::fill_table(std::size_t held) {
     if (!table_ || table_->size() != held || !table_->has_room(size_ - held)) {
         table_ = std::make_shared<HashTable>(table_capacity(held, size_));

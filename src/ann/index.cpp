@@ -11,7 +11,7 @@
 namespace ann {
 namespace {
 
-/// Links of a row where nobody says how many: fewer where the vectors are small, so that with float16 the whole index
+/// Return the default number of links of a row. Small vectors get fewer links, so that with float16 the whole index
 /// stays below 0.85 of the raw float32 vectors.
 std::uint32_t default_degree(const Options& options) {
     if (options.refine == Refine::float32) return 28;
@@ -82,7 +82,7 @@ std::size_t Index::ef_for(double recall, std::size_t k) const {
     const auto reached = [&](const Recall& row) {
         return static_cast<double>(k <= 1 ? row.at_1 : k <= 10 ? row.at_10 : row.at_100);
     };
-    // Beyond a hundred answers the beam grows with them.
+    // Above a hundred answers the width grows in proportion to k.
     const double more = k > 100 ? static_cast<double>(k) / 100.0 : 1.0;
     const auto& table = state->graph->recall;
     for (std::size_t i = 0; i < table.size(); ++i) {

@@ -1,4 +1,4 @@
-// An index: vectors, a graph over their codes, and what a reader and a writer may do at the same time.
+// An index: vectors and a graph over their codes; one writer and any number of readers can use it at the same time.
 #pragma once
 
 #include <cstddef>
@@ -29,21 +29,21 @@
 namespace ann {
 
 using Progress = std::function<bool(std::size_t done, std::size_t total)>;
-/// Called with a change once the index that it leads to is made, and before a reader sees it; what it throws undoes it.
+/// Called with a change after the next state is made, and before a reader sees it. If it throws, the change is undone.
 using Keep = std::function<void(const Change& change)>;
 
 struct Options {
     std::uint32_t dim;
     Metric metric;
     Refine refine;
-    std::uint32_t degree;  ///< links of a row, 0: chosen
-    std::uint32_t effort;  ///< beam of the walks that build the graph, 0: chosen
+    std::uint32_t degree;  ///< links of a row; 0: chosen by the index
+    std::uint32_t effort;  ///< beam of the walks that build the graph; 0: chosen by the index
     std::uint64_t seed;
 };
 
-/// How answers are looked for. exact: all wanted rows by their vectors. scan: all wanted rows by their codes. walk:
-/// through the graph, wanted rows kept aside. bridge: through the wanted rows alone, from some of them. The last two
-/// are of answers for which a walk or a bridge was begun, and given up for a scan.
+/// How answers are found. exact: compare the vectors of all wanted rows. scan: compare the codes of all wanted rows.
+/// walk: walk through the graph and collect wanted rows. bridge: walk only through wanted rows, from some of them. The
+/// last two report that a walk or a bridge was begun, and then replaced by a scan.
 enum class Plan : std::uint8_t {
     exact = 0,
     scan = 1,
@@ -54,20 +54,20 @@ enum class Plan : std::uint8_t {
     chosen = 255
 };
 
-/// What is asked of all queries of a call.
+/// The options that hold for all queries of a call.
 struct Ask {
     std::size_t k = 10;
     std::size_t ef = 64;
     std::size_t threads = 1;
     Plan plan = Plan::chosen;                     ///< exact, scan, walk, bridge or chosen
-    std::span<const Filter* const> filters = {};  ///< none, one for all queries, or one for each (nullptr: all rows)
+    std::span<const Filter* const> filters = {};  ///< none, one for all queries, or one each (nullptr: all rows)
     float least = -std::numeric_limits<float>::infinity();  ///< answers have at least this score
     std::optional<std::size_t> group = std::nullopt;        ///< a field: at most `per` answers share a value of it
     std::size_t per = 1;
 };
 
 /// Where answers are written: rows[n, k] padded with -1, scores[n, k] padded with -infinity, counts[n]; and, unless
-/// they are nullptr, plans[n] and cost[n]: how many rows were compared with the query, by code or by vector.
+/// they are nullptr, plans[n] and cost[n], the number of rows that were compared with the query, by code or by vector.
 struct Hits {
     std::int64_t* rows;
     float* scores;
@@ -76,7 +76,7 @@ struct Hits {
     std::int64_t* cost = nullptr;
 };
 
-/// What a walk of width `ef` gives, measured on members that were hidden.
+/// The results of walks of width `ef`, measured with rows of the index as queries, which are hidden from the walk.
 struct Recall {
     std::uint32_t ef;
     float at_1, at_10, at_100;  ///< the share of the true nearest neighbours that it finds
@@ -84,17 +84,17 @@ struct Recall {
 };
 
 struct Stats {
-    std::size_t n;       ///< rows alive
-    std::size_t dead;    ///< rows that were deleted or replaced, and whose place is not reclaimed yet
-    std::size_t loose;   ///< rows whose fields are looked at one by one
-    std::size_t linked;  ///< rows in the graph or equal to one in it; the others are looked at one by one
-    std::uint32_t bits;  ///< of a component in the codes; 0 where there are no codes yet
+    std::size_t n;       ///< living rows
+    std::size_t dead;    ///< rows that were deleted or replaced, and whose place is not free yet
+    std::size_t loose;   ///< rows whose fields are checked one by one
+    std::size_t linked;  ///< rows in the graph or equal to a row in it; other rows are compared one by one
+    std::uint32_t bits;  ///< bits of a component in the codes; 0 if there are no codes yet
     std::string kernels;
     std::vector<std::pair<std::string, std::size_t>> memory;  ///< bytes by part
     double degree_mean;
     std::size_t degree_max;
     std::size_t reachable;   ///< rows that a search can find
-    std::size_t duplicates;  ///< rows equal to another one
+    std::size_t duplicates;  ///< rows that are equal to an earlier row
     double clipped;          ///< share of the components that the codes cut off
     std::vector<std::uint32_t> seeds;
     std::vector<Recall> recall;
@@ -102,27 +102,28 @@ struct Stats {
 
 enum class Mode { memory, mapped };
 
-/// The graph, its codes' meaning, and what was found out about them. Never changed once readers can see it.
+/// The graph, the meaning of its codes, and what was measured. It never changes once readers can see it.
 struct Graph {
     Quantizer quantizer;
-    std::size_t trained = 0;   ///< rows there were when the quantizer was trained
-    std::size_t linked = 0;    ///< rows [0, linked) are in the graph or equal to one in it
-    std::size_t measured = 0;  ///< rows there were when the recall was measured
-    std::size_t cut = 0;       ///< components of them that the codes cut off
+    std::size_t trained = 0;   ///< number of rows when the quantizer was trained
+    std::size_t linked = 0;    ///< rows [0, linked) are in the graph or equal to a row in it
+    std::size_t measured = 0;  ///< number of rows when the recall was measured
+    std::size_t cut = 0;       ///< components of the linked rows that the codes cut off
     Array<std::uint32_t> links;
     std::vector<std::uint32_t> seeds;
-    /// Rows equal to an earlier one: (that one, row), sorted. They have no links, and appear with the earlier one.
+    /// Rows that are equal to an earlier row: (earlier row, row), sorted. They have no links, and are found with the
+    /// earlier row.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> duplicates;
     std::vector<Recall> recall;
 };
 
-/// What readers see: a value, replaced as a whole. Rows behind `size` may be in the arrays already, and their sizes may
-/// change under a reader: it goes by `size`.
+/// What readers see. A state is replaced as a whole. The arrays may already have rows behind `size`, and may grow while
+/// a reader uses the state, so a reader must only use the first `size` rows.
 struct State {
     Vectors vectors;
-    std::size_t size = 0;  ///< rows, dead ones too
+    std::size_t size = 0;  ///< rows, including dead rows
     std::size_t dead = 0;
-    std::size_t late_cut = 0;                    ///< components that the codes cut off, of rows behind the graph's
+    std::size_t late_cut = 0;                    ///< components of rows behind the graph's that the codes cut off
     std::shared_ptr<const Graph> graph = {};     ///< nullptr while there are few rows
     std::shared_ptr<Array<std::uint8_t>> codes;  ///< of all rows, if there is a graph
     Ids ids;
@@ -130,91 +131,95 @@ struct State {
     std::shared_ptr<const Bitmap> live;  ///< the rows that are not dead
 };
 
-/// A nearest-neighbour index over vectors float32[dim] with ids and fields. A vector stands in a row; rows are numbered
-/// in the order of adding, and anew when dead ones are cleared away, which keeps that order.
+/// A nearest-neighbour index over vectors float32[dim] with ids and fields. Each vector has a row. Rows are numbered in
+/// the order of adding, and numbered again in the same order when dead rows are removed.
 ///
-/// Everything that reads may run in any number of threads beside one that writes, and sees whole changes.
+/// Any number of threads may read while one thread writes. Readers see whole changes only.
 class Index {
 public:
-    /// std::invalid_argument for a dimension of 0 or above 65536, or a degree below 4 or above 512.
+    /// Throws std::invalid_argument for a dimension of 0 or above 65536, or a degree below 4 or above 512.
     explicit Index(const Options& options, Schema schema = {});
 
-    /// Make a change, and say how many ids it concerned. `progress(done, total)` is called on this thread now and then
-    /// while rows are linked; where it returns false nothing is changed and Interrupted is thrown. What is built
-    /// depends on neither the threads nor the processor. std::invalid_argument for a change that does not fit:
-    /// first_known() finds out which id of an add is there already.
+    /// Make a change, and return how many ids it concerned. While rows are linked `progress(done, total)` is called on
+    /// this thread from time to time; if it returns false, nothing is changed and Interrupted is thrown. The result
+    /// depends on neither the threads nor the processor. Throws std::invalid_argument for a change that does not fit;
+    /// first_known() returns which id of an add already exists.
     std::size_t write(const Change& change, std::size_t threads, const Progress& progress, const Keep& keep = nullptr);
-    /// Remove what a filter means, or change its fields by the only row of `fields`: as changes that name ids.
+    /// Remove the rows that a filter selects, or set their fields to the only row of `fields`. The change that is kept
+    /// names ids.
     std::size_t drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress,
                      const Keep& keep = nullptr);
     std::size_t set(std::span<const std::byte> filter, std::span<const std::byte> fields, const Keep& keep = nullptr);
-    /// Make changes of a log again, as write does but faster; then redone(), once.
+    /// Apply changes of a log again, as write does but faster. Then call redone(), once.
     std::size_t redo(const Change& change, std::size_t threads);
     void redone(std::size_t threads);
-    /// Clear dead rows away, link late ones, sort all fields.
+    /// Remove dead rows, link late rows, and index all fields.
     void compact(std::size_t threads, const Progress& progress);
-    /// The first id of a batch that is there; its count where none is.
+    /// Return the place of the first id of a batch that the index has; the batch's count if it has none.
     std::size_t first_known(const IdBatch& ids) const;
 
-    /// Add n rows whose ids are their numbers, without fields.
+    /// Add n rows without fields. Their ids are row numbers.
     void add(const float* vectors, std::size_t n, std::size_t threads, const Progress& progress);
 
-    /// What readers see now: rows mean something together with it.
+    /// Return the state that readers see now. Row numbers are valid only together with it.
     std::shared_ptr<const State> now() const;
 
-    /// The first of n queries that nothing can be compared with: not finite, longer than 2^62, or under cosine shorter
-    /// than 2^-63; n where there is none.
+    /// Return the first of n queries that cannot be compared: not finite, longer than 2^62, or under cosine shorter
+    /// than 2^-63; n if all queries are fit.
     std::size_t first_unfit(const float* queries, std::size_t n) const;
 
-    /// The k nearest living rows for n queries, as well as a walk of width max(ef, k) through all rows would find them:
-    /// one that expands all rows up to where the ef-th nearest usually lies, so that hard queries get more than ef
-    /// rows, and easy ones fewer. Never fewer than there are. Ask.plan tells or leaves open how.
+    /// Find the k nearest living rows for n queries, with the recall of a walk of width max(ef, k) through all rows. A
+    /// walk expands all rows up to the distance at which the ef-th nearest usually lies, so that hard queries expand
+    /// more than ef rows, and easy queries fewer. Fewer than k answers are given only if there are fewer rows. Ask.plan
+    /// sets the plan or leaves it open.
     void search(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const;
     void search(const float* queries, std::size_t n, std::size_t k, std::size_t ef, std::size_t threads,
                 const Hits& hits) const;
     void exact(const float* queries, std::size_t n, std::size_t k, std::size_t threads, const Hits& hits) const;
 
-    /// All living rows that the filter (or nullptr) means with at least this score, nearest first, by their vectors.
+    /// Return all living rows that the filter selects (nullptr: all) with at least this score, nearest first, by their
+    /// vectors.
     std::vector<Hit> within(const State& state, const float* query, float least, const Filter* filter) const;
 
-    /// The living rows that a filter means.
+    /// Return the living rows that a filter selects.
     Selection select(const State& state, const Filter& filter) const;
 
-    /// The beam that finds this share of the k nearest rows of queries like the members; the number of rows where none
-    /// that was measured does.
+    /// Return the width that finds this share of the k nearest rows for queries like the index's rows; the number of
+    /// rows if no measured width does.
     std::size_t ef_for(double recall, std::size_t k) const;
 
-    /// Living rows.
+    /// Return the number of living rows.
     std::size_t size() const;
     const Schema& schema() const { return schema_; }
     std::size_t degree() const { return build_.degree; }
     std::size_t effort() const { return build_.effort; }
     const Options& options() const { return options_; }
     Stats stats() const;
-    /// The links of all rows: rows int64[size, degree()] padded with -1; `out` has that size. Fewer where there is less
-    /// room.
+    /// Write the links of all rows: rows int64[size, degree()] padded with -1. If `out` is shorter, the last rows are
+    /// left out.
     void links(std::span<std::int64_t> out) const;
-    /// Copy rows to float32[rows, dim]; std::invalid_argument where a row does not exist.
+    /// Copy rows to float32[rows, dim]. Throws std::invalid_argument if a row does not exist.
     void vectors(const State& state, std::span<const std::int64_t> rows, float* out) const;
 
-    /// Write everything to one file. FileError.
+    /// Write everything to one file. Throws FileError.
     void save(const std::string& path) const;
 
-    /// What save wrote. The full vectors stay in the file where the mode is mapped. FileError with the section and the
-    /// reason, whatever the file's bytes are. With `without_graph` it is not read, and made anew by the next change.
+    /// Read what save wrote. With Mode::mapped the full vectors stay in the file. Throws FileError with the section and
+    /// the reason, for any faulty bytes. With `without_graph` the graph is not read, and the next change builds it
+    /// again.
     static std::unique_ptr<Index> open(const std::string& path, Mode mode, bool without_graph = false);
 
 private:
     friend struct Format;
-    struct Among;  // rows that are wanted, made ready for many queries
+    struct Among;  // the rows that may be answered, prepared for many queries
 
     void publish(State state);
     std::size_t by_filter(std::span<const std::byte> filter, Change change, std::size_t threads,
                           const Progress& progress, const Keep& keep);
     std::size_t make(State& state, const Change& change, std::size_t threads) const;
     void append(State& state, const Change& change, const IdBatch& ids, std::size_t threads) const;
-    /// usual: keeps what readers look at one by one short. later: puts that off, for many changes one after another
-    /// that nobody reads between. everything: nothing is left to do.
+    /// usual: link and index late rows, and remove dead rows, when there are so many that readers slow down. later:
+    /// postpone that, for many changes in sequence without reads between them. everything: leave nothing to be done.
     enum class Settle { usual, later, everything };
     void settle(State& state, std::size_t threads, const Progress& progress, Settle how) const;
     State compacted(const State& state, std::size_t threads) const;

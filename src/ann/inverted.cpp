@@ -7,10 +7,10 @@ namespace ann {
 
 namespace {
 
-/// A value that stands at this part of the rows has bits: they take no more memory than its list.
+/// A value that at least 1/32 of the rows have gets a bitmap: it takes no more memory than the list of rows.
 constexpr std::size_t dense_part = 32;
 
-/// Orders with a value at fewer rows than this part have no bitmaps: setting them one by one is as fast.
+/// Orders get no bitmaps if less than 1/16 of the rows have a value: setting single rows is as fast.
 constexpr std::size_t ordered_part = 16;
 
 struct Entry {
@@ -146,7 +146,8 @@ void Ranking::add(std::size_t first, std::size_t last, Bitmap& into, bool fresh)
         for (std::size_t i = from; i < to; ++i) into.set(rows_[i]);
     };
     if (prefixes_.empty() || first >= last) return set(first, last);
-    // Into a set that holds other rows nothing may be cleared: then only parts that lie inside are taken whole.
+    // In a set that has other rows no bit may be cleared: then only parts that lie inside the interval are added as a
+    // whole.
     const std::size_t round = fresh ? size() / parts / 2 : 0, n = size();
     const std::size_t low = fresh ? (first + round) * parts / n : (first * parts + n - 1) / n;
     const std::size_t high = fresh ? std::min((last + round) * parts / n, parts) : last * parts / n;

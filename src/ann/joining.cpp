@@ -1,4 +1,4 @@
-// Conditions that are joined: by lists where one of them leaves few rows, else by bits.
+// Joined conditions: evaluated on lists if one of them leaves few rows, otherwise on bitmaps.
 #include "finder.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@ namespace {
 
 using What = Condition::What;
 
-/// Counts of sets at every row, a bit of the count in each plane.
+/// For each row the number of sets that have it. Each plane has one bit of this number.
 class Tally {
 public:
     explicit Tally(std::size_t size) : size_(size) {}
@@ -43,7 +43,7 @@ public:
             }
             result.words()[i] = above | equal;
         }
-        result.resize(size_);  // the bits behind the end, were `least` 0
+        result.resize(size_);  // clears the bits behind the end, which would be set for `least` 0
         return result;
     }
 

@@ -1,4 +1,4 @@
-// What compilers do not find by themselves is written out here, as in kernels_avx512.cpp.
+// Code that compilers do not generate by themselves is written with intrinsics, as in kernels_avx512.cpp.
 #include <immintrin.h>
 
 #include "kernels_body.hpp"
@@ -6,7 +6,7 @@
 namespace ann {
 namespace {
 
-/// Eight partial sums of squared differences of one row of 4-bit codes.
+/// Return eight partial sums of squared differences for one row of 4-bit codes.
 template <std::size_t fixed>
 ANN_INLINE __m256i partial4(const std::int16_t* query, const std::uint8_t* code, std::size_t any) {
     const std::size_t half = (fixed != 0 ? fixed : any) / 2;
@@ -35,7 +35,7 @@ ANN_INLINE __m256i partial4(const std::int16_t* query, const std::uint8_t* code,
     return sum;
 }
 
-/// The sums of four vectors of eight numbers.
+/// Return the sums of four vectors of eight numbers.
 ANN_INLINE __m128i sums_of(__m256i a, __m256i b, __m256i c, __m256i d) {
     const __m256i all = _mm256_hadd_epi32(_mm256_hadd_epi32(a, b), _mm256_hadd_epi32(c, d));
     return _mm_add_epi32(_mm256_castsi256_si128(all), _mm256_extracti128_si256(all, 1));

@@ -1,5 +1,5 @@
-// What compilers do not find by themselves is written out here: rows of 4-bit codes summed four at a time, and the
-// walk's own bookkeeping, which is half of its time once distances are cheap.
+// Code that compilers do not generate by themselves is written with intrinsics: rows of 4-bit codes, summed four at a
+// time, and the bookkeeping of a walk, which takes half of its time once distances are cheap.
 #include <immintrin.h>
 
 #include "kernels_body.hpp"
@@ -7,7 +7,7 @@
 namespace ann {
 namespace {
 
-/// Sixteen partial sums of squared differences of one row of 4-bit codes.
+/// Return sixteen partial sums of squared differences for one row of 4-bit codes.
 template <std::size_t fixed>
 ANN_INLINE __m512i partial4(const std::int16_t* query, const std::uint8_t* code, std::size_t any) {
     const std::size_t half = (fixed != 0 ? fixed : any) / 2;
@@ -38,7 +38,7 @@ ANN_INLINE __m512i partial4(const std::int16_t* query, const std::uint8_t* code,
     return sum;
 }
 
-/// The sums of four vectors of sixteen numbers.
+/// Return the sums of four vectors of sixteen numbers.
 ANN_INLINE __m128i sums_of(__m512i a, __m512i b, __m512i c, __m512i d) {
     const __m512i ab = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
     const __m512i cd = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
@@ -91,7 +91,7 @@ std::size_t unseen512(const std::uint32_t* rows, std::size_t count, std::uint64_
     return mark(out, found, seen);
 }
 
-/// How many of the sorted keys[size] are smaller.
+/// Return how many of the sorted keys[size] are smaller.
 ANN_INLINE std::size_t smaller512(const Key* keys, std::size_t size, Key key) {
     const __m512i wanted = _mm512_set1_epi64(static_cast<long long>(key));
     for (std::size_t i = 0; i < size; i += 8) {
@@ -109,7 +109,7 @@ ANN_INLINE void move_up(Key* keys, std::size_t from, std::size_t to, std::size_t
     _mm512_mask_storeu_epi64(keys + from + by, rest, _mm512_maskz_loadu_epi64(rest, keys + from));
 }
 
-/// Merge eight rows at a time: the keys behind them move only once.
+/// Eight rows are merged at a time, so that the keys behind them move only once.
 std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bound, const std::uint32_t* rows,
                       const std::int32_t* distances, std::size_t count, std::size_t* first) {
     for (std::size_t i = 0; i < count; i += 8) {
@@ -123,7 +123,7 @@ std::size_t insert512(Key* keys, std::size_t size, std::size_t capacity, Key bou
             _mm512_mask_cmplt_epu64_mask(valid, all, _mm512_set1_epi64(static_cast<long long>(worst)));
         if (good == 0) continue;
         const auto fresh = static_cast<std::size_t>(__builtin_popcount(good));
-        // Missing ones are the largest there are, and have every rank from `fresh` on.
+        // Unused places hold the largest key, and therefore have the ranks from `fresh` on.
         const __m512i some = _mm512_mask_compress_epi64(_mm512_set1_epi64(-1), good, all);
         Key unsorted[8], sorted[8];
         _mm512_storeu_si512(unsorted, some);

@@ -1,10 +1,10 @@
 // The kernels as plain loops, included by one file for each set of processor features.
 //
-// Everything has internal linkage and nothing of the standard library is used but integers and memmove: a function
-// shared with another file could be merged by the linker with the version for the wrong processor.
+// Everything has internal linkage, and only integers and memmove are used from the standard library: the linker could
+// merge a function that is shared with another file with the version for the wrong processor.
 //
-// Blocks of fixed length with sums of their own are what compilers vectorise without -ffast-math; the difference of two
-// 16-bit numbers, squared and added in 32 bits, becomes one instruction for two or four of them (vpmaddwd, vpdpwssd).
+// Compilers vectorise blocks of fixed length with separate sums even without -ffast-math. The difference of two 16-bit
+// numbers, squared and added in 32 bits, becomes one instruction for two or four of them (vpmaddwd, vpdpwssd).
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,8 @@
 
 #define ANN_INLINE inline __attribute__((always_inline))
 
-// A request for memory has no effect that the compiler knows of: in a function or a loop of its own it is taken for
-// useless and thrown away. So it stands in a macro, without a loop; further lines come by themselves.
+// A prefetch has no effect that the compiler knows of: inside a function or a loop of its own it is removed as useless.
+// Therefore this is a macro without a loop. The processor loads further cache lines by itself.
 #define ANN_ASK(address, bytes)                                             \
     do {                                                                    \
         __builtin_prefetch(address);                                        \
@@ -41,7 +41,7 @@ ANN_INLINE std::int32_t block8(const std::int16_t* query, const std::uint8_t* co
     return sum;
 }
 
-// A 4-bit component stands for sixteen times its value, the scale of 8-bit codes.
+// A 4-bit component stands for sixteen times its value, so that it has the scale of 8-bit codes.
 template <std::size_t length>
 ANN_INLINE std::int32_t block4(const std::int16_t* low, const std::int16_t* high, const std::uint8_t* code) {
     std::int32_t sum = 0;
@@ -88,7 +88,7 @@ struct Sixteen {
             const std::int64_t difference = static_cast<std::int32_t>(query[i]) - static_cast<std::int32_t>(value);
             sum += difference * difference;
         }
-        const auto rounded = static_cast<float>(sum);  // the bits of floats >= 0 are in the order of the floats
+        const auto rounded = static_cast<float>(sum);  // the bits of floats >= 0 sort like the floats
         std::int32_t bits;
         std::memcpy(&bits, &rounded, sizeof bits);
         return bits;
@@ -124,7 +124,7 @@ void score(const std::int16_t* query, const std::uint8_t* codes, std::size_t wid
     }
 }
 
-/// Set the bits of rows, and keep those whose bit was not set: the first of equal ones.
+/// Set the bits of rows, and keep the rows whose bit was not set; of equal rows the first is kept.
 ANN_INLINE std::size_t mark(std::uint32_t* rows, std::size_t count, std::uint64_t* seen) {
     std::size_t kept = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -139,7 +139,7 @@ ANN_INLINE std::size_t mark(std::uint32_t* rows, std::size_t count, std::uint64_
 
 [[maybe_unused]] std::size_t unseen(const std::uint32_t* rows, std::size_t count, std::uint64_t* seen,
                                     std::uint32_t* out) {
-    // First look, then mark: a look need not wait for the mark before it.
+    // First read all bits, then set them: so no read waits for a write before it.
     std::size_t found = 0;
     for (std::size_t i = 0; i < count; ++i) {
         const std::uint32_t row = rows[i];
@@ -150,8 +150,9 @@ ANN_INLINE std::size_t mark(std::uint32_t* rows, std::size_t count, std::uint64_
 }
 
 ANN_INLINE std::size_t smaller(const Key* keys, std::size_t size, Key key) {
-    // Counting is faster than halving here: every halving waits for the one before, counts go many at a time. A key's
-    // first bit is never set, so that signed numbers do, which processors before AVX-512 compare more easily.
+    // Counting is faster than a binary search here: each step of a binary search waits for the step before, but many
+    // keys can be counted at the same time. A key's first bit is never set, so signed comparisons work, which are
+    // easier before AVX-512.
     std::size_t i = 0;
     for (; i + 16 <= size; i += 16) {
         std::int64_t part = 0;
@@ -172,7 +173,7 @@ ANN_INLINE Key new_key(std::int32_t distance, std::uint32_t row) {
                                     std::size_t* first) {
     constexpr std::size_t most = 8;
     for (std::size_t i = 0; i < count;) {
-        // Merge eight rows at a time: the keys behind them move only once.
+        // Eight rows are merged at a time, so that the keys behind them move only once.
         Key fresh[most + 1];
         std::size_t found = 0;
         const Key worst = size < capacity || keys[size - 1] > bound ? bound : keys[size - 1];
@@ -200,8 +201,8 @@ ANN_INLINE Key new_key(std::int32_t distance, std::uint32_t row) {
     return size;
 }
 
-// Floats are added in the same order in every set, and without joining a product and a sum into one rounding
-// (-ffp-contract=off), so that scores are the same bits everywhere.
+// Every set adds floats in the same order, and does not fuse a product and a sum into one rounding (-ffp-contract=off),
+// so that scores have the same bits everywhere.
 constexpr std::size_t lanes = 32;
 
 struct Lanes {
@@ -253,7 +254,8 @@ float dot(const float* a, const float* b, std::size_t dim) { return dot_of(a, b,
 float squared_half(const float* a, const std::uint16_t* b, std::size_t dim) { return squared_of(a, b, dim); }
 float dot_half(const float* a, const std::uint16_t* b, std::size_t dim) { return dot_of(a, b, dim); }
 
-// One instruction a word where the processor has it; four sums, as each of them waits for its last addition.
+// One instruction for each word if the processor has it. There are four sums, because each addition to a sum waits for
+// the addition before it.
 inline std::size_t count(const std::uint64_t* words, std::size_t n) {
     std::size_t sums[4] = {0, 0, 0, 0};
     std::size_t i = 0;

@@ -11,7 +11,7 @@
 namespace ann {
 namespace {
 
-/// Pairs (first row, later equal row), sorted.
+/// Return pairs (first row, later equal row), sorted.
 std::vector<std::pair<std::uint32_t, std::uint32_t>> equal_rows(const Vectors& vectors, std::size_t size,
                                                                 std::size_t threads) {
     struct Mark {
@@ -92,7 +92,7 @@ std::size_t encode_rows(const Quantizer& quantizer, const Vectors& vectors, std:
 
 std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree) {
     std::vector<std::uint8_t> seen(graph.linked, 0);
-    for (const auto& [first, row] : graph.duplicates) seen[row] = 1;  // it is found with the first
+    for (const auto& [first, row] : graph.duplicates) seen[row] = 1;  // a duplicate is found with its first row
     std::vector<std::uint32_t> open;
     open.reserve(graph.linked);
     const auto visit = [&](std::uint32_t row) {
@@ -140,7 +140,7 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     go_on(0);
     auto graph = std::make_shared<Graph>();
     const Graph* old = state.graph.get();
-    // Codes that were learned from far fewer rows may not fit those that came later.
+    // Codes that were trained on far fewer rows may not fit the rows that were added later.
     if (old != nullptr && state.size >= 4 * old->trained) old = nullptr;
     const std::size_t standing = old == nullptr ? 0 : old->linked;
     graph->quantizer = old == nullptr ? train(state, options_, *kernels_) : old->quantizer;
@@ -172,7 +172,7 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
                       quantizer.bytes(),   kernels_,   quantizer.scale().bits};
     Builder builder(codes, quantizer, build_, threads);
     if (old != nullptr) builder.adopt({old->links.data(), build_.degree}, old->linked);
-    // Told in rows that were added, also where all rows are linked anew or some are equal.
+    // Progress is reported in added rows, even if all rows are linked again or some rows are equal.
     builder.insert(order, standing, graph->seeds, [&](std::size_t done) { go_on(done * total / order.size()); });
     graph->links = builder.finish();
     mend(*graph, build_.degree);

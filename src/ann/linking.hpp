@@ -1,4 +1,4 @@
-// What linking rows into a graph needs beside the graph's own construction.
+// Functions for linking rows into a graph, beside the construction of the graph itself.
 #pragma once
 
 #include <cstddef>
@@ -11,45 +11,46 @@
 
 namespace ann {
 
-/// Scale float32[dim] to length 1; zeros stay zeros. The same bits on every processor.
+/// Scale float32[dim] to length 1; zeros stay zeros. The result has the same bits on every processor.
 void make_unit(float* x, std::size_t dim);
 
-/// Write the codes of rows [first, last) behind those that are there, and return how many components were cut off.
+/// Write the codes of rows [first, last) behind the existing codes, and return how many components were cut off.
 std::size_t encode_rows(const Quantizer& quantizer, const Vectors& vectors, std::size_t first, std::size_t last,
                         std::shared_ptr<Array<std::uint8_t>>& codes, std::size_t threads);
 
 enum class Purpose : std::uint64_t { rotating, sampling, ordering, measuring, judging };
 
-/// Random numbers for one purpose do not depend on how many another one took.
+/// Return a seed for one purpose: its random numbers do not depend on how many numbers another purpose used.
 std::uint64_t seed_for(std::uint64_t seed, Purpose purpose);
 
-/// The seed of an index's quantizer, which is not kept but made again.
+/// Return the seed of an index's quantizer, which is not saved but made again.
 std::uint64_t quantizer_seed(std::uint64_t seed);
 
-/// At most `count` different rows of `size`, in random order.
+/// Return at most `count` different rows of `size`, in random order.
 std::vector<std::uint32_t> some_rows(std::uint64_t seed, std::size_t size, std::size_t count);
 
-/// The quantizer with the fewest bits whose codes tell near rows from others.
+/// Return the quantizer with the fewest bits whose codes distinguish near rows from others.
 Quantizer train(const State& state, const Options& options, const Kernels& kernels);
 
-/// Rows that no walk can come to: neither seeds nor linked from one that can be reached, nor equal to such a row.
+/// Return the rows that no walk can reach: rows that are not seeds, have no link from a reachable row, and are not
+/// equal to one.
 std::vector<std::uint32_t> unreached(const Graph& graph, std::size_t degree);
 
-/// As many seeds as a walk can look at for the price of a few steps.
+/// Return the number of seeds: as many as a walk can compare at the cost of a few steps.
 std::size_t seeds_for(std::size_t rows);
 
-/// Every row can be come to from the seeds: rows that cannot get a link from a near row that has room for one, and
-/// where there is none they become seeds themselves.
+/// Make every row reachable from the seeds: an unreachable row gets a link from a near row that has room for one. If no
+/// row gets a link in this way, one of them becomes a seed.
 void mend(Graph& graph, std::size_t degree);
 
-/// The widest walk through a graph of so many rows: a walk looks at some dozen rows for each one of its width, and
-/// beyond this is dearer than looking at all of them.
+/// Return the largest width of a walk through a graph of `linked` rows. A walk compares some dozen rows for each row of
+/// its width, so a wider walk costs more than comparing all rows.
 inline std::size_t widest_walk(std::size_t linked) { return linked / 32; }
 
-/// How many rows that a walk found are compared in full: enough that what the codes blur lies among them.
+/// Return how many rows that a walk found are compared in full: enough to make up for the low precision of the codes.
 inline std::size_t refined(std::size_t k, std::size_t ef) { return k + 6 + ef / 4; }
 
-/// Put the rows equal to those found beside them, in order, at most k in all.
+/// Add the rows that are equal to the found rows, in order; at most k rows in all.
 void add_duplicates(const Graph& graph, std::size_t k, std::vector<Hit>& found);
 
 }  // namespace ann

@@ -34,7 +34,7 @@ std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, 
         disk::sync_folder(disk::folder_of(path));
         log->begin(seconds);
     } catch (...) {
-        log.reset();  // Windows removes no file that is open
+        log.reset();  // Windows cannot remove an open file
         os::remove(path);
         throw;
     }
@@ -42,7 +42,7 @@ std::unique_ptr<Log> Log::create(const std::string& path, std::uint64_t number, 
 }
 
 std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& contents, Sync sync, double seconds) {
-    if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be gone on with");
+    if (!contents.lost.empty()) throw std::invalid_argument("a damaged log cannot be continued");
     std::unique_ptr<Log> log(new Log(path, os::Opening::write, contents.number, sync));
     const int descriptor = log->descriptor_.number();
     log->sequence_ = contents.records.size();
@@ -53,7 +53,7 @@ std::unique_ptr<Log> Log::resume(const std::string& path, const LogContents& con
     if (contents.torn > 0 && !os::truncate(descriptor, contents.end)) {
         fail("its torn tail cannot be cut off: ", errno);
     }
-    // What was read may be in the system's memory alone, and who opened the log goes by it.
+    // The records may be only in the system's memory so far, but the caller relies on them.
     if (!os::sync(descriptor)) fail("cannot be synchronised: ", errno);
     log->begin(seconds);
     return log;
@@ -78,7 +78,7 @@ Log::~Log() {
     try {
         sync();
     } catch (const FileError&) {
-        // Nobody is left to tell. Who has to know calls sync() before.
+        // The failure cannot be reported here. A caller that must know calls sync() first.
     }
 }
 
@@ -109,7 +109,8 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
         try {
             sync();
         } catch (const FileError&) {
-            // Not acknowledged, so it had better not come back. The log is at its end whether this succeeds or not.
+            // The record is not acknowledged, so it should not be found again. The log accepts no more records in any
+            // case.
             if (os::truncate(descriptor_.number(), before)) end_ = before;
             throw;
         }
@@ -117,10 +118,10 @@ void Log::append(std::span<const std::span<const std::byte>> pieces) {
     ++sequence_;
 }
 
-/// All the pieces at the end of the file, or FileError and the file as it was.
+/// Write all pieces at the end of the file. After a FileError the file is as it was.
 void Log::write(std::span<const std::span<const std::byte>> pieces) {
     std::vector<std::span<const std::byte>> left(pieces.begin(), pieces.end());
-    std::size_t at = end_, first = 0;  // of the pieces not yet written whole
+    std::size_t at = end_, first = 0;  // `first`: number of pieces that are written completely
     while (first < left.size()) {
         const std::ptrdiff_t written = os::write_at(descriptor_.number(), std::span(left).subspan(first), at);
         if (written < 0 && errno == EINTR) continue;
@@ -139,12 +140,13 @@ void Log::write(std::span<const std::span<const std::byte>> pieces) {
 
 void Log::cut_back() {
     if (os::truncate(descriptor_.number(), end_)) return;
-    // What was half written stands there still, and behind it nothing would be found.
+    // A part of the record is still in the file, and records behind it would not be found.
     give_up("half a record could not be cut off: " + disk::reason_of(errno));
 }
 
 void Log::sync() {
-    // One at a time: the system tells of a failure once, and who hears of none must not come back before who hears it.
+    // Only one thread synchronises at a time: the system reports a failure once, and no other caller may return before
+    // that.
     const std::lock_guard syncing(syncing_);
     check_usable();
     {
@@ -178,7 +180,7 @@ void Log::run(std::chrono::duration<double> pause) {
         try {
             sync();
         } catch (const FileError&) {
-            return;  // kept as the reason why nothing can be appended any more
+            return;  // the failure is kept as the reason why nothing can be appended any more
         }
         lock.lock();
     }

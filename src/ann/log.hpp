@@ -1,14 +1,14 @@
-// A log of records: what was appended is there after a crash, whole, or it is not there at all.
+// A log of records: after a crash an appended record is there as a whole, or not at all.
 //
 //     offset 0   magic "MEDLOG\r\n", u16 major, u16 minor, u32 byte-order mark, u64 number of the log, u64 checksum of
 //                these
 //     then       records: u64 bytes of the body, u64 sequence (0, 1, 2, ...), u64 checksum of the body, u64 checksum of
 //                these three and the log's number; the body, zeros up to a multiple of 8
 //
-// A record that the end of the file cuts off, or whose bytes up to the end of the file are not all there, is the torn
-// tail of a write that was never acknowledged: reading ends before it, and a writer cuts it off. A record that is wrong
-// while a whole one stands behind it is damage in the middle, and an error that names the record. Damage to the last
-// record cannot be told from a torn tail.
+// The last record may be incomplete or wrong up to the end of the file. It is then the torn tail of a write that was
+// never acknowledged: reading ends before it, and a writer cuts it off. A wrong record with an intact record behind it
+// is damage in the middle, and an error that names the record. Damage to the last record cannot be distinguished from a
+// torn tail.
 #pragma once
 
 #include <atomic>
@@ -30,45 +30,46 @@ namespace ann {
 
 enum class Sync : std::uint32_t { always = 0, interval = 1, os = 2 };
 
-/// What reading a log found.
+/// The result of reading a log.
 struct LogContents {
     std::uint64_t number = 0;
     std::vector<std::span<const std::byte>> records;  ///< bodies, each at a multiple of 8; views of the mapping
-    std::size_t end = 0;                              ///< bytes up to the end of the last whole record
-    std::size_t torn = 0;                             ///< bytes behind it
-    std::vector<std::uint64_t> lost;                  ///< sequences skipped, if `skip_damage`
+    std::size_t end = 0;                              ///< bytes up to the end of the last intact record
+    std::size_t torn = 0;                             ///< bytes behind `end`
+    std::vector<std::uint64_t> lost;                  ///< skipped sequence numbers, if `skip_damage`
     std::shared_ptr<const void> owner;
 };
 
-/// Read a whole log. FileError("log", ...) where it is no log, or is damaged in the middle: the reason names the record
-/// by its sequence and its offset. With `skip_damage` such records are left out, and listed; and where `number` tells
-/// what the log's is, its own beginning may be damaged, too. The file is copied into memory: nobody who cuts it short
-/// meanwhile does harm.
+/// Read a whole log. Throws FileError("log", ...) if it is not a log, or is damaged in the middle: the reason names the
+/// record by its sequence number and its offset. With `skip_damage` such records are left out and listed; if `number`
+/// is given too, the beginning of the log may be damaged as well. The file is copied into memory, so that another
+/// program that makes the file shorter does no harm.
 LogContents read_log(const std::string& path, bool skip_damage = false,
                      std::optional<std::uint64_t> number = std::nullopt);
 
-/// A log open for appending. Safe for one writer, beside any number of threads that call sync() or bytes(); the thread
-/// that synchronises is its own.
+/// A log open for appending. Safe for one writer and any number of threads that call sync() or bytes(). The log has its
+/// own thread for synchronising.
 class Log {
 public:
-    /// A new log, with nothing in its place before; on the disk, its folder too, when this returns. `seconds` are those
-    /// between two synchronisations under Sync::interval.
+    /// Create a new log at a path where no file is. When this returns, the log and its folder entry are on the disk.
+    /// `seconds` is the time between two synchronisations with Sync::interval.
     static std::unique_ptr<Log> create(const std::string& path, std::uint64_t number, Sync sync, double seconds);
-    /// Go on behind `contents`, which was read from this path: the torn tail is cut off.
+    /// Continue a log after `contents`, which was read from this path. The torn tail is cut off.
     static std::unique_ptr<Log> resume(const std::string& path, const LogContents& contents, Sync sync, double seconds);
     Log(const Log&) = delete;
     Log& operator=(const Log&) = delete;
-    ~Log();  ///< synchronises, whatever the policy but os; never throws
+    ~Log();  ///< synchronises with every policy except os; never throws
 
-    /// Append a record given in pieces, one after another. When this returns it will be there after a kill -9; under
-    /// Sync::always after a loss of power too, under Sync::interval so many seconds later. FileError where it cannot be
-    /// written: then the file is as it was before, or, where that cannot be brought about, every later append fails,
-    /// too, and says so. So does every one after a synchronisation that failed: what the system has lost then, nobody
-    /// can tell, and asking again would only hide it.
+    /// Append one record, given in pieces. When this returns, the record survives a kill -9; with Sync::always also a
+    /// loss of power, and with Sync::interval after that many seconds. Throws FileError if the record cannot be
+    /// written. Then the file is as it was before; if that is impossible, every later append fails too, and says so.
+    /// Every append also fails after a failed synchronisation, because nobody can know which data the system has lost,
+    /// and synchronising again would only hide the loss.
     void append(std::span<const std::span<const std::byte>> pieces);
-    /// Everything on the disk. FileError; also of what failed on the log's own thread earlier.
+    /// Write everything to the disk. Throws FileError, also for a failure that happened earlier on the log's own
+    /// thread.
     void sync();
-    /// From now on nothing can be appended any more, for this reason.
+    /// Refuse every further append, for this reason.
     void give_up(const std::string& why);
     std::size_t bytes() const;
 
@@ -85,12 +86,12 @@ private:
     const Sync sync_;
     std::uint64_t sequence_ = 0;        ///< of the next record
     std::atomic<std::size_t> end_ = 0;  ///< bytes of the file
-    std::mutex syncing_;                ///< held while the file is synchronised; before `mutex_`
-    mutable std::mutex mutex_;          ///< of what follows
+    std::mutex syncing_;                ///< held while the file is synchronised; locked before `mutex_`
+    mutable std::mutex mutex_;          ///< protects the members below
     std::condition_variable changed_;
     bool dirty_ = false;  ///< something was written since the last synchronisation began
     bool ending_ = false;
-    std::string broken_;  ///< why nothing can be written any more; empty: it can
+    std::string broken_;  ///< why nothing can be written any more; empty if it can
     std::thread thread_;
 };
 

@@ -1,4 +1,4 @@
-// The bytes of a log (log.hpp says what they mean), and the checksum of what is given in pieces.
+// The byte format of a log (see log.hpp), and the checksum of data that come in pieces.
 #pragma once
 
 #include <algorithm>
@@ -23,13 +23,13 @@ struct Head {
     std::uint16_t major, minor;
     std::uint32_t byte_order;
     std::uint64_t number;
-    std::uint64_t checksum;  ///< of the bytes before it
+    std::uint64_t checksum;  ///< of all bytes before it
 };
 static_assert(sizeof(Head) == 32 && std::is_trivially_copyable_v<Head>);
 
 struct RecordHead {
     std::uint64_t length, sequence, body_checksum;
-    std::uint64_t checksum;  ///< of the three and the log's number
+    std::uint64_t checksum;  ///< of the three values above and the log's number
 };
 static_assert(sizeof(RecordHead) == 32 && std::is_trivially_copyable_v<RecordHead>);
 
@@ -55,7 +55,7 @@ inline Head head_of(std::uint64_t number) {
 
 inline std::size_t padding(std::size_t bytes) { return (8 - bytes % 8) % 8; }
 
-/// checksum() of bytes that come one piece after another.
+/// The checksum() of bytes that come in several pieces.
 class Checksum {
 public:
     void add(std::span<const std::byte> bytes) {
@@ -106,7 +106,7 @@ private:
     }
 
     std::array<std::uint64_t, 4> lanes_{xxh64::prime1 + xxh64::prime2, xxh64::prime2, 0, 0 - xxh64::prime1};
-    std::array<std::byte, 32> rest_{};  ///< of the last stripe, which is not full
+    std::array<std::byte, 32> rest_{};  ///< the beginning of the last stripe, which is not full
     std::size_t filled_ = 0;
     std::uint64_t total_ = 0;
 };

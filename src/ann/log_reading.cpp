@@ -1,4 +1,4 @@
-// A log's bytes may have been written by anybody, or be what a crash left.
+// The bytes of a log may come from anyone, or be what a crash left.
 #include <algorithm>
 #include <cstring>
 #include <utility>
@@ -16,7 +16,7 @@ namespace {
 [[noreturn]] void refuse(const std::string& why) { throw FileError("log", why); }
 [[noreturn]] void fail(const char* what, int error) { refuse(std::string(what) + disk::reason_of(error)); }
 
-/// The whole file in memory of its own.
+/// Return the whole file in its own memory.
 std::shared_ptr<Array<std::byte>> contents_of(const std::string& path) {
     const disk::Descriptor descriptor(os::open(path, os::Opening::read));
     if (descriptor.number() < 0) fail("cannot be opened: ", errno);
@@ -31,14 +31,14 @@ std::shared_ptr<Array<std::byte>> contents_of(const std::string& path) {
         const std::ptrdiff_t got = os::read_at(descriptor.number(), {bytes->data() + at, most}, at);
         if (got < 0 && errno == EINTR) continue;
         if (got < 0) fail("cannot be read: ", errno);
-        if (got == 0) break;  // a writer has cut it back meanwhile
+        if (got == 0) break;  // a writer has made the file shorter
         at += static_cast<std::size_t>(got);
     }
     bytes->resize(at);
     return bytes;
 }
 
-/// Goes through the records of a log. Every byte is looked at a few times at most, whatever stands there.
+/// Reads the records of a log. Every byte is read only a few times, whatever the file contains.
 class Reader {
 public:
     Reader(std::span<const std::byte> bytes, bool skip_damage, LogContents& found)
@@ -84,7 +84,7 @@ public:
             const auto& [head, place] = *next;
             if (!skip_damage_) {
                 refuse("record " + std::to_string(sequence) + " at offset " + std::to_string(at) +
-                       " is damaged, and whole ones stand behind it");
+                       " is damaged, but intact records follow it");
             }
             for (; sequence < head.sequence; ++sequence) found_.lost.push_back(sequence);
             take(head, place);
@@ -96,7 +96,7 @@ public:
     }
 
 private:
-    /// The head of a record that says it is one from `first` to `last`.
+    /// Return the head of a record whose sequence number is from `first` to `last`.
     std::optional<RecordHead> head_at(std::size_t at, std::uint64_t first, std::uint64_t last) const {
         RecordHead head;
         if (bytes_.size() - at < sizeof head) return std::nullopt;
@@ -106,7 +106,7 @@ private:
         return head;
     }
 
-    /// Whether the file reaches to the end of this record.
+    /// Return whether the file reaches to the end of this record.
     bool fits(const RecordHead& head, std::size_t at) const {
         const std::size_t left = bytes_.size() - at - sizeof head;
         return head.length <= left && padding(static_cast<std::size_t>(head.length)) <= left - head.length;
@@ -131,15 +131,15 @@ private:
 
     void take(const RecordHead& head, std::size_t at) { found_.records.push_back(body(head, at)); }
 
-    /// The first whole record behind the bad one `sequence` at `at`, and where it begins. What a good head claims is
-    /// passed over as one, so that the checksums of bodies are made of each byte once.
+    /// Return the first intact record behind the bad record `sequence` at `at`, and where it begins. The body that a
+    /// valid head claims is skipped as a whole, so that checksums of bodies read each byte only once.
     std::optional<std::pair<RecordHead, std::size_t>> whole_behind(std::size_t at, std::uint64_t sequence) const {
         const std::size_t bad = at;
         while (bytes_.size() - at >= sizeof(RecordHead)) {
-            const std::uint64_t most = sequence + (at - bad) / sizeof(RecordHead);  // as many as there is room for
+            const std::uint64_t most = sequence + (at - bad) / sizeof(RecordHead);  // as many records as fit in between
             const auto head = head_at(at, at == bad ? sequence : sequence + 1, most);
             if (head && is_whole(*head, at)) return std::pair{*head, at};
-            if (head && !fits(*head, at)) return std::nullopt;  // it was the last one
+            if (head && !fits(*head, at)) return std::nullopt;  // it was the last record
             at = head ? end_of(*head, at) : at + 8;
         }
         return std::nullopt;

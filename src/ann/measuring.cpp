@@ -1,4 +1,5 @@
-// What walks through a finished graph find, measured on members that are hidden from them.
+// The recall of walks through a finished graph, measured with rows of the index as queries, which are hidden from the
+// walk.
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
@@ -13,11 +14,11 @@
 namespace ann {
 namespace {
 
-/// Members that are hidden to measure the recall: fewer where there are few rows, as that would take longer than the
-/// build.
+/// Return how many rows are hidden to measure the recall. Small indexes use fewer, because measuring would take longer
+/// than building.
 std::size_t hidden_members(std::size_t rows) { return std::clamp<std::size_t>(rows / 20, 100, 500); }
 
-/// The share of the true first `size` hits that are found, for each size, by search(query, walker, found).
+/// Return, for each size, the share of the true first `size` hits that search(query, walker, found) finds.
 template <typename Search>
 std::vector<float> shares(const std::vector<std::vector<Hit>>& truth, std::initializer_list<std::size_t> sizes,
                           const Search& search, std::size_t threads) {
@@ -30,7 +31,7 @@ std::vector<float> shares(const std::vector<std::vector<Hit>>& truth, std::initi
             for (std::size_t j = 0; j < sizes.size(); ++j) {
                 const std::size_t size = std::min(sizes.begin()[j], truth[i].size());
                 if (size == 0) continue;
-                // What is as near as the last of the true ones is as good.
+                // A hit that is as near as the last true hit is as good.
                 const float last_true = truth[i][size - 1].closeness;
                 const auto near = std::count_if(found.begin(), found.end(),
                                                 [=](const Hit& hit) { return hit.closeness >= last_true; });
@@ -47,8 +48,8 @@ std::vector<float> shares(const std::vector<std::vector<Hit>>& truth, std::initi
     return shares;
 }
 
-/// The widths of walks that are measured, and how much farther than the tenth the row of that rank usually is, by
-/// codes.
+/// Return the widths of walks that are measured, and how much farther than the tenth row the row of that rank usually
+/// is, by codes.
 std::vector<Recall> widths(const State& state, std::span<const std::uint32_t> members, std::size_t degree,
                            const Kernels& kernels, std::size_t threads) {
     const Graph& graph = *state.graph;

@@ -10,16 +10,16 @@
 namespace ann {
 namespace {
 
-constexpr std::size_t most_numbers = 0xFFFFFFFE;  // slots hold one more
+constexpr std::size_t most_numbers = 0xFFFFFFFE;  // slots hold number + 1
 
-/// Bytes of the letter that begins with these, 0 where none does (RFC 3629, section 4).
+/// Return the bytes of the letter that begins here, 0 if no letter does (RFC 3629, section 4).
 std::size_t letter_length(const unsigned char* at, std::size_t left) {
     const unsigned char first = at[0];
     if (first < 0x80) return 1;
     if (first < 0xC2 || first > 0xF4) return 0;
     const std::size_t length = first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
     if (left < length) return 0;
-    // The second byte tells overlong forms, surrogates and what lies above U+10FFFF.
+    // The second byte excludes overlong forms, surrogates and code points above U+10FFFF.
     const unsigned char low = first == 0xE0 ? 0xA0 : first == 0xF0 ? 0x90 : 0x80;
     const unsigned char high = first == 0xED ? 0x9F : first == 0xF4 ? 0x8F : 0xBF;
     if (at[1] < low || at[1] > high) return 0;
@@ -29,7 +29,7 @@ std::size_t letter_length(const unsigned char* at, std::size_t left) {
     return length;
 }
 
-/// Before anything is allocated.
+/// Check the number before memory is allocated.
 std::size_t checked(std::size_t numbers) {
     if (numbers > most_numbers) throw std::invalid_argument("more than 2^32 - 2 names");
     return numbers;
@@ -97,7 +97,7 @@ Texts Texts::with(std::span<const std::string_view> more) const {
 }
 
 std::size_t Texts::bytes() const {
-    // By this value's size: that of the arrays may be changed by a writer at this moment.
+    // This object's own size is used, because a writer may change the sizes of the arrays at this moment.
     return size_ == 0 ? 0 : size_ * sizeof(std::uint64_t) + static_cast<std::size_t>(ends_->data()[size_ - 1]);
 }
 
@@ -121,7 +121,7 @@ Dictionary Dictionary::with(std::span<const std::string_view> more, std::vector<
         table = std::make_shared<HashTable>(table_capacity(count, needed));
         for (std::size_t i = 0; i < count; ++i) table->put(hash_of(text_of(i)), static_cast<std::uint32_t>(i));
     };
-    // A table that knows more than this value was extended already.
+    // A table with more numbers than this object has was extended already.
     if (!table || table->size() != size()) renew(size());
     numbers.clear();
     numbers.reserve(more.size());

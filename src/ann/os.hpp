@@ -1,8 +1,8 @@
-// What the core asks of the operating system: files, locks, memory and processor features. os_posix.cpp answers on Linux
-// and macOS, os_windows.cpp on Windows. No other file of the core includes a header of an operating system.
+// What the core needs from the operating system: files, locks, memory and processor features. os_posix.cpp has the
+// functions for Linux and macOS, os_windows.cpp for Windows. Other files of the core include no header of a system.
 //
-// A path is UTF-8. A file is a number as POSIX gives it. A function that fails returns false, nullptr or -1, and errno
-// says why, on Windows too.
+// A path is UTF-8. A file is a file descriptor. A function that fails returns false, nullptr, nullopt or -1, and sets
+// errno, on Windows too.
 #pragma once
 
 #include <cstddef>
@@ -15,10 +15,10 @@
 namespace ann::os {
 
 enum class Opening {
-    read,    ///< a pipe is opened without waiting for its other end
-    write,   ///< the file exists
-    create,  ///< EEXIST where a file of that name exists
-    lock     ///< read and write; made where it is missing
+    read,    ///< read only; opening a pipe does not wait for its other end
+    write,   ///< write only; the file must exist
+    create,  ///< write only; the file must not exist (EEXIST)
+    lock     ///< read and write; the file is created if it is missing
 };
 
 int open(const std::string& path, Opening how);
@@ -30,22 +30,22 @@ struct Status {
 };
 std::optional<Status> status(int file);
 
-/// These three return how many bytes were written or read, which may be fewer than asked for. write_at takes the pieces
-/// one after another.
+/// These three functions return the number of bytes, which may be less than requested. write_at writes the pieces one
+/// behind the other.
 std::ptrdiff_t write(int file, std::span<const std::byte> bytes);
 std::ptrdiff_t write_at(int file, std::span<const std::span<const std::byte>> pieces, std::size_t at);
 std::ptrdiff_t read_at(int file, std::span<std::byte> bytes, std::size_t at);
 
 bool truncate(int file, std::size_t size);
-/// All bytes are on the disk when this returns. sync_data may leave out what is not needed to read them, such as times.
+/// Write all bytes to the disk. sync_data may leave out data that reading does not need, such as times.
 bool sync(int file);
 bool sync_data(int file);
 
 enum class Synced { yes, not_opened, failed };
-/// The names in a folder are on the disk; "" is the working folder. Windows has no such call: there it is always yes.
+/// Write the names in a folder to the disk; "" is the working folder. Windows has no such call, and returns yes.
 Synced sync_folder(const std::string& path);
 
-/// Replaces `to`. On Windows this fails for as long as `to` is mapped or, after a second of trying, open.
+/// Rename a file and replace `to`. On Windows this fails (EBUSY) if `to` is mapped, or open for more than a second.
 bool rename(const std::string& from, const std::string& to);
 bool link(const std::string& from, const std::string& to);
 bool remove(const std::string& path);
@@ -53,15 +53,14 @@ bool make_folder(const std::string& path);
 bool remove_folder(const std::string& path);
 
 enum class Lock { exclusive, shared };
-/// Does not wait: EWOULDBLOCK where another open file holds it. The lock ends when the file is closed, also by the end
-/// of the process.
+/// Lock a file without waiting (EWOULDBLOCK). The lock ends when the file is closed or the process ends.
 bool lock(int file, Lock how);
 
-/// The first `size` bytes of a file as read-only memory; nullptr.
+/// Map the first `size` bytes of a file as read-only memory.
 const std::byte* map(int file, std::size_t size);
 void unmap(const std::byte* bytes, std::size_t size);
 
-/// Memory of zeros that begins on a page; nullptr. With huge_pages a block may ask for pages of 2 MiB.
+/// Return memory of zeros that begins at a page. Where huge_pages is true, use_huge_pages asks for pages of 2 MiB.
 void* allocate(std::size_t size);
 void release(void* block, std::size_t size);
 #if defined(__linux__)
@@ -75,10 +74,10 @@ int process_number();
 bool runs_avx2();
 bool runs_avx512();
 
-/// Where the name begins in a path: behind the last separator of folders, 0 where there is none.
+/// Return the position of the file name in a path.
 std::size_t name_place(const std::string& path);
 std::filesystem::path path_of(const std::string& text);
-/// UTF-8, with / between folders.
+/// Return the path as UTF-8 with / between folders.
 std::string text_of(const std::filesystem::path& path);
 
 }  // namespace ann::os

@@ -41,11 +41,11 @@ std::optional<Status> status(int file) {
 std::ptrdiff_t write(int file, std::span<const std::byte> bytes) { return ::write(file, bytes.data(), bytes.size()); }
 
 std::ptrdiff_t write_at(int file, std::span<const std::span<const std::byte>> pieces, std::size_t at) {
-    constexpr std::size_t most = 64;  // of pieces at once; a change has eight, and systems take sixteen at least
+    constexpr std::size_t most = 64;  // pieces in one call; a change has eight, and every system accepts at least 16
     std::array<struct iovec, most> blocks;
     const std::size_t count = std::min(pieces.size(), most);
     for (std::size_t i = 0; i < count; ++i) {
-        blocks[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};  // only read from
+        blocks[i] = {const_cast<std::byte*>(pieces[i].data()), pieces[i].size()};  // only read, never written to
     }
     return ::pwritev(file, blocks.data(), static_cast<int>(count), static_cast<off_t>(at));
 }
@@ -57,7 +57,7 @@ std::ptrdiff_t read_at(int file, std::span<std::byte> bytes, std::size_t at) {
 bool truncate(int file, std::size_t size) { return ::ftruncate(file, static_cast<off_t>(size)) == 0; }
 
 #if defined(__APPLE__)
-// fsync of macOS leaves the bytes in the memory of the disk. Some file systems know no F_FULLFSYNC.
+// On macOS fsync leaves the bytes in the memory of the disk. Some file systems do not support F_FULLFSYNC.
 bool sync(int file) { return ::fcntl(file, F_FULLFSYNC) == 0 || ::fsync(file) == 0; }
 bool sync_data(int file) { return sync(file); }
 #else

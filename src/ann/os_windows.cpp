@@ -23,7 +23,7 @@
 namespace ann::os {
 namespace {
 
-/// The error of the last call to Windows as errno, and false.
+/// Set errno to the error of the last call to Windows, and return false.
 bool failed() {
     switch (::GetLastError()) {
         case ERROR_FILE_NOT_FOUND:
@@ -63,7 +63,7 @@ bool failed() {
     return false;
 }
 
-/// Tries for up to a second. A file that another process, or a virus scanner, has open for a moment is refused meanwhile.
+/// Try for up to a second, because a file may be in use for a moment, for instance by a virus scanner.
 template <typename Work>
 bool patiently(const Work& work) {
     for (int attempt = 1;; ++attempt) {
@@ -82,7 +82,7 @@ bool is_folder(const std::filesystem::path& path) {
     return found != INVALID_FILE_ATTRIBUTES && (found & FILE_ATTRIBUTE_DIRECTORY) != 0;
 }
 
-/// What the C library takes at once.
+/// Return the number of bytes that one call of the C library accepts.
 unsigned some_of(std::size_t size) { return static_cast<unsigned>(std::min<std::size_t>(size, INT_MAX)); }
 
 }  // namespace
@@ -93,7 +93,7 @@ int open(const std::string& path, Opening how) {
                          : how == Opening::lock ? GENERIC_READ | GENERIC_WRITE
                                                   : GENERIC_WRITE;
     const DWORD making = how == Opening::create ? CREATE_NEW : how == Opening::lock ? OPEN_ALWAYS : OPEN_EXISTING;
-    // Others may delete the file meanwhile, as on POSIX. The handle is not inherited: the attributes are nullptr.
+    // Other processes may delete the file while it is open, as on POSIX. Started processes do not inherit the handle.
     const DWORD sharing = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
     const std::filesystem::path name = path_of(path);
     HANDLE handle = INVALID_HANDLE_VALUE;
@@ -158,7 +158,7 @@ bool rename(const std::string& from, const std::string& to) {
     }
     const DWORD how = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
     const bool moved = patiently([&] { return ::MoveFileExW(old_name.c_str(), new_name.c_str(), how) != 0; });
-    // A file that is mapped is refused as one that may not be written.
+    // Windows reports a mapped file as one that must not be written.
     const bool there = !moved && ::GetFileAttributesW(new_name.c_str()) != INVALID_FILE_ATTRIBUTES;
     if (there && errno == EACCES) errno = EBUSY;
     return moved;
@@ -169,11 +169,13 @@ bool link(const std::string& from, const std::string& to) {
 }
 
 bool remove(const std::string& path) { return ::DeleteFileW(path_of(path).c_str()) != 0 || failed(); }
-bool make_folder(const std::string& path) { return ::CreateDirectoryW(path_of(path).c_str(), nullptr) != 0 || failed(); }
+bool make_folder(const std::string& path) {
+    return ::CreateDirectoryW(path_of(path).c_str(), nullptr) != 0 || failed();
+}
 bool remove_folder(const std::string& path) { return ::RemoveDirectoryW(path_of(path).c_str()) != 0 || failed(); }
 
 bool lock(int file, Lock how) {
-    // A byte far behind the end: on Windows a locked byte cannot be read, and a folder is to be copied by anybody.
+    // A byte far behind the end, because a locked byte cannot be read, and it must be possible to copy the folder.
     OVERLAPPED place{};
     place.OffsetHigh = 1u << 30;
     const DWORD flags = LOCKFILE_FAIL_IMMEDIATELY | (how == Lock::exclusive ? LOCKFILE_EXCLUSIVE_LOCK : 0u);
@@ -188,7 +190,7 @@ const std::byte* map(int file, std::size_t size) {
     }
     const void* at = ::MapViewOfFile(section, FILE_MAP_READ, 0, 0, size);
     if (at == nullptr) failed();
-    ::CloseHandle(section);  // the view keeps what it needs
+    ::CloseHandle(section);  // the view stays valid
     return static_cast<const std::byte*>(at);
 }
 
@@ -208,7 +210,8 @@ int process_number() { return ::_getpid(); }
 #if defined(__x86_64__) || defined(_M_X64)
 namespace {
 
-/// Bits of leaf 7 of cpuid that are all set, where the system saves the registers of `state` (bits of XCR0) as well.
+/// Return whether the processor has FMA and these bits of cpuid leaf 7, and the system saves the registers of `state`
+/// (bits of XCR0).
 bool has(unsigned wanted_b, unsigned wanted_c, DWORD64 state) {
     unsigned a = 0, b = 0, c = 0, d = 0;
     if (__get_cpuid(1, &a, &b, &c, &d) == 0 || (c & bit_FMA) == 0) return false;

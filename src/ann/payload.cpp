@@ -13,12 +13,12 @@ namespace {
 
 using Bytes = std::span<const std::byte>;
 
-/// Takes the bytes apart, never more of them than there are.
+/// Takes the bytes apart, and never reads behind their end.
 class Reader {
 public:
     explicit Reader(Bytes bytes) : left_(bytes) {}
 
-    /// `count` values of `width` bytes each.
+    /// Take `count` values of `width` bytes each.
     Bytes take(std::uint64_t count, std::size_t width) {
         if (count > left_.size() / width) throw std::invalid_argument("fields: the bytes end too early");
         const Bytes taken = left_.first(static_cast<std::size_t>(count) * width);
@@ -32,7 +32,7 @@ private:
     Bytes left_;
 };
 
-/// Reads one column and checks all that it says.
+/// Reads one column and checks all its values.
 class ColumnReader {
 public:
     ColumnReader(Reader& reader, const Schema& schema, std::size_t rows, std::uint32_t field)
@@ -65,7 +65,7 @@ private:
         throw std::invalid_argument("fields: field \"" + field_.name + "\": " + why);
     }
 
-    /// All rows without a branch between them, as nearly always all of them are right.
+    /// All rows are checked without branches, because nearly always all of them are right.
     void check_words() const {
         constexpr std::uint64_t sign = std::uint64_t{1} << 63, infinity = 0x7ff0000000000000u;
         const std::uint64_t most = field_.kind == Kind::boolean ? 1 : ~std::uint64_t{0};
@@ -106,7 +106,7 @@ private:
         for (std::size_t i = 0; i < distinct; ++i) {
             refuse(end(i) <= begin || end(i) > text.size(), "a text is empty or its end is wrong");
             const auto next = static_cast<std::size_t>(end(i));
-            // Whole letters alone: the bytes within one have 10 in front.
+            // A text must begin with a whole letter: bytes inside a letter have the bits 10 in front.
             refuse(next < text.size() && (static_cast<unsigned char>(text[next]) & 0xc0) == 0x80,
                    "a text ends within a letter");
             column_.texts.push_back(text.substr(begin, next - begin));
@@ -115,7 +115,8 @@ private:
         check_different();
     }
 
-    /// By a table of numbers below upper halves of hashes, asked for ahead of use, as it is larger than the caches.
+    /// Uses a table of numbers and upper halves of hashes. Its memory is prefetched, because it is larger than the
+    /// caches.
     void check_different() const {
         const std::vector<std::string_view>& texts = column_.texts;
         const std::size_t count = texts.size(), mask = std::bit_ceil(count * 2 + 1) - 1, ahead = 16;
@@ -128,23 +129,23 @@ private:
             std::size_t slot = hashes[i] & mask;
             for (; slots[slot] != 0; slot = (slot + 1) & mask, ++steps) {
                 const bool alike = ((slots[slot] ^ upper) >> 32) == 0;
-                refuse(alike && texts[(slots[slot] & 0xffffffff) - 1] == texts[i], "a text stands there twice");
+                refuse(alike && texts[(slots[slot] & 0xffffffff) - 1] == texts[i], "a text is listed twice");
             }
             slots[slot] = upper | (i + 1);
             if (steps > 64 * count) return check_different_slowly();
         }
     }
-    /// Of texts that were chosen to have like hashes, in time that no texts make worse.
+    /// For texts that were chosen to have similar hashes: the time does not depend on the texts.
     void check_different_slowly() const {
         std::vector<std::string_view> texts = column_.texts;
         std::ranges::sort(texts);
-        refuse(std::ranges::adjacent_find(texts) != texts.end(), "a text stands there twice");
+        refuse(std::ranges::adjacent_find(texts) != texts.end(), "a text is listed twice");
     }
 
     void read_places() {
         column_.counts = reader_.take(rows_, 4);
         column_.starts.resize(rows_ + 1);
-        std::uint64_t total = 0;  // of fewer than 2^32 counts below 2^32
+        std::uint64_t total = 0;  // the sum of fewer than 2^32 counts below 2^32
         std::uint32_t most = 0;
         for (std::size_t row = 0; row < rows_; ++row) {
             const auto count = Payload::Column::at<std::uint32_t>(column_.counts, row);

@@ -1,12 +1,12 @@
-// Vectors as small integers: move the mean to the origin, rotate at random, and round every component to the same
-// steps.
+// Vectors as small integers: move the mean to the origin, rotate at random, and round every component with the same
+// step.
 //
 // The rotation spreads each vector's energy evenly over all components, so that one step for all of them is near the
-// best there is, and outlying components disappear. As the step is the same everywhere, squared distances of codes are
-// squared distances of vectors up to one factor.
+// best choice, and outlying components disappear. Because the step is the same for all components, squared distances of
+// codes are squared distances of vectors, up to one factor.
 //
-// Codes must be the same bytes on every processor: everything is added in a fixed order, and this file's users are
-// compiled with -ffp-contract=off.
+// Codes must be the same bytes on every processor: everything is added in a fixed order, and the files that use this
+// header are compiled with -ffp-contract=off.
 #pragma once
 
 #include <algorithm>
@@ -22,8 +22,8 @@
 
 namespace ann {
 
-/// A random rotation of any dimension: signs, then fast Hadamard transforms of the first and of the last 2^m
-/// components, twice over (the Fht-Kac rotation of RaBitQ-Library).
+/// A random rotation for any dimension: random signs, then fast Hadamard transforms of the first and of the last 2^m
+/// components, twice (the Fht-Kac rotation of RaBitQ-Library).
 class Rotation {
 public:
     Rotation() = default;
@@ -62,17 +62,17 @@ private:
     std::vector<float> signs_;
 };
 
-/// What has to be kept of a quantizer beside its mean.
+/// The parameters of a quantizer that are saved beside its mean.
 struct Scale {
     Bits bits = Bits::four;
-    float range = 1.0f;   ///< components beyond it, after the rotation, are cut off
-    float radius = 0.0f;  ///< inner product alone: the length that all vectors are filled up to
+    float range = 1.0f;   ///< after the rotation, components beyond this are cut off
+    float radius = 0.0f;  ///< only for inner products: the length up to which all vectors are filled
 };
 
-/// Vectors float32[dim] to codes, by one scale for all components of the rotated vectors.
+/// Turns vectors float32[dim] into codes, with one scale for all components of the rotated vectors.
 ///
-/// For inner products the vectors get one more component that fills all of them up to one length, and the query gets 0
-/// there: the nearest by distance are then those of the largest product (Bachrach et al., RecSys 2014).
+/// For inner products vectors get one more component, which fills all of them up to the same length; the query has 0
+/// there. Then the nearest vectors are those with the largest product (Bachrach et al., RecSys 2014).
 class Quantizer {
 public:
     Quantizer() = default;
@@ -82,7 +82,7 @@ public:
         factor_ = half / scale.range;
     }
 
-    /// Learn from `count` > 0 rows float32[dim]; `product` says that inner products are wanted.
+    /// Train on `count` > 0 rows float32[dim]. `product`: the metric is the inner product.
     static Quantizer train(const float* rows, std::size_t count, std::size_t dim, bool product, Bits bits,
                            std::uint64_t seed) {
         Scale scale{bits, 1.0f, 0.0f};
@@ -105,7 +105,7 @@ public:
             made.turn(rotated);
             for (std::size_t i = 0; i < width; ++i) rotated[i] = std::fabs(rotated[i]);
         }
-        // Fewer steps want a narrower range: for a bell curve these shares keep the mean error near its least.
+        // With fewer steps a narrower range is better: for a bell curve these shares give nearly the least mean error.
         const double share = bits == Bits::four ? 0.993 : bits == Bits::eight ? 0.999 : 1.0;
         const auto place = static_cast<std::ptrdiff_t>(share * static_cast<double>(sizes.size() - 1));
         std::nth_element(sizes.begin(), sizes.begin() + place, sizes.end());
@@ -142,21 +142,20 @@ public:
         return cut;
     }
 
-    /// Write the query int16[padded()] of float32[dim], which is rounded but not cut off at the range of codes.
-    /// Returns false where it lies too far away for the kernels' integers.
+    /// Write the query int16[padded()] of float32[dim]. It is rounded, but not cut off at the range of the codes.
+    /// Returns false if the query is too far away for the kernels' integers.
     bool encode_query(const float* x, std::int16_t* query, float* scratch) const {
         lift_query(x, scratch);
         turn(scratch);
         double farthest = 255.0 * 255.0 * static_cast<double>(padded() - mean_.size());
         bool near = true;
         for (std::size_t i = 0; i < mean_.size(); ++i) {
-            // A 4-bit value stands for the middle of its sixteen places, and the kernels compare with the first of
-            // them.
+            // A 4-bit value stands for the middle of sixteen steps, but the kernels compare with the first of them.
             const float shift = scale_.bits == Bits::sixteen ? 0.0f : scale_.range;
             const float place =
                 std::nearbyint((scratch[i] + shift) * factor_ - (scale_.bits == Bits::four ? 8.0f : 0.0f));
             const float limit = scale_.bits == Bits::sixteen ? 32767.0f : 8192.0f;
-            const bool fits = std::fabs(place) <= limit;  // false for what is not a number, too
+            const bool fits = std::fabs(place) <= limit;  // false for NaN, too
             near = near && fits;
             query[i] = static_cast<std::int16_t>(fits ? place : 0.0f);
             const double reach = std::max(std::fabs(static_cast<double>(query[i])), std::fabs(query[i] - 255.0));
@@ -166,7 +165,7 @@ public:
         return near && (scale_.bits == Bits::sixteen || farthest < 0x1p31);
     }
 
-    /// A code as a query int16[padded()].
+    /// Write a code as a query int16[padded()].
     void spread(const std::uint8_t* code, std::int16_t* query) const {
         const std::size_t half = padded() / 2;
         if (scale_.bits == Bits::sixteen) {
@@ -180,13 +179,13 @@ public:
     }
 
     std::size_t width() const { return mean_.size(); }
-    /// Components of a query, and bytes of a code.
+    /// The number of components of a query, and the number of bytes of a code.
     std::size_t padded() const { return (mean_.size() + code_padding - 1) / code_padding * code_padding; }
     std::size_t bytes() const { return padded() * static_cast<std::size_t>(scale_.bits) / 8; }
     const std::vector<float>& mean() const { return mean_; }
     const Scale& scale() const { return scale_; }
 
-    /// Euclidean length, the same on every processor.
+    /// Return the Euclidean length, which is the same on every processor.
     static float length(const float* x, std::size_t dim) {
         double sum = 0.0;
         for (std::size_t i = 0; i < dim; ++i) sum += static_cast<double>(x[i]) * static_cast<double>(x[i]);
@@ -205,7 +204,7 @@ private:
     void lift_query(const float* x, float* out) const {
         std::memcpy(out, x, dim_ * sizeof(float));
         if (mean_.size() == dim_) return;
-        // The order of products does not change with the query's length; this one lies among the vectors.
+        // The order of products does not depend on the query's length; with this length it lies among the vectors.
         const float size = length(x, dim_);
         const float factor = size > 0.0f ? scale_.radius / size : 0.0f;
         for (std::size_t i = 0; i < dim_; ++i) out[i] *= factor;

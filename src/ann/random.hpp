@@ -1,5 +1,5 @@
-// Counted randomness: a number depends on the seed and its place alone, on every machine (the distributions of <random>
-// do not promise that).
+// Random numbers that depend only on the seed and a place, the same on every machine (the distributions of <random> do
+// not guarantee that).
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace ann {
 
-/// SplitMix64 (Steele, Lea, Flood 2014): the value at one place of the stream of one seed.
+/// SplitMix64 (Steele, Lea, Flood 2014): return the value at one place of the stream of a seed.
 inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t place) {
     std::uint64_t value = seed + (place + 1) * 0x9e3779b97f4a7c15ULL;
     value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9ULL;
@@ -18,12 +18,12 @@ inline std::uint64_t random_bits(std::uint64_t seed, std::uint64_t place) {
     return value ^ (value >> 31);
 }
 
-/// A number in [0, bound), bound > 0. The bias of at most bound / 2^64 does not matter here.
+/// Return a number in [0, bound), bound > 0. The bias of at most bound / 2^64 does not matter here.
 inline std::uint64_t random_below(std::uint64_t seed, std::uint64_t place, std::uint64_t bound) {
     return random_bits(seed, place) % bound;
 }
 
-/// The numbers first .. first + count - 1 in random order (Fisher and Yates).
+/// Return the numbers first .. first + count - 1 in random order (Fisher and Yates).
 inline std::vector<std::uint32_t> random_order(std::uint64_t seed, std::uint32_t first, std::uint32_t count) {
     std::vector<std::uint32_t> order(count);
     std::iota(order.begin(), order.end(), first);

@@ -1,4 +1,4 @@
-// Folder::verify and Folder::repair: what is wrong with a folder, and what can be brought back.
+// Folder::verify and Folder::repair: find what is wrong with a folder, and restore what is possible.
 #include <algorithm>
 #include <array>
 #include <optional>
@@ -18,7 +18,7 @@ bool stands(const Lines& names, const std::string& name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-/// Which records of a log are there: their sequences.
+/// Return the sequence numbers of the records that a log still has.
 std::vector<std::uint64_t> sequences(const LogContents& log) {
     std::vector<std::uint64_t> all;
     std::size_t lost = 0;
@@ -32,7 +32,7 @@ std::vector<std::uint64_t> sequences(const LogContents& log) {
     return all;
 }
 
-/// Do the log again on the index, leaving out what does not fit, and say so.
+/// Apply the log to the index again. Records that do not fit are left out and reported.
 void replay_all(Index& index, const LogContents& log, const std::string& name, std::size_t threads, Lines& lines,
                 bool& failed) {
     const auto all = sequences(log);
@@ -45,7 +45,7 @@ void replay_all(Index& index, const LogContents& log, const std::string& name, s
     index.redone(threads);
 }
 
-/// What is known of a log that cannot be read as it stands; nullopt where nothing of it can be read.
+/// Read what is left of a damaged log; nullopt if nothing of it can be read.
 std::optional<LogContents> damaged_log(const std::string& path, std::uint64_t number, Lines& lines) {
     const std::string name = files::log(number);
     try {
@@ -63,10 +63,10 @@ std::optional<LogContents> damaged_log(const std::string& path, std::uint64_t nu
 void tell_torn(const LogContents& log, const std::string& name, Lines& lines) {
     if (log.torn == 0) return;
     lines.push_back(name + ": " + std::to_string(log.torn) +
-                    " bytes at its end are no whole record: a write that was never finished, or a damaged last one");
+                    " bytes at its end are not a complete record: a write that did not end, or a damaged last record");
 }
 
-/// One look at a folder; `number` is the one in force, if that is known.
+/// Check a folder once; `number` is the number in use, if it is known.
 Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
     Lines lines;
     const bool in_use = files::Lock::is_held(path);
@@ -100,18 +100,18 @@ Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
         replay_all(*index, log, files::log(*number), 1, lines, failed);
         if (!in_use) tell_torn(log, files::log(*number), lines);
     }
-    if (in_use) return lines;  // what is left over may be what is being made
+    if (in_use) return lines;  // leftover files may be files that the writer is making
     for (const std::string& name : files::orphans(names, *number)) {
         lines.push_back(name + ": is left over; opening the folder for writing removes it");
     }
     return lines;
 }
 
-/// The sections that are made from the others.
+/// The sections that can be made from the others.
 constexpr std::array<std::string_view, 6> of_graph{"mean", "codes", "links", "seeds", "dups", "recall"};
 
-/// The sections of a damaged container that are whole, whatever its header says. FileError where one that nothing else
-/// tells is not.
+/// Return the intact sections of a damaged container, whatever its header says. Throws FileError if a section is
+/// damaged whose contents are in no other section.
 std::vector<std::pair<std::string, std::span<const std::byte>>> whole_sections(std::span<const std::byte> bytes) {
     using namespace container;
     std::vector<std::pair<std::string, std::span<const std::byte>>> found;
@@ -134,7 +134,7 @@ std::vector<std::pair<std::string, std::span<const std::byte>>> whole_sections(s
     return found;
 }
 
-/// The index of a damaged segment, with a graph made anew from its vectors. FileError.
+/// Return the index of a damaged segment, with a graph built again from its vectors. Throws FileError.
 std::unique_ptr<Index> salvaged(const std::string& path, std::uint64_t number, std::size_t threads) {
     const std::string left = path + "/.medann-repair.part";
     try {
@@ -155,7 +155,7 @@ std::unique_ptr<Index> salvaged(const std::string& path, std::uint64_t number, s
 
 [[noreturn]] void refuse_empty() { throw FileError("folder", "holds no segment: there is nothing to repair"); }
 
-/// Whether this segment and log are whole, with every record.
+/// Return whether this segment and its log are intact, with every record.
 bool is_whole(const std::string& path, std::uint64_t number) {
     try {
         files::open_segment(path, number, Mode::mapped);
@@ -165,8 +165,9 @@ bool is_whole(const std::string& path, std::uint64_t number) {
     }
 }
 
-/// Which number was in force, as far as files without a MANIFEST tell. A checkpoint that was broken off, or just done,
-/// leaves two: the log of the older one has everything that the newer segment has, and the newer log what came later.
+/// Return which number was probably in use, if MANIFEST is lost. A checkpoint that was interrupted, or has just
+/// finished, leaves two: the log of the older number has everything that the newer segment has, and the newer log has
+/// the later changes.
 std::uint64_t most_likely(const std::string& path, const Lines& names) {
     std::vector<std::uint64_t> numbers;
     for (const std::string& name : names) {
@@ -179,20 +180,20 @@ std::uint64_t most_likely(const std::string& path, const Lines& names) {
         const LogContents log = files::open_log(path, numbers[0]);
         nothing_later = log.records.empty() && log.torn == 0;
     } catch (const FileError&) {
-        // Damaged: there may be something.
+        // The log is damaged, so it may have later changes.
     }
     return nothing_later && numbers.size() > 1 && is_whole(path, numbers[1]) ? numbers[1] : numbers[0];
 }
 
-/// A repair under way.
+/// The state of a repair.
 struct Repair {
     std::string path;
     std::size_t threads;
     Lines names = {};
     Lines lines = {};
-    Lines damaged = {};  ///< names of files to keep aside
+    Lines damaged = {};  ///< names of files to keep with the ending .damaged
     bool manifest_lost = false;
-    bool anew = false;  ///< new files have to be written
+    bool anew = false;  ///< new files must be written
     std::uint64_t number = 0;
     std::unique_ptr<Index> index = nullptr;
     LogContents log = {};
@@ -207,7 +208,7 @@ struct Repair {
         }
         number = most_likely(path, names);
         manifest_lost = anew = true;
-        lines.push_back("MANIFEST: made from the files: " + files::segment(number) + " is taken");
+        lines.push_back("MANIFEST: made from the files: " + files::segment(number) + " is used");
     }
 
     void read_segment() {
@@ -215,7 +216,7 @@ struct Repair {
             index = files::open_segment(path, number, Mode::memory);
         } catch (const FileError& error) {
             index = salvaged(path, number, threads);
-            lines.push_back(std::string(error.what()) + "; the graph was made anew");
+            lines.push_back(std::string(error.what()) + "; the graph was built again");
             damaged.push_back(files::segment(number));
             anew = true;
         }
@@ -237,13 +238,13 @@ struct Repair {
         anew = anew || failed;
     }
 
-    /// New files beside the old ones, and only then anything is done to those.
+    /// Write new files beside the old ones. Only after that the old files are touched.
     void write() {
         const std::uint64_t next = std::max(files::highest(names), number) + 1;
         index->save(path + "/" + files::segment(next));
         Log::create(path + "/" + files::log(next), next, Sync::os, 0.0);
         const std::string manifest = path + "/" + files::manifest;
-        // A second name for its bytes, which may be worth a look; it is not worth a failure.
+        // A second name for the damaged MANIFEST, which may be useful to look at. A failure here does not matter.
         if (manifest_lost) static_cast<void>(os::link(manifest, manifest + ".damaged"));
         files::write_manifest(path, next);
         number = next;
@@ -263,7 +264,7 @@ std::vector<std::string> Folder::verify(const std::string& path) {
         try {
             std::optional<std::uint64_t> number;
             const Lines lines = looked_at(at, number);
-            // Beside a process that writes, the files may have been others before the end.
+            // If a process is writing, the files may have been replaced before the check ended.
             const bool again = !lines.empty() && number && files::read_manifest(at) != *number;
             if (!again || attempt == attempts) return lines;
         } catch (const FileError& error) {
@@ -276,7 +277,7 @@ std::vector<std::string> Folder::repair(const std::string& path, std::size_t thr
     Repair repair{.path = files::whole_path(path), .threads = std::max<std::size_t>(threads, 1)};
     repair.names = files::names(repair.path);
     const auto is_segment = [](const std::string& name) { return files::segment_number(name).has_value(); };
-    if (std::none_of(repair.names.begin(), repair.names.end(), is_segment)) refuse_empty();  // nor lock it
+    if (std::none_of(repair.names.begin(), repair.names.end(), is_segment)) refuse_empty();  // without making a LOCK
     const files::Lock lock(repair.path);
     repair.names = files::names(repair.path);
     repair.find_number();
@@ -286,7 +287,7 @@ std::vector<std::string> Folder::repair(const std::string& path, std::size_t thr
         repair.write();
     } else if (repair.log.torn > 0) {
         Log::resume(repair.path + "/" + files::log(repair.number), repair.log, Sync::os, 0.0);
-        repair.lines.push_back(files::log(repair.number) + ": they were cut off");
+        repair.lines.push_back(files::log(repair.number) + ": the incomplete bytes were removed");
     }
     const Lines orphans = files::orphans(files::names(repair.path), repair.number);
     files::remove(repair.path, orphans);

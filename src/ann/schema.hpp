@@ -1,4 +1,4 @@
-// The fields of an index: what a vector can carry besides its numbers.
+// The fields of an index: the values that a vector can have besides its numbers.
 #pragma once
 
 #include <cstddef>
@@ -8,16 +8,16 @@
 
 namespace ann {
 
-/// tag: any number of keywords. id: one keyword, of which there may be as many as rows. datetime: microseconds since
-/// 1970, UTC. geo: degrees of latitude and longitude. Every value may be missing.
+/// tag: any number of keywords. id: one keyword, with up to as many different keywords as rows. datetime: microseconds
+/// since 1970, UTC. geo: degrees of latitude and longitude. Every value may be missing.
 enum class Kind : std::uint8_t { tag = 0, boolean = 1, integer = 2, real = 3, datetime = 4, geo = 5, id = 6 };
 
 inline constexpr std::size_t kinds = 7;
 inline constexpr std::size_t most_fields = 256;
 
-/// Whether values are texts, which are numbered by a dictionary.
+/// Return whether values are texts, which are numbered by a dictionary.
 inline bool is_text(Kind kind) { return kind == Kind::tag || kind == Kind::id; }
-/// Whether values are 64-bit integers: boolean (0 or 1), integer, datetime.
+/// Return whether values are 64-bit integers: boolean (0 or 1), integer, datetime.
 inline bool is_whole(Kind kind) { return kind == Kind::boolean || kind == Kind::integer || kind == Kind::datetime; }
 
 struct Field {

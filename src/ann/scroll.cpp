@@ -8,7 +8,7 @@ namespace {
 
 struct Entry {
     bool missing;
-    std::uint64_t key;  ///< turned round where the order descends
+    std::uint64_t key;  ///< inverted if the order descends
     std::uint32_t row;
 };
 

@@ -1,4 +1,4 @@
-// Searching: walks through the graph, alone or several at a time, and what they found compared in full.
+// Searching: walks through the graph; the rows that they find are compared in full.
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -14,8 +14,8 @@ Codes Index::codes_of(const State& state) const {
 }
 
 Extent Index::extent(const Graph& graph, std::size_t k, std::size_t ef) const {
-    // After distance-adaptive beam search (Al-Jazzazi et al., 2025): how far the k-th is tells how hard the query
-    // is. How much farther than it the ef-th lies was measured on the members.
+    // As in distance-adaptive beam search (Al-Jazzazi et al., 2025), the distance of the k-th nearest shows how hard
+    // the query is. How much farther the ef-th nearest lies was measured with rows of the index as queries.
     constexpr std::size_t least_rank = 10, most = 4;
     const std::size_t rank = std::max(k, least_rank);
     const auto& table = graph.recall;
@@ -95,13 +95,13 @@ void Index::search(const State& state, const float* queries, std::size_t n, cons
         Among among = this->among(state, filter);
         const bool walks = ask.plan == Plan::walk || ask.plan == Plan::bridge;
         const bool may_walk = walks || (ask.plan == Plan::chosen && !among.wanted.listed);
-        // Walks through everything come to nodes alone; a bridge has to know them to begin.
+        // Walks through all rows visit only nodes. A bridge needs the nodes to begin.
         if (among.everything ? ask.plan == Plan::bridge : may_walk) ready_for_walks(state, among);
         return among;
     };
     const bool shared = ask.filters.size() <= 1;
     const Among common = shared && n > 0 ? made(filter_of(0)) : Among{};
-    // The plain case: a walk through everything, or a comparison with everything.
+    // The simple case: a walk through all rows, or a comparison with all rows.
     const bool plain = shared && common.everything && !ask.group;
     const bool narrow = state.graph && std::max(ask.ef, ask.k) <= widest_walk(state.graph->linked);
     if (plain && (ask.plan == Plan::exact || (ask.plan == Plan::chosen && !narrow))) {

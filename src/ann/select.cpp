@@ -1,4 +1,4 @@
-// Which rows a filter means: by the structures, and one by one for rows that do not stand in them.
+// The rows that a filter selects: found by the index structures, and one by one for rows that are not in them.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -10,7 +10,7 @@ namespace ann {
 
 namespace {
 
-/// By their bytes from the lowest on: for some hundred rows that takes a third of the time of std::sort.
+/// Radix sort from the lowest byte on: for some hundred rows it takes a third of the time of std::sort.
 void sort_rows(std::vector<std::uint32_t>& rows, std::size_t size) {
     if (rows.size() < 64) return std::sort(rows.begin(), rows.end());
     std::vector<std::uint32_t> other(rows.size());
@@ -23,7 +23,7 @@ void sort_rows(std::vector<std::uint32_t>& rows, std::size_t size) {
     }
 }
 
-/// A set of living rows as it is wanted: sorted lists for few.
+/// Return a set of living rows as a Selection: a sorted list if they are few.
 Selection selection_of(Rows found, std::size_t size, const Kernels& kernels) {
     Selection made;
     const std::size_t few = std::max<std::size_t>(64, size / 256);
@@ -58,7 +58,7 @@ Selection Table::select(const Filter& filter, const Bitmap& live, const Ids& ids
 
     const std::span<const std::pair<std::uint32_t, std::uint32_t>> patched =
         patch_ == nullptr ? std::span<const std::pair<std::uint32_t, std::uint32_t>>() : patch_->rows;
-    std::vector<std::uint32_t> loose;  // those that are meant
+    std::vector<std::uint32_t> loose;  // the loose rows that match
     if (!patched.empty()) {
         const Condition renewed = bind(filter, patch_->columns, live, ids);
         for (const auto& [row, place] : patched) {

@@ -1,4 +1,4 @@
-// Rows of fields as they come and change, and the plain way to look at one.
+// Rows of fields as they are added and changed, and the simple way to check one row.
 #include "table.hpp"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ namespace ann {
 
 namespace {
 
-/// What group() gives for rows without a value has these upper bits: of no float, and of no number of a text.
+/// The upper bits of group() for rows without a value: no float has them, and no number of a text.
 constexpr std::uint64_t alone = std::uint64_t{0xffffffff} << 32;
 
 bool stands_among(const Filter::Among& among, const Columns& columns, std::size_t row) {
@@ -49,7 +49,7 @@ bool is_called(const IdBatch& batch, const Ids& ids, std::size_t row) {
     return false;
 }
 
-/// A filter for one row: `place` of the columns, called `row` by ids.
+/// Return whether a filter matches one row: `place` in the columns, `row` in the ids.
 bool is_meant(const Filter& filter, const Columns& columns, std::size_t place, const Ids& ids, std::size_t row) {
     return std::visit(
         [&](const auto& told) -> bool {
@@ -79,7 +79,7 @@ bool is_meant(const Filter& filter, const Columns& columns, std::size_t place, c
         filter.condition);
 }
 
-/// The values of key_of.
+/// The inverse of key_of.
 std::int64_t whole_of(std::uint64_t key) { return static_cast<std::int64_t>(key ^ (std::uint64_t{1} << 63)); }
 double real_of(std::uint64_t key) {
     return std::bit_cast<double>((key >> 63) != 0 ? key ^ (std::uint64_t{1} << 63) : ~key);
@@ -117,7 +117,7 @@ std::pair<Columns, std::vector<std::uint32_t>> Table::gathered(std::span<const s
             (patched ? renewed : old).push_back(static_cast<std::uint32_t>(place));
         }
     }
-    const Payload same = Payload::missing(1);  // tells no field, so none changes
+    const Payload same = Payload::missing(1);  // it has no field, so nothing changes
     Columns all(std::make_shared<const Schema>(schema()));
     if (!old.empty()) all = all.with_changed(columns_, old, same);
     if (!renewed.empty()) all = all.with_changed(patch_->columns, renewed, same);
@@ -135,7 +135,7 @@ Table Table::changed(std::span<const std::uint32_t> rows, const Payload& change)
     const auto [from, places] = gathered(rows);
     const Columns before = patch_ != nullptr ? patch_->columns : Columns(std::make_shared<const Schema>(schema()));
     Patch patch{before.with_changed(from, places, change), {}};
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> fresh;  // by row: the payload may have another order
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> fresh;  // sorted by row: the payload may have another order
     for (const std::uint32_t row : rows) {
         fresh.emplace_back(row, static_cast<std::uint32_t>(before.size() + fresh.size()));
     }
@@ -151,7 +151,7 @@ Table Table::changed(std::span<const std::uint32_t> rows, const Payload& change)
         }
     }
     put(fresh.back().first);
-    if (patch.columns.size() > 1024 + 2 * patch.rows.size()) {  // mostly values that were replaced again
+    if (patch.columns.size() > 1024 + 2 * patch.rows.size()) {  // most of the values were replaced again
         std::vector<std::uint32_t> kept;
         for (auto& [row, place] : patch.rows) {
             kept.push_back(place);

@@ -1,7 +1,8 @@
-// The fields of all rows, and which rows a filter means.
+// The fields of all rows, and the rows that a filter selects.
 //
-// Most rows stand in structures that answer a condition at once (inverted.hpp). Rows that came after those were made,
-// and rows whose fields were changed since, are looked at one by one; there are at most a few thousand of them.
+// Most rows are in structures that answer a condition at once (inverted.hpp). Rows that were added after the structures
+// were made, and rows whose fields were changed since, are checked one by one; there are at most a few thousand of
+// them.
 #pragma once
 
 #include <cstddef>
@@ -26,13 +27,13 @@ namespace ann {
 
 class Inverted;
 
-/// How often a value stands at the rows that were asked for.
+/// How many of the selected rows have a value.
 struct Facet {
     std::variant<std::string, std::int64_t, double> value;
     std::size_t count;
 };
 
-/// A value: copies share memory, and of one value only one extension may be made, while other threads read this one.
+/// Copies share memory. Each Table may be extended only once; while that happens other threads may read it.
 class Table {
 public:
     explicit Table(Schema schema);
@@ -42,46 +43,50 @@ public:
     const Schema& schema() const { return columns_.schema(); }
 
     Table appended(const Payload& more) const;
-    /// Change fields of these rows, which are different: those that the payload tells, by its row i or its only row.
+    /// Change fields of these rows, which must be different: the fields that the payload has, to the values of its row
+    /// i or of its only row.
     Table changed(std::span<const std::uint32_t> rows, const Payload& change) const;
-    /// Everything in the structures; this value where that is so already.
+    /// Return the table with all rows in the structures; the same table if they are in them already.
     Table indexed() const;
-    /// Rows that are looked at one by one.
+    /// Return the number of rows that are checked one by one.
     std::size_t loose() const;
-    /// These rows alone, in this order, all in the structures.
+    /// Return only these rows, in this order, all in the structures.
     Table taken(std::span<const std::uint32_t> rows) const;
 
-    /// The living rows that the filter means; `live` and `ids` have as many rows as this.
+    /// Return the living rows that the filter selects. `live` and `ids` must have as many rows as the table.
     Selection select(const Filter& filter, const Bitmap& live, const Ids& ids, const Kernels& kernels) const;
-    /// Whether a filter means a row, dead or alive: the slow way, by its values alone.
+    /// Return whether a filter matches a row, dead or alive. This is slow: only the row's values are used.
     bool means(const Filter& filter, std::size_t row, const Ids& ids) const;
 
-    /// How often each value of a field (not geo) stands at these rows, most often first, then by value.
+    /// Return how many of these rows have each value of a field (not geo), the most frequent value first, then by
+    /// value.
     std::vector<Facet> facet(std::size_t field, const Selection& rows) const;
-    /// Equal for two rows exactly where their value is (a tag's: the first in the order of letters); a row without one
-    /// is alone, unless another has a whole number within 2^32 of the largest. Not of geo.
+    /// Return a number that is equal for two rows exactly if their values are equal (for a tag: its alphabetically
+    /// first text). A row without a value has its own number, unless another row has a whole number within 2^32 of the
+    /// largest. Not for geo.
     std::uint64_t group(std::size_t field, std::size_t row) const;
-    /// A number in the order of values (int, float, datetime, bool); none where missing.
+    /// Return a number that sorts like the values (int, float, datetime, bool); none if the value is missing.
     std::optional<std::uint64_t> order(std::size_t field, std::size_t row) const;
 
-    /// These rows as a payload that tells every field.
+    /// Return these rows as a payload with every field.
     std::vector<std::byte> encode(std::span<const std::uint32_t> rows) const;
     std::vector<std::byte> encode() const;
     std::size_t bytes() const;
 
 private:
-    /// Values that replace those of some rows: changed.first stands in `columns` as row changed.second. Sorted.
+    /// Values that replace those of some rows: row changed.first is replaced by row changed.second of `columns`.
+    /// Sorted.
     struct Patch {
         Columns columns;
         std::vector<std::pair<std::uint32_t, std::uint32_t>> rows;
     };
     std::pair<const Columns*, std::size_t> place_of(std::size_t row) const;
-    /// Columns in which these rows stand as they are now, and where.
+    /// Return columns that have the present values of these rows, and where the rows are in them.
     std::pair<Columns, std::vector<std::uint32_t>> gathered(std::span<const std::uint32_t> rows) const;
 
     Columns columns_;
-    std::shared_ptr<const Inverted> inverted_;  ///< of the first rows of columns_; nullptr: of none
-    std::shared_ptr<const Patch> patch_;        ///< nullptr: of none
+    std::shared_ptr<const Inverted> inverted_;  ///< for the first rows of columns_; nullptr if there are none
+    std::shared_ptr<const Patch> patch_;        ///< nullptr if no row is changed
 };
 
 }  // namespace ann

@@ -1,4 +1,4 @@
-// Work spread over threads. What a piece of work gives must not depend on which thread does it.
+// Work that is divided among threads. The result of a piece of work must not depend on the thread.
 #pragma once
 
 #include <algorithm>
@@ -39,7 +39,7 @@ void parallel_for(std::size_t count, std::size_t grain, std::size_t threads, con
     others.reserve(threads - 1);
     for (std::size_t thread = 1; thread < threads; ++thread) others.emplace_back(run, thread);
     run(0);
-    others.clear();  // joins them
+    others.clear();  // waits for them to end
     if (failure) std::rethrow_exception(failure);
 }
 

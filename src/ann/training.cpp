@@ -1,4 +1,4 @@
-// Which codes suit the vectors.
+// Choosing codes that are good enough for the vectors.
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t training_rows = 10'000;
 
-/// The share of the ten nearest among `rows`, by the full vectors, that lie among the forty nearest by codes.
+/// Return the share of the ten nearest of `rows`, by the full vectors, that are among the forty nearest by codes.
 double code_quality(const State& state, const Quantizer& quantizer, const std::vector<std::uint32_t>& rows,
                     const Kernels& kernels) {
     constexpr std::size_t queries = 48, nearest = 10, looked_at = 40;
@@ -42,7 +42,7 @@ double code_quality(const State& state, const Quantizer& quantizer, const std::v
         const std::size_t last = std::min(looked_at, sorted.size()) - 1;
         std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(last), sorted.end());
         const std::int32_t limit = sorted[last];
-        // Equal codes count against the codes: a walk cannot tell the rows apart.
+        // Equal codes count against the codes, because a walk cannot distinguish the rows.
         const auto ties =
             static_cast<double>(std::count_if(distances.begin(), distances.end(), [=](auto d) { return d <= limit; }));
         for (const Hit& hit : near)
@@ -77,7 +77,7 @@ Quantizer train(const State& state, const Options& options, const Kernels& kerne
                                 quantizer_seed(options.seed));
     };
     for (const Bits bits : {Bits::four, Bits::eight}) {
-        // What fits into one line of cache costs the same: more bits come for nothing there.
+        // Codes that fit into one line of cache cost the same, so more bits are free there.
         if (static_cast<std::size_t>(bits) * dim <= 256) continue;
         Quantizer quantizer = with(bits);
         if (code_quality(state, quantizer, judges, kernels) >= 0.97) return quantizer;

@@ -1,4 +1,4 @@
-// Numbers of texts from one dictionary to another.
+// Translates numbers of texts from one dictionary to another.
 #pragma once
 
 #include <algorithm>
@@ -9,16 +9,18 @@
 
 namespace ann {
 
-/// A dictionary much larger than what is looked for in it is not walked through: a few rows must cost little.
+/// If a dictionary is much larger than the number of wanted texts, it is not read as a whole: a few rows must cost
+/// little.
 inline bool is_sparse(std::size_t wanted, std::size_t distinct) { return wanted < distinct / 16; }
 
-/// What the number of a text becomes elsewhere.
+/// What the number of a text becomes in another dictionary.
 class Translation {
 public:
-    Translation() = default;  ///< every number stays what it is
+    Translation() = default;  ///< every number stays the same
     /// i becomes numbers[i].
     explicit Translation(std::vector<std::uint32_t> numbers) : how_(How::table), numbers_(std::move(numbers)) {}
-    /// Of numbers below `distinct`, used[i] becomes numbers[i]; `used` rises, and no other is asked for.
+    /// Of the numbers below `distinct`, used[i] becomes numbers[i]. `used` is rising, and only its numbers may be
+    /// translated.
     Translation(std::vector<std::uint32_t> used, std::vector<std::uint32_t> numbers, std::size_t distinct)
         : how_(How::search), used_(std::move(used)), numbers_(std::move(numbers)) {
         if (is_sparse(used_.size(), distinct)) return;
@@ -39,7 +41,7 @@ private:
     std::vector<std::uint32_t> used_, numbers_;
 };
 
-/// The different numbers below `distinct` that each(visit) visits for `rows` rows, rising.
+/// Return the different numbers below `distinct` that each(visit) visits for `rows` rows, in rising order.
 template <typename Each>
 std::vector<std::uint32_t> used_numbers(std::size_t distinct, std::size_t rows, const Each& each) {
     std::vector<std::uint32_t> used;

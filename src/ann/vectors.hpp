@@ -20,7 +20,7 @@ namespace ann {
 enum class Metric : std::uint32_t { l2 = 0, inner_product = 1, cosine = 2 };
 enum class Refine : std::uint32_t { float32 = 0, float16 = 1 };
 
-/// An array of `size` values that has the first `kept` of `array`: itself where it has room.
+/// Return an array of `size` values whose first `kept` are those of `array`; the same array if it has room.
 template <typename T>
 std::shared_ptr<Array<T>> grown(const std::shared_ptr<Array<T>>& array, std::size_t kept, std::size_t size) {
     if (array->has_room(size)) {
@@ -34,7 +34,7 @@ std::shared_ptr<Array<T>> grown(const std::shared_ptr<Array<T>>& array, std::siz
     return fresh;
 }
 
-/// Rows float[dim]. Under cosine they have length 1. Copies share their memory.
+/// Rows float[dim]. Under cosine they have length 1. Copies share memory.
 class Vectors {
 public:
     Vectors(std::size_t dim, Metric metric, Refine refine, const Kernels& kernels)
@@ -45,16 +45,16 @@ public:
           single_(std::make_shared<Array<float>>()),
           half_(std::make_shared<Array<std::uint16_t>>()) {}
 
-    /// Larger = nearer: minus the squared distance, or the inner product; -infinity where that is not a number.
+    /// Return how near a row is, larger = nearer: minus the squared distance, or the inner product; -infinity for NaN.
     float closeness(const float* query, std::size_t row) const {
         const float value = metric_ == Metric::l2 ? -squared(query, row) : dot(query, row);
         return value == value ? value : -std::numeric_limits<float>::infinity();
     }
 
-    /// What the caller sees of it: minus the distance, or the product.
+    /// Return the score that the caller sees: minus the distance, or the product.
     float score(float closeness) const { return metric_ == Metric::l2 ? -std::sqrt(-closeness) : closeness; }
 
-    /// Ask for a row's memory before it is needed.
+    /// Prefetch a row's memory.
     void ask(std::size_t row) const {
         const char* first = at(row);
         const std::size_t bytes = row_bytes();
@@ -68,8 +68,8 @@ public:
         if (bytes > 448) __builtin_prefetch(first + 448);
     }
 
-    /// The same with float32[count, dim] behind the first `size` rows. Where there is room the memory is shared with
-    /// this value, whose rows stay as they are. std::invalid_argument where float16 cannot hold a number.
+    /// Return the vectors with float32[count, dim] added behind the first `size` rows. If there is room, the memory is
+    /// shared with this object, whose rows do not change. Throws std::invalid_argument if float16 cannot hold a number.
     Vectors with(const float* rows, std::size_t count, std::size_t size) const {
         Vectors more = *this;
         if (refine_ == Refine::float32) {
@@ -88,7 +88,7 @@ public:
         return more;
     }
 
-    /// These rows, in this order, in memory of their own.
+    /// Return these rows, in this order, in their own memory.
     Vectors taken(std::span<const std::uint32_t> rows) const {
         Vectors fresh(dim_, metric_, refine_, *kernels_);
         const auto copy = [&](const auto& from, auto& to) {
@@ -102,7 +102,7 @@ public:
         return fresh;
     }
 
-    /// Rows in a file: `bytes` is a whole number of rows and aligned.
+    /// Use rows in a file: `bytes` is aligned and has a whole number of rows.
     void view(std::span<const std::byte> bytes, std::shared_ptr<const void> owner, bool copied) {
         if (refine_ == Refine::float32) take(single_, bytes, std::move(owner), copied);
         if (refine_ == Refine::float16) take(half_, bytes, std::move(owner), copied);
@@ -121,12 +121,12 @@ public:
     std::size_t row_bytes() const {
         return dim_ * (refine_ == Refine::float32 ? sizeof(float) : sizeof(std::uint16_t));
     }
-    /// Bytes of memory that the first `size` rows take; none where they are left in a file.
+    /// Return the memory of the first `size` rows in bytes; 0 if they stay in a file.
     std::size_t bytes(std::size_t size) const {
         const bool in_file = refine_ == Refine::float32 ? single_->is_view() : half_->is_view();
         return in_file ? 0 : size * row_bytes();
     }
-    /// The bytes of the first `size` rows.
+    /// Return the bytes of the first `size` rows.
     std::span<const std::byte> raw(std::size_t size) const {
         return {reinterpret_cast<const std::byte*>(at(0)), size * row_bytes()};
     }
@@ -158,7 +158,7 @@ private:
     Metric metric_;
     Refine refine_;
     const Kernels* kernels_;
-    std::shared_ptr<Array<float>> single_;  ///< one of these two is in use
+    std::shared_ptr<Array<float>> single_;  ///< one of these two is used
     std::shared_ptr<Array<std::uint16_t>> half_;
 };
 

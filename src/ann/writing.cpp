@@ -1,4 +1,5 @@
-// Changing an index: the next state is made beside the one that readers see, kept where that is asked for, and shown.
+// Changing an index: the next state is made beside the state that readers see, then logged if asked for, then
+// published.
 #include <algorithm>
 #include <stdexcept>
 #include <utility>
@@ -9,17 +10,17 @@
 namespace ann {
 namespace {
 
-/// Rows without links that a search may have to look at one by one: a tail of so many is cheaper than a graph, or than
-/// extending one.
+/// Return the most rows without links, which a search compares one by one. For up to this many rows that is cheaper
+/// than a graph, or than extending the graph.
 std::size_t longest_tail(std::size_t linked) { return std::clamp<std::size_t>(linked / 64, 1024, 4096); }
 
-/// Rows whose fields a filter may have to look at one by one.
+/// Return the most rows whose fields a filter checks one by one.
 std::size_t most_loose(std::size_t size) { return std::clamp<std::size_t>(size / 16, 256, 4096); }
 
-/// Dead rows are cleared away where there are more than this, and one of so many rows is dead.
+/// Dead rows are removed if there are more than `fewest_dead` of them, and more than one of `dead_share` rows is dead.
 constexpr std::size_t fewest_dead = 1024, dead_share = 8;
 
-/// Rows of ids, in their order; ids that are not there are left out.
+/// Return the rows of ids, in their order; unknown ids are left out.
 std::vector<std::uint32_t> rows_of(const State& state, const IdBatch& ids) {
     std::vector<std::uint32_t> rows;
     for (std::size_t i = 0; i < ids.count; ++i) {
@@ -83,7 +84,7 @@ void Index::append(State& state, const Change& change, const IdBatch& ids, std::
 std::size_t Index::make(State& state, const Change& change, std::size_t threads) const {
     const IdBatch ids = IdBatch::decode(change.ids);
     const bool brings = change.what == Change::What::add || change.what == Change::What::put;
-    if (brings && change.dim != options_.dim) throw std::invalid_argument("vectors: of another dimension");
+    if (brings && change.dim != options_.dim) throw std::invalid_argument("vectors: wrong dimension");
     if (brings && change.vectors.size() != ids.count * options_.dim) {
         throw std::invalid_argument("vectors: not one for each id");
     }
@@ -91,9 +92,9 @@ std::size_t Index::make(State& state, const Change& change, std::size_t threads)
         throw std::invalid_argument("vectors: one is not finite, too long, or has no direction");
     }
     if (!brings && ids.kind == IdKind::rows && ids.count > 0) {
-        throw std::invalid_argument("ids: row numbers name nothing that is there");
+        throw std::invalid_argument("ids: row numbers cannot select existing rows");
     }
-    if (ids.twice()) throw std::invalid_argument("ids: one stands there twice");
+    if (ids.twice()) throw std::invalid_argument("ids: an id is given twice");
     const std::vector<std::uint32_t> rows = rows_of(state, ids);
     switch (change.what) {
         case Change::What::drop: bury(state, rows); return rows.size();

@@ -1,4 +1,4 @@
-"""`python -m medalist`, which is also how several processes of one command are started."""
+"""The entry point of `python -m medalist`. A command that needs several processes starts them by this module."""
 
 from medalist.cli.main import main
 

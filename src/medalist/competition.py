@@ -14,28 +14,31 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from medalist.errors import ConfigError
 from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Split
+from medalist.shipped import CONTESTS, own_folder, shipped_folder
 
 if TYPE_CHECKING:
     from medalist.formats.submission import SubmissionFormat
 
 
 MODULES = "competitions_"
-"""How the names of the modules begin that competitions are imported as."""
+"""The beginning of the names of the modules that hold competitions."""
 
 
 @dataclass(frozen=True)
 class Retrieval:
-    """How a contest asks who or what is seen: walk 2. Training samples have their identity as their annotation.
+    """How a contest asks for identities (walk 2 in ARCHITECTURE.md). A training sample's annotation is its identity.
 
-    names: what an answer names, gallery `samples` or `identities`.
-    depth: how many names an answer has at most.
-    splits: (training samples, held-out samples) of a fold -> the splits on which the fold is validated, made as the
-        test part is made (builders in `medalist.retrieval.splits`). Each held-out sample is a query at most once.
-    new: the name for a query whose identity the gallery does not have; training samples that bear it have no
+    names: what an answer names: gallery `samples` or `identities`.
+    depth: the largest number of names in an answer.
+    splits: (training samples, held-out samples) of a fold -> the retrieval splits on which the fold is validated. They
+        are made like the test part (builders in `medalist.retrieval.splits`). Each held-out sample is a query at
+        most once.
+    new: the name to answer for a query whose identity is not in the gallery. Training samples with this name have no
         known identity. None where the contest has no such name.
-    exclusion_key: a key of `Sample.meta`: gallery samples that share its value with the query (its camera, its drawer)
-        are neither answers nor right. The query itself never is.
-    confident: whether answers need a confidence that is compared over all queries.
+    exclusion_key: a key of `Sample.meta`, for example the camera or the drawer. Gallery samples that have the same
+        value as the query are left out: they are no hits, and they are not counted as right. The query itself is
+        always left out.
+    confident: whether each answer needs a confidence, because the metric compares confidences over all queries.
     """
 
     names: Literal["samples", "identities"]
@@ -50,21 +53,20 @@ class Retrieval:
 class Competition:
     """One contest.
 
-    name: the folder's name under `competitions/`, and "folder.track" for one of its TRACKS.
-    read: data folder -> samples; raises DataError that names every bad file at once.
-    truth: (data folder, train sample) -> its truth.
-    score: (truths by id, answers by id) -> Score; the two mappings have the same keys. Each metric takes one
-        kind of Answer, that which `truth` and `submission` give.
-    submission: how answers become rows, and rows answers.
-    groups: optional slow look at the pixels, called once, when folds are made: all samples, train and test ->
-        their groups, with the evidence.
-        Where it is None the samples' own `group` counts.
-    sample_submission: the contest's sample submission, a path inside the data folder; submissions are held
-        against it. None where there is none: they are held against the ids of the test part, in any order.
+    name: the folder's name under `competitions/`, or "folder.track" for one of the folder's TRACKS.
+    read: data folder -> samples. It raises one DataError that names every bad file.
+    truth: (data folder, train sample) -> the truth of the sample.
+    score: (truths by id, answers by id) -> Score. The two mappings have the same keys. Each metric takes one type of
+        Answer, which is the type that `truth` and `submission` return.
+    submission: the format that turns answers into rows, and rows into answers.
+    groups: optional: (all samples, train and test) -> their groups, with the evidence. It reads the pixels, which is
+        slow, so it is called only once, when folds are made. Where `groups` is None, each sample's own `group` is used.
+    sample_submission: the contest's sample submission, a path inside the data folder; submissions are compared with
+        it. Where it is None, submissions are compared with the ids of the test part, in any order.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
-    draw: for contests that make their own data: (folder, seed) -> writes the contest there.
-    retrieval: for contests of identities; `truth` is then `retrieval.splits.identity`, and `score` is held against the
-        right names of each query (`retrieval.splits.right_names`).
+    draw: only for contests that make their own data: (folder, seed) -> None; it writes the contest into the folder.
+    retrieval: only for contests of identities. `truth` is then `retrieval.splits.identity`, and the truths given to
+        `score` are the right names of each query (`retrieval.splits.right_names`).
     """
 
     name: str
@@ -79,7 +81,7 @@ class Competition:
     retrieval: Retrieval | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """By its folder and its name: the module that it stands in has a name that other processes do not know."""
+        """Pickle the folder and the name, because other processes cannot import the competition's module by name."""
         for module_name, module in list(sys.modules.items()):
             if module_name.startswith(MODULES) and self in _values_of(module).values():
                 return load_competition, (self.name, Path(str(module.__file__)).parent.parent)
@@ -87,68 +89,75 @@ class Competition:
 
 
 def find_groups(competition: Competition, split: Split) -> Grouping | None:
-    """Look for groups where the contest says how; None where samples declare their own, or have none.
+    """Find the groups of all samples by `competition.groups`; None where that is None.
 
-    Test images count too: they bridge training tiles of one field of view.
+    Test images are looked at too, because a test tile can join two training tiles of one field of view.
     """
     return competition.groups((*split.train, *split.test)) if competition.groups else None
 
 
-def competitions_folder(start: Path | None = None) -> Path:
-    """Find the folder `competitions/`, at `start` (default: here) or the nearest folder above it."""
-    start = (start or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        if (folder / "competitions").is_dir():
-            return folder / "competitions"
-    raise ConfigError(f"no folder 'competitions' in {start} or above it; run medalist inside the project's checkout")
+def competition_folders(start: Path | None = None) -> tuple[Path, ...]:
+    """Find the folders that hold competitions: the nearest `competitions/` at `start` or above it, and the shipped one.
+
+    `start` is the working folder by default. ConfigError where there is neither.
+    """
+    found = [folder for folder in (own_folder(CONTESTS, start), shipped_folder(CONTESTS)) if folder is not None]
+    if not found:
+        here = (start or Path.cwd()).resolve()
+        raise ConfigError(f"no folder '{CONTESTS}' in {here} or above it; run medalist in the folder that has it")
+    return tuple(dict.fromkeys(found))
 
 
 def folder_names(folder: Path) -> list[str]:
-    """Names of the folders in `competitions/`, sorted."""
+    """Return the names of the folders in `competitions/` that have an `__init__.py`, sorted."""
     return sorted(path.parent.name for path in folder.glob("*/__init__.py"))
 
 
 def folder_of(name: str) -> str:
-    """The folder of a competition: its name without its track."""
+    """Return the folder name of a competition: its name without the track."""
     return name.partition(".")[0]
 
 
 def load_competition(name: str, folder: Path | None = None) -> Competition:
     """Import `competitions/<name>` and return its COMPETITION; the only import by name in the project.
 
-    "folder.track" is the value under "track" in the folder's TRACKS: another question about the same data.
+    "folder.track" is the value under "track" in the folder's TRACKS: another question about the same data. Without
+    `folder` a competition of the user's own comes before a shipped one of the same name. ConfigError for unknown names.
     """
-    folder = folder or competitions_folder()
+    folders = competition_folders() if folder is None else (folder,)
     home, _, track = name.partition(".")
-    known = folder_names(folder)
+    known = {each: place for place in reversed(folders) for each in folder_names(place)}
     if home not in known:
         near = get_close_matches(home, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else ""
-        raise ConfigError(f"no competition '{home}' in {folder}; there are: {', '.join(known) or 'none'}{hint}")
-    found = _values(home, folder)
+        places = " and ".join(map(str, folders))
+        raise ConfigError(f"no competition '{home}' in {places}; there are: {', '.join(sorted(known)) or 'none'}{hint}")
+    found = _values(home, known[home])
     if track not in found:
         tracks = ", ".join(f"{home}.{other}" for other in found if other)
-        raise ConfigError(f"{folder / home} has no track '{track}'; there are: {home}{', ' if tracks else ''}{tracks}")
+        raise ConfigError(
+            f"{known[home] / home} has no track '{track}'; there are: {home}{', ' if tracks else ''}{tracks}"
+        )
     return found[track]
 
 
 def competition_names(folder: Path) -> list[str]:
-    """Names of all competitions in a `competitions/` folder, tracks too; imports each of them."""
+    """Return the names of all competitions in a `competitions/` folder, with their tracks; imports each of them."""
     names = [(home, track) for home in folder_names(folder) for track in sorted(_values(home, folder))]
     return [f"{home}.{track}" if track else home for home, track in names]
 
 
 def _values(name: str, folder: Path) -> dict[str, Competition]:
-    """COMPETITION of a folder under "", and each of its TRACKS under its word."""
+    """Return the competitions of a folder by track: its COMPETITION under "", and each value of its TRACKS by name."""
     init = (folder / name / "__init__.py").resolve()
-    # By its folder too: another checkout's competition of the same name is another module.
+    # The module name contains a hash of the path, because another checkout may have a competition of the same name.
     module_name = f"{MODULES}{sha256(str(init).encode()).hexdigest()[:12]}.{name}"
     module = sys.modules.get(module_name)
     if module is None:
         spec = importlib.util.spec_from_file_location(module_name, init, submodule_search_locations=[str(init.parent)])
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
-        sys.modules[module_name] = module  # so that the folder's own relative imports resolve
+        sys.modules[module_name] = module  # the folder's own relative imports need this
         try:
             spec.loader.exec_module(module)
         except BaseException:

@@ -1,4 +1,4 @@
-"""The contest behind a command: its value, its samples, how it asks, and its folds."""
+"""A contest as commands use it: the competition with its samples, how it is evaluated, and its folds."""
 
 from __future__ import annotations
 
@@ -21,18 +21,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Contest:
-    """A competition with its data."""
+    """A competition with its data.
+
+    data: the data folder.
+    """
 
     competition: Competition
     data: Path
     split: Split
 
     def truth(self, sample: Sample) -> Answer:
-        """The truth of a training sample."""
+        """Return the truth of a training sample."""
         return self.competition.truth(self.data, sample)
 
     def truths(self, samples: Sequence[Sample]) -> dict[str, Answer]:
-        """Truth by id."""
+        """Return the truths of training samples, by sample id."""
         return {sample.id: self.truth(sample) for sample in samples}
 
     @property
@@ -43,33 +46,37 @@ class Contest:
 
     @property
     def evaluation(self) -> Evaluation:
-        """How it asks, and what is right: sample by sample, or queries of a gallery."""
+        """How the contest is evaluated: sample by sample, or by queries of a gallery."""
         if self.competition.retrieval is not None:
-            from medalist.retrieval import contests  # only contests of identities need that room
+            from medalist.retrieval import contests  # imported here: only contests of identities need that room
 
             return contests
         return _BySample()
 
 
 class Evaluation(Protocol):
-    """What a contest asks of a fold and of the test part."""
+    """What a contest asks in a fold and in the test part."""
 
     def fold_truths(self, contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Answer]:
-        """The truths on which these folds are scored, by the ids that are asked."""
+        """Return the truths on which these folds are scored, by the id of the sample or query."""
         ...
 
     def perfect(self, contest: Contest) -> Perfect:
-        """Truths and perfect answers to the whole training part, for `medalist check`."""
+        """Return truths and perfect answers for the training part, which `medalist check` scores."""
         ...
 
     def format_of_test(self, contest: Contest) -> SubmissionFormat:
-        """The format of the test part, bound to what may be answered there."""
+        """Return the format of the test part, which knows the names that may be answered there."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class Perfect:
-    """Perfect answers: what was found right on the way to them, in lines, and what they are called."""
+    """Truths with perfect answers, as `medalist check` uses them.
+
+    form: the format of the answers. lines: what was found while the answers were made, for the user to read.
+    called: the name of the answers in the output. test_line: what the output says of the test part.
+    """
 
     truths: Mapping[str, Answer]
     answers: Mapping[str, Answer]
@@ -81,7 +88,7 @@ class Perfect:
 
 @dataclass(frozen=True)
 class _BySample:
-    """Each sample has a truth of its own, and an answer."""
+    """The evaluation of a contest in which each sample has its own truth and its own answer."""
 
     def fold_truths(self, contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Answer]:
         held_out = {name for fold in chosen for name in folds.held_out(fold)}
@@ -96,17 +103,20 @@ class _BySample:
 
 
 def folds_path(contest: Contest, config: FoldsConfig, root: Path) -> Path:
-    """Where these folds of this contest are kept; the name says how they were made."""
+    """Return the file in which these folds of this contest are kept; the file name says how the folds were made."""
     kinds = f"{'g' if config.grouped else ''}{'s' if config.stratified else ''}"
     ids = sha256_json([sample.id for sample in sorted(contest.split.train, key=lambda sample: sample.id)])[:8]
     return root / contest.competition.name / "folds" / f"n{config.n}-seed{config.seed}-{kinds or 'plain'}-{ids}.csv"
 
 
 def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
-    """The folds: the user's file, or those made before, or new ones, which are then kept."""
+    """Return the folds: those of the user's file, else those that were made before, else new folds, which are written.
+
+    Raises FoldError where the folds do not fit the samples.
+    """
     if config.file is not None:
         folds = read_folds_table(config.file)
-        # A table from elsewhere may split what only the pixels show to belong together.
+        # The user's table may split a group that is only visible in the pixels.
         found = find_groups(contest.competition, contest.split) if config.grouped else None
         check_folds(folds, contest.split.train, found.group_of if found else None, grouped=config.grouped)
         return folds
@@ -124,16 +134,23 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
 
 
 def keep_edited_folds(contest: Contest, config: FoldsConfig, root: Path) -> None:
-    """Take a folds file that was changed by hand as the folds from now on; FoldError where it has no hash to renew."""
+    """Renew the hash of a folds file that was changed by hand, so that it is accepted from now on.
+
+    Raises FoldError where the file is missing, or is the user's own table, which has no hash.
+    """
     if config.file is not None and not config.file.is_file():
-        raise FoldError(f"no folds file {config.file}; it is what folds.file names")
+        raise FoldError(f"no folds file {config.file}; correct the path in folds.file")
     if config.file is not None and not config.file.read_bytes().startswith(b"# sha256="):
         raise FoldError(f"{config.file} is a table of your own, without a hash: there is nothing to renew")
     rehash(config.file or folds_path(contest, config, root))
 
 
 def groups_found(contest: Contest, config: FoldsConfig, root: Path) -> str | None:
-    """What the look for groups found, in a line; None where the contest declares its groups, or has none."""
+    """Say in one line which groups were found in the images when the folds were made.
+
+    Returns None where the folds are the user's file, or the contest does not look for groups. Raises RunError where the
+    file of groups is damaged.
+    """
     path = folds_path(contest, config, root).with_suffix(".groups.json")
     if config.file is not None or not path.exists():
         return None

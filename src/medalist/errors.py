@@ -1,23 +1,23 @@
-"""What a user can get wrong. Each error is one line: what, where, and what to type.
+"""The errors that a user can cause. Each message is one line: what is wrong, where, and what to type.
 
 MedalistError
 ├── ConfigError       a config file or an override
 ├── DataError         the contest's files: missing, unreadable, malformed
 ├── FoldError         a fold that does not exist, or folds that do not fit the data
-├── RunError          a run folder that is missing, half written, or of other provenance
+├── RunError          a run folder that is missing, half written, or of another provenance
 ├── SearchError       vectors, ids or an index file that the search cannot take
 ├── SubmissionError   a submission that the contest would refuse
 ├── TrainingError     a training that cannot go on (a loss that is not finite)
 └── WeightsError      pretrained weights that cannot be found or do not fit
 
-Everything else (`AssertionError` and friends) is our fault, not the user's.
+Every other exception (`AssertionError` and the like) is a bug in medalist, not a mistake of the user.
 """
 
 import errno
 
 
 class MedalistError(Exception):
-    """A mistake the user can mend. The command line prints it on one line and exits with code 2."""
+    """A mistake that the user can correct. The command line prints it on one line and exits with code 2."""
 
 
 class ConfigError(MedalistError):
@@ -37,15 +37,15 @@ class RunError(MedalistError):
 
 
 class SearchError(MedalistError):
-    """Vectors, ids, arguments or an index file that the search cannot take."""
+    """The search cannot take these vectors, ids or arguments, or this index file."""
 
 
 class SubmissionError(MedalistError):
-    """A submission that the contest would refuse."""
+    """The contest would refuse this submission."""
 
 
 class TrainingError(MedalistError):
-    """A training that cannot go on."""
+    """A training cannot continue, for example because its loss is not finite."""
 
 
 class WeightsError(MedalistError):
@@ -53,13 +53,13 @@ class WeightsError(MedalistError):
 
 
 MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
-"""What the machine can refuse without any fault of ours: space, quota, permission, open files."""
+"""Errors of the operating system that are no bug in medalist: no space, quota, permission, too many open files."""
 
 
 def users_line(error: BaseException) -> str | None:
-    """The line that tells a user's mistake, or what the machine refuses; None where the fault is ours."""
+    """Return the line that the user is shown for a MedalistError or one of MACHINE; None where the error is a bug."""
     if isinstance(error, MedalistError):
         return str(error)
     if isinstance(error, OSError) and error.errno in MACHINE:
-        return f"{error.filename or 'writing'}: {error.strerror}; mend that and run the command again"
+        return f"{error.filename or 'writing'}: {error.strerror}; correct this and run the command again"
     return None

@@ -23,32 +23,55 @@ class Pretrained:
 
 
 class TaskConfig(ConfigModel):
-    """kind: which kind of contest it is; each kind has a model of its own."""
+    """The kind of contest; each kind has a subclass of its own."""
 
     kind: str
+    """The kind of contest."""
 
 
 class Experiment(ConfigModel):
-    """What every experiment says.
-
-    competition: name of a folder under `competitions/`. data: the contest's folder, where --data does not say it.
-    seed: of everything that is random but the folds, which have their own. augment: see `medalist.data.settings`.
-    task, image, predict, decide: each kind has models of its own for them.
-    """
+    """What the config of every experiment says; each kind has its own models for task, image, predict and decide."""
 
     competition: str
+    """The name of a folder under `competitions/`, or, with a dot, of one of its tracks, such as `omniglot.oneshot`."""
+
     data: str | None = None
+    """The contest's folder, used where --data does not say it."""
+
     seed: int = Field(default=2018, ge=0, lt=2**31)
+    """The seed of everything that is random, except the folds, which have their own seed."""
+
     folds: FoldsConfig = FoldsConfig()
+    """How folds are made."""
+
     augment: Augmentations = ()
+    """The public transforms of albumentations that augment a training sample, in order, each by its name with its own
+    arguments: `[{HorizontalFlip: {p: 0.5}}]`."""
+
     loader: LoaderConfig = LoaderConfig()
+    """How samples are read, cached and put into batches."""
+
     train: TrainConfig = TrainConfig()
+    """How each fold is trained."""
+
     checkpoint: CheckpointConfig = CheckpointConfig()
+    """When the state from which a training can be resumed is written."""
+
     tracking: Tracking = "wandb"
+    """Where the curves of a training go beside metrics.jsonl. `wandb` writes offline unless the user is logged in;
+    `tensorboard` writes event files; `none` writes nothing else."""
+
     task: TaskConfig
+    """The kind of contest, and what only this kind asks."""
+
     image: ImageConfig = ImageConfig()
+    """What is done to every image after it is decoded."""
+
     predict: ConfigModel = ConfigModel()
+    """How whole images are predicted."""
+
     decide: ConfigModel = ConfigModel()
+    """How a prediction becomes an answer."""
 
     @property
     def pretrained(self) -> Pretrained | None:

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all; text, JSON, csv and hashes, every broken file named on one line."""
+"""Write files whole or not at all; read text, JSON and csv; hash files. Errors name the broken file in one line."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from medalist import system
+from medalist import __version__, system
 from medalist.errors import DataError, MedalistError, RunError
 
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path` (same suffix); it becomes `path` when the block ends well.
+    """Yield a temporary path beside `path` (same suffix); it is renamed to `path` when the block ends without error.
 
-    After any exception, Ctrl-C too, the temporary file is gone and `path` is as it was. Makes parent folders.
-    Raises MedalistError where the disk is full or the place cannot be written.
+    After any exception, Ctrl-C too, the temporary file is deleted and `path` is unchanged. Makes parent folders.
+    Raises MedalistError where the disk is full or the file cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
@@ -35,7 +36,7 @@ def written(path: Path) -> Iterator[Path]:
         system.replace(temporary, path)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
-        # Some writers (safetensors, torch) wrap the system's error in their own and keep only its text.
+        # Some writers (safetensors, torch) raise an error of their own that keeps only the text of the system's error.
         if _disk_full(error) or (isinstance(error, OSError) and error.filename == str(temporary)):
             raise _not_written(path, error) from error
         raise
@@ -53,19 +54,19 @@ def _not_written(path: Path, error: BaseException) -> MedalistError:
 
 
 def reason(error: BaseException) -> str:
-    """Say on one line what an exception says, without the file name that the caller prints."""
+    """Return the message of an exception on one line, without the file name, which the caller prints."""
     text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(text.split()) or type(error).__name__
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text with the newlines as they are; whole or not at all."""
+    """Write UTF-8 text, whole or not at all. Newlines are not translated."""
     with written(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, value: object) -> None:
-    """Write a value as indented JSON; NaN and infinity raise ValueError, as JSON has no words for them."""
+    """Write a value as indented JSON. NaN and infinity raise ValueError, because JSON cannot hold them."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
@@ -79,15 +80,37 @@ def read_json(path: Path, error: type[MedalistError] = RunError) -> Any:
         raise error(f"{path}: not JSON ({reason(problem)})") from problem
 
 
-def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
-    """Read a csv as text: one dict for each row, every cell a string exactly as it stands.
+def refuse_newer(value: object, path: Path, known: int | str, error: type[MedalistError] = RunError) -> None:
+    """Raise `error` where a file has a higher format than `known`, because a newer version of medalist wrote the file.
 
-    The header must hold `columns` (others may stand there too, in any order) and every row must be as wide as
-    the header. Raises DataError that names the file and the row as a spreadsheet counts: the header is row 1.
+    value: the content of the file. Its key `format` is a number, or words and a number, as in "medalist gallery 2".
+    A file without this key has the format 1.
+    """
+    known_words, known_number = _parsed_format(known)
+    words, number = _parsed_format(value.get("format", 1) if isinstance(value, Mapping) else 1)
+    if words == known_words and number > known_number:
+        raise error(
+            f"{path} is of format {number}, which this version of medalist ({__version__}) does not know; "
+            "install a newer medalist"
+        )
+
+
+def _parsed_format(said: object) -> tuple[str, int]:
+    """Return the words and the number of a format; 0 where there is no number."""
+    found = re.fullmatch("(.*?)([0-9]{1,9})", str(said))
+    return (found[1], int(found[2])) if found else (str(said), 0)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
+    """Read a csv as text: one dict for each row, with every cell as an unchanged string.
+
+    The header must contain `columns`; more columns and any order are allowed. Every row must have as many cells as
+    the header. Raises DataError, which names the file and the row. Rows are counted as in a spreadsheet: the header
+    is row 1.
     """
     try:
         data = path.read_bytes()
-        text = data.decode("utf-8-sig")  # spreadsheets put a byte order mark in front
+        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark first
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
@@ -98,7 +121,7 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     number = 0
     limit = csv.field_size_limit(
         max(len(text), 1)
-    )  # the default of 131072 letters is short for the RLE of a large mask
+    )  # the default limit of 131072 letters is too small for the RLE of a large mask
     try:
         for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1):
             if header is None:
@@ -124,7 +147,7 @@ def _checked_header(path: Path, header: list[str], columns: Sequence[str]) -> li
         raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {','.join(columns)}")
     twice = [column for column in header if header.count(column) > 1]
     if twice:
-        raise DataError(f"{path}, row 1: column '{twice[0]}' stands there twice: {shown}")
+        raise DataError(f"{path}, row 1: column '{twice[0]}' is there twice: {shown}")
     return header
 
 
@@ -134,7 +157,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal; raises DataError where it cannot be read."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal. Raises DataError where the file cannot be read."""
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
@@ -143,6 +166,6 @@ def sha256_file(path: Path) -> str:
 
 
 def sha256_json(value: object) -> str:
-    """SHA-256 of a value as canonical JSON (sorted keys, no spaces, ASCII), in hexadecimal."""
+    """Return the SHA-256 of a value as canonical JSON (sorted keys, no spaces, ASCII), in hexadecimal."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,6 +1,6 @@
-"""The one table of the kinds of contests, and configs read as their kind says.
+"""The one table of the kinds of contests. Configs are read by the settings type of their kind.
 
-Nothing else outside of `tasks/` names a kind. A kind's modules are imported when they are asked for, and no other's.
+Outside of `tasks/` no other file names a kind. The modules of a kind are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from medalist.errors import ConfigError, RunError
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
     from medalist.runs.runs import Run
-    from medalist.tasks.protocols import Answering, Embedding, Training
+    from medalist.tasks.protocols import Answering, Embedding, Predicting, Training
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What a kind of contest brings, each part imported by the function that gives it.
+    """The parts of a kind of contest. Each field is a function that imports the part and returns it.
 
-    settings: the type of its configs. answering: torch-free. training: torch begins behind it. embedding: of kinds
-    whose networks make vectors that galleries hold; None for others.
+    settings: the type of the kind's configs. answering: its torch-free part. training: its part that imports torch.
+    predicting: its part that predicts single images; None where the kind has no networks. embedding: its part that
+    turns images into vectors for galleries; None where the kind makes no vectors.
     """
 
     settings: Callable[[], type[Experiment]]
     answering: Callable[[], Answering]
     training: Callable[[], Training]
+    predicting: Callable[[], Predicting] | None = None
     embedding: Callable[[], Embedding] | None = None
 
 
@@ -53,6 +55,12 @@ def _segment_training() -> Training:
     return training
 
 
+def _segment_predicting() -> Predicting:
+    from medalist.tasks.segment import predictor
+
+    return predictor
+
+
 def _embed_settings() -> type[Experiment]:
     from medalist.tasks.embed.settings import EmbedSettings
 
@@ -69,6 +77,12 @@ def _embed_training() -> Training:
     from medalist.tasks.embed import training
 
     return training
+
+
+def _embed_predicting() -> Predicting:
+    from medalist.tasks.embed import predictor
+
+    return predictor
 
 
 def _embed_embedding() -> Embedding:
@@ -95,45 +109,51 @@ def _classify_training() -> Training:
     return training
 
 
+def _classify_predicting() -> Predicting:
+    from medalist.tasks.classify import predictor
+
+    return predictor
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "segment": Kind(_segment_settings, _segment_answering, _segment_training),
-        "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_embedding),
-        "classify": Kind(_classify_settings, _classify_answering, _classify_training),
+        "segment": Kind(_segment_settings, _segment_answering, _segment_training, _segment_predicting),
+        "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_predicting, _embed_embedding),
+        "classify": Kind(_classify_settings, _classify_answering, _classify_training, _classify_predicting),
     }
 )
 
 DEFAULT_KIND = "segment"
-"""The kind of a config that names none."""
+"""The kind of a config that does not set `task.kind`."""
 
 
 def kind_of(settings: Experiment) -> Kind:
-    """The kind of a config that was read."""
+    """Return the kind of a config that was read."""
     return KINDS[settings.task.kind]
 
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:
-    """Read a config file with its base and overrides; ConfigError is one line that says what to mend."""
+    """Read a config file with its base and overrides. Raises ConfigError, which says in one line what to correct."""
     return _checked(read_layers(path, overrides))
 
 
 def parse_settings(text: str, source: str) -> Experiment:
-    """Check a resolved config that was saved with a run; `source` names it in errors."""
+    """Check a resolved config that was saved with a run. `source` names the config in errors. Raises ConfigError."""
     return _checked(saved_layers(text, source))
 
 
 def run_settings(run: Run) -> Experiment:
-    """The resolved config that a run was trained with; RunError where there is none, ConfigError for a damaged one."""
+    """Return the resolved config of a run. Raises RunError where there is none, ConfigError where it is damaged."""
     return parse_settings(run.config(), str(run.folder / "config.yaml"))
 
 
 def answering_of(run: Run) -> Answering:
-    """What answers for a run, by its config."""
+    """Return the `Answering` of a run's kind, which its config names."""
     return kind_of(run_settings(run)).answering()
 
 
 def embedding_of(run: Run, settings: Experiment) -> Embedding:
-    """What turns images into a run's vectors; RunError where its kind makes none."""
+    """Return the `Embedding` of a run's kind. Raises RunError where the kind makes no vectors."""
     embedding = kind_of(settings).embedding
     if embedding is None:
         able = " or ".join(name for name, kind in KINDS.items() if kind.embedding is not None)

@@ -1,6 +1,7 @@
-"""Several processes of one command: which of them this one is, how they are started, who may work where.
+"""Several processes of one command: the rank of this process, how processes are started, and who holds a folder.
 
-Each process runs the whole command; the environment says its place, as torchrun and Fabric's launcher say it too.
+Each process runs the whole command. It reads its rank from the environment variables that torchrun and Fabric's
+launcher set too.
 """
 
 from __future__ import annotations
@@ -22,24 +23,27 @@ from medalist import system
 from medalist.errors import RunError
 
 PARENT = "MEDALIST_PARENT"
-"""The sign of life (`system.sign_of_life`) of the process that started the others."""
+"""The environment variable that holds the sign of life (`system.sign_of_life`) of the starting process."""
 
 GRACE_SECONDS = 10.0
-"""How long the others have to end by themselves, once one has."""
+"""How long the other processes may take to end by themselves after one process has ended."""
 
 BROKEN = 0xC0000000
-"""Exit codes from here on are those of Windows for a process that broke down; other systems have none above 255."""
+"""The first of the exit codes that Windows gives to a crashed process. Other systems have exit codes up to 255."""
 
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}
-"""The network interface that processes of one machine are joined by. Gloo of Windows takes no name of one."""
+"""The network interface by which gloo joins the processes of one machine. On Windows gloo accepts no such name."""
 
 LOST = 75
-"""The exit code of a process that has lost another one: it is that one's end which is to be told."""
+"""The exit code of a process that ends because it lost another process. The end of the lost process is reported."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Which process this is: `rank` of `world` over all machines, and `local_world` of them on this one."""
+    """The rank of this process, 0..world-1.
+
+    `world` counts the processes of all machines, and `local_world` counts those of this machine.
+    """
 
     rank: int = 0
     world: int = 1
@@ -47,12 +51,15 @@ class Place:
 
     @property
     def machines(self) -> int:
-        """How many machines take part."""
+        """The number of machines that take part."""
         return self.world // self.local_world
 
 
 def place() -> Place:
-    """This process's place, by the variables that torchrun sets; RunError where they cannot be."""
+    """Return the place of this process, read from the environment variables that torchrun sets.
+
+    Raises RunError where one of these variables is missing or is no number, or where they contradict each other.
+    """
     if "LOCAL_RANK" not in os.environ:
         return Place()
     try:
@@ -66,9 +73,10 @@ def place() -> Place:
 
 
 def start(arguments: Sequence[str], count: int) -> int:
-    """Run a command of ours in `count` processes on this machine, and return the exit code.
+    """Run a medalist command in `count` processes on this machine, and return the exit code.
 
-    When one ends in another way than well, the others are ended too; RunError where the machine ended it.
+    When one process fails, the other processes are ended too. Raises RunError where a signal ended that process, or
+    where it lost another process.
     """
     command = [sys.executable, "-m", "medalist", *arguments]
     started: list[subprocess.Popen[bytes]] = []
@@ -85,27 +93,27 @@ def start(arguments: Sequence[str], count: int) -> int:
         return 0
     code = started[ended].returncode
     if code == LOST:
-        raise RunError(f"process {ended} of {count} has lost another one, which still ran; run the same command again")
+        raise RunError(f"process {ended} of {count} lost contact with another process; run the same command again")
     if code < 0:
         raise RunError(
-            f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); nothing "
-            "half-written is left, run the same command to go on"
+            f"process {ended} of {count} was ended by signal {-code} ({signal.Signals(-code).name}); all files are "
+            "complete; run the same command to resume"
         )
     if code >= BROKEN:
         raise RunError(
-            f"process {ended} of {count} was ended by Windows ({code:#x}); nothing half-written is left, run the same "
-            "command to go on"
+            f"process {ended} of {count} was ended by Windows ({code:#x}); all files are complete; run the same "
+            "command to resume"
         )
     return code
 
 
 @contextmanager
 def ending_with_parent() -> Iterator[None]:
-    """In a process that `start` has started: end as soon as the starting process is gone. Elsewhere nothing is done.
+    """End this process as soon as the process that started it is gone. Does nothing where `start` did not start it.
 
-    Ctrl-C reaches all processes of a terminal. Only the starting process obeys it: it says so, and ends the others by
-    SIGTERM, which raises SystemExit inside the block. A process that is already ending ignores further signals, so that
-    its last steps are not interrupted; after GRACE_SECONDS it is killed.
+    Ctrl-C reaches all processes of a terminal. Only the starting process obeys it: it prints a line, and ends the
+    others by SIGTERM, which raises SystemExit inside the block. A process that is already ending ignores further
+    signals, so that its last steps are not interrupted; after GRACE_SECONDS it is killed.
     """
     sign = os.environ.get(PARENT)
     if sign is None:
@@ -133,9 +141,10 @@ def ending_with_parent() -> Iterator[None]:
 
 @contextmanager
 def alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes while the block runs; RunError, naming the holder, where one holds it.
+    """Lock a folder against other processes while the block runs.
 
-    The hold ends with this process, however it ends.
+    The lock ends with this process, also when the process is killed. Raises RunError, which names the holder, where
+    another process holds the folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "holder.lock").open("a+", encoding="utf-8") as file:
@@ -159,7 +168,7 @@ def _shared(count: int) -> dict[str, str]:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    # What the user has set stays. Without it each process would take all cores.
+    # A value that the user has set stays. Without a value each process would use all cores.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     said["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(max(1, cores // count)))
     if sys.platform in LOOPBACK:
@@ -168,11 +177,11 @@ def _shared(count: int) -> dict[str, str]:
 
 
 def _first_bad(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
-    """Wait; the number of the process that went wrong first, None where all ended well."""
+    """Wait for the processes, and return the rank of the one that failed first, or None where all ended well."""
     patience = math.inf
     while True:
         codes = [process.poll() for process in started]
-        # One that ends takes others with it, which may be gone before it is: it is the one to name.
+        # A process that fails makes others end with LOST, sometimes before it ends itself. The first cause is named.
         bad = [rank for rank, code in enumerate(codes) if code]
         if bad:
             first = min(bad, key=lambda rank: (codes[rank] == LOST, (codes[rank] or 0) > 0))
@@ -185,7 +194,7 @@ def _first_bad(started: Sequence[subprocess.Popen[bytes]]) -> int | None:
 
 
 def _end(started: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End those that still run: they are asked first, and have some seconds to end by themselves."""
+    """End the processes that still run: by SIGTERM, and by SIGKILL where one still runs after GRACE_SECONDS."""
     deadline = time.monotonic() + GRACE_SECONDS
     for process in started:
         if process.poll() is None:

@@ -1,4 +1,4 @@
-"""The nouns that every room shares: plain frozen values, NumPy inside, no pixels read, no torch."""
+"""The types that every room shares: frozen values that hold NumPy arrays. They read no files and need no torch."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Sample:
     """One row of the contest, without pixels.
 
     `size` is (height, width) of the image as it is shown, that is after EXIF orientation.
-    `annotation` is the contest's truth, still as text: RLE strings, or file names; empty for test samples.
-    `group` is never split over folds (patient, car, field of view); `stratum` is balanced over them.
+    `annotation` is the contest's truth, still as text: RLE strings, or file names. Test samples have none.
+    Samples of one `group` (patient, car, field of view) share a fold. Each `stratum` is spread evenly over folds.
     """
 
     id: str
@@ -32,9 +32,9 @@ class Sample:
 
 @dataclass(frozen=True)
 class Split:
-    """The samples of a contest: those with truth, those to be answered, and those that the answers may name.
+    """The samples of a contest: `train` has truths, `test` is to be answered, `gallery` may be named by answers.
 
-    `gallery` is empty where answers are no samples, or name training samples.
+    `gallery` is empty where answers do not name samples, or name training samples.
     """
 
     train: tuple[Sample, ...]
@@ -43,14 +43,14 @@ class Split:
 
     @property
     def all(self) -> tuple[Sample, ...]:
-        """All samples, train, test, then those of the gallery that do not ask as well."""
+        """All samples: train, then test, then the samples of the gallery that are not test samples too."""
         asking = {sample.id: sample for sample in self.test}
         return (*self.train, *self.test, *(s for s in self.gallery if asking.get(s.id) != s))
 
 
 @dataclass(frozen=True)
 class RetrievalSplit:
-    """Queries that are asked of a gallery, both by sample id. A sample may stand in both: it never answers itself."""
+    """Queries and the gallery they are asked of, both as sample ids. A sample in both is never a hit of itself."""
 
     queries: tuple[str, ...]
     gallery: tuple[str, ...]
@@ -58,7 +58,10 @@ class RetrievalSplit:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups that were found, with the evidence: group by sample id, and (first id, second id, why) for each join."""
+    """Groups that were found, with the evidence.
+
+    group_of: group by sample id. joins: (first id, second id, reason) for each pair of samples that was joined.
+    """
 
     group_of: Mapping[str, str]
     joins: tuple[tuple[str, str, str], ...] = ()
@@ -77,13 +80,13 @@ class Mask:
 
     @property
     def count(self) -> int:
-        """The number of objects that are told apart: none."""
+        """The number of separate objects; always 0 for this type."""
         return 0
 
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Objects that do not overlap: `labels` is int32[H, W]; 0 is background, objects are numbered 1..n without gaps."""
+    """Objects that do not overlap: `labels` is int32[H, W]; 0 is background, objects have the numbers 1..n, no gaps."""
 
     labels: NDArray[np.int32]
 
@@ -102,8 +105,8 @@ class Instances:
 class Ranking:
     """Names, the best first, each once: ids of gallery samples, or identities, as the contest asks.
 
-    Of a truth: the right names, in any order; none where the query has no answer in its gallery.
-    `confidence` is how sure the first name is, for contests that compare it over queries; higher = surer.
+    In a truth, `names` are the right names in any order; it is empty where the gallery has no right name for the query.
+    `confidence` says how sure the first name is, for contests that compare it over queries; higher = surer.
     """
 
     names: tuple[str, ...]
@@ -111,11 +114,11 @@ class Ranking:
 
     @property
     def size(self) -> None:
-        """It has no pixels."""
+        """None, because this answer has no pixels."""
 
     @property
     def count(self) -> int:
-        """The number of objects that are told apart: none."""
+        """The number of separate objects; always 0 for this type."""
         return 0
 
 
@@ -123,12 +126,12 @@ class Ranking:
 class Labels:
     """The classes of a sample.
 
-    names: the labels, each once; in an answer of a contest that ranks them the best first, else in the order of the
-        contest's classes. Empty where a sample has none. A truth has its right labels; a grade of an ordinal contest is
-        a label too.
-    probabilities: float64[C], one for each of the contest's classes in their order. A truth has 1 for its labels and 0
-        for the others where the contest asks for probabilities, and None where it asks for labels, as has an answer
-        that was read back from a file of labels.
+    names: the labels, each once. Where the contest ranks labels, an answer has the best first; else they are in the
+        order of the contest's classes. Empty where a sample has no label. In a truth they are the right labels. A grade
+        of an ordinal contest is a label too.
+    probabilities: float64[C], one for each of the contest's classes in their order. Where the contest asks for
+        probabilities, a truth has 1 for its labels and 0 for the others. Where it asks for labels, a truth has None,
+        and so does an answer that was read back from a file of labels.
     """
 
     names: tuple[str, ...] = ()
@@ -136,21 +139,21 @@ class Labels:
 
     @property
     def size(self) -> None:
-        """It has no pixels."""
+        """None, because this answer has no pixels."""
 
     @property
     def count(self) -> int:
-        """The number of objects that are told apart: none."""
+        """The number of separate objects; always 0 for this type."""
         return 0
 
 
 Answer = Mask | Instances | Ranking | Labels
-"""The final objects of one sample. Truth has the same types."""
+"""The final objects of one sample. A truth has one of these types too."""
 
 
 @dataclass(frozen=True, eq=False)
 class MapPrediction:
-    """What networks say of each pixel of one image at its native size, before any threshold.
+    """Probabilities of each pixel of one image at its native size, as networks predict them, before any threshold.
 
     `maps` is uint8[C, H, W]: probability 0..1 in steps of 1/255; `channels` names the C maps.
     """
@@ -159,23 +162,23 @@ class MapPrediction:
     channels: tuple[str, ...]
 
     def channel(self, name: str) -> NDArray[np.float32]:
-        """Return the probabilities float32[H, W] of one channel, in 0..1."""
+        """Return the probabilities float32[H, W] of one channel, in 0..1; ValueError where there is no such channel."""
         probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype("float32") / 255
         return probability
 
 
 @dataclass(frozen=True, eq=False)
 class VectorPrediction:
-    """What networks say of one image as a unit vector float32[D], which is compared with others."""
+    """The unit vector float32[D] that networks predict for one image. It is compared with other vectors."""
 
     vector: NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class TablePrediction:
-    """What networks say of one image in numbers: `values` is float32[C], one for each of the named columns.
+    """The numbers that networks predict for one image: `values` is float32[C], one for each of the named columns.
 
-    Columns are classes (probabilities in 0..1), or what a regression gives.
+    The columns are classes (probabilities in 0..1), or the outputs of a regression.
     """
 
     values: NDArray[np.float32]
@@ -183,15 +186,15 @@ class TablePrediction:
 
 
 Prediction = MapPrediction | VectorPrediction | TablePrediction
-"""What networks say of one sample, before anything is decided. A store keeps predictions of one of these types."""
+"""What networks predict for one sample, before any threshold. A store keeps predictions of one of these types."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """A metric's verdict; higher is better, always.
+    """The result of a metric. Higher is always better.
 
-    `parts` are its components (by threshold, by class); `by_sample` has one value for each sample id,
-    for the worst pictures and for paired comparisons.
+    `parts` are its components (by threshold, by class). `by_sample` has one value for each sample id: the report shows
+    the worst samples by it, and runs are compared in pairs by it.
     """
 
     value: float

@@ -1,6 +1,6 @@
-"""How long work tells what it does: lines, how far it is, when it will be done, and a note that other processes read.
+"""How work that takes long reports its progress: lines, steps done, time left, and a status file for other processes.
 
-Work takes a `Reporter`. The command line brings one that draws bars (`cli/console.py`).
+Such work takes a `Reporter` as an argument. The command line passes one that draws bars (`cli/console.py`).
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from pathlib import Path
 from typing import Protocol
 
 LINE_EVERY_SECONDS = 30.0
-"""How often plain output says how far it is, where nothing else was said."""
+"""Plain output has a progress line after this many seconds without a line."""
 
 STATUS_EVERY_SECONDS = 2.0
-"""How often the note is written anew, at most."""
+"""The status file is written again at most once in this many seconds."""
 
 RECENT_SHARE = 0.25
-"""The speed is that of about this share of the time so far: steps longer ago count exponentially less."""
+"""The speed is measured over about this share of the time so far; the weight of older steps falls exponentially."""
 
 RECENT_SECONDS = 30.0
-"""And of at least so many seconds."""
+"""The speed is measured over at least this many seconds."""
 
 
 @dataclass(frozen=True)
 class ProgressStatus:
-    """How far some work is, for those who look from outside: steps done of all, and seconds left (None: not known)."""
+    """The progress of some work, for other processes: steps done, all steps, and seconds left (None: not known)."""
 
     done: int
     total: int
@@ -38,7 +38,7 @@ class ProgressStatus:
 
 
 def read_status(path: Path) -> ProgressStatus | None:
-    """The note that a Progress wrote; None where there is none, or nothing that can be understood."""
+    """Read the status file that a Progress wrote; None where the file is missing or damaged."""
     try:
         value = json.loads(path.read_bytes())
         left = value["left_seconds"]
@@ -50,52 +50,55 @@ def read_status(path: Path) -> ProgressStatus | None:
 
 
 class Progress(Protocol):
-    """Steps done of all steps of some work, and lines said in between."""
+    """Counts the finished steps of some work, and writes lines in between."""
 
     def advance(self, steps: int = 1) -> None:
         """Count finished steps."""
         ...
 
     def skip(self, steps: int) -> None:
-        """Leave out steps that turned out to be done already, so that they do not count for the speed."""
+        """Take steps that were already done off the total, so that they do not count for the speed."""
         ...
 
     def say(self, text: str) -> None:
-        """One line, with the time left."""
+        """Write one line, with the time left."""
         ...
 
 
 class Reporter(Protocol):
-    """How work tells what it does: a command line, a notebook and a service each bring their own."""
+    """Shows the user what some work does. A command line, a notebook and a service each have their own Reporter."""
 
     def say(self, text: str) -> None:
-        """One plain line."""
+        """Write one plain line."""
         ...
 
     def progress(self, title: str, total: int, note: Path | None = None) -> AbstractContextManager[Progress]:
-        """Show the progress of `total` steps while the block runs; `note`, a file, tells it to others until the end."""
+        """Show the progress of `total` steps while the block runs.
+
+        note: a status file for other processes; it is deleted when the block ends.
+        """
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class SilentReporter:
-    """Says nothing."""
+    """A Reporter that shows nothing."""
 
     def say(self, text: str) -> None:
-        """Nothing."""
+        """Do nothing."""
 
     @contextmanager
     def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
-        """Count for nobody, but for those who read the note."""
+        """Count the steps; only the status file shows them."""
         with _noted(note):
             yield TimedProgress(lambda _: None, title, total, None, note)
 
 
 @dataclass(frozen=True, eq=False)
 class LineReporter:
-    """Plain lines, and now and then one that says how far the work is: for log files and notebooks.
+    """A Reporter that writes plain lines, for log files and notebooks. Some of them say how far the work is.
 
-    write: takes one line, without its end.
+    write: takes one line, without a newline at the end.
     """
 
     write: Callable[[str], None]
@@ -106,16 +109,16 @@ class LineReporter:
 
     @contextmanager
     def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
-        """A line every LINE_EVERY_SECONDS."""
+        """Write a line with the progress every LINE_EVERY_SECONDS."""
         with _noted(note):
             yield TimedProgress(self.write, title, total, None, note)
 
 
 class Bar(Protocol):
-    """What draws a bar."""
+    """A progress bar on the screen."""
 
     def advance(self, steps: int) -> None:
-        """Move on."""
+        """Move the bar by finished steps."""
         ...
 
     def total(self, steps: int) -> None:
@@ -124,13 +127,13 @@ class Bar(Protocol):
 
 
 class TimedProgress:
-    """Steps done of all steps, and lines said in between.
+    """The Progress of all reporters: it counts steps and estimates the time left.
 
-    The time left is judged by the speed of the recent steps, as epochs of a training need not be alike.
+    The time left is estimated from the speed of the recent steps, because the epochs of a training can differ in speed.
     """
 
     def __init__(self, write: Callable[[str], None], title: str, total: int, bar: Bar | None, note: Path | None = None):
-        """`bar` is None where plain lines are wanted. `note` is the file that says from now on how far it is."""
+        """`bar` is None where plain lines are wanted. `note` is the status file; the first status is written now."""
         self._write, self._title, self._total = write, title, total
         self._bar, self._note = bar, note
         self._done = 0
@@ -155,21 +158,21 @@ class TimedProgress:
             self.say(self._title)
 
     def skip(self, steps: int) -> None:
-        """Leave out steps that turned out to be done already, so that they do not count for the speed."""
+        """Take steps that were already done off the total, so that they do not count for the speed."""
         self._total -= steps
         if self._bar is not None:
             self._bar.total(self._total)
 
     def say(self, text: str) -> None:
-        """One line, with the time left."""
+        """Write one line, with the time left."""
         self._said = time.monotonic()
         self._write(f"{text}  [{self._done}/{self._total}, {self._left()} left]")
 
     def left_seconds(self) -> float | None:
-        """Seconds that the rest will take; None before the first step."""
+        """Return the seconds that the remaining steps will take; None before the first step."""
         if not self._recent_steps:
             return None
-        waited = time.monotonic() - self._stepped  # a stretch without steps counts as soon as it is long
+        waited = time.monotonic() - self._stepped  # so that the estimate grows while no step is finished
         return (self._recent_seconds + waited) / self._recent_steps * max(0, self._total - self._done)
 
     def _left(self) -> str:
@@ -180,7 +183,7 @@ class TimedProgress:
         return f"{minutes}:{rest:02}"
 
     def _write_note(self) -> None:
-        """Replace the note as a whole. A disk that is full ends what matters, not this."""
+        """Replace the status file as a whole. Errors are ignored: a full disk must not end the work because of it."""
         if self._note is None:
             return
         self._noted = time.monotonic()
@@ -195,7 +198,7 @@ class TimedProgress:
 
 @contextmanager
 def _noted(note: Path | None) -> Iterator[None]:
-    """Take the note away in the end."""
+    """Delete the status file when the block ends."""
     try:
         yield
     finally:

@@ -1,7 +1,7 @@
-"""What Linux, macOS and Windows do differently: locks, processes that end with another one, files that are replaced.
+"""What Linux, macOS and Windows do differently: locks, the end of a starting process, replaced files, peak memory.
 
-No other module imports what only some of them have. The branches for Windows and macOS are run by tests on Linux, with
-stand-ins for what Linux lacks; docs/platforms.md says what was never run on those systems.
+Only this module imports modules that one of the systems does not have. Tests on Linux run the branches for Windows with
+stand-ins. docs/platforms.md says what was never run on Windows and macOS.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from typing import IO, Any
 WINDOWS = sys.platform == "win32"
 
 CASELESS = sys.platform in ("darwin", "win32")
-"""Whether the usual file system takes `A` and `a` for one name."""
+"""Whether the system's usual file system takes `A` and `a` for one name."""
 
 FORKS = sys.platform == "linux"
-"""Whether processes may be forked. macOS has the call, but its own libraries do not survive it."""
+"""Whether this process may be forked. macOS can fork too, but its own libraries may crash in the new process."""
 
 REPLACE_SECONDS = 2.0
-"""How long Windows is asked again to replace a file that another process has open for a moment."""
+"""How long a file that is in use is tried to be replaced on Windows."""
 
 LOCKED_BYTE = 1 << 30
-"""The byte that is locked on Windows: far behind the end, as a locked byte cannot be read by others."""
+"""The byte of a file that is locked on Windows. It is far behind the end, because other processes cannot read a locked
+byte."""
 
 if sys.platform == "win32":
     import msvcrt
 
     def lock(file: IO[Any]) -> bool:
-        """Hold an open file against other processes, without waiting; False where another one holds it.
+        """Lock an open file against other processes without waiting; returns False where another process has the lock.
 
-        The hold ends when the file is closed, also by the end of this process. Processes that this one starts do not
-        share it.
+        The lock ends when the file is closed or this process ends. Processes that this process starts do not have it.
         """
         os.lseek(file.fileno(), LOCKED_BYTE, os.SEEK_SET)
         try:
@@ -50,18 +50,18 @@ if sys.platform == "win32":
 
     @contextmanager
     def held_folder(folder: Path) -> Iterator[bool]:
-        """Hold a folder against other processes while the block runs; yields False where another one holds it.
+        """Lock a folder against other processes while the block runs; yields False where another process has the lock.
 
-        Windows locks no folder: a file beside it is locked in its place, and removed at the end.
+        Windows cannot lock a folder, so a file beside the folder is locked, and removed at the end.
         """
         place = folder.with_name(f".{folder.name}.lock")
         with place.open("a+", encoding="utf-8") as file:
             yield lock(file)
-        with suppress(OSError):  # another process waits for it
+        with suppress(OSError):  # another process has opened it
             place.unlink()
 
     def peak_memory() -> int:
-        """The most bytes of memory that this process had."""
+        """Return the peak memory of this process in bytes."""
         import psutil
 
         return int(psutil.Process().memory_info().peak_wset)
@@ -70,13 +70,12 @@ else:
     import fcntl
 
     def lock(file: IO[Any]) -> bool:
-        """Hold an open file against other processes, without waiting; False where another one holds it.
+        """Lock an open file against other processes without waiting; returns False where another process has the lock.
 
-        The hold ends when the file is closed, also by the end of this process. Processes that this one starts do not
-        share it.
+        The lock ends when the file is closed or this process ends. Processes that this process starts do not have it.
         """
         try:
-            # A record lock: unlike flock's it does not live on in loader processes that were forked from this one.
+            # A record lock, because a lock by flock would stay alive in loader processes forked from this process.
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             return False
@@ -84,7 +83,7 @@ else:
 
     @contextmanager
     def held_folder(folder: Path) -> Iterator[bool]:
-        """Hold a folder against other processes while the block runs; yields False where another one holds it."""
+        """Lock a folder against other processes while the block runs; yields False where another one has the lock."""
         place = os.open(folder, os.O_RDONLY)
         try:
             try:
@@ -97,9 +96,9 @@ else:
             os.close(place)
 
     def peak_memory() -> int:
-        """The most bytes of memory that this process had."""
+        """Return the peak memory of this process in bytes."""
         try:
-            # Linux: what getrusage says begins with the peak of the process that started this one.
+            # On Linux, getrusage is wrong: its peak starts with the peak of the process that started this one.
             status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
             return 1024 * int(status.partition("VmHWM:")[2].split()[0])
         except (OSError, IndexError, ValueError):
@@ -110,9 +109,10 @@ else:
 
 
 def replace(temporary: Path, path: Path) -> None:
-    """Put a file in the place of another one, which may be missing; OSError.
+    """Rename a file to `path`, and replace the file that is there. Raises OSError.
 
-    Windows refuses that while another process, a virus scanner for instance, has either of them open.
+    Windows refuses this while another process, for instance a virus scanner, has one of the files open. It is tried
+    again for REPLACE_SECONDS.
     """
     deadline = time.monotonic() + REPLACE_SECONDS
     while True:
@@ -127,14 +127,14 @@ def replace(temporary: Path, path: Path) -> None:
 
 @contextmanager
 def sign_of_life() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """What this process gives to those that it starts in the block, so that `wait_for_end_of` tells of its end.
+    """Yield what started processes need to notice the end of this process: a text, and file descriptors to inherit.
 
-    A text, and the file descriptors that they must inherit.
+    The text is the argument of `wait_for_end_of` there. It is valid while the block runs.
     """
     if WINDOWS:
         yield str(os.getpid()), ()
         return
-    reading, writing = os.pipe()  # the end that is read closes when this process is gone, however it ended
+    reading, writing = os.pipe()  # the system closes the writing end when this process ends, also by a kill
     try:
         yield str(reading), (reading,)
     finally:
@@ -143,7 +143,7 @@ def sign_of_life() -> Iterator[tuple[str, tuple[int, ...]]]:
 
 
 def wait_for_end_of(sign: str) -> None:
-    """Wait until the process that gave this sign of life is gone."""
+    """Wait until the process that gave this sign of life has ended."""
     if not WINDOWS:
         os.read(int(sign), 1)
         return
@@ -154,8 +154,8 @@ def wait_for_end_of(sign: str) -> None:
 
 
 def end_this_process() -> None:
-    """Let the main thread run the handler of SIGTERM; to be called by another thread."""
-    if WINDOWS:  # where os.kill ends the process at once, without the handler
+    """Make the main thread run the handler of SIGTERM. Another thread calls this."""
+    if WINDOWS:  # os.kill would end the process at once there, without the handler
         _thread.interrupt_main(signal.SIGTERM)
     else:
         os.kill(os.getpid(), signal.SIGTERM)

@@ -1,4 +1,4 @@
-// What every answer of an index must be, whatever the index holds.
+// Properties that every answer of an index must have, whatever rows the index has.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 #include "index.hpp"
 #include "random.hpp"
 
-/// Arrays for the answers to `queries` queries, filled with what no answer may leave there.
+/// Arrays for the answers to `queries` queries, filled with values that no answer may leave there.
 struct Answers {
     Answers(std::size_t queries, std::size_t k)
         : queries(queries),
@@ -56,8 +56,8 @@ inline Answers scanned(const ann::Index& index, const std::vector<float>& querie
     return answers;
 }
 
-/// Rows below n, none twice, the nearest first, and behind them -1 and -infinity. As many as there can be, or at least
-/// `fewest` of them.
+/// Check that rows are below n and different, the nearest first, followed by -1 and -infinity. There must be as many
+/// rows as possible, or at least `fewest`.
 inline void check_answers(const Answers& answers, std::size_t n, std::size_t fewest) {
     using enum ann::Plan;
     for (const ann::Plan plan : answers.plans) {
@@ -83,8 +83,9 @@ inline void check_answers(const Answers& answers, std::size_t n, std::size_t few
     }
 }
 
-/// float32[n, dim] around a few centres. Only the first `distinct` rows are different ones; then they come again. (The
-/// recall of a build is measured on rows without an equal: few of these keep builds under a sanitizer short.)
+/// Return float32[n, dim] around a few centres. Only the first `distinct` rows are different; then they repeat. (The
+/// recall of a build is measured on rows without an equal row: with few of these a build under a sanitizer stays
+/// short.)
 inline std::vector<float> clustered(std::size_t n, std::size_t dim, std::uint64_t seed,
                                     std::size_t distinct = SIZE_MAX) {
     constexpr std::size_t centres = 12;

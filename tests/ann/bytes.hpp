@@ -1,4 +1,4 @@
-// The bytes of a container, to be damaged: where its parts lie, and checksums made right again.
+// The bytes of a container, for damaging it: where its parts are, and functions that make its checksums right again.
 #pragma once
 
 #include <algorithm>
@@ -38,17 +38,17 @@ void put(Bytes& to, std::size_t at, T value) {
     std::memcpy(to.data() + at, &value, sizeof value);
 }
 
-/// Where the header keeps its numbers (src/ann/file.hpp).
+/// Where the header has its numbers (src/ann/file.hpp).
 inline constexpr std::size_t minor_at = 10, length_at = 16, count_at = 20, size_at = 24, table_at = 32, entry_size = 32;
 
-/// Number of table entries that the header declares and that the bytes can hold.
+/// Return the number of table entries that the header declares and that the bytes have room for.
 inline std::size_t entries(const Bytes& file) {
     if (file.size() < ann::container::page) return 0;
     return std::min<std::size_t>(get<std::uint32_t>(file, count_at), ann::container::most_sections);
 }
 
-/// Make the checksums of all sections that lie inside the file right, then the header's. A file too short for a header
-/// stays as it is.
+/// Make the checksums of all sections inside the file right, then the header's checksum. A file that is too short for a
+/// header stays as it is.
 inline void seal(Bytes& file) {
     if (file.size() < ann::container::page) return;
     const std::size_t count = entries(file);

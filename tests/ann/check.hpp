@@ -1,4 +1,4 @@
-// The few words that the C++ tests need: CHECK, CHECK_THROWS, and files that live in memory.
+// What the C++ tests need: CHECK, CHECK_THROWS, and files in memory.
 #pragma once
 
 #if defined(__linux__)
@@ -24,7 +24,7 @@ struct Failure : std::logic_error {
     using std::logic_error::logic_error;
 };
 
-/// Counted without an order between threads: a count that orders them would hide races from a thread sanitizer.
+/// The count does not order threads: an order would hide races from the thread sanitizer.
 inline std::atomic<std::size_t> count{0};
 inline void count_one() { count.fetch_add(1, std::memory_order_relaxed); }
 
@@ -33,7 +33,7 @@ inline void verify(bool held, const char* text, const char* file, int line) {
     if (!held) throw Failure(std::string(file) + ":" + std::to_string(line) + ": not so: " + text);
 }
 
-/// What the expression throws as `Wanted`, for a look at its words; a failure where it throws nothing.
+/// Return the message that the expression throws as `Wanted`; fail if it throws nothing.
 template <typename Wanted, typename Work>
 std::string thrown(const Work& work, const char* text, const char* file, int line) {
     try {
@@ -51,7 +51,7 @@ std::string thrown(const Work& work, const char* text, const char* file, int lin
 
 using Bytes = std::vector<std::byte>;
 
-/// Set a variable of the environment; nullptr removes it.
+/// Set an environment variable; nullptr removes it.
 inline void set_variable(const char* name, const char* value) {
 #if defined(_WIN32)
     ::_putenv_s(name, value == nullptr ? "" : value);
@@ -60,7 +60,7 @@ inline void set_variable(const char* name, const char* value) {
 #endif
 }
 
-/// The path of a new folder.
+/// Make a folder and return its path.
 inline std::string new_folder() {
     for (int number = 0;; ++number) {
         const auto path = std::filesystem::temp_directory_path() / ("ann-" + std::to_string(number));
@@ -69,7 +69,7 @@ inline std::string new_folder() {
 }
 
 #if defined(__linux__)
-/// A file without a folder, opened by its path under /proc.
+/// A file that is in no folder and is opened by its path under /proc.
 class MemoryFile {
 public:
     explicit MemoryFile(std::span<const std::byte> bytes) : number_(::memfd_create("ann", MFD_CLOEXEC)) {
@@ -89,7 +89,7 @@ private:
     int number_;
 };
 #else
-/// A file in a folder of its own, as only Linux has files without one.
+/// A file in its own folder. Only Linux has files without a folder.
 class MemoryFile {
 public:
     explicit MemoryFile(std::span<const std::byte> bytes) : folder_(new_folder()) {

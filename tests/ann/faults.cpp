@@ -1,7 +1,8 @@
-// A writer whose every call to the system fails in turn: whatever was acknowledged is there afterwards, and nothing by
-// halves. Linked with --wrap for the calls named below (CMakeLists.txt), which count, and fail where they are told to.
+// A writer for which each system call fails in turn: afterwards every acknowledged change is there, and no change is
+// there in part. Linked with --wrap for the calls below (CMakeLists.txt): the wrappers count, and fail when they are
+// told to.
 //
-//     ann_faults    every call once, by each kind of failure; and with all later ones failing too
+//     ann_faults    let each call fail once, with each kind of failure; and once with all later calls failing too
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -15,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include <folder.hpp>  // the one of src/ann
+#include <folder.hpp>  // src/ann/folder.hpp
 
 #include "check.hpp"
 #include "folder.hpp"
@@ -27,7 +28,7 @@ using kept::Model, kept::Request, kept::What;
 
 enum class Fault { none, full, broken, partly };
 
-/// Which call fails, and how. Calls of the log's own thread count as well.
+/// Which call fails, and how. Calls of the log's own thread are counted too.
 struct Plan {
     std::atomic<bool> armed{false};
     std::atomic<std::size_t> calls{0};
@@ -69,7 +70,7 @@ ssize_t __wrap_write(int file, const void* bytes, size_t size) {
     return -1;
 }
 
-/// Half of the bytes get there, and only the next call says why; or some, and an error at once.
+/// Write half of the bytes, and let the next call report the error; or write some bytes and report an error at once.
 ssize_t __wrap_pwritev(int file, const struct iovec* blocks, int count, off_t at) {
     if (!plan.fails()) return __real_pwritev(file, blocks, count, at);
     struct iovec first = blocks[0];
@@ -102,12 +103,12 @@ namespace {
 struct Run {
     std::string path;
     ann::Keeping keeping;
-    Model model = {};               ///< everything acknowledged
+    Model model = {};               ///< every acknowledged change
     std::vector<Model> maybe = {};  ///< what may be there too: the change that failed last, as a whole
     std::unique_ptr<ann::Folder> folder = nullptr;
     std::size_t failures = 0;
 
-    /// A step of the script; a failure is one that says what is wrong.
+    /// Do a step of the script. If it fails, the error must say what is wrong.
     template <typename Work>
     bool attempt(const Work& work) {
         try {
@@ -125,10 +126,10 @@ struct Run {
         Model next = model;
         request.make(next);
         if (attempt([&] { folder->write(request.change(), 1, nullptr); })) {
-            if (next != model) maybe.clear();  // else nothing was written
+            if (next != model) maybe.clear();  // otherwise nothing was written
             model = next;
         } else {
-            maybe.push_back(next);  // it may have reached the disk, although nobody could say so
+            maybe.push_back(next);  // it may be on the disk, although no call reported success
         }
         CHECK(kept::contents(folder->index()) == model);
     }
@@ -147,7 +148,7 @@ struct Run {
     }
 };
 
-/// Create, write, fold, write, snapshot, open again, write.
+/// Create, write, fold, write, make a snapshot, open again, write.
 void script(Run& run, const std::string& copy) {
     run.attempt([&] { run.folder = ann::Folder::create(run.path, kept::options, kept::schema, run.keeping); });
     run.write(Request(What::add, {1, 2, 3, 4, 5}, 1));
@@ -170,8 +171,8 @@ void script(Run& run, const std::string& copy) {
     }
 }
 
-/// The script with one failure. What is left is opened again, and takes changes as if nothing had been. Returns how
-/// many calls there were.
+/// Run the script with one failure. Then the folder is opened again, and must accept changes as if nothing had
+/// happened. Returns the number of calls.
 std::size_t tried(std::size_t failing, Fault fault, bool all_later, ann::Sync sync, std::size_t& failures) {
     const Folder place;
     Run run{.path = place / "index", .keeping = {.sync = sync, .seconds = 0.0005, .longest_log = 500}};
@@ -187,12 +188,12 @@ std::size_t tried(std::size_t failing, Fault fault, bool all_later, ann::Sync sy
     try {
         ann::folder_files::read_manifest(run.path);
     } catch (const ann::FileError&) {
-        there = false;  // its making failed
+        there = false;  // creating it failed
     }
     CHECK(there || run.model.empty());
     if (!there) {
         run.folder.reset();
-        std::filesystem::remove_all(run.path);  // as it may hold a beginning that could not be removed either
+        std::filesystem::remove_all(run.path);  // a part of it may be left that could not be removed
         run.folder = ann::Folder::create(run.path, kept::options, kept::schema, run.keeping);
     }
     if (there) run.open();
@@ -214,7 +215,7 @@ int main() {
         for (const ann::Sync sync : {ann::Sync::always, ann::Sync::interval, ann::Sync::os}) {
             for (const Fault fault : {Fault::full, Fault::broken, Fault::partly}) {
                 for (const bool all_later : {false, true}) {
-                    // The calls differ in number from run to run: until one was not reached.
+                    // The number of calls differs from run to run, so the loop ends when a call was not reached.
                     for (failing = 0;; ++failing, ++runs) {
                         if (tried(failing, fault, all_later, sync, failures) <= failing) break;
                     }

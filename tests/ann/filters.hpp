@@ -1,4 +1,4 @@
-// Filters and fields as bytes, written the way that the callers of the core write them.
+// Filters and fields as bytes, written as the callers of the core write them.
 #pragma once
 
 #include <cstddef>
@@ -19,7 +19,7 @@ namespace filters {
 
 using Bytes = std::vector<std::byte>;
 
-/// Bytes that grow (src/ann/filter.hpp tells the format).
+/// Bytes that grow; the format is in src/ann/filter.hpp.
 struct Program {
     Bytes bytes;
 
@@ -97,7 +97,7 @@ struct Program {
     Program& missing(std::size_t field) { return u8(11).u32(field); }
 };
 
-/// A value of a field, in the member that its kind needs; nothing in `texts` is a missing one.
+/// A value of a field, in the member for its kind. A missing text has empty `texts`.
 struct Value {
     bool has = false;
     std::vector<std::string> texts;
@@ -106,7 +106,7 @@ struct Value {
     ann::Place place{0, 0};
 };
 
-/// The values of some fields at a row.
+/// The values of some fields of a row.
 using Row = std::map<std::size_t, Value>;
 
 inline void encode_texts(Program& out, std::size_t field, const std::vector<Row>& rows) {
@@ -115,7 +115,7 @@ inline void encode_texts(Program& out, std::size_t field, const std::vector<Row>
     Program counts, numbers;
     for (const Row& row : rows) {
         const auto value = row.find(field);
-        std::map<std::uint32_t, bool> own;  // sorted and once each
+        std::map<std::uint32_t, bool> own;  // sorted, and each once
         if (value != row.end()) {
             for (const std::string& text : value->second.texts) {
                 const auto [at, fresh] = places.try_emplace(text, static_cast<std::uint32_t>(texts.size()));
@@ -133,7 +133,7 @@ inline void encode_texts(Program& out, std::size_t field, const std::vector<Row>
     out.raw(counts.bytes).raw(numbers.bytes);
 }
 
-/// Rows as a payload (src/ann/payload.hpp) that tells these fields, which rise.
+/// Return rows as a payload (src/ann/payload.hpp) with these fields, which must be in rising order.
 inline Bytes encode(const ann::Schema& schema, const std::vector<std::size_t>& fields, const std::vector<Row>& rows) {
     Program out;
     out.u32(rows.size()).u32(fields.size());

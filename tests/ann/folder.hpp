@@ -9,14 +9,14 @@
 
 #include "check.hpp"
 
-/// A folder of its own that is gone at the end.
+/// A temporary folder, which is removed at the end.
 class Folder {
 public:
     Folder() : path_(check::new_folder()) {}
     Folder(const Folder&) = delete;
     Folder& operator=(const Folder&) = delete;
     ~Folder() {
-        std::error_code ignored;  // Windows removes no file that is mapped
+        std::error_code ignored;  // Windows cannot remove a mapped file
         std::filesystem::remove_all(path_, ignored);
     }
     std::string operator/(const std::string& name) const { return path_ + "/" + name; }

@@ -1,5 +1,5 @@
-// What libFuzzer and our own mutator call. Every one takes any bytes, and says whether they were accepted (1) or
-// refused (0); what else happens, an escaped exception too, ends the run.
+// The functions that libFuzzer and our own mutator call. Each takes any bytes, and returns whether they were accepted
+// (1) or refused (0). Any other result, such as an escaped exception, ends the run.
 #pragma once
 
 #include <cstddef>
@@ -10,4 +10,4 @@ int fuzz_log(const std::uint8_t* data, std::size_t size);      ///< a log
 int fuzz_filter(const std::uint8_t* data, std::size_t size);   ///< a filter
 int fuzz_payload(const std::uint8_t* data, std::size_t size);  ///< fields
 int fuzz_ids(const std::uint8_t* data, std::size_t size);      ///< a batch of ids
-int fuzz_change(const std::uint8_t* data, std::size_t size);   ///< a change, as it stands in a log
+int fuzz_change(const std::uint8_t* data, std::size_t size);   ///< a change, as in a log

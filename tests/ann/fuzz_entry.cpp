@@ -1,4 +1,4 @@
-// What libFuzzer calls; CMakeLists.txt says which kind of bytes it is.
+// The function that libFuzzer calls; CMakeLists.txt sets the kind of bytes.
 #include "fuzz.hpp"
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);

@@ -1,5 +1,5 @@
-// Any bytes as a filter: refused by std::invalid_argument, or rows that it means, found by the structures as by a look
-// at every row.
+// Any bytes as a filter: they are refused with std::invalid_argument, or select rows; the index structures and a test
+// of every row must select the same ones.
 #include <array>
 #include <optional>
 #include <span>
@@ -14,7 +14,7 @@ namespace {
 
 using filters::Program, model::Dice, model::Id;
 
-/// Rows in the structures, changed ones, late ones and dead ones, under ids of one kind.
+/// Rows in the structures, changed, late and dead rows, with ids of one kind.
 struct Fixture {
     explicit Fixture(ann::IdKind kind) : table(model::schema), live(rows, true) {
         Dice dice(1);

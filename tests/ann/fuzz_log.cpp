@@ -1,5 +1,5 @@
-// Any bytes as a log: refused by a FileError, or records that were checked. Nothing else may happen; what escapes,
-// std::bad_alloc too, ends the run. What a strict reading finds, one that skips damage finds too.
+// Any bytes as a log: they are refused with a FileError, or give checked records. Any other result, such as an escaped
+// std::bad_alloc, ends the run. A reading that skips damage must find all records that a strict reading finds.
 #include <algorithm>
 #include <cstdlib>
 #include <optional>
@@ -23,7 +23,7 @@ void check_contents(const ann::LogContents& log, std::size_t size) {
             const ann::Change change = ann::Change::decode(record);
             CHECK(std::ranges::equal(change.encode(), record));
         } catch (const std::invalid_argument&) {
-            // a record that is no change
+            // a record that is not a change
         }
     }
 }
@@ -38,13 +38,13 @@ std::optional<ann::LogContents> read(const std::string& path, bool skip_damage, 
 
 }  // namespace
 
-/// 1 where the bytes are a log without damage, else 0.
+/// Return 1 if the bytes are a log without damage, otherwise 0.
 int fuzz_log(const std::uint8_t* data, std::size_t size) {
     const check::MemoryFile file(std::as_bytes(std::span(data, size)));
     const auto strict = read(file.path(), false, std::nullopt);
     const auto lenient = read(file.path(), true, std::nullopt);
     const auto told = read(file.path(), true, strict ? strict->number : 7);
-    if (!told) std::abort();  // without a look at the beginning there is nothing to refuse
+    if (!told) std::abort();  // without a check of the beginning nothing can be refused
     if (strict && !lenient) std::abort();
     for (const auto& log : {strict, lenient, told}) {
         if (log) check_contents(*log, size);

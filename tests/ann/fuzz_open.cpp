@@ -1,5 +1,5 @@
-// Any bytes as an index file: they are refused by a FileError, or they make an index that answers and changes. Nothing
-// else may happen; what escapes, std::bad_alloc too, ends the run.
+// Any bytes as an index file: they are refused with a FileError, or give an index that answers and accepts changes. Any
+// other result, such as an escaped std::bad_alloc, ends the run.
 #include <cstdlib>
 #include <span>
 #include <vector>
@@ -20,8 +20,8 @@ using filters::Program;
 
 constexpr std::size_t queries = 3;
 
-/// Rows that the index has for a filter, looked for by every plan. A graph that a file brings along may be a bad one,
-/// so that what is found may not be the best; but it is wanted, and there are as many as there can be.
+/// Search with a filter by every plan. The graph of the file may be bad, so answers may not be the nearest rows; but
+/// all of them must match the filter, and there must be as many as possible.
 void check_filter(const ann::Index& index, const Program& program, const std::vector<float>& query) {
     const auto state = index.now();
     const ann::Filter filter = ann::Filter::decode(program.bytes, index.schema());
@@ -63,7 +63,7 @@ void check_filter(const ann::Index& index, const Program& program, const std::ve
     }
 }
 
-/// Filters that every schema allows, and some for the fields that there are.
+/// Check filters that every schema allows, and some for the fields of this index.
 void check_filters(const ann::Index& index, const std::vector<float>& query) {
     check_filter(index, Program().joined(0, {}), query);
     for (std::size_t field = 0; field < index.schema().size() && field < 8; ++field) {
@@ -82,14 +82,14 @@ void check_filters(const ann::Index& index, const std::vector<float>& query) {
     }
 }
 
-/// Ids of a kind that fits, which are not there or are.
+/// Return ids of a kind that fits, some of which the index has.
 Program some_ids(const ann::Index& index) {
     if (index.now()->ids.kind() == ann::IdKind::strings)
         return model::batch_of({std::string("new"), std::string("id 7")});
     return model::batch_of({std::int64_t{123456789}, std::int64_t{7}});
 }
 
-/// Ask, change and ask again. `grow` adds enough for the graph itself to be extended.
+/// Search, change and search again. `grow` adds enough rows for the graph itself to be extended.
 void check_index(ann::Index& index, bool grow) {
     const std::size_t dim = index.options().dim, n = index.size();
     CHECK(dim > 0 && dim <= 65536);
@@ -116,7 +116,7 @@ void check_index(ann::Index& index, bool grow) {
         }
         index.drop(Program().joined(1, {Program().missing(0)}).bytes, 1, nullptr);
     } catch (const std::invalid_argument&) {
-        // such as an index that is full, or has no field
+        // for example an index that is full, or has no field
     }
     check_answers(searched(index, query, 10, 16), index.now()->size, 0);
     if (grow) index.compact(1, nullptr);
@@ -138,7 +138,7 @@ int fuzz_open(const std::uint8_t* data, std::size_t size) {
             // refused, with the section and the reason
         }
     }
-    if (opened == 1) std::abort();  // both ways to open must agree on what a good file is
+    if (opened == 1) std::abort();  // both modes must agree on which files are good
     return opened == 2 ? 1 : 0;
 }
 
@@ -146,7 +146,8 @@ int fuzz_open(const std::uint8_t* data, std::size_t size) {
 extern "C" std::size_t LLVMFuzzerMutate(std::uint8_t* data, std::size_t size, std::size_t most);
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed);
 
-/// libFuzzer's own changes, with the checksums made right half of the time: else hardly one file would pass the door.
+/// libFuzzer's own changes. Half of the time checksums are made right, because otherwise nearly every file would be
+/// refused.
 extern "C" std::size_t LLVMFuzzerCustomMutator(std::uint8_t* data, std::size_t size, std::size_t most, unsigned seed) {
     const std::size_t changed = LLVMFuzzerMutate(data, size, most);
     if (seed % 2 == 0) {

@@ -1,4 +1,4 @@
-// Any bytes as fields, as ids, and as a change: refused by std::invalid_argument, or taken as they say.
+// Any bytes as fields, as ids, and as a change: they are refused with std::invalid_argument, or read as what they say.
 #include <algorithm>
 #include <optional>
 #include <span>
@@ -13,7 +13,7 @@ namespace {
 
 using filters::Program, model::Bytes;
 
-/// The same bytes at a multiple of 8, as a log has them, and nothing behind them.
+/// The same bytes at a multiple of 8, as a log has them; no bytes may be read behind them.
 struct Aligned {
     Aligned(const std::uint8_t* data, std::size_t size) : words((size + 7) / 8), size(size) {
         if (size != 0) std::memcpy(words.data(), data, size);
@@ -54,7 +54,7 @@ int fuzz_payload(const std::uint8_t* data, std::size_t size) {
     const auto bytes = std::as_bytes(std::span(data, size));
     const auto payload = unless_refused<ann::Payload>([&] { return ann::Payload::decode(bytes, model::schema); });
     if (!payload) return 0;
-    if (payload->columns().empty() && payload->rows() > 1000) return 1;  // whoever decodes has to know how many
+    if (payload->columns().empty() && payload->rows() > 1000) return 1;  // the caller must check the number of rows
     CHECK(payload->columns().empty() || payload->rows() <= size);
     const ann::Table table = ann::Table(model::schema).appended(*payload);
     std::vector<std::uint32_t> rows(payload->rows());
@@ -85,7 +85,7 @@ int fuzz_ids(const std::uint8_t* data, std::size_t size) {
     const auto twice = batch->twice();
     CHECK(!twice || (twice->second < twice->first && twice->first < batch->count));
     const auto ids = unless_refused<ann::Ids>([&] { return ann::Ids().with(*batch); });
-    if (!ids) return 1;  // such as more numbers than there are
+    if (!ids) return 1;  // for example more numbers than there are
     CHECK(ids->size() == batch->count);
     const auto decoded = unless_refused<ann::Ids>([&] { return ann::Ids::decode(bytes, batch->count); });
     CHECK(decoded.has_value());

@@ -1,4 +1,4 @@
-// A small index with one field, the changes that are made to it, and a map that says what has to be there.
+// A small index with one field, the changes that are made to it, and a map with the contents that it must have.
 #pragma once
 
 #include <cstddef>
@@ -50,10 +50,10 @@ inline Bytes fields_of(const std::vector<std::optional<std::int64_t>>& depths) {
     return bytes;
 }
 
-/// A change with the bytes that it looks at, and what it does to the map.
+/// A change with its own bytes, and its effect on the map.
 class Request {
 public:
-    /// Of an add or a put, every id gets a vector and a depth that `seed` decides; of a set, a depth.
+    /// For an add or a put, `seed` decides the vector and the depth of every id; for a set, the depth.
     Request(What what, std::vector<std::int64_t> ids, std::uint64_t seed) : what_(what), numbers_(std::move(ids)) {
         ids_ = ids_of(numbers_);
         for (const std::int64_t id : numbers_) {
@@ -87,7 +87,7 @@ private:
     std::vector<float> vectors_;
 };
 
-/// A change that fits: some of sixty ids, each once.
+/// Return a random change that fits the model: it concerns some of sixty ids, each once.
 inline Request drawn(std::uint64_t seed, const Model& model) {
     const auto what = static_cast<What>(ann::random_below(seed, 0, 4));
     std::vector<std::int64_t> ids;
@@ -101,7 +101,7 @@ inline Request drawn(std::uint64_t seed, const Model& model) {
     return {what, ids, seed};
 }
 
-/// What an index holds.
+/// Return the contents of an index.
 inline Model contents(const ann::Index& index) {
     const auto state = index.now();
     std::vector<std::uint32_t> rows;

@@ -1,4 +1,5 @@
-// Runs the C++ tests of src/ann, or those whose name begins as is given. Built under sanitizers by `make test-cpp`.
+// Runs the C++ tests of src/ann, or those whose name begins with the argument. `make test-cpp` builds it with
+// sanitizers.
 #include <cstdio>
 #include <exception>
 #include <string_view>

@@ -1,4 +1,4 @@
-// A second index that is nothing but a map, and the bytes of changes to both.
+// A second index that is only a map, and the bytes of changes to both.
 #pragma once
 
 #include <algorithm>
@@ -26,7 +26,7 @@ using What = ann::Change::What;
 using Id = std::variant<std::int64_t, std::string>;
 using filters::Program, filters::Row, filters::Value;
 
-/// Random numbers one after another.
+/// A sequence of random numbers.
 class Dice {
 public:
     explicit Dice(std::uint64_t seed) : seed_(seed) {}
@@ -94,10 +94,10 @@ inline Program batch_of(const std::vector<Id>& ids) {
     return batch;
 }
 
-/// A batch of n row numbers: ids that go on by themselves.
+/// Return a batch of n row numbers: the rows get the next numbers as ids.
 inline Program numbers(std::size_t n) { return Program().u32(0).u32(0).u64(n); }
 
-/// The bytes that a change looks at.
+/// A change with its own bytes.
 struct Request {
     What what;
     std::uint32_t dim;
@@ -120,7 +120,7 @@ struct Entry {
 };
 using Model = std::map<Id, Entry>;
 
-/// Ids in the order of adding.
+/// Return ids in the order of adding.
 inline std::vector<Id> in_order(const Model& model) {
     std::vector<std::pair<std::uint64_t, Id>> places;
     for (const auto& [id, entry] : model) places.emplace_back(entry.place, id);
@@ -141,7 +141,7 @@ inline std::vector<std::uint32_t> living(const ann::State& state) {
     return rows;
 }
 
-/// The fields of these rows, as the index gives them away.
+/// Return the fields of these rows, as the index returns them.
 inline std::vector<Row> fields_of(const ann::State& state, const std::vector<std::uint32_t>& rows) {
     const Bytes bytes = state.table.encode(rows);
     const ann::Payload payload = ann::Payload::decode(bytes, state.table.schema());
@@ -169,7 +169,7 @@ inline std::vector<Row> fields_of(const ann::State& state, const std::vector<std
     return made;
 }
 
-/// Everything that the index holds is what the model holds, in the order of adding.
+/// Check that the index and the model have the same contents, in the order of adding.
 inline void check_contents(const ann::Index& index, const Model& model) {
     const auto state = index.now();
     CHECK(index.size() == model.size() && state->size - state->dead == model.size());

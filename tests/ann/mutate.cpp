@@ -1,10 +1,10 @@
-// Small index files, logs, filters, fields, ids and changes, altered at random by a seeded mutator that knows how they
-// are built; index files cut off at every length, too.
+// Small index files, logs, filters, fields, ids and changes, altered at random by a seeded mutator that knows their
+// structure; index files are also cut off at every length.
 //
-//     ann_mutate [N [SEED]]             try N altered ones of each kind (default 100,000)
-//     ann_mutate KIND [N [SEED]]        of one kind alone: open, log, filter, payload, ids or change
-//     ann_mutate --corpus FOLDER        write the unaltered ones, in a folder for each kind, to begin libFuzzer with
-//     ann_mutate --one KIND N SEED      write number N of SEED to stdout, to look at a failure
+//     ann_mutate [N [SEED]]             try N altered inputs of each kind (default 100,000)
+//     ann_mutate KIND [N [SEED]]        only one kind: open, log, filter, payload, ids or change
+//     ann_mutate --corpus FOLDER        write the unaltered inputs, a folder for each kind, as a corpus for libFuzzer
+//     ann_mutate --one KIND N SEED      write input number N of SEED to stdout, to examine a failure
 #include <unistd.h>
 
 #include <csignal>
@@ -70,7 +70,7 @@ model::Request request(What what, std::size_t dim, const std::vector<Id>& ids, D
                           brings ? clustered(ids.size(), dim, dice.below(1000), 560) : std::vector<float>{});
 }
 
-/// With fields of all kinds, rows that are dead, and ids.
+/// Return a file with fields of all kinds, dead rows, and ids.
 Bytes full_file(const ann::Options& options, std::size_t n, bool texts) {
     Dice dice(options.seed);
     ann::Index index(options, model::schema);
@@ -82,7 +82,7 @@ Bytes full_file(const ann::Options& options, std::size_t n, bool texts) {
 
 std::vector<Bytes> whole_files() {
     using ann::Metric, ann::Refine;
-    // The smallest that have a graph, and some that have none.
+    // The smallest indexes that have a graph, and some without a graph.
     const ann::Options l2{2, Metric::l2, Refine::float32, 4, 8, 1};
     const ann::Options cosine{3, Metric::cosine, Refine::float16, 4, 8, 2};
     const ann::Options product{1, Metric::inner_product, Refine::float32, 5, 8, 3};
@@ -189,7 +189,7 @@ std::vector<Part> parts_of(const Bytes& file) {
     return parts;
 }
 
-/// A container of these parts, laid out as it must be and with right checksums, without a disk.
+/// Return a container of these parts with the required layout and right checksums, made without a disk.
 Bytes joined(const std::vector<Part>& parts) {
     using namespace ann::container;
     Bytes file(page);
@@ -210,7 +210,7 @@ Bytes joined(const std::vector<Part>& parts) {
     return file;
 }
 
-/// Numbers that programs stumble over: ends of ranges, sizes of the small files, floats that are no numbers.
+/// Return a number that often causes errors: an end of a range, a size of a small file, NaN or infinity.
 std::uint64_t awkward(Dice& dice) {
     constexpr std::uint64_t known[] = {9,    1024,       1025,       1030,       1099,
                                        1100, 0x7f800000, 0x7fc00000, 0x7f7fffff, 0x7ff0000000000000};
@@ -218,7 +218,7 @@ std::uint64_t awkward(Dice& dice) {
     return (std::uint64_t{1} << dice.below(64)) - dice.below(3) + 1;
 }
 
-/// Change some bytes of `where`, as bytes, as words of 4 or as words of 8.
+/// Change some values of `where`, as bytes, as words of 4 or as words of 8.
 void change_values(Bytes& where, std::size_t first, std::size_t length, Dice& dice) {
     if (length == 0) return;
     for (std::size_t times = 1 + dice.below(4); times > 0; --times) {
@@ -227,18 +227,18 @@ void change_values(Bytes& where, std::size_t first, std::size_t length, Dice& di
         const std::size_t at = first + dice.below(length / size) * size;
         std::uint64_t value = dice.heads() ? awkward(dice) : dice.below(~std::size_t{0});
         const std::size_t kind = dice.below(4);
-        if (kind == 0) {  // one more or less
+        if (kind == 0) {  // one more or one less
             std::memcpy(&value, where.data() + at, size);
             value += dice.heads() ? 1 : ~std::uint64_t{0};
         }
-        // The same as a neighbour or another one.
+        // The same value as another place or as the place before.
         if (kind == 1) std::memcpy(&value, where.data() + first + dice.below(length / size) * size, size);
         if (kind == 2 && at >= first + size) std::memcpy(&value, where.data() + at - size, size);
         std::memcpy(where.data() + at, &value, size);
     }
 }
 
-/// Change what a section holds or how long it is, take one out, double it, or swap two. All checksums are right.
+/// Change the contents or the length of a section, remove one, double it, or swap two. All checksums are right.
 Bytes with_other_sections(const Bytes& whole, Dice& dice) {
     std::vector<Part> parts = parts_of(whole);
     const std::size_t one = dice.below(parts.size()), other = dice.below(parts.size());
@@ -267,7 +267,7 @@ Bytes changed_file(const std::vector<Bytes>& whole, Dice& dice) {
     return file;
 }
 
-/// Values changed; bytes taken out, doubled, put in from another one; cut off.
+/// Change values; remove or double bytes, or insert bytes of another input; cut the input off.
 Bytes changed_bytes(const std::vector<Bytes>& whole, Dice& dice) {
     Bytes made = whole[dice.below(whole.size())];
     const Bytes& other = whole[dice.below(whole.size())];
@@ -297,7 +297,7 @@ Bytes changed_bytes(const std::vector<Bytes>& whole, Dice& dice) {
     return made;
 }
 
-/// As bytes; or whole records altered, taken out, doubled or put elsewhere, with checksums that are right.
+/// Change a log as bytes; or alter, remove, double or move whole records, with right checksums.
 Bytes changed_log(const std::vector<Bytes>& whole, Dice& dice) {
     const Bytes& log = whole[dice.below(whole.size())];
     if (dice.below(3) == 0) return changed_bytes(whole, dice);
@@ -353,7 +353,7 @@ const Kind* kind_of(std::string_view name) {
     return nullptr;
 }
 
-// What is being tried, for the message of a sanitizer or of the clock.
+// The input that is being tried, for the message of a sanitizer or of the alarm.
 volatile std::uint64_t current = 0, current_seed = 0;
 const char* volatile current_kind = "";
 
@@ -366,14 +366,14 @@ void say_current() {
 }
 
 int tried(const Kind& kind, const Bytes& bytes) {
-    ::alarm(20);  // nothing may keep a reader or a search busy for longer
+    ::alarm(20);  // no input may keep a reader or a search busy for longer
     const int accepted = kind.tried(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
     ::alarm(0);
     return accepted;
 }
 
-/// Shorter versions of the file, as it is and with a header that says so: of a small one every, else those that end
-/// near the ends of its sections, and some between.
+/// Try shorter versions of the file, as they are and with a header of the right length: every length of a small file;
+/// of other files those that end near the ends of sections, and some between.
 std::size_t try_truncations(const Kind& kind, const Bytes& whole) {
     std::size_t files = 0;
     for (Bytes shorter = whole; !shorter.empty();) {

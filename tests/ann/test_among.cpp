@@ -1,4 +1,4 @@
-// Searching among some of the rows, by every plan, against a look at all of them.
+// Searching among some of the rows, by every plan, compared with a search of all rows.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr Plan plans[] = {Plan::chosen, Plan::exact, Plan::scan, Plan::walk, Plan::bridge};
 
-/// Where a row stands in some order of all rows, as fields that a range filter can cut anywhere.
+/// Fields with the rank of a row in some order of all rows, so that a range filter can select any part of the order.
 const ann::Schema places{{"even", ann::Kind::integer}, {"near", ann::Kind::integer}, {"team", ann::Kind::id}};
 enum Place : std::size_t { even, near, team };
 
@@ -26,13 +26,13 @@ std::vector<std::size_t> ranks(const std::vector<std::size_t>& order) {
     return rank;
 }
 
-/// An index whose rows are known from outside, and the definition of its answers.
+/// An index whose rows are known to the test, and the definition of its answers.
 class World {
 public:
     World(const Options& options, std::vector<float> rows, std::size_t linked, bool full = true)
         : index(options, places), dim(options.dim), n(rows.size() / dim), rows(std::move(rows)), alive(n, true) {
         const std::vector<float> some = clustered(64, dim, options.seed + 50);
-        // Queries lie near each other, so that what is far from one is far from all.
+        // Queries lie near each other, so that rows far from one query are far from all.
         for (std::size_t i = 0; i < 8; ++i) {
             for (std::size_t j = 0; j < dim; ++j) queries.push_back(some[j] + 0.05f * some[(i + 1) * dim + j]);
         }
@@ -96,7 +96,7 @@ private:
     }
 };
 
-/// The scores of these rows, the best first, for each query.
+/// Return the scores of these rows for each query, the best first.
 std::vector<std::vector<double>> truth(const World& world, const std::vector<bool>& wanted) {
     std::vector<std::vector<double>> best(world.queries.size() / world.dim);
     for (std::size_t query = 0; query < best.size(); ++query) {
@@ -108,7 +108,7 @@ std::vector<std::vector<double>> truth(const World& world, const std::vector<boo
     return best;
 }
 
-/// Rows whose rank in some order is in [low, high), and those that are alive of them.
+/// The rows whose rank in some order is in [low, high), and which of them are alive.
 struct Cut {
     Cut(const World& world, Place field, std::size_t low, std::size_t high)
         : program(Program().range(field, static_cast<std::int64_t>(low), static_cast<std::int64_t>(high) - 1)),
@@ -130,8 +130,8 @@ struct Cut {
 
 constexpr double slack = 2e-3;
 
-/// Exactly min(k, count) answers, all of them wanted, each once, with the scores that they have. Returns the share of
-/// the true answers that are among them.
+/// Check that there are exactly min(k, count) answers, all wanted, each once, with the right scores. Returns the share
+/// of the true answers that were found.
 double check_wanted(const World& world, const Answers& answers, const std::vector<bool>& wanted,
                     const std::vector<std::vector<double>>& truth) {
     check_answers(answers, world.n, 0);
@@ -156,9 +156,9 @@ double check_wanted(const World& world, const Answers& answers, const std::vecto
     return all == 0 ? 1.0 : static_cast<double>(good) / static_cast<double>(all);
 }
 
-/// What may have run where this was asked for.
+/// Return whether the plan that ran is allowed for the plan that was asked for.
 bool fits(Plan asked, Plan ran) {
-    if (asked == Plan::chosen || ran == Plan::exact) return true;  // there are no codes, or hardly any rows are wanted
+    if (asked == Plan::chosen || ran == Plan::exact) return true;  // there are no codes, or very few wanted rows
     if (asked == Plan::walk) return ran == Plan::walk || ran == Plan::walk_then_scan;
     if (asked == Plan::bridge) return ran == Plan::bridge || ran == Plan::bridge_then_scan;
     return ran == asked;
@@ -171,8 +171,8 @@ void check_cut(const World& world, const Cut& cut, bool independent) {
             const Ask ask{.k = k, .ef = 64, .plan = plan, .filters = {&only, 1}};
             const Answers answers = asked(world.index, world.queries, ask);
             const double recall = check_wanted(world, answers, cut.wanted, cut.best);
-            // What the planner takes, and what looks at all, is good wherever the rows lie; a walk or a bridge that
-            // somebody insists on only where they lie around the query.
+            // The planner's choice and plans that compare all rows are good wherever the wanted rows lie. A walk or a
+            // bridge that is forced is good only if they lie around the query.
             const bool forced = plan == Plan::walk || plan == Plan::bridge;
             if (!forced || (independent && cut.count >= world.n / 4)) CHECK(recall >= 0.9);
             for (std::size_t query = 0; query < answers.queries; ++query) {
@@ -195,10 +195,10 @@ void check_world(const World& world) {
     for (const std::size_t share : {n, n / 2, n / 10, n / 50, n / 1000, std::size_t{1}, std::size_t{0}}) {
         check_cut(world, Cut(world, even, 0, share), true);
         check_cut(world, Cut(world, near, 0, share), false);      // around the query
-        check_cut(world, Cut(world, near, n - share, n), false);  // as far from it as can be
+        check_cut(world, Cut(world, near, n - share, n), false);  // as far from it as possible
     }
     check_cut(world, Cut(world, near, n / 3, n / 2), false);
-    // Without a filter dead rows alone are left out.
+    // Without a filter only dead rows are left out.
     const std::vector<bool>& alive = world.alive;
     const auto best = truth(world, alive);
     for (const Plan plan : plans) {
@@ -207,7 +207,7 @@ void check_world(const World& world) {
             CHECK(check_wanted(world, answers, alive, best) >= 0.9);
         }
     }
-    for (const Plan plan : plans) {  // more than there are
+    for (const Plan plan : plans) {  // more answers than there are rows
         const Cut cut(world, even, 0, n / 40);
         const Filter* const only = &cut.filter;
         const Answers answers =
@@ -216,7 +216,7 @@ void check_world(const World& world) {
     }
 }
 
-/// One filter for each query is as good as a call for each.
+/// One call with a filter for each query gives the same as one call for each filter.
 void check_several(const World& world) {
     const Cut cuts[] = {Cut(world, even, 0, world.n / 3), Cut(world, near, world.n / 2, world.n),
                         Cut(world, even, 5, 9)};
@@ -241,7 +241,7 @@ void check_several(const World& world) {
     }
 }
 
-/// At most `per` answers of a team: the best ones, by definition.
+/// At most `per` answers of a team: the best ones of it, by definition.
 void check_groups(const World& world) {
     for (const std::size_t share : {world.n, world.n / 2, world.n / 20, std::size_t{30}}) {
         const Cut cut(world, even, 0, share);
@@ -277,7 +277,7 @@ void check_groups(const World& world) {
     }
 }
 
-/// Answers that are good enough, and all rows that are.
+/// Answers with at least a given score, and all rows with at least that score.
 void check_least(const World& world) {
     const Cut cut(world, even, 0, world.n / 3);
     const Filter* const only = &cut.filter;
@@ -292,7 +292,7 @@ void check_least(const World& world) {
         const auto reached = static_cast<std::size_t>(
             std::count_if(best.begin(), best.end(), [&](double score) { return static_cast<float>(score) >= least; }));
         const auto all = world.index.within(*world.index.now(), query.data(), least, only);
-        CHECK(all.size() + 2 > reached && all.size() < reached + 2);  // equal rows may stand at the border
+        CHECK(all.size() + 2 > reached && all.size() < reached + 2);  // equal rows may lie at the limit
         for (std::size_t i = 0; i < all.size(); ++i) {
             CHECK(cut.wanted[all[i].row]);
             CHECK(i == 0 || ann::before(all[i - 1], all[i]));
@@ -323,7 +323,7 @@ std::vector<model::Id> some_ids(const World& world, std::size_t often, std::uint
     return ids;
 }
 
-/// Three rows of ten are equal to an earlier one, some of them to the same.
+/// Return rows of which three in ten are equal to an earlier row; several may be equal to the same row.
 std::vector<float> with_equals(std::size_t n, std::size_t dim, std::uint64_t seed) {
     std::vector<float> rows = clustered(n, dim, seed);
     for (std::size_t row = 10; row < n; ++row) {
@@ -341,7 +341,7 @@ void check_all(World& world) {
     check_least(world);
 }
 
-/// Queries farther away than codes can tell: everything is compared in full, and the answers say so.
+/// Queries that are too far away for the codes: all rows are compared in full, and the answers report it.
 void check_far(const World& world) {
     std::vector<float> far = world.queries;
     for (float& value : far) value *= 1e7f;
@@ -361,7 +361,7 @@ void check_far(const World& world) {
     }
 }
 
-/// The codes of an index, ready for a walk.
+/// The codes of an index, prepared for a walk.
 struct Ground {
     explicit Ground(const Index& index)
         : state(index.now()),
@@ -379,7 +379,7 @@ struct Ground {
 
 }  // namespace
 
-/// A walker that was used for other indexes finds what a new one finds.
+/// A walker that was used for other indexes finds the same as a new walker.
 void test_walker() {
     std::vector<Ground> grounds;
     std::vector<std::unique_ptr<Index>> indexes;
@@ -460,7 +460,7 @@ void test_among() {
         CHECK(equals.index.stats().linked == 2400 && equals.index.stats().duplicates > 500);
         check_all(equals);
         equals.drop(
-            {std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}});  // equal to many
+            {std::int64_t{0}, std::int64_t{1}, std::int64_t{2}, std::int64_t{3}, std::int64_t{5}});  // many equal rows
         check_world(equals);
         equals.drop(some_ids(equals, 8, 5));
         check_all(equals);
@@ -482,7 +482,7 @@ void test_among() {
     check_all(few);
     few.drop(some_ids(few, 2, 6));
     check_all(few);
-    // Enough rows for a look at the query's surroundings.
+    // Enough rows that a look at the query's neighbourhood pays off.
     World many({4, Metric::l2, Refine::float32, 12, 64, 6}, clustered(13500, 4, 6, 2500), 13500);
     check_cut(many, Cut(many, even, 0, 13000), true);
     check_cut(many, Cut(many, near, 500, 13500), false);

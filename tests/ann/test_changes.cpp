@@ -1,4 +1,4 @@
-// Random changes to an index, done to a map as well.
+// Random changes to an index; the same changes are made to a map.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -24,7 +24,7 @@ bool has_tag(const Value& value, const std::string& text) {
     return std::find(value.texts.begin(), value.texts.end(), text) != value.texts.end();
 }
 
-/// A filter as bytes, and what it means.
+/// A filter as bytes, and which rows it selects.
 struct Condition {
     Program program;
     std::function<bool(const Id&, const Row&)> holds;
@@ -80,7 +80,7 @@ Condition drawn_condition(Dice& dice, const std::vector<Id>& some) {
     }
 }
 
-/// An index and its twin.
+/// An index and its model.
 class Pair {
 public:
     Pair(const Options& options, bool texts, std::size_t universe, std::uint64_t seed)
@@ -107,7 +107,7 @@ public:
     std::vector<float> drawn_vectors(std::size_t n) {
         std::vector<float> vectors(n * options_.dim);
         for (float& value : vectors) value = static_cast<float>(dice.real());
-        if (dice.below(3) == 0 && n > 4) {  // some equal ones
+        if (dice.below(3) == 0 && n > 4) {  // some equal rows
             for (std::size_t i = n / 2; i < n; ++i) {
                 std::copy_n(vectors.begin() + static_cast<std::ptrdiff_t>(i % 4 * options_.dim), options_.dim,
                             vectors.begin() + static_cast<std::ptrdiff_t>(i * options_.dim));
@@ -116,7 +116,7 @@ public:
         return vectors;
     }
 
-    /// A change of these ids: what has to come of it is in `next`.
+    /// Return a change of these ids; `next` becomes the model after the change.
     Request drawn(What what, const std::vector<Id>& ids, Model& next, std::size_t& count) {
         std::vector<Row> rows;
         std::vector<float> vectors;
@@ -164,7 +164,7 @@ public:
         return reopen();
     }
 
-    /// A change, before which it fails in some way, or does not.
+    /// Make a change, before which the same change may fail in some way.
     void change(What what, const std::vector<Id>& ids) {
         Model next = model;
         std::size_t count = 0;
@@ -174,7 +174,7 @@ public:
         const std::size_t before = index->size();
         const auto keep = [&](const Change& change) {
             ++kept;
-            CHECK(index->size() == before);  // nobody sees it yet
+            CHECK(index->size() == before);  // no reader sees the change yet
             CHECK(change.what == what && std::ranges::equal(change.ids, request.ids));
         };
         CHECK(write(request, nullptr, keep) == count);
@@ -182,7 +182,7 @@ public:
         model = std::move(next);
     }
 
-    /// What fails leaves everything as it was, to the last byte.
+    /// A failed change leaves everything as it was, to the last byte.
     void fail(const Request& request, std::size_t count) {
         const auto before = index->now();
         const bytes::Bytes file = saved();
@@ -234,7 +234,7 @@ public:
             CHECK_THROWS(Refused, make(refuse));
             CHECK(index->size() == model.size());
         }
-        // What is kept names the ids that the filter meant: done again, it changes just those.
+        // The kept change names the ids that the filter selected: applied again, it changes exactly these.
         model::Bytes ids;
         CHECK(make([&](const Change& change) {
                   CHECK(change.what == (drops ? What::drop : What::set));
@@ -250,7 +250,7 @@ public:
     }
 
     void reopen() {
-        // A new name each time: Windows replaces no file that is mapped.
+        // A new name each time, because Windows cannot replace a mapped file.
         const std::string name = "index-" + std::to_string(reopened++);
         const bytes::Bytes before = saved(name);
         index = Index::open(folder / name, dice.heads() ? Mode::memory : Mode::mapped);
@@ -319,7 +319,7 @@ public:
         return std::sqrt(sum);
     }
 
-    /// Ids that are there, or are not, and changes that do not fit.
+    /// Ids that exist, ids that do not, and changes that do not fit.
     void check_batches(const std::vector<Id>& ids) {
         const Program batch = model::batch_of(ids);
         const auto known = std::find_if(ids.begin(), ids.end(), [&](const Id& id) { return model.contains(id); });
@@ -359,7 +359,7 @@ public:
     std::unique_ptr<Index> index;
     Model model;
     std::size_t interrupted = 0, most_dead = 0, graphs = 0;
-    std::size_t chosen = 0, good = 0;  ///< answers of the plan that the index chose, and those that are the nearest
+    std::size_t chosen = 0, good = 0;  ///< answers with the plan that the index chose, and the nearest among them
 
 private:
     Options options_;
@@ -389,7 +389,7 @@ void check_at_random(bool texts, std::uint64_t seed) {
     CHECK(static_cast<double>(pair.good) >= 0.95 * static_cast<double>(pair.chosen));
 }
 
-/// Changes made again one after another, as from a log, leave what they left the first time.
+/// Changes that are applied again in sequence, as from a log, give the same contents as the first time.
 void check_redo() {
     const Options options{3, Metric::l2, Refine::float32, 4, 8, 9};
     Pair pair(options, true, 2500, 9);
@@ -411,7 +411,7 @@ void check_redo() {
     CHECK(again.stats().reachable == pair.model.size() && again.stats().linked == pair.model.size());
 }
 
-/// Many changes of few rows: room is reclaimed, and what a reader holds stays.
+/// Many changes of few rows: memory is reclaimed, and the state that a reader holds stays the same.
 void check_churn() {
     Pair pair({3, Metric::l2, Refine::float32, 4, 8, 7}, false, 1800, 7);
     pair.change(What::put, pair.drawn_ids(3000));
@@ -441,7 +441,7 @@ void check_churn() {
     }
 }
 
-/// Rows without ids are numbered on, whatever became of the earlier ones.
+/// Rows without ids get the next numbers, even if earlier rows were removed.
 void check_numbers() {
     const Options options{2, Metric::l2, Refine::float32, 4, 8, 3};
     auto index = std::make_unique<Index>(options, model::schema);
@@ -496,7 +496,7 @@ void check_numbers() {
     CHECK(index->size() == 0);
     reopen();
     add(2);
-    // A change of row numbers has ids to name for what is new alone.
+    // A change with row numbers as ids can only add rows.
     const Program five = model::numbers(5);
     for (const What what : {What::drop, What::set}) {
         const auto before = index->now();
@@ -505,7 +505,7 @@ void check_numbers() {
     }
 }
 
-/// Rows that are equal to others alone, behind a graph; and an index from which everything goes.
+/// Rows that are equal only to each other, added behind a graph; and an index from which all rows are removed.
 void check_ends() {
     const Options options{3, Metric::l2, Refine::float32, 4, 8, 3};
     Index index(options);

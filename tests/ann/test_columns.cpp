@@ -24,7 +24,7 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 
-/// The plain twin: what a row has in a field, of which only what fits the field's kind is in use.
+/// The simple model: the value of a row in a field. Only the members for the field's kind are used.
 struct Value {
     std::set<std::string> texts;
     std::int64_t whole = 0;
@@ -137,7 +137,7 @@ void put_texts(Bytes& out, const Model& model, std::size_t field) {
     }
 }
 
-/// The payload of the told fields, written by the words of payload.hpp.
+/// Return a payload of the given fields, written as payload.hpp describes.
 Bytes payload_of(const Schema& schema, const Model& model, const std::set<std::size_t>& told) {
     Bytes out;
     put(out, static_cast<u32>(model.size()), static_cast<u32>(told.size()));
@@ -206,7 +206,7 @@ bool agree(const Columns& columns, const Model& model) {
     return true;
 }
 
-/// A payload read by its own words.
+/// Check a payload that is read through its own functions.
 bool agree(const Payload& payload, const Schema& schema, const Model& model, const std::set<std::size_t>& told) {
     bool right = payload.rows() == model.size();
     for (std::size_t field = 0; field < schema.size(); ++field) {
@@ -255,7 +255,7 @@ Columns made_of(const std::shared_ptr<const Schema>& schema, const Model& model)
     return Columns(schema).with(Payload::decode(bytes, *schema));
 }
 
-/// Columns, and what they should be.
+/// Columns, and the contents that they must have.
 struct Pair {
     Columns columns;
     Model model;
@@ -314,7 +314,7 @@ Pair patched(Dice& dice, const Pair& old, const Pair& other) {
     return made;
 }
 
-/// Columns against the twin through everything that can be done to them, older copies included.
+/// Columns are compared with the model through all operations, including older copies.
 void test_random() {
     for (std::size_t seed = 0; seed < 120; ++seed) {
         Dice dice(seed);
@@ -348,7 +348,7 @@ void test_round_trips() {
         const Bytes bytes = payload_of(*schema, random_model(dice, *schema, rows), every(*schema));
         const Columns columns = Columns(schema).with(Payload::decode(bytes, *schema));
         CHECK(columns.encode(all_rows(columns)) == bytes);
-        // What is taken keeps the order of texts, and so the bytes.
+        // taken() keeps the order of texts, and therefore the bytes.
         CHECK(columns.taken(all_rows(columns)).encode(all_rows(columns)) == bytes);
     }
     const Columns none(schema_of({Kind::tag, Kind::real}));
@@ -359,7 +359,7 @@ void test_round_trips() {
     CHECK(agree(missing, Model(3, Row(2))));
 }
 
-/// Few rows of many, whose texts are searched for, not looked up in a table; and a dictionary that becomes small again.
+/// Few of many rows, whose texts are searched instead of read from a table; and a dictionary that becomes small again.
 void test_large_dictionary() {
     const auto schema = schema_of({Kind::id, Kind::tag});
     Model model;
@@ -378,7 +378,7 @@ void test_large_dictionary() {
     CHECK(agree(Payload::decode(columns.encode(rows), *schema), *schema, few, {0, 1}));
     const std::array<std::pair<u32, u32>, 2> changes = {{{0, 1}, {2, 0}}};
     const Columns back = columns.patched(changes, small);
-    CHECK(back.dictionary(0).size() == 998);  // 0 and 2 are nobody's name any more
+    CHECK(back.dictionary(0).size() == 998);  // no row has the texts 0 and 2 any more
     model[0] = few[1];
     model[2] = few[0];
     CHECK(agree(back, model));
@@ -406,7 +406,7 @@ Bytes packed(Ts... values) {
     return out;
 }
 
-/// One row with a tag field: the texts, and which of them the row has.
+/// Return one row with a tag field: the texts, and which of them the row has.
 Bytes tagged(std::initializer_list<std::string_view> texts, std::initializer_list<u32> places, u32 field = 0) {
     Bytes out = packed(u32{1}, u32{1}, field, static_cast<u32>(texts.size()));
     u64 end = 0;
@@ -463,7 +463,7 @@ void test_refusals() {
                                     "\xe2\x82", "12345678\xe2\x82"}) {
         CHECK(refused(tagged({wrong}, {}), "UTF-8"));
     }
-    // Claims that nothing stands behind: refused before anything is made for them.
+    // Large numbers without data behind them are refused before memory is allocated for them.
     CHECK(refused(packed(one, one, u32{0}, most, u64{8}), "too early"));
     CHECK(refused(packed(one, one, u32{0}, one, ~u64{0}), "too early"));
     CHECK(refused(packed(one, one, u32{0}, u32{2}, u64{9}, u64{1}, 'a', u64{0}), "end is wrong"));
@@ -488,7 +488,7 @@ void test_damage() {
             bent[at] ^= static_cast<std::byte>(mask);
             try {
                 const Columns columns = Columns(schema).with(Payload::decode(bent, *schema));
-                // The same, but for texts that no row has any more.
+                // The same, except for texts that no row uses.
                 const Bytes again = columns.encode(all_rows(columns));
                 CHECK(again.size() <= bent.size());
                 CHECK(made_of(schema, Model(2, Row(7))).with(Payload::decode(again, *schema)).size() == 6);
@@ -501,7 +501,7 @@ void test_damage() {
     CHECK(accepted > 100 && accepted < bytes.size() * 5);
 }
 
-/// A text of eight letters of ASCII that XXH64 gives this number, by its steps backwards; nothing where it is none.
+/// Return a text of eight ASCII letters whose XXH64 is this number, by reversing its steps; nothing if there is none.
 std::optional<std::string> text_of_hash(u64 hash) {
     using namespace ann::xxh64;
     const auto inverse = [](u64 odd) {
@@ -522,7 +522,7 @@ std::optional<std::string> text_of_hash(u64 hash) {
     return text;
 }
 
-/// Texts chosen so that they meet in the table of hashes.
+/// Texts chosen to have the same place in the hash table.
 void test_like_hashes() {
     Model model(1, Row(7));
     model[0][0] = Value{};
@@ -558,7 +558,7 @@ void test_mistakes() {
     CHECK_THROWS(std::invalid_argument, columns.with(Payload::missing(0xffffffff)));
 }
 
-/// A value that was extended and given up, as after a failure, can be extended again.
+/// Columns that were extended and given up, as after a failure, can be extended again.
 void test_second_extension() {
     const auto schema = schema_of({Kind::tag, Kind::integer, Kind::geo});
     Dice dice(17);
@@ -573,7 +573,7 @@ void test_second_extension() {
     CHECK(agree(given_up.columns, given_up.model));
 }
 
-/// Readers of any copy while the newest one grows; under a thread sanitizer no race.
+/// Readers of any copy while the newest copy grows; the thread sanitizer must find no race.
 void test_readers() {
     const auto schema = schema_of({Kind::tag, Kind::boolean, Kind::integer, Kind::real, Kind::geo, Kind::id});
     Dice dice(23);

@@ -25,7 +25,7 @@ Bytes numbered(std::size_t size) {
     return made;
 }
 
-/// A small file of three sections, one of them empty.
+/// Return a small file with three sections, one of them empty.
 Bytes small_file() {
     const Folder folder;
     const Bytes params = numbered(40), links = numbered(4100);
@@ -48,7 +48,8 @@ bool opens(const Bytes& file) {
 
 void test_checksum() {
     const auto sum = [](std::string_view text) { return ann::checksum(std::as_bytes(std::span(text))); };
-    // Known answers of XXH64 with seed 0, one for each path: nothing, single bytes, words, whole stripes and the rest.
+    // Known answers of XXH64 with seed 0, for each path: nothing, single bytes, words, whole stripes and the bytes
+    // behind them.
     CHECK(sum("") == 0xef46db3751d8e999u);
     CHECK(sum("a") == 0xd24ec4f1a98c6e5bu);
     CHECK(sum("abc") == 0x44bc2cf5ad770999u);
@@ -75,7 +76,7 @@ void test_file() {
     ann::write_file(path, {});
     CHECK(!File::open(path).find("a"));
 
-    // What is mapped stays as it was when the file is replaced, and for as long as its owner lives.
+    // Mapped bytes stay the same when the file is replaced, and as long as their owner exists.
     const Bytes old_bytes = numbered(5000), new_bytes = numbered(6000);
     const Section before[] = {{"a", old_bytes}}, after[] = {{"a", new_bytes}};
     ann::write_file(path, before);
@@ -132,7 +133,7 @@ void test_hostile_files() {
         }
     }
 
-    // A header whose checksum is right, but what it says is not.
+    // A header with a right checksum but wrong contents.
     const auto with = [&](std::size_t at, auto value) {
         Bytes changed = whole;
         bytes::put(changed, at, value);
@@ -163,7 +164,7 @@ void test_hostile_files() {
             if (std::memcmp(field.data(), whole.data() + at, 8) != 0) refusal(with(at, field));
         }
     }
-    CHECK(refusal(with(whole.size() - 4101, 'x')) == "empty: bytes before its beginning that belong to nothing");
+    CHECK(refusal(with(whole.size() - 4101, 'x')) == "empty: the padding before it is not zero");
     CHECK(refusal(with(200, 'x')) == "header: bytes behind its end");
 }
 
@@ -194,7 +195,7 @@ void test_unwritable_files() {
     CHECK(folder.files() == files + 1);  // the folder "taken", and nothing that was left behind
 
 #if !defined(_WIN32)
-    // A disk that is full in the middle of a section, played by a limit to the size of files.
+    // A disk that becomes full in the middle of a section, simulated by a limit on the file size.
     const Bytes large = numbered(1 << 20);
     const Section second[] = {{"a", large}};
     struct rlimit before{};

@@ -1,4 +1,4 @@
-// Filters from bytes: what every condition becomes, and that no other bytes pass.
+// Filters from bytes: what every condition becomes, and that all other bytes are refused.
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -99,7 +99,7 @@ void test_refusals() {
     refused(Program().polygon(5, {{{0, 0}, {0, 1}, {91, 0}}}));
     refused(Program().u8(10).u32(3).u8(0).u8(0).u8(0));
     Bytes rows(16);
-    rows[8] = std::byte{1};  // one row number, which a batch of them does not tell
+    rows[8] = std::byte{1};  // one row number, which a batch of row numbers does not name
     refused(Program().u8(10).u32(16).raw(rows));
     refused(Program().missing(0).u8(0));
 }
@@ -128,7 +128,7 @@ void test_depth_and_counts() {
     refused(Program().u8(10).u32(huge));
 }
 
-/// Every beginning of a program is none, and damaged ones are a filter or refused, but nothing else.
+/// A program that is cut off is never a filter. A damaged program is a filter or is refused, and nothing else happens.
 void test_damage() {
     const std::vector<Program> all{
         Program().among(0, {"whale", "seal"}),

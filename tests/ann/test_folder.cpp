@@ -1,4 +1,4 @@
-#include <folder.hpp>  // the one of src/ann: in quotes it is the one of the tests, which this one names ::Folder
+#include <folder.hpp>  // src/ann/folder.hpp; in quotes it would be the header of the tests, with ::Folder
 
 #include <atomic>
 #include <filesystem>
@@ -56,7 +56,8 @@ void flip(const std::string& path, std::size_t at) {
     put(path, all);
 }
 
-/// A folder with a segment, `changes` in its log, and what has to be there after each of them.
+/// Make a folder with a segment and `changes` changes in its log. Returns the contents that it must have after each
+/// change.
 std::vector<Model> filled(const std::string& path, std::size_t changes) {
     const auto folder = made(path);
     Model model;
@@ -74,7 +75,7 @@ std::vector<Model> filled(const std::string& path, std::size_t changes) {
     return all;
 }
 
-/// Changes, checkpoints, foldings, and openings of every kind, against a map.
+/// Changes, checkpoints, foldings, and openings of every kind, compared with a map.
 void test_life() {
     for (const Sync sync : {Sync::always, Sync::interval, Sync::os}) {
         const Folder place;
@@ -142,7 +143,7 @@ void test_refusals() {
     CHECK_THROWS(std::invalid_argument, made(place / "new", {.seconds = 0.0}));
     CHECK(!std::filesystem::exists(place / "new"));
 
-    auto folder = made(path + "//");  // an empty one that is there
+    auto folder = made(path + "//");  // the folder exists and is empty
     CHECK(CHECK_THROWS(FileError, opened(path)).starts_with("folder: is being written by another process"));
     CHECK_THROWS(FileError, ann::Folder::repair(path, 1));
     CHECK_THROWS(FileError, made(path));
@@ -159,7 +160,7 @@ void test_refusals() {
     write(*folder, model, Request(What::drop, {1}, 1));
     CHECK(reader->index().size() == 3 && folder->index().size() == 2);
 
-    // A snapshot is the index as it is, of a reader too; the folder goes on.
+    // A snapshot is the index as it is, also when a reader makes it. The folder can be used afterwards.
     CHECK_THROWS(FileError, folder->snapshot(path));
     folder->snapshot(place / "copy");
     reader->snapshot(place / "older");
@@ -170,7 +171,7 @@ void test_refusals() {
     CHECK(contents(path) == model);
 }
 
-/// A log cut off anywhere: the changes whose records are whole. Another one may be written then.
+/// A log that is cut off anywhere has the changes whose records are whole. After that another change can be written.
 void test_torn() {
     const Folder place;
     const std::string path = place / "index", log = path + "/log-2.bin";
@@ -207,7 +208,7 @@ void test_orphans() {
     CHECK(names(path).size() == 3 + others.size() && contents(path) == model);
 }
 
-/// A copy of a folder to be damaged.
+/// A copy of a folder, to be damaged.
 struct Copy {
     explicit Copy(const std::string& from) : path(place / "index") { std::filesystem::copy(from, path); }
     const std::string operator/(const std::string& name) const { return path + "/" + name; }
@@ -220,7 +221,7 @@ bool tells(const Lines& lines, const std::string& what) {
     return std::any_of(lines.begin(), lines.end(), has);
 }
 
-/// Damage is found; after the repair nothing is wrong, and what is there is what was expected.
+/// Check that damage is found, and that after the repair nothing is wrong and the contents are as expected.
 Lines check_repair(const Copy& copy, const Model& expected) {
     CHECK(!ann::Folder::verify(copy.path).empty());
     const Lines done = ann::Folder::repair(copy.path, 1);
@@ -237,7 +238,7 @@ void test_damaged_logs() {
     Model model = contents(path);
     {
         const auto folder = opened(path);
-        // Three records of different ids: any of them may be missing.
+        // Three records with different ids: any of them may be missing.
         for (std::int64_t i = 0; i < 3; ++i) {
             const Request request(What::put, {100 + i}, static_cast<std::uint64_t>(i));
             folder->write(request.change(), 1, nullptr);
@@ -250,9 +251,9 @@ void test_damaged_logs() {
         flip(copy / "log-2.bin", at);
         Model rest = model;
         if (at >= 32) rest.erase(100 + static_cast<std::int64_t>((at - 32) / record));
-        if (at >= 32 + 2 * record) {  // as if it had never been written whole
-            CHECK(contents(copy.path) == rest && tells(ann::Folder::verify(copy.path), "no whole record"));
-            CHECK(tells(check_repair(copy, rest), "cut off"));
+        if (at >= 32 + 2 * record) {  // as if it had never been written completely
+            CHECK(contents(copy.path) == rest && tells(ann::Folder::verify(copy.path), "not a complete record"));
+            CHECK(tells(check_repair(copy, rest), "the incomplete bytes were removed"));
             continue;
         }
         const std::string words = CHECK_THROWS(FileError, opened(copy.path));
@@ -270,7 +271,7 @@ void test_damaged_logs() {
     CHECK(tells(check_repair(copy, model), "everything that was written since segment-2.ann is lost"));
 }
 
-/// A record that is whole, but fits nothing.
+/// An intact record that does not fit the index.
 void test_foreign_records() {
     const Folder place;
     const Copy copy([&] {
@@ -304,10 +305,10 @@ void test_damaged_files() {
         if (gone) std::filesystem::remove(copy / "MANIFEST");
         if (!gone) flip(copy / "MANIFEST", 4100);
         CHECK(CHECK_THROWS(FileError, opened(copy.path)).find("MANIFEST") != std::string::npos);
-        CHECK(tells(check_repair(copy, model), "segment-2.ann is taken"));
+        CHECK(tells(check_repair(copy, model), "segment-2.ann is used"));
         CHECK(std::filesystem::exists(copy / "MANIFEST.damaged") == !gone);
     }
-    {  // A checkpoint that was broken off: what is newer has less.
+    {  // A checkpoint that was interrupted: the newer files have fewer changes.
         const Copy copy(path);
         {
             opened(copy.path)->checkpoint();
@@ -329,7 +330,7 @@ void test_damaged_files() {
     }
 }
 
-/// Where a section of a container lies.
+/// Return where a section of a container is.
 std::pair<std::size_t, std::size_t> place_of(const bytes::Bytes& file, std::string_view name) {
     for (std::size_t i = 0; i < bytes::entries(file); ++i) {
         const std::size_t at = bytes::table_at + i * bytes::entry_size;
@@ -358,11 +359,11 @@ void test_damaged_segments() {
         const auto [at, length] = place_of(segment, name);
         flip(copy / "segment-2.ann", at + length / 2);
         CHECK(CHECK_THROWS(FileError, opened(copy.path)) == "segment-2.ann: " + std::string(name) + ": wrong checksum");
-        CHECK(tells(check_repair(copy, model), "the graph was made anew"));
+        CHECK(tells(check_repair(copy, model), "the graph was built again"));
         CHECK(opened(copy.path)->index().stats().linked > 1000);
         CHECK(std::filesystem::exists(copy / "segment-2.ann.damaged"));
     }
-    for (const std::size_t at : {std::size_t{3}, bytes::size_at, std::size_t{3000}}) {  // the header alone
+    for (const std::size_t at : {std::size_t{3}, bytes::size_at, std::size_t{3000}}) {  // only the header
         const Copy copy(path);
         flip(copy / "segment-2.ann", at);
         check_repair(copy, model);
@@ -378,7 +379,7 @@ void test_damaged_segments() {
     }
 }
 
-/// Readers in other processes, played by openings that know nothing of the writer, while its files come and go.
+/// Readers in other processes, simulated by openings that know nothing of the writer, while its files change.
 void test_beside() {
     const Folder place;
     const std::string path = place / "index";

@@ -1,4 +1,4 @@
-// Places: regions by hand and by formulas of other kinds, and covers against many places one by one.
+// Places: regions by hand and by other formulas, and covers compared with tests of many single places.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -20,7 +20,7 @@ using Ring = std::vector<Place>;
 
 constexpr double half_round = std::numbers::pi * ann::earth_radius;
 
-/// Numbers from a stream of one seed.
+/// Random numbers from a stream of one seed.
 class Dice {
 public:
     explicit Dice(std::uint64_t seed) : seed_(seed) {}
@@ -28,14 +28,14 @@ public:
         return low + (high - low) * static_cast<double>(ann::random_bits(seed_, place_++) >> 11) * 0x1p-53;
     }
     std::size_t below(std::size_t bound) { return static_cast<std::size_t>(ann::random_below(seed_, place_++, bound)); }
-    /// Anywhere, often at a pole, at the antimeridian, or at a round number.
+    /// Return a place anywhere, often at a pole, at the antimeridian, or at a round number.
     Place place() {
         const double up = in(-90, 90), right = in(-180, 180);
         const double latitudes[] = {up, up, up, 90, -90, 0, in(89, 90), std::round(up)};
         const double longitudes[] = {right, right, right, 180, -180, 0, in(179, 180), std::round(right)};
         return {latitudes[below(8)], longitudes[below(8)]};
     }
-    /// At most `degrees` beside a place, brought back to the map.
+    /// Return a place at most `degrees` beside another place, moved back onto the map.
     Place near(Place middle, double degrees) {
         const double latitude = middle.latitude + in(-degrees, degrees);
         const double longitude = middle.longitude + in(-degrees, degrees);
@@ -50,7 +50,7 @@ bool holds(const Circle& region, Place at) { return region.has(ann::direction_of
 bool holds(const Box& region, Place at) { return region.has(at); }
 bool holds(const Polygon& region, Place at) { return region.has(at); }
 
-/// What a list of stretches promises of itself.
+/// Check the properties that every list of stretches has.
 void check_stretches(const std::vector<ann::Stretch>& stretches, std::size_t most) {
     CHECK(stretches.size() <= std::max<std::size_t>(most, 1) + 4);
     for (std::size_t i = 0; i < stretches.size(); ++i) {
@@ -61,7 +61,7 @@ void check_stretches(const std::vector<ann::Stretch>& stretches, std::size_t mos
     }
 }
 
-/// A place of the region is in a stretch, a place of an inner stretch is in the region.
+/// Check that a place of the region is in a stretch, and that a place of an inner stretch is in the region.
 template <typename Region>
 void check_place(const Region& region, const std::vector<ann::Stretch>& stretches, Place at) {
     const std::uint64_t code = ann::curve_of(at);
@@ -75,14 +75,14 @@ void check_place(const Region& region, const std::vector<ann::Stretch>& stretche
     }
 }
 
-/// The even bits of a number, or with `shift` 1 the odd ones, joined.
+/// Return the even bits of a number (with `shift` 1 the odd bits) as one number.
 std::uint64_t joined(std::uint64_t code, int shift) {
     std::uint64_t value = 0;
     for (int bit = 0; bit < 32; ++bit) value |= (code >> (2 * bit + shift) & 1) << bit;
     return value;
 }
 
-/// The place of a cell's lower corner, and those a rounding beside it: there a border shows first.
+/// Check the lower corner of a cell, and the places one rounding beside it, where errors at a border appear first.
 void check_ends(const auto& region, const std::vector<ann::Stretch>& stretches) {
     const auto at_step = [](std::uint64_t step, double half) {
         return static_cast<double>(step) / 0x1p32 * 2 * half - half;
@@ -179,7 +179,7 @@ void covers_of_circles() {
         const double degrees = metres / ann::earth_radius * 180 / std::numbers::pi;
         const Place opposite{-centre.latitude, std::remainder(centre.longitude + 180, 360)};
         std::vector<Place> marks{centre, {90, 0}, {-90, 12}, opposite};
-        for (int turn = 0; turn < 24; ++turn) {  // on the border: a way of `metres` from the centre
+        for (int turn = 0; turn < 24; ++turn) {  // on the border: `metres` from the centre
             const double radians = std::numbers::pi / 180, course = turn * 15 * radians;
             const double way = metres / ann::earth_radius;
             const double start = centre.latitude * radians;
@@ -197,12 +197,12 @@ void covers_of_circles() {
 void covers_with_a_corner_on_the_border() {
     Dice dice(8);
     for (int i = 0; i < 400; ++i) {
-        // All but a small disk, which lies inside of a large cell.
+        // Everything except a small disk, which lies inside a large cell.
         const Place centre{dice.in(-80, 80), dice.in(-180, 180)};
         const Place opposite{-centre.latitude, std::remainder(centre.longitude + 180, 360)};
         const Circle most(centre, half_round - std::pow(10, dice.in(2, 6)));
         check_place(most, ann::cover(most), opposite);
-        // The corner of a cell is just outside, and all else of the cell is inside.
+        // The corner of a cell is just outside, and the rest of the cell is inside.
         const double cell = 180 / std::exp2(3 + static_cast<double>(dice.below(8)));
         const Place corner{std::round(dice.in(-80, 80) / cell) * cell, std::round(dice.in(-170, 170) / cell) * cell};
         const Place middle{corner.latitude + dice.in(-5, 5) * cell, corner.longitude + dice.in(-5, 5) * cell};
@@ -213,7 +213,7 @@ void covers_with_a_corner_on_the_border() {
     }
 }
 
-/// Which part of all places of the region, and of its cover, is certain: a cover has to be of use.
+/// Check which share of the region, and of its cover, is certain: a cover must be useful.
 void covers_are_fine() {
     const auto shares = [](const auto& region, Place middle, double degrees) {
         const auto stretches = ann::cover(region);
@@ -294,11 +294,11 @@ void polygons() {
     const Polygon holed({square, {{2, 2}, {2, 8}, {8, 8}, {8, 2}}, {{9, 9}, {9, 9.5}, {9.5, 9}}});
     CHECK(holed.has({1, 1}) && !holed.has({5, 5}) && holed.has({2, 5}) && holed.has({8, 8}) && holed.has({8.5, 8.5}));
     CHECK(!holed.has({9.1, 9.1}) && holed.has({9.25, 9.25}) && holed.has({9.4, 9.4}) && !holed.has({12, 5}));
-    // A hole does not know of another: what is in two of them is in a hole.
+    // Holes are independent: a place in two holes is in a hole.
     const Polygon twice({square, {{2, 2}, {2, 8}, {8, 8}, {8, 2}}, {{4, 4}, {4, 6}, {6, 6}, {6, 4}}});
     CHECK(!twice.has({5, 5}) && !twice.has({3, 3}) && twice.has({4, 5}) && twice.has({1, 1}));
 
-    // Two that share an edge share its places and no others, also where the line between two numbers is none.
+    // Two polygons with a common edge share only its places, even where the line between two doubles has none.
     const Polygon left({{{0, 0}, {0, 1}, {3, 1.1}}}), right({{{0, 1}, {0, 2}, {3, 1.1}}});
     Dice dice(6);
     for (int i = 0; i < 3000; ++i) {
@@ -308,7 +308,7 @@ void polygons() {
     }
     CHECK(Polygon({{{0, 0}, {0.3, 0.1}, {0, 1}}}).has({0.15, 0.05}));  // the middle of two doubles is on their line
 
-    // A bow tie: even-odd. A star of five: its heart is outside.
+    // A bow tie: even-odd rule. A star with five points: its middle is outside.
     CHECK(Polygon({{{0, 0}, {10, 10}, {10, 0}, {0, 10}}}).has({5, 5}));
     CHECK(Polygon({{{0, 0}, {10, 10}, {10, 0}, {0, 10}}}).has({2, 5}));
     CHECK(!Polygon({{{0, 0}, {10, 10}, {10, 0}, {0, 10}}}).has({5, 2}));
@@ -325,19 +325,19 @@ void odd_polygons() {
     const Polygon beside({{{-10, -180}, {-10, -170}, {10, -175}}});
     CHECK(touching.has({0, 180}) && touching.has({0, -180}) && !touching.has({0, -179.9}) && !touching.has({11, -180}));
     CHECK(beside.has({-10, 180}) && beside.has({-10, -180}) && !beside.has({0, 180}) && !beside.has({-10, 179.9}));
-    // 180 and -180 in one ring, and a hole over the antimeridian.
+    // 180 and -180 in one ring, and a hole across the antimeridian.
     const Polygon mixed(
         {{{-10, 170}, {-10, 180}, {-10, -180}, {-10, -170}, {10, -170}, {10, -180}, {10, 180}, {10, 170}},
          {{-1, 179}, {-1, -179}, {1, -179}, {1, 179}}});
     CHECK(mixed.has({5, 180}) && mixed.has({5, -180}) && !mixed.has({0, 180}) && !mixed.has({0, -180}));
     CHECK(mixed.has({1, 180}) && mixed.has({0, 179}) && mixed.has({0, -178}) && !mixed.has({0, -179.5}));
-    // More than once around, there and back: what lies in both windings is outside by even-odd.
+    // A ring that goes around more than once, there and back: a place in both windings is outside by the even-odd rule.
     const Polygon spiral(
         {{{0, 0}, {2, 100}, {4, -160}, {6, -60}, {8, 40}, {18, 40}, {16, -60}, {14, -160}, {12, 100}, {10, 0}}});
     CHECK(spiral.has({5, 50}) && spiral.has({10, -170}) && spiral.has({15, 20}) && spiral.has({3, 20}));
     CHECK(!spiral.has({9, 20}) && !spiral.has({15, 50}) && !spiral.has({3, -170}));
 
-    // The steps of a double beside a line: products of such numbers are the same after rounding.
+    // Doubles next to a line: products of such numbers are equal after rounding.
     const Polygon slope({{{0, 0}, {24, 24}, {12, 12}}});
     for (int up = 0; up < 32; ++up) {
         for (int right = 0; right < 32; ++right) {
@@ -345,7 +345,7 @@ void odd_polygons() {
         }
     }
 
-    // All on a line, and all in a place: their edges alone.
+    // All places on a line, or at one place: such a polygon has only its edges.
     const Polygon line({{{0, 0}, {5, 5}, {10, 10}}}), dot({{{7, 8}, {7, 8}, {7, 8}, {7, 8}}});
     CHECK(line.has({3, 3}) && !line.has({3, 3.0001}) && dot.has({7, 8}) && !dot.has({7, 8.0001}));
     const Polygon cap({{{80, 0}, {80, 120}, {90, 120}, {90, 0}}});
@@ -365,7 +365,7 @@ void odd_polygons() {
     }
 }
 
-/// Even-odd by a ray to the east, in long double, for a ring that does not touch the antimeridian.
+/// Even-odd rule with a ray to the east, in long double, for a ring that does not touch the antimeridian.
 bool odd_by_rows(const Ring& ring, Place at) {
     bool odd = false;
     for (std::size_t i = 0; i < ring.size(); ++i) {

@@ -1,4 +1,4 @@
-// Ids, dictionaries and the table of hashes, against maps and by brute force.
+// Ids, dictionaries and the hash table, compared with maps and with brute force.
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -54,7 +54,7 @@ Bytes of_names(const std::vector<std::string>& names) {
     return bytes;
 }
 
-/// A batch with the bytes that it looks at, which begin at an odd address and end where their memory does.
+/// A batch with its own bytes, which begin at an odd address and end where their memory ends.
 struct Batch {
     explicit Batch(const Bytes& bytes) : memory(std::make_unique<std::byte[]>(bytes.size() + 1)) {
         if (!bytes.empty()) std::memcpy(memory.get() + 1, bytes.data(), bytes.size());
@@ -118,7 +118,7 @@ void check_table_against_map() {
     CHECK_THROWS(std::invalid_argument, HashTable(0xFFFFFFFF));
 }
 
-/// Numbers close to each other, or that share their lower bits, or their upper ones: no long chains.
+/// Numbers that are close to each other, or share their lower or their upper bits, must not give long chains.
 void check_clusters() {
     for (const std::uint64_t step : {1ULL, 2ULL, 1000ULL, 1ULL << 16, 1ULL << 32, 1ULL << 45, ~0ULL}) {
         constexpr std::uint32_t count = 20'000;
@@ -126,7 +126,7 @@ void check_clusters() {
         const auto hash = [&](std::uint64_t i) { return hash_of(static_cast<std::int64_t>(i * step)); };
         for (std::uint32_t i = 0; i < count; ++i) table.put(hash(i), i);
         std::size_t visits = 0, longest = 0;
-        for (std::uint64_t i = 0; i < 2 * count; ++i) {  // the second half is not there
+        for (std::uint64_t i = 0; i < 2 * count; ++i) {  // the second half was not put in
             std::size_t length = 0;
             const bool found = table.any(hash(i), [&](std::uint32_t number) {
                 ++length;
@@ -142,7 +142,7 @@ void check_clusters() {
 }
 
 void check_hashes() {
-    // XXH64 of "" and "abc" by the specification, and of more bytes than its lanes take.
+    // XXH64 of "" and "abc" from the specification, and of more bytes than its lanes take at once.
     CHECK(hash_of(std::string_view()) == 0xEF46DB3751D8E999u);
     CHECK(hash_of(std::string_view("abc")) == 0x44BC2CF5AD770999u);
     std::set<std::uint64_t> seen;
@@ -153,7 +153,7 @@ void check_hashes() {
     CHECK(seen.size() == 2000);
 }
 
-/// The slow twin of letters_of: the code point is put together, and written again.
+/// The slow twin of letters_of: it computes each code point and encodes it again.
 std::optional<std::size_t> slow_letters(const std::string& text) {
     std::size_t at = 0, count = 0;
     while (at < text.size()) {
@@ -217,7 +217,7 @@ void check_dictionary() {
         const std::vector<std::string_view> more(words.begin(), words.end());
         std::vector<std::uint32_t> numbers{99, 99};
         older.push_back(now);
-        if (round % 10 == 3) {  // an extension that nobody keeps, with other words
+        if (round % 10 == 3) {  // an extension with other words that is not kept
             const std::vector<std::string_view> lost{"lost", "w1y", "lost"};
             CHECK(now.with(lost, numbers).size() >= now.size() + 1 && numbers[0] == numbers[2]);
         }
@@ -248,7 +248,7 @@ void check_texts() {
     const std::vector<std::string_view> first{"a", "", "bc"}, second{"", "d"}, third{"other", "words", "here"};
     const Texts one = Texts().with(first);
     const Texts two = one.with(second);
-    const Texts three = one.with(third);  // the second extension of one value: a copy
+    const Texts three = one.with(third);  // the second extension of one object makes a copy
     CHECK(one.size() == 3 && two.size() == 5 && three.size() == 6 && Texts().with({}).size() == 0);
     CHECK(one[0] == "a" && one[1].empty() && one[2] == "bc" && two[2] == "bc" && two[3].empty() && two[4] == "d");
     CHECK(three[2] == "bc" && three[3] == "other" && three[5] == "here");
@@ -257,7 +257,7 @@ void check_texts() {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Ids under adding, replacing and dropping, beside a plain list of (id, alive).
+/// Ids while rows are added, replaced and dropped, compared with a plain list of (id, alive).
 template <typename Id, typename Extend, typename Name>
 void churn(std::uint64_t seed, const Extend& extend, const Name& name_of) {
     struct Moment {
@@ -301,11 +301,11 @@ void churn(std::uint64_t seed, const Extend& extend, const Name& name_of) {
             const auto at = old.rows.find(id);
             const auto found = find(old.ids, id, old.live);
             CHECK(found.has_value() == (at != old.rows.end()) && (!found || *found == at->second));
-            CHECK(find(now.ids, id, old.live) == found);  // ids that know more rows than are there
+            CHECK(find(now.ids, id, old.live) == found);  // ids with more rows than the bitmap
             CHECK(!find(old.ids, id, Bitmap(old.ids.size())) && !find(old.ids, id, Bitmap()));
         }
     }
-    // What is alive, in another order, and back from bytes.
+    // The living rows in another order, and read back from bytes.
     std::vector<std::uint32_t> kept;
     now.live.each([&](std::uint32_t row) { kept.insert(kept.begin(), row); });
     const Ids taken = now.ids.taken(kept);
@@ -353,7 +353,7 @@ void check_kinds() {
     CHECK(on.encode() == of_numbers({0, 1, 2, 3, 4, -7, 6, 7, 8}) && on.next() == 9);
     const Bitmap all(9, true);
     CHECK(find(on, 8, all) == 8U && find(on, -7, all) == 5U && find(on, 3, all) == 3U && !find(on, "3", all));
-    const Batch coming(of_rows(3));  // of row numbers: those that they would get
+    const Batch coming(of_rows(3));  // row numbers: the numbers that they would get
     const Ids ahead = with_numbers(with_numbers(Ids(), {0, 3}), {5});
     CHECK(ahead.find(coming.view, 0, all) == 1U && !ahead.find(coming.view, 1, all) &&
           ahead.find(coming.view, 2, all) == 2U && !rows.find(coming.view, 0, all));
@@ -366,13 +366,13 @@ void check_kinds() {
     CHECK_THROWS(std::invalid_argument, with_names(on, {"a"}));
     CHECK(with_rows(words, 0).size() == 2 && with_names(rows, {}).kind() == IdKind::rows);
 
-    // The living row of an id need not be its newest.
+    // The living row of an id need not be its newest row.
     Bitmap second(4);
     second.set(1);
     CHECK(find(with_numbers(Ids(), {5, 6, 6, 6}), 6, second) == 1U);
     CHECK(find(with_names(Ids(), {"a", "b", "b", "b"}), "b", second) == 1U);
 
-    // Nothing left: any kind may come, but a row number never comes twice.
+    // No rows are left: ids of any kind may be added, but no row number is used twice.
     for (const Ids& gone : {rows.taken({}), on.taken({}), words.taken({})}) {
         CHECK(gone.size() == 0 && gone.next() > 0 && !find(gone, 0, all) && !find(gone, "a", all));
         CHECK(Ids::decode(gone.encode(), gone.next()).kind() == gone.kind());
@@ -409,7 +409,7 @@ void check_twice() {
     }
 }
 
-/// One id replaced 100,000 times beside ten others, which is 5 * 10^9 steps where all its rows are looked at.
+/// One id is replaced 100,000 times beside ten others. If all its rows were checked, that would be 5 * 10^9 steps.
 void check_hot_id() {
     constexpr std::size_t updates = 100'000;
     Ids ids = with_numbers(Ids(), {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 42});
@@ -442,7 +442,7 @@ void check_refusals() {
     CHECK(Batch(of_rows(0xFFFFFFFE)).view.count == 0xFFFFFFFE);
     CHECK(says(of_names({"a", ""}), "text 1 does not follow") && says(of_names({""}), "text 0 does not follow"));
     CHECK(says(of_names({"a", std::string("b\0c", 3)}), "text 1 holds a NUL"));
-    CHECK(says(of_names({"\xC3", "\xA9"}), "text 0 is not UTF-8"));  // a letter cut in two
+    CHECK(says(of_names({"\xC3", "\xA9"}), "text 0 is not UTF-8"));  // a letter that is cut in two
     CHECK(says(of_names({"\xED\xA0\x80"}), "text 0 is not UTF-8"));  // a surrogate
     std::string longest;
     for (std::size_t i = 0; i < 1024; ++i) longest += "\xF0\x9F\x90\x8B";
@@ -471,7 +471,7 @@ void check_refusals() {
     CHECK_THROWS(std::invalid_argument, with_numbers(many, {1}));
 }
 
-/// Bytes either are refused, or are those of the ids that they give.
+/// Bytes are refused, or they are the bytes of the ids that they give.
 bool survives(const Bytes& bytes) {
     try {
         const Batch batch(bytes);
@@ -507,7 +507,7 @@ void check_hostile_bytes() {
             }
         }
     }
-    CHECK(taken > 5000);  // every change of an integer, and of row numbers' count
+    CHECK(taken > 5000);  // every change of an integer, and of the count of row numbers
     for (std::uint64_t round = 0; round < 3000; ++round) {
         Bytes bytes = batches[round % 5];
         for (std::uint64_t i = 0; i < 1 + round % 4; ++i) {
@@ -520,7 +520,7 @@ void check_hostile_bytes() {
 
 // ---------------------------------------------------------------------------------------------------------------------
 
-/// Readers look for ids in copies that they are given, and in older ones, while a writer adds and replaces.
+/// Readers look for ids in the copies that they get, and in older ones, while a writer adds and replaces rows.
 template <typename Make>
 void check_beside_a_writer(const Make& make) {
     struct State {
@@ -548,7 +548,7 @@ void check_beside_a_writer(const Make& make) {
                     const auto row = seen.ids.find(batch.view, 0, seen.live);
                     const std::string name = "tag " + std::to_string(which);
                     const auto number = seen.words.find(name);
-                    // Everything below `size` rows was added in turn, so a living row says which id it has.
+                    // The rows below `size` were added in turn, so the number of a living row gives its id.
                     if (row && (*row >= seen.live.size() || (*row * 7) % distinct != which)) ++wrong;
                     if (row.has_value() != number.has_value() || (number && seen.words[*number] != name)) ++wrong;
                 }
@@ -575,7 +575,7 @@ void check_beside_a_writer(const Make& make) {
         std::vector<std::uint32_t> numbers;
         const Batch batch(make(which));
         if (round % 50 == 9) {
-            static_cast<void>(state.ids.with(batch.view));  // an extension that nobody keeps
+            static_cast<void>(state.ids.with(batch.view));  // an extension that is not kept
             static_cast<void>(state.words.with(tags, numbers));
         }
         state.ids = state.ids.with(batch.view);

@@ -30,7 +30,7 @@ double score(Metric metric, const float* a, const float* b, std::size_t dim) {
     return -std::sqrt(std::max(first + second - 2 * both, 0.0));
 }
 
-/// Exact search against the definition.
+/// Exact search compared with the definition.
 void check_exact(const Index& index, const std::vector<float>& rows, const std::vector<float>& queries) {
     const std::size_t dim = index.options().dim, n = rows.size() / dim, k = 10;
     for (const std::size_t threads : {1u, 3u}) {
@@ -62,7 +62,7 @@ double recall(const Answers& found, const Answers& truth) {
     return static_cast<double>(same) / static_cast<double>(all);
 }
 
-/// The same bytes from any number of threads and any kernels; what is saved and opened answers alike.
+/// Any number of threads and any kernels give the same bytes; a saved and opened index gives the same answers.
 void check_options(const Options& options, std::size_t n, std::size_t distinct) {
     const Folder folder;
     const std::vector<float> rows = clustered(n, options.dim, options.seed, distinct);
@@ -126,7 +126,7 @@ void test_edges() {
     const bytes::Bytes empty = saved(index, folder);
     CHECK(Index::open(folder / "index", Mode::mapped)->size() == 0);
 
-    // Whoever asks to stop finds the index as it was.
+    // A caller that asks to stop finds the index unchanged.
     std::size_t calls = 0;
     const auto stop = [&](std::size_t done, std::size_t total) {
         CHECK(done <= total);

@@ -20,7 +20,7 @@ float half_value(std::uint16_t half) {
     return (half & 0x8000) != 0 ? -size : size;
 }
 
-/// The distance that a row of codes has by definition, in the form in which kernels give it.
+/// Return the distance of a row of codes by definition, in the form in which kernels return it.
 std::int32_t distance(ann::Bits bits, const std::int16_t* query, const std::uint8_t* row, std::size_t width) {
     std::int64_t sum = 0;
     for (std::size_t i = 0; i < width; ++i) {
@@ -35,9 +35,9 @@ std::int32_t distance(ann::Bits bits, const std::int16_t* query, const std::uint
     return static_cast<std::int32_t>(sum);
 }
 
-/// Integers give the same bits in every set of kernels, and those of the definition.
+/// Every set of kernels gives the same integers, and those of the definition.
 void test_codes(ann::Bits bits, std::size_t width, std::uint64_t seed) {
-    constexpr std::size_t stored = 23, asked = 31;  // more than are asked for ahead, some of them twice
+    constexpr std::size_t stored = 23, asked = 31;  // more rows than are prefetched, some of them twice
     const bool extreme = seed % 3 == 0, wide = bits == ann::Bits::sixteen;
     const std::size_t bytes = width * static_cast<std::size_t>(bits) / 8;
     std::vector<std::int16_t> query(width);
@@ -64,7 +64,7 @@ void test_codes(ann::Bits bits, std::size_t width, std::uint64_t seed) {
     }
 }
 
-/// The sorted beam of every kernel set against sorting.
+/// The sorted beam of every kernel set compared with sorting.
 void test_beam(std::uint64_t seed) {
     const std::size_t capacity = 1 + ann::random_below(seed, 0, 70);
     const std::uint32_t farthest = seed % 2 == 0 ? 20 : 1u << 31;  // many equal distances, or none
@@ -115,7 +115,7 @@ void test_unseen(std::uint64_t seed) {
     }
 }
 
-/// Bits that are set, by every kernel set as by a loop: few words and whole blocks, from any address.
+/// Every kernel set counts the same set bits as a loop: few words and whole blocks, from any address.
 void test_count(std::uint64_t seed) {
     const std::size_t words = ann::random_below(seed, 0, seed % 4 == 0 ? 600 : 40), skipped = seed % 3;
     std::vector<std::uint64_t> bits(words + skipped);
@@ -155,7 +155,7 @@ void test_floats(std::size_t dim) {
         CHECK(near(set->dot(a.data(), b.data(), dim), dot));
         CHECK(near(set->squared_half(a.data(), half.data(), dim), squared_half));
         CHECK(near(set->dot_half(a.data(), half.data(), dim), dot_half));
-        // The same bits in every set: equal answers, scores included, on every processor.
+        // Every set gives the same bits, so that answers and scores are equal on every processor.
         const ann::Kernels& plain = *ann::kernel_sets().front();
         CHECK(set->squared(a.data(), b.data(), dim) == plain.squared(a.data(), b.data(), dim));
         CHECK(set->dot(a.data(), b.data(), dim) == plain.dot(a.data(), b.data(), dim));
@@ -180,7 +180,7 @@ void test_kernels() {
     }
     for (std::size_t dim = 1; dim <= 1536; ++dim) test_floats(dim);
 
-    // Every finite half is widened to its value, alone and in a full block of lanes.
+    // Every finite half is converted to its exact value, alone and in a full block of lanes.
     for (const ann::Kernels* set : ann::kernel_sets()) {
         for (std::uint32_t half = 0; half < 65536; ++half) {
             if (((half >> 10) & 31) == 31) continue;

@@ -27,7 +27,7 @@ constexpr std::size_t sizes[] = {0, 1, 8, 13, 100, 7};
 
 std::size_t record_size(std::size_t body) { return 32 + (body + 7) / 8 * 8; }
 
-/// Where record i of `sizes` begins.
+/// Return where record i of `sizes` begins.
 std::size_t place_of(std::size_t i) {
     std::size_t at = head_size;
     for (std::size_t before = 0; before < i; ++before) at += record_size(sizes[before]);
@@ -36,7 +36,7 @@ std::size_t place_of(std::size_t i) {
 
 void append(Log& log, const Bytes& body) {
     const std::span<const std::byte> all(body);
-    // In pieces, some of them empty.
+    // The record is given in pieces, some of them empty.
     const std::span<const std::byte> pieces[] = {all.first(all.size() / 3), {}, all.subspan(all.size() / 3)};
     log.append(pieces);
 }
@@ -49,7 +49,7 @@ Bytes small_log() {
     return bytes::read(folder / "log");
 }
 
-/// The records that are there are those numbered, but for those that are lost.
+/// Check that the records have the right contents, except the lost ones.
 void check_records(const LogContents& found) {
     std::size_t sequence = 0, lost = 0;
     const auto pass_lost = [&] {
@@ -111,7 +111,7 @@ void test_round_trips() {
     }
 }
 
-/// At every length the records that are whole, and a writer goes on behind them.
+/// A log cut off at any length gives its whole records, and a writer continues behind them.
 void test_torn() {
     const Bytes whole = small_log();
     const Folder folder;
@@ -131,8 +131,8 @@ void test_torn() {
             CHECK(found.records.size() == records && found.lost.empty());
             CHECK(found.end == place_of(records) && found.torn == size - found.end);
         }
-        // What the file system gave the tail, but the writer's bytes never reached: zeros. They may be what was
-        // missing.
+        // The file system may have given the tail space that the writer's bytes never reached: zeros. These may happen
+        // to be the missing bytes.
         Bytes zeros = file;
         zeros.resize(size + 200);
         check_records(read(zeros));
@@ -148,7 +148,7 @@ void test_torn() {
     }
 }
 
-/// One byte changed: the tail is cut off, or the record in the middle is named; and what is whole can be had.
+/// One changed byte: the tail is cut off, or the error names the record in the middle, and intact records can be read.
 void test_damage() {
     const Bytes whole = small_log();
     for (std::size_t at = 0; at < whole.size(); ++at) {
@@ -175,11 +175,11 @@ void test_damage() {
                 CHECK(found.lost == std::vector<std::uint64_t>{record} && found.torn == 0);
                 CHECK(refusal(file) == "log: record " + std::to_string(record) + " at offset " +
                                            std::to_string(place_of(record)) +
-                                           " is damaged, and whole ones stand behind it");
+                                           " is damaged, but intact records follow it");
             }
         }
     }
-    // Two in the middle, and one more; a log of another number; records of another log behind the end.
+    // Two damaged records in the middle, and one more; a log of another number; records of another log behind the end.
     Bytes file = whole;
     for (const std::size_t record : {1u, 2u, 4u}) file[place_of(record) + 3] ^= std::byte{1};
     CHECK(read(file, true).lost == (std::vector<std::uint64_t>{1, 2, 4}));
@@ -197,7 +197,7 @@ void test_damage() {
     CHECK(read(stale).records.size() == 2 && read(stale).torn == old.size() - place_of(2));
 }
 
-/// A head that is right but tells of more than there is, or of a sequence that there is no room for.
+/// A head with a right checksum that claims more bytes than there are, or a sequence number for which there is no room.
 void test_hostile() {
     const Bytes whole = small_log();
     const auto with = [&](std::size_t record, std::size_t word, std::uint64_t value) {
@@ -225,7 +225,7 @@ void test_hostile() {
     CHECK_THROWS(FileError, Log::create(folder / "none/log", 1, Sync::os, 0));
 }
 
-/// Whoever goes on must have read the file as it is, and who gave up is believed.
+/// A writer that continues must have read the present file, and a log that was given up accepts nothing.
 void test_misuse() {
     const Folder folder;
     const std::string path = folder / "log";
@@ -240,7 +240,7 @@ void test_misuse() {
     CHECK(ann::read_log(path).records.size() == 1);
 }
 
-/// Threads that synchronise beside one that writes, and a reader of the file.
+/// Threads that synchronise while another thread writes, and a reader of the file.
 void test_beside() {
     const Folder folder;
     const std::string path = folder / "log";
@@ -281,7 +281,7 @@ void test_changes() {
             other.resize(size);
             if (size != whole.size()) CHECK_THROWS(std::invalid_argument, Change::decode(other));
         }
-        for (const std::size_t at : {1u, 2u, 3u, 32u + 13u, 32u + 16u + 21u}) {  // zeros
+        for (const std::size_t at : {1u, 2u, 3u, 32u + 13u, 32u + 16u + 21u}) {  // bytes that must be zero
             Bytes other = whole;
             other[at] = std::byte{1};
             CHECK_THROWS(std::invalid_argument, Change::decode(other));

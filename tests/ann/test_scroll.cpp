@@ -1,4 +1,4 @@
-// Pages of rows against sorting all of them.
+// Pages of rows compared with sorting all rows.
 #include "scroll.hpp"
 
 #include <algorithm>
@@ -33,7 +33,7 @@ void drop(Index& index, Model& model, const std::vector<Id>& ids) {
     for (const Id& id : ids) model.erase(id);
 }
 
-/// Whether a comes before b: by the field, those without a value last, then by id.
+/// Return whether a comes before b: by the field, missing values last, then by id.
 bool sooner(const Model& model, const Order& order, const Id& a, const Id& b) {
     if (order.field) {
         const Value &x = model.at(a).fields.at(*order.field), &y = model.at(b).fields.at(*order.field);
@@ -56,7 +56,7 @@ std::vector<Id> sorted(const Model& model, const Order& order, bool only_seen) {
     return ids;
 }
 
-/// A cursor with the bytes that it looks at.
+/// A cursor with its own bytes.
 struct Held {
     Held(const Id& id, std::optional<std::uint64_t> key)
         : batch(model::batch_of({id})), cursor{ann::IdBatch::decode(batch.bytes), key} {}
@@ -64,7 +64,7 @@ struct Held {
     Cursor cursor;
 };
 
-/// All pages, one after another; `between` may change the index between two of them.
+/// Return all pages in sequence; `between` may change the index between two pages.
 template <typename Between>
 std::vector<Id> pages(const Index& index, const Order& order, std::size_t limit, bool only_seen,
                       const Between& between) {
@@ -107,7 +107,7 @@ void check_pages(const Index& index, const Model& model) {
     CHECK(ann::scroll(*state, all, {}, 0, nullptr).empty());
 }
 
-/// What was there all the time is shown exactly once, whatever else comes and goes between the pages.
+/// Rows that exist all the time are shown exactly once, whatever other rows are added and removed between the pages.
 void check_changes(Index& index, Model& model, const std::vector<Id>& others, Dice& dice, bool descending) {
     const Order order{model::depth, descending};
     std::set<Id> steady;

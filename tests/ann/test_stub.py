@@ -1,4 +1,4 @@
-"""The stub of the extension says what the extension has."""
+"""The stub of the extension has the names and arguments of the extension."""
 
 import ast
 import re
@@ -18,7 +18,7 @@ def members(body: list[ast.stmt]) -> dict[str, ast.stmt]:
 
 
 def arguments(node: ast.stmt) -> list[tuple[str, bool]]:
-    """Names of the arguments, and whether each has a default."""
+    """Return the names of the arguments, and whether each has a default."""
     assert isinstance(node, ast.FunctionDef)
     names = [argument.arg for argument in node.args.args if argument.arg != "self"]
     required = len(names) - len(node.args.defaults)
@@ -26,9 +26,9 @@ def arguments(node: ast.stmt) -> list[tuple[str, bool]]:
 
 
 def arguments_of(function: Any) -> list[tuple[str, bool]]:
-    """The same of a function of the extension, read from the signature that nanobind keeps."""
+    """Return the same for a function of the extension, read from the signature that nanobind stores."""
     signature = function.__nb_signature__[0][0]
-    plain = re.sub(r"ndarray\[[^]]*\]", "object", signature).replace("\\", "")  # what no annotation may look like
+    plain = re.sub(r"ndarray\[[^]]*\]", "object", signature).replace("\\", "")  # not valid in an annotation
     return arguments(ast.parse(f"{plain}: ...").body[0])
 
 
@@ -42,7 +42,7 @@ def test_module_and_stub_have_the_same_names() -> None:
 
 
 def functions(body: list[ast.stmt]) -> dict[str, ast.stmt]:
-    """Those that take arguments: a property does not."""
+    """Return the functions that take arguments; properties are left out."""
     plain = {name: node for name, node in members(body).items() if isinstance(node, ast.FunctionDef)}
     return {name: node for name, node in plain.items() if not is_property(node)}
 

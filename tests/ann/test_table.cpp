@@ -1,4 +1,4 @@
-// Which rows a filter means: by hand, and by the structures against one look at every row.
+// The rows that a filter selects: by hand, and by the structures compared with a test of every row.
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
@@ -34,7 +34,7 @@ Value real(double value) { return {true, {}, 0, value, {0, 0}}; }
 Value place(double latitude, double longitude) { return {true, {}, 0, 0, {latitude, longitude}}; }
 
 ann::Ids ids_of(const Program& batch) {
-    // A batch stands in a program behind its condition and its length.
+    // In a program a batch comes after its condition and its length.
     const Bytes bytes(batch.bytes.begin() + 5, batch.bytes.end());
     return ann::Ids().with(ann::IdBatch::decode(bytes));
 }
@@ -66,7 +66,7 @@ List selected(const Table& table, const Program& program, const Bitmap& live, co
     return first;
 }
 
-/// The same by one look at every row, and by the structures.
+/// Return the same by a test of every row, and by the structures.
 List slow(const Table& table, const Program& program, const Bitmap& live, const ann::Ids& ids) {
     const Filter filter = Filter::decode(program.bytes, table.schema());
     List rows;
@@ -82,7 +82,7 @@ const ann::Schema schema{{"species", Kind::tag}, {"alive", Kind::boolean}, {"age
                          {"depth", Kind::real},  {"seen", Kind::datetime}, {"place", Kind::geo},
                          {"camera", Kind::id}};
 
-/// Whales, seals, and a row of which nothing is known.
+/// Whales, seals, and a row without values.
 const std::vector<Row> seen{
     {{0, texts({"whale", "mammal"})},
      {1, whole(1)},
@@ -186,7 +186,7 @@ void test_by_hand() {
     const Table half =
         with_rows(with_rows(Table(schema), {seen.begin(), seen.begin() + 3}).indexed(), {seen.begin() + 3, seen.end()});
     CHECK(plain.loose() == 5 && indexed.loose() == 0 && half.loose() == 2);
-    // Every row another's values first, and changed to its own.
+    // Every row first has the values of another row, and is then changed to its own values.
     Table changed = with_rows(Table(schema), {seen.rbegin(), seen.rend()}).indexed();
     changed = with_changes(changed, {0, 1, 2, 3, 4}, all_fields(schema), seen);
     CHECK(changed.loose() == 5);
@@ -204,7 +204,7 @@ void test_by_hand() {
         CHECK(selected(indexed, program, some, ids) == left);
         CHECK(selected(half, program, some, ids) == left);
     }
-    // An id stands at two rows, of which the later one is alive.
+    // Two rows have the same id, and the later one is alive.
     const ann::Ids twice = ids_of(Program().has_id(Wholes{5, 6, 5, 7, 8}));
     Bitmap live(5, true);
     live.reset(0);
@@ -246,7 +246,7 @@ void test_values() {
         CHECK(*of.order(2, 3) < *of.order(2, 1) && *of.order(1, 1) < *of.order(1, 0) && !of.order(2, 2));
         CHECK(of.bytes() > 0);
     }
-    // What is told again is the same.
+    // Values that are set again stay the same.
     const Table again = Table(schema).appended(Payload::decode(table.encode(), schema)).indexed();
     CHECK(again.encode() == table.indexed().encode());
     const List some{4, 1, 2};
@@ -258,7 +258,7 @@ void test_values() {
     CHECK(selected(three, Program().among(0, {"walrus"}), Bitmap(3, true), row_ids(3)) == (List{1}));
 }
 
-/// A change of one row over and over keeps one row loose, and not all of the old values.
+/// Many changes of one row keep only one row loose, and do not keep all old values.
 void test_many_changes() {
     Table table = with_rows(Table(schema), seen).indexed();
     for (std::int64_t i = 0; i < 3000; ++i) table = with_changes(table, {2}, {2}, {{{2, whole(i)}}});
@@ -278,7 +278,7 @@ public:
     double in(double low, double high) {
         return low + (high - low) * (static_cast<double>(random_() >> 11) * 0x1.0p-53);
     }
-    /// Small numbers come often.
+    /// Return a number below `bound`; small numbers are more frequent.
     std::size_t skewed(std::size_t bound) { return below(1 + below(bound)); }
 
     Value value(Kind kind) {
@@ -372,7 +372,7 @@ private:
     std::mt19937_64 random_;
 };
 
-/// A table with rows in the structures, changed ones, rows behind, and rows that came behind and were changed.
+/// Return a table with rows in the structures, changed rows, later rows, and later rows that were changed.
 Table random_table(Chance& chance, const ann::Schema& of, std::size_t first, std::size_t behind) {
     const auto some_rows = [&](std::size_t count) {
         std::vector<Row> rows;
@@ -431,7 +431,7 @@ void test_at_random() {
     }
 }
 
-/// Enough rows that short lists, long lists, bits, and their joints all come.
+/// Enough rows that short lists, long lists, bitmaps, and combinations of them occur.
 void test_many_rows() {
     const ann::Schema of{
         {"tag", Kind::tag}, {"int", Kind::integer}, {"place", Kind::geo}, {"real", Kind::real}, {"id", Kind::id}};

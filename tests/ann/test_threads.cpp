@@ -1,4 +1,4 @@
-// Readers beside a build and beside additions; a thread sanitizer watches.
+// Readers during a build and during additions, checked by the thread sanitizer.
 #include <atomic>
 #include <exception>
 #include <mutex>
@@ -14,8 +14,8 @@ namespace {
 
 constexpr std::size_t dim = 6;
 
-/// Threads that do a thing again and again until they are stopped; what they throw comes out of stop(). Nothing here
-/// orders what the threads do, so that no race is hidden.
+/// Threads that repeat some work until they are stopped; stop() throws their exceptions. Nothing here orders what the
+/// threads do, so that no race is hidden.
 class Readers {
 public:
     template <typename Work>
@@ -53,7 +53,7 @@ void read_beside_additions(ann::Metric metric, ann::Refine refine) {
     ann::Index index({dim, metric, refine, 8, 16, 0});
     const Folder folder;
     Readers readers;
-    // The size before the answer is what it has to cover, the size after it is the most that it can.
+    // An answer must cover at least the rows before the call, and at most the rows after it.
     const auto valid = [&](const std::vector<float>& asked, std::size_t threads, bool walk) {
         const std::size_t before = index.size();
         const Answers answers = walk ? searched(index, asked, 10, 20, threads) : scanned(index, asked, 10, threads);
@@ -68,7 +68,7 @@ void read_beside_additions(ann::Metric metric, ann::Refine refine) {
         CHECK(index.ef_for(0.9, 10) <= index.size());
         std::vector<std::int64_t> links(index.now()->size * index.degree());
         index.links(links);
-        const auto n = static_cast<std::int64_t>(index.size());  // the links may be newer than the room for them
+        const auto n = static_cast<std::int64_t>(index.size());  // the links may be newer than the array for them
         CHECK(std::all_of(links.begin(), links.end(), [=](std::int64_t link) { return link >= -1 && link < n; }));
         if (n == 0) return;
         const std::int64_t last = n - 1;
@@ -94,8 +94,8 @@ void read_beside_additions(ann::Metric metric, ann::Refine refine) {
 
 using model::Id, model::What;
 
-/// An id's vector and its depth are made from how often it was written: a reader that sees parts of two writings sees
-/// that they do not fit.
+/// The vector and the depth of an id depend on how often it was written: a reader that sees parts of two changes
+/// notices that they do not fit.
 model::Request version(What what, const std::vector<Id>& ids, std::int64_t round) {
     std::vector<filters::Row> rows;
     std::vector<float> vectors;
@@ -112,12 +112,12 @@ model::Request version(What what, const std::vector<Id>& ids, std::int64_t round
                           what == What::put || what == What::add ? vectors : std::vector<float>{});
 }
 
-/// What a reader may see of one value of the index.
+/// What a reader may see in one state of the index.
 class Looks {
 public:
     explicit Looks(const ann::Index& index) : index_(index) {}
 
-    /// Answers are alive, are wanted, and are as many as there are.
+    /// Answers are alive and wanted, and there are as many as possible.
     void search(ann::Plan plan, std::size_t threads) const {
         const auto state = index_.now();
         const filters::Program program = filters::Program().range(model::depth, std::int64_t{0}, std::int64_t{25});
@@ -138,7 +138,7 @@ public:
         }
     }
 
-    /// Rows are whole: their ids, vectors and fields come from one change.
+    /// Rows are complete: their ids, vectors and fields come from one change.
     void rows() const {
         const auto state = index_.now();
         const ann::Selection all{.listed = false, .rows = {}, .bits = *state->live, .count = state->size - state->dead};
@@ -151,7 +151,7 @@ public:
             index_.vectors(*state, {&row, 1}, vector.data());
             CHECK(vector[0] == static_cast<float>(state->ids.number(page[i])));
             const auto& depth = fields[i].at(model::depth);
-            // A set changes the depth alone, and says so by a number that no vector has.
+            // A set changes only the depth, to a number that no vector has.
             CHECK(depth.has && (depth.whole >= 1000 || static_cast<float>(depth.whole) == vector[dim - 1]));
         }
         std::size_t sum = 0;
@@ -225,7 +225,7 @@ void test_threads() {
     read_beside_additions(ann::Metric::inner_product, ann::Refine::float32);
     read_beside_changes();
 
-    // Two writers: one after the other, in some order.
+    // Two writers: their changes are made in sequence, in some order.
     const std::vector<float> rows = clustered(1500, dim, 1, 800);
     ann::Index index({dim, ann::Metric::l2, ann::Refine::float32, 8, 16, 0});
     Readers writers;

@@ -11,7 +11,7 @@ def test_debug_prints_tables_and_ends_well(medalist: Command, untrained: Any, tm
     options = ("--data", untrained.data, "--steps", 11, "-o", out)
     ended = medalist("--runs", untrained.runs, "debug", untrained.config, "train.lr=1e-9", *options)
     assert (ended.code, ended.err) == (0, "")
-    assert "what looks wrong, worst first" in ended.out and "one batch was not learned" in ended.out
+    assert "warnings, worst first" in ended.out and "the network did not overfit one batch" in ended.out
     assert "Parts. The batch is 4x3x64x64" in ended.out
     assert f"page {out / 'index.html'}" in ended.out and (out / "index.html").is_file()
 

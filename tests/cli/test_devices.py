@@ -390,15 +390,15 @@ def disturbed(trained: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def test_a_process_that_is_killed_ends_all_with_one_line(disturbed: dict[str, Any]) -> None:
     assert disturbed["rank killed"] == (
         2,
-        "medalist: process 1 of 2 was ended by signal 9 (SIGKILL); nothing half-written is left, run the same command "
-        "to go on\n",
+        "medalist: process 1 of 2 was ended by signal 9 (SIGKILL); all files are complete; run the same command "
+        "to resume\n",
     )
 
 
 def test_ctrl_c_ends_all_with_one_line(disturbed: dict[str, Any]) -> None:
     assert disturbed["interrupted"] == (
         130,
-        "medalist: interrupted; nothing half-written is left, run the same command to go on\n",
+        "medalist: interrupted; all files are complete; run the same command to resume\n",
     )
 
 
@@ -416,7 +416,7 @@ def test_a_second_command_on_the_same_fold_is_refused_and_does_not_disturb(distu
 def test_the_state_of_two_processes_is_refused_by_one(disturbed: dict[str, Any]) -> None:
     code, err = disturbed["on one"]
     assert code == 2 and err.count("\n") == 1
-    assert "was made by 2 processes, and these are 1; go on with --devices 2, or delete it" in err
+    assert "was written by 2 processes, but this training has 1; resume with --devices 2, or delete" in err
 
 
 def test_a_training_that_was_ended_in_three_ways_has_the_weights_of_one_by_torchrun_that_was_not(

@@ -113,7 +113,7 @@ def test_add_delete_and_info(medalist: Command, built: Path) -> None:
     ended = medalist("index", "add", "tiny", "--images", "more", "--skip-bad")
     assert ended.code == 0 and ended.out.splitlines()[-1] == "runs/toys/tiny/gallery: 5 vectors now"
     ended = medalist("index", "delete", "tiny", "--id", "gray", "--id", "who")
-    assert ended.out == "1 of 2 ids were not there: 'who'\nruns/toys/tiny/gallery: 1 deleted, 4 vectors now\n"
+    assert ended.out == "1 of 2 ids were not found: 'who'\nruns/toys/tiny/gallery: 1 deleted, 4 vectors now\n"
     ended = medalist("index", "info", "runs/toys/tiny/gallery")
     told = ended.out.splitlines()
     assert ended.code == 0 and told[2].split() == ["vectors", "4"] and told[3].startswith("made by  run toys/tiny (")
@@ -184,31 +184,34 @@ def test_upkeep_of_a_gallery(medalist: Command, built: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "words"),
     [
-        ("embed tiny", "say which images"),
-        ("embed tiny --images images --csv fields.csv", "say which images"),
+        ("embed tiny", "images are missing"),
+        ("embed tiny --images images --csv fields.csv", "images are missing"),
         ("embed tiny --images none", "none: no such folder or csv"),
         ("embed tiny --images images -o v.txt", "v.txt: expected a name that ends in .npy"),
         ("embed who --images images", "no run 'who'"),
-        ("index build tiny", "say which images: --gallery"),
+        ("index build tiny", "images are missing; type --gallery"),
         ("index build tiny --gallery images --metric l2", "are for VECTORS.npy"),
-        ("index build tiny --gallery images -o images", "images: holds other files"),
+        ("index build tiny --gallery images -o images", "images: the folder has other files"),
         ("index build tiny --gallery images --fields few.csv", "few.csv: no row for 4 of 4 ids"),
         ("index build v.npy -o v.ann --gallery images", "need a run"),
-        ("index build v.npy", "-o: say where the index"),
+        ("index build v.npy", "-o is missing: type the file or folder"),
         ("index build tiny --gallery images --fsync os", "are for VECTORS.npy"),
         ("index build tiny --gallery images --fields fields.csv --kind depth=geo", "is no latitude,longitude"),
-        ("index add tiny", "say what is added: VECTORS.npy to a folder; to a run --images DIR"),
+        ("index add tiny", "nothing to add is given; for a folder type VECTORS.npy; for a run type --images DIR"),
         ("index add tiny --upsert", "need VECTORS.npy"),
-        ("index add tiny v.npy", "runs/toys/tiny/gallery: a gallery holds what its run makes"),
-        ("index add runs/toys/tiny/gallery v.npy", "runs/toys/tiny/gallery: a gallery holds what its run makes"),
-        ("index add tiny v.npy --images images", "need a run, and no array of vectors"),
+        ("index add tiny v.npy", "runs/toys/tiny/gallery: a gallery can only hold vectors of its run"),
+        (
+            "index add runs/toys/tiny/gallery v.npy",
+            "runs/toys/tiny/gallery: a gallery can only hold vectors of its run",
+        ),
+        ("index add tiny v.npy --images images", "need a run, not an array of vectors"),
         ("index add tiny --images images", "4 ids are there already"),
         ("index add big --images images", "runs/toys/big/gallery is no gallery"),
         ("index add big --images images --gallery runs/toys/tiny/gallery", "cannot be searched by run toys/big"),
-        ("index delete tiny", "say what goes: --id ID, --identity NAME or --where EXPR"),
+        ("index delete tiny", "nothing is selected: type --id ID, --identity NAME or --where EXPR"),
         ("index delete who --id a", "no run 'who'"),
         ("index delete tiny --where depth<", "--where, character 7"),
-        ("index delete fields.csv --id a", "fields.csv: a file is only replaced as a whole"),
+        ("index delete fields.csv --id a", "fields.csv: a file cannot be changed"),
         ("index delete big --id a", "runs/toys/big/gallery is no gallery"),
         ("index verify big", "runs/toys/big/gallery is no gallery"),
         ("index snapshot tiny -o images", "images: is not empty"),
@@ -216,12 +219,12 @@ def test_upkeep_of_a_gallery(medalist: Command, built: Path) -> None:
         ("search tiny", "type QUERIES.npy -o"),
         ("search tiny q.npy -o h.csv --where a=1", "tiny: cannot be opened"),
         ("search tiny q.npy -o h.csv --gallery g", "need a run and --image"),
-        ("search tiny --image images/red.png --per 2", "--group-by FIELD is missing"),
+        ("search tiny --image images/red.png --per 2", "--per needs --group-by FIELD"),
         ("search tiny --image images/red.png --plan best", "plan='best'"),
         ("search tiny --image images/red.png --exact --plan walk", "--exact finds all"),
         ("search tiny --image images/red.png --min-score nan", "min_score: not a number"),
-        ("search tiny q.npy --image images/red.png", "leave them out"),
-        ("search tiny --image images/red.png --ef 9", "leave them out"),
+        ("search tiny q.npy --image images/red.png", "cannot be used with it"),
+        ("search tiny --image images/red.png --ef 9", "cannot be used with it"),
         ("search tiny --image images/red.png --exact --recall 0.5", "--exact finds all"),
         ("search tiny --image images/red.png --picture p.jpg", "p.jpg: expected a name that ends in .png"),
         ("search tiny --image images/red.png --where depth<", "--where, character 7"),

@@ -58,7 +58,7 @@ def test_row_numbers_have_fields_too(live: Path, medalist: Command) -> None:
         assert index.scroll("seen > 2020-01-01").ids.tolist() == [1, 2]
     assert medalist("index", "add", "empty", "y.npy").out.endswith("empty: 20 vectors added, 23 now\n")
     assert medalist("index", "delete", "empty", "--id", 1, "--id", 22, "--id", 99).out == (
-        "1 of 3 ids were not there: '99'\nempty: 2 deleted, 21 vectors now\n"
+        "1 of 3 ids were not found: '99'\nempty: 2 deleted, 21 vectors now\n"
     )
     assert medalist("index", "delete", "empty", "--id", "v1").line == "--id 'v1': ids of this index are whole numbers"
 
@@ -84,12 +84,12 @@ def test_add_and_upsert(live: Path, medalist: Command) -> None:
 def test_delete(live: Path, medalist: Command) -> None:
     for flags, said in (
         (("--id", "v0", "--id", "v0"), "live: 1 deleted, 39 vectors now\n"),
-        (("--id", "v0"), "1 of 1 ids were not there: 'v0'\nlive: nothing to delete, 39 vectors\n"),
+        (("--id", "v0"), "1 of 1 ids were not found: 'v0'\nlive: nothing to delete, 39 vectors\n"),
         (("--where", "kind = whale and depth < 10", "--id", "v3", "--id", "v2"), "live: 6 deleted, 33 vectors now\n"),
         (("--where", "depth > 99"), "live: nothing to delete, 33 vectors\n"),
         (("--where", "id in [v4, v6]"), "live: 2 deleted, 31 vectors now\n"),
         (("--where", "depth >= 0"), "live: 31 deleted, 0 vectors now\n"),
-        (("--id", "v9"), "1 of 1 ids were not there: 'v9'\nlive: nothing to delete, 0 vectors\n"),
+        (("--id", "v9"), "1 of 1 ids were not found: 'v9'\nlive: nothing to delete, 0 vectors\n"),
     ):
         ended = medalist("index", "delete", "live", *flags)
         assert (ended.code, ended.out, ended.err) == (0, said, "")
@@ -138,13 +138,13 @@ def test_an_interrupt_leaves_no_folder(live: Path, medalist: Command, monkeypatc
     ("command", "words"),
     [
         ("build x.npy -o live", "live: holds an index already; medalist index add adds to it; give -o another name"),
-        ("build x.npy -o .", ".: give -o the name of a folder to make"),
+        ("build x.npy -o .", ".: give -o the name of a new folder"),
         ("build x.npy -o ..", "..: is not empty"),
         ("build x.npy -o x.npy/live", "cannot write x.npy/live"),
-        ("add live", "live: say what is added"),
+        ("add live", "live: nothing to add is given"),
         ("add live y.npy", "ids: no ids (row numbers) given, but the index holds strings"),
-        ("add live y.npy --upsert", "--ids: --upsert and the rows of --fields go by ids"),
-        ("add live y.npy --fields y.csv", "--ids: --upsert and the rows of --fields go by ids"),
+        ("add live y.npy --upsert", "--upsert and --fields need ids; type --ids"),
+        ("add live y.npy --fields y.csv", "--upsert and --fields need ids; type --ids"),
         ("add live y.npy --ids x.txt", "x.txt: ids: 40 ids for 20 vectors"),
         ("add live y.npy --ids y.txt --fields x.csv", "x.csv: no row for 20 of 20 ids: 'v40'"),
         ("add live y.npy --ids y.txt --fields new.csv", "new.csv: column 'length' is no field of the index"),
@@ -152,11 +152,11 @@ def test_an_interrupt_leaves_no_folder(live: Path, medalist: Command, monkeypatc
         ("add live y.npy --ids y.txt --fsync no", "--fsync 'no': expected always, interval, os"),
         ("add live wide.npy --ids y.txt", "wide.npy: vectors: shape [20, 3]"),
         ("add live none.npy --ids y.txt", "none.npy: no such file"),
-        ("add x.npy y.npy", "x.npy: a file is only replaced as a whole"),
+        ("add x.npy y.npy", "x.npy: a file cannot be changed"),
         ("add empty y.npy", "empty: holds no index: there is no MANIFEST"),
         ("add none y.npy", "no run 'none'"),
         ("add live --images empty", "no run 'live'"),
-        ("delete live", "say what goes: --id ID, --identity NAME or --where EXPR"),
+        ("delete live", "nothing is selected: type --id ID, --identity NAME or --where EXPR"),
         ("delete live --where deep<3", "--where, character 1: no field 'deep'; there are: id, kind, depth"),
         ("delete live --where kind<3", "--where, character 5: "),
         ("delete live --id v1 --fsync x", "--fsync 'x'"),
@@ -167,7 +167,7 @@ def test_an_interrupt_leaves_no_folder(live: Path, medalist: Command, monkeypatc
         ("repair empty", "empty: holds no segment: there is nothing to repair"),
         ("snapshot live -o empty/../live", "holds an index already"),
         ("snapshot live -o x.npy", "x.npy: is a file"),
-        ("compact x.npy", "x.npy: a file is only replaced as a whole"),
+        ("compact x.npy", "x.npy: a file cannot be changed"),
     ],
 )
 def test_mistakes_are_one_line(medalist: Command, live: Path, command: str, words: str) -> None:

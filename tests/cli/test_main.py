@@ -16,7 +16,7 @@ from medalist import __version__
 from medalist.errors import DataError, MedalistError
 
 CONFIG = "configs/toy_nuclei/demo.yaml"
-INTERRUPTED = "interrupted; nothing half-written is left, run the same command to go on"
+INTERRUPTED = "interrupted; all files are complete; run the same command to resume"
 Command = Callable[..., Any]
 
 
@@ -43,7 +43,7 @@ def test_our_fault_is_one_line_and_1(medalist: Command, failing: Any) -> None:
     failing(TypeError("unsupported\noperand"))
     ended = medalist("show", CONFIG)
     assert ended.code == 1 and ended.out == ""
-    assert ended.line == "a fault of medalist, not yours: TypeError: unsupported operand; --debug shows where"
+    assert ended.line == "this is a bug in medalist: TypeError: unsupported operand; --debug shows where"
 
 
 def test_ctrl_c_is_one_line_and_130(medalist: Command, failing: Any) -> None:
@@ -56,7 +56,7 @@ def test_ctrl_c_is_one_line_and_130(medalist: Command, failing: Any) -> None:
 def test_what_the_machine_refuses_is_no_fault_of_ours(medalist: Command, failing: Any, number: int) -> None:
     failing(OSError(number, os.strerror(number), "runs/x"))
     ended = medalist("show", CONFIG)
-    assert (ended.code, ended.line) == (2, f"runs/x: {os.strerror(number)}; mend that and run the command again")
+    assert (ended.code, ended.line) == (2, f"runs/x: {os.strerror(number)}; correct this and run the command again")
 
 
 def test_other_trouble_of_the_system_is_ours(medalist: Command, failing: Any) -> None:

@@ -129,7 +129,7 @@ def test_several_processes_cannot_measure(medalist: Command, untrained: Any, mon
     for name, value in (("LOCAL_RANK", "0"), ("RANK", "0"), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     ended = medalist(*words(untrained))
-    assert ended.code == 2 and "start it without torchrun, and say --devices N" in ended.line
+    assert ended.code == 2 and "start it without torchrun, and type --devices N" in ended.line
 
 
 def test_bad_images_are_told(medalist: Command, untrained: Any, own_data: Path) -> None:

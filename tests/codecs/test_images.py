@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from medalist.codecs.images import image_size, image_sizes, read_image
+from medalist.codecs.images import image_kind, image_size, image_sizes, read_image
 from medalist.errors import DataError, MedalistError
 from medalist.files import read_table
 
@@ -261,3 +261,29 @@ def test_real_images_have_the_size_that_their_table_says(contest_data: Callable[
 def test_a_name_that_is_too_long_is_a_mistake_in_the_data() -> None:
     with pytest.raises(DataError, match="too long"):
         read_image(Path("x" * 300))
+
+
+@pytest.mark.parametrize(
+    ("mode", "suffix", "kind"),
+    [
+        ("RGB", "png", "colour, 8 bits"),
+        ("RGBA", "png", "colour, 8 bits"),
+        ("P", "png", "colour, 8 bits"),
+        ("CMYK", "jpg", "colour, 8 bits"),
+        ("RGB", "tif", "colour, 8 bits"),
+        ("L", "png", "gray, 8 bits"),
+        ("1", "png", "gray, 8 bits"),
+        ("LA", "png", "gray, 8 bits"),
+        ("L", "jpg", "gray, 8 bits"),
+        ("I;16", "png", "gray, 16 bits"),
+        ("I;16", "tif", "gray, 16 bits"),
+    ],
+)
+def test_a_header_tells_the_kind(tmp_path: Path, mode: str, suffix: str, kind: str) -> None:
+    Image.new(mode, (5, 4)).save(tmp_path / f"x.{suffix}")
+    assert image_kind(tmp_path / f"x.{suffix}") == kind
+
+
+def test_deep_colours_are_told_too(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "x.png"), np.zeros((4, 5, 3), np.uint16))
+    assert image_kind(tmp_path / "x.png") == "colour, 16 bits"

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Normalisation, TrainDataset
+from medalist.data.dataset import TrainDataset
+from medalist.data.items import Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.targets import BoxTarget, LabelTarget, MapTarget, Target

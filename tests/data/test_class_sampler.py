@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.data.settings import ClassSampler
 from medalist.errors import ConfigError
 
@@ -227,11 +227,17 @@ def test_samples_without_a_group_say_nothing(labels: list[int]) -> None:
 @pytest.mark.parametrize(
     ("kind", "sizes", "classes", "world", "said"),
     [
-        ("pxk", [4] * 3, 4, 1, "classes = 4 wants 4 identities, but there are 3 in training; set sampler.classes=3 or"),
-        ("group", [4] * 3, 2, 2, "= 2 on 2 processes wants 4 identities, but there are 3 in .*; set .*kind=shuffle$"),
-        ("pxk", [4] * 9, 5, 2, "= 5 on 2 processes wants 10 identities, but there are 9 .*; set .*classes=4 or less$"),
-        ("balanced", [9], 2, 1, "classes = 2 wants 2 identities, but there are 1 in training; set sampler.kind=shuff"),
-        ("pxk", [], 2, 1, "but there are 0 in training"),
+        ("pxk", [4] * 3, 4, 1, "classes = 4 needs 4 identities, but the training part has 3; set sampler.classes=3 or"),
+        (
+            "group",
+            [4] * 3,
+            2,
+            2,
+            "= 2 on 2 processes needs 4 identities, but the training part has 3; set .*kind=shuffle$",
+        ),
+        ("pxk", [4] * 9, 5, 2, "= 5 on 2 processes needs 10 identities, but .* has 9; set .*classes=4 or less$"),
+        ("balanced", [9], 2, 1, "classes = 2 needs 2 identities, but the training part has 1; set sampler.kind=shuff"),
+        ("pxk", [], 2, 1, "but the training part has 0"),
     ],
 )
 def test_too_few_identities(kind: Kind, sizes: list[int], classes: int, world: int, said: str) -> None:

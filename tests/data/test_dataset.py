@@ -12,7 +12,8 @@ from PIL import Image
 from medalist.codecs.images import read_image
 from medalist.competition import Competition
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset, decode, reader
+from medalist.data.dataset import InferenceDataset, TrainDataset, decode
+from medalist.data.items import Normalisation, reader
 from medalist.data.loader import collate
 from medalist.data.padding import Padding
 from medalist.data.settings import ImageConfig

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Normalisation, decode, reader
+from medalist.data.dataset import decode
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Normalisation, reader
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import SizeBucketSampler

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
-from medalist.data.dataset import reader
 from medalist.data.fitting import fit_image, kept_size, middle_crop, trimmed
+from medalist.data.items import reader
 from medalist.data.settings import FitConfig, ImageConfig
 
 Pixels = NDArray[np.uint8]

@@ -10,7 +10,8 @@ import torch
 
 from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import InferenceDataset, Item, Normalisation, TrainDataset
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.items import Item, Normalisation
 from medalist.data.loader import Batch, batches, collate
 from medalist.data.padding import Padding
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler

@@ -11,16 +11,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
+from medalist.data.items import normalise, stretch_contrast
 from medalist.data.targets import MapTarget
-from medalist.data.transforms import (
-    NOT_HERE,
-    _public_transforms,
-    augment,
-    compose_augment,
-    normalise,
-    sample_seed,
-    stretch_contrast,
-)
+from medalist.data.transforms import NOT_HERE, _public_transforms, augment, compose_augment, sample_seed
 from medalist.errors import ConfigError
 
 Pixels = NDArray[np.uint8]
@@ -85,8 +78,11 @@ def drawn(entries: tuple[dict[str, dict[str, Any]], ...], epoch: int, index: int
         ({"Affine": {"fill_mask": 255}}, r"Affine: fill_mask = 255, but targets are masks of 0 and 1"),
         ({"CoarseDropout": {"fill_mask": [0, 7]}}, r"fill_mask = \[0, 7\], but targets are masks of 0 and 1"),
         ({"ShiftScaleRotate": {}}, r"use Affine"),
-        ({"D4": {}, "ToGray": {}}, r"augment\[1\]: one transform an entry, as in 'D4: {}'; there are D4, ToGray"),
-        ({}, r"one transform an entry.*there are none"),
+        (
+            {"D4": {}, "ToGray": {}},
+            r"augment\[1\]: each entry needs exactly one transform, such as 'D4: {}'; this entry has: D4, ToGray",
+        ),
+        ({}, r"each entry needs exactly one transform.*this entry has: none"),
     ],
 )
 def test_a_wrong_entry_is_refused_on_one_line(entry: dict[str, dict[str, Any]], said: str) -> None:

@@ -11,7 +11,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Key, Normalisation, TrainDataset
+from medalist.data.dataset import TrainDataset
+from medalist.data.items import Key, Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import WeightedSampler
@@ -215,7 +216,7 @@ def test_the_order_drives_a_loader(tmp_path: Path) -> None:
         (
             ["day", "night"],
             weighted(day=0, night=0),
-            r"each of the strata \(day, night\) has 0, .*give one of them more$",
+            r"all strata \(day, night\) have weight 0, .*give one of them a larger weight$",
         ),
         ([None, None], BALANCED, r"^sampler.kind = balanced, but no training sample has a stratum; .*kind=shuffle$"),
         ([], BALANCED, r"^0 training samples cannot be shared by 1 processes; start 0 or fewer$"),

@@ -1,4 +1,4 @@
-"""A training so small that it takes a fraction of a second: ten blobs, a network of two convolutions."""
+"""A training that takes a fraction of a second: a few blobs, and a network of two convolutions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import InferenceDataset, Normalisation, TrainDataset
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.items import Normalisation
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import WeightedSampler
@@ -55,7 +56,7 @@ class Tiny(nn.Module):
 
 
 def blobs(sample: Sample) -> Decoded:
-    """A bright disc on noise, and its body and rim."""
+    """Return an image of a bright disc on noise, with its body and rim as targets."""
     random = np.random.default_rng(int(sample.id.removeprefix("s")))
     height, width = sample.size
     y, x = np.mgrid[:height, :width]
@@ -67,13 +68,13 @@ def blobs(sample: Sample) -> Decoded:
 
 @pytest.fixture
 def network() -> type[Tiny]:
-    """The class of the tiny network: network(norm=True, dropout=0.2)."""
+    """Return the class of the tiny network: network(norm=True, dropout=0.2)."""
     return Tiny
 
 
 @pytest.fixture
 def quiet() -> Progress:
-    """A progress that says nothing."""
+    """Return a progress that prints nothing."""
     return TimedProgress(lambda _: None, "test", 1000, None)
 
 
@@ -81,7 +82,7 @@ def quiet() -> Progress:
 def make(tmp_path: Path) -> Callable[..., TrainJob]:
     """make(folder name, **train settings) -> TrainJob; the seed and the initial weights are always the same.
 
-    Six samples train, in three batches of two where nothing else is said; every other one is of the stratum `odd`.
+    Six samples train, by default in three batches of two. Every other sample has the stratum `odd`.
     """
 
     def made(

@@ -204,7 +204,7 @@ def test_every_damage_is_told_on_one_line(tmp_path: Path) -> None:
         path.write_bytes(whole[:length])
         line = refused(path, lambda _: load_state(tmp_path))
         assert line.startswith(f"{path} is damaged (") and line.endswith(
-            "; delete them to train this fold from its start"
+            "; delete them to train this fold from the beginning"
         )
 
 

@@ -389,7 +389,7 @@ def test_a_loss_that_is_no_number_is_told_by_the_process_that_has_it(folder: Pat
     order = ShuffleBatchSampler(len(TRAINING), 2, SEED, 1, WORLD)
     ids = ",".join(f"s{TRAINING[key[1]]}" for key in list(order)[2])
     assert second.startswith(f"{TrainingError.__name__}: fold 0: the loss is nan in epoch 1; ") and ids in second
-    assert first.startswith(f"{RunError.__name__}: process 0 of 2 has lost another one; ")
+    assert first.startswith(f"{RunError.__name__}: process 0 of 2 lost contact with another process; ")
 
 
 def test_alone_there_is_nobody_to_wait_for(alone: Fabric) -> None:

@@ -49,11 +49,15 @@ def narrow(make: Make, network: Any, pixels: float, error: Exception | None = No
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried"), True),
         (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes"), True),
         (RuntimeError("CUDA out of memory in a library"), True),
+        (torch.AcceleratorError("CUDA error: out of memory\nCUDA kernel errors might be reported later"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True),
+        (torch.AcceleratorError("CUDA error: an illegal memory access was encountered"), False),
         (RuntimeError("the sizes of tensors must match"), False),
         (ValueError("CUDA out of memory"), False),
         (KeyboardInterrupt(), False),
     ],
-    ids=range(8),
+    ids=range(12),
 )
 def test_what_is_out_of_memory(error: BaseException, is_one: bool) -> None:
     assert is_out_of_memory(error) == is_one
@@ -157,13 +161,3 @@ def test_classes_that_fit_are_told(make: Make, network: Any) -> None:
 def test_bad_samples_are_told(make: Make) -> None:
     with pytest.raises(Exception, match="on sample s"):
         batch_that_fits(make(augment=[{"RandomCrop": {"height": 900, "width": 900}}]))
-
-
-@pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
-def test_a_gpu_tells_what_fits(make: Make, network: Any) -> None:
-    from lightning_fabric import Fabric
-
-    job = narrow(make, network, 12 * 16 * 16, batch=16)
-    job = replace(job, fabric=Fabric(accelerator="cuda", devices=1))
-    assert batch_that_fits(job) == 12 and "out of GPU memory" in too_large(job, 12)

@@ -270,7 +270,7 @@ def test_labels_are_mixed_once_and_pixels_as_often_as_asked() -> None:
 
 
 def test_a_mosaic_has_no_label() -> None:
-    with pytest.raises(AssertionError, match="no one label"):
+    with pytest.raises(AssertionError, match="no single label"):
         mixed(batch_of(4, labels=True), [MOSAIC], 0, 0, 0)
     with pytest.raises(AssertionError):  # bytes must have become floats
         batch = batch_of(2)

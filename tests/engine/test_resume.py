@@ -398,7 +398,7 @@ def test_the_state_before_a_damaged_one(make: Make, whole: TrainJob, damage: Cal
     heard = run(make(**FULL))
     assert heard.skipped == [5]
     assert heard.said[0].startswith(f"fold 0: {newest} is damaged (")
-    assert heard.said[0].endswith("); going on from the one before")
+    assert heard.said[0].endswith("); resuming from the state before it")
     assert "\n" not in heard.said[0]
     assert_same_end(job, whole)
 
@@ -412,7 +412,7 @@ def test_two_damaged_states_are_named(make: Make, damage: Callable[[Path], None]
     with pytest.raises(RunError) as caught:
         run(make(**FULL))
     line = str(caught.value)
-    assert "\n" not in line and line.endswith("; delete them to train this fold from its start")
+    assert "\n" not in line and line.endswith("; delete them to train this fold from the beginning")
     assert all(f"{path} is damaged (" in line for path in states(job.folder))
 
 
@@ -490,15 +490,15 @@ def stopped(make: Make) -> TrainJob:
 def test_a_state_of_another_network(make: Make, stopped: TrainJob, network: Any) -> None:
     path = states(stopped.folder)[0]
     line = refused(make("stopped", model=network(norm=False), **FULL))
-    assert line.startswith(f"state {path} is of another training (")
-    assert line.endswith("); delete it to train this fold from its start")
+    assert line.startswith(f"state {path} belongs to another training (")
+    assert line.endswith("); delete it to train this fold again")
 
 
 def test_a_state_of_other_processes(make: Make, stopped: TrainJob) -> None:
     path = rewritten(stopped, lambda tensors, values: values.update(processes=4))
     assert refused(make("stopped", **FULL)) == (
-        f"{path} was made by 4 processes, and these are 1; go on with --devices 4, or delete it to train this fold "
-        "from its start"
+        f"{path} was written by 4 processes, but this training has 1; resume with --devices 4, or delete the file to "
+        "train this fold from the beginning"
     )
 
 
@@ -509,7 +509,7 @@ def test_the_state_that_other_processes_made_is_named(make: Make, stopped: Train
     rewritten(stopped, lambda tensors, values: values.update(processes=4))
     newest.rename(before)
     newest.write_bytes(data[:100])
-    assert refused(make("stopped", **FULL)).startswith(f"{before} was made by 4 processes")
+    assert refused(make("stopped", **FULL)).startswith(f"{before} was written by 4 processes")
 
 
 def drop(start: str) -> Callable[[dict[str, Tensor], dict[str, Any]], None]:
@@ -787,4 +787,4 @@ def test_another_memory_is_refused(tmp_path: Path, name: str) -> None:
         tensors[name] = tensors[name][..., :2].clone()
 
     path = rewritten(job, narrow)
-    assert refused(embedding(tmp_path / "run")).startswith(f"state {path} is of another training (memory of ")
+    assert refused(embedding(tmp_path / "run")).startswith(f"state {path} belongs to another training (memory of ")

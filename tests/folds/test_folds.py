@@ -235,7 +235,7 @@ def test_an_edited_file_is_refused_until_it_is_rehashed(tmp_path: Path) -> None:
         (lambda t: t.partition("\n")[0], "must hold id and fold"),
         (lambda t: t.replace("id,fold,group", "id,part,group"), "must hold id and fold"),
         (lambda t: t.replace("id,fold,group", "id,fold,fold"), "each column once"),
-        (lambda t: t + "s0,1,,\n", "line 23, column id: 's0' stands there twice"),
+        (lambda t: t + "s0,1,,\n", "line 23, column id: 's0' is there twice"),
         (lambda t: t + ",1,,\n", "line 23, column id: it is empty"),
         (lambda t: t + "new,1\n", "line 23: 2 cells where the header has 4"),
         (lambda t: t + "new,1.0,,\n", "column fold: '1.0' must be a whole number"),

@@ -121,11 +121,11 @@ def test_hand_worked_rows() -> None:
             r"query q1: the contest asks for names, the answer is Mask; use .*embed",
         ),
         (TOP3, Ranking(()), "query q1, value '': there must be a name"),
-        (TOP3, Ranking(("a", "b", "a")), "value 'a': the name at place 3 stands at place 1 too"),
-        (TOP3, Ranking(("a b", "c")), "value 'a b': a name cannot be written that is empty or holds ' '"),
-        (TOP3, Ranking(("a", "")), "a ' ' too many at place 2"),
+        (TOP3, Ranking(("a", "b", "a")), "value 'a': the name at place 3 is also at place 1"),
+        (TOP3, Ranking(("a b", "c")), "value 'a b': a name must not be empty or hold ' '"),
+        (TOP3, Ranking(("a", "")), "an extra ' ' at place 2"),
         (TOP3, Ranking(("",)), "there must be a name"),
-        (TOP3, Ranking(("a,b",)), "value 'a,b': names are parted by ' ', not by commas"),
+        (TOP3, Ranking(("a,b",)), "value 'a,b': names are separated by ' ', not by commas"),
         (TOP3, Ranking(("a\nb",)), r"value 'a\\nb': a tab or another unprintable"),
         (RankingFormat(most=2, fixed=True), Ranking(("a",)), "1 names; exactly 2 must be answered"),
         (RankingFormat(empty="-"), Ranking(("-",)), "value '-': this name is what the contest writes for 'no name'"),
@@ -155,13 +155,16 @@ def test_an_answer_that_the_contest_would_refuse_is_not_written(
         ("whale shark orca", ""),
         ("", "value '': there must be a name"),
         (" ", "value ' ': there must be a name"),
-        (" whale", "value ' whale': a ' ' too many at place 1; names are parted by exactly one, with none at the ends"),
-        ("whale ", "a ' ' too many at place 2"),
-        ("whale  shark", "value 'whale  shark': a ' ' too many at place 2"),
+        (
+            " whale",
+            "value ' whale': an extra ' ' at place 1; names are separated by exactly one, with none at the ends",
+        ),
+        ("whale ", "an extra ' ' at place 2"),
+        ("whale  shark", "value 'whale  shark': an extra ' ' at place 2"),
         ("whale\tshark", r"value 'whale\tshark': a tab or another unprintable character"),
         ("whale\u00a0shark", r"value 'whale\xa0shark': a tab or another unprintable character"),
         ("whale shark orca seal", "value 'whale shark orca seal': 4 names; at most 3 may be answered"),
-        ("whale shark whale", "value 'whale': the name at place 3 stands at place 1 too; each is answered once"),
+        ("whale shark whale", "value 'whale': the name at place 3 is also at place 1; each is answered once"),
     ],
 )
 def test_cells(cell: str, rule: str, bound: bool, tmp_path: Path) -> None:
@@ -186,7 +189,7 @@ def test_cells(cell: str, rule: str, bound: bool, tmp_path: Path) -> None:
 def test_a_name_that_nothing_has_is_given_the_nearest(cell: str, rule: str, tmp_path: Path) -> None:
     assert rule in cell_said(KNOWN, cell, tmp_path)
     assert cell_said(TOP3, "shark whale,orca", tmp_path) == (
-        "value 'whale,orca': names are parted by ' ', not by commas"
+        "value 'whale,orca': names are separated by ' ', not by commas"
     )
 
 
@@ -215,7 +218,7 @@ def test_names_are_bound_by_query(tmp_path: Path) -> None:
         ("8815 .5", ""),
         ("", ""),
         (" ", "value ' ': a query without a name is written as ''"),
-        ("8815", "the cell must be one name and its confidence, parted by ' '"),
+        ("8815", "the cell must be one name and its confidence, separated by ' '"),
         ("8815 0.5 9 0.5", "value '8815 0.5 9 0.5': the cell must be one name and its confidence"),
         ("8815 nan", "value 'nan': the confidence must be a finite number, such as 0.25"),
         ("8815 inf", "value 'inf': the confidence"),
@@ -254,7 +257,7 @@ def test_another_separator(tmp_path: Path) -> None:
     form = RankingFormat(("id", "names"), separator=";")
     assert cell_said(form, "Pont Neuf;Big Ben", tmp_path) == ""
     assert "white space at the end of a name" in cell_said(form, "Pont Neuf; Big Ben", tmp_path)
-    assert "a ';' too many at place 2" in cell_said(form, "Pont Neuf;;Big Ben", tmp_path)
+    assert "an extra ';' at place 2" in cell_said(form, "Pont Neuf;;Big Ben", tmp_path)
     commas = RankingFormat(("id", "names"), separator=",").among(frozenset({"a", "b"}))
     assert cell_said(commas, "a,b", tmp_path) == ""
 

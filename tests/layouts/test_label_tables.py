@@ -116,12 +116,12 @@ def test_every_unknown_label_and_every_repeated_one_is_named_at_once(root: Path)
     with pytest.raises(DataError) as caught:
         listing(path, separator=" ", classes=TAGS)
     assert str(caught.value) == (
-        f"{path}: row 3, column tags, value 'road road': the label 'road' stands there twice; "
-        "row 4, column tags, value 'haze  road': a ' ' too many at place 2; "
-        "row 6, column tags, value 'clear ': a ' ' too many at place 2; "
+        f"{path}: row 3, column tags, value 'road road': the label 'road' is there twice; "
+        "row 4, column tags, value 'haze  road': an extra ' ' at place 2; "
+        "row 6, column tags, value 'clear ': an extra ' ' at place 2; "
         "row 2, column tags, value 'hase' (2 rows): the contest has no such label; did you mean 'haze'?; "
         "row 5, column tags, value 'Q': the contest has no such label "
-        "(mend the row, or download the contest again)"
+        "(correct the row, or download the contest again)"
     )
 
 
@@ -134,7 +134,7 @@ def test_every_unknown_label_and_every_repeated_one_is_named_at_once(root: Path)
         ("haze ", {}, r"value 'haze ': white space at the end of a label"),
         ('"ha\nze"', {}, r"value 'ha\\nze': white space at the end of a label, or an unprintable"),
         ("ha\tze", {"separator": " "}, r"value 'ha\\tze': .*unprintable character"),
-        (" ", {"separator": " "}, r"value ' ': a ' ' too many at place 1"),
+        (" ", {"separator": " "}, r"value ' ': an extra ' ' at place 1"),
         (" ", {"separator": "|"}, r"value ' ': white space"),
         ("haze| road", {"separator": "|"}, r"value 'haze\| road': white space at the end of a label"),
         ("haze road", {"classes": TAGS}, r"value 'haze road': the contest has no such label"),
@@ -189,7 +189,7 @@ def test_every_cell_and_row_that_is_not_one_hot_is_named(root: Path) -> None:
     assert str(caught.value) == (
         f"{path}: row 2, column healthy, value '0.5': must be 0 or 1; row 2, column rust, value '': must be 0 or 1; "
         "row 3: 2 classes (healthy, scab); there must be exactly one; row 4: no class; there must be exactly one; "
-        "row 5, column healthy, value 'nan': must be 0 or 1 (mend the row, or download the contest again)"
+        "row 5, column healthy, value 'nan': must be 0 or 1 (correct the row, or download the contest again)"
     )
     with pytest.raises(DataError, match=r"row 2, column healthy, value '0.5'"):
         leaves(path)

@@ -440,7 +440,7 @@ def test_an_answer_that_is_no_class(name: str) -> None:
         ((), "expected a tuple"),
         (("a", 1), "expected a tuple"),
         ({"a", "b"}, "expected a tuple"),
-        (("a", "b", "a"), "'a' stands there 2 times"),
+        (("a", "b", "a"), "'a' is there 2 times"),
     ],
 )
 def test_wrong_classes(make: Callable[[Any], Metric], classes: Any, words: str) -> None:

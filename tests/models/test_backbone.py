@@ -34,7 +34,7 @@ def test_transformers_take_the_size_of_the_config() -> None:
     ("changes", "words"),
     [
         ({"encoder": "resnet33"}, "encoder 'resnet33' is not in timm"),
-        ({"encoder": "resnet18", "options": {"layer": [1]}}, "with options {'layer': [1]} cannot look at images"),
+        ({"encoder": "resnet18", "options": {"layer": [1]}}, "with options {'layer': [1]} does not accept images"),
     ],
 )
 def test_encoders_that_cannot_look_are_refused(changes: dict[str, Any], words: str) -> None:

@@ -32,7 +32,7 @@ def test_pooled_features_are_the_vector_unless_a_neck_is_named() -> None:
         ({"neck": "linear_bn"}, "type for instance model.dim=256"),
         ({"dim": 8}, "neck 'none' keeps the encoder's width; leave out dim"),
         ({"neck": "bn", "dim": 8}, "leave out dim, or take neck: linear_bn"),
-        ({"options": {"layers": [1]}}, "say weights: none"),
+        ({"options": {"layers": [1]}}, "set weights: none"),
         ({"encoder": ""}, "at least 1 character"),
         ({"in_channels": 2}, "in_channels"),
         ({"pooling": "mean"}, "pooling"),

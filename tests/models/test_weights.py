@@ -259,9 +259,9 @@ def test_damaged_files_are_one_line(tmp_path: Path, tiny_state: dict[str, torch.
 def test_other_endings_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"weights are files ending in .safetensors"):
         load_state(tmp_path / "weights.h5")
-    with pytest.raises(WeightsError, match="is not there"):
+    with pytest.raises(WeightsError, match="does not exist"):
         load_state(tmp_path / "absent.pth")
-    with pytest.raises(WeightsError, match="is not there"):
+    with pytest.raises(WeightsError, match="does not exist"):
         load_state(tmp_path / "absent.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""A clock for what is timed."""
+"""A clock for tests of code that measures time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 
 class Hand:
-    """A clock that is moved by hand."""
+    """A clock that replaces time.perf_counter. A test sets its time `now`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch):
         self.now = 1000.0

@@ -100,7 +100,7 @@ def test_the_page_escapes_and_needs_nothing_else(tmp_path: Path) -> None:
     write_debug(tmp_path / "index.html", report())
     page = (tmp_path / "index.html").read_text()
     assert "<script" not in page and "&lt;script&gt;" in page
-    assert "What looks wrong" in page and "Nothing looks wrong" not in page
+    assert "Warnings, worst first" in page and "Nothing looks wrong" not in page
     assert not re.search(r"(?:src|href)=\"(?!data:)", page) and "default-src 'none'" in page
     assert page.count("<details>") == 1
 

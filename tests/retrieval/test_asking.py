@@ -89,7 +89,7 @@ def test_nobody_asks() -> None:
     [
         (RetrievalSplit(("a", "zebra"), ("b",)), {}, r"queries: .*1 of 2 ids are not there: 'zebra'; embed them with"),
         (RetrievalSplit(("a",), ("yak",)), {}, "gallery: .*'yak'; embed them with this run"),
-        (RetrievalSplit(("a", "a"), ("b",)), {}, "queries: .*1 stand there more than once: 'a'"),
+        (RetrievalSplit(("a", "a"), ("b",)), {}, "queries: .*ids are repeated: 'a'"),
         (RetrievalSplit(("a",), ("b", "b")), {}, "gallery: .*'b'"),
         (RetrievalSplit(("a",), ()), {}, r"of 1 queries \('a'\): its gallery is empty"),
         (RetrievalSplit((), ()), {}, "of 0 queries .*: its gallery is empty"),

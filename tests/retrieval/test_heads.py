@@ -129,7 +129,7 @@ def test_means_by_hand() -> None:
 
 
 def test_means_that_all_cancel_out() -> None:
-    with pytest.raises(SearchError, match=r"cancel out, so none has a mean; say decide\.head=nearest") as caught:
+    with pytest.raises(SearchError, match=r"cancel out, so none has a mean; set decide\.head=nearest") as caught:
         MeanVectors.made(pool_of([[1, 0], [-1, 0]], [0, 1]), np.array([0, 0]), 1)
     assert "\n" not in str(caught.value)
 

@@ -387,12 +387,12 @@ def test_what_candidates_refuses() -> None:
             depth=1,
             prototypes=ClassPrototypes(("new",), unit([[1, 0, 0]])),
         )
-    with refusal("say decide.prototypes=0"):
+    with refusal("set decide.prototypes=0"):
         candidates(small_asked(), config(prototypes=0.5), names="identities", depth=1)
     for wrong in ({"head": "knn"}, {"prototypes": 0.5}):
         with refusal(f"decide.{next(iter(wrong))}=.* answers gallery samples", ConfigError):
             candidates(small_asked(), config(**wrong), names="samples", depth=1)
-    with refusal("decide.head=prototype compares none", ConfigError):
+    with refusal("decide.head=prototype compares only means", ConfigError):
         candidates(small_asked(), config(head="prototype", rerank={"kind": "diffusion"}), names="identities", depth=1)
     with refusal("length 2"):
         ClassPrototypes(("a",), np.array([[2, 0]], np.float32))

@@ -144,7 +144,7 @@ def test_what_is_no_threshold(new: str, word: str) -> None:
 @pytest.mark.parametrize("new", ["", "new: 0.5\n", "new: null\n"])
 def test_a_share_needs_a_tuned_threshold(new: str) -> None:
     line = refused(f"{new}new_share: 0.3")
-    assert "x.yaml" in line and "say decide.new=tuned" in line
+    assert "x.yaml" in line and "set decide.new=tuned" in line
     for wrong in ("-0.1", "1.1"):
         assert "new_share" in refused(f"new: tuned\nnew_share: {wrong}")
     assert parse_config("new: tuned\nnew_share: 0", "x.yaml", RankConfig).new_share == 0

@@ -34,6 +34,14 @@ def test_round_trip(run: Run) -> None:
     assert sorted(path.name for path in run.fold_folder(1).iterdir()) == ["cost.json", "metrics.jsonl"]
 
 
+def test_a_key_of_a_newer_version_is_left_out(run: Run) -> None:
+    write_cost(run, 1, 0.5, 0, 1)
+    path = run.fold_folder(1) / "cost.json"
+    known = read_cost(run, 1)
+    path.write_text(json.dumps({**json.loads(path.read_text()), "joules": 3}))
+    assert read_cost(run, 1) == known is not None
+
+
 def test_the_peak_counts_not_what_is_left(run: Run) -> None:
     """A process that had 300 megabytes for a moment."""
     script = f"""

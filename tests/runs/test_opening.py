@@ -39,7 +39,7 @@ def test_nowhere_to_look_is_told_with_the_remedy(
     at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = one_line(DataError, lambda: open_contest("toy_nuclei", None, tmp_path))
-    assert "where is the data of toy_nuclei? type --data DIR, or set MEDALIST_DATA" in message
+    assert "the data of toy_nuclei is not found; type --data DIR, or set MEDALIST_DATA" in message
     message = one_line(DataError, lambda: open_contest("toy_nuclei", tmp_path / "no", tmp_path))
     assert f"no data folder {tmp_path / 'no'} (from --data" in message
     monkeypatch.setenv("MEDALIST_DATA", str(tmp_path))

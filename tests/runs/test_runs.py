@@ -142,6 +142,25 @@ def test_a_damaged_lock_is_one_line(run: Run, text: str) -> None:
     assert "lock.json" in one_line(RunError, run.lock)
 
 
+def test_a_key_of_a_newer_version_is_left_out_of_the_lock(run: Run, lock: Lock) -> None:
+    path = run.folder / "lock.json"
+    value = json.loads(path.read_text())
+    assert value["format"] == 1
+    write_json(path, {**value, "weather": "rain"})
+    assert run.lock() == lock
+    del value["format"], value["machine"]  # as older versions wrote it
+    write_json(path, value)
+    assert run.lock() == lock
+
+
+@pytest.mark.parametrize("read", [Run.lock, Run.scores])
+def test_a_newer_format_is_one_line(run: Run, read: Callable[[Run], object]) -> None:
+    path = run.folder / f"{read.__name__}.json"
+    write_json(path, {"format": 2})
+    message = one_line(RunError, lambda: read(run))
+    assert message.startswith(f"{path} is of format 2, which") and message.endswith("; install a newer medalist")
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -220,6 +239,24 @@ def test_another_config_is_refused_with_what_differs(
     message = one_line(RunError, lambda: create_run(run.folder, changed, other, before))
     assert "first was made with other config" in message and words in message and "--name NAME" in message
     assert (run.folder / "config.yaml").read_text() == text
+
+
+def test_an_edited_config_is_refused_with_what_was_edited(run: Run, settings_of: SettingsOf, lock: Lock) -> None:
+    path = run.folder / "config.yaml"
+    path.write_text(path.read_text().replace("seed: 2018", "seed: 9", 1))
+    for settings, told in ((settings_of(), " (seed is 9 there, and 2018 in this config)"), (settings_of("seed=9"), "")):
+        other = replace(lock, config=config_hash(settings))
+        before = run_settings(run)
+        message = one_line(RunError, lambda: create_run(run.folder, settings, other, before))  # noqa: B023
+        assert f"{path} was edited since the run was made{told}; change it back" in message
+
+
+def test_an_edit_of_what_may_change_is_no_edit(run: Run, settings_of: SettingsOf, lock: Lock) -> None:
+    path = run.folder / "config.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("workers: 0", "workers: 3"))
+    create_run(run.folder, settings_of(), lock, run_settings(run))
+    assert path.read_text() == text
 
 
 @pytest.mark.parametrize("what", ["data", "folds", "weights"])

@@ -1,4 +1,4 @@
-"""Vectors of awkward kinds, the comparison with the twin, and the index file taken apart and put together."""
+"""Vectors that are hard for an index, the comparison with the twin, and index files split into sections and rebuilt."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("normal", "ties", "sorted", "clusters", "low", "twice", "equal", "scale
 
 
 def draw(kind: str, n: int, dim: int, seed: int) -> NDArray[np.float32]:
-    """float32[n, dim] of a kind that is hard for some index, no vector of it zero."""
+    """Return float32[n, dim] of a kind that is hard for some index. No vector is zero."""
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(n, dim))
     if kind == "ties":
@@ -56,7 +56,7 @@ def compared() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def share_found() -> Callable[[Hits, TwinIndex, NDArray[np.float32]], float]:
-    """Recall: the share of answers at least as close as the true k-th, so that ties count."""
+    """Return a function for the recall: the share of answers at least as close as the true k-th, so that ties count."""
 
     def measure(found: Hits, twin: TwinIndex, queries: NDArray[np.float32]) -> float:
         k = found.ids.shape[1]
@@ -73,7 +73,7 @@ def share_found() -> Callable[[Hits, TwinIndex, NDArray[np.float32]], float]:
     return measure
 
 
-# ------------------------------------------------------------------------------------- the file, as its format says
+# ------------------------------------------------------------------------------------- the format of index files
 
 MASK = 2**64 - 1
 P1, P2, P3, P4, P5 = (
@@ -95,7 +95,7 @@ def mixed(lane: int, word: int) -> int:
 
 @lru_cache(maxsize=256)
 def xxh64(data: bytes) -> int:
-    """XXH64 of seed 0, by its specification."""
+    """Return XXH64 with seed 0, as its specification describes it."""
     value, at = P5, 0
     if len(data) >= 32:
         lanes = [(P1 + P2) & MASK, P2, 0, -P1 & MASK]
@@ -125,14 +125,14 @@ ENTRY = struct.Struct("<8sQQQ")
 
 
 def unpack(data: bytes) -> dict[str, bytes]:
-    """The sections of an index file."""
+    """Return the sections of an index file."""
     count = HEAD.unpack_from(data)[5]
     entries = [ENTRY.unpack_from(data, HEAD.size + at * ENTRY.size) for at in range(count)]
     return {name.rstrip(b"\0").decode(): data[offset : offset + length] for name, offset, length, _ in entries}
 
 
 def pack(sections: Mapping[str, bytes], change: Callable[[list[list[Any]]], None] | None = None) -> bytes:
-    """An index file of these sections with right checksums; `change` may spoil the table before the header's sum."""
+    """Return an index file of these sections. `change` may alter the table before the header's checksum is computed."""
     body, entries = b"", []
     for name, content in sections.items():
         body += bytes(-len(body) % PAGE)

@@ -160,7 +160,7 @@ def test_a_change_that_is_refused_changes_nothing(how: How) -> None:
     nan = np.full((1, DIM), np.nan)
     for change, words in (
         (lambda: entities.add(["d", "d"], ["x", "m1"], rows[:2]), "1 are there already: 'm1'"),
-        (lambda: entities.add(["d", "d"], ["x", "x"], rows[:2]), "more than once: 'x'"),
+        (lambda: entities.add(["d", "d"], ["x", "x"], rows[:2]), "ids are repeated: 'x'"),
         (lambda: entities.add(["d"], ["x", "y"], rows[:2]), "1 ids for 2"),
         (lambda: entities.add(["d", ""], ["x", "y"], rows[:2]), "an empty string"),
         (lambda: entities.add([1, 2], ["x", "y"], rows[:2]), "strings"),  # type: ignore[list-item]
@@ -169,7 +169,7 @@ def test_a_change_that_is_refused_changes_nothing(how: How) -> None:
         (lambda: entities.add(["d"], ["x"], nan), "row 0: nan"),
         (lambda: entities.add(["d"], ["x"], rows[:1] * 0), "zero vector"),
         (lambda: entities.remove(["m0", "who"]), "1 of 2 are not there: 'who'"),
-        (lambda: entities.remove(["m0", "m0"]), "more than once"),
+        (lambda: entities.remove(["m0", "m0"]), "ids are repeated"),
         (lambda: entities.remove_identity("z"), "no identity 'z'; there are 3"),
         (lambda: entities.identity_of("z"), "no mention 'z'; there are 6"),
         (lambda: entities.mentions("z"), "no identity 'z'"),

@@ -415,10 +415,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "cut": ('{"must": [', "filter: no JSON: Expecting value, line 1, column 11"),
     "behind": ("{} {}", "filter: no JSON: Extra data, line 1, column 4"),
     "number": ("5", "filter: 5 is no object"),
-    "twice": ('{"must": [], "must": []}', "filter: the key 'must' stands twice; allowed: each key once"),
+    "twice": ('{"must": [], "must": []}', "filter: the key 'must' is there twice; allowed: each key once"),
     "twice-below": (
         '{"must": [{"key": "a", "range": {"gt": 1, "gt": 2}}]}',
-        "filter, must[0].range: the key 'gt' stands twice",
+        "filter, must[0].range: the key 'gt' is there twice",
     ),
     "twice-in-condition": ('{"must": {"key": "a", "key": "a", "match": {"value": 1}}}', "filter, must: the key 'key'"),
     "nan": ('{"must": {"key": "a", "range": {"gt": NaN}}}', "filter, must.range.gt: nan; allowed: a finite number"),

@@ -600,7 +600,7 @@ ERRORS: list[tuple[Any, str]] = [
     (has_id([INT64]), "does not fit"),
     (has_id(["a"]), "filter, has_id: strings given; allowed: integers"),
     (AtLeast(1.5, ()), "AtLeast of 1.5"),  # type: ignore[arg-type]
-    ("species = a", "'species = a' is no filter; make one by F"),
+    ("species = a", "'species = a' is no filter; write a condition such as F"),
     (Not(F.depth), "a Field is no filter"),  # type: ignore[arg-type]
     (None, "None is no filter"),
 ]

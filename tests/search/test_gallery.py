@@ -106,7 +106,7 @@ def test_joined() -> None:
         joined([made(3), other])
     with pytest.raises(SearchError, match=r"8 components by run whales/tiny .*of 6 by run whales/tiny"):
         refuse_other_space(made(3), made(3, dim=6))
-    with pytest.raises(SearchError, match="more than once: 'im1', 'im2'"):
+    with pytest.raises(SearchError, match="ids are repeated: 'im1', 'im2'"):
         joined([made(3), made(2, start=1)])
     with pytest.raises(SearchError, match="no embeddings"):
         joined([])
@@ -121,7 +121,7 @@ def spoilt(value: float) -> NDArray[np.float32]:
 @pytest.mark.parametrize(
     ("ids", "vectors", "words"),
     [
-        (("a", "a"), units(2), "more than once: 'a'"),
+        (("a", "a"), units(2), "ids are repeated: 'a'"),
         (("a", ""), units(2), "row 1: an empty string"),
         (("a",), units(2), "1 ids for 2 vectors"),
         ((1, 2), units(2), "strings"),
@@ -154,7 +154,7 @@ def test_hostile_files_of_embeddings(tmp_path: Path) -> None:
         (json.dumps({**good, "format": 2}).encode(), "expected 'format'"),
         (json.dumps({**good, "ids": "im0"}).encode(), "'ids' is not a list"),
         (json.dumps({**good, "ids": [1, 2, 3, 4]}).encode(), "'ids' is not a list"),
-        (json.dumps({**good, "ids": ["a", "b", "c", "a"]}).encode(), "more than once"),
+        (json.dumps({**good, "ids": ["a", "b", "c", "a"]}).encode(), "ids are repeated: 'a'"),
         (json.dumps({**good, "ids": ["a", "b", "c", "\ud800"]}).encode(), "UTF-8"),
         (json.dumps({**good, "ids": ["a"]}).encode(), "1 ids for 4"),
         (json.dumps({**good, "made_by": {"a": 1}}).encode(), "'made_by'"),
@@ -272,7 +272,7 @@ def test_kinds_that_the_user_says() -> None:
     for name, kind, words in (
         ("deep", "int", "kind deep=int: no column 'deep'; there are: 'depth', 'place', 'ref', 'x', 'ok'"),
         ("id", "int", "no column 'id'"),
-        ("depth", "integer", "kind depth=integer: 'integer' is none; expected one of tag, bool, int, float"),
+        ("depth", "integer", "kind depth=integer: unknown kind 'integer'; expected one of tag, bool, int, float"),
         ("identity", "int", "kind identity=int: 'identity' is always a tag"),
     ):
         with pytest.raises(SearchError, match=words):
@@ -314,7 +314,7 @@ def test_read_fields(tmp_path: Path) -> None:
     with pytest.raises(SearchError, match=r"f\.csv: no row for 2 of 3 ids: 'x', 'y'"):
         read_fields(path, ["x", "a", "y"])
     path.write_text("id,kind\na,1\na,2\n")
-    with pytest.raises(SearchError, match=r"f\.csv: ids: 1 stand there more than once: 'a'"):
+    with pytest.raises(SearchError, match=r"f\.csv: ids are repeated: 'a'"):
         read_fields(path, ["a"])
 
 
@@ -535,7 +535,7 @@ def test_folders_that_are_no_gallery(tmp_path: Path, gallery: Gallery) -> None:
         Gallery.open(tmp_path / "none")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.txt").write_text("mine")
-    with pytest.raises(SearchError, match="holds other files"):
+    with pytest.raises(SearchError, match="the folder has other files"):
         Gallery.create(tmp_path / "full", made(2))
     with pytest.raises(SearchError, match="not a folder"):
         Gallery.create(tmp_path / "full" / "thesis.txt", made(2))
@@ -552,7 +552,7 @@ def test_folders_that_are_no_gallery(tmp_path: Path, gallery: Gallery) -> None:
         ({"index": "index-7"}, "index-7: no such folder; build it again"),
         ({"made_by": 1}, "'made_by' does not map strings"),
         ({"made_by": {"fold0": "cc"}}, "'space' is not that of 'made_by'"),
-        ({"dim": 9}, "is not the one that gallery.json tells of"),
+        ({"dim": 9}, "does not fit gallery.json"),
     ):
         path.write_text(json.dumps({**good, **change}))
         with pytest.raises(SearchError, match=words) as caught:
@@ -562,7 +562,7 @@ def test_folders_that_are_no_gallery(tmp_path: Path, gallery: Gallery) -> None:
     shutil.rmtree(gallery.folder / "index")
     with Index.create(gallery.folder / "index", 8) as numbers:
         numbers.add(None, units(3))
-    with pytest.raises(SearchError, match="is not the one"):
+    with pytest.raises(SearchError, match=r"does not fit gallery\.json"):
         Gallery.open(gallery.folder)
     path.write_text("[" * 100_000)
     with pytest.raises(SearchError, match="not JSON"):
@@ -607,7 +607,7 @@ def test_creating_over_a_gallery_replaces_it(gallery: Gallery) -> None:
     assert re.fullmatch("index-[0-9a-f]{8}", name)
     assert answered(gallery.search(queries, 4, plan="exact")) == before  # opened before: it answers as it did
     for change in (lambda: gallery.add(made(2, start=90)), lambda: gallery.delete(["im1"])):
-        with pytest.raises(SearchError, match="was built anew meanwhile; run the command again"):
+        with pytest.raises(SearchError, match="the gallery was built again by another process; run the command again"):
             change()
     (gallery.folder / "index").mkdir()  # of a build that was killed
     Gallery.create(gallery.folder, made(5))
@@ -621,7 +621,7 @@ def test_what_is_written_into_a_gallery_that_is_replaced_is_not_lost_in_silence(
     def replaced(_: int, __: int) -> None:
         Gallery.create(gallery.folder, made(5, seed=3))
 
-    with pytest.raises(SearchError, match="was built anew meanwhile; run the command again"):
+    with pytest.raises(SearchError, match="the gallery was built again by another process; run the command again"):
         gallery.add(made(1500, start=100), progress=replaced)
     assert len(Gallery.open(gallery.folder)) == 5
 

@@ -206,7 +206,7 @@ def test_ids_of_a_known_kind(kind: int) -> None:
     if not strings:
         for value in ("a", "'7'", "7.5"):
             with pytest.raises(
-                SearchError, match="character 11: ids of this index are whole numbers, and this is none"
+                SearchError, match="character 11: ids of this index are whole numbers; this value is no whole number"
             ):
                 parse_where(f"id in [7, {value}]", SCHEMA, kind)
 
@@ -241,7 +241,7 @@ GEO = "expected within, in or is after 'place' (geo), found "
         ("depth not < 3", 11, "expected in or between, found '<'"),
         ("place not = 3", 11, "expected within or in, found '='"),
         ("species = 'whale", 11, "a quote that is not closed"),
-        ("species = a & id = b", 13, "'&' stands outside of quotes"),
+        ("species = a & id = b", 13, "'&' must be quoted"),
         ("kind = whale", 1, "no field 'kind'; there are: id, species, tags, seen, depth"),
         ("id = a and kind = whale", 12, "no field 'kind'"),
         ("Species = whale", 1, "no field 'Species'"),
@@ -256,8 +256,8 @@ GEO = "expected within, in or is after 'place' (geo), found "
         ("species = '\ud800'", 11, "'\\ud800' cannot be written in UTF-8"),
         ("depth has all [3]", 7, INT + "'has'"),
         ("depth within 3 m of 1,1", 7, INT + "'within'"),
-        ("depth < deep", 9, "'depth' holds numbers, and this is no bare number"),
-        ("depth = '200'", 9, "'depth' holds numbers, and this is no bare number"),
+        ("depth < deep", 9, "'depth' holds numbers; this value is no plain number"),
+        ("depth = '200'", 9, "'depth' holds numbers; this value is no plain number"),
         ("depth < ''", 9, "'depth' holds numbers"),
         ("depth in [1, two]", 14, "'depth' holds numbers"),
         ("depth = ٣", 9, "'depth' holds numbers"),
@@ -268,10 +268,10 @@ GEO = "expected within, in or is after 'place' (geo), found "
         ("depth between 3, 4", 16, "expected and, found ','"),
         ("depth between 3 and", 20, "expected a value, found the end"),
         ("depth between 3 and four", 21, "'depth' holds numbers"),
-        ("seen = 1", 8, "'seen' holds true and false, and this is neither"),
-        ("seen = 'true'", 8, "'seen' holds true and false, and this is neither"),
+        ("seen = 1", 8, "'seen' holds true and false; this value is neither"),
+        ("seen = 'true'", 8, "'seen' holds true and false; this value is neither"),
         ("seen < true", 6, "expected =, !=, in or is after 'seen' (bool), found '<'"),
-        ("at = 7", 6, "'at' holds datetimes, and this is none; type 2026-01-31, 2026-01-31T10:00:00Z or"),
+        ("at = 7", 6, "'at' holds datetimes; this value is no datetime; type 2026-01-31, 2026-01-31T10:00:00Z or"),
         ("at < 2026-02-30", 6, "'at' holds datetimes"),
         ("at < 20260230", 6, "'at' holds datetimes"),
         ("at < 2026-01-01T25:00", 6, "'at' holds datetimes"),
@@ -306,7 +306,7 @@ GEO = "expected within, in or is after 'place' (geo), found "
         ("id is missing", 4, "expected =, != or in after 'id' (the row's own), found 'is'"),
         ("(" * 70 + "id = a", 66, "nested more than 64 deep"),
         ("not " * 70 + "id = a", 261, "nested more than 64 deep"),
-        ("id =\n&", 6, "'&' stands outside"),
+        ("id =\n&", 6, "'&' must be quoted"),
     ],
 )
 def test_mistakes_point_at_their_character(expression: str, at: int, words: str) -> None:

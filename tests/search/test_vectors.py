@@ -99,7 +99,7 @@ def test_what_are_no_vectors(given: Any, words: str) -> None:
 @pytest.mark.parametrize(
     ("value", "dtype", "words"),
     [
-        (np.nan, np.float32, "nan in column 2; leave such rows out"),
+        (np.nan, np.float32, "nan in column 2; leave these rows out"),
         (np.inf, np.float32, "inf in column 2"),
         (-np.inf, np.float64, "-inf in column 2"),
         (1e300, np.float64, "1e+300 in column 2 is too large for float32"),

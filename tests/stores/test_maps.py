@@ -102,7 +102,7 @@ def test_ids_that_differ_in_case_are_refused_where_their_files_would_be_one(
     monkeypatch.setattr("medalist.stores.maps.CASELESS", caseless)
     store.refuse_alike(["a", "b", "ab", "ba"])
     if caseless:
-        with pytest.raises(RunError, match=r"^samples aB and Ab differ in case alone, and .* rename one of them in"):
+        with pytest.raises(RunError, match=r"^samples aB and Ab differ only in case, and .* rename one of them in"):
             store.refuse_alike(["a", "aB", "b", "Ab"])
     else:
         store.refuse_alike(["a", "aB", "b", "Ab"])

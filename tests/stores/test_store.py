@@ -20,7 +20,7 @@ def test_an_index_comes_back(part: StoredPart, columns: str, tmp_path: Path) -> 
     assert read_part(folder, "fold0", columns) is None
     finish_part(folder, "fold0", part, columns)
     assert read_part(folder, "fold0", columns) == part
-    assert list(json.loads((folder / "fold0.json").read_bytes())) == [columns, "ids", "made_by"]
+    assert list(json.loads((folder / "fold0.json").read_bytes())) == ["format", columns, "ids", "made_by"]
     assert read_part(folder, "fold1", columns) is None
 
 

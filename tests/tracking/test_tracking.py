@@ -525,6 +525,6 @@ def test_a_key_that_is_refused_is_one_line(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setenv("WANDB_API_KEY", KEY)
     monkeypatch.setattr(wandb, "init", init)
-    said = r"^wandb does not start \(invalid key\); set WANDB_MODE=offline, or say tracking=none$"
+    said = r"^wandb does not start \(invalid key\); set WANDB_MODE=offline, or tracking=none$"
     with pytest.raises(RunError, match=said), tracking("wandb", tmp_path, "toy", "run", 0, {}):
         pass

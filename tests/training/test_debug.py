@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from medalist.data.dataset import Normalisation
+from medalist.data.items import Normalisation
 from medalist.engine.checkpoint import save_weights
 from medalist.errors import ConfigError, FoldError, MedalistError
 from medalist.kinds import load_settings

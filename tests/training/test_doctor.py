@@ -23,7 +23,7 @@ from medalist.training.machine import machine
 def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
     found = dict(doctor.examine(tmp_path / "runs" / "that" / "are" / "not" / "there"))
     assert str(tmp_path) in found["disk for runs"] and "GB free" in found["memory"]
-    assert {"python", "processors", "commit", "torch", "timm", "network for weights"} <= found.keys()
+    assert {"python", "processors", "commit", "torch", "timm", "weights from the hub"} <= found.keys()
     assert int(found["processors"]) >= 1
     assert any(name.startswith("GPU") for name in found)
     assert "tf_efficientnet_lite0" in " ".join(found)
@@ -38,9 +38,21 @@ def test_the_gpu_of_a_mac_is_named(at_home: Path, tmp_path: Path, monkeypatch: p
     assert machine()["GPUs"].endswith("1 x MPS")
 
 
+def test_a_gpu_that_cannot_be_used_does_not_stop_it(
+    at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(number: int) -> tuple[int, int]:
+        raise RuntimeError("CUDA error: out of memory\nCUDA kernel errors might be reported later")
+
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda number: "H")
+    monkeypatch.setattr("torch.cuda.mem_get_info", full)
+    assert dict(doctor.examine(tmp_path))["GPU 0"].startswith("H, cannot be used: CUDA error: out of memory ")
+
+
 def test_offline_is_told(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MEDALIST_OFFLINE", "1")
-    assert "never" in dict(doctor.examine(tmp_path))["network for weights"]
+    assert "never" in dict(doctor.examine(tmp_path))["weights from the hub"]
 
 
 def test_a_missing_package_does_not_stop_it(at_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,7 +98,7 @@ def test_what_differs_is_told_line_by_line(medalist: Callable[..., Any], toy: An
         ["torch", "1.0", torch],
         ["not-here", "2.0", "not installed"],
         ["other packages", "none", "2 that the run did not have"],
-        ["config.yaml", "1" * 12, f"{lock.config[:12]}: edited since, or this version has other defaults"],
+        ["config.yaml", "1" * 12, f"{lock.config[:12]}: edited since"],
         ["data", "0" * 12, f"{lock.data[:12]} in {toy.data}"],
     ]
     ended = medalist("--runs", toy.runs, "doctor", "tiny")

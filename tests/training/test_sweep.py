@@ -160,7 +160,7 @@ def test_trials_that_were_stopped_go_on_as_if_they_were_not(
 
 def test_a_damaged_journal_is_one_line(sweep: Callable[..., Sweep], tmp_path: Path) -> None:
     (tmp_path / "study.log").write_text("{}\n[\n")
-    with pytest.raises(RunError, match=r"study\.log is damaged .*; delete it to begin anew$"):
+    with pytest.raises(RunError, match=r"study\.log is damaged .*; delete it to start again$"):
         sweep_trials(sweep(folds=(0,)), SPACE, 2, 5, tmp_path / "study.log", 1)
 
 

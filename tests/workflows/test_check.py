@@ -45,7 +45,7 @@ def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: SilentRe
 def test_ids_that_stand_twice_are_named(contest: Contest) -> None:
     train = contest.split.train
     message = one_line(DataError, lambda: unique_ids((*train, train[3], train[5])))
-    assert message == f"2 ids stand twice: {train[3].id}, {train[5].id}; ids must be unique"
+    assert message == f"2 ids occur more than once: {train[3].id}, {train[5].id}; ids must be unique"
 
 
 def test_every_bad_image_is_named_at_once(contest: Contest, quiet: SilentReporter) -> None:

@@ -118,7 +118,7 @@ def test_a_csv_of_images(tmp_path: Path) -> None:
     for text, words in (
         ("id,path\n", "no rows"),
         ("id\n1\n", "no column 'path'"),
-        ("id,path\n1,a\n1,b\n", "list.csv: ids: 1 stand there more than once: '1'"),
+        ("id,path\n1,a\n1,b\n", "list.csv: ids are repeated: '1'"),
         ("id,path\n1,\n", "row 2: the cell of 'path' is empty"),
         ("id,path\n,a\n", "row 2: the cell of 'id' is empty"),
     ):
@@ -251,7 +251,7 @@ def test_what_does_not_fit_is_told_before_anything_is_embedded(
         raise AssertionError("embedded, though it was clear before that it is in vain")
 
     monkeypatch.setattr(STAND_IN, "embed_files", never)
-    with pytest.raises(SearchError, match="holds other files"):
+    with pytest.raises(SearchError, match="the folder has other files"):
         galleries.build_gallery(run, images, images, quiet)
     fields = tmp_path / "fields.csv"
     fields.write_text("id,depth,soon\n" + "".join(f"{name},{row},x\n" for row, name in enumerate(COLOURS)))
@@ -276,5 +276,5 @@ def test_what_does_not_fit_is_told_before_anything_is_embedded(
 def test_a_query_cannot_be_left_out(run: Run, built: Gallery, images: Path, quiet: SilentReporter) -> None:
     (images / "text.jpg").write_text("hello")
     asked = [images / "red.png", images / "text.jpg"]
-    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: .*text\.jpg: not a PNG.*; ask with others$"):
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: .*text\.jpg: not a PNG.*; use other images$"):
         galleries.search_images(run, asked, built.folder, quiet)

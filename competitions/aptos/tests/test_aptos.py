@@ -1,4 +1,4 @@
-"""APTOS: the download's layout, grades as strata in their real shares, kappa, and what is refused."""
+"""APTOS: the layout of the download, grades as strata in their real shares, the kappa, and which files are refused."""
 
 from __future__ import annotations
 

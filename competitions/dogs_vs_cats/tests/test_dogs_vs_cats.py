@@ -1,4 +1,4 @@
-"""Dogs and cats: classes from file names, probabilities of a dog in numeric order, log loss, and what is refused."""
+"""Dogs and cats: classes from file names, probabilities of a dog in numeric order, log loss, refused files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,10 @@ def test_classes_come_from_file_names(drawn: Path) -> None:
 
 
 def send(probability: Callable[[bool], float], drawn: Path, path: Path) -> float:
-    """The score of the test part, through the file: whether it is a dog -> its answered probability."""
+    """Return the score of the test part after a submission was written and read back.
+
+    `probability` gives the answer for a photo; its argument says whether the photo shows a dog.
+    """
     split: Split = CONTEST.read(drawn)
     hidden = drawing.hidden_truth(SEED)
     answers = {sample.id: dog(probability(hidden[sample.id].names == ("dog",))) for sample in split.test}

@@ -27,7 +27,7 @@ def draw(root: Path, part: str, name: str, pixels: np.ndarray) -> None:
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A contest in the form of the download: RGBA images, masks beside them."""
+    """Return a folder in the form of the download: RGBA images with a folder of masks beside them."""
     dark = np.full((4, 6, 4), (9, 9, 9, 255), np.uint8)
     stain = np.full((4, 6, 4), (200, 120, 190, 255), np.uint8)
     draw(tmp_path, "stage1_train", "a", dark)
@@ -57,7 +57,7 @@ def test_pixels_are_counted_from_1_down_the_columns(root: Path) -> None:
     truth = DSB2018.truth(root, DSB2018.read(root).train[0])
     assert isinstance(truth, Instances)
     expected = np.zeros((4, 6), int)
-    expected[1, 1] = expected[2, 1] = 1  # pixels 6 and 7 of columns of 4
+    expected[1, 1] = expected[2, 1] = 1  # pixels 6 and 7, counted down columns of 4 pixels
     expected[0, 0] = 2
     np.testing.assert_array_equal(truth.labels, expected)
 

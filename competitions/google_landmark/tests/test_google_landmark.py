@@ -1,4 +1,4 @@
-"""Google Landmark: two contests over one training part, queries without an answer, and landmarks that are unseen."""
+"""Google Landmark: two contests with one training part, queries without a right answer, and unseen landmarks."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_recognition_is_answered_with_a_confidence_or_not_at_all(root: Path, tmp
     assert sum(line.endswith(",") for line in path.read_text().splitlines()) == 8
     assert form.validate(path, split.test, root / "sample_submission.csv") == []
     assert RECOGNITION.score(truths, form.parse(path, split.test)).value == pytest.approx(1.0)
-    # Distractors that are surer than all right answers cost: precision is 9/18 at the first right one.
+    # Distractors with a higher confidence than all right answers cost: the first right answer is only the ninth.
     (some,) = {next(truth.names[0] for truth in truths.values() if truth.names)}
     loud = {name: answer if answer.names else Ranking((some,), 1.0) for name, answer in perfect.items()}
     expected = sum(right / (8 + right) for right in range(1, 11)) / 10

@@ -1,4 +1,4 @@
-"""The kind of groceries: unseen products in each fold and in the test part, and a contest without sample submission."""
+"""Kinds of groceries: each fold and the test part have unseen products, and there is no sample submission."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(drawn: Path, tmp_path: Path) -> Path:
-    """A drawn contest, to be spoilt at will."""
+    """Return a copy of the drawn data, which a test may change."""
     return Path(shutil.copytree(drawn, tmp_path / "grocery"))
 
 

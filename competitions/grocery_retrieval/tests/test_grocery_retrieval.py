@@ -36,12 +36,12 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(drawn: Path, tmp_path: Path) -> Path:
-    """A drawn contest, to be spoilt at will."""
+    """Return a copy of the drawn data, which a test may change."""
     return shutil.copytree(drawn, tmp_path / "grocery")
 
 
 def form(folder: Path) -> set[str]:
-    """Paths with each id replaced by ID; the real folder holds a note besides."""
+    """Return the paths with each id replaced by ID, without the note that the real folder has."""
     found = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"README.md"}
     return {re.sub("[0-9a-f]{12}", "ID", path) for path in found}
 

@@ -1,4 +1,4 @@
-"""Happywhale: the download's layout, mended species, and strata that spread what has one photo by species."""
+"""Happywhale: the layout of the download, corrected species, and species as strata of individuals with one photo."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_a_perfect_answer_to_the_test_part(root: Path, tmp_path: Path) -> None:
         ),
         (
             lambda root: edit(root / "train.csv", lambda rows: [rows[0], f"{rows[1][:-12]}{NEW}", *rows[2:]]),
-            "'new_individual' stands in 1 rows",
+            "'new_individual' is in 1 rows",
         ),
     ],
 )

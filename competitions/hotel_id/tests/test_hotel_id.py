@@ -1,4 +1,4 @@
-"""Hotel-ID: the download's layout, visits that are held out whole, and queries that have an answer."""
+"""Hotel-ID: the layout of the download, visits that are held out as a whole, and queries that have a right answer."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_held_out_photos_ask_other_visits_of_known_hotels(root: Path) -> None:
         visits = {by_id[name].group for name in split.gallery}
         assert not any(by_id[name].group in visits for name in split.queries)
         left_out += len(held_out) - len(split.queries)
-    # Hotels with one visit are never asked for; the others are whenever a visit stays in the training part.
+    # Hotels with one visit have no queries. Other hotels have, where one of their visits is in the training part.
     assert left_out >= sum(sum(visits) for visits in drawing.VISITS if len(visits) == 1)
     assert left_out < len(train) / 2
 

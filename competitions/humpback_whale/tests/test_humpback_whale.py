@@ -1,4 +1,4 @@
-"""Humpback whales: the download's layout, known whales as strata, and what a held-out photo may be answered with."""
+"""Humpback whales: the layout of the download, known whales as strata, and the allowed answers for held-out photos."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_lone_and_unnamed_whales_are_new_when_they_are_held_out(root: Path) -> N
         for name, truth in truths.items():
             whale = identity_of(by_id[name])
             seen += 1
-            # A whale with two photos has one in each fold: strata are dealt evenly.
+            # A whale with two photos has one in each fold, because a stratum is spread evenly over the folds.
             assert truth == Ranking((NEW if whale == NEW or sizes[whale] == 1 else whale,))
     assert seen == len(train)
 

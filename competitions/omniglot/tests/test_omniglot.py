@@ -39,7 +39,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def root(drawn: Path, tmp_path: Path) -> Path:
-    """A drawn contest, to be spoilt at will."""
+    """Return a copy of the drawn data, which a test may change."""
     return shutil.copytree(drawn, tmp_path / "omniglot")
 
 
@@ -49,7 +49,7 @@ def retrieval(competition: Competition) -> Retrieval:
 
 
 def form(folder: Path) -> set[str]:
-    """Paths with their names' free parts left out; the real folder holds a note besides."""
+    """Return the paths with the free parts of their names left out, without the note that the real folder has."""
     found = {str(path.relative_to(folder)) for path in folder.rglob("*")} - {"README.md"}
     found = {re.sub("[0-9a-f]{12}", "ID", path) for path in found}
     found = {re.sub("^train_images/[^/]+", "train_images/ALPHABET", path) for path in found}
@@ -66,7 +66,7 @@ def splits_of_fold(competition: Competition, split: Split, n: int, fold: int) ->
     return retrieval(competition).splits([s for s in split.train if s.id not in held_out], held)
 
 
-# -------------------------------------------------------------------------------- the maker
+# -------------------------------------------------------------------------------- drawing
 
 
 def test_the_same_seed_writes_the_same_files_and_another_seed_others(drawn: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_class_image_of_another_run_is_refused(root: Path, tmp_path: Path) -> 
 
 
 def test_likeness_tells_drawn_characters_better_than_chance(drawn: Path) -> None:
-    """Blurred and centred pixels, without any learning: more than a third right, by chance one of twenty."""
+    """Blurred and centred pixels, without training, answer over a third of the items right; chance is one in twenty."""
     split = ONESHOT.read(drawn)
     truths = drawing.hidden_truth(SEED)
     truths = {sample.id: truths[sample.id] for sample in split.test}
@@ -183,7 +183,7 @@ def blurred(sample: Sample) -> np.ndarray:
         ),
         (
             lambda root: (root / "gallery.csv").write_text((root / "query.csv").read_text()),
-            "ids that stand in two parts",
+            "ids in two parts",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Plant pathology: the download's layout, labels in one cell, the mean over photos, and what is refused."""
+"""Plant pathology: the layout of the download, labels in one cell, the mean over photos, and refused files."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_rare_combinations_are_dealt_over_the_folds(drawn: Path) -> None:
 
 
 def send(answers: dict[str, Labels], split: Split, path: Path) -> float:
-    """The score of answers to the test part, through the file."""
+    """Return the score of answers to the test part, after a submission file was written and read back."""
     write_submission(path, CONTEST.submission, answers.items())
     assert CONTEST.submission.validate(path, split.test) == []
     return CONTEST.score(drawing.hidden_truth(SEED), CONTEST.submission.parse(path, split.test)).value
@@ -88,7 +88,7 @@ def test_the_score_is_the_mean_over_photos(drawn: Path, tmp_path: Path) -> None:
     split, hidden = CONTEST.read(drawn), drawing.hidden_truth(SEED)
     path = tmp_path / "s.csv"
     assert send({sample.id: hidden[sample.id] for sample in split.test}, split, path) == 1.0
-    # Of ten photos two are healthy; of scab there are two alone (2/2), one of two labels (2/3) and one of three (2/4).
+    # Two of ten photos are healthy. Scab is alone on two (2/2), has one more label on one (2/3), two more on one (2/4).
     assert send({sample.id: Labels(("healthy",)) for sample in split.test}, split, path) == pytest.approx(0.2)
     scab = (2 + 2 / 3 + 2 / 4) / 10
     assert send({sample.id: Labels(("scab",)) for sample in split.test}, split, path) == pytest.approx(scab)
@@ -98,10 +98,10 @@ def test_the_score_is_the_mean_over_photos(drawn: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("cell", "rule"),
     [
-        ("scab rust scab", "place 3 stands at place 1 too"),
+        ("scab rust scab", "place 3 is also at place 1"),
         ("scab,rust", "the row has 3 cells"),
-        ("scab|rust", "parted by ' ', not by '|'"),
-        ("scab  rust", "too many at place 2"),
+        ("scab|rust", "separated by ' ', not by '|'"),
+        ("scab  rust", "an extra ' ' at place 2"),
         ("Scab", "did you mean 'scab'"),
         ("frog eye leaf spot", "no such label"),
     ],

@@ -1,4 +1,4 @@
-"""Stanford Online Products: its lists, unseen products, every photo asks all others, Recall@k with its cuts."""
+"""Stanford Online Products: its lists, unseen products, each photo as a query against all others, Recall@k and cuts."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_recall_at_its_four_cuts_by_hand() -> None:
         ("Ebay_train.txt", lambda rows: [rows[0], "1 1 1 ../x.JPG", *rows[2:]], r"row 2: '1 1 1 \.\./x"),
         ("Ebay_train.txt", lambda rows: [rows[0], "1 1 1 /etc/x.JPG", *rows[2:]], "row 2: '1 1 1 /etc"),
         ("Ebay_train.txt", lambda rows: [rows[0], "1 1 1 /x.JPG", *rows[2:]], "row 2: '1 1 1 /x"),
-        ("Ebay_train.txt", lambda rows: [*rows, rows[3]], "row 36: image_id 3 stands in row 4 too"),
+        ("Ebay_train.txt", lambda rows: [*rows, rows[3]], "row 36: image_id 3 is already in row 4"),
         ("Ebay_train.txt", lambda rows: [*rows, rows[3].replace("3 1 1", "99 1 1").replace("_2", "_77")], "_77"),
         ("Ebay_test.txt", lambda rows: [*rows, "99 1 1 bicycle_final/111085123872_0.JPG"], "product 1 is trained on"),
         ("Ebay_test.txt", lambda rows: [*rows, rows[1].replace("35 ", "34 ")], "'34'"),

@@ -1,4 +1,4 @@
-"""The drawn contest: its form on disk, its truth, its tiles, and that a seed is all that decides."""
+"""The drawn contest: its form on disk, its truth, its tiles, and that only the seed decides what is drawn."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def form(folder: Path) -> set[str]:
-    """Paths with each id replaced by ID; the real contest's folder holds two notes of ours besides."""
+    """Return the paths with each id replaced by ID, without the two notes that we added to the real contest's data."""
     found = {re.sub("[0-9a-f]{64}", "ID", str(p.relative_to(folder))) for p in folder.rglob("*")}
     return found - {"README.md", "stage1_train_meta.csv"}
 
@@ -167,7 +167,7 @@ def test_tiles_of_a_field_go_on_over_their_border_and_stay_in_one_part(tiles: li
             assert step(left[:, -1], right[:, 0]) < 1.5 * inside + 1
             across += step(left[:, -1], right[:, 0])
             turned += step(left[:, -1], right[::-1, 0])
-    assert turned > 2 * across  # turned over, the borders do not fit
+    assert turned > 2 * across  # borders do not fit when one of them is reversed
 
 
 def test_the_hidden_truth_scores_best_and_lies_nowhere_on_disk(toy: Competition, root: Path) -> None:

@@ -18,7 +18,7 @@ namespace {
 using namespace nb::literals;
 using Program = std::optional<nb::bytes>;
 
-/// A filter and the bytes that it is a view of.
+/// Return a filter, which is a view of the program's bytes.
 std::optional<ann::Filter> filter_of(const Core& core, const Program& program) {
     if (!program) return std::nullopt;
     return ann::Filter::decode(span_of(*program), core.index().schema());
@@ -26,13 +26,14 @@ std::optional<ann::Filter> filter_of(const Core& core, const Program& program) {
 
 const ann::Filter* pointer_to(const std::optional<ann::Filter>& filter) { return filter ? &*filter : nullptr; }
 
-/// All living rows, or those that a filter means.
+/// Return all living rows, or the rows that a filter selects.
 ann::Selection selected(const Core& core, const ann::State& state, const ann::Filter* filter) {
     if (filter != nullptr) return core.index().select(state, *filter);
     return {.listed = false, .rows = {}, .bits = *state.live, .count = state.size - state.dead};
 }
 
-/// Rows become ids in place where ids are numbers; else the texts of all rows that are no padding come back as a batch.
+/// Replace rows by ids in place if ids are numbers. If ids are texts, return those of all rows (without padding) as a
+/// batch.
 std::vector<std::byte> name(const ann::Ids& ids, std::span<std::int64_t> rows) {
     if (ids.kind() == ann::IdKind::strings) {
         std::vector<std::uint32_t> some;
@@ -49,7 +50,7 @@ std::vector<std::byte> name(const ann::Ids& ids, std::span<std::int64_t> rows) {
     return {};
 }
 
-/// Fill the arrays, and return the first query that is unfit, or -1, and a batch of texts if ids are texts.
+/// Fill the arrays. Return the first query that is unfit, or -1, and a batch of texts if ids are texts.
 std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& queries, std::size_t ef, std::size_t threads,
                                           int plan, const std::vector<nb::bytes>& programs, const Integers& filter_of,
                                           float least, std::int64_t group, std::size_t per, const RowsOut& rows,
@@ -59,7 +60,7 @@ std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& querie
     const std::size_t n = queries.shape(0), k = rows.shape(1);
     if (rows.shape(0) != n || scores.shape(0) != n || scores.shape(1) != k || counts.shape(0) != n ||
         plans.shape(0) != n || cost.shape(0) != n || (filter_of.shape(0) != n && filter_of.shape(0) != 0)) {
-        throw std::invalid_argument("arrays for the answers of another size than the queries");
+        throw std::invalid_argument("the answer arrays do not have the size of the queries");
     }
     std::vector<ann::Filter> filters;
     for (const nb::bytes& program : programs) {
@@ -89,7 +90,7 @@ std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& querie
     return {unfit, bytes_of(named)};
 }
 
-/// A batch of ids, and their scores as float32; or the query is unfit.
+/// Return a batch of ids and their scores as float32; nullopt if the query is unfit.
 std::optional<std::pair<nb::bytes, nb::bytes>> within(const Core& core, const Floats& query, float least,
                                                       const Program& program) {
     check_width(core, query.shape(1));
@@ -133,7 +134,7 @@ std::vector<std::pair<Value, std::size_t>> facet(const Core& core, std::size_t f
 
 using Found = std::tuple<nb::bytes, nb::bytes, bool, std::optional<std::uint64_t>>;
 
-/// Ids and fields of a page, whether rows are left behind it, and the key of its last row.
+/// Return ids and fields of a page, whether more rows follow, and the key of its last row.
 Found scroll(const Core& core, const Program& program, std::int64_t field, bool descending, std::size_t limit,
              const Program& after, std::optional<std::uint64_t> after_key) {
     const auto filter = filter_of(core, program);
@@ -157,7 +158,7 @@ Found scroll(const Core& core, const Program& program, std::int64_t field, bool 
     return {bytes_of(ids), bytes_of(fields), more, key};
 }
 
-/// Rows of ids; the place of the first that is not there, or -1.
+/// Return the place of the first unknown id, or -1, and the rows of the ids before it.
 std::pair<std::int64_t, std::vector<std::int64_t>> rows_of(const ann::State& state, const ann::IdBatch& ids) {
     std::vector<std::int64_t> rows;
     for (std::size_t i = 0; i < ids.count; ++i) {
@@ -168,7 +169,7 @@ std::pair<std::int64_t, std::vector<std::int64_t>> rows_of(const ann::State& sta
     return {-1, rows};
 }
 
-/// The place of the first id that is not there, or -1; and then their fields.
+/// Return the place of the first unknown id, or -1 and the fields of all ids.
 std::pair<std::int64_t, nb::bytes> fields(const Core& core, const nb::bytes& ids) {
     const auto batch = ann::IdBatch::decode(span_of(ids));
     std::vector<std::byte> payload;
@@ -181,7 +182,7 @@ std::pair<std::int64_t, nb::bytes> fields(const Core& core, const nb::bytes& ids
     return {unknown, bytes_of(payload)};
 }
 
-/// The place of the first id that is not there, or -1; and then their vectors are written.
+/// Return the place of the first unknown id, or write the vectors of all ids and return -1.
 std::int64_t vectors(const Core& core, const nb::bytes& ids, const FloatsOut& out) {
     const auto batch = ann::IdBatch::decode(span_of(ids));
     check_width(core, out.shape(1));
@@ -194,7 +195,7 @@ std::int64_t vectors(const Core& core, const nb::bytes& ids, const FloatsOut& ou
     });
 }
 
-/// Whether each of some ids is there.
+/// Return for each id whether the index has it.
 std::vector<bool> known(const Core& core, const nb::bytes& ids) {
     const auto batch = ann::IdBatch::decode(span_of(ids));
     return without_gil([&] {
@@ -206,7 +207,7 @@ std::vector<bool> known(const Core& core, const nb::bytes& ids) {
     });
 }
 
-/// All ids, in the order of adding.
+/// Return all ids, in the order of adding.
 nb::bytes ids(const Core& core) {
     const auto all = without_gil([&] {
         const auto state = core.now();

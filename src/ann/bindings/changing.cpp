@@ -1,4 +1,4 @@
-// Adding, replacing, removing; files and folders.
+// Adding, replacing and removing; files and folders.
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace nb::literals;
 
-/// Do `work(progress)` without the GIL; what the caller's function raises, or Ctrl-C, ends it and is raised here.
+/// Run work(progress) without the GIL. An exception of the caller's function, or Ctrl-C, ends it and is raised here.
 template <typename Work>
 std::size_t with_progress(const nb::object& progress, const Work& work) {
     std::exception_ptr raised;
@@ -91,7 +91,7 @@ std::unique_ptr<Core> opened_folder(nb::handle path, bool mapped, bool read_only
         [&] { return std::make_unique<Core>(ann::Folder::open(name, mode, read_only, keeping, threads)); });
 }
 
-/// An empty index of the same options and fields, kept in a folder.
+/// Return an empty index with the same options and fields, stored in a folder.
 std::unique_ptr<Core> in_folder(const Core& core, nb::handle path, std::uint32_t sync, double seconds) {
     const std::string name = path_of(path);
     const ann::Keeping keeping{static_cast<ann::Sync>(sync), seconds};
@@ -104,7 +104,7 @@ std::unique_ptr<Core> in_folder(const Core& core, nb::handle path, std::uint32_t
 ann::Folder& folder_of(const Core& core) {
     if (core.folder() == nullptr)
         throw std::invalid_argument(
-            "this index is in memory alone; make it by Index.create(folder, ...), or save() it");
+            "this index is only in memory; make it with Index.create(folder, ...), or save() it");
     return *core.folder();
 }
 

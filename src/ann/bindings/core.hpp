@@ -1,4 +1,4 @@
-// What the files of the Python module share.
+// Definitions that the files of the Python module share.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -22,21 +22,21 @@ namespace nb = nanobind;
 
 using Floats = nb::ndarray<const float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Integers = nb::ndarray<const std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
-// Answers go into arrays of the caller, which NumPy makes faster than it takes over those of others.
+// Answers are written into arrays of the caller: NumPy makes these faster than it wraps memory from outside.
 using RowsOut = nb::ndarray<std::int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using FloatsOut = nb::ndarray<float, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using CountsOut = nb::ndarray<std::int64_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 using PlansOut = nb::ndarray<std::uint8_t, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-// Whatever may wait for a lock of the index does so without the GIL: a change that reports progress may hold it and
-// want the GIL.
+// Code that may wait for a lock of the index runs without the GIL: a change that reports progress may hold the lock
+// while it waits for the GIL.
 template <typename Work>
 auto without_gil(const Work& work) {
     const nb::gil_scoped_release released;
     return work();
 }
 
-/// An index in memory alone, or one in a folder.
+/// An index only in memory, or an index in a folder.
 class Core {
 public:
     explicit Core(std::unique_ptr<ann::Index> index) : index_(std::move(index)) {}
@@ -63,7 +63,7 @@ inline void check_width(const Core& core, std::size_t width) {
     throw std::invalid_argument("vectors of " + std::to_string(width) + " numbers for an index of " + dim);
 }
 
-/// The file system's name of a str, bytes or path; ValueError where a zero byte would cut it short.
+/// Return the file system's name of a str, bytes or path. Raises ValueError if the name contains a zero byte.
 inline std::string path_of(nb::handle path) {
     PyObject* encoded = nullptr;
     if (PyUnicode_FSConverter(path.ptr(), &encoded) == 0) throw nb::python_error();

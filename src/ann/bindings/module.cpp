@@ -1,4 +1,5 @@
-// medalist.search._ann: shapes, types, ownership and the GIL; nothing else. What is in the arrays is checked in Python.
+// medalist.search._ann: handles only shapes, types, ownership and the GIL. The contents of arrays are checked in
+// Python.
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -58,7 +59,7 @@ nb::object stats(const Core& self) {
         "recall_table"_a = recall);
 }
 
-/// What an index was made with: dim, metric, refine, and the fields with their kinds.
+/// Return the options of an index: dim, metric, refine, and the fields with their kinds.
 nb::tuple options_of(const Core& self) {
     const ann::Options& options = self.index().options();
     std::vector<std::pair<std::string, std::uint8_t>> fields;
@@ -71,7 +72,7 @@ nb::tuple options_of(const Core& self) {
 
 void links(const Core& self, const RowsOut& out) {
     const std::size_t degree = self.index().degree();
-    if (out.shape(1) != degree) throw std::invalid_argument("an array of another width than the rows of links");
+    if (out.shape(1) != degree) throw std::invalid_argument("the array must have `degree` columns");
     without_gil([&] { self.index().links({out.data(), out.size()}); });
 }
 
@@ -98,9 +99,9 @@ void define_telling(nb::class_<Core>& core) {
 }  // namespace bindings
 
 NB_MODULE(_ann, m) {
-    m.doc() = "The retrieval core: see medalist.search.Index, which checks what this takes for granted.";
+    m.doc() = "The retrieval core: see medalist.search.Index, which checks the arguments.";
     namespace nb = nanobind;
-    nb::set_leak_warnings(false);  // an index that lives as long as the program is no leak
+    nb::set_leak_warnings(false);  // an index that lives as long as the program is not a leak
     nb::exception<ann::FileError>(m, "FileError");
     nb::exception<ann::Interrupted>(m, "Interrupted");
     nb::class_<bindings::Core> core(m, "Core");

@@ -1,1 +1,1 @@
-"""The command line; thin."""
+"""The command line. Commands only parse options and print; other rooms do the work."""

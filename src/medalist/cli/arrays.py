@@ -1,4 +1,4 @@
-"""What the commands of an index read: arrays, ids, the fields of a csv; and where they write."""
+"""The files that the commands of an index read (arrays, ids, fields in a csv), and the paths that they write to."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """An array of a .npy file, mapped, not read; SearchError for anything else."""
+    """Open the array of a .npy file as a memory map. Raises SearchError where that is not possible."""
     from medalist.search.embeddings import read_npy as mapped
 
     return mapped(path)
 
 
 def read_vectors(path: Path) -> NDArray[Any]:
-    """An array [n, dim] of a .npy file, mapped; SearchError for anything else."""
+    """Open the array [n, dim] of a .npy file as a memory map. Raises SearchError for another file or shape."""
     values = read_npy(path)
     if values.ndim != 2:
         raise SearchError(f"{path}: shape {list(values.shape)}, expected [n, dim]")
@@ -38,7 +38,10 @@ def read_vectors(path: Path) -> NDArray[Any]:
 
 
 def read_ids(path: Path) -> Labels:
-    """Ids from .npy (integers or strings), from the column `id` of a .csv, or from the lines of a .txt (strings)."""
+    """Read ids from a .npy (integers or strings), the column `id` of a .csv, or the lines of a .txt (strings).
+
+    Raises SearchError for any other file.
+    """
     from medalist.files import read_table
 
     if path.suffix == ".npy":
@@ -58,7 +61,10 @@ def read_ids(path: Path) -> Labels:
 
 
 def typed_ids(index: Index, words: Sequence[str]) -> list[str] | list[int]:
-    """Ids as they were typed, as whole numbers where the index has such."""
+    """Return typed ids as strings, or as integers where the ids of the index are integers.
+
+    Raises SearchError where an id must be an integer and is not. An integer outside of int64 is left out.
+    """
     from medalist.search.gallery import id_kind
     from medalist.search.ids import STRINGS
 
@@ -71,12 +77,12 @@ def typed_ids(index: Index, words: Sequence[str]) -> list[str] | list[int]:
 
 
 def said_kinds(words: Sequence[str] | None) -> dict[str, str]:
-    """The words of --kind, such as depth=int, as kinds by field."""
+    """Return the kinds of fields by name from the words of --kind, such as depth=int."""
     found: dict[str, str] = {}
     for word in words or ():
         name, sign, kind = word.rpartition("=")
         if not sign or not name or name in found:
-            fault = f"'{name}' stands there twice" if name in found else "expected FIELD=KIND, such as depth=int"
+            fault = f"'{name}' is given twice" if name in found else "expected FIELD=KIND, such as depth=int"
             raise SearchError(f"--kind {word!r:.60}: {fault}")
         found[name] = kind
     return found
@@ -85,17 +91,17 @@ def said_kinds(words: Sequence[str] | None) -> dict[str, str]:
 def read_columns(
     path: Path | None, labels: Labels | None, n: int, kinds: Mapping[str, str], schema: Schema | None = None
 ) -> tuple[dict[str, FieldKind], dict[str, list[Any]] | None]:
-    """The kinds and the values of the fields of `n` vectors: the columns of a csv, whose rows are found by their ids.
+    """Return the kinds and the values of the fields of `n` vectors, read from a csv whose rows are found by id.
 
-    labels: the vectors' ids, None for 0 to n - 1. schema: of an index that is there; else kinds are as `kinds` says by
-    name, or told by the cells. Without a csv there are none.
+    labels: the ids of the vectors; None = 0 to n - 1. schema: the kinds of an existing index. Without a schema, a kind
+    is that in `kinds`, or is found from the cells. Without a csv there are no fields.
     """
     from medalist.search.fields import kinds_of, read_fields, values_of
     from medalist.search.ids import parse_ids
 
     if path is None:
         if kinds:
-            raise SearchError("--kind tells of what kind a column of --fields FILE.csv is; give that file too")
+            raise SearchError("--kind needs --fields FILE.csv")
         return {}, None
     checked = parse_ids(labels, n)
     names = list(map(str, range(n))) if checked is None else list(map(str, checked))
@@ -108,14 +114,14 @@ def read_columns(
 
 
 def refuse_over(out: Path, *read: Path | None) -> None:
-    """Refuse to write over what is read."""
+    """Raise SearchError where `out` is one of the files that the command reads."""
     for path in read:
         if path is not None and (out == path or (out.exists() and path.exists() and out.samefile(path))):
             raise SearchError(f"{out}: is read by this command; give -o another name")
 
 
 def make_parents(out: Path) -> None:
-    """Make the folder that `out` shall lie in."""
+    """Make the parent folders of `out`. Raises SearchError where that is not possible."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -123,9 +129,9 @@ def make_parents(out: Path) -> None:
 
 
 def refuse_there(out: Path) -> None:
-    """Refuse a folder of an index that is to be made where something is: but for an empty folder, which has a name."""
+    """Raise SearchError where a new index folder `out` has no name, or where `out` exists and is no empty folder."""
     if not out.name:
-        raise SearchError(f"{out}: give -o the name of a folder to make")
+        raise SearchError(f"{out}: give -o the name of a new folder")
     if out.is_dir() and any(out.iterdir()):
         there = (out / "MANIFEST").is_file()
         hint = "holds an index already; medalist index add adds to it" if there else "is not empty"
@@ -136,12 +142,15 @@ def refuse_there(out: Path) -> None:
 
 @contextlib.contextmanager
 def whole_folder(out: Path) -> Iterator[Path]:
-    """A folder beside `out`, to be made, which becomes `out` when the block ends well, and is gone when it does not."""
+    """Yield a temporary path beside `out`, where the block makes a folder.
+
+    The folder becomes `out` when the block ends without an error; otherwise it is deleted.
+    """
     make_parents(out)
     temporary = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
     try:
         yield temporary
-        if WINDOWS and out.is_dir():  # an empty one, which only POSIX replaces
+        if WINDOWS and out.is_dir():  # it is empty; a rename on Windows does not replace it
             out.rmdir()
         temporary.rename(out)
     except BaseException as error:
@@ -153,7 +162,7 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def naming(files: Mapping[str, Path | None]) -> Iterator[None]:
-    """Put the file's name before what is said of its content ("vectors, row 3: ...")."""
+    """Put a file's name before a SearchError about its content, such as "vectors, row 3: ..."."""
     try:
         yield
     except SearchError as error:
@@ -162,7 +171,7 @@ def naming(files: Mapping[str, Path | None]) -> Iterator[None]:
 
 
 def moving(advance: Callable[[int], None], steps: int) -> Callable[[int, int], None]:
-    """Turn 'so many of the graph's vectors are linked' into so many steps of a bar."""
+    """Return a function that takes (vectors linked, vectors in total) and moves a bar of `steps` steps."""
     before = 0
 
     def report(done: int, total: int) -> None:
@@ -175,5 +184,5 @@ def moving(advance: Callable[[int], None], steps: int) -> Callable[[int, int], N
 
 
 def size_of(path: Path) -> int:
-    """Bytes of a file, or of the files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     return path.stat().st_size if path.is_file() else sum(one.stat().st_size for one in path.iterdir())

@@ -1,4 +1,4 @@
-"""The reporter of a terminal: lines, and a bar with the time left where there is a terminal."""
+"""The reporter of the command line: lines, and on a terminal a progress bar with the time left."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class ConsoleReporter:
-    """Speaks to a console of rich; what users have named is never read as markup, and paths are not wrapped."""
+    """Prints to a rich console. Names that users have chosen are never read as markup, and paths are not wrapped."""
 
     console: Console
 
     def say(self, text: str) -> None:
-        """One plain line."""
+        """Print one plain line."""
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     @contextmanager
     def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
-        """A bar on a terminal, plain lines elsewhere."""
-        # Only a bar's lines of how far it is may be folded: they have no paths in them.
+        """Show a progress bar on a terminal, and plain lines elsewhere."""
+        # Only the lines of a progress may be wrapped, because they contain no paths.
         with LineReporter(lambda line: self.console.print(line, markup=False, highlight=False)).progress(
             title, total, note
         ) as lines:

@@ -1,4 +1,4 @@
-"""Commands about a contest and its submissions; none of them imports torch unless predictions are missing."""
+"""Commands about a contest and its submissions. They import torch only where predictions are missing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(context: typer.Context, name: Competition, data: Data = None) -> None:
-    """Hold the contract of a competition on its real data: every image, every truth, the whole way to rows and back."""
+    """Test a competition's code on its real data: every image, every truth, and the submission format."""
     from medalist.runs.opening import open_contest
     from medalist.workflows.check import check as run_check
 
@@ -38,9 +38,9 @@ def folds(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    rehash: Annotated[bool, typer.Option("--rehash", help="Keep what was changed in the folds file by hand.")] = False,
+    rehash: Annotated[bool, typer.Option("--rehash", help="Accept the manual changes in the folds file.")] = False,
 ) -> None:
-    """Make (or read) the folds of a config and show them, with their hash."""
+    """Make (or read) the folds of a config, and show them with their hash."""
     from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds
     from medalist.folds.folds import summary
     from medalist.kinds import load_settings
@@ -53,7 +53,7 @@ def folds(
         keep_edited_folds(contest, settings.folds, here.runs)
     made = contest_folds(contest, settings.folds, here.runs)
     strata = sorted({stratum for stratum in made.stratum.values() if stratum})
-    if len(strata) > SHOWN_STRATA:  # identities as strata: thousands of columns tell nothing
+    if len(strata) > SHOWN_STRATA:  # with identities as strata there would be thousands of columns
         say(here.console, f"{len(strata)} strata, balanced over the folds")
         strata = []
     rows = [
@@ -73,12 +73,12 @@ def score(
     run: RunName,
     overrides: Overrides = None,
     data: Data = None,
-    nmi: Annotated[bool, typer.Option("--nmi", help="Of embeddings: also cluster the queries by k-means.")] = False,
+    nmi: Annotated[bool, typer.Option("--nmi", help="For embeddings: also cluster the queries by k-means.")] = False,
 ) -> None:
-    """Score the out-of-fold answers through the written file. decide.* may be changed; submit uses what was scored."""
+    """Score the OOF answers, read back from their file. decide.* may be changed; submit uses the scored settings."""
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
-    from medalist.runs.runs import find_run
+    from medalist.runs.runs import find_run, said_section
     from medalist.workflows.score import changed_settings, score_run
 
     here = session(context)
@@ -105,12 +105,13 @@ def score(
         f"OOF {oof['value']:.4f}{over_samples} over {len(scores['by_sample'])} samples of "
         f"{len(oof['folds'])} of {oof['folds_of']} folds{over_folds}",
     )
-    configured = settings.predict.model_dump(mode="json", exclude={"batch"})
+    configured = said_section(found, settings, "predict")
     for fold, used in scores["predict"].items():
         if used is not None and used != configured:
             say(here.console, f"{fold} was predicted with {used}, not with the config's {configured}")
     if scores["optimistic"]:
-        say(here.console, "optimistic: train.keep = best chose the weights on the samples they are scored on")
+        how = "train.keep = best" if settings.train.keep == "best" else "train.average.of = best"
+        say(here.console, f"optimistic: {how} chose the weights on the samples they are scored on")
 
 
 def submit(
@@ -119,7 +120,7 @@ def submit(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("submission.csv"),
     data: Data = None,
 ) -> None:
-    """Predict the test part where that is missing, blend, decide, write the submission and validate it."""
+    """Predict the test part where it is missing, blend runs, make answers, write the submission and validate it."""
     from medalist.runs.runs import find_run
     from medalist.workflows.submit import submit as run_submit
 
@@ -135,7 +136,7 @@ def validate(
     competition: Annotated[str, typer.Option(help="A folder under competitions/, or FOLDER.TRACK.")],
     data: Data = None,
 ) -> None:
-    """Hold any file against the contest's rules; each problem is a line with row, column, value and rule."""
+    """Check any file against the contest's rules. Each problem is a line with row, column, value and rule."""
     from medalist.errors import SubmissionError
     from medalist.runs.opening import open_contest
 
@@ -150,14 +151,14 @@ def validate(
 
 
 SHOWN = 50
-"""How many problems `validate` lists."""
+"""The most problems that `validate` lists."""
 
 SHOWN_STRATA = 12
-"""How many strata `folds` and `score` list, each by itself."""
+"""The most strata that `folds` and `score` list one by one."""
 
 
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:
-    """Write the run's page: curves, scores by fold and stratum, the worst and the best pictures."""
+    """Write the run's page: curves, scores by fold and stratum, and pictures of the worst and the best samples."""
     from medalist.kinds import run_settings
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run

@@ -1,4 +1,4 @@
-"""`medalist debug`: a network looked at before it is trained, or after it went wrong."""
+"""`medalist debug`: inspect a network before its training, or after a training that failed."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def debug(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[int, typer.Option(help="The fold whose network is looked at.")] = 0,
+    fold: Annotated[int, typer.Option(help="The fold whose network is inspected.")] = 0,
     steps: Annotated[
-        int, typer.Option(min=2, max=100_000, help="Steps on one batch, and of the learning-rate range test.")
+        int, typer.Option(min=2, max=100_000, help="Steps on one batch, and in the learning-rate range test.")
     ] = 100,
     samples: Annotated[
-        str | None, typer.Option(metavar="ID[,ID...]", help="Training samples that make the one batch.")
+        str | None, typer.Option(metavar="ID[,ID...]", help="Ids of the training samples of the one batch.")
     ] = None,
-    epoch: Annotated[int, typer.Option(min=1, help="Whose order and augmentation to take, as messages count.")] = 1,
+    epoch: Annotated[int, typer.Option(min=1, help="Epoch whose order and augmentation are used, counted from 1.")] = 1,
     checkpoint: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Weights of a run to start from (.safetensors).")
     ] = None,
@@ -35,7 +35,7 @@ def debug(
         Path | None, typer.Option("-o", "--output", metavar="FOLDER", help="Default: debug/ in the run's folder.")
     ] = None,
 ) -> None:
-    """Look at a network: shapes, dead units, gradients, one batch by heart, NaN, learning rates, first batches."""
+    """Inspect a network: shapes, dead units, gradients, overfitting one batch, NaN, learning rates, first batches."""
     from medalist.kinds import load_settings
     from medalist.training.debug import DebugRequest
     from medalist.training.debug import debug as run_debug
@@ -54,7 +54,7 @@ def debug(
         say(here.console, f"{name}: {text}")
     say(here.console, "")
     if found.wrong:
-        say(here.console, "what looks wrong, worst first")
+        say(here.console, "warnings, worst first")
         for number, line in enumerate(found.wrong, 1):
             say(here.console, f"{number:3}. {line}")
     else:

@@ -1,4 +1,4 @@
-"""`medalist embed` and what `index` and `search` do with a run: galleries of images."""
+"""`medalist embed`, and the commands `index` and `search` with a run: galleries of images."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Threads = Annotated[int | None, typer.Option("--threads", help="Threads; default: all processors.")]
-Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="An image to ask with; repeatable.")]
+Images = Annotated[list[Path] | None, typer.Option("--image", metavar="FILE", help="A query image; repeatable.")]
 Where = Annotated[
     str | None,
     typer.Option(
         "--where",
         metavar="EXPR",
-        help="What its fields mean: 'species in [whale] and depth < 200 and place within 50 km of 54.3,10.1'",
+        help="Filter by fields: 'species in [whale] and depth < 200 and place within 50 km of 54.3,10.1'",
     ),
 ]
 GalleryFolder = Annotated[
@@ -32,28 +32,32 @@ Picture = Annotated[
     Path | None, typer.Option("--picture", metavar="GRID.png", help="Draw each query and its hits there.")
 ]
 GroupBy = Annotated[
-    str | None, typer.Option("--group-by", metavar="FIELD", help="The best of each value of a field, as of identity.")
+    str | None, typer.Option("--group-by", metavar="FIELD", help="Only the best of each value of FIELD, as identity.")
 ]
-Per = Annotated[int | None, typer.Option("--per", metavar="M", help="With --group-by: so many of each value.")]
+Per = Annotated[int | None, typer.Option("--per", metavar="M", help="With --group-by: answers for each value.")]
 MinScore = Annotated[
     float | None, typer.Option("--min-score", metavar="S", help="Only answers with at least this score.")
 ]
 PlanName = Annotated[
-    str | None, typer.Option("--plan", metavar="P", help="How to look: scan, walk, bridge or exact; else as is best.")
+    str | None,
+    typer.Option(
+        "--plan", metavar="P", help="Search plan: scan, walk, bridge or exact; default: chosen automatically."
+    ),
 ]
 Place = Annotated[
     Path | None,
     typer.Option("--gallery", metavar="DIR|CSV", help="Images: all below a folder, or a csv of id, path and fields."),
 ]
 Fields = Annotated[
-    Path | None, typer.Option("--fields", metavar="FILE.csv", help="More fields by the column id, such as identity.")
+    Path | None,
+    typer.Option("--fields", metavar="FILE.csv", help="A csv with a column id and more fields, such as identity."),
 ]
 Kinds = Annotated[
     list[str] | None,
     typer.Option(
         "--kind",
         metavar="FIELD=KIND",
-        help="A field's kind where its cells do not tell it: tag, bool, int, float, datetime, geo or id; repeatable.",
+        help="Kind of a field, if its cells do not show it: tag, bool, int, float, datetime, geo or id; repeatable.",
     ),
 ]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Leave out images that cannot be read, and list them.")]
@@ -67,7 +71,7 @@ Folder = Annotated[
 
 @dataclass(frozen=True)
 class Asking:
-    """How something is asked: what `Index.search` takes beside the queries, k and threads."""
+    """The options of a search, which become the arguments of `Index.search` beside the queries."""
 
     k: int
     where: str | None
@@ -81,16 +85,16 @@ class Asking:
     threads: int | None
 
     def checked(self) -> Asking:
-        """The same with --exact as a plan; SearchError for options that exclude one another."""
+        """Return the options with --exact as a plan. Raises SearchError for options that exclude each other."""
         if self.exact and (self.ef, self.recall, self.plan) != (None, None, None):
             raise SearchError("--exact finds all; leave out --ef, --recall and --plan")
         if self.per is not None and self.group_by is None:
-            raise SearchError("--per: say of what field; --group-by FIELD is missing")
+            raise SearchError("--per needs --group-by FIELD")
         return replace(self, plan="exact", exact=False) if self.exact else self
 
     @property
     def how(self) -> dict[str, Any]:
-        """As arguments of `Gallery.search`, which knows no `ef`."""
+        """The options as arguments of `Gallery.search`, which has no `ef` (and without k)."""
         from medalist.search.checks import processors
 
         return {
@@ -117,17 +121,17 @@ def embed(
     fold: Annotated[int | None, typer.Option(help="The network of one fold; default: all trained folds.")] = None,
     skip_bad: SkipBad = False,
 ) -> None:
-    """Turn images into unit vectors: an .npy, and a .json beside it that tells their ids and what made them."""
+    """Embed images as unit vectors: an .npy, and a .json beside it with their ids and embedding space."""
     from medalist.runs.runs import find_run
     from medalist.search.embeddings import beside, write_embeddings
     from medalist.workflows.galleries import embed_images, find_images
 
     if (images is None) == (listed is None):
-        raise SearchError("say which images: --images DIR, or --csv FILE with the columns id and path")
+        raise SearchError("images are missing; type --images DIR, or --csv FILE with the columns id and path")
     shared = session(context)
     found = find_run(run, shared.runs)
     path = found.folder / "vectors.npy" if out is None else out
-    beside(path)  # refuses a wrong name before the work
+    beside(path)  # refuses a wrong name before the network runs
     place = images or listed
     assert place is not None
     embeddings, left_out = embed_images(found, find_images(place), shared.reporter, fold, skip_bad)
@@ -146,14 +150,14 @@ def build(
     skip_bad: bool,
     threads: int | None,
 ) -> None:
-    """`medalist index build RUN --gallery ...`."""
+    """Run `medalist index build RUN --gallery ...`."""
     from medalist.runs.runs import find_run
     from medalist.search.embeddings import name_of
     from medalist.workflows.galleries import build_gallery, gallery_folder
 
     run = find_run(name, shared.runs)
     if place is None:
-        raise SearchError(f"{name}: say which images: --gallery DIR, or a csv with the columns id and path")
+        raise SearchError(f"{name}: images are missing; type --gallery DIR, or a csv with the columns id and path")
     made, left_out = build_gallery(
         run, place, gallery_folder(run, out), shared.reporter, fields=fields, kinds=kinds, skip_bad=skip_bad,
         threads=threads,
@@ -171,14 +175,14 @@ def add(
     skip_bad: bool,
     threads: int | None,
 ) -> None:
-    """`medalist index add RUN --images ...`."""
+    """Run `medalist index add RUN --images ...`."""
     from medalist.runs.runs import find_run
     from medalist.workflows.galleries import add_images, gallery_folder
 
     if images is None:
         raise SearchError(
-            f"{name}: say what is added: VECTORS.npy to a folder; to a run --images DIR, or --images FILE.csv with the "
-            "columns id and path"
+            f"{name}: nothing to add is given; for a folder type VECTORS.npy; for a run type --images DIR, or --images "
+            "FILE.csv with the columns id and path"
         )
     found = find_run(name, shared.runs)
     folder = gallery_folder(found, gallery)
@@ -192,7 +196,7 @@ def add(
 def search(
     shared: Session, name: str, images: tuple[Path, ...], asking: Asking, folder: Path | None, picture: Path | None
 ) -> None:
-    """`medalist search RUN --image ...`."""
+    """Run `medalist search RUN --image ...`."""
     from medalist.runs.runs import find_run
     from medalist.workflows.galleries import answer_table, draw_hits, gallery_folder, search_images, write_picture
 
@@ -215,12 +219,12 @@ def search(
 
 
 def is_gallery(path: Path) -> bool:
-    """Whether a folder is that of a gallery."""
+    """Whether a folder holds a gallery."""
     return (path / "gallery.json").is_file()
 
 
 def tell(console: Console, folder: Path) -> Path:
-    """Print what a gallery is of, and give the folder of its index."""
+    """Print the size of a gallery and what made its vectors, and return the folder of its index."""
     from medalist.search.embeddings import name_of
     from medalist.search.gallery import Gallery
 
@@ -230,6 +234,6 @@ def tell(console: Console, folder: Path) -> Path:
 
 
 def tell_left_out(console: Console, lines: list[str]) -> None:
-    """Print what --skip-bad left out."""
+    """Print a line for each image that --skip-bad left out."""
     for line in lines:
         say(console, f"left out: {line}")

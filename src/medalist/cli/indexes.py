@@ -1,4 +1,4 @@
-"""`medalist index build`, `add`, `delete` and `info`: an index of vectors, as a file or as a folder that is live."""
+"""`medalist index build`, `add`, `delete` and `info`: an index of vectors in a file, or in a folder that can change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Ids = Annotated[
 ]
 Sync = Annotated[
     str | None,
-    typer.Option("--fsync", help="Of a folder, when it waits for the disk: always, interval (the default) or os."),
+    typer.Option("--fsync", help="When a folder is synced to disk: always, interval (the default) or os."),
 ]
 Target = Annotated[str, typer.Argument(metavar="FOLDER|RUN", help="The folder of an index or a gallery; or a run.")]
 
@@ -44,7 +44,9 @@ def build(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", help="NAME.ann: a file; without a suffix: a live folder. Of a run: default RUN/gallery."
+            "-o",
+            "--out",
+            help="NAME.ann makes a file; a name without suffix makes a folder. Default for a run: RUN/gallery.",
         ),
     ] = None,
     gallery: Place = None,
@@ -60,20 +62,22 @@ def build(
     threads: Threads = None,
     seed: Annotated[int, typer.Option(help="Seed of the build; threads do not change it.")] = 0,
 ) -> None:
-    """Make an index of an array of vectors, or the gallery of a run from images."""
+    """Make an index of an array of vectors, or a run's gallery from images."""
 
     kinds = arrays.said_kinds(kind)
     if vectors.suffix != ".npy" and not vectors.is_file():
         if ids is not None or fsync is not None or (metric, refine, seed) != ("cosine", "float32", 0):
             raise SearchError(
-                "--ids, --metric, --refine, --fsync and --seed are for VECTORS.npy; a gallery is of cosine"
+                "--ids, --metric, --refine, --fsync and --seed are for VECTORS.npy; a gallery always uses cosine"
             )
         galleries.build(session(context), str(vectors), gallery, out, fields, kinds, skip_bad, threads)
         return
     if gallery is not None or skip_bad:
         raise SearchError(f"{vectors}: --gallery and --skip-bad need a run, not an array of vectors")
     if out is None:
-        raise SearchError("-o: say where the index shall be written, such as -o vectors.ann, or -o FOLDER to add to it")
+        raise SearchError(
+            "-o is missing: type the file or folder to write, such as -o vectors.ann, or -o FOLDER to add to it later"
+        )
     arrays.refuse_over(out, vectors, ids, fields)
     console = session(context).console
     began = time.monotonic()
@@ -92,7 +96,10 @@ def build(
 
 @contextlib.contextmanager
 def _made(out: Path, size: int, options: dict[str, Any], fsync: str | None) -> Iterator[Index]:
-    """An empty index that is written when the block ends well: a folder where `out` has no suffix, else a file."""
+    """Yield an empty index, and write it when the block ends without an error.
+
+    It is written to a folder where `out` has no suffix, otherwise to a file.
+    """
     from medalist.search import Index
 
     if not out.suffix:
@@ -103,7 +110,7 @@ def _made(out: Path, size: int, options: dict[str, Any], fsync: str | None) -> I
             index.checkpoint()
         return
     if fsync is not None:
-        raise SearchError(f"{out}: a file is written as a whole; --fsync is for a folder, -o NAME without a suffix")
+        raise SearchError(f"{out}: is a file, but --fsync is for folders; give -o a name without a suffix")
     index = Index(size, **options)
     yield index
     arrays.make_parents(out)
@@ -115,11 +122,11 @@ def add(
     context: typer.Context,
     folder: Target,
     vectors: Annotated[
-        Path | None, typer.Argument(metavar="VECTORS.npy", help="Floats or integers [n, dim]; of a run: --images.")
+        Path | None, typer.Argument(metavar="VECTORS.npy", help="Floats or integers [n, dim]; for a run use --images.")
     ] = None,
     ids: Ids = None,
     fields: Fields = None,
-    upsert: Annotated[bool, typer.Option("--upsert", help="Replace vectors whose ids are there.")] = False,
+    upsert: Annotated[bool, typer.Option("--upsert", help="Replace vectors whose ids are in the index.")] = False,
     images: Folder = None,
     gallery: GalleryFolder = None,
     skip_bad: SkipBad = False,
@@ -132,16 +139,18 @@ def add(
     shared = session(context)
     if vectors is None:
         if ids is not None or upsert or fsync is not None:
-            raise SearchError(f"{folder}: --ids, --upsert and --fsync need VECTORS.npy; of a run type --images IMAGES")
+            raise SearchError(f"{folder}: --ids, --upsert and --fsync need VECTORS.npy; for a run type --images IMAGES")
         galleries.add(shared, folder, images, gallery, fields, skip_bad, threads)
         return
     if images is not None or gallery is not None or skip_bad:
-        raise SearchError(f"{vectors}: --images, --gallery and --skip-bad need a run, and no array of vectors")
+        raise SearchError(f"{vectors}: --images, --gallery and --skip-bad need a run, not an array of vectors")
     if ids is None and (upsert or fields is not None):
-        raise SearchError("--ids: --upsert and the rows of --fields go by ids; give them, such as --ids ids.txt")
+        raise SearchError("--upsert and --fields need ids; type --ids, such as --ids ids.txt")
     name, path = find_index(shared, folder)
     if name != path:
-        raise SearchError(f"{name}: a gallery holds what its run makes; type medalist index add RUN --images IMAGES")
+        raise SearchError(
+            f"{name}: a gallery can only hold vectors of its run; type medalist index add RUN --images IMAGES"
+        )
     values = arrays.read_vectors(vectors)
     labels = None if ids is None else arrays.read_ids(ids)
     with Index.open(path, fsync=checked_fsync(fsync), threads=threads) as index:
@@ -172,14 +181,14 @@ def delete(
     gallery: GalleryFolder = None,
     fsync: Sync = None,
 ) -> None:
-    """Take vectors out of the folder of an index, or of a run's gallery; of several options, what any of them means."""
+    """Delete vectors from an index's folder or a run's gallery: all vectors that at least one of the options means."""
     from medalist.search import Index
     from medalist.search.embeddings import shown
     from medalist.search.gallery import delete_from
 
     shared = session(context)
     if not ids and not identities and where is None:
-        raise SearchError("say what goes: --id ID, --identity NAME or --where EXPR")
+        raise SearchError("nothing is selected: type --id ID, --identity NAME or --where EXPR")
     name, path = find_index(shared, folder, gallery)
     with Index.open(path, fsync=checked_fsync(fsync)) as index:
         asked = arrays.typed_ids(index, list(dict.fromkeys(ids or ())))
@@ -187,7 +196,7 @@ def delete(
         count = delete_from(index, asked, identities or (), where)
         now = len(index)
     if missing:
-        say(shared.console, f"{len(missing)} of {len(asked)} ids were not there: {shown(list(map(str, missing)))}")
+        say(shared.console, f"{len(missing)} of {len(asked)} ids were not found: {shown(list(map(str, missing)))}")
     say(
         shared.console,
         f"{name}: {count} deleted, {now} vectors now" if count else f"{name}: nothing to delete, {now} vectors",
@@ -201,7 +210,7 @@ def info(
         Path, typer.Argument(metavar="FILE|FOLDER", help="An index, as a file or a folder, or the folder of a gallery.")
     ],
 ) -> None:
-    """Tell what an index holds, its fields, its memory by part and its recall."""
+    """Show the size of an index, its fields, its memory by part and its recall."""
     from medalist.search import Index
 
     console = session(context).console
@@ -210,7 +219,7 @@ def info(
     stats = Index.open(file, read_only=file.is_dir()).stats()
     table(console, str(file), ["what", "found"], _told(stats))
     if stats.recall:
-        # A walk of fewer than 100 is never asked for 100 answers, and was not measured for them.
+        # A walk with ef below 100 is never used for 100 answers, so recall at 100 was not measured for it.
         rows = [
             [row.ef, f"{row.at_1:.4f}", f"{row.at_10:.4f}", f"{row.at_100:.4f}" if row.ef >= 100 else "–"]
             for row in stats.recall
@@ -219,14 +228,17 @@ def info(
 
 
 def find_index(shared: Session, name: str, gallery: Path | None = None) -> tuple[Path, Path]:
-    """What FOLDER or RUN means: the folder to speak of, and that of its index, which differ for a gallery."""
+    """Return the folder that FOLDER or RUN names, and the folder of its index; for a gallery the two differ.
+
+    Raises SearchError for a file, and RunError where there is no such run.
+    """
     from medalist.runs.runs import find_run
     from medalist.search.gallery import read_told
     from medalist.workflows.galleries import gallery_folder
 
     folder = Path(name)
     if folder.is_file():
-        raise SearchError(f"{name}: a file is only replaced as a whole; this is for a folder, made by -o FOLDER")
+        raise SearchError(f"{name}: a file cannot be changed; this command needs a folder, made by -o FOLDER")
     if gallery is None and folder.is_dir() and not (folder / "lock.json").is_file():
         return folder, folder / read_told(folder)["index"] if galleries.is_gallery(folder) else folder
     folder = gallery_folder(find_run(name, shared.runs), gallery)
@@ -234,7 +246,7 @@ def find_index(shared: Session, name: str, gallery: Path | None = None) -> tuple
 
 
 def checked_fsync(fsync: str | None) -> Fsync:
-    """The policy that --fsync says."""
+    """Return the policy of --fsync, which is `interval` by default. Raises SearchError for any other word."""
     from medalist.search.checks import Fsync
 
     for one in get_args(Fsync):
@@ -254,7 +266,7 @@ def _told(stats: Stats) -> list[list[object]]:
         ["metric", stats.metric],
         ["ids", stats.ids],
         ["fields", ", ".join(f"{name} ({kind})" for name, kind in stats.fields.items()) or "none"],
-        ["loose", f"{stats.loose}, whose fields are looked at one by one"],
+        ["loose", f"{stats.loose} rows whose fields are checked one by one"],
         ["refine", stats.refine],
         ["degree", f"{stats.degree_mean:.1f} on average, {stats.degree_max} at most, of {stats.degree}"],
         ["effort", stats.effort],

@@ -1,4 +1,4 @@
-"""Commands that change nothing: they show configs, runs and this machine."""
+"""Commands that change nothing, and show configs, runs and this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the resolved config, its augmentation checked too."""
+    """Print the resolved config, after its augmentation is checked too."""
     from medalist.config import dump_config
     from medalist.data.transforms import compose_augment
     from medalist.kinds import load_settings
@@ -33,7 +33,7 @@ def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None
 
 
 def diff(context: typer.Context, first: Side, second: Side) -> None:
-    """Show where two runs or configs differ."""
+    """Show the keys at which two runs or configs differ."""
     from medalist.config import differences
     from medalist.errors import RunError
     from medalist.experiment import Experiment
@@ -48,7 +48,7 @@ def diff(context: typer.Context, first: Side, second: Side) -> None:
         try:
             return run_settings(find_run(name, here.runs))
         except RunError:
-            if Path(name).suffix in (".yaml", ".yml"):  # a run may end so too: x+folds.file=mine.yaml
+            if Path(name).suffix in (".yaml", ".yml"):  # tried after runs: a run can be called x+folds.file=mine.yaml
                 return load_settings(Path(name))
             raise
 
@@ -63,7 +63,7 @@ def board(
     context: typer.Context,
     competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
-    """All runs: score, spread, cost, and what each changed against its parent."""
+    """List all runs with score, standard errors, cost, and the changes of each against its parent run."""
     from medalist.workflows.board import COLUMNS, board_rows
 
     here = session(context)
@@ -77,11 +77,11 @@ def board(
 def doctor(
     context: typer.Context,
     run: Annotated[
-        str | None, typer.Argument(metavar="[RUN]", help="Say where this machine differs from a run.")
+        str | None, typer.Argument(metavar="[RUN]", help="Run to compare with this machine and its files.")
     ] = None,
     data: Data = None,
 ) -> None:
-    """Tell what this machine has; of a RUN, what differs here from what it was made with."""
+    """Describe this machine; with RUN, list the differences from the machine and files that made the run."""
     from medalist.errors import RunError
     from medalist.runs.runs import find_run
     from medalist.training.doctor import compare, examine

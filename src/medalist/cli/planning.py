@@ -1,4 +1,4 @@
-"""The command that says what a training will cost, before it starts."""
+"""`medalist plan`: estimate the cost of a training before it starts."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ def plan(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[list[int] | None, typer.Option(help="A fold; again for more; default: all.")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold; repeatable; default: all.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
     ] = None,
-    seconds: Annotated[float, typer.Option(min=1, max=3600, help="What the probe may take, all in all.")] = 60.0,
+    seconds: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that the measurement may take.")] = 60.0,
     devices: Annotated[int, typer.Option(min=1, max=10_000, help="Processes that train a fold together.")] = 1,
     workers: Annotated[int, typer.Option(min=1, max=10_000, help="Folds that are trained at a time.")] = 1,
 ) -> None:
-    """Measure a minute of the training, and tell the time, memory and disk of all of it, and what would help."""
+    """Measure a minute of the training. Print the time, memory and disk that all of it needs, and faster options."""
     started = time.perf_counter()
     from medalist.kinds import kind_of, load_settings
     from medalist.processes import place
@@ -51,7 +51,7 @@ def plan(
 
     here = session(context)
     if place().world > 1:
-        raise ConfigError("medalist plan measures on one process; start it without torchrun, and say --devices N")
+        raise ConfigError("medalist plan measures on one process; start it without torchrun, and type --devices N")
     changes = tuple(overrides or ())
     settings = load_settings(config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
@@ -62,7 +62,7 @@ def plan(
 
 
 def show(console: Console, made: Plan) -> None:
-    """Print a plan."""
+    """Print a plan as tables and lines."""
     from medalist.runs.plans import BY_FOLD, PARTS, clock, in_bytes
 
     rows: list[list[Any]] = []
@@ -82,7 +82,7 @@ def show(console: Console, made: Plan) -> None:
     )
     if made.options:
         shown = [_option(option, made.whole) for option in made.options]
-        table(console, "what would help, measured", ["option", "all", "gain", ""], shown)
+        table(console, "options, measured", ["option", "all", "gain", ""], shown)
     for note in made.notes:
         say(console, f"note: {note}")
 

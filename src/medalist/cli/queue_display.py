@@ -15,10 +15,10 @@ from medalist.training.queue_status import RUNNING, JobEnd, QueueJob, QueueStatu
 
 
 class LiveDisplay:
-    """A table that is drawn anew about once a second, and a line above it for each job that ends."""
+    """A table that is drawn again about once a second, and a line above it for each job that ends."""
 
     def __init__(self, console: Console):
-        """`console` is a terminal."""
+        """`console` must be a terminal."""
         self._console = console
         self._live = Live(console=console, auto_refresh=False)
         self._status: Callable[[], QueueStatus] | None = None
@@ -34,17 +34,17 @@ class LiveDisplay:
         self._live.stop()
 
     def end(self, job: QueueJob, end: JobEnd) -> None:
-        """Say how a job ended."""
+        """Print a line about how a job ended."""
         self._console.print(end_line(job, end), markup=False, highlight=False, soft_wrap=True)
 
     def show(self, status: Callable[[], QueueStatus]) -> None:
-        """Draw the table."""
+        """Draw the table again."""
         self._status = status
         self._live.update(queue_table(status()), refresh=True)
 
 
 def queue_table(found: QueueStatus) -> Table:
-    """A row for each job, and one for all."""
+    """Return the table with a row for each job, and a last row for all jobs."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("run", "fold", "state", "epoch", "last", "best", "left"):
         made.add_column(name, justify="left" if name in ("run", "state", "last") else "right", overflow="fold")

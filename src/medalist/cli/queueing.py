@@ -1,4 +1,4 @@
-"""Training in a queue: the folds of one config, or of many."""
+"""Training in a queue: the folds of one config (`train`), or of many (`sweep`)."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Workers = Annotated[
     str | None,
-    typer.Option("--workers", help="Train folds in a queue, so many at a time; auto: one for each GPU or processor."),
+    typer.Option("--workers", help="Train folds in a queue, this many at a time; auto: one for each GPU or processor."),
 ]
 RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="Of a Ray cluster whose nodes have this installation and these files at the same paths.",
+        help="Address of a Ray cluster; its nodes need this installation and the same files at the same paths.",
     ),
 ]
 
@@ -37,7 +37,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def parse_folds(text: str) -> tuple[int, ...]:
-    """`all` (no number: all folds) or numbers with commas between; ConfigError for anything else."""
+    """Return the folds in a text: `all` gives an empty tuple, which means all folds; otherwise numbers with commas.
+
+    Raises ConfigError for any other text.
+    """
     if text.strip() == "all":
         return ()
     try:
@@ -47,7 +50,7 @@ def parse_folds(text: str) -> tuple[int, ...]:
 
 
 def parse_workers(text: str | None) -> int | None:
-    """`auto` (None: as many as fit) or a count from 1; ConfigError for anything else."""
+    """Return the number of workers, or None for `auto`, which means as many as fit. Raises ConfigError otherwise."""
     if text is None or text == "auto":
         return None
     if not text.isdecimal() or not 1 <= int(text) <= 10_000:
@@ -56,7 +59,7 @@ def parse_workers(text: str | None) -> int | None:
 
 
 def open_queue(here: Session, workers: str | None, ray: str | None) -> FoldQueue:
-    """The queue that --workers and --ray describe; nothing is started yet."""
+    """Return the queue that --workers and --ray describe; nothing is started yet."""
     from medalist.training.fold_queue import FoldQueue
     from medalist.training.train import train_request
 
@@ -64,7 +67,7 @@ def open_queue(here: Session, workers: str | None, ray: str | None) -> FoldQueue
 
 
 def open_display(here: Session) -> QueueDisplay:
-    """A live table on a terminal, plain lines elsewhere."""
+    """Return a display: a live table on a terminal, plain lines elsewhere."""
     from medalist.training.queue_status import LineDisplay
 
     if here.console.is_terminal and not here.console.quiet:
@@ -77,7 +80,7 @@ def open_display(here: Session) -> QueueDisplay:
 def train_in_queue(
     here: Session, setup: TrainSetup, request: TrainRequest, workers: str | None, ray: str | None
 ) -> None:
-    """Train the folds of a request that are not done yet in a queue; RunError where one could not be."""
+    """Train the unfinished folds of a request in a queue. Raises RunError where a fold failed."""
     from medalist.training.fold_queue import jobs_of
 
     with open_queue(here, workers, ray) as queue:
@@ -95,21 +98,21 @@ def sweep(
     context: typer.Context,
     config: ConfigFile,
     changes: Annotated[
-        list[str], typer.Argument(metavar="KEY=A,B ...", help="Values to try; KEY=A alone holds for all runs.")
+        list[str], typer.Argument(metavar="KEY=A,B ...", help="Values to try; one value, KEY=A, holds for all runs.")
     ],
     data: Data = None,
     folds: Annotated[str, typer.Option(help="all, or numbers such as 0,2.")] = "all",
     workers: Workers = None,
     ray: RayAddress = None,
     trials: Annotated[
-        int | None, typer.Option(min=1, help="Let Optuna choose so many points; ranges such as 1e-4..1e-2 too.")
+        int | None, typer.Option(min=1, help="Points that Optuna chooses, also from ranges such as 1e-4..1e-2.")
     ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Drop configs whose first fold is clearly behind.")] = False,
-    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Of the points that --trials draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=1_000_000, help="Seed of the points that --trials draws.")] = 0,
 ) -> None:
-    """Train a config with many values of some keys, and say what each gains over it, fold by fold.
+    """Train a config with many values of some keys, and compare each with the base on the same folds.
 
-    Each is a run of its own. Run it again to go on where it stopped.
+    Each set of values is a run of its own. Run the command again to resume.
     """
     from medalist.kinds import load_settings
     from medalist.training.axes import parse_words

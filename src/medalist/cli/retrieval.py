@@ -1,4 +1,4 @@
-"""`medalist search`, and where the commands of `medalist index` come together."""
+"""`medalist search`, and the registration of all commands of `medalist index`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from medalist.search import Hits, Index
 
 BLOCK = 1024
-"""Queries answered between two steps of the bar."""
+"""How many queries are answered before the progress bar moves."""
 
 COLUMNS = ("query", "rank", "id", "score", "distance")
 
@@ -63,7 +63,7 @@ def search(
     per: Per = None,
     min_score: MinScore = None,
     recall: Annotated[float | None, typer.Option(help="The recall to aim at; default 0.95.")] = None,
-    ef: Annotated[int | None, typer.Option(help="Candidates that the walk keeps, in place of a recall.")] = None,
+    ef: Annotated[int | None, typer.Option(help="Candidates that the walk keeps; replaces --recall.")] = None,
     plan: PlanName = None,
     exact: Annotated[
         bool, typer.Option("--exact", help="Compare with every vector: the same as --plan exact.")
@@ -72,16 +72,16 @@ def search(
     picture: Picture = None,
     threads: Threads = None,
 ) -> None:
-    """Find the nearest vectors of each query: rows of query (its row), rank (from 1), id, score, distance.
+    """Find the nearest vectors of each query. Columns: query (its row), rank (from 1), id, score, distance.
 
-    Or what a run's gallery holds that is nearest to each image.
+    With a run and --image: find the nearest images in the run's gallery.
     """
     from medalist.search.vectors import as_queries
 
     asking = Asking(k, where, group_by, per, min_score, recall, ef, plan, exact, threads).checked()
     if image:
         if queries is not None or out is not None or ef is not None:
-            raise SearchError("--image: QUERIES.npy, -o and --ef are for an index of vectors; leave them out")
+            raise SearchError("--image searches a gallery; QUERIES.npy, -o and --ef cannot be used with it")
         galleries.search(session(context), str(file), tuple(image), asking, gallery, picture)
         return
     if queries is None or out is None:
@@ -96,12 +96,12 @@ def search(
     how, plans = {**asking.how, "ef": ef}, Counter[str]()
     with naming({"queries": queries}):
         asked, _ = as_queries(read_npy(queries), index.dim, index.metric)
-        index.search(asked[:0], k, **how)  # what is wrong in the question is told before the work
+        index.search(asked[:0], k, **how)  # reports wrong options before the search starts
     rows_seen = 0
 
     def answers() -> Iterator[tuple[int, Hits]]:
         nonlocal rows_seen
-        for start in range(0, max(len(asked), 1), BLOCK):  # once where there is no query, for an empty table
+        for start in range(0, max(len(asked), 1), BLOCK):  # at least one block, so that no queries give an empty table
             hits = index.search(asked[start : start + BLOCK], k, **how)
             assert hits.plans is not None and hits.cost is not None
             plans.update(hits.plans.tolist())
@@ -117,7 +117,10 @@ def search(
 
 
 def _opened(file: Path, queries: Path) -> Index:
-    """The index of a file, a folder or a gallery's folder, whose space is checked where that of the queries is told."""
+    """Open the index of a file, a folder or a gallery's folder.
+
+    Raises SearchError where the queries have a .json whose embedding space is not that of the gallery.
+    """
     from medalist.search import Index
     from medalist.search.embeddings import read_embeddings, refuse_other_space
     from medalist.search.gallery import Gallery
@@ -131,7 +134,7 @@ def _opened(file: Path, queries: Path) -> Index:
 
 
 def _write(out: Path, answers: Iterator[tuple[int, Hits]]) -> int:
-    """Write answers as they come, whole or not at all, and count their rows."""
+    """Write the hits block by block to a file, whole or not at all, and return the number of rows."""
     from medalist.files import written
 
     with written(out) as temporary:
@@ -147,7 +150,7 @@ def _write_csv(path: Path, answers: Iterator[tuple[int, Hits]]) -> int:
         writer.writerow(COLUMNS)
         for start, hits in answers:
             columns = _columns(start, hits)
-            # Through text of float32: as double, 0.9 would be 0.8999999761581421.
+            # Written as text of float32, because 0.9 would be 0.8999999761581421 as float64.
             columns[3:] = [column.astype(np.str_) for column in columns[3:]]
             writer.writerows(zip(*(column.tolist() for column in columns), strict=True))
             count += len(columns[0])
@@ -172,7 +175,7 @@ def _write_parquet(path: Path, answers: Iterator[tuple[int, Hits]]) -> int:
 
 
 def _columns(start: int, hits: Hits) -> list[NDArray[Any]]:
-    """The answers that are there, one a row: query, rank, id, score, distance."""
+    """Return the columns query, rank, id, score and distance of all hits, one hit in a row."""
     import numpy as np
 
     ranks = np.arange(hits.ids.shape[1])

@@ -1,4 +1,4 @@
-"""What every command shares: where runs lie and how to speak."""
+"""The parts that all commands share: options, the folder of runs, and functions that print."""
 
 from __future__ import annotations
 
@@ -17,22 +17,24 @@ from medalist.cli.console import ConsoleReporter
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
 Data = Annotated[
     str | None,
-    typer.Option("--data", help="The contest's folder; else the config's data:, else $MEDALIST_DATA/NAME."),
+    typer.Option("--data", help="The contest's folder; default: data: in the config, or $MEDALIST_DATA/NAME."),
 ]
 ConfigFile = Annotated[Path, typer.Argument(metavar="CONFIG", help="A file under configs/.")]
 Devices = Annotated[
     int,
-    typer.Option(min=1, max=1024, help="Processes on this machine, one a GPU; torchrun and fabric run start them too."),
+    typer.Option(
+        min=1, max=1024, help="Processes on this machine, one for each GPU; torchrun or fabric run can start them too."
+    ),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 
 FIGURE = re.compile(r"-?[0-9./]*")
-"""A cell that counts as a figure: a number, a share such as 2/5, or nothing."""
+"""The pattern of a cell that counts as a figure: a number, a share such as 2/5, or an empty cell."""
 
 
 @dataclass(frozen=True)
 class Session:
-    """The console of this process, the folder of all runs, and the words that the command was typed in."""
+    """The console of this process, the folder of all runs, and the words of the typed command."""
 
     console: Console
     runs: Path
@@ -40,19 +42,22 @@ class Session:
 
     @property
     def reporter(self) -> ConsoleReporter:
-        """What work speaks to."""
+        """The reporter that prints to this console."""
         return ConsoleReporter(self.console)
 
 
 def session(context: typer.Context) -> Session:
-    """What the top-level options made."""
+    """Return the session that the top-level options have made."""
     found = context.obj
     assert isinstance(found, Session)
     return found
 
 
 def spread(here: Session, devices: int) -> None:
-    """Where a command wants several devices and is not yet one of their processes: start those, and exit with them."""
+    """Start a process for each of several devices, and exit when they have ended.
+
+    Does nothing with one device, and in a process that was started in this way.
+    """
     from medalist.processes import place, start
 
     if devices > 1 and place().world == 1:
@@ -60,13 +65,13 @@ def spread(here: Session, devices: int) -> None:
 
 
 def say(console: Console, text: str) -> None:
-    """A plain line; what users named is never read as markup, and paths are not wrapped."""
+    """Print a plain line. Names that users have chosen are never read as markup, and paths are not wrapped."""
     console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
-    """A table under its title; columns of figures are right, others left."""
-    say(console, title)  # not the table's own title, which is folded at the table's width
+    """Print a table under its title. Columns of figures are aligned right, and other columns left."""
+    say(console, title)  # the title of a rich table would be wrapped at the width of the table
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, column in enumerate(columns):
         figures = all(FIGURE.fullmatch("" if row[number] is None else str(row[number])) for row in rows)

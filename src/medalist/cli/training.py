@@ -1,4 +1,4 @@
-"""Commands that make networks and predictions."""
+"""The commands train, predict and demo."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     config: ConfigFile,
     overrides: Overrides = None,
     data: Data = None,
-    fold: Annotated[list[int] | None, typer.Option(help="A fold to train; again for more; default: all.")] = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A fold to train; repeatable; default: all.")] = None,
     name: Annotated[
         str | None, typer.Option(help="The run's name; default: the config's name and the changes.")
     ] = None,
@@ -33,9 +33,9 @@ def train(
     workers: Workers = None,
     ray: RayAddress = None,
 ) -> None:
-    """Train the folds of a config and predict what each held out. Run it again to go on where it stopped.
+    """Train the folds of a config, and predict the held-out samples of each fold. Run it again to resume.
 
-    --devices: several processes work on one fold. --workers: several folds at a time, each on a device of its own.
+    --devices: several processes train one fold. --workers: several folds train at a time, each on its own device.
     """
     from medalist.cli.queueing import parse_folds, train_in_queue
     from medalist.kinds import load_settings
@@ -44,10 +44,12 @@ def train(
     here = session(context)
     queued = workers is not None or ray is not None
     if queued and devices > 1:
-        raise ConfigError("--devices spreads one fold, --workers and --ray spread folds; take one of them")
+        raise ConfigError(
+            "--devices splits one fold over processes; --workers and --ray train several folds; use one of them"
+        )
     if folds and fold:
-        raise ConfigError("--fold and --folds say the same; take one of them")
-    # A mistake there is told once, before there are many processes.
+        raise ConfigError("--fold and --folds mean the same; use one of them")
+    # The config is checked before other processes start, so that an error in it is printed only once.
     settings = load_settings(config, tuple(overrides or ()))
     chosen = parse_folds(folds) if folds else tuple(fold or ())
     request = TrainRequest(settings, config, tuple(overrides or ()), data, chosen, name, here.runs)
@@ -88,7 +90,7 @@ def predict(
     data: Data = None,
     devices: Devices = 1,
 ) -> None:
-    """Predict the test part with all trained folds, or the held-out samples of each. predict.* may be changed."""
+    """Predict the test part with all trained folds, or the held-out samples of each fold. predict.* may be changed."""
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
@@ -109,7 +111,7 @@ def demo(
     context: typer.Context,
     config: Annotated[Path, typer.Option(help="The config to run.")] = Path("configs/toy_nuclei/demo.yaml"),
 ) -> None:
-    """Walk the embedded contest from drawing it to a checked submission and a report."""
+    """Run all steps on an embedded contest, from drawing its images to a checked submission and a report."""
     from medalist.training.demo import demo as run_demo
 
     here = session(context)

@@ -1,4 +1,4 @@
-"""`medalist index verify`, `repair`, `snapshot` and `compact`: folders of indexes and galleries kept whole."""
+"""`medalist index verify`, `repair`, `snapshot` and `compact`: the care of folders of indexes and galleries."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def add_to(group: typer.Typer) -> None:
 
 
 def verify(context: typer.Context, folder: Target, gallery: GalleryFolder = None) -> None:
-    """Read every byte of an index's folder and tell what is wrong, a line each; the exit code is then 2."""
+    """Read every byte of an index's folder, and print a line for each damage. With damage the exit code is 2."""
     from medalist.search import Index
     from medalist.search.gallery import Gallery
 
@@ -40,7 +40,7 @@ def verify(context: typer.Context, folder: Target, gallery: GalleryFolder = None
 
 
 def repair(context: typer.Context, folder: Target, gallery: GalleryFolder = None, threads: Threads = None) -> None:
-    """Bring a damaged folder back as far as its bytes go, and tell what was done and what is lost."""
+    """Repair a damaged folder as far as its bytes allow, and print what was done and what is lost."""
     from medalist.search import Index
 
     shared = session(context)
@@ -55,10 +55,10 @@ def repair(context: typer.Context, folder: Target, gallery: GalleryFolder = None
 def snapshot(
     context: typer.Context,
     folder: Target,
-    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to make, missing or empty.")],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="The folder to write, new or empty.")],
     gallery: GalleryFolder = None,
 ) -> None:
-    """Copy an index's folder as it is now, also while another process writes it."""
+    """Copy an index's folder in its present state, also while another process writes to it."""
     from medalist.search import Index
     from medalist.search.gallery import Gallery
 
@@ -76,7 +76,7 @@ def snapshot(
 
 
 def compact(context: typer.Context, folder: Target, gallery: GalleryFolder = None, threads: Threads = None) -> None:
-    """Reclaim the place of vectors that are gone, and link and sort what came late."""
+    """Free the space of deleted vectors, and link and sort vectors that were added late."""
     from medalist.search import Index
 
     shared = session(context)

@@ -14,7 +14,7 @@ app = typer.Typer(no_args_is_help=True, help="Pretrained weights, and where they
 
 @app.command("list")
 def list_all(context: typer.Context) -> None:
-    """List the weights found without a network."""
+    """List the pretrained weights on this machine; nothing is downloaded."""
     from medalist.models.weights import list_weights
 
     rows = [[w.name, w.source, f"{w.size / 1e6:.1f} MB", w.sha256[:12], str(w.path)] for w in list_weights()]
@@ -41,7 +41,7 @@ def add(
     file: Annotated[Path, typer.Argument(help="A .safetensors or .pth file.")],
     name: Annotated[str | None, typer.Option(help="The encoder it is for; default: the file's name.")] = None,
 ) -> None:
-    """Copy a file into weights/, after checking that it loads and fits."""
+    """Copy a file into weights/, after a check that it loads and fits."""
     from medalist.models.weights import add_weights
 
     found = add_weights(file, name)

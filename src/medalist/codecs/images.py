@@ -1,4 +1,4 @@
-"""Image files to pixels: PNG, JPEG and TIFF of 8 or 16 bits, every broken file named on one line."""
+"""Read image files: PNG, JPEG and TIFF with 8 or 16 bits. The error for a broken file is one line that names it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from PIL import ExifTags, Image, UnidentifiedImageError
 from medalist.errors import DataError
 from medalist.files import reason
 
-_DAMAGE = (  # what Pillow raises on damaged or hostile files; Warning where warnings are made errors
+_DAMAGE = (  # errors of Pillow and OpenCV for damaged or hostile files; Warning where warnings are turned into errors
     OSError,
     SyntaxError,
     ValueError,
@@ -32,23 +32,24 @@ _DAMAGE = (  # what Pillow raises on damaged or hostile files; Warning where war
     zlib.error,
     cv2.error,
 )
-_SHOWN = 10  # bad files that one message lists
+_SHOWN = 10  # the most bad files that one message lists
 
 
-def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
-    """Read a PNG, JPEG or TIFF (its first page) as RGB uint8[H, W, 3], upright by its EXIF orientation.
+def read_image(path: str | os.PathLike[str], white: int = 65535) -> NDArray[np.uint8]:
+    """Read a PNG, JPEG or TIFF (its first page) as RGB uint8[H, W, 3], turned upright by its EXIF orientation.
 
-    Gray is repeated over the channels, alpha is dropped, palettes, CMYK and 1-bit images are converted.
-    16-bit values are scaled linearly so that 0 stays 0 and `white` (1..65535) becomes 255, the most there is.
-    Raises DataError where the file is missing, damaged, cut off, or holds 32-bit numbers.
+    Gray is repeated over the channels, alpha is dropped, and palettes, CMYK and 1-bit images are converted. 16-bit
+    values are scaled linearly, so that 0 stays 0, and `white` (1..65535) and all values above become 255. Raises
+    DataError where the file is missing, damaged, cut off, or has 32-bit numbers.
     """
     assert 1 <= white <= 65535, white
+    path = Path(path)
     with _opened(path) as (image, orientation, deep):
         image.load()
         if image.mode in ("I", "F"):
             raise DataError(f"{path}: holds 32-bit or signed numbers; supported are 8 and 16 bits per channel")
         if not deep:
-            image.info.pop("transparency", None)  # alpha is dropped, and Pillow would warn that it does so
+            image.info.pop("transparency", None)  # without this, Pillow would warn that alpha is dropped
             values = np.array(image.convert("RGB"))
         elif image.mode.startswith("I;16"):
             values = _to_8_bit(np.asarray(image), white)[..., np.newaxis].repeat(3, axis=2)
@@ -58,13 +59,23 @@ def read_image(path: Path, white: int = 65535) -> NDArray[np.uint8]:
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) after EXIF orientation, from the header; DataError also where the file is cut off."""
+    """Return (height, width) after EXIF orientation, from the header. DataError also where the file is cut off."""
     with _opened(path) as (image, orientation, _):
         return (image.width, image.height) if orientation >= 5 else (image.height, image.width)
 
 
+def image_kind(path: Path) -> str:
+    """What a file's header says of its pixels: "gray" or "colour", and "8 bits" or "16 bits" a channel.
+
+    1-bit images count as gray with 8 bits, palettes and CMYK as colour. Raises DataError as `image_size` does.
+    """
+    with _opened(path) as (image, _, deep):
+        gray = image.mode in ("1", "L", "LA", "La", "I", "F") or image.mode.startswith("I;16")
+        return f"{'gray' if gray else 'colour'}, {16 if deep else 8} bits"
+
+
 def image_sizes(named: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
-    """(height, width) of each (sample id, path); all bad files are listed at once, in one DataError."""
+    """Return (height, width) of each (sample id, path). One DataError lists the bad files, at most 10 by name."""
     sizes: list[tuple[int, int]] = []
     bad: list[str] = []
     for name, path in named:
@@ -81,18 +92,20 @@ def image_sizes(named: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
-    """Open an image that is not cut off: (image, EXIF orientation 1..8 left to undo, whether it has 16 bits).
+    """Open an image and check that it is not cut off: yield (image, orientation, whether it has 16 bits).
 
-    Every kind of damage, found there or in the block, is a DataError.
+    The orientation is an EXIF number 1..8 that must still be undone. Every kind of damage that is found here or in the
+    block raises DataError.
     """
     try:
         folder = path.is_dir()
-    except OSError as error:  # a name that is too long for any file
+    except OSError as error:  # for example a name that is too long for a file
         raise DataError(f"{path}: {reason(error)}") from error
     if folder:
         raise DataError(f"{path}: a folder, not an image")
     try:
-        # Not by name: Pillow 13 would map some TIFF into memory, and scramble those that lie on their side.
+        # The file is opened here, not by name in Pillow, because Pillow 13 would map some TIFF files into memory, and
+        # would mix up the pixels of those with a turned orientation.
         with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF")) as image:
             at = file.tell()
             whole, deep, has_exif = _described(image, file)
@@ -113,7 +126,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
 
 
 def _described(image: Image.Image, file: BinaryIO) -> tuple[bool, bool, bool]:
-    """Say of a file whether it is surely whole, has 16-bit values, and may have an orientation to undo."""
+    """Return whether a file is surely complete, has 16-bit values, and may have an orientation that must be undone."""
     if image.format == "PNG":
         file.seek(24)
         deep = file.read(1)[0] == 16  # the bit depth in the first chunk
@@ -123,14 +136,14 @@ def _described(image: Image.Image, file: BinaryIO) -> tuple[bool, bool, bool]:
         starts, counts = tags.get(273) or tags.get(324) or (), tags.get(279) or tags.get(325) or ()
         ends = [start + count for start, count in zip(starts, counts, strict=False)]
         size = file.seek(0, os.SEEK_END)
-        # Pillow undoes the orientation of a TIFF by itself, and says its size so.
+        # Pillow undoes the orientation of a TIFF itself, and the size that it reports is the size after that.
         return max(ends, default=0) == size, 16 in tags.get(258, ()), False
     file.seek(-16, os.SEEK_END)
-    return b"\xff\xd9" in file.read(), False, True  # the mark that ends a JPEG cannot stand among its pixels
+    return b"\xff\xd9" in file.read(), False, True  # the end mark of a JPEG never occurs within its pixel data
 
 
 def _png_chunks(file: BinaryIO) -> set[bytes]:
-    """Names of a PNG's chunks, by seeking from head to head; EOFError where its end is missing."""
+    """The names of a PNG's chunks, found by jumping from head to head; EOFError where the end is missing."""
     names: set[bytes] = set()
     size = file.seek(0, os.SEEK_END)
     file.seek(8)
@@ -146,7 +159,7 @@ def _png_chunks(file: BinaryIO) -> set[bytes]:
 
 
 def _colour_16(path: Path, size: tuple[int, int]) -> NDArray[np.uint16]:
-    """RGB uint16[H, W, 3] by OpenCV, as Pillow cuts 16-bit colours to 8 bits; Pillow has found it whole."""
+    """Read RGB uint16[H, W, 3] by OpenCV, because Pillow reduces 16-bit colours to 8 bits. The file is complete."""
     values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != size or values.ndim != 3:
         raise ValueError("16-bit pixels that cannot be decoded")
@@ -160,7 +173,7 @@ def _to_8_bit(values: NDArray[np.uint16], white: int) -> NDArray[np.uint8]:
 
 
 def _upright(values: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
-    """Undo an EXIF orientation 1..8 (CIPA DC-008, tag 274) of [H, W, 3]."""
+    """Undo an EXIF orientation 1..8 (CIPA DC-008, tag 274) of pixels [H, W, 3]."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)
     down = -1 if orientation in (3, 4, 7, 8) else 1

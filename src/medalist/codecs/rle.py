@@ -1,8 +1,8 @@
-"""Run-length encoding (RLE) of masks: "1 3 10 5" are the pixels 1 to 3 and 10 to 14.
+"""Run-length encoding (RLE) of masks: "1 3 10 5" means the pixels 1 to 3 and 10 to 14.
 
-Pixels are counted down the columns ("column": DSB2018, TGS, Airbus, HuBMAP) or along the rows ("row":
-Carvana, Vesuvius), from `base` (1 in every one of those contests). Runs are sorted, positive, and do not
-overlap.
+Pixels are counted down the columns ("column": DSB2018, TGS, Airbus, HuBMAP) or along the rows ("row": Carvana,
+Vesuvius). The first pixel has the number `base`, which is 1 in all these contests. Runs are sorted, have a length of
+at least 1, and do not overlap.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from numpy.typing import NDArray
 
 Order = Literal["column", "row"]
 
-_MAX_NUMBER = 10**18  # so that a start and its length add up inside int64
+_MAX_NUMBER = 10**18  # so that the sum of a start and a length fits in int64
 
 
 class RleError(ValueError):
-    """A text that is no valid RLE of its image; the message, a fragment, names the rule and the value."""
+    """A text is no valid RLE of its image. The message is part of a sentence; it names the rule and the value."""
 
 
 def encode_mask(mask: NDArray[np.bool_], order: Order = "column", base: int = 1) -> str:
-    """RLE of the pixels of bool[H, W] that are true; "" where there is none."""
+    """Return the RLE of the true pixels of bool[H, W]; "" where no pixel is true."""
     edges = _edges(mask.astype(np.bool_, copy=False), order)
     if len(edges) % 2:
         edges = np.append(edges, mask.size)
@@ -34,9 +34,10 @@ def encode_mask(mask: NDArray[np.bool_], order: Order = "column", base: int = 1)
 
 
 def encode_labels(labels: NDArray[np.int32], order: Order = "column", base: int = 1) -> list[str]:
-    """RLE of each object of int32[H, W] (0 is background), in the order of their numbers.
+    """Return the RLE of each object of int32[H, W] (0 is background), in the order of their numbers.
 
-    One pass over the pixels, whatever the number of objects. A number that no pixel has is no object.
+    It passes over the pixels once, for any number of objects. A number that no pixel has is no object. Raises RleError
+    for negative labels.
     """
     if labels.size == 0:
         return []
@@ -58,18 +59,18 @@ def encode_labels(labels: NDArray[np.int32], order: Order = "column", base: int 
 
 
 def decode_runs(text: str, size: tuple[int, int], order: Order = "column", base: int = 1) -> NDArray[np.int64]:
-    """Runs int64[n, 2] of an RLE for an image of (height, width): first pixel, counted from 0, and length.
+    """Return the runs int64[n, 2] of an RLE for an image of (height, width): first pixel, counted from 0, and length.
 
-    `order` says how pixels are counted and does not change the runs. Raises RleError where the text holds
-    anything but digits and spaces, or where runs are unpaired, empty, unsorted, overlapping or off the image.
+    `order` does not change the runs. Raises RleError where the text has other characters than digits and spaces, where
+    a start has no length, or where runs are empty, unsorted, overlapping or outside the image.
     """
-    del order  # here so that the four functions can be called alike
+    del order  # it is an argument only so that all these functions have the same arguments
     if not text.isascii() or text.encode().translate(None, b"0123456789 "):
         word = next(word for word in text.split(" ") if re.fullmatch("[0-9]*", word) is None)
         raise RleError(f"{_quoted(word)} is not a whole number; only digits and spaces may stand there")
     if not text.strip():
         return np.empty((0, 2), np.int64)
-    numbers = np.fromstring(text, np.int64, sep=" ")  # gives the largest int64 for a number beyond it
+    numbers = np.fromstring(text, np.int64, sep=" ")  # a number above int64 becomes the largest int64
     if numbers.max() > _MAX_NUMBER:
         longest = max(text.split(), key=lambda word: len(word.lstrip("0")))
         raise RleError(f"{_quoted(longest)} is past the last pixel {size[0] * size[1] - 1 + base}")
@@ -82,7 +83,7 @@ def decode_runs(text: str, size: tuple[int, int], order: Order = "column", base:
 
 
 def decode_mask(text: str, size: tuple[int, int], order: Order = "column", base: int = 1) -> NDArray[np.bool_]:
-    """Mask bool[H, W] of an RLE for an image of (height, width); raises RleError as decode_runs does."""
+    """Return the mask bool[H, W] of an RLE for an image of (height, width). Raises RleError as decode_runs does."""
     runs = decode_runs(text, size, order, base)
     flat = _painted(runs, np.ones(len(runs), np.uint8), size[0] * size[1])
     return _unscan(flat, size, order).view(np.bool_)
@@ -91,9 +92,9 @@ def decode_mask(text: str, size: tuple[int, int], order: Order = "column", base:
 def decode_labels(
     texts: Sequence[str], size: tuple[int, int], order: Order = "column", base: int = 1
 ) -> NDArray[np.int32]:
-    """Label map int32[H, W]: the objects 1..n in the order of `texts`, 0 where there is none.
+    """Return the label map int32[H, W] of objects: 1..n in the order of `texts`, 0 for background.
 
-    Raises RleError that names the object (1..n) where its text is empty or not valid, or it overlaps another.
+    Raises RleError, which names the object (1..n), where its text is empty or not valid, or where it overlaps another.
     """
     objects = [np.empty((0, 2), np.int64)]
     for number, text in enumerate(texts, start=1):
@@ -117,7 +118,7 @@ def decode_labels(
 
 
 def _check_runs(runs: NDArray[np.int64], pixels: int, base: int) -> None:
-    """Raise RleError at the first run that is empty, outside, or not after the one before."""
+    """Raise RleError for the first run that is empty, outside the image, or not after the run before it."""
     starts, lengths = runs[:, 0], runs[:, 1]
     ends = starts + lengths
     bad = (lengths < 1) | (starts < 0) | (ends > pixels)
@@ -140,7 +141,7 @@ def _check_runs(runs: NDArray[np.int64], pixels: int, base: int) -> None:
 
 
 def _painted(runs: NDArray[np.int64], values: NDArray[Any], pixels: int) -> NDArray[Any]:
-    """Flat image with a value for each run (sorted, apart) and 0 between them."""
+    """The flat image with the value of each run at its pixels, and 0 between runs. Runs are sorted, without overlap."""
     edges = runs.ravel().copy()
     edges[1::2] += edges[::2]
     stretches = np.diff(edges, prepend=0, append=pixels)  # gap, run, gap, run, ..., gap
@@ -150,9 +151,9 @@ def _painted(runs: NDArray[np.int64], values: NDArray[Any], pixels: int) -> NDAr
 
 
 def _joined(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
-    """The numbers (0 or more) with a space between them, and where each ends in that text.
+    """The numbers (0 or more) as one text with spaces between them, and where each number ends in this text.
 
-    Digit by digit over all numbers at once: many times as fast as str() on each where there are many.
+    One digit of all numbers is computed at a time, which is many times as fast as str() of each number.
     """
     if numbers.size == 0:
         return "", numbers
@@ -163,14 +164,14 @@ def _joined(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
         left = rest // 10
         letters[place] = (rest - 10 * left).astype(np.uint8) + ord("0")
         if place < width - 1:
-            letters[place] *= rest > 0  # leading noughts become byte 0, and go below
+            letters[place] *= rest > 0  # leading zeros become byte 0, which is removed below
         rest = left
     ends = np.cumsum(np.count_nonzero(letters, axis=0)) - 1
     return cv2.transpose(letters).tobytes().translate(None, b"\0")[:-1].decode("ascii"), ends
 
 
 def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
-    """Sorted places (from 0) of the pixels that differ from the one before; before the first all is false."""
+    """The sorted positions (from 0) of pixels that differ from the pixel before; before the first pixel is False."""
     lines = mask if order == "row" else mask.T
     if lines.size == 0:
         return np.empty(0, np.int64)
@@ -178,7 +179,7 @@ def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
         flat = lines.ravel()
         edges = np.flatnonzero(flat[1:] != flat[:-1]) + 1
         return np.concatenate(([0], edges)) if flat[0] else edges
-    # The pixels lie the other way in memory. Sorting the few edges is faster than turning the whole image.
+    # The pixels are in the other order in memory. Sorting the few edges is faster than transposing the whole image.
     across = np.ascontiguousarray(lines.T)
     length, count = across.shape
     at, line = np.divmod(np.flatnonzero(across[1:] != across[:-1]), count)
@@ -189,15 +190,15 @@ def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
 
 
 def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
-    """Pixels of [H, W] one after the other, in the order in which runs are counted."""
+    """The pixels of [H, W] as a flat array, in the order in which runs are counted."""
     turned = image if order == "row" else image.T
     if turned.flags.c_contiguous or turned.size == 0:
         return turned.ravel()
-    return cv2.transpose(np.ascontiguousarray(turned.T)).ravel()  # NumPy's transposing copy takes many times as long
+    return cv2.transpose(np.ascontiguousarray(turned.T)).ravel()  # many times as fast as a transposing copy of NumPy
 
 
 def _unscan(flat: NDArray[Any], size: tuple[int, int], order: Order) -> NDArray[Any]:
-    """Undo _scan: [H, W], contiguous."""
+    """Undo _scan: the image [H, W], contiguous in memory."""
     if order == "row" or flat.size == 0:
         return flat.reshape(size)
     turned = flat.reshape(size[::-1])

@@ -1,4 +1,4 @@
-"""What is wrong with a config, in one line: where, which key, which value, and what is allowed."""
+"""Describe an error in a config on one line: its source, the key, the value, and what is allowed."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ COMMAND_LINE = "command line"
 
 @dataclass(frozen=True)
 class Layer:
-    """One source of settings: where it came from, and what it says."""
+    """One source of settings: its name in messages (a file or the command line), and its tree of values."""
 
     source: str
     tree: Tree
 
 
 def one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseModel]) -> str:
-    """Say where, which key, which value, and what is allowed, with the nearest known key or value."""
+    """Return one line with the source, the key, the value, what is allowed, and the nearest known key or value."""
     keys, holder = _walk(model, error["loc"])
     value, context = error["input"], error.get("ctx", {})
     if error["type"].startswith("union_tag"):
@@ -51,14 +51,14 @@ def one_line(error: ErrorDetails, layers: Sequence[Layer], model: type[BaseModel
             message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
             message = message.replace("a valid array", "a list").replace("an object", "a block of 'key: value'")
             if not dotted or (isinstance(value, dict) and error["type"] == "value_error"):
-                what = f"{dotted}: {message}" if dotted else message  # a whole block's rule names its keys itself
+                what = f"{dotted}: {message}" if dotted else message  # the rule of a whole block names its keys itself
             else:
                 what = f"{dotted} = {shortened(repr(value))}: {message[:1].lower()}{message[1:]}"
     return f"{source}: {what}"
 
 
 def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | str], type[BaseModel] | None]:
-    """Follow pydantic's location: the keys as the user wrote them (no union tags), and the last model on the way."""
+    """Follow pydantic's location. Return the keys that the user wrote, without union tags, and the innermost model."""
     keys: list[int | str] = []
     here: Any = model
     holder: type[BaseModel] | None = model
@@ -76,7 +76,7 @@ def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | 
 
 
 def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
-    """Unwrap Annotated and unions; where `step` is a union's tag, return that member and True."""
+    """Unwrap Annotated and unions, and return (type, False); or (member, True) where `step` is the tag of a member."""
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
@@ -91,7 +91,7 @@ def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
 
 
 def said_by(layers: Sequence[Layer], keys: Sequence[int | str]) -> str:
-    """The source of the last layer that says a key; of the last one where none does."""
+    """Return the source of the highest layer that has a key, or of the highest of all where no layer has it."""
     return next((layer.source for layer in reversed(layers) if _holds(layer.tree, keys)), layers[-1].source)
 
 
@@ -105,16 +105,16 @@ def _holds(tree: Any, keys: Sequence[int | str]) -> bool:
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
-    """The nearest known word as a question; empty where none is near."""
+    """Return a question with the nearest known word, or an empty text where no word is near."""
     near = get_close_matches(word, known, n=1)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
 def shortened(text: str, longest: int = 120) -> str:
-    """The text, cut where it is long."""
+    """Return the text, cut after `longest` characters."""
     return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, on one line of bounded length."""
+    """Return the text of an error on one line of at most 200 characters; the error's class where it has no text."""
     return shortened(" ".join(str(error).split()), 200) or type(error).__name__

@@ -1,10 +1,11 @@
 """Config files: YAML layers merged by OmegaConf, then checked by frozen pydantic models.
 
-Order of layers, later wins: the model's defaults < one `base` < the file < `key=value` on the command line, which
-together are one layer: their order does not matter. A base may not have a base.
-Where a layer changes a block's `kind` to one of another model, the lower layers' keys of that block are dropped, since
-they belong to the other kind; kinds of one model (unet, fpn) share their keys.
-Settings are literal and strictly typed: no interpolation `${...}`, no aliases, no "3" for 3, no `yes` for 1.
+The layers are, from lowest to highest: the model's defaults, one `base`, the file, and `key=value` on the command line.
+A value in a higher layer replaces the value in a lower one. All overrides on the command line are one layer, so the
+order of different keys does not matter. A base cannot have a base.
+Where a layer changes the `kind` of a block to a kind with another model, the keys of the lower layers in that block are
+dropped, because they belong to the other kind. Kinds with the same model (unet, fpn) share their keys.
+Values are literal and strictly typed: no interpolation `${...}`, no aliases, no "3" for 3, no `yes` for 1.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -29,41 +29,44 @@ from medalist.config.faults import (
     Tree,
     first_line,
     member_of,
-    nearest,
     one_line,
     said_by,
     shortened,
 )
+from medalist.config.finding import base_file, config_file
 from medalist.errors import ConfigError
 
 Model = TypeVar("Model", bound=BaseModel)
 
-DEEPEST = 20  # levels of nesting; no setting needs as many
+DEEPEST = 20  # levels of nesting that are allowed; no setting needs as many
 
 
 @dataclass(frozen=True)
 class ConfigLayers:
-    """What a config says, layer by layer, before a model has checked it.
+    """The layers of a config before a model has checked them.
 
-    saved: whether it is the resolved config of a run, whose former names of keys are taken without a note.
+    saved: whether this is the resolved config of a run. In such a config, old names of keys give no note.
     """
 
     layers: tuple[Layer, ...]
     saved: bool = False
 
     def value(self, *keys: str) -> Any:
-        """What the layers say at a key, unchecked; None where they do not say it."""
+        """Return the unchecked value of a key, given as one argument for each level; None where it has no value."""
         found: Any = self._unchecked()
         for key in keys:
             found = found.get(key) if isinstance(found, dict) else None
         return found
 
     def source(self, *keys: str) -> str:
-        """Who says a key: the last layer that does."""
+        """Return the source of a key's value, which is the highest layer that has the key."""
         return said_by(self.layers, keys)
 
     def check(self, model: type[Model]) -> Model:
-        """The frozen settings; ConfigError, one line that names file, key, value and what is allowed."""
+        """Check the layers, and return the frozen settings.
+
+        Raises ConfigError with one line that names the file, the key, the value and what is allowed.
+        """
         layers: list[Layer] = []
         tree: Tree = {}
         whole = self._unchecked()
@@ -84,51 +87,63 @@ class ConfigLayers:
 
 
 def read_layers(path: Path, overrides: Sequence[str]) -> ConfigLayers:
-    """Read `path`, its base and the `key=value` overrides; ConfigError names what is no config at all."""
+    """Read `path`, its base and the `key=value` overrides.
+
+    Raises ConfigError where a file cannot be read or is not valid YAML, or where an override is not `key=value`.
+    """
     return ConfigLayers(tuple(_layers(path, overrides)))
 
 
 def saved_layers(text: str, source: str) -> ConfigLayers:
-    """Read a resolved config that was saved with a run; `source` names it in errors."""
+    """Read the text of a resolved config that was saved with a run; errors call it `source`."""
     return ConfigLayers((Layer(source, _tree(text, source)),), saved=True)
 
 
 def load_config(path: Path, overrides: Sequence[str], model: type[Model]) -> Model:
-    """Read `path` (with its base), apply `key=value` overrides, check, and return the frozen settings.
+    """Read `path` with its base, apply `key=value` overrides, check all, and return the frozen settings.
 
-    Raises ConfigError, one line that names the file (or the command line), the key, the value and what is allowed.
+    Raises ConfigError with one line that names the file (or the command line), the key, the value and what is allowed.
     """
     return read_layers(path, overrides).check(model)
 
 
 def parse_config(text: str, source: str, model: type[Model]) -> Model:
-    """Check a resolved config that was saved with a run; `source` names it in errors."""
+    """Check the text of a resolved config that was saved with a run; errors call it `source`."""
     return saved_layers(text, source).check(model)
 
 
 def dump_config(settings: BaseModel) -> str:
-    """The resolved config as YAML text; `parse_config` reads it back to an equal value."""
-    # Not yaml's own writer: it leaves strings such as 1e5 unquoted, which OmegaConf reads as numbers.
-    return OmegaConf.to_yaml(OmegaConf.create(settings.model_dump(mode="json")))
+    """Return the resolved config as YAML text; `parse_config` reads it back to an equal value."""
+    return dump_tree(settings.model_dump(mode="json"))
+
+
+def dump_tree(tree: Tree) -> str:
+    """Return JSON values as YAML text."""
+    # PyYAML's own writer leaves strings such as 1e5 unquoted, and OmegaConf would read them as numbers.
+    return OmegaConf.to_yaml(OmegaConf.create(tree))
 
 
 def with_present_names(tree: Mapping[str, Any], model: type[BaseModel]) -> Tree:
-    """What was saved of a block of this model, its keys of former names under their present ones."""
+    """Return a saved block of this model in which renamed keys have their new names."""
     return _with_new_names(dict(tree), dict(tree), model, "", [])
 
 
 def differences(first: BaseModel, second: BaseModel) -> list[tuple[str, Any, Any]]:
-    """Dotted keys at which two resolved configs differ, with both values; None where one has no such key."""
+    """Return the dotted keys at which two resolved configs differ, with both values.
+
+    A value is None where a config has no such key.
+    """
     left, right = dict(_leaves(first.model_dump(mode="json"))), dict(_leaves(second.model_dump(mode="json")))
     keys = [*left, *(key for key in right if key not in left)]
     return [(key, left.get(key), right.get(key)) for key in keys if left.get(key) != right.get(key)]
 
 
 def _layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
+    path = config_file(path)
     layers = [Layer(str(path), _tree(_text(path), str(path)))]
     base = layers[0].tree.pop("base", None)
     if base is not None:
-        below = _base_file(path, base)
+        below = base_file(path, base)
         layer = Layer(str(below), _tree(_text(below), str(below)))
         if "base" in layer.tree:
             raise ConfigError(f"{below}: a base may not have a base itself; remove its key 'base'")
@@ -139,7 +154,7 @@ def _layers(path: Path, overrides: Sequence[str]) -> list[Layer]:
 
 
 def _override_tree(overrides: Sequence[str]) -> Tree:
-    """What all overrides say together; of two values for one key the later counts."""
+    """Return the tree of all overrides; of two values for one key, the later counts."""
     tree: Tree = {}
     for override in overrides:
         key, equals, value = override.partition("=")
@@ -156,26 +171,9 @@ def _override_tree(overrides: Sequence[str]) -> Tree:
     return tree
 
 
-def _base_file(path: Path, base: object) -> Path:
-    """`configs/base/<base>.yaml`, beside or above the file that names it."""
-    for folder in path.resolve().parents:
-        if (folder / "base").is_dir():
-            known = sorted(file.stem for file in (folder / "base").glob("*.yaml"))
-            if base in known:
-                return folder / "base" / f"{base}.yaml"
-            raise ConfigError(
-                f"{path}: base = {base!r} is not known; allowed: {', '.join(known)}{nearest(str(base), known)}"
-            )
-    raise ConfigError(f"{path}: base = {base!r}, but there is no folder 'base' beside or above it")
-
-
 def _text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        near = get_close_matches(path.stem, [file.stem for file in path.parent.glob("*.yaml")], n=1)
-        hint = f"; did you mean {path.parent / near[0]}.yaml?" if near else ""
-        raise ConfigError(f"no config file {path}{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"config file {path} cannot be read: {first_line(error)}") from None
 
@@ -193,7 +191,7 @@ def _tree(text: str, source: str) -> Tree:
 
 
 def _refuse_tangles(text: str) -> None:
-    """ValueError for YAML aliases (a few lines of them can unfold into gigabytes) and bottomless nests."""
+    """Raise ValueError for YAML aliases, which can expand a few lines to gigabytes, and for nesting above DEEPEST."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):
@@ -204,7 +202,7 @@ def _refuse_tangles(text: str) -> None:
 
 
 def _refuse_odd(value: Any) -> None:
-    """ValueError for what no setting can be: interpolations, numbers that are not finite, bytes."""
+    """Raise ValueError for values that no setting can have: interpolations, numbers that are not finite, bytes."""
     match value:
         case dict():
             for inside in (*value, *value.values()):
@@ -221,7 +219,7 @@ def _refuse_odd(value: Any) -> None:
 
 
 def _merge(below: Tree, above: Tree, annotation: Any) -> Tree:
-    """Lay one tree over another; `annotation` is the model they are of, None where that is not known."""
+    """Return tree `below` with the values of tree `above` over it. `annotation` is their model, None if not known."""
     fields = member_of(annotation, "")[0]
     known = fields.model_fields if isinstance(fields, type) and issubclass(fields, BaseModel) else {}
     merged = dict(below)
@@ -235,9 +233,10 @@ def _merge(below: Tree, above: Tree, annotation: Any) -> Tree:
 
 
 def _with_new_names(tree: Tree, whole: Tree, annotation: Any, prefix: str, notes: list[str]) -> Tree:
-    """The tree with keys of former names under their new ones, where these are not said; a note for each.
+    """Return the tree with new names for renamed keys, and append a note for each to `notes`.
 
-    whole: what all layers say there, as a block's kind may stand in another layer.
+    A key keeps its old name where the tree has the new name too; the model then refuses it. whole: the merged tree of
+    all layers, because the `kind` of a block may be in another layer.
     """
     kind: Any = tree.get("kind", whole.get("kind", ""))
     model = member_of(annotation, kind)[0]
@@ -264,7 +263,7 @@ def _with_new_names(tree: Tree, whole: Tree, annotation: Any, prefix: str, notes
 
 
 def _other_model(old: Tree, new: Tree, annotation: Any) -> bool:
-    """Whether the kinds of two blocks are known to be of different models."""
+    """Whether the kinds of two blocks are known to have different models."""
     if "kind" not in old or "kind" not in new or old["kind"] == new["kind"]:
         return False
     (old_model, _), (new_model, is_known) = member_of(annotation, old["kind"]), member_of(annotation, new["kind"])
@@ -273,10 +272,10 @@ def _other_model(old: Tree, new: Tree, annotation: Any) -> bool:
 
 def _checked(tree: Tree, layers: Sequence[Layer], model: type[Model]) -> Model:
     try:
-        # By way of JSON: there pydantic is strict about numbers and words, and still takes a list for a tuple.
+        # Checked as JSON, because pydantic is then strict about numbers and strings, and still accepts lists as tuples.
         return model.model_validate_json(json.dumps(tree), strict=True)
     except ValidationError as error:
-        # A mistyped key tells more than the key that is missing for it.
+        # A mistyped key comes first, because it explains why another key is missing.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
         raise ConfigError(one_line(faults[0], layers, model)) from None
 

@@ -1,4 +1,4 @@
-"""What every config model is."""
+"""The base class of all config models."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class ConfigModel(BaseModel):
-    """What every config model is: frozen, and closed to unknown keys."""
+    """The base class of all config models. They are frozen, and refuse unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
 
     renamed: ClassVar[Mapping[str, str]] = {}
-    """Keys that were called otherwise: the former name and the name now. Both are taken, the former with a note."""
+    """Renamed keys: the old name and the new name. Both names work; the old name gives a note."""

@@ -1,1 +1,1 @@
-"""From samples to batches."""
+"""Read samples, augment them, and put them together into batches."""

@@ -1,4 +1,4 @@
-"""Decoded images and their targets, kept within a byte budget, in memory or in a memory-mapped file."""
+"""A cache of decoded images and their targets with a limit in bytes, in memory or in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -20,37 +20,40 @@ from medalist.errors import ConfigError, DataError, MedalistError
 from medalist.records import Sample
 
 Decoded = tuple[NDArray[np.uint8], Target | None]
-"""An image uint8[H, W, 3] and its target; None where it is not made of the truth alone."""
+"""An image uint8[H, W, 3] and its target. The target is None where it depends on more than the sample's truth, for
+example on the fold's classes."""
 
 Form = tuple[np.dtype[Any], tuple[int, ...]]
-"""The kind of an array's values, and its shape."""
+"""The dtype and the shape of an array."""
 
 NAMED_AT_MOST = 10
+"""Bad samples that an error message names at most."""
 AHEAD = 4
-"""Samples that each thread may be ahead of the one that is kept next: decoded pixels outside the budget."""
+"""Samples for each thread that may be decoded before they are taken into the cache; the budget does not count them."""
 
 
 class PixelCache:
-    """Decoded samples by index. Filled once, before any worker starts, so that workers share it.
+    """Decoded samples by index. The cache is filled once, before any worker starts, so that all workers share it.
 
-    What it hands out is read-only. The file form lives in a nameless temporary file: nothing is left behind,
-    whatever ends the process. Workers that are not forked get the cache by pickle, with its pixels in shared memory.
+    The arrays of its samples are read-only. A memory-mapped cache uses a temporary file without a name, so no file is
+    left however the process ends. Workers that are not forked get the cache by pickle, with its pixels in shared
+    memory.
     """
 
     def __init__(self, decode: Callable[[Sample], Decoded], samples: Sequence[Sample], scratch: Path | None = None):
-        """`decode` reads one sample; `scratch` is the folder of the memory-mapped file, None = keep in memory."""
+        """`decode` reads one sample. `scratch`: the folder of the memory-mapped file; None keeps samples in memory."""
         self.samples = tuple(samples)
         self.scratch = scratch
         self.kept_bytes = 0
         self._decode = decode
         self._kept: dict[int, Decoded] = {}
-        self._block: Tensor | None = None  # of shared memory, under all that is kept
+        self._block: Tensor | None = None  # shared memory that holds all arrays, once the cache was pickled
 
     def fill(self, budget: int, threads: int = 2, progress: Callable[[], None] = lambda: None) -> None:
-        """Decode every sample once; keep as many as fit into `budget` bytes, in their order.
+        """Decode every sample once, and keep the samples that fit into `budget` bytes, in their order.
 
-        Raises one DataError that names all samples that cannot be decoded, so that a run refuses to start, and
-        MedalistError where the file cannot be written.
+        `progress` is called after each sample. Raises one DataError for all samples that cannot be decoded, so that a
+        run does not start with bad data, and MedalistError where the file cannot be written.
         """
         if self.scratch is None:
             self._keep(budget, threads, progress, _read_only)
@@ -64,7 +67,7 @@ class PixelCache:
         except OSError as error:
             raise MedalistError(
                 f"cannot keep decoded images in {self.scratch}: {error.strerror or error}; free space, lower "
-                "loader.cache_mb, or say loader.cache=memory"
+                "loader.cache_mb, or set loader.cache=memory"
             ) from error
 
     def _keep(
@@ -85,7 +88,7 @@ class PixelCache:
             raise DataError(f"{len(bad)} bad samples: {'; '.join(bad[:NAMED_AT_MOST])}{more}")
 
     def _decoded(self, threads: int) -> Iterator[Decoded | DataError]:
-        """Every sample in order, decoded by threads that never run far ahead of what was taken."""
+        """Yield every sample in order, or its error; threads decode only a few samples ahead (see `AHEAD`)."""
         waiting: deque[Future[Decoded | DataError]] = deque()
         with ThreadPoolExecutor(threads) as pool:
             try:
@@ -96,7 +99,7 @@ class PixelCache:
                 while waiting:
                     yield waiting.popleft().result()
             finally:
-                for future in waiting:  # after an error or Ctrl-C nobody wants the rest
+                for future in waiting:  # after an error or Ctrl-C the other samples are not needed
                     future.cancel()
 
     def _attempt(self, sample: Sample) -> Decoded | DataError:
@@ -106,7 +109,7 @@ class PixelCache:
             return DataError(f"sample {sample.id}: {error}")
 
     def _map(self, file: IO[bytes]) -> None:
-        """Put one mapping under all that was appended; each array would cost a file descriptor of its own."""
+        """Map the file once for all arrays, because a mapping for each array would need a file descriptor for each."""
         if not self.kept_bytes:
             return
         pixels: NDArray[np.uint8] = np.memmap(file, dtype=np.uint8, mode="r")
@@ -117,7 +120,7 @@ class PixelCache:
         return {index: [(a.dtype, a.shape) for a in _arrays(decoded)] for index, decoded in self._kept.items()}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the arrays, which lie in shared memory; ConfigError for the file form, whose file has no name."""
+        """Return the state with all arrays in shared memory. Raises ConfigError for a file, because it has no name."""
         if self._kept and self.scratch is not None:
             raise ConfigError(
                 "loader.cache=file cannot be shared with loader.workers on this system, which does not fork processes; "
@@ -136,7 +139,7 @@ class PixelCache:
             self._kept = {index: _read_only(_with_arrays(one, views[index])) for index, one in self._kept.items()}
 
     def _share(self) -> None:
-        """Move all arrays into one block of shared memory, each at a time."""
+        """Move all arrays into one block of shared memory, one after another."""
         storage = torch.UntypedStorage._new_shared(self.kept_bytes)  # type: ignore[no-untyped-call]
         self._block = torch.empty(0, dtype=torch.uint8).set_(storage)
         for index, views in _views(self._block.numpy(), self._forms()).items():
@@ -149,7 +152,10 @@ class PixelCache:
         return len(self.samples)
 
     def __getitem__(self, index: int) -> Decoded:
-        """The decoded sample; from the cache where it fitted, else decoded again."""
+        """Return the decoded sample, from the cache or, where it did not fit into the budget, decoded again.
+
+        Raises DataError, which names the sample, where it cannot be decoded.
+        """
         if index in self._kept:
             return self._kept[index]
         result = self._attempt(self.samples[index])
@@ -159,7 +165,7 @@ class PixelCache:
 
 
 def _views(pixels: NDArray[np.uint8], forms: Mapping[int, Sequence[Form]]) -> dict[int, list[NDArray[Any]]]:
-    """Arrays of these forms that lie in `pixels`, one behind the other."""
+    """Return views of `pixels` with these forms, one behind the other."""
     start = 0
     found: dict[int, list[NDArray[Any]]] = {}
     for index, those in forms.items():
@@ -182,7 +188,7 @@ def _with_arrays(decoded: Decoded, arrays: Sequence[NDArray[Any]]) -> Decoded:
 
 
 def decoded_bytes(decoded: Decoded) -> int:
-    """Bytes of an image and its target."""
+    """Return the bytes of an image and its target."""
     return sum(array.nbytes for array in _arrays(decoded))
 
 
@@ -193,7 +199,7 @@ def _read_only(decoded: Decoded) -> Decoded:
 
 
 def _append(file: IO[bytes], decoded: Decoded) -> Decoded:
-    """Write all arrays, and give stand-ins of their shapes that hold one value."""
+    """Append all arrays to the file and return placeholders of the same shapes, which take almost no memory."""
     for array in _arrays(decoded):
         file.write(np.ascontiguousarray(array).data)
     return _with_arrays(decoded, [np.broadcast_to(array.dtype.type(0), array.shape) for array in _arrays(decoded)])

@@ -1,4 +1,4 @@
-"""Batches with several samples of each class; which ones depends on seed, epoch and rank, and on nothing else."""
+"""Batches with several samples of each class. The choice depends only on seed, epoch and rank."""
 
 from __future__ import annotations
 
@@ -9,32 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.data.settings import ClassSampler
 from medalist.errors import ConfigError
 
 Numbers = NDArray[np.int64]
 
 DEALING = 1
-"""Sets the generator of who is dealt apart from that of `ShuffleBatchSampler`."""
+"""A part of the generator's seed, so that this sampler draws other numbers than `ShuffleBatchSampler`."""
 
 
 class ClassBatchSampler(Sampler[list[Key]]):
-    """Batches of classes * per_class positions, as `ClassSampler` says; set `epoch` before iterating.
+    """Batches of classes * per_class positions, as `ClassSampler` describes. Set `epoch` before iterating.
 
-    `first` leaves out so many batches at the epoch's beginning, which are behind.
+    first: the number of batches at the beginning of the epoch that are skipped, because a resumed training has done
+    them already.
 
-    An epoch has as many batches as hold every position once. With `world` processes each takes its part of every global
-    batch; under `pxk` and `group` no class then stands in two parts.
+    An epoch has as many batches as are needed to hold every position once. With `world` processes each process takes
+    its part of every global batch. Under `pxk` and `group` no class is in the parts of two processes.
 
-    The samples of a class come in turns, over epochs too: shuffled, each comes once before any comes a third time. A
-    class with fewer than per_class samples gives each of them as nearly equally often as it can; a sample that comes
-    again in an epoch has a key of three, and is augmented anew.
+    The samples of a class are drawn in a shuffled order that continues over epochs: each sample is drawn once before
+    any sample is drawn a third time. A class with fewer than per_class samples repeats its samples as equally as
+    possible. A sample that is repeated in an epoch has a key of three numbers, so it is augmented differently.
 
-    pxk: classes come in shuffled rounds, so each as often as any other, or once more, in one epoch and over all.
-    group: each group is shuffled and cut into batches, which come in shuffled order. What its last batch lacks is
-    filled with the group's other classes, and, where the group is too small, with those of other groups, one group
-    after the other. Classes that are alone in their group, or have none, make up one group together.
+    pxk: classes are drawn in shuffled rounds, so the counts of two classes differ by at most one, in each epoch and
+    over all epochs.
+    group: each group is shuffled and cut into batches, and the batches come in shuffled order. A last batch with too
+    few classes is filled with other classes of the group and, where the group is too small, with classes of other
+    groups, one group after the other. Classes without a group, or alone in their group, form one group together.
     """
 
     setting = "sampler.classes"
@@ -48,9 +50,10 @@ class ClassBatchSampler(Sampler[list[Key]]):
         rank: int = 0,
         world: int = 1,
     ):
-        """`labels` and `groups` of the set's positions; a group of None says nothing.
+        """`labels`, `groups`: of the dataset's positions; None is no group.
 
-        ConfigError where there are too few classes, or groups that do not tell classes apart.
+        Raises ConfigError where there are too few classes, where the samples of one class are in two groups, or where
+        no group has two classes.
         """
         self.sampler, self.seed, self.rank, self.world = sampler, seed, rank, world
         self.epoch = 0
@@ -61,9 +64,8 @@ class ClassBatchSampler(Sampler[list[Key]]):
             shared = f" on {world} processes" if wanted > sampler.classes else ""
             fewer = len(self._members) // world
             raise ConfigError(
-                f"sampler.classes = {sampler.classes}{shared} wants {wanted} identities, but there are "
-                f"{len(self._members)} in training; set sampler."
-                + (f"classes={fewer} or less" if fewer > 1 else "kind=shuffle")
+                f"sampler.classes = {sampler.classes}{shared} needs {wanted} identities, but the training part has "
+                f"{len(self._members)}; set sampler." + (f"classes={fewer} or less" if fewer > 1 else "kind=shuffle")
             )
         self._groups: list[list[int]] = []
         if sampler.kind == "group":
@@ -72,12 +74,12 @@ class ClassBatchSampler(Sampler[list[Key]]):
 
     @property
     def units(self) -> int:
-        """Classes of a batch on one process."""
+        """Number of classes in a batch of one process."""
         return self.sampler.classes
 
     @property
     def samples_per_unit(self) -> int:
-        """Samples of each class."""
+        """Number of samples of each class in a batch."""
         return self.sampler.per_class
 
     def __len__(self) -> int:
@@ -91,7 +93,7 @@ class ClassBatchSampler(Sampler[list[Key]]):
         if sampler.kind == "balanced":
             per_draw, width = 1, width * per_draw
         draws = len(self) * width * self.world
-        behind = np.full(len(names), epoch * -(-draws // len(names)))  # about: chance and fillers decide
+        behind = np.full(len(names), epoch * -(-draws // len(names)))  # an estimate; only `pxk` has exact counts
         if sampler.kind == "balanced":
             dealt = random.integers(len(names), size=draws)
         elif sampler.kind == "group":
@@ -103,7 +105,7 @@ class ClassBatchSampler(Sampler[list[Key]]):
         came: Counter[int] = Counter()
         for number, start in enumerate(range(0, len(dealt), width)):
             keys: list[Key] = []
-            # The other processes' parts are drawn too: the turns go on in one order for all.
+            # The parts of the other processes are drawn too, because the order of samples is the same for all.
             for position in (p for one in dealt[start : start + width] for p in turns.draw(int(names[one]))):
                 again = came[position]
                 keys.append((epoch, position, again) if again else (epoch, position))
@@ -113,32 +115,36 @@ class ClassBatchSampler(Sampler[list[Key]]):
 
 
 class _Turns:
-    """The samples of each class, some at a time, in an order that goes on over epochs and is looked up, not kept."""
+    """Draws the samples of each class in a shuffled order that continues over epochs.
+
+    The order is computed from the seed and the number of earlier draws, so no state has to be saved.
+    """
 
     def __init__(self, members: dict[int, Numbers], per_draw: int, seed: int, behind: Sequence[int]):
-        """`behind`: how often each class, in the order of `members`, was drawn before this epoch."""
+        """`behind`: the number of earlier draws of each class before this epoch, in the order of `members`."""
         self.members, self.per_draw, self.seed = members, per_draw, seed
         self._next = dict(zip(members, behind, strict=True))
         self._rounds: dict[int, tuple[int, Numbers]] = {}
 
     def draw(self, label: int) -> list[int]:
-        """The next per_draw positions of a class; all different where it has so many."""
+        """Return the next per_draw positions of a class; they are all different where the class has enough samples."""
         members = self.members[label]
         cycle, row = divmod(self._next[label], -(-len(members) // self.per_draw))
         self._next[label] += 1
         if len(members) > 1 and self._rounds.get(label, (-1,))[0] != cycle:
-            # A counter-based generator is set to a place, which costs less than to seed one.
+            # A counter-based generator is set to a place in its sequence, because this is cheaper than seeding one.
             place = np.random.Philox(key=self.seed, counter=(0, label, cycle, 0))
             self._rounds[label] = cycle, np.random.Generator(place).permutation(members)
         shuffled = self._rounds[label][1] if len(members) > 1 else members
-        # The last draw of a cycle begins it again where it lacks some, and so repeats none in itself if it need not.
+        # A last draw with too few samples is filled from the beginning of the same cycle, so that a draw has no sample
+        # twice unless the class has fewer than per_draw samples.
         start = row * self.per_draw
         positions: list[int] = shuffled.take(np.arange(start, start + self.per_draw), mode="wrap").tolist()
         return positions
 
 
 def _by_label(labels: Sequence[int]) -> dict[int, Numbers]:
-    """Numbers of each label, labels ascending."""
+    """Return the positions of each label, with the labels in ascending order."""
     values = np.asarray(labels, np.int64)
     order = np.argsort(values, kind="stable")
     names, starts = np.unique(values[order], return_index=True)
@@ -147,21 +153,27 @@ def _by_label(labels: Sequence[int]) -> dict[int, Numbers]:
 
 
 def _once_more(classes: int, draws: int, seed: int, epoch: int) -> tuple[Numbers, Numbers]:
-    """Which classes are drawn once more than others in this epoch, and how often each was drawn before it."""
+    """Return the classes that are drawn once more than others in this epoch, and each class's earlier draws.
+
+    The second value is int64[classes], the number of draws of each class before this epoch.
+    """
     every, extra = divmod(draws, classes)
-    places = np.random.default_rng((seed, DEALING)).permutation(classes)  # they take turns by these places
+    places = np.random.default_rng((seed, DEALING)).permutation(classes)  # the extra draws go round in this order
     chosen = np.flatnonzero((places - epoch * extra) % classes < extra)
     return chosen, epoch * every + -((places - epoch * extra) // classes)
 
 
 def _deal_rounds(first: Numbers, classes: int, width: int, draws: int, random: np.random.Generator) -> Numbers:
-    """Numbers below `classes`, `width` different ones in each batch: once those of `first`, then all in rounds."""
+    """Return class numbers 0..classes-1 with `width` different ones in each batch.
+
+    The classes of `first` come once, then all classes in shuffled rounds, until there are at least `draws` numbers.
+    """
     rounds = [random.permutation(first)]
     dealt = len(first)
     while dealt < draws:
         shuffled = random.permutation(classes)
         begun = dealt % width
-        if begun:  # a batch that the last round could not complete: what stands in it must come later in this round
+        if begun:  # the last batch is not full yet: classes that are already in it must come later in this round
             late = np.isin(shuffled, rounds[-1][-begun:])
             head = shuffled[~late][: width - begun]
             shuffled = np.concatenate([head, shuffled[~np.isin(shuffled, head)]])
@@ -173,7 +185,11 @@ def _deal_rounds(first: Numbers, classes: int, width: int, draws: int, random: n
 def _groups_of_classes(
     labels: Sequence[int], groups: Sequence[Hashable] | None, names: Sequence[int]
 ) -> list[list[int]]:
-    """Classes by group, as numbers into `names`; those that are alone in their group come last, as one group."""
+    """Return the classes of each group, as numbers into `names`.
+
+    Classes without a group, or alone in their group, are the last group together. Raises ConfigError as
+    `ClassBatchSampler` does.
+    """
     assert groups is None or len(groups) == len(labels), len(labels)
     group_of: dict[int, Hashable] = {}
     for label, group in zip(labels, groups or [None] * len(labels), strict=True):
@@ -199,10 +215,10 @@ def _groups_of_classes(
 def _deal_groups(
     groups: Sequence[Sequence[int]], width: int, steps: int, world: int, random: np.random.Generator
 ) -> Numbers:
-    """`steps` * `world` batches of `width` classes, those of one step all different; see `ClassBatchSampler`."""
+    """Return `steps` * `world` batches of `width` classes; all classes of one step differ. See `ClassBatchSampler`."""
     dealt: list[int] = []
     deck: list[tuple[int, list[int]]] = []
-    used: set[int] = set()  # in this step
+    used: set[int] = set()  # the classes of this step
     while len(dealt) < steps * world * width:
         if not deck:
             deck = [
@@ -214,7 +230,7 @@ def _deal_groups(
             random.shuffle(deck)
         number, chunk = deck.pop()
         batch = [one for one in chunk if one not in used]
-        if not batch:  # a filler of this step all the same
+        if not batch:  # all its classes were used in this step to fill other batches
             continue
         sources = [number]
         while len(batch) < width:

@@ -1,86 +1,29 @@
-"""Samples with pixels: decoded, augmented, normalised."""
+"""Datasets of samples whose images are decoded, augmented and normalised."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
 from torch.utils.data import Dataset
 
-from medalist.codecs.images import read_image
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.fitting import fit_image, kept_size, trimmed
+from medalist.data.items import Item, Key, Normalisation, Read, make_item, read_named
 from medalist.data.padding import Padding, pad_to_multiple
-from medalist.data.settings import Augmentations, FitConfig, ImageConfig
+from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
-from medalist.data.transforms import augment_sample, compose_augment, normalise, sample_seed, stretch_contrast
-from medalist.errors import ConfigError, DataError
+from medalist.data.transforms import augment_sample, compose_augment, sample_seed
+from medalist.errors import ConfigError
 from medalist.records import Sample
 
-Key = tuple[int, int] | tuple[int, int, int]
-"""(epoch, position in the set): all that the randomness of one sample depends on, beside the run's seed. Where a sample
-comes once more in an epoch, (epoch, position, how often it came before), so that it is augmented anew."""
-
 PROBED_EPOCHS = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Item:
-    """One sample, ready.
-
-    image: float32[3, h, w] normalised, or features float32[...] that stand for it. target: None where it is not known,
-    as in the test part.
-    """
-
-    index: int
-    image: Tensor
-    target: Target | None
-    padding: Padding
-
-
-@dataclass(frozen=True)
-class Normalisation:
-    """Mean and std for each channel of images in 0..1, as the encoder was pretrained with."""
-
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-
-
-Read = Callable[[Path], NDArray[np.uint8]]
-"""An image file -> uint8[H, W, 3], as the network is to see it but for augmentation; DataError."""
-
-
-def reader(white: int, config: ImageConfig) -> Read:
-    """How image files are read: 16-bit values up to `white`, then inversion and contrast as the config says.
-
-    Under a FitConfig all images come out in one size, `fitting.kept_size`.
-    """
-    return partial(_read, white, config)
-
-
-def _read(white: int, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
-    image = read_image(path, white)
-    if config.invert:
-        image = ~image
-    if config.contrast == "stretch":
-        image = stretch_contrast(image)
-    if isinstance(config, FitConfig):
-        if config.trim is not None:
-            image = trimmed(image, config.trim, config.fill)
-        image = fit_image(image, kept_size(config), config.fit, config.fill)
-    return image
+"""Number of epochs in which a check augments each of its samples."""
 
 
 def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sample) -> Decoded:
-    """Read a training sample: its image uint8[H, W, 3] and its target, or None where it has none.
+    """Read a training sample: return its image uint8[H, W, 3] and its target, or None in place of a target.
 
-    DataError where they do not fit each other.
+    Raises DataError where the image cannot be read, or where image and target do not fit each other.
     """
     image = read(sample.images[0])
     target = target_of(sample)
@@ -90,7 +33,7 @@ def decode(read: Read, target_of: Callable[[Sample], Target | None], sample: Sam
 
 
 class TrainDataset(Dataset[Item]):
-    """Augmented training samples; asked by (epoch, index)."""
+    """Augmented training samples; the key of an item is (epoch, position), see `Key`."""
 
     def __init__(
         self,
@@ -100,7 +43,7 @@ class TrainDataset(Dataset[Item]):
         normalisation: Normalisation,
         seed: int,
     ):
-        """`indices` are those of the cache's samples that belong to this set."""
+        """`indices`: the numbers of those samples of the cache that belong to this dataset."""
         self.cache = cache
         self.indices = tuple(indices)
         self.normalisation = normalisation
@@ -112,10 +55,10 @@ class TrainDataset(Dataset[Item]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1] of the set as epoch key[0] sees it.
+        """Return the sample at position key[1] of the dataset, augmented for epoch key[0].
 
-        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than `check`
-        has found.
+        Raises ConfigError, which names the sample, where it cannot be augmented, or where its augmented size differs
+        from the size that `check` has found.
         """
         index = self.indices[key[1]]
         seed = sample_seed(self.seed, key[0], index, draw=key[2] if len(key) == 3 else 0)
@@ -123,18 +66,19 @@ class TrainDataset(Dataset[Item]):
         height, width = image.shape[:2]
         if self.size is not None and self.size != (height, width):
             raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})
-        return _item(index, image, target, self.normalisation, Padding(height, width))
+        return make_item(index, image, target, self.normalisation, Padding(height, width))
 
     def check(self, stride: int) -> tuple[int, int]:
-        """Augment some samples of every shape: all must get one (height, width), multiples of the network's stride.
+        """Augment samples of extreme shapes and return the (height, width) that all of them get.
 
-        ConfigError where they do not. From then on `__getitem__` holds every sample against that size.
+        Raises ConfigError where the sizes differ, or where a side is not a multiple of the network's stride. After this
+        call `__getitem__` compares the size of every sample with the found size.
         """
         self.size = None
         sizes: dict[tuple[int, int], str] = {}
         for position in self._probes():
             name = self.cache.samples[self.indices[position]].id
-            for epoch in range(PROBED_EPOCHS):  # a transform of the size may fire in some epochs only
+            for epoch in range(PROBED_EPOCHS):  # because a random transform may change the size in some epochs only
                 height, width = self[epoch, position].image.shape[1:]
                 sizes.setdefault((height, width), name)
         if len(sizes) > 1:
@@ -149,7 +93,7 @@ class TrainDataset(Dataset[Item]):
         return height, width
 
     def _probes(self) -> list[int]:
-        """Positions of the lowest, highest, narrowest and widest samples, and of the first and the last."""
+        """Return the positions of the lowest, highest, narrowest and widest samples, and of the first and the last."""
         heights, widths = np.transpose([self.cache.samples[index].size for index in self.indices])
         extremes = (heights.argmin(), heights.argmax(), widths.argmin(), widths.argmax())
         return sorted({0, len(self) - 1, *map(int, extremes)})
@@ -165,9 +109,9 @@ def _several_sizes(sizes: Mapping[tuple[int, int], str]) -> ConfigError:
 
 
 class InferenceDataset(Dataset[Item]):
-    """Whole images, padded to the network's stride, with their target where the truth is at hand.
+    """Whole images, padded to multiples of the network's stride, without augmentation.
 
-    A PixelCache gives image and target; plain samples are read without a target.
+    Items from a PixelCache have the cache's target; items that are read from samples have no target.
     """
 
     def __init__(
@@ -178,7 +122,9 @@ class InferenceDataset(Dataset[Item]):
         normalisation: Normalisation,
         read: Read,
     ):
-        """`indices` choose among the source's samples; `read` is for those that no cache holds."""
+        """`indices`: the numbers of the source's samples in this dataset. `read` reads the image of a sample where
+        `source` is not a cache.
+        """
         self.source = source
         self.indices = tuple(indices)
         self.stride = stride
@@ -197,16 +143,4 @@ class InferenceDataset(Dataset[Item]):
         else:
             image = read_named(self.read, self.source[index])
         image, padding = pad_to_multiple(image, self.stride)
-        return _item(index, image, target, self.normalisation, padding)
-
-
-def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
-    """The image of a sample; a DataError names the sample and the file."""
-    try:
-        return read(sample.images[0])
-    except DataError as error:
-        raise DataError(f"sample {sample.id}: {error}") from error
-
-
-def _item(index: int, image: NDArray[np.uint8], target: Target | None, norm: Normalisation, padding: Padding) -> Item:
-    return Item(index, torch.from_numpy(normalise(image, norm.mean, norm.std)), target, padding)
+        return make_item(index, image, target, self.normalisation, padding)

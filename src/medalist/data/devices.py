@@ -7,29 +7,29 @@ from torch import Tensor
 
 
 def with_float64(values: Tensor) -> Tensor:
-    """The tensor where float64 can be computed: on its own device, or on the CPU if that is MPS, which has none."""
+    """Return the tensor on a device that has float64: its own device, or the CPU for a tensor on MPS."""
     return values.cpu() if values.device.type == "mps" else values
 
 
 def takes_channels_last(device: torch.device, wanted: bool) -> bool:
-    """Whether images and networks lie in memory with their channels last: as the config wants it, but never on MPS.
+    """Return whether images and networks use the memory layout channels_last: as the config says, but never on MPS.
 
-    MPS gains nothing by that layout, and versions of torch fail there or give wrong results (pytorch issues 140902 and
-    180984, pull request 188371).
+    The layout is not faster on MPS, and versions of torch fail there or compute wrong results (pytorch issues 140902
+    and 180984, pull request 188371).
     """
     return wanted and device.type != "mps"
 
 
 def copies_beside(device: torch.device) -> bool:
-    """Whether a copy to the device may go on beside what follows: on CUDA.
+    """Return whether a copy to the device may run while the program continues (`non_blocking`): on CUDA only.
 
-    On MPS the copy may read memory that is in other hands by then (pytorch issues 139550 and 189690).
+    On MPS such a copy may read memory that has been freed by then (pytorch issues 139550 and 189690).
     """
     return device.type == "cuda"
 
 
 def empty_cache(device: torch.device) -> None:
-    """Give memory of the device back that no tensor holds."""
+    """Free the memory of the device that torch keeps but no tensor uses."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
     elif device.type == "mps":

@@ -1,4 +1,4 @@
-"""Rows of an array in place of images: what a frozen encoder said of each sample, computed once."""
+"""A dataset of features in place of images: a frozen encoder has computed them once for all epochs."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.padding import Padding
 from medalist.data.targets import Target
 
 
 class FeatureDataset(Dataset[Item]):
-    """Features with the target of each sample, asked by (epoch, position); no epoch changes them.
+    """Features with the target of each sample. The key of an item is (epoch, position); the epoch changes nothing.
 
-    Whole batches are cut from the array at once, so that a head trains as fast as it computes.
+    The rows of a whole batch are read at once, so that reading does not slow down the training of a head.
     """
 
     def __init__(
@@ -28,7 +28,9 @@ class FeatureDataset(Dataset[Item]):
         indices: Sequence[int],
         targets: Sequence[Target] | None = None,
     ):
-        """`features` is [N, ...], in memory or mapped; `indices` choose rows, `targets` are theirs, where known."""
+        """`features`: float16 or float32 [N, ...], in memory or memory-mapped. `indices`: the rows in this dataset.
+        `targets`: the targets of these rows, None where they are not known.
+        """
         assert features.dtype in (np.float16, np.float32) and features.ndim >= 2, (features.dtype, features.shape)
         assert targets is None or len(targets) == len(indices), len(indices)
         self.features = features
@@ -38,7 +40,7 @@ class FeatureDataset(Dataset[Item]):
         self._padding = Padding(features.shape[-2], features.shape[-1]) if maps else Padding(1, 1)
 
     def __getstate__(self) -> dict[str, Any]:
-        """A mapped file by its name: pickled as an array, each worker that is not forked would get a copy."""
+        """Replace a mapped array by the name of its file, because a pickled array would be copied to each worker."""
         kept = self.features
         if isinstance(kept, np.memmap) and kept.filename is not None and kept.flags.c_contiguous:
             return {**self.__dict__, "features": (kept.filename, kept.dtype, kept.offset, kept.shape)}
@@ -54,14 +56,14 @@ class FeatureDataset(Dataset[Item]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1]: one row, float32[...]."""
+        """Return the sample at position key[1]: one row of features, float32[...]."""
         return self.__getitems__([key])[0]
 
     def __getitems__(self, keys: Sequence[Key]) -> list[Item]:
-        """Items of a whole batch, views of one copy."""
+        """Return the items of a whole batch; their features are views of one copy."""
         positions = [key[1] for key in keys]
         rows = [self.indices[position] for position in positions]
-        # A copy always: what is handed out is writable, and the mapped file stays as it is.
+        # Always a copy, so that changes to the features of a batch cannot change the mapped file.
         block: Tensor = torch.from_numpy(np.array(self.features[rows], np.float32))
         return [
             Item(row, image, self.targets[position], self._padding)

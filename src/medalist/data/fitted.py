@@ -1,4 +1,4 @@
-"""Whole images of one size, as encoders of whole images see them."""
+"""Datasets of whole images that are fitted to one size, for kinds that classify or embed whole images."""
 
 from __future__ import annotations
 
@@ -13,32 +13,39 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import PROBED_EPOCHS, Item, Key, Normalisation, Read, read_named
+from medalist.data.dataset import PROBED_EPOCHS
 from medalist.data.fitting import Size, middle_crop
+from medalist.data.items import Item, Key, Normalisation, Read, normalise, read_named
 from medalist.data.padding import Padding
 from medalist.data.targets import Target
-from medalist.data.transforms import normalise
 from medalist.errors import ConfigError
 from medalist.records import Sample
 
 Channels = Literal[1, 3]
-"""3: RGB; 1: gray, by OpenCV's weights (0.299, 0.587, 0.114), made after augmentation."""
+"""3: RGB. 1: gray, computed after augmentation by OpenCV's weights (0.299, 0.587, 0.114)."""
 
 
 @dataclass(frozen=True)
 class SeenSize:
-    """The (height, width) that the network sees in training, and whether augmentation has to end in it."""
+    """The size of images in training.
+
+    size: the (height, width) that the network gets. augments: whether there is augmentation, which must end in `size`.
+    """
 
     size: Size
     augments: bool
 
     @property
     def epochs(self) -> int:
-        """In how many epochs a sample is tried: some transforms fire at times only."""
+        """Number of epochs in which a check tries a sample, because some transforms are applied only at random."""
         return PROBED_EPOCHS if self.augments else 1
 
     def held(self, image: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
-        """The image where it has the size; without augmentation the middle of a larger one. ConfigError, else."""
+        """Return the image in the size that the network gets.
+
+        Without augmentation a larger image is cut to its middle. Raises ConfigError, which names the image by `name`,
+        where the image has another size.
+        """
         if not self.augments and image.shape[0] >= self.size[0] and image.shape[1] >= self.size[1]:
             image = middle_crop(image, self.size)
         if image.shape[:2] == self.size:
@@ -47,20 +54,20 @@ class SeenSize:
         wanted = f"{self.size[1]}x{self.size[0]} by image.train_size (else image.size)"
         if self.augments:
             raise ConfigError(
-                f"augment gives {width}x{height} for {name}, but the network is to see {wanted}; end augment with "
+                f"augment gives {width}x{height} for {name}, but the network needs {wanted}; end augment with "
                 f"'RandomCrop: {{height: {self.size[0]}, width: {self.size[1]}}}', or set "
                 f"image.train_size=[{height}, {width}]"
             )
         raise ConfigError(
-            f"{name} is {width}x{height} in one of its turns, but the network is to see {wanted}; take an image.size "
-            "whose sides are equal, or task.turns=false"
+            f"{name} is {width}x{height} in one of its views, but the network needs {wanted}; set an image.size whose "
+            "sides are equal, or task.turns=false"
         )
 
 
 class FittedInferenceDataset(Dataset[Item]):
-    """Whole fitted images, the middle of one size each, with targets where they are known.
+    """Whole fitted images without augmentation, cut to their middle `size`, with targets where they are known.
 
-    A PixelCache gives images that were read before; plain samples are read from their files.
+    A PixelCache gives images that are already fitted; samples are read from their files.
     """
 
     def __init__(
@@ -73,9 +80,9 @@ class FittedInferenceDataset(Dataset[Item]):
         targets: Sequence[Target] | None = None,
         channels: Channels = 3,
     ):
-        """`indices` choose among the source's samples; `targets` are theirs, None where they are not known.
-
-        `read` is for samples that no cache holds; it must fit images as the cache's did.
+        """`indices`: the numbers of the source's samples in this dataset. `targets`: their targets, None where they are
+        not known. `read` reads the image of a sample where `source` is not a cache; it must fit images to the same size
+        as the cache does.
         """
         assert targets is None or len(targets) == len(indices), len(indices)
         self.source = source
@@ -90,7 +97,10 @@ class FittedInferenceDataset(Dataset[Item]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1], the same in every epoch; DataError that names sample and file."""
+        """Return the sample at position key[1], which is the same in every epoch.
+
+        Raises DataError, which names the sample and the file, where the image cannot be read.
+        """
         index = self.indices[key[1]]
         if isinstance(self.source, PixelCache):
             image = self.source[index][0]
@@ -103,7 +113,7 @@ class FittedInferenceDataset(Dataset[Item]):
 def fitted_item(
     index: int, image: NDArray[np.uint8], norm: Normalisation, channels: Channels, target: Target | None
 ) -> Item:
-    """A sample of fitted images, gray where the network takes one channel."""
+    """Normalise a fitted image uint8[H, W, 3] and return its item; the image is made gray for one channel."""
     if channels == 1:
         image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., np.newaxis]
     height, width = image.shape[:2]

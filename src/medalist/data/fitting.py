@@ -1,4 +1,4 @@
-"""Images of any shape become one size."""
+"""Fit images of any shape to one size."""
 
 from __future__ import annotations
 
@@ -15,22 +15,24 @@ Size = tuple[int, int]
 """(height, width)."""
 
 DIFFERS = 64
-"""How far a value must be from that of the ground to belong to a sign; below it lie noise and JPEG's ripples."""
+"""A pixel belongs to a sign where its value differs from the background by more than this, because noise and JPEG
+artefacts differ by less."""
 
 
 def kept_size(config: FitConfig) -> Size:
-    """(height, width) of every image as it is read: `size` times `margin`, rounded."""
+    """Return the (height, width) of every image after reading: `size` times `margin`, rounded."""
     height, width = config.size
     return round(height * config.margin), round(width * config.margin)
 
 
 def fit_image(image: Pixels, size: Size, fit: Literal["squash", "pad", "crop"], fill: int = 0) -> Pixels:
-    """Fit uint8[H, W, C] to `size` = (height, width): uint8[height, width, C].
+    """Fit uint8[H, W, C] to `size` = (height, width) and return uint8[height, width, C].
 
-    `squash` scales each side by itself. `pad` scales both alike until the image fits in, and centres it on the value
-    `fill` (0..255); an odd row or column is added below or right. `crop` takes the largest middle part that has the
-    wanted shape, to the nearest pixel, and scales that. A side that shrinks is averaged over areas, one that grows is
-    interpolated linearly. An image that fits already is returned itself, not a copy.
+    `squash` scales each side independently. `pad` scales both sides by one factor, so that the image fits into `size`,
+    and centres it on a background of the value `fill` (0..255); an odd row or column of padding is below or right.
+    `crop` takes the largest middle part with the aspect ratio of `size`, to the nearest pixel, and scales this part. A
+    side that shrinks is averaged over areas, a side that grows is interpolated linearly. An image that already has the
+    size is returned itself, not a copy.
     """
     height, width = image.shape[:2]
     if (height, width) == size:
@@ -42,7 +44,7 @@ def fit_image(image: Pixels, size: Size, fit: Literal["squash", "pad", "crop"], 
             shape = height, _near(height * size[1] / size[0], width)
         else:
             shape = _near(width * size[0] / size[1], height), width
-        # The part is cut out before it is scaled: a hostile image of 1x60000 would else become gigabytes.
+        # The part is cut out before scaling, because otherwise a hostile image of 1x60000 would need gigabytes.
         part = middle_crop(image, shape)
         return _resized(part, size)
     if fit == "pad":
@@ -56,14 +58,15 @@ def fit_image(image: Pixels, size: Size, fit: Literal["squash", "pad", "crop"], 
 
 
 def trimmed(image: Pixels, share: float, fill: int = 0) -> Pixels:
-    """The box of what differs from the value `fill`, in a frame of that value: uint8[H, W, C] of another size.
+    """Cut out the box of all pixels that differ from `fill` and frame it with `fill`; return uint8[H', W', C].
 
-    The longer side of the box is `share` of the frame's, and all margins are equal. An image where nothing differs is
+    A pixel differs where one of its values is more than `DIFFERS` away from `fill`. The longer side of the box is
+    `share` of the framed image's longer side, and all four margins are equal. An image in which no pixel differs is
     returned itself.
     """
     far = np.asarray(cv2.absdiff(image, np.full_like(image, fill)), np.uint8)
     differs: NDArray[np.bool_] = far.reshape(image.shape) > DIFFERS
-    # Not over the channels first: that takes eight times as long.
+    # The axes are reduced in this order, because reducing the channels first takes eight times as long.
     rows, columns = np.flatnonzero(np.any(differs, axis=(1, 2))), np.flatnonzero(np.any(differs, axis=0).any(axis=1))
     if not len(rows):
         return image
@@ -76,10 +79,10 @@ def trimmed(image: Pixels, share: float, fill: int = 0) -> Pixels:
 
 
 def middle_crop(image: Pixels, size: Size) -> Pixels:
-    """The middle (height, width) of an image that is at least as large; a copy, so that nothing else is kept.
+    """Return the middle (height, width) of an image that is at least as large.
 
-    Where it cannot be in the middle it lies half a pixel nearer the upper left. An image of that size is returned
-    itself.
+    The result is a copy, so that the whole image is not kept in memory. Where an exact middle does not exist, the crop
+    is half a pixel nearer to the upper left. An image that already has this size is returned itself.
     """
     height, width = image.shape[:2]
     assert height >= size[0] and width >= size[1], (image.shape, size)
@@ -90,17 +93,17 @@ def middle_crop(image: Pixels, size: Size) -> Pixels:
 
 
 def _near(side: float, most: int) -> int:
-    """The nearest number of pixels within 1..most."""
+    """Return the nearest number of pixels in 1..most."""
     return min(most, max(1, round(side)))
 
 
 def _resized(image: Pixels, size: Size) -> Pixels:
-    """Scale each side by itself; where both are right, the image itself."""
-    # In two steps where one side shrinks and the other grows: OpenCV would average over areas on neither.
+    """Scale each side independently; return the image itself where both sides have the size already."""
+    # In two steps where one side shrinks and the other grows: in one step OpenCV would average over areas on neither.
     smaller = (min(image.shape[0], size[0]), min(image.shape[1], size[1]))
     for step, interpolation in ((smaller, cv2.INTER_AREA), (size, cv2.INTER_LINEAR)):
         if image.shape[:2] != step:
-            channels = image.shape[2]  # OpenCV drops the axis of a single one
+            channels = image.shape[2]  # kept, because OpenCV removes the axis of a single channel
             scaled = cv2.resize(image, step[::-1], interpolation=interpolation)
             image = np.asarray(scaled, np.uint8).reshape(*step, channels)
     return image

@@ -1,4 +1,4 @@
-"""Samples stacked into batches, in the order that a batch sampler gives."""
+"""Stack samples into batches, in the order that a batch sampler gives."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medalist.data.dataset import Item, Key
 from medalist.data.devices import copies_beside, takes_channels_last
+from medalist.data.items import Item, Key
 from medalist.data.padding import Padding
 from medalist.data.targets import Targets, collate_targets
 from medalist.errors import ConfigError, MedalistError
@@ -22,10 +22,10 @@ from medalist.system import FORKS
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples of one size.
+    """A batch of B samples of one size.
 
-    image: float32[B, 3, h, w], or float32[B, ...] of features that stand for images. target: of all B samples, None
-    where it is not known. B indices and paddings.
+    image: float32[B, 3, h, w], or features float32[B, ...] in place of images. target: the targets of all B samples,
+    None where they are not known. indices, paddings: one for each sample, see `Item`.
     """
 
     image: Tensor
@@ -34,27 +34,27 @@ class Batch:
     paddings: tuple[Padding, ...]
 
     def to(self, device: torch.device, channels_last: bool) -> Batch:
-        """The batch on a device."""
+        """Return the batch on a device; channels_last: the memory layout of images [B, C, h, w] there."""
         last = takes_channels_last(device, channels_last) and self.image.ndim == 4
         layout = torch.channels_last if last else torch.contiguous_format
         image = self.image.to(device, non_blocking=copies_beside(device), memory_format=layout)
         return Batch(image, None if self.target is None else self.target.to(device), self.indices, self.paddings)
 
     def singles(self) -> Iterator[Batch]:
-        """Each sample as a batch of its own; its target is cut to the native size, its image stays padded."""
+        """Yield each sample as a batch of one; its target is cut to the native size, its image stays padded."""
         for number, padding in enumerate(self.paddings):
             one = slice(number, number + 1)
             target = None if self.target is None else self.target.single(number, padding)
             yield Batch(self.image[one], target, self.indices[one], self.paddings[one])
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; DataLoader asks for it where it shall pin, and `to` is quicker then."""
+        """Return the batch in page-locked memory, because `to` is faster from there. DataLoader calls this method."""
         target = None if self.target is None else self.target.pin_memory()
         return Batch(self.image.pin_memory(), target, self.indices, self.paddings)
 
 
 def collate(items: Sequence[Item]) -> Batch:
-    """Stack items of one size."""
+    """Stack items of one size into a batch."""
     targets = [item.target for item in items if item.target is not None]
     return Batch(
         image=torch.stack([item.image for item in items]),
@@ -65,13 +65,13 @@ def collate(items: Sequence[Item]) -> Batch:
 
 
 class _Careful(Dataset[Item]):
-    """Hands a user's mistake over as a value: raised in a worker, it would come out wrapped in a long traceback."""
+    """A dataset that returns a MedalistError as a value, because torch adds a long traceback to errors in workers."""
 
     def __init__(self, dataset: Dataset[Item]):
         self.dataset = dataset
 
     def __getitems__(self, keys: list[Key]) -> Sequence[Item] | MedalistError:
-        """Items of a whole batch; DataLoader asks for them so where it can, and sets may offer the same."""
+        """Return the items of a whole batch, or the error. DataLoader calls this method where a dataset has it."""
         at_once: Callable[[list[Key]], Sequence[Item]] | None = getattr(self.dataset, "__getitems__", None)
         try:
             return at_once(keys) if at_once else [self.dataset[key] for key in keys]
@@ -80,7 +80,7 @@ class _Careful(Dataset[Item]):
 
 
 class _Loader(DataLoader[Any]):
-    """A DataLoader that raises the mistakes which `_Careful` handed over."""
+    """A DataLoader that raises the errors which `_Careful` has returned."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
@@ -88,8 +88,8 @@ class _Loader(DataLoader[Any]):
                 try:
                     raise batch
                 finally:
-                    # An error and a frame that hold each other are left to the garbage collector, which tears down the
-                    # workers' queues before the workers: torch would then wait 5 s for each of them.
+                    # Without this, the error and this frame refer to each other, so only the garbage collector frees
+                    # them. It deletes the queues before the workers, and torch would wait 5 s for each worker.
                     del batch
             yield batch
 
@@ -99,10 +99,10 @@ def _collate(items: Sequence[Item] | MedalistError) -> Batch | MedalistError:
 
 
 def batches(dataset: Dataset[Item], order: Sampler[list[Key]], workers: int, pin: bool = False) -> DataLoader[Batch]:
-    """A DataLoader over `order`; iterating it again starts the order again, with the same worker processes.
+    """Return a DataLoader over `order`. A second iteration starts the order again, with the same worker processes.
 
-    Iterating raises a MedalistError of the dataset as it is, from workers too. Raises ConfigError where workers cannot
-    be forked and the dataset cannot be sent to them.
+    A MedalistError of the dataset is raised unchanged, also where it occurred in a worker. Raises ConfigError where the
+    system does not fork processes and the dataset cannot be sent to other processes.
     """
     if workers and not FORKS:
         _refuse_unsendable(dataset, workers)
@@ -114,20 +114,20 @@ def batches(dataset: Dataset[Item], order: Sampler[list[Key]], workers: int, pin
         persistent_workers=workers > 0,
         pin_memory=pin,
         worker_init_fn=_one_thread if workers else None,
-        # Workers must see the cache that was filled here, not copies of it. Where they cannot be forked, a PixelCache
-        # lies in shared memory.
+        # With "fork" the workers share the cache that was filled here, instead of copying it. Where processes are not
+        # forked, the pixels of a PixelCache are in shared memory.
         multiprocessing_context=("fork" if FORKS else "spawn") if workers else None,
-        # Else each new iterator draws from torch's own generator, as often as there are no workers: dropout would
-        # then depend on their number and on where a run was resumed.
+        # A generator of its own, because otherwise each new iterator draws from torch's global generator. Dropout would
+        # then depend on the number of workers and on the step at which a run was resumed.
         generator=torch.Generator(),
     )
 
 
 class _Trial(pickle.Pickler):
-    """Pickles without tensors, which go to other processes by shared memory."""
+    """A pickler that tries whether a value can be pickled. It leaves out the data of tensors and arrays."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO(), protocol=5, buffer_callback=lambda _: None)  # nor the pixels of arrays
+        super().__init__(io.BytesIO(), protocol=5, buffer_callback=lambda _: None)
 
     def persistent_id(self, value: object) -> str | None:
         return "tensor" if isinstance(value, Tensor) else None
@@ -145,7 +145,7 @@ def _refuse_unsendable(dataset: Dataset[Item], workers: int) -> None:
 
 
 def _one_thread(_: int) -> None:
-    """Workers are the parallelism; OpenCV's and torch's own threads in each of them would fight for the cores."""
+    """Limit OpenCV and torch to one thread in a worker, because the workers together already use all cores."""
     import cv2
 
     cv2.setNumThreads(0)

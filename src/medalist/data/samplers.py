@@ -1,4 +1,4 @@
-"""Batch samplers: which samples stand in a batch depends on seed, epoch and rank, and on nothing else."""
+"""Batch samplers: the samples of a batch depend only on seed, epoch and rank."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from typing import Protocol
 import numpy as np
 from torch.utils.data import Sampler
 
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.errors import ConfigError
 
 
 class TrainBatchSampler(Protocol):
-    """What every batch sampler of a training is.
+    """What every batch sampler of a training provides.
 
-    epoch: set before iterating. first: so many batches are left out at the epoch's beginning, as they are behind.
-    setting: the key of the config that says how large a batch is. units: its value; samples_per_unit: samples of one.
+    epoch: to be set before iterating. first: the number of batches at the beginning of the epoch that are skipped,
+    because a resumed training has done them already. setting: the config key of the batch size. units: the value of
+    `setting`. samples_per_unit: number of samples for each unit.
     """
 
     epoch: int
@@ -30,7 +31,7 @@ class TrainBatchSampler(Protocol):
 
     @property
     def samples_per_unit(self) -> int:
-        """Samples of a batch on one process, divided by `units`."""
+        """Number of samples in a batch of one process, divided by `units`."""
         ...
 
     def __len__(self) -> int: ...
@@ -39,18 +40,19 @@ class TrainBatchSampler(Protocol):
 
 
 class ShuffleBatchSampler(Sampler[list[Key]]):
-    """Shuffled batches of (epoch, position). With `world` processes each takes its share of every global batch.
+    """Shuffled batches of (epoch, position). With `world` processes each process takes its share of every global batch.
 
-    The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one; all
-    processes then get equally many of it. `epoch` is set before iterating; `first` leaves out so many batches at the
-    epoch's beginning, which are behind. ConfigError where there are fewer samples than processes.
+    The last, smaller batch of an epoch is left out (other epochs have its samples), unless it is the only one; then all
+    processes get equal shares of it. Set `epoch` before iterating. first: the number of batches at the beginning of the
+    epoch that are skipped, because a resumed training has done them already. Raises ConfigError where there are fewer
+    samples than processes.
     """
 
     setting = "train.batch"
     samples_per_unit = 1
 
     def __init__(self, length: int, batch: int, seed: int, rank: int = 0, world: int = 1):
-        """`batch` is the size on one process."""
+        """`batch`: number of samples in a batch of one process."""
         if length < world:
             raise ConfigError(
                 f"{length} training samples cannot be shared by {world} processes; start {length} or fewer"
@@ -62,7 +64,7 @@ class ShuffleBatchSampler(Sampler[list[Key]]):
 
     @property
     def units(self) -> int:
-        """Samples of a batch on one process."""
+        """Number of samples in a batch of one process."""
         return self.batch
 
     def __len__(self) -> int:
@@ -78,10 +80,10 @@ class ShuffleBatchSampler(Sampler[list[Key]]):
 
 
 class SizeBucketSampler(Sampler[list[Key]]):
-    """Every sample once, batched only with samples of its own padded size; `world` processes share the batches out."""
+    """Every sample once, in batches of one padded size; the batches are divided among `world` processes."""
 
     def __init__(self, sizes: Sequence[tuple[int, int]], stride: int, batch: int, rank: int = 0, world: int = 1):
-        """`sizes` are the native (height, width) of the samples, in the set's order."""
+        """`sizes`: the native (height, width) of the samples, in the order of the dataset."""
         padded = [(h + -h % stride, w + -w % stride) for h, w in sizes]
         order = sorted(range(len(sizes)), key=lambda position: (padded[position], position))
         batches: list[list[Key]] = []

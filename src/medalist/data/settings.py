@@ -9,42 +9,49 @@ from pydantic import Field, model_validator
 from medalist.config import ConfigModel
 
 Augmentations = tuple[dict[str, dict[str, Any]], ...]
-"""albumentations' public transforms in order, each `{ClassName: {its arguments}}`."""
+"""Public transforms of albumentations in order, each as `{ClassName: {its arguments}}`."""
 
 
 class ImageConfig(ConfigModel):
-    """What is done to every image once it is decoded, in training and prediction alike.
-
-    contrast: `as_is`, or `stretch`: the darkest and the brightest thousandth of an image's values become 0 and 255,
-    over all channels together, so that hues stay. For images whose exposure says nothing, as microscopes'.
-    invert: 255 - value, for ink on paper.
-    """
+    """What is done to every image after it is decoded, in training and in prediction."""
 
     contrast: Literal["as_is", "stretch"] = "as_is"
+    """`as_is` keeps the values. `stretch` maps the darkest and the brightest thousandth of an image's values to 0 and
+    255, with one map for all channels, so that hues stay. It is for images whose exposure has no meaning, such as
+    microscope images."""
+
     invert: bool = False
+    """Whether each value is replaced by 255 - value, for ink on paper."""
 
 
 Side = Annotated[int, Field(ge=8, le=4096)]
 
 
 class FitConfig(ImageConfig):
-    """Images of any shape become one size, as an encoder of whole images needs it.
-
-    size: (height, width) that the network sees in prediction. train_size: what it sees in training, after
-    augmentation; None = the same. Objects look larger in crops: train_size may be down to half of size, and not above.
-    fit: `squash` both sides; `pad` the shorter side, keeping shapes; `crop` the middle, keeping shapes.
-    fill: value 0..255 of what is padded, after inversion.
-    margin: images are kept larger than `size` by this factor before augmentation, so that crops have room.
-    trim: first the box of what differs from `fill` is cut out, and framed so that its longer side takes this share of
-    the frame's; for signs on an even ground, wherever they stand and however large. None = images as they are.
-    """
+    """Images of any shape become one size, because an encoder of whole images needs one size."""
 
     size: tuple[Side, Side]
+    """The height and the width in pixels that the network sees in prediction."""
+
     train_size: tuple[Side, Side] | None = None
+    """The height and the width that the network sees in training, after augmentation; null means the same as `size`.
+    Objects look larger in crops, so each side may be smaller than that of `size`, down to half of it, but not
+    larger."""
+
     fit: Literal["squash", "pad", "crop"] = "squash"
+    """How an image becomes this size. `squash` scales each side by its own factor. `pad` keeps the shape of the image
+    and pads the shorter side. `crop` keeps the shape and takes the middle."""
+
     fill: int = Field(default=0, ge=0, le=255)
+    """The value of padded pixels, after inversion."""
+
     margin: float = Field(default=1.0, ge=1, le=2)
+    """Before augmentation an image is larger than `size` by this factor, so that crops have room."""
+
     trim: float | None = Field(default=None, ge=0.1, le=1)
+    """First the box of all pixels that differ from `fill` is cut out. The box is then framed so that its longer side
+    takes this share of the frame's side. This is for signs on an even ground, at any place and of any size. null
+    leaves images as they are."""
 
     @property
     def seen_in_training(self) -> tuple[int, int]:
@@ -63,37 +70,45 @@ class FitConfig(ImageConfig):
 
 
 class ShuffleSampler(ConfigModel):
-    """Every sample once an epoch."""
+    """Each sample comes once in an epoch, in random order."""
 
     kind: Literal["shuffle"] = "shuffle"
+    """`shuffle` selects this sampler."""
 
 
 class ClassSampler(ConfigModel):
-    """Batches with several samples of each identity. The batch is classes * per_class; train.batch is not used.
+    """Batches with several samples of each identity.
 
-    pxk: identities are dealt so that each comes equally often, samples in turns, as many batches as hold the
-    training samples once. balanced: each identity as likely as any other in every place of a batch of
-    classes * per_class, per_class not forced. group: pxk, with all identities of a batch from one value of the
-    samples' `group` (an alphabet, a species), where it has enough of them.
+    A batch has classes * per_class samples; train.batch is not used. An epoch has as many batches as are needed to
+    hold the training samples once.
     """
 
     kind: Literal["pxk", "balanced", "group"]
+    """`pxk`: each identity comes equally often, and its samples come in turns. `balanced`: in every place of a batch
+    each identity is as likely as any other, so an identity may have more or fewer than per_class samples in a batch.
+    `group`: as `pxk`, but all identities of a batch have the same `group` (an alphabet, a species), where the group
+    has enough identities."""
+
     classes: int = Field(ge=2, le=4096)
+    """The number of identities in a batch."""
+
     per_class: int = Field(default=4, ge=1, le=256)
+    """The number of samples of each identity in a batch."""
 
 
 SamplerConfig = Annotated[ShuffleSampler | ClassSampler, Field(discriminator="kind")]
 
 
 class WeightedSampler(ConfigModel):
-    """Samples drawn with replacement, as many an epoch as there are.
-
-    balanced: each stratum as often as any other. weighted: each sample as often as `weights` says for its stratum
-    (1 for strata that are not named; 0 leaves one out); they count against each other, whatever their sum.
-    """
+    """Samples are drawn with replacement. An epoch has as many draws as there are training samples."""
 
     kind: Literal["balanced", "weighted"]
+    """`balanced`: each stratum is drawn as often as any other. `weighted`: each sample is drawn as often as `weights`
+    says for its stratum."""
+
     weights: dict[str, Annotated[float, Field(ge=0, le=1000)]] = Field(default_factory=dict)
+    """The weight of the samples of each stratum, by the name of the stratum; only for kind `weighted`. A stratum that
+    is not named has the weight 1, and 0 leaves a stratum out. Only the ratios of the weights count, not their sum."""
 
     @model_validator(mode="after")
     def _weights_fit_kind(self) -> Self:
@@ -106,13 +121,15 @@ SampleSamplerConfig = Annotated[ShuffleSampler | WeightedSampler, Field(discrimi
 
 
 class LoaderConfig(ConfigModel):
-    """How samples become batches.
-
-    workers: processes that read and augment; 0 = in the training process. The weights do not depend on it.
-    cache_mb: budget in megabytes for decoded images and their targets; what does not fit is decoded each time.
-    cache: where they are kept: `memory`, or a memory-mapped `file` in the run's folder, removed at the end.
-    """
+    """How samples are read, cached and put into batches."""
 
     workers: int = Field(default=0, ge=0, le=64)
+    """The number of processes that read and augment samples; 0 means that the training process does it. The trained
+    weights do not depend on this number."""
+
     cache_mb: int = Field(default=2000, ge=0)
+    """The budget in megabytes for decoded images and their targets. Images that do not fit are decoded each time."""
+
     cache: Literal["memory", "file"] = "memory"
+    """Where decoded images are kept: in `memory`, or in a memory-mapped `file` in the run's folder, which is removed at
+    the end."""

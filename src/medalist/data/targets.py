@@ -1,7 +1,7 @@
-"""What networks are trained on: maps, boxes, labels; of one sample as NumPy arrays, of a batch as tensors.
+"""Targets that networks are trained on: maps, boxes and labels. One sample has NumPy arrays, a batch has tensors.
 
-A target knows how it is augmented with its image, counted in bytes, stacked into a batch, moved, mixed and undone, so
-that caches, loaders and the training loop need not know which of them they carry.
+Each target type has its own methods for augmentation with the image, size in bytes, stacking into a batch, moving to a
+device, mixing and removal of padding. So caches, loaders and the training loop work with every target type.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from medalist.data.padding import Padding, pad_to_multiple
 from medalist.errors import ConfigError, DataError
 
 OnMaps = Callable[[Tensor], Tensor]
-"""What a mix does to maps float[B, C, h, w]."""
+"""A function that applies a mix (mixup, cutmix, mosaic) to maps float[B, C, h, w] and returns maps of that shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,104 +32,109 @@ class MapTarget:
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What a cache keeps."""
+        """The arrays that a cache keeps."""
         return (self.maps,)
 
     def with_arrays(self, arrays: Sequence[NDArray[Any]]) -> MapTarget:
-        """The same target in other memory."""
+        """Return the same target with these arrays in place of its own; they have equal values in other memory."""
         return MapTarget(arrays[0])
 
     def check(self, image: str, size: tuple[int, int]) -> None:
-        """DataError where the maps are not of the image's size (height, width); `image` names it."""
+        """Raise DataError where the maps do not have the image's size (height, width); `image` is its file name."""
         if self.maps.shape[:2] != size:
             raise DataError(f"{image} is {size[1]}x{size[0]}, its truth {self.maps.shape[1]}x{self.maps.shape[0]}")
 
     def to_augment(self) -> dict[str, Any]:
-        """Arguments of albumentations that move with the image."""
+        """Return the arguments for albumentations that are transformed with the image."""
         return {"mask": self.maps}
 
     def augmented(self, result: Mapping[str, Any]) -> MapTarget:
-        """The target that came out of albumentations."""
+        """Return the target from albumentations' result."""
         mask = result["mask"]
         return MapTarget(mask if mask.ndim == 3 else mask[..., None])
 
     def padded(self, multiple: int) -> MapTarget:
-        """Padded as the image is."""
+        """Return the maps padded to multiples of `multiple`, as the image is."""
         return MapTarget(pad_to_multiple(self.maps, multiple)[0])
 
 
 @dataclass(frozen=True, eq=False)
 class BoxTarget:
-    """Boxes of the image: xyxy float32[N, 4] in pixels, corners that are not swapped; labels int64[N]."""
+    """Boxes of the image, in pixels.
+
+    xyxy: float32[N, 4], the corners (x1, y1, x2, y2) with x1 < x2 and y1 < y2. labels: int64[N].
+    """
 
     xyxy: NDArray[np.float32]
     labels: NDArray[np.int64]
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What a cache keeps."""
+        """The arrays that a cache keeps."""
         return self.xyxy, self.labels
 
     def with_arrays(self, arrays: Sequence[NDArray[Any]]) -> BoxTarget:
-        """The same target in other memory."""
+        """Return the same target with these arrays in place of its own; they have equal values in other memory."""
         return BoxTarget(arrays[0], arrays[1])
 
     def check(self, image: str, size: tuple[int, int]) -> None:
-        """DataError for numbers that are not finite, corners that are swapped, and boxes outside of the image."""
+        """Raise DataError for values that are not finite, for swapped corners, and for boxes outside the image."""
         low, high = self.xyxy[:, :2], self.xyxy[:, 2:]
         inside = np.isfinite(self.xyxy).all(axis=1) & (low >= 0).all(axis=1) & (high <= size[::-1]).all(axis=1)
         bad = np.flatnonzero(~(inside & (low < high).all(axis=1)))
         if len(bad):
             box = ", ".join(f"{value:g}" for value in self.xyxy[bad[0]])
-            raise DataError(f"{image}: box {bad[0]} ({box}) is no box inside of {size[1]}x{size[0]} pixels")
+            raise DataError(
+                f"{image}: box {bad[0]} ({box}) is not a valid box inside the image of {size[1]}x{size[0]} pixels"
+            )
 
     def to_augment(self) -> dict[str, Any]:
-        """Arguments of albumentations that move with the image; the pipeline has to take `pascal_voc` boxes."""
+        """Return the arguments for albumentations that are transformed with the image, as `pascal_voc` boxes."""
         return {"bboxes": self.xyxy, "labels": self.labels}
 
     def augmented(self, result: Mapping[str, Any]) -> BoxTarget:
-        """The boxes that albumentations has left."""
+        """Return the boxes from albumentations' result, which may have removed some."""
         boxes = np.asarray(result["bboxes"], np.float32).reshape(-1, 4)
         return BoxTarget(boxes, np.asarray(result["labels"], np.int64))
 
     def padded(self, multiple: int) -> BoxTarget:
-        """The same: padding lies below and right of the image."""
+        """Return the target itself, because padding is below and right of the image and moves no box."""
         return self
 
 
 @dataclass(frozen=True, eq=False)
 class LabelTarget:
-    """Labels of the whole image: an int64[] class; or float32[C], a number for each of several classes or levels."""
+    """Labels of the whole image: one class as int64[], or float32[C] with a number for each class or level."""
 
     value: NDArray[np.int64] | NDArray[np.float32]
 
     @property
     def arrays(self) -> tuple[NDArray[Any], ...]:
-        """What a cache keeps."""
+        """The arrays that a cache keeps."""
         return (self.value,)
 
     def with_arrays(self, arrays: Sequence[NDArray[Any]]) -> LabelTarget:
-        """The same target in other memory."""
+        """Return the same target with these arrays in place of its own; they have equal values in other memory."""
         return LabelTarget(arrays[0])
 
     def check(self, image: str, size: tuple[int, int]) -> None:
-        """Labels fit every image."""
+        """Check nothing, because labels fit an image of any size."""
 
     def to_augment(self) -> dict[str, Any]:
-        """Nothing moves with the image."""
+        """Return no arguments, because labels are not transformed with the image."""
         return {}
 
     def augmented(self, result: Mapping[str, Any]) -> LabelTarget:
-        """The same."""
+        """Return the target itself."""
         return self
 
     def padded(self, multiple: int) -> LabelTarget:
-        """The same."""
+        """Return the target itself."""
         return self
 
 
 Target = MapTarget | BoxTarget | LabelTarget
-"""What one sample is trained on."""
+"""The target of one sample."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,78 +144,78 @@ class MapTargets:
     maps: Tensor
 
     def to(self, device: torch.device) -> MapTargets:
-        """On a device; as floats there, so that one byte a pixel crosses the bus."""
+        """Return the maps on a device as floats; they are converted there, so that one byte per pixel is copied."""
         return MapTargets(self.maps.to(device, non_blocking=copies_beside(device)).float())
 
     def pin_memory(self) -> MapTargets:
-        """In page-locked memory."""
+        """Return the targets in page-locked memory."""
         return MapTargets(self.maps.pin_memory())
 
     def single(self, number: int, padding: Padding) -> MapTargets:
-        """Of one sample, cut to its native size."""
+        """Return the target of sample `number` as a batch of one, cut to its native size."""
         return MapTargets(padding.undo(self.maps[number : number + 1]))
 
     def resized(self, size: tuple[int, int]) -> MapTargets:
-        """At another size, by the filter that the image gets; see `engine.mixing.resized`."""
-        return MapTargets(resize_maps(self.maps, size).clamp_(0, 1))  # rounding leaves 0..1
+        """Return the maps at another (height, width), by the same filter as the image; see `engine.mixing.resized`."""
+        return MapTargets(resize_maps(self.maps, size).clamp_(0, 1))  # because rounding may give values outside 0..1
 
     @property
     def is_mixed(self) -> bool:
-        """Whether a further mix could not be told: maps can be mixed as often as one likes."""
+        """Whether a further mix is impossible; False, because maps can be mixed several times."""
         return False
 
     def mixed(self, on_maps: OnMaps, places: int | None, share: float) -> MapTargets:
-        """What a mix makes of them: the same as of the image."""
+        """Return the mixed maps: the mix does the same to them as to the image."""
         assert self.maps.is_floating_point(), self.maps.dtype
         return MapTargets(on_maps(self.maps))
 
     def perfect_logits(self, sure: float) -> Tensor | None:
-        """Logits of a right answer, at most `sure`."""
+        """Return the logits of a right answer, cut to -sure..sure."""
         return self.maps.float().logit().clamp(-sure, sure)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every number of it, by name."""
+        """Return the targets' tensors by name."""
         return {"maps": self.maps}
 
 
 @dataclass(frozen=True, eq=False)
 class BoxTargets:
-    """Boxes of a batch, a tensor float32[N, 4] and one int64[N] for each sample."""
+    """Boxes of a batch: for each sample one tensor float32[N, 4] and one int64[N]."""
 
     xyxy: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
 
     def to(self, device: torch.device) -> BoxTargets:
-        """On a device."""
+        """Return the targets on a device."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=copies_beside(device)))
 
     def pin_memory(self) -> BoxTargets:
-        """In page-locked memory."""
+        """Return the targets in page-locked memory."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def single(self, number: int, padding: Padding) -> BoxTargets:
-        """Of one sample."""
+        """Return the target of sample `number` as a batch of one."""
         return BoxTargets(self.xyxy[number : number + 1], self.labels[number : number + 1])
 
     def resized(self, size: tuple[int, int]) -> BoxTargets:
-        """Boxes are scaled with their images by augmentation, where the sizes of both are known."""
+        """Raise ConfigError, because only augmentation scales boxes together with their images."""
         raise ConfigError("train.sizes: batches with boxes keep their size; resize in augment")
 
     @property
     def is_mixed(self) -> bool:
-        """Boxes are never mixed in a batch."""
+        """Whether a further mix is impossible; always False, because batches with boxes are never mixed."""
         return False
 
     def mixed(self, on_maps: OnMaps, places: int | None, share: float) -> BoxTargets:
-        """ConfigError: a batch with boxes is not mixed."""
+        """Raise ConfigError, because a batch with boxes is not mixed."""
         raise ConfigError("train.mix: batches with boxes are not mixed; leave it out")
 
     def perfect_logits(self, sure: float) -> Tensor | None:
-        """Not known without the network's anchors."""
+        """Return None, because the logits depend on the network's anchors."""
         return None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every number of it, by name."""
+        """Return the boxes of all samples by name."""
         return {"boxes": torch.cat(self.xyxy)} if self.xyxy else {}
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> BoxTargets:
@@ -221,57 +226,58 @@ class BoxTargets:
 class LabelTargets:
     """Labels of a batch: int64[B] classes or float32[B, C].
 
-    partners: the labels of what was mixed into each sample, and the share that each sample kept; None: nothing was.
+    partners: the labels of the samples that were mixed into each sample, and the share (0..1) that each sample kept;
+    None where nothing was mixed.
     """
 
     values: Tensor
     partners: tuple[Tensor, float] | None = None
 
     def to(self, device: torch.device) -> LabelTargets:
-        """On a device."""
+        """Return the targets on a device."""
         return LabelTargets(self.values.to(device, non_blocking=copies_beside(device)))
 
     def pin_memory(self) -> LabelTargets:
-        """In page-locked memory."""
+        """Return the targets in page-locked memory."""
         return LabelTargets(self.values.pin_memory())
 
     def single(self, number: int, padding: Padding) -> LabelTargets:
-        """Of one sample."""
+        """Return the target of sample `number` as a batch of one."""
         return LabelTargets(self.values[number : number + 1])
 
     def resized(self, size: tuple[int, int]) -> LabelTargets:
-        """The same."""
+        """Return the targets themselves."""
         return self
 
     @property
     def is_mixed(self) -> bool:
-        """Two mixes could not be told by one share."""
+        """Whether a further mix is impossible; True after the first mix, because `partners` has only one share."""
         return self.partners is not None
 
     def mixed(self, on_maps: OnMaps, places: int | None, share: float) -> LabelTargets:
-        """The labels, with those of the sample so many places on, and the share that each keeps."""
-        assert places is not None, "a mosaic has no one label; the settings refuse it"
+        """Return the labels with their partners: sample i is mixed with sample (i + places) % B, and keeps `share`."""
+        assert places is not None, "a mosaic has no single label; the settings refuse it"
         return replace(self, partners=(self.values.roll(-places, 0), share))
 
     def perfect_logits(self, sure: float) -> Tensor | None:
-        """Not known: what a right output looks like depends on the loss."""
+        """Return None, because the right outputs depend on the loss."""
         return None
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every number of it, by name."""
+        """Return the targets' tensors by name."""
         return {"labels": self.values}
 
 
 Targets = MapTargets | BoxTargets | LabelTargets
-"""What a batch is trained on."""
+"""The targets of a batch."""
 
 
 def collate_targets(targets: Sequence[Target]) -> Targets:
-    """Stack the targets of samples, all of one type; maps are of one size."""
+    """Stack the targets of samples into the targets of a batch. All have one type, and maps have one size."""
     first = targets[0]
     match first:
         case MapTarget():
-            # A copy always: what the cache keeps stays its own.
+            # `np.stack` always copies, so that a batch never shares memory with the cache.
             planes = np.stack([target.maps.transpose(2, 0, 1) for target in targets if isinstance(target, MapTarget)])
             return MapTargets(torch.from_numpy(planes))
         case BoxTarget():
@@ -288,7 +294,8 @@ def collate_targets(targets: Sequence[Target]) -> Targets:
 
 
 def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Maps float[B, C, h, w] at another (height, width), by a bilinear filter that leaves no pixel out."""
+    """Return maps float[B, C, h, w] at another (height, width), resized by a bilinear filter with antialiasing."""
     assert maps.ndim == 4 and maps.is_floating_point(), (maps.shape, maps.dtype)
-    wide = maps if maps.dtype == torch.float64 else maps.float()  # not made for halves on a CPU
+    # In float32 at least, because this filter does not exist for half precision on a CPU.
+    wide = maps if maps.dtype == torch.float64 else maps.float()
     return functional.interpolate(wide, size, mode="bilinear", antialias=True).to(maps.dtype)

@@ -1,10 +1,9 @@
-"""Augmentation from config, and normalisation."""
+"""Augmentation as the config describes it, and normalisation."""
 
 from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
@@ -18,7 +17,7 @@ from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
 from medalist.errors import ConfigError
 
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # its import would ask the network for a newer version
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import asks the network for a newer version
 import albumentations as A  # type: ignore[import-untyped]  # noqa: N812
 from albumentations.augmentations.crops.transforms import CropSizeError  # type: ignore[import-untyped]
 
@@ -40,7 +39,7 @@ NOT_HERE = {
         "it does not work on masks of several channels; take CoarseDropout or GridDropout",
     ),
 }
-"""albumentations' transforms of images that cannot be used, and what to do."""
+"""Image transforms of albumentations that cannot be used here, with the reason and what to do instead."""
 
 TRANSFORM_FAILS = (
     ValueError,
@@ -53,25 +52,29 @@ TRANSFORM_FAILS = (
     cv2.error,
     CropSizeError,
 )
-"""What albumentations raises where arguments fit the transform but not the image, as a crop larger than it."""
+"""Errors that albumentations raises where arguments are valid but do not fit the image, as a crop larger than it."""
 
 
 RESIZING = ("LongestMaxSize", "RandomResizedCrop", "RandomScale", "RandomSizedCrop", "Resize", "SmallestMaxSize")
-"""Transforms that resize masks by OpenCV's INTER_NEAREST, which does not round to the nearest pixel but down: the mask
-would lie up to half a pixel beside its image. They get INTER_NEAREST_EXACT, unless the config says otherwise."""
+"""Transforms that resize masks by OpenCV's INTER_NEAREST. It rounds down instead of to the nearest pixel, so a mask
+would be shifted against its image by up to half a pixel. They get INTER_NEAREST_EXACT, unless the config says
+otherwise."""
 
 
 def compose_augment(augment: Augmentations) -> A.Compose:
-    """Build the pipeline named in the config; ConfigError names the entry, the word and what is allowed.
+    """Build the augmentation pipeline from the config. Raises ConfigError, which names the entry and the allowed words.
 
-    Masks move with the image, by nearest neighbour unless a transform's `mask_interpolation` says otherwise.
+    Masks are transformed with the image, by nearest neighbour unless a transform's `mask_interpolation` says otherwise.
     """
     return A.Compose([_transform(f"augment[{number}]", entry) for number, entry in enumerate(augment)], seed=0)
 
 
 def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform:
     if len(entry) != 1:
-        raise ConfigError(f"{where}: one transform an entry, as in 'D4: {{}}'; there are {', '.join(entry) or 'none'}")
+        raise ConfigError(
+            f"{where}: each entry needs exactly one transform, such as 'D4: {{}}'; this entry has: "
+            f"{', '.join(entry) or 'none'}"
+        )
     ((name, arguments),) = entry.items()
     if name in NOT_HERE:
         raise ConfigError(f"{where}: '{name}' cannot be used: {NOT_HERE[name]}")
@@ -91,7 +94,7 @@ def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform
     if name in RESIZING:
         arguments = {"mask_interpolation": cv2.INTER_NEAREST_EXACT} | arguments
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # albumentations only warns of a wrong value, and then ignores it
+        warnings.simplefilter("error")  # because albumentations only warns of a wrong value and then ignores it
         try:
             return known[name](**{key: _frozen(value) for key, value in arguments.items()})
         except (*TRANSFORM_FAILS, Warning) as error:
@@ -99,7 +102,7 @@ def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform
 
 
 def _public_transforms() -> dict[str, type[A.BasicTransform]]:
-    """albumentations' own transforms that take an image and its mask; none that runs a user's code or reads files."""
+    """Return albumentations' transforms of an image and its mask that run no code of a user and read no files."""
     names: dict[str, type[A.BasicTransform]] = {}
     for name in dir(A):
         kind = getattr(A, name)
@@ -118,12 +121,15 @@ def _is_mask_value(value: Any) -> bool:
 
 
 def _frozen(value: Any) -> Any:
-    """YAML lists become the tuples that albumentations expects."""
+    """Convert lists from YAML to tuples, which albumentations expects."""
     return tuple(_frozen(item) for item in value) if isinstance(value, list) else value
 
 
 def _reason(error: BaseException) -> str:
-    """What albumentations says, on one line; of its lists of wrong values the first argument, and what it takes."""
+    """Return albumentations' error message on one line.
+
+    Where albumentations lists several wrong arguments, returns the first one and the values that it accepts.
+    """
     if not isinstance(error.__cause__, ValidationError):
         return " ".join(str(error).split())[:300] or type(error).__name__
     wrong = error.__cause__.errors(include_url=False)
@@ -135,11 +141,11 @@ def _reason(error: BaseException) -> str:
 def augment(
     pipeline: A.Compose, image: NDArray[np.uint8], target: Target | None, seed: np.random.SeedSequence
 ) -> tuple[NDArray[np.uint8], Target | None]:
-    """Augment uint8[H, W, 3] and its target by counted randomness: the same seed, the same result.
+    """Augment uint8[H, W, 3] and its target. The same seed gives the same result.
 
-    Where there is no target the image is augmented alone. Each transform has a seed of its own: given one seed,
-    albumentations hands it to all of them, and then every transform with p = 0.5 fires in the same samples.
-    ConfigError where a transform does not work on this image.
+    Where `target` is None, only the image is augmented. Each transform gets its own seed: albumentations gives one seed
+    to all transforms, and then all transforms with p = 0.5 are applied to the same samples. Raises ConfigError where a
+    transform does not work on this image.
     """
     seeds = seed.generate_state(len(pipeline.transforms))
     for transform, own in zip(pipeline.transforms, seeds, strict=True):
@@ -158,7 +164,7 @@ def augment_sample(
     target: Target | None,
     seed: np.random.SeedSequence,
 ) -> tuple[NDArray[np.uint8], Target | None]:
-    """`augment`, whose ConfigError names the sample."""
+    """Augment as `augment` does; the ConfigError also names the sample and the size of its image."""
     try:
         return augment(pipeline, image, target, seed)
     except ConfigError as error:
@@ -167,40 +173,10 @@ def augment_sample(
 
 
 def sample_seed(run_seed: int, epoch: int, index: int, view: int = 0, draw: int = 0) -> np.random.SeedSequence:
-    """The seed of one sample in one epoch; a pure function, so that no worker, rank or resume can change it.
+    """Return the seed of one sample in one epoch. It depends only on the arguments, not on workers, ranks or resuming.
 
-    `view` is its turn where each turn is a sample of its own; `draw` counts from 0 how often it came in this epoch.
+    view: the number of the view, where each turned view of an image is a sample of its own. draw: how often the sample
+    was drawn before in this epoch, from 0.
     """
     more = (view, draw) if draw else (view,) if view else ()
     return np.random.SeedSequence((run_seed, epoch, index, *more))
-
-
-STRETCH_SHARE = 1e-3
-"""The share of values at either end that a stretch may clip."""
-
-
-def stretch_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Map the values of uint8[H, W, 3] linearly, so that all but a thousandth at either end fills 0..255.
-
-    One map for all channels, so that hues stay; an image of one value is returned as it is.
-    """
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
-    low = int(np.searchsorted(counts, STRETCH_SHARE * counts[-1], side="right"))
-    high = int(np.searchsorted(counts, (1 - STRETCH_SHARE) * counts[-1]))
-    if high <= low:
-        return image
-    levels = (np.arange(256) - low) * (255 / (high - low))
-    return np.asarray(cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
-
-
-def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """uint8[H, W, 3] in 0..255 -> float32[3, H, W], with the encoder's mean and std (both for 0..1 images)."""
-    assert image.shape[2] == len(mean) == len(std), (image.shape, mean, std)
-    scale = 1 / (255 * np.asarray(std, np.float32))
-    shift = -np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    out = np.empty((len(scale), *image.shape[:2]), np.float32)
-    for channel, plane in enumerate(out):
-        # By a table of the 256 values there are: 7 times as fast as arithmetic on the interleaved image.
-        table = np.arange(256, dtype=np.float32) * scale[channel] + shift[channel]
-        cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)
-    return out

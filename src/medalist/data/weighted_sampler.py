@@ -1,4 +1,4 @@
-"""Batches of samples drawn by weight; which ones depends on seed, epoch and rank, and on nothing else."""
+"""Batches of samples drawn by weight. The choice depends only on seed, epoch and rank."""
 
 from __future__ import annotations
 
@@ -10,29 +10,33 @@ import numpy as np
 from numpy.typing import NDArray
 from torch.utils.data import Sampler
 
-from medalist.data.dataset import Key
+from medalist.data.items import Key
 from medalist.data.settings import WeightedSampler
 from medalist.errors import ConfigError
 
 WEIGHING = 2
-"""Sets these generators apart from those of `ShuffleBatchSampler` and `ClassBatchSampler`."""
+"""A part of the generators' seed, so that they draw other numbers than `ShuffleBatchSampler` and
+`ClassBatchSampler`."""
 
 GOLDEN = (5**0.5 - 1) / 2
 NAMED = 20
+"""Strata that an error message lists at most."""
 
 
 class WeightedBatchSampler(Sampler[list[Key]]):
-    """Batches of positions drawn with replacement, as `WeightedSampler` says; set `epoch` before iterating.
+    """Batches of positions drawn with replacement, as `WeightedSampler` describes. Set `epoch` before iterating.
 
-    An epoch has as many batches as that of `ShuffleBatchSampler`: those that the samples fill once, or one smaller one.
-    With `world` processes each takes its share of every global batch, equally many. `first` leaves out so many batches
-    at the epoch's beginning, which are behind; the length stays.
+    An epoch has as many batches as with `ShuffleBatchSampler`: the full batches that the samples fill once, or one
+    smaller batch. With `world` processes each process takes an equal share of every global batch. first: the number of
+    batches at the beginning of the epoch that are skipped, because a resumed training has done them already; the length
+    does not change.
 
-    Not independent draws, but systematic ones: samples lie on a line, each as long as it is to be drawn, and points at
-    distance 1 take them. So in each epoch a sample comes as often as its weight says, rounded up or down, and so does
-    each stratum, whose samples lie together. From epoch to epoch the points move by the golden ratio, which spreads
-    them as evenly as can be: a sample that is to come in a quarter of the epochs comes in about each fourth. Then all
-    that was drawn is shuffled. A sample that comes again in an epoch has a key of three, and is augmented anew.
+    The draws are systematic, not independent. Samples lie on a line, and the length of each is its expected number of
+    draws. Points at distance 1 on this line select the samples. So in each epoch a sample is drawn as often as its
+    weight says, rounded up or down. The same holds for each stratum, because its samples lie together. From epoch to
+    epoch the points move by the golden ratio, which spreads the draws evenly over epochs: a sample with an expected
+    number of 1/4 is drawn in about every fourth epoch. At the end the drawn samples are shuffled. A sample that is
+    repeated in an epoch has a key of three numbers, so it is augmented differently.
     """
 
     setting = "train.batch"
@@ -47,10 +51,11 @@ class WeightedBatchSampler(Sampler[list[Key]]):
         rank: int = 0,
         world: int = 1,
     ):
-        """`strata` of the set's positions; those without one are a stratum of their own. `batch`: size on one process.
+        """`strata`: of the dataset's positions; positions without one form a stratum together. `batch`: samples of a
+        batch on one process.
 
-        ConfigError for fewer samples than processes, a weight of a stratum that no sample has, weights that are all
-        zero, and `balanced` where no sample has a stratum.
+        Raises ConfigError for fewer samples than processes, for a weight of a stratum that no sample has, for weights
+        that are all zero, and for `balanced` where no sample has a stratum.
         """
         if len(strata) < world:
             raise ConfigError(
@@ -66,20 +71,20 @@ class WeightedBatchSampler(Sampler[list[Key]]):
         shuffled = random.permutation(np.flatnonzero(weights))
         names = np.unique([strata[position] or "" for position in shuffled], return_inverse=True)[1]
         self._line = shuffled[np.argsort(names, kind="stable")]
-        # What is to be drawn up to the end of each sample on the line; first divided, as the smallest floats there are
-        # would not survive the division by their sum.
+        # The expected number of draws up to the end of each sample on the line. The weights are divided by their
+        # maximum first, because the smallest floats would become 0 if they were divided by their sum.
         ends = np.cumsum(weights[self._line] / weights.max())
         self._ends = np.minimum(ends * (self.draws / ends[-1]), self.draws)
         self._ends[-1] = self.draws
 
     @property
     def draws(self) -> int:
-        """Samples of an epoch, over all processes."""
+        """Number of samples in an epoch, over all processes."""
         return min(self._samples // self.world, self._length * self.batch) * self.world
 
     @property
     def units(self) -> int:
-        """Samples of a batch on one process."""
+        """Number of samples in a batch of one process."""
         return self.batch
 
     def __len__(self) -> int:
@@ -94,9 +99,9 @@ class WeightedBatchSampler(Sampler[list[Key]]):
             yield [(epoch, position, before) if before else (epoch, position) for position, before in pairs]
 
     def _drawn(self, epoch: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Positions of the epoch's draws in order, and how often each came before."""
+        """Return the positions of the epoch's draws in order, and how often each was drawn before in this epoch."""
         offset = (self._start + epoch * GOLDEN) % 1
-        taken = np.ceil(self._ends - offset).astype(np.int64)  # points offset + 0, 1, 2... before each sample's end
+        taken = np.ceil(self._ends - offset).astype(np.int64)  # number of points offset + 0, 1, 2... before each end
         counts = np.zeros(self._samples, np.int64)
         counts[self._line] = np.diff(taken, prepend=0)
         drawn = np.random.default_rng((self.seed, epoch, WEIGHING)).permutation(
@@ -108,7 +113,7 @@ class WeightedBatchSampler(Sampler[list[Key]]):
 
 
 def _weights(strata: Sequence[str | None], sampler: WeightedSampler) -> NDArray[np.float64]:
-    """How often each position is to be drawn, against the others; ConfigError."""
+    """Return the relative weight of each position, float64[N]. Raises ConfigError as `WeightedBatchSampler` does."""
     sizes = Counter(name or None for name in strata)
     known = sorted(name for name in sizes if name)
     if sampler.kind == "balanced":
@@ -126,7 +131,7 @@ def _weights(strata: Sequence[str | None], sampler: WeightedSampler) -> NDArray[
     weights = np.array([sampler.weights.get(name or "", 1.0) for name in strata])
     if not weights.any():
         raise ConfigError(
-            f"sampler.weights: each of the strata ({', '.join(known[:NAMED])}) has 0, so no sample would be drawn; "
-            "give one of them more"
+            f"sampler.weights: all strata ({', '.join(known[:NAMED])}) have weight 0, so no sample can be drawn; "
+            "give one of them a larger weight"
         )
     return weights

@@ -1,1 +1,1 @@
-"""The one training loop, and prediction."""
+"""The training loop of all kinds of contests, and the functions around it."""

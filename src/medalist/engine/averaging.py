@@ -1,4 +1,4 @@
-"""The mean of several epochs' weights: which snapshots are kept, their mean, and its batch norms."""
+"""The mean of several epochs' weights: which snapshots are kept, their mean, and the batch norms of the mean."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from medalist.engine.settings import AverageConfig
 
 
 def wanted(rows: Sequence[Mapping[str, float]], config: AverageConfig, epochs: int) -> list[int]:
-    """Epochs, counted from 1 and rising, whose snapshots are kept after those in `rows` have ended.
+    """Return the epochs, counted from 1 and in rising order, whose snapshots are kept after the epochs in `rows`.
 
-    of `last`: those that have ended of the last `count` of all `epochs`. of `best`: the `count` with the lowest
-    val_loss so far, the earlier one where two are equal; epochs without a finite one do not count. An epoch that is
-    not wanted is never wanted later, so its snapshot can be deleted, also by a training that is interrupted there.
+    With config.of = `last` these are the epochs in `rows` that belong to the last `count` of all `epochs`. With
+    config.of = `best` these are the `count` epochs with the lowest val_loss so far; of two equal losses the earlier
+    epoch comes first, and epochs without a finite val_loss do not count. An epoch that is not wanted is never wanted
+    later. So its snapshot can be deleted at once, also where the training is interrupted and resumes.
     """
     ended = [int(row["epoch"]) for row in rows]
     if config.of == "last":
@@ -30,10 +31,10 @@ def wanted(rows: Sequence[Mapping[str, float]], config: AverageConfig, epochs: i
 
 
 def average_weights(model: nn.Module, paths: Sequence[Path]) -> None:
-    """Fill the network with the mean of snapshots that `save_weights` wrote; one is in memory at a time.
+    """Set the network's weights to the mean of snapshots that `save_weights` wrote; one is in memory at a time.
 
-    Means of floating tensors are taken in float64; counts, such as num_batches_tracked, are those of the last one.
-    RunError that names the snapshot that is missing, damaged or of another network.
+    Means of floating-point tensors are computed in float64. Integers such as num_batches_tracked are taken from the
+    last snapshot. Raises RunError, which names the snapshot, where one is missing, damaged or of another network.
     """
     assert paths
     sums: dict[str, Tensor] = {}
@@ -50,14 +51,14 @@ def average_weights(model: nn.Module, paths: Sequence[Path]) -> None:
 
 
 def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[Tensor], object] | None = None) -> None:
-    """Make the statistics of batch norms anew: their means over `batches`, each of one weight; the modes stay.
+    """Compute the statistics of all batch norms again, as means over `batches`, in which each batch counts the same.
 
-    The mean of weights has activations of its own, to which the mean of the statistics need not fit (arXiv
-    1803.05407). Only batch norms go into training mode: torch's `update_bn` puts the whole network into it, and then
-    the statistics would be those under dropout, which prediction does without (arXiv 1801.05134). Without batch norms
-    nothing is done and no batch is asked for. `forward` runs the network on a batch, under autocast for instance; the
-    default is to call it. On several processes each has to see as many batches, and norms that are not
-    `engine.syncnorm.synchronised` differ between them.
+    The mean of weights has activations of its own, and the mean of the statistics need not fit them (arXiv 1803.05407).
+    Only batch norms go into training mode. torch's `update_bn` sets it for the whole network, and the statistics would
+    then be measured with dropout, which is off in prediction (arXiv 1801.05134). Afterwards all modes are as before.
+    Without batch norms nothing is done and no batch is taken. `forward` runs the network on a batch, for instance under
+    autocast; by default the network is called. Of several processes, all must see the same number of batches. Norms
+    that are not `engine.syncnorm.synchronised` differ between them.
     """
     norms = [part for part in model.modules() if isinstance(part, _BatchNorm) and part.track_running_stats]
     if not norms:
@@ -67,7 +68,7 @@ def recalibrate(model: nn.Module, batches: Iterable[Tensor], forward: Callable[[
     model.eval()
     for norm in norms:
         norm.train()
-        norm.momentum = None  # torch's word for a mean that counts its batches
+        norm.momentum = None  # torch then computes the plain mean over all batches
     try:
         with torch.no_grad():
             for number, batch in enumerate(batches):

@@ -1,4 +1,4 @@
-"""Weights as safetensors files, and the states that an interrupted training goes on from."""
+"""Weights as safetensors files, and the states from which an interrupted training resumes."""
 
 from __future__ import annotations
 
@@ -20,24 +20,28 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medalist.errors import RunError
-from medalist.files import written
+from medalist.files import refuse_newer, written
+
+FORMAT = 1
+"""The format of states. A number above it means that a newer version wrote the file."""
 
 KEPT = 2
-"""States of a training that are kept: where the newest is damaged, the one before it is used."""
+"""How many states of a training are kept. Where the newest is damaged, the one before it is used."""
 
 STATE = re.compile(r"state-([0-9]{10})\.safetensors")
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a network's weights, whole or not at all."""
+    """Write a network's weights to a file, which is written whole or not at all."""
     with written(path) as temporary:
         save_model(model, str(temporary))
 
 
 def load_weights(model: nn.Module, path: Path, without: str | None = None) -> None:
-    """Load weights that `save_weights` wrote; RunError where they are missing, damaged or of another network.
+    """Load weights that `save_weights` wrote into a network.
 
-    `without`: tensors whose name holds this word are left in the file, as those of a loss, which predicts nothing.
+    without: tensors whose name holds this word are not loaded, for instance the weights of a loss, which are not needed
+    for prediction. Raises RunError where the file is missing or damaged, or belongs to another network.
     """
     try:
         if without is None:
@@ -46,7 +50,7 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None) -> No
             state = {name: value for name, value in load_file(str(path)).items() if without not in name}
             model.load_state_dict(state)
     except FileNotFoundError:
-        raise RunError(f"no checkpoint {path}; run medalist train again, it goes on where it stopped") from None
+        raise RunError(f"no checkpoint {path}; run medalist train again to resume the training") from None
     except (SafetensorError, RuntimeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(
@@ -55,7 +59,10 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None) -> No
 
 
 def load_part(part: nn.Module, path: Path, word: str) -> None:
-    """Load the tensors whose names hold `word`, under what follows it, into a part of the network; RunError."""
+    """Load the tensors whose names hold `word` into a part of the network; the part's names are what follows `word`.
+
+    Raises RunError where the file is damaged or does not fit.
+    """
     try:
         state = {name.partition(word)[2]: value for name, value in load_file(str(path)).items() if word in name}
         part.load_state_dict(state)
@@ -68,9 +75,9 @@ def load_part(part: nn.Module, path: Path, word: str) -> None:
 
 @dataclass(frozen=True, eq=False)
 class SavedState:
-    """All that a training goes on from: tensors by name, and the rest as values of JSON.
+    """All that is needed to resume a training: tensors by name, and other values that JSON can hold.
 
-    batches: how many were trained on since the start; it numbers the file.
+    batches: the number of batches since the start of the training; the file name contains it.
     """
 
     batches: int
@@ -78,14 +85,14 @@ class SavedState:
     values: Mapping[str, Any]
 
     def part(self, name: str) -> dict[str, Tensor]:
-        """The tensors under `name/`, by what follows."""
+        """Return the tensors whose names begin with `name/`, by the name without this prefix."""
         return {key.partition("/")[2]: value for key, value in self.tensors.items() if key.startswith(f"{name}/")}
 
 
 class Saver:
-    """Writes states beside the training, which only waits while its tensors are copied.
+    """Writes states in a thread. The training waits only while its tensors are copied.
 
-    A file that cannot be written raises its MedalistError at the next state, or at the end.
+    Where a file cannot be written, MedalistError is raised when the next state is saved, or at the end.
     """
 
     def __init__(self, folder: Path):
@@ -94,19 +101,19 @@ class Saver:
         self._writing: Future[None] | None = None
 
     def save(self, state: SavedState) -> None:
-        """Copy the state and begin to write it; waits for the one before."""
+        """Wait until the state before is on disk, copy this state, and begin to write it."""
         self.wait()
-        # One memory for two names, as tied weights have, would be refused: each gets a copy of its own.
+        # safetensors refuses two names for one memory (tied weights), so each name gets a copy of its own.
         copies = {
             name: torch.empty(tensor.shape, dtype=tensor.dtype).copy_(tensor.detach())
             for name, tensor in state.tensors.items()
         }
-        # The values too: the training adds rows while the file is written.
+        # The values are copied too, because the training adds rows while the file is written.
         copied = SavedState(state.batches, copies, copy.deepcopy(state.values))
         self._writing = self._pool.submit(save_state, self.folder, copied)
 
     def wait(self) -> None:
-        """Until the last state is on disk."""
+        """Wait until the last state is on disk. Raises MedalistError where it could not be written."""
         if self._writing is not None:
             writing, self._writing = self._writing, None
             writing.result()
@@ -114,7 +121,7 @@ class Saver:
 
 @contextmanager
 def saving(folder: Path) -> Iterator[Saver]:
-    """A Saver for the block; what it was writing is whole when the block is left, whatever happened."""
+    """Yield a Saver. At the end of the block it finishes the state that it is writing, also after an exception."""
     saver = Saver(folder)
     try:
         yield saver
@@ -124,10 +131,10 @@ def saving(folder: Path) -> Iterator[Saver]:
 
 
 def save_state(folder: Path, state: SavedState) -> None:
-    """Write a state, whole or not at all, and delete all but the last `KEPT`."""
+    """Write a state to its file, whole or not at all, and delete all states but the newest `KEPT`."""
     path = folder / f"state-{state.batches:010}.safetensors"
     values = json.dumps(state.values)
-    note = {"values": values, "check": str(_check(state.tensors, values))}
+    note = {"format": str(FORMAT), "values": values, "check": str(_check(state.tensors, values))}
     with written(path) as temporary:
         save_file(dict(state.tensors), str(temporary), metadata=note)
     for old in states(folder)[KEPT:]:
@@ -135,20 +142,21 @@ def save_state(folder: Path, state: SavedState) -> None:
 
 
 def forget_states(folder: Path) -> None:
-    """Delete all states of a training that has ended, and whatever a killed one left half-written."""
+    """Delete all states of a finished training, and the temporary files that a killed process has left."""
     for path in (*states(folder), *folder.glob(".????????-*")):
         path.unlink(missing_ok=True)
 
 
 def states(folder: Path) -> list[Path]:
-    """The states in a fold's folder, newest first."""
+    """Return the paths of the states in a fold's folder, newest first."""
     return sorted((path for path in folder.glob("state-*") if STATE.fullmatch(path.name)), reverse=True)
 
 
 def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
-    """The newest state that is whole, None where there is none; and a line for each newer one that is damaged.
+    """Return the newest whole state, and a line for each newer state that is damaged.
 
-    RunError where all are. Nothing in a file is executed.
+    The state is None where the folder has no states. Raises RunError where all states are damaged, or where one is of a
+    newer format. Nothing in a file is executed.
     """
     damaged: list[str] = []
     for path in states(folder):
@@ -157,27 +165,29 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
             damaged.append(f"{path} is damaged ({' '.join(str(error).split())[:120]})")
     if damaged:
-        raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from its start")
+        raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from the beginning")
     return None, []
 
 
 def _read(path: Path) -> SavedState:
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
-        # Copies: what lies in the file keeps it mapped, and Windows deletes no file that is mapped.
+        refuse_newer(note, path, FORMAT)
+        # The tensors are copied, because the file stays mapped while a tensor lies in it, and Windows cannot delete a
+        # mapped file.
         tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118  # no mapping
     if str(_check(tensors, note["values"])) != note["check"]:
-        raise ValueError("its check sum is another")
+        raise ValueError("its checksum does not match")
     values = json.loads(note["values"])
     if not isinstance(values, dict):
-        raise ValueError("its values are no mapping")
+        raise ValueError("its values are not a mapping")
     found = STATE.fullmatch(path.name)
     assert found
     return SavedState(int(found[1]), tensors, values)
 
 
 def _check(tensors: Mapping[str, Tensor], values: str) -> int:
-    """CRC-32 over the values, and over names, kinds, shapes and bytes of the tensors."""
+    """Return the CRC-32 of the values and of the names, dtypes, shapes and bytes of the tensors."""
     check = zlib.crc32(values.encode())
     for name in sorted(tensors):
         tensor = tensors[name]
@@ -187,9 +197,10 @@ def _check(tensors: Mapping[str, Tensor], values: str) -> int:
 
 
 def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
-    """What an optimiser has gathered of each parameter, as `name of the parameter:what`.
+    """Return the optimiser's values of each parameter, for instance moments.
 
-    By names, as numbers change when parameters are unfrozen.
+    A key is `name of the parameter:name of the value`. Names are used and not the optimiser's numbers, because the
+    numbers change when parameters are unfrozen.
     """
     names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
     return {
@@ -201,7 +212,11 @@ def optimizer_tensors(model: nn.Module, optimizer: Optimizer) -> dict[str, Tenso
 
 
 def load_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
-    """Give an optimiser back what `optimizer_tensors` took; ValueError for other parameters, LookupError for none."""
+    """Restore the state of an optimiser that `optimizer_tensors` returned.
+
+    Raises ValueError where a parameter is not the optimiser's or has another shape, and LookupError where a parameter
+    of the optimiser is not the network's.
+    """
     by_name: dict[str, dict[str, Tensor]] = {}
     for key, value in tensors.items():
         name, _, what = key.rpartition(":")
@@ -217,10 +232,10 @@ def load_optimizer(model: nn.Module, optimizer: Optimizer, tensors: Mapping[str,
             if value.ndim and value.shape != parameters[name].shape:
                 raise ValueError(f"{what} of {name} is {list(value.shape)}, not {list(parameters[name].shape)}")
             if value.ndim:
-                # In the order of memory that its parameter has: fused optimisers walk through both side by side, and
-                # take them to be alike.
+                # The value gets the memory order of its parameter, because fused optimisers go through both in parallel
+                # and assume that their orders are the same.
                 laid_out = torch.empty_like(parameters[name], dtype=value.dtype, requires_grad=False)
                 gathered[what] = laid_out.copy_(value)
-    # The optimiser's own way puts each onto its parameter's device, in its own precision.
+    # The optimiser's own load_state_dict moves each value to the device of its parameter, and sets its precision.
     state = {number: by_name[name] for number, name in enumerate(order) if name in by_name}
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

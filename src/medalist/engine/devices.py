@@ -1,4 +1,4 @@
-"""Devices, and what several processes of one command do in turn."""
+"""The device of a process, and how several processes of one command wait for each other."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ from torch import Tensor
 from medalist.engine.settings import Precision
 from medalist.errors import MedalistError, RunError
 from medalist.processes import LOST, PARENT, place
+from medalist.processors import keep_buffers
 from medalist.system import WINDOWS
 
 LONGEST_WAIT = timedelta(days=1)
-"""How long processes wait for what one of them does alone, as keeping features; one that is lost is seen at once."""
+"""How long processes wait while one of them works alone, for instance to compute features.
+
+A process that is lost is noticed at once, so that a long wait does no harm."""
 
 BACKEND = "gloo" if WINDOWS else None
-"""What joins processes: torch has no NCCL on Windows; None = NCCL for CUDA, gloo for processors."""
+"""The backend of torch.distributed. torch has no NCCL on Windows. None means NCCL on CUDA and gloo on processors."""
 
 Value = TypeVar("Value")
 
 
 def open_fabric(precision: Precision) -> Fabric:
-    """Fabric on this process's device; where it is one of several, joined with the others, for which it waits.
+    """Return Fabric on the device of this process. Where several processes run, wait until all have joined.
 
-    On GPUs torch then takes deterministic kernels, where it has them. Raises RunError for several processes on Apple's
-    GPU (MPS), which torch has no way to join.
+    On GPUs torch then uses deterministic kernels of cuDNN. Raises RunError for several processes on Apple's GPU (MPS),
+    because torch cannot join processes there.
     """
     here = place()
     if here.world > 1 and MPSAccelerator.is_available():
@@ -44,9 +47,10 @@ def open_fabric(precision: Precision) -> Fabric:
             f"{here.world} processes cannot share Apple's GPU (MPS): leave out --devices, or set DISABLE_MPS=1 to "
             "train on the processors"
         )
-    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # who joined whom is no news
+    keep_buffers()
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # hides a line for each process that joins
     if _is_using_cli():
-        fabric = Fabric(precision=precision)  # `fabric run` says the rest, and takes no other word for it
+        fabric = Fabric(precision=precision)  # `fabric run` has set the other arguments, and allows no other values
     else:
         fabric = Fabric(
             accelerator="auto",
@@ -55,7 +59,7 @@ def open_fabric(precision: Precision) -> Fabric:
             strategy=DDPStrategy(process_group_backend=BACKEND, timeout=LONGEST_WAIT) if here.world > 1 else "auto",
             precision=precision,
         )
-    if here.world > 1 and not fabric._launched:  # Fabric's own launcher has joined them before
+    if here.world > 1 and not fabric._launched:  # after Fabric's own launcher the processes have joined already
         fabric.launch()
     if fabric.device.type == "cuda":
         torch.backends.cudnn.benchmark = False
@@ -64,9 +68,10 @@ def open_fabric(precision: Precision) -> Fabric:
 
 
 def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
-    """What `work` gives: the first process does it alone, and then the others, who find what it wrote.
+    """Return the result of `work`. The first process runs it alone; then the others run it and find the files written.
 
-    A mistake of the first is raised there, and ends the others without a word, with the same exit code.
+    A MedalistError in the first process is raised there. The other processes then end without a message, with the same
+    exit code.
     """
     if fabric.world_size == 1:
         return work()
@@ -85,7 +90,7 @@ def first_alone(fabric: Fabric, work: Callable[[], Value]) -> Value:
 
 
 def mean_over_processes(values: Tensor) -> Tensor:
-    """The mean of a tensor over all processes. Not Fabric's, which first waits for all of them."""
+    """Return the mean of a tensor over all processes. Fabric's function is not used, as it first waits at a barrier."""
     if not _distributed_is_initialized():
         return values
     total = values.clone()
@@ -93,11 +98,32 @@ def mean_over_processes(values: Tensor) -> Tensor:
     return total / dist.get_world_size()
 
 
+def seed_generators(seed: int, device: torch.device) -> None:
+    """Seed torch's generators of the processor and of `device`, with the same numbers as torch.manual_seed.
+
+    torch.manual_seed also notes the seed for kinds of devices that are not there, which takes half a millisecond.
+    """
+    if device.type not in ("cpu", "cuda"):
+        torch.manual_seed(seed)
+        return
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(seed)
+
+
+def reset_scaler(fabric: Fabric) -> None:
+    """Give the scaler of float16's gradients its first scale again; other precisions have no scaler."""
+    scaler = getattr(fabric.strategy.precision, "scaler", None)
+    if scaler is not None:
+        scaler.load_state_dict(torch.amp.GradScaler(fabric.device.type).state_dict())
+
+
 @contextmanager
 def together(fabric: Fabric) -> Iterator[None]:
-    """Turns the loss of another process into one line; RunError.
+    """Turn the error that follows the loss of another process into a RunError of one line.
 
-    Where `processes.start` has started this one, it ends without a line: who started it tells what became of the other.
+    Where `processes.start` has started this process, it ends without a message, with exit code LOST: the starting
+    process then reports how the other process ended.
     """
     try:
         yield
@@ -108,6 +134,6 @@ def together(fabric: Fabric) -> Iterator[None]:
         if PARENT in os.environ:
             raise SystemExit(LOST) from None
         raise RunError(
-            f"process {fabric.global_rank} of {fabric.world_size} has lost another one; its own line says why. "
-            "Run the same command to go on"
+            f"process {fabric.global_rank} of {fabric.world_size} lost contact with another process; the message of "
+            "that process says why; run the same command to resume"
         ) from error

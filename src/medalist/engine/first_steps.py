@@ -1,4 +1,4 @@
-"""What a few steps on copies of the network tell: whether one batch can be learned, and which learning rates work."""
+"""Two tests of a few steps on copies of the network: can it overfit one batch, and which learning rates work?"""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from medalist.engine.job import TrainJob
 from medalist.engine.optimizer import make_optimizer
 
 LEARNED = 0.1
-"""The share of the first loss that must be left at most."""
+"""A batch counts as learned when at most this share of the first loss, above the best possible loss, is left."""
 
 STAYS = 3
-"""Losses in a row at the goal that end it."""
+"""The test ends when this number of losses in a row have reached the goal."""
 
 SURE = 20.0
-"""The highest logit of a perfect answer."""
+"""The highest absolute logit of a perfect output."""
 
 LOWEST_LR, HIGHEST_LR = 1e-7, 1.0
 DIVERGED = 4.0
 SMOOTHING = 0.8
-"""Weight of the past in the smoothed loss. It lags four steps behind, a quarter of a decade in 100 steps; the 0.98 of
-longer tests would lag three decades."""
+"""Weight of the earlier losses in the smoothed loss. The smoothed loss lags four steps behind, which is a quarter of a
+decade of the learning rate in a test of 100 steps. The usual 0.98 of longer tests would lag three decades."""
 
 SETTLES = 10
-"""Steps after which the smoothed loss says more of the rate than of the batch."""
+"""After this number of steps the smoothed loss depends more on the learning rate than on single batches."""
 
 
 @dataclass(frozen=True)
 class Overfit:
-    """How one batch is learned by heart.
+    """How the network overfits one batch.
 
-    losses: before each step, the last one after all; it ends early where one is not finite, or the last STAYS are at
-    the goal. best: what a perfect answer would give, where that is known, else 0. goal: best and a tenth of the way
-    from it to the first loss.
+    losses: the loss before each step, and the loss after the last step. They end early where a loss is not finite, or
+    where the last STAYS losses have reached the goal. best: the loss of a perfect output, or 0 where it is not known.
+    goal: best + LEARNED * (first loss - best).
     """
 
     lr: float
@@ -50,12 +50,12 @@ class Overfit:
 
     @property
     def finite(self) -> bool:
-        """Whether all losses were."""
+        """Whether all losses were finite."""
         return all(math.isfinite(loss) for loss in self.losses)
 
     @property
     def learned(self) -> bool:
-        """Whether the loss is at the goal in the end."""
+        """Whether the last loss has reached the goal."""
         return self.finite and self.losses[-1] <= self.goal
 
 
@@ -63,9 +63,10 @@ class Overfit:
 class LrRange:
     """A learning-rate range test (Smith, arXiv 1506.01186).
 
-    rates, losses: of each step; smoothed: their mean with weights that fall into the past. steepest: the rate at which
-    the smoothed loss fell fastest; tenth: a tenth of the rate at its minimum; both None where it never fell. diverged:
-    whether it ended because the smoothed loss was above four times its best, or not finite.
+    rates, losses: the learning rate and the loss of each step. smoothed: the exponential moving average of the losses.
+    steepest: the rate at which the smoothed loss fell fastest. tenth: a tenth of the rate at which the smoothed loss
+    was lowest. Both are None where the smoothed loss never fell. diverged: whether the test ended because the smoothed
+    loss was above four times its minimum, or the loss was not finite.
     """
 
     rates: tuple[float, ...]
@@ -77,10 +78,11 @@ class LrRange:
 
 
 def losses_of_steps(job: TrainJob, batches: Iterable[Batch], rates: Iterable[float]) -> Iterator[float]:
-    """Step once with each rate on the next batch; yield the loss before each step.
+    """Make one step with each rate on the next batch; yield the loss before each step.
 
-    Not `engine.train.fit`: that is a whole training, with evaluation, averages and files in each of its epochs. What
-    decides a step is the same: copy of the network, optimiser and its groups, precision, clipping.
+    The steps are made on a copy of the network. `engine.train.fit` is not used, because it is a whole training with
+    validation, averages and files in each epoch. A step here is the same as there: it has the same optimiser and
+    groups, precision and clipping.
     """
     own = own_copy(job)
     model, optimizer = own.fabric.setup(own.model, make_optimizer(own.model, own.config))
@@ -98,16 +100,16 @@ def losses_of_steps(job: TrainJob, batches: Iterable[Batch], rates: Iterable[flo
 
 
 def overfit(job: TrainJob, batch: Batch, steps: int, lr: float | None = None) -> Overfit:
-    """Learn one batch, always the same pixels, for at most so many steps at a constant rate; None: the config's lr.
+    """Train on one batch, always with the same pixels, for at most `steps` steps at the constant rate `lr`.
 
-    A network and a loss that fit each other and the targets get there; one that cannot learn four images by heart will
-    not learn four thousand.
+    lr: None stands for the lr of the config. The goal is reached where network, loss and targets fit together. A
+    network that cannot overfit four images will not learn four thousand.
     """
     rate, best = job.config.lr if lr is None else lr, perfect_loss(job, batch)
     losses: list[float] = []
     for loss in losses_of_steps(job, (batch for _ in range(steps + 1)), (rate for _ in range(steps + 1))):
         losses.append(loss)
-        best = best if best < losses[0] else 0.0  # else outputs are no logits of the target
+        best = best if best < losses[0] else 0.0  # otherwise the outputs are not logits of the target
         goal = best + LEARNED * max(0.0, losses[0] - best)
         if not math.isfinite(loss) or (len(losses) > STAYS and max(losses[-STAYS:]) <= goal):
             break
@@ -115,7 +117,7 @@ def overfit(job: TrainJob, batch: Batch, steps: int, lr: float | None = None) ->
 
 
 def perfect_loss(job: TrainJob, batch: Batch) -> float:
-    """The loss of right logits, sure where the target is; 0 where it is not known what these are."""
+    """Return the loss of perfect logits for the batch's target, or 0 where the target cannot give perfect logits."""
     logits = None if batch.target is None else batch.target.perfect_logits(SURE)
     if logits is None:
         return 0.0
@@ -128,9 +130,10 @@ def perfect_loss(job: TrainJob, batch: Batch) -> float:
 def lr_range(
     job: TrainJob, batches: Iterable[Batch], steps: int, low: float = LOWEST_LR, high: float = HIGHEST_LR
 ) -> LrRange:
-    """Raise the rate from `low` to `high` by the same factor in each step, and see where the loss falls and explodes.
+    """Raise the learning rate from `low` to `high` by the same factor in each step, and record the losses.
 
-    `batches` are taken one a step; where they end, so does the test. Stops early as `LrRange.diverged` says.
+    Each step takes one of `batches`, and the test ends where they end. It stops early where the loss diverges
+    (see `LrRange.diverged`).
     """
     assert steps >= 2 and 0 < low < high, (steps, low, high)
     rates = [low * (high / low) ** (step / (steps - 1)) for step in range(steps)]
@@ -150,10 +153,10 @@ def lr_range(
 
 
 def suggested(rates: Sequence[float], smoothed: Sequence[float]) -> tuple[float | None, float | None]:
-    """Where the smoothed loss falls fastest by the logarithm of the rate, and a tenth of where it is lowest.
+    """Return the rate at which the smoothed loss falls fastest over log(rate), and a tenth of the rate at its minimum.
 
-    The first steps are left out: there the mean is still of few batches. None and None where the loss does not fall by
-    a hundredth of what it was.
+    The first steps are left out, because the mean of few batches is too noisy. Returns (None, None) where the loss does
+    not fall by at least a hundredth of its first value.
     """
     skip = min(SETTLES, len(rates) // 4)
     values = [value for value in smoothed[skip:] if math.isfinite(value)]

@@ -1,20 +1,22 @@
-"""What several processes have, in one place."""
+"""Gather values and tensors of several processes."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Value = TypeVar("Value")
 
 
 def all_gather_lists(values: list[Value], fabric: Fabric) -> list[Value]:
-    """The values of all processes, in the order of the processes."""
+    """Return the values of all processes, in the order of their ranks."""
     if fabric.world_size == 1:
         return values
     shares: list[list[Value]] = [[] for _ in range(fabric.world_size)]
@@ -23,10 +25,11 @@ def all_gather_lists(values: list[Value], fabric: Fabric) -> list[Value]:
 
 
 def all_gather_with_gradient(rows: Tensor) -> Tensor:
-    """The rows of all processes, one process after the other, with gradients to each; all have equally many.
+    """Join the rows [n, ...] of all processes in the order of their ranks, so that gradients flow back to each process.
 
-    A loss of the joined rows is the same in each process. Its gradients arrive here from all of them, so they are as
-    many times too large as there are processes, and their mean, which distributed training takes, is right.
+    All processes must have the same number of rows. A loss of the joined rows is the same in each process, and its
+    gradients from all processes are added here. So with N processes a gradient is N times too large. Distributed
+    training then takes the mean over the processes, and the result is right.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return rows
@@ -35,7 +38,7 @@ def all_gather_with_gradient(rows: Tensor) -> Tensor:
 
 
 class _Join(torch.autograd.Function):
-    """The rows of all processes; the gradient of each one's own is the sum of what all processes want."""
+    """Joins the rows of all processes. A row's gradient is the sum of its gradients from all processes."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor) -> Tensor:

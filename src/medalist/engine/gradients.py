@@ -1,4 +1,4 @@
-"""Gradients of each parameter, and what a real step of the optimiser changes by them; on a copy of the network."""
+"""The gradient of each parameter, and its change by a real step of the optimiser, on a copy of the network."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from medalist.engine.schedule import lr_factor
 class Flow:
     """Gradient and update of one parameter over one step of the optimiser.
 
-    gradient: its norm, after clipping; None where the parameter got none. weight: norm before the step. update: norm
-    of the step's change. zero: the gradient was exactly zero in each of two steps.
+    values: the number of its values. matrix: whether it has more than one dimension. weight: its norm before the step.
+    gradient: the norm of its gradient after clipping; None where it got no gradient. update: the norm of its change.
+    zero: whether its gradient was exactly zero, or missing, in each of two steps.
     """
 
     name: str
@@ -34,15 +35,16 @@ class Flow:
 
     @property
     def ratio(self) -> float | None:
-        """Update to weight, about 1e-3 in a healthy training; None where the weight was zero."""
+        """The update divided by the weight, about 1e-3 in a healthy training; None where the weight was zero."""
         return self.update / self.weight if self.weight > 0 else None
 
 
 @dataclass(frozen=True)
 class Flows:
-    """Gradients and updates of all parameters that are trained; `frozen` names the others.
+    """Gradients and updates of all parameters that are trained; `frozen` names the other parameters.
 
-    norm: of the whole gradient, before clipping; clip: the largest norm that the config lets through, 0 = any.
+    loss: the loss before the step. norm: the norm of the whole gradient before clipping. clip: the largest norm that
+    the config allows, 0 = no clipping.
     """
 
     loss: float
@@ -53,9 +55,10 @@ class Flows:
 
 
 def flows(job: TrainJob, batch: Batch) -> Flows:
-    """Gradients on a batch, and what the first step of the config's optimiser and schedule makes of them.
+    """Return the gradients on a batch, and the updates by the first step of the config's optimiser and schedule.
 
-    A second step tells a layer that never gets a gradient from one whose successor merely begins at zero.
+    A second step is made because the gradient of a layer is also zero in the first step where the layer after it starts
+    with zero weights.
     """
     own = own_copy(job)
     named = dict(own.model.named_parameters())
@@ -74,7 +77,8 @@ def flows(job: TrainJob, batch: Batch) -> Flows:
         own.fabric.backward(loss)
         own.fabric.strategy.precision.unscale_gradients(optimizer.optimizer)
         if step == 0:
-            # clip_gradients would scale them back a second time under fp16, so the norm is taken and cut by hand
+            # Fabric's clip_gradients would unscale the gradients a second time under fp16, so torch's own function
+            # clips them below.
             first, norm = float(loss.detach()), _norm_of(trained)
         if own.config.clip:
             torch.nn.utils.clip_grad_norm_(trained.values(), own.config.clip)

@@ -1,7 +1,7 @@
-"""What a network looks like from inside on real batches: its parts, and units that do nothing.
+"""Inspect a network on real batches: its parts, and units that do nothing.
 
-Every look works on a copy of network and loss, so nothing that is trained later is changed. Forward hooks are used
-here, and never in the loop: a diagnosis may be slow.
+Every function works on a copy of network and loss, so the network that is trained later does not change. Forward hooks
+are used here and never in the training loop, because they are slow.
 """
 
 from __future__ import annotations
@@ -23,18 +23,19 @@ from medalist.data.loader import Batch
 from medalist.engine.job import TrainJob
 
 RELU_LIKE = (nn.ReLU, nn.ReLU6, nn.Hardswish, nn.Hardsigmoid, nn.Threshold)
-"""Activations that are exactly zero, without a gradient, over a half-line."""
+"""Activations that are exactly zero, and give no gradient, for all inputs below some value."""
 
 EVEN = 1e-6
-"""A channel whose values differ by less than this share of the largest counts as constant."""
+"""A channel counts as constant when its values differ by at most this share of the largest absolute value."""
 
 
 @dataclass(frozen=True)
 class NetworkPart:
     """A part of the network.
 
-    depth: 0 for what stands in the network itself, 1 for the stages of such a part. shapes: of its outputs on the
-    batch. flops: of one forward of the batch, as torch counts them (products of matrices and convolutions alone).
+    depth: 0 for a direct child of the network, 1 for a stage of such a child. shapes: the shapes of its outputs on the
+    batch. parameters, trainable: counts of values. flops: the operations of one forward of the batch, as torch counts
+    them (only matrix products and convolutions).
     """
 
     name: str
@@ -48,7 +49,7 @@ class NetworkPart:
 
 @dataclass(frozen=True)
 class Anatomy:
-    """The parts of a network, and the sums over all of it; a shared parameter counts once in the sums."""
+    """The parts of a network, and sums over the whole network, in which a shared parameter counts once."""
 
     image: tuple[int, ...]
     output: tuple[tuple[int, ...], ...]
@@ -60,8 +61,10 @@ class Anatomy:
 
 @dataclass(frozen=True)
 class Idle:
-    """Channels of one layer that never change: `dead` of `channels`, by number; 0 for every sample and position, or,
-    before a batch norm, of one value.
+    """Channels of one layer that never change: the numbers in `dead`, of `channels` channels.
+
+    A channel of an activation is dead when it is 0 for every sample and position. A channel before a batch norm is dead
+    when it is constant.
     """
 
     layer: str
@@ -71,13 +74,16 @@ class Idle:
 
     @property
     def share(self) -> float:
-        """Of its channels, 0..1."""
+        """The share of the layer's channels that are dead, 0..1."""
         return len(self.dead) / self.channels if self.channels else 0.0
 
 
 @dataclass(frozen=True)
 class Idleness:
-    """Dead units of each ReLU-like call, and constant channels before each batch norm, in the order of the forward."""
+    """Dead units of each call of a ReLU-like activation, and constant channels before each batch norm.
+
+    Both are in the order of the forward pass. samples: how many samples were seen.
+    """
 
     activations: tuple[Idle, ...]
     norms: tuple[Idle, ...]
@@ -85,9 +91,10 @@ class Idleness:
 
 
 def own_copy(job: TrainJob) -> TrainJob:
-    """The job with a network and a loss of its own, on the job's device, in training mode, as an epoch begins.
+    """Return the job with copies of its network and loss, on the job's device, as they are when an epoch begins.
 
-    The two are copied together, as a loss may hold weights that are part of the network. torch's generator is seeded.
+    The network is in training mode. The two are copied together, because a loss may hold weights that are part of the
+    network. torch's generator is seeded with the job's seed.
     """
     model, task = copy.deepcopy((job.model, job.task))
     model.to(job.fabric.device)
@@ -100,7 +107,7 @@ def own_copy(job: TrainJob) -> TrainJob:
 
 
 def set_training(model: nn.Module) -> None:
-    """Training mode, but for parts whose parameters are all frozen: their batch norms stay as they are too."""
+    """Set training mode. A child whose parameters are all frozen gets evaluation mode, so its batch norms stay too."""
     model.train()
     for part in model.children():
         parameters = list(part.parameters())
@@ -109,14 +116,14 @@ def set_training(model: nn.Module) -> None:
 
 
 def outputs_of(job: TrainJob, batch: Batch) -> Tensor:
-    """The network's outputs at the config's precision, as float32."""
+    """Return the network's outputs on a batch, computed in the config's precision and cast to float32."""
     with job.fabric.autocast():
         outputs: Tensor = job.model(batch.image)
     return outputs.float()
 
 
 def anatomy(job: TrainJob, batch: Batch) -> Anatomy:
-    """Shapes, parameters and operations by part, seen on one batch."""
+    """Return output shapes, counts of parameters and operations of each part, measured on one batch."""
     own = own_copy(job)
     named = {module: name for name, module in own.model.named_modules()}
     shapes: dict[str, tuple[tuple[int, ...], ...]] = {}
@@ -145,13 +152,16 @@ def anatomy(job: TrainJob, batch: Batch) -> Anatomy:
 
 
 def counted(module: nn.Module) -> tuple[int, int]:
-    """How many parameters a module has, shared ones once, and how many of them are trained."""
+    """Return how many parameters a module has, and how many of them are trained. A shared parameter counts once."""
     every = list(module.parameters())
     return sum(value.numel() for value in every), sum(value.numel() for value in every if value.requires_grad)
 
 
 def _levels(name: str, module: nn.Module) -> Iterator[tuple[int, tuple[str, nn.Module]]]:
-    """A part, then its stages that have parameters, which stand below wrappers of one child and in lists."""
+    """Yield (0, part), then (1, stage) for each stage with parameters.
+
+    Stages are looked for below wrappers with one child, and inside lists of modules.
+    """
     yield 0, (name, module)
     inside = _stages(name, module)
     if len(inside) > 1:
@@ -172,9 +182,9 @@ def _stages(name: str, module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def idleness(job: TrainJob, batches: Sequence[Batch]) -> Idleness:
-    """Units that do nothing on any of the batches, by forward passes in training mode.
+    """Return the units that do nothing on any of the batches, found by forward passes in training mode.
 
-    An activation that is called more than once in a forward is counted by call.
+    An activation that is called more than once in a forward pass has one entry for each call.
     """
     own = own_copy(job)
     named = {module: name for name, module in own.model.named_modules()}
@@ -216,7 +226,7 @@ def idleness(job: TrainJob, batches: Sequence[Batch]) -> Idleness:
 
 
 def channels_first(values: Tensor) -> Tensor:
-    """[B, C], maps [B, C, h, w] or tokens [B, N, C] -> [C, all else]."""
+    """Reshape [B, C], maps [B, C, h, w] or tokens [B, N, C] to [C, product of all other sizes]."""
     dim = 2 if values.ndim == 3 else min(1, values.ndim - 1)
     return values.detach().movedim(dim, 0).flatten(1)
 
@@ -226,7 +236,7 @@ def _numbers(which: Tensor) -> tuple[int, ...]:
 
 
 def tensors_in(values: Any) -> Iterator[Tensor]:
-    """Every tensor of nested tuples, lists and dicts."""
+    """Yield every tensor of nested tuples, lists and dicts."""
     if isinstance(values, Tensor):
         yield values
     elif isinstance(values, Mapping):
@@ -239,7 +249,7 @@ def tensors_in(values: Any) -> Iterator[Tensor]:
 
 @contextmanager
 def hooked(handles: Iterator[RemovableHandle] | Sequence[RemovableHandle]) -> Iterator[None]:
-    """Keep hooks for a block, and take them off whatever ends it."""
+    """Keep hooks while the block runs, and remove them also after an exception."""
     kept = list(handles)
     try:
         yield

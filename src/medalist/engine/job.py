@@ -1,4 +1,4 @@
-"""All that one training needs, as one value."""
+"""All inputs of one training, as one value."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medalist.engine.task import Task
 
 @dataclass(frozen=True, eq=False)
 class TrainJob:
-    """All that one training needs. `names` are the sample ids by index, for error messages."""
+    """All inputs of one training. `names` holds the sample ids by index, for error messages."""
 
     fabric: Fabric
     task: Task
@@ -36,20 +36,20 @@ class TrainJob:
 
     @property
     def title(self) -> str:
-        """How messages name it."""
+        """The name of the job in messages."""
         return f"fold {self.fold}"
 
     @property
     def batches(self) -> int:
-        """Batches of one epoch on this process, hard ones that come again among them."""
+        """The number of batches of one epoch on this process, repeated hard batches included."""
         return fed(len(self.train), self.config.hard)
 
     @property
     def steps(self) -> int:
-        """Batches of the whole training."""
+        """The number of batches of the whole training on this process."""
         return self.config.epochs * self.batches
 
     @property
     def sampler(self) -> TrainBatchSampler:
-        """What gives the batches of an epoch, once its `epoch` is set."""
+        """The batch sampler of the training part. Its `epoch` must be set before it is iterated."""
         return cast("TrainBatchSampler", self.train.batch_sampler)

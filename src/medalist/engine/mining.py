@@ -1,4 +1,4 @@
-"""Hard-example mining by whole batches: the worst of each group comes once more.
+"""Hard-example mining by whole batches: the batch with the highest loss of each group is trained on once more.
 
 Carvana's winners fed the worst of each ten batches again (https://www.kaggle.com/c/carvana-image-masking-challenge).
 """
@@ -13,27 +13,27 @@ from torch import Tensor
 from medalist.data.loader import Batch
 
 HELD = 10
-"""Batches that are held at most, beside the worst so far, before their losses are read."""
+"""How many batches are held at most, beside the worst so far, before their losses are read."""
 
 
 class HardBatches:
-    """The batches of an epoch, and after each `every` of them the one with the highest loss once more.
+    """The batches of an epoch; after each group of `every` batches, the one with the highest loss comes once more.
 
         hard = HardBatches(loader, every)
         for raw in hard:
             losses = ...
             hard.tell(raw, losses["loss"])
 
-    A batch comes again as the loader gave it: with the same augmented pixels, but with the dropout and the mixes of its
-    new step. An incomplete group at the end of an epoch feeds none again. Each process picks among its own batches; all
-    feed equally many, so their steps stay aligned.
+    A repeated batch has the same augmented pixels as before, but the dropout and the mixes of its new step. An
+    incomplete group at the end of an epoch repeats no batch. Each process picks among its own batches. All processes
+    repeat the same number of batches, so their steps stay aligned.
 
-    Losses stay on the device and are read together, at the end of a group or after `HELD` batches, whatever comes
-    first: so a GPU seldom waits, and a group of a thousand batches needs not the memory of a thousand.
+    Losses stay on the device and are read together, at the end of a group or after `HELD` batches, whichever comes
+    first. So a GPU seldom waits, and a group of a thousand batches does not need the memory of a thousand.
     """
 
     def __init__(self, batches: Iterable[Batch], every: int):
-        """`every`: 2 or more, or 0 for the batches alone. Iterating again starts a new epoch."""
+        """`every` is 2 or more, or 0 to repeat no batch. Each new iteration starts a new epoch."""
         assert every != 1 and every >= 0, every
         self._batches, self._every = batches, every
         self._told: list[tuple[Batch, Tensor]] = []
@@ -42,10 +42,9 @@ class HardBatches:
 
     @property
     def pending(self) -> bool:
-        """Whether a batch may be fed again, or has come and is not yet told of.
+        """Whether a batch is held that may be repeated, or the loss of the last batch is not recorded yet.
 
-        While it is true a state could not tell a resumed training which batch that is: none must be saved but at the
-        end of an epoch.
+        A state does not keep such a batch. So while this is true, a state may only be saved at the end of an epoch.
         """
         return bool(self._told) or self._out is not None
 
@@ -70,10 +69,10 @@ class HardBatches:
         return batch
 
     def tell(self, batch: Batch, loss: Tensor) -> None:
-        """The loss, a scalar on any device, of the batch that came last; it must be told of each, once.
+        """Record the loss of the last batch, a scalar on any device; call it once for each batch.
 
-        `batch` is the very one that came, not its copy on a device. A batch that came again does not count. NaN counts
-        as the highest.
+        `batch` is the object that the iteration gave, not its copy on a device. The loss of a repeated batch is
+        ignored. NaN counts as the highest loss.
         """
         if not self._every:
             return
@@ -85,20 +84,20 @@ class HardBatches:
             self._keep_worst()
 
     def _keep_worst(self) -> None:
-        """Let go of all batches but the one with the highest loss, of equals the first."""
+        """Keep only the batch with the highest loss; of equal losses, the first."""
         worst = int(torch.stack([loss for _, loss in self._told]).argmax())
         self._told = [self._told[worst]]
 
 
 def fed(count: int, every: int) -> int:
-    """Batches of an epoch of `count`, those that come again among them."""
+    """Return the number of batches of an epoch of `count` batches, repeated ones included."""
     return count + (count // every if every else 0)
 
 
 def skipped(done: int, every: int) -> int:
-    """How many batches of the order lie behind `done` that were fed since the epoch began.
+    """Return how many batches of the loader are done after `done` batches of the epoch, repeated ones included.
 
-    Only where `HardBatches.pending` is false, which is after whole groups.
+    Only for places where `HardBatches.pending` is false, which means after whole groups.
     """
     if not every:
         return done

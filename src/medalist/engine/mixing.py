@@ -1,7 +1,8 @@
-"""What is done to whole batches on the device: other sizes, mixup, cutmix, mosaic; never in place.
+"""Changes of whole batches on the device: resizing, mixup, cutmix and mosaic. The tensors given are never changed.
 
-Partners are the batch itself moved on by some places, 1..B-1: nobody is mixed with itself, and a GPU gets no index from
-the host. Batches are shuffled, so a fixed distance says nothing.
+The partner of sample i is sample (i + places) mod B of the same batch; places is 1..B-1, and the same for all samples.
+So no sample is mixed with itself, and no index tensor has to be copied to the GPU. Batches are shuffled, so one
+distance for all samples brings no pattern into the pairs.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import replace
 from typing import assert_never
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from medalist.data.loader import Batch
@@ -20,21 +22,21 @@ from medalist.data.targets import OnMaps, resize_maps
 from medalist.engine.settings import CutmixConfig, MixConfig, MixupConfig, MosaicConfig
 
 MIXING = 0x6D69
-"""Sets the generators of mixes apart from those of augmentation."""
+"""A part of the seed that keeps the random numbers of mixes different from those of augmentation."""
 
 Region = tuple[slice, slice]
 """Rows and columns."""
 
 
 def resized(batch: Batch, size: tuple[int, int] | None) -> Batch:
-    """The batch with images of size = (height, width); itself where that is None or what it has.
+    """Return the batch resized to size = (height, width). Returns the batch itself where size is None or its own size.
 
     batch: image float[B, C, h, w], maps of the target float[B, C, h, w] in 0..1; both keep dtype and memory format.
 
-    Both are resized by the same filter: bilinear, and, to smaller sizes, widened so that it leaves no pixel out. So a
-    pixel of the target is the share of the object in just what the pixel of the image is made of, and a border of one
-    pixel gets fainter, where the nearest pixel would make dashes of it. The losses take soft targets (lovasz cuts
-    them at 0.5).
+    Image and target are resized by the same bilinear filter. When the size shrinks, the filter is widened so that every
+    pixel counts. So a pixel of the target is the share of the object in the same area that the pixel of the image
+    shows. A border of one pixel gets fainter; nearest-neighbour resizing would break it into dashes. The losses accept
+    such soft targets (lovasz cuts them at 0.5).
     """
     if size is None or tuple(batch.image.shape[2:]) == tuple(size):
         return batch
@@ -44,14 +46,16 @@ def resized(batch: Batch, size: tuple[int, int] | None) -> Batch:
 
 
 def mixed(batch: Batch, mixes: Sequence[MixConfig], seed: int, step: int, rank: int) -> Batch:
-    """The batch after each of `mixes`, in order, each with its chance p.
+    """Return the batch after `mixes`, which are applied in order, each with its probability p.
 
-    batch: image float[B, C, h, w], target on its device or None. Randomness depends on (seed, step, rank, place in the
-    list) alone. dtype and memory format stay. A batch of one sample, or with nothing to mix, is returned as it is.
+    batch: image float[B, C, h, w], target on the same device or None. The random numbers depend only on (seed, step,
+    rank, place in the list). dtype and memory format stay. A batch of one sample is returned unchanged, and so is every
+    batch where `mixes` is empty.
 
-    Labels get `LabelTargets.partners`: the labels of the partners, and the share of its own that each sample kept, one
-    for the batch. Two mixes could not be told by one share, so a batch that is mixed is left alone by those that
-    follow: in [mixup p=0.5, cutmix] half of the batches get mixup, the others cutmix. Of maps all mixes are applied.
+    For labels, `LabelTargets.partners` gets the labels of the partners, and the share of its own image that each sample
+    kept (one share for the batch). One share cannot describe two mixes, so only the first mix that is drawn is applied:
+    with [mixup p=0.5, cutmix], half of the batches get mixup and the others get cutmix. For maps all mixes that are
+    drawn are applied.
     """
     if not mixes or len(batch.image) < 2:
         return batch
@@ -75,9 +79,9 @@ def mixed(batch: Batch, mixes: Sequence[MixConfig], seed: int, step: int, rank: 
 
 
 def _mixup(batch: Batch, mix: MixupConfig, random: np.random.Generator) -> Batch:
-    """share * own + (1 - share) * partner's, share from Beta(alpha, alpha): one for the batch (arXiv 1710.09412).
+    """Return share * own + (1 - share) * partner, with one share from Beta(alpha, alpha) for the batch.
 
-    Targets are blended alike.
+    The source is arXiv 1710.09412. Targets are blended with the same share.
     """
     share = float(random.beta(mix.alpha, mix.alpha))
     places = _places(len(batch.image), random)
@@ -89,10 +93,10 @@ def _mixup(batch: Batch, mix: MixupConfig, random: np.random.Generator) -> Batch
 
 
 def _cutmix(batch: Batch, mix: CutmixConfig, random: np.random.Generator) -> Batch:
-    """One box of all samples comes from their partners, targets alike (arXiv 1905.04899).
+    """Replace one box of each sample, and of its target, by the same box of its partner (arXiv 1905.04899).
 
-    The box has the image's shape and 1 - Beta(alpha, alpha) of its area; its centre is anywhere, and what lies outside
-    is cut off. The share kept is the area that is really left.
+    The box has the shape of the image and 1 - Beta(alpha, alpha) of its area. Its centre is anywhere in the image, and
+    the part of the box outside of the image is cut off. The share kept is computed from the box after this cut.
     """
     height, width = batch.image.shape[2:]
     side = math.sqrt(1 - random.beta(mix.alpha, mix.alpha))
@@ -108,10 +112,11 @@ def _cutmix(batch: Batch, mix: CutmixConfig, random: np.random.Generator) -> Bat
 
 
 def _mosaic(batch: Batch, random: np.random.Generator) -> Batch:
-    """Four quarters around one centre in the middle half of the sides, each from another sample, its own among them.
+    """Make each sample of four quarters from four samples; one of the four is the sample itself.
 
-    A quarter shows what stands at the same place of its sample, at the same scale. In batches of two and three samples
-    some give two quarters. As in YOLOv4 (arXiv 2004.10934), which resizes too.
+    The quarters meet at one point, which lies in the middle half of both sides. A quarter shows the same place of its
+    source at the same scale. In batches of two or three samples some samples give two quarters. Mosaic is from YOLOv4
+    (arXiv 2004.10934), which also resizes the quarters.
     """
     height, width = batch.image.shape[2:]
     y, x = (round(share * side) for share, side in zip(random.uniform(0.25, 0.75, 2), (height, width), strict=True))
@@ -125,7 +130,7 @@ def _mosaic(batch: Batch, random: np.random.Generator) -> Batch:
 
 
 def _applied(batch: Batch, on_maps: OnMaps, places: int | None, share: float) -> Batch:
-    """The batch with a mix applied to the image and to what the target is; places: None where partners differ."""
+    """Return the batch with a mix applied to image and target; places is None where quarters have other partners."""
     target = None if batch.target is None else batch.target.mixed(on_maps, places, share)
     return replace(batch, image=on_maps(batch.image), target=target)
 
@@ -135,12 +140,12 @@ def _places(samples: int, random: np.random.Generator) -> int:
 
 
 def _moved(maps: Tensor, places: int) -> Tensor:
-    """Row i is what was row i + places, going round; a copy."""
-    return maps.roll(-places, 0)
+    """Return a copy in which row i is the old row (i + places) mod B. torch.roll would lose channels-last on a GPU."""
+    return torch.cat([maps[places:], maps[:places]])
 
 
 def _composed(maps: Tensor, pieces: Sequence[tuple[Region, int]]) -> Tensor:
-    """A copy of float[B, C, h, w] whose regions come from the sample so many places on."""
+    """Return a copy of float[B, C, h, w] in which each region of sample i comes from sample (i + places) mod B."""
     made = maps.clone()
     for (rows, columns), places in pieces:
         made[..., rows, columns] = _moved(maps[..., rows, columns], places)
@@ -148,6 +153,6 @@ def _composed(maps: Tensor, pieces: Sequence[tuple[Region, int]]) -> Tensor:
 
 
 def _span(centre: float, side: float, length: int) -> slice:
-    """Pixels of a span of `side` around `centre`, both as shares of `length`, cut at the ends."""
+    """Return the pixels of a span of width `side` around `centre`, both shares of `length`; cut at 0 and length."""
     first = round((centre - side / 2) * length)
     return slice(max(first, 0), min(first + round(side * length), length))

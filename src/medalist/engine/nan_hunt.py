@@ -1,4 +1,4 @@
-"""Where the first value that is not finite comes from: the input, a module of the network, or the loss."""
+"""Find the origin of the first value that is not finite: the input, a module of the network, or the loss."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ Site = Literal["image", "target", "weights", "forward", "loss", "gradient", "arr
 
 @dataclass(frozen=True)
 class Culprit:
-    """The first thing that is not finite.
+    """The place of the first value that is not finite.
 
-    where: `image` or `target` of the batch; `weights`, before anything is computed; `forward`, the output of a module
-    whose inputs were finite; `loss`, though the outputs were finite; `gradient`, that of a module's inputs or of a
-    parameter, the first in backward order (or of the loss, where the name is empty); `arriving`, the gradient of a
-    module's output, by an operation after it that is no module; `evaluation`, a module in evaluation mode (running
+    where: one of these places. `image` or `target`: the batch. `weights`: the weights, before anything is computed.
+    `forward`: the output of a module whose inputs were finite. `loss`: the loss, though the outputs were finite.
+    `gradient`: the gradient of a module's inputs or of a parameter, the first in the order of the backward pass; where
+    the name is empty, the gradient of the loss. `arriving`: the gradient of a module's output, made by an operation
+    after the module that is no module itself. `evaluation`: the output of a module in evaluation mode (with running
     statistics), though training mode was finite.
-    name: of the module, parameter or part of the loss; empty for the network as a whole. kind: its class.
-    value: what was found, as `nan` or `inf`. samples: ids, those of the batch, or the very ones where they are known.
+    name: the name of the module, parameter or part of the loss; empty for the whole network. kind: the class of the
+    module. value: `nan`, `inf` or `-inf`. batch: the number of the batch, from 0. samples: the ids of the whole batch,
+    or of the bad samples alone where these are known.
     """
 
     where: Site
@@ -39,7 +41,7 @@ class Culprit:
 
 @dataclass(frozen=True)
 class Hunt:
-    """How many batches and samples were looked at, and the first thing that is not finite; None where all is."""
+    """How many batches and samples were checked, and the first culprit; None where all values were finite."""
 
     batches: int
     samples: int
@@ -47,9 +49,10 @@ class Hunt:
 
 
 def hunt(job: TrainJob, batches: Sequence[Batch]) -> Hunt:
-    """Run forward and backward of each batch, without steps, then evaluation mode; stop at what is not finite first.
+    """Run forward and backward of each batch without steps, then forward in evaluation mode; stop at the first culprit.
 
-    An operation that is no module, as a division in a block's own forward, is blamed on the innermost module around it.
+    An operation that is no module, for instance a division in the forward of a block, is reported as the innermost
+    module around it.
     """
     samples = sum(len(batch.indices) for batch in batches)
     own = own_copy(job)
@@ -69,7 +72,7 @@ def hunt(job: TrainJob, batches: Sequence[Batch]) -> Hunt:
 
 
 def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
-    """What is not finite first in one batch, its forward and its backward."""
+    """Return the first culprit in one batch, its forward pass or its backward pass."""
     found = _bad_input(job, batch, number)
     if found:
         return found
@@ -80,9 +83,9 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
         outputs = outputs_of(job, batch)
         losses = job.task.loss(outputs, batch) if trail.forward is None else {}  # modules of the loss are watched too
         bad = [name for name, value in losses.items() if not is_finite(value)]
-        trail.forwards = False  # what is computed again to save memory is not looked at again
+        trail.forwards = False  # gradient checkpointing runs modules again, and their outputs are checked already
         if trail.forward is None and not bad:
-            # fp16's gradients need their scale, or the small ones vanish; a power of two changes nothing else
+            # Without a scale, small gradients become zero in fp16. A power of two changes nothing else.
             loss = losses["loss"] * (1024.0 if job.config.precision == "16-mixed" else 1.0)
             (arriving,) = torch.autograd.grad(loss, outputs, retain_graph=True)
             blamed = trail.backward  # a module of the loss, if any
@@ -133,7 +136,7 @@ def _culprit(job: TrainJob, batch: Batch, number: int, where: Site, name: str, k
 
 
 class _Trail:
-    """What hooks see on the way: the first module to blame in each direction: (name, class, value)."""
+    """The first bad module that hooks find: `forward` is (name, class, value), and `backward` starts with its Site."""
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -144,7 +147,7 @@ class _Trail:
         self._entered: list[bool] = []
 
     def watched(self) -> Any:
-        """Hooks on every module for a block."""
+        """Keep hooks on every module while a `with` block runs."""
         handles = [module.register_forward_pre_hook(self._before, with_kwargs=True) for module in self._names]
         handles += [module.register_forward_hook(self._after) for module in self._names]
         return hooked(handles)
@@ -158,7 +161,7 @@ class _Trail:
         return tuple(self._passed(module, value) for value in args), kwargs
 
     def _passed(self, module: nn.Module, value: Any) -> Any:
-        """The same input as a view of its own, so that its gradient is that of this module alone."""
+        """Return the input as a view of its own, because the view's gradient is that of this module alone."""
         if not (isinstance(value, Tensor) and value.requires_grad and value.is_floating_point()):
             return value
         own = value.view_as(value)
@@ -182,10 +185,10 @@ class _Trail:
 
 
 def is_finite(values: Tensor) -> bool:
-    """Whether all values are numbers; integers always are.
+    """Whether all values are finite; integers always are.
 
-    A sum that is finite has finite terms, and is several times as fast as looking at each; only where it is not, which
-    large terms may make so, is each looked at.
+    A finite sum proves that all terms are finite, and a sum is several times as fast as a check of each value. Large
+    terms can make a sum infinite too, so each value is checked where the sum is not finite.
     """
     values = values.detach()
     if not values.is_floating_point():
@@ -194,7 +197,7 @@ def is_finite(values: Tensor) -> bool:
 
 
 def in_words(values: Tensor) -> str:
-    """`nan`, `inf` or `-inf`: the worst that is there."""
+    """Return the worst value that occurs: `nan`, then `inf`, then `-inf`."""
     if bool(torch.isnan(values).any()):
         return "nan"
     return "inf" if bool(torch.isposinf(values).any()) else "-inf"

@@ -1,4 +1,4 @@
-"""The optimiser and its groups of parameters; an encoder that rests for the first epochs."""
+"""The optimiser and its groups of parameters; freezing of the encoder in the first epochs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ _CONTAINERS = ("blocks", "layers")
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig, processes: int = 1) -> Optimizer:
-    """Groups: encoder and rest, each with and without weight decay (none on biases and norms).
+    """Return the optimiser of the config. It has groups for the encoder and for all other parameters.
 
-    With layer_decay below 1 the encoder's groups are those of its layers (`layers_of`): the last learns at
-    lr * encoder_lr, each one before it at layer_decay times the rate of the one after it. Parameters that do not
-    require gradients are in no group. The highest rates stand in group["lr"], `scaled_lr` for the rest.
+    Each of the two has one group with weight decay and one without it (biases and norms). With layer_decay below 1
+    each layer of the encoder (`layers_of`) has its own groups: the last layer learns at lr * encoder_lr, and each
+    earlier layer at layer_decay times the rate of the layer after it. Here lr is `scaled_lr`, the rate outside of the
+    encoder. Parameters that do not require gradients are in no group. group["lr"] holds the highest rate of a group.
     """
     named = list(model.named_parameters())
     lr = scaled_lr(config, processes)
@@ -46,17 +47,17 @@ def make_optimizer(model: nn.Module, config: TrainConfig, processes: int = 1) ->
         for (encoder, layer, decays), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
     if config.optimizer == "adamw":
-        # One pass over all weights, a fifth of a small network's step; but it would scale the gradients of fp16 itself,
-        # and those could then not be clipped.
+        # The fused optimiser makes one pass over all weights and saves a fifth of a small network's step. Under fp16 it
+        # would unscale the gradients itself, and they could not be clipped before.
         return AdamW(settings, fused=config.precision != "16-mixed")
     return SGD(settings, lr=lr, momentum=config.momentum, nesterov=config.momentum > 0)
 
 
 def scaled_lr(config: TrainConfig, processes: int) -> float:
-    """The highest learning rate on so many processes, whose batches make one step together.
+    """Return the highest learning rate for `processes` processes, whose batches make one step together.
 
-    `linear` is of arXiv 1706.02677 and keeps the mean of what SGD does over as many samples; `sqrt` keeps its
-    variance, and is what Adam asks for (arXiv 2205.10287).
+    `linear` (arXiv 1706.02677) keeps the mean of SGD's change over the same number of samples. `sqrt` keeps the
+    variance of that change, and is the rule for Adam (arXiv 2205.10287).
     """
     match config.lr_scale:
         case "none":
@@ -70,13 +71,14 @@ def scaled_lr(config: TrainConfig, processes: int) -> float:
 
 
 def layers_of(names: Sequence[str]) -> dict[str, int]:
-    """The layer of each parameter of an encoder, 0 at its input; `names` are in the order of registration.
+    """Return the number of the layer of each parameter of an encoder; layer 0 is at the input.
 
-    A layer is a block of the encoder, told by the numbers in its name: `layer1.0`, `blocks.3.1`, `stages_0.blocks.2`.
-    What is registered before the first block is layer 0, the stem. What stands between blocks, as a downsampling, or
-    after the last, as a norm, belongs to the block beside it with more of its name in common, else to the one before.
-    Networks without such blocks (VGG) have a layer for each numbered module, and where nothing is numbered, one for
-    each of the outermost modules with a name of their own.
+    `names` are in the order of registration. A layer is a block of the encoder, and a block is found by the numbers in
+    its name: `layer1.0`, `blocks.3.1`, `stages_0.blocks.2`. Parameters before the first block are layer 0, the stem.
+    Parameters between two blocks (a downsampling) or after the last block (a norm) belong to the block after them where
+    its name shares more components with theirs, otherwise to the block before them. A network without such blocks (VGG)
+    has a layer for each numbered module. Where no module is numbered, each outermost module with a name of its own is a
+    layer.
     """
     split = [tuple(name.split(".")) for name in names]
     keys = [_block(path) for path in split]
@@ -108,10 +110,10 @@ def layers_of(names: Sequence[str]) -> dict[str, int]:
 
 
 def _block(path: tuple[str, ...]) -> tuple[str, ...] | None:
-    """The path of the block that a parameter is in: up to the last of the first numbers that follow each other.
+    """Return the path of the block that holds a parameter: up to the last number of the first series of numbers.
 
-    A number in the name of the innermost module (`conv1`, `downsample.1`) or of a usual part of a block is none, nor is
-    one with a word after one without (`6.branch1`).
+    Three kinds of numbers do not count: the number of the innermost module (`conv1`, `downsample.1`), the number of a
+    usual part of a block (`_PARTS`), and a number with a word that follows a number without one (`6.branch1`).
     """
     end = 0
     inner = path[:-2]
@@ -125,7 +127,7 @@ def _block(path: tuple[str, ...]) -> tuple[str, ...] | None:
 
 
 def _is_outer(key: tuple[str, ...], keys: set[tuple[str, ...] | None]) -> bool:
-    """Whether blocks are inside of it: a stage, of which a parameter stands beside its blocks."""
+    """Whether `key` is a stage and not a block: it contains blocks, and a parameter beside these blocks."""
     return any(other is not None and len(other) > len(key) and other[: len(key)] == key for other in keys)
 
 
@@ -139,7 +141,7 @@ def _next_keys(keys: Sequence[tuple[str, ...] | None]) -> list[tuple[str, ...] |
 
 
 def _shared(*paths: tuple[str, ...]) -> int:
-    """How many first components are the same in all."""
+    """Return how many leading components are the same in all paths."""
     count = 0
     for parts in zip(*paths, strict=False):
         if len(set(parts)) > 1:
@@ -149,10 +151,10 @@ def _shared(*paths: tuple[str, ...]) -> int:
 
 
 def freeze(model: nn.Module) -> tuple[str, ...]:
-    """Let the encoder's parameters rest: they require no gradients until `unfreeze` is given the names returned.
+    """Freeze the encoder's parameters, and return their names for `unfreeze`.
 
-    Those that never learn, as fixed positions, are not among them. `train_mode` keeps its batch norms as they are.
-    ConfigError where the network has no encoder of its own.
+    Frozen parameters require no gradients. Parameters that never learn, for instance fixed positions, are not among the
+    names. `train_mode` keeps the encoder's batch norms unchanged. Raises ConfigError where the network has no encoder.
     """
     if not any(name == "encoder" for name, _ in model.named_children()):
         raise ConfigError("train.freeze: this network has no encoder to freeze; type train.freeze=0")
@@ -166,23 +168,23 @@ def freeze(model: nn.Module) -> tuple[str, ...]:
 
 
 def unfreeze(model: nn.Module, names: Sequence[str]) -> None:
-    """Let the parameters that `freeze` named learn again; the optimiser knows of them after `regroup` only."""
+    """Let the parameters that `freeze` named learn again. The optimiser has them only after `regroup`."""
     for name in names:
         model.get_parameter(name).requires_grad_(True)
 
 
 def train_mode(model: nn.Module, frozen: bool) -> None:
-    """Training mode; while `frozen`, prediction mode for the encoder: no dropout, batch norms with their statistics."""
+    """Set training mode; a frozen encoder gets evaluation mode: no dropout, and batch norms use running statistics."""
     model.train()
     if frozen:
         model.get_submodule("encoder").eval()
 
 
 def regroup(optimizer: Optimizer, model: nn.Module, config: TrainConfig, processes: int = 1) -> Optimizer:
-    """An optimiser of all parameters that learn now; what `optimizer` knows of its own goes on as it is.
+    """Return a new optimiser of all parameters that learn now, with the moments of those that `optimizer` had.
 
-    Moments and counts of steps are the same tensors as before, so `optimizer` must not be used any more. Those that
-    are new to it start as in `make_optimizer`, and so do the rates.
+    Moments and counts of steps are the same tensors as before, so `optimizer` must not be used any more. Parameters
+    that were not in `optimizer`, and the rates of all, start as in `make_optimizer`.
     """
     made = make_optimizer(model, config, processes)
     for group in made.param_groups:

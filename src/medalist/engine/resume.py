@@ -1,4 +1,4 @@
-"""Where a training stands, how that becomes a state on disk, and how it goes on from there."""
+"""How far a training is, how a state of it is written to disk, and how the training resumes from the state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,17 @@ from medalist.errors import RunError
 Row = dict[str, float]
 
 APART_SECONDS = 10.0
-"""The end of an epoch writes a state only so long after the last one: short epochs would do little else."""
+"""At the end of an epoch a state is written only if the last state is at least this old, because writing would
+otherwise take most of the time of short epochs."""
 
 
 @dataclass(eq=False)
 class LoopState:
-    """Where a training stands.
+    """How far a training is.
 
-    rows: the epochs that have ended. best: the lowest held-out loss. done: batches of the present epoch that are
-    behind, where no gradient is pending; sums: of their losses; seconds: that they took.
+    rows: one row of figures for each epoch that has ended. best: the lowest held-out loss so far. The other three
+    belong to the present epoch, up to a batch after which no gradient was pending. done: the number of batches. sums:
+    the sums of their losses, by name. seconds: the time that they took.
     """
 
     rows: list[Row] = field(default_factory=list)
@@ -40,13 +42,13 @@ class LoopState:
 
     @property
     def epoch(self) -> int:
-        """The present epoch, from 0."""
+        """The number of the present epoch, from 0."""
         return len(self.rows)
 
 
 @dataclass(frozen=True, eq=False)
 class Parts:
-    """What a training changes."""
+    """The objects that a training changes, and Fabric."""
 
     fabric: Fabric
     task: Task
@@ -56,7 +58,7 @@ class Parts:
 
 
 def to_state(parts: Parts, loop: LoopState, batches: int) -> SavedState:
-    """The state after so many batches since the start; its tensors are those in use, not copies."""
+    """Return the state after `batches` batches since the start; its tensors are those in use, not copies."""
     tensors = {f"model/{name}": value for name, value in parts.model.state_dict().items()}
     if parts.average:
         tensors |= {f"average/{name}": value for name, value in parts.average.module.state_dict().items()}
@@ -65,9 +67,9 @@ def to_state(parts: Parts, loop: LoopState, batches: int) -> SavedState:
     tensors |= {f"sums/{name}": value for name, value in loop.sums.items()}
     values = {
         "rows": loop.rows,
-        # JSON has no word for infinity.
+        # JSON cannot hold infinity.
         "best": loop.best if math.isfinite(loop.best) else None,
-        "parts": list(loop.sums),  # in their order, which tensors in a file do not keep
+        "parts": list(loop.sums),  # keeps the order of the sums, because a safetensors file does not
         "done": loop.done,
         "seconds": loop.seconds,
         "precision": parts.fabric.strategy.precision.state_dict(),
@@ -77,19 +79,25 @@ def to_state(parts: Parts, loop: LoopState, batches: int) -> SavedState:
 
 
 def find_state(folder: Path, processes: int) -> tuple[SavedState | None, list[str]]:
-    """The state to go on from, and a line for each damaged one; RunError where it was made by other processes."""
+    """Return the state to resume from (None: start), and a line for each damaged state.
+
+    Raises RunError where the state was made by another number of processes than `processes`.
+    """
     state, damaged = load_state(folder)
     made_by = 1 if state is None else state.values.get("processes")
     if state is not None and made_by != processes:
         raise RunError(
-            f"{states(folder)[len(damaged)]} was made by {made_by} processes, and these are {processes}; go on with "
-            f"--devices {made_by}, or delete it to train this fold from its start"
+            f"{states(folder)[len(damaged)]} was written by {made_by} processes, but this training has {processes}; "
+            f"resume with --devices {made_by}, or delete the file to train this fold from the beginning"
         )
     return state, damaged
 
 
 def restored_loop(state: SavedState, path: Path, fabric: Fabric, batches: int) -> LoopState:
-    """Where the training stood, of `batches` an epoch; RunError where the state is of another training."""
+    """Return how far the training was. `batches` is the number of batches of an epoch.
+
+    Raises RunError where the state belongs to another training.
+    """
     try:
         values = state.values
         rows = [{str(name): float(value) for name, value in row.items()} for row in values["rows"]]
@@ -105,7 +113,10 @@ def restored_loop(state: SavedState, path: Path, fabric: Fabric, batches: int) -
 
 
 def restore(state: SavedState, path: Path, parts: Parts) -> None:
-    """Set weights, average, optimiser, scaler and the loss's memory; RunError where they are of another training."""
+    """Set weights, average, optimiser, gradient scaler and the memory of the loss from a state.
+
+    Raises RunError where the state belongs to another training.
+    """
     try:
         parts.model.load_state_dict(state.part("model"))
         load_optimizer(parts.model, parts.optimizer, state.part("optimizer"))
@@ -125,35 +136,35 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _other_training(path: Path, error: Exception) -> RunError:
     reason = " ".join(str(error).split())[:120]
-    return RunError(f"state {path} is of another training ({reason}); delete it to train this fold from its start")
+    return RunError(f"state {path} belongs to another training ({reason}); delete it to train this fold again")
 
 
 @dataclass(eq=False)
 class CheckpointPolicy:
-    """When a state is due: after so many steps of the optimiser, or after so many minutes."""
+    """Decides when a state is due: after a number of steps of the optimiser, or after a number of minutes."""
 
     config: CheckpointConfig
     _steps: int = 0
     _saved: float = field(default_factory=time.monotonic)
 
     def step(self) -> bool:
-        """Count a step; whether a state is due after it. One that is not written stays due."""
+        """Count a step, and return whether a state is due. The state stays due until `saved` is called."""
         self._steps += 1
         steps, minutes = self.config.steps, self.config.minutes
         late = minutes and time.monotonic() - self._saved >= 60 * minutes
         return bool((steps and self._steps >= steps) or late)
 
     def epoch(self) -> bool:
-        """Whether the end of an epoch is worth a state."""
+        """Whether a state is written at the end of an epoch."""
         return bool(self.config.steps) or time.monotonic() - self._saved >= APART_SECONDS
 
     def saved(self) -> None:
-        """Begin to count anew."""
+        """Start to count again, because a state is written."""
         self._steps, self._saved = 0, time.monotonic()
 
 
 def save(saver: Saver, policy: CheckpointPolicy, parts: Parts, loop: LoopState, batches: int) -> None:
-    """Begin to write the state; only the first process does."""
+    """Begin to write the state in the first process; the other processes write nothing."""
     if parts.fabric.is_global_zero:
         saver.save(to_state(parts, loop, batches))
     policy.saved()

@@ -1,4 +1,4 @@
-"""Rows of one array that several processes have made."""
+"""Join the rows of one array that several processes have computed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from medalist.files import written
 def merged_rows(
     fabric: Fabric, folder: Path, indices: Sequence[int], rows: NDArray[np.float32] | None, count: int
 ) -> NDArray[np.float32]:
-    """Rows [count, D] of all processes, of which each has filled those at its `indices`; by way of files in `folder`.
+    """Return the rows float32[count, D] of all processes; each process has computed the rows at its `indices`.
 
-    Whole in the first process alone. Through files, as gathered they would have to fit into the memory of each GPU as
-    often as there are processes.
+    Only the first process gets all rows. The rows go through files in `folder`: gathered through the GPUs, the rows of
+    all processes would have to fit into the memory of each GPU.
     """
     part = folder / f"part{fabric.global_rank}-of-{fabric.world_size}.npz"
     own = np.zeros((0, 0), np.float32) if rows is None else rows[list(indices)]

@@ -8,19 +8,19 @@ from typing import assert_never
 from medalist.engine.settings import TrainConfig
 
 POLY_POWER = 0.9
-"""As in DeepLab (arXiv 1606.00915) and nnU-Net."""
+"""The power that DeepLab (arXiv 1606.00915) and nnU-Net use."""
 
 
 def lr_factor(step: int, total: int, config: TrainConfig) -> float:
-    """The factor on the highest learning rate in step 0..total-1 of all steps.
+    """Return the factor on the highest learning rate in one step. `step` is 0..total-1.
 
-    The last `round(hold * total)` steps, but not the first one, rest at final_lr (at 1 under `constant`), which the
-    fall has reached by then. The warm-up takes the first `round(warmup * total)` steps, but leaves at least two before
-    the rest ends: for the peak of 1, and for the end at final_lr (where the schedule falls). It never starts at zero,
-    where the first batch would be wasted.
+    The last `round(hold * total)` steps stay at final_lr (at 1 with `constant`). At least the last step stays there;
+    the first step never does. The warm-up takes the first `round(warmup * total)` steps, but leaves at least two steps
+    after it: one at the peak of 1, and one at final_lr (where the schedule falls). The warm-up never starts at a factor
+    of zero, because the first batch would be wasted.
     """
     held = max(1, min(round(config.hold * total), total - 1))
-    end = total - held  # the first step at final_lr; without a rest it is the last one
+    end = total - held  # the first step at final_lr; with hold = 0 it is the last step
     warm = min(round(config.warmup * total), max(0, end - 1))
     floor = config.final_lr
     if step < warm:

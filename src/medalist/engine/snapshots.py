@@ -1,4 +1,4 @@
-"""Weights of single epochs, kept until their mean is made."""
+"""Weights of single epochs, which are kept until their mean is computed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from medalist.engine.averaging import average_weights, recalibrate
 
 
 def snapshot(folder: Path, epoch: int) -> Path:
-    """The weights of an epoch, 1 and up."""
+    """Return the path of the weights of an epoch; epochs are counted from 1."""
     return folder / f"snapshot-{epoch}.safetensors"
 
 
 def keep_snapshots(folder: Path, epochs: Sequence[int]) -> None:
-    """Delete the snapshots of all other epochs."""
+    """Delete all snapshots in the folder but those of `epochs`."""
     kept = {snapshot(folder, epoch) for epoch in epochs}
     for path in set(folder.glob("snapshot-*.safetensors")) - kept:
         path.unlink(missing_ok=True)
 
 
 def mean_network(network: nn.Module, folder: Path, epochs: Sequence[int], images: Iterable[Tensor]) -> nn.Module:
-    """A copy of the network with the mean weights of these epochs; batch norms see `images` for their statistics.
+    """Return a copy of the network with the mean weights of `epochs`.
 
-    Without images the statistics are the mean of those of the epochs.
+    The statistics of its batch norms are computed on batches of `images`. Without images they are the mean of the
+    statistics of the epochs.
     """
     mean = copy.deepcopy(network)
     average_weights(mean, [snapshot(folder, epoch) for epoch in epochs])

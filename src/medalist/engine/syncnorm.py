@@ -1,4 +1,4 @@
-"""Batch norms that take their statistics over the batches of all processes."""
+"""Batch norms that compute their statistics over the batches of all processes."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 
 def synchronised(model: nn.Module, device_type: str, world: int) -> nn.Module:
-    """The network with batch norms that look at the batches of all `world` processes; names of its state stay.
+    """Return the network with batch norms that use the batches of all `world` processes. The names of its state stay.
 
-    As it is for one process. On CUDA torch's own SyncBatchNorm; it runs nowhere else, so others get `SyncedNorm`.
-    Parameters are the same objects as before. torch.distributed must be set up when the network is used in training.
+    With one process the network is returned unchanged. On CUDA the norms are torch's own SyncBatchNorm, which runs on
+    no other device; elsewhere they are `SyncedNorm`. Parameters are the same objects as before. torch.distributed must
+    be initialised before the network is used in training.
     """
     if world == 1:
         return model
@@ -30,20 +31,20 @@ def synchronised(model: nn.Module, device_type: str, world: int) -> nn.Module:
     for parent in list(model.modules()):
         for name, child in parent._modules.items():
             if isinstance(child, _BatchNorm) and not isinstance(child, SyncedNorm):
-                made.setdefault(child, SyncedNorm(child))  # one that is registered twice stays one
+                made.setdefault(child, SyncedNorm(child))  # a norm that is registered twice stays one object
                 setattr(parent, name, made[child])
     return model
 
 
 class SyncedNorm(_BatchNorm):
-    """A batch norm [B, C, ...] -> the same, over the batches of all processes, which may be of different sizes.
+    """A batch norm [B, C, ...] -> [B, C, ...] over the batches of all processes, which may have different sizes.
 
-    In place of torch's BatchNorm1d, 2d, 3d and of timm's BatchNormAct2d, whose dropout and activation it keeps.
-    In prediction it is a plain one.
+    It replaces torch's BatchNorm1d, 2d and 3d, and timm's BatchNormAct2d, whose dropout and activation it keeps. In
+    evaluation mode it is a plain batch norm.
     """
 
     def __init__(self, plain: _BatchNorm) -> None:
-        """Parameters, buffers and parts of `plain` are taken over, not copied."""
+        """Make the norm with the parameters, buffers and children of `plain`, which are shared and not copied."""
         super().__init__(plain.num_features, plain.eps, plain.momentum, plain.affine, plain.track_running_stats)
         for name, parameter in plain.named_parameters(recurse=False):
             setattr(self, name, parameter)
@@ -54,7 +55,7 @@ class SyncedNorm(_BatchNorm):
         self.training = plain.training
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise a batch; ValueError where all processes together have less than two values for a channel."""
+        """Normalise a batch. Raises ValueError where all processes together have fewer than two values per channel."""
         if not self.training:
             mean, variance = self.running_mean, self.running_var
             out = functional.batch_norm(
@@ -64,14 +65,14 @@ class SyncedNorm(_BatchNorm):
             out, mean, variance, count = _Normalise.apply(input, self.weight, self.bias, self.eps)
             if self.track_running_stats:
                 self._follow(mean, variance, int(count))
-        for part in (getattr(self, "drop", None), getattr(self, "act", None)):  # those of timm's
+        for part in (getattr(self, "drop", None), getattr(self, "act", None)):  # only timm's norms have these
             if part is not None:
                 out = part(out)
         return out
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Move the running statistics; the variance is unbiased by the count over all processes, as torch has it."""
+        """Update the running statistics. The variance is unbiased, with the count of all processes, as in torch."""
         assert self.running_mean is not None and self.running_var is not None and self.num_batches_tracked is not None
         self.num_batches_tracked.add_(1)
         weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
@@ -81,10 +82,10 @@ class SyncedNorm(_BatchNorm):
 
 
 class _Normalise(torch.autograd.Function):
-    """(out, mean[C], variance[C], values of a channel); statistics over all processes, at least in float32.
+    """Returns (out, mean[C], variance[C], values per channel). Statistics cover all processes, in float32 or float64.
 
-    Each process's count, means and sums of squares around them are gathered and joined (Chan, Golub and LeVeque 1979),
-    in the same order everywhere, so that all processes have the same bits.
+    The count, the means, and the sums of squared differences from the means of each process are gathered and joined
+    (Chan, Golub and LeVeque 1979). Every process joins them in the same order, so all processes get the same bits.
     """
 
     @staticmethod
@@ -125,7 +126,7 @@ class _Normalise(torch.autograd.Function):
         normal = (x.to(mean.dtype) - mean.view(shape)) * inverse.view(shape)
         by_bias, by_weight = grad.sum(dims), (grad * normal).sum(dims)
         joined = torch.cat([by_bias, by_weight])
-        dist.all_reduce(joined)  # the statistics belong to the losses of all processes
+        dist.all_reduce(joined)  # the statistics take part in the losses of all processes
         on_mean, on_scale = (part.view(shape) / total for part in joined.chunk(2))
         scale = inverse if weight is None else inverse * weight
         by_x = (grad - on_mean - normal * on_scale) * scale.view(shape)

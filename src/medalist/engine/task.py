@@ -1,53 +1,55 @@
-"""What the one loop knows of each kind of contest: the Task protocol."""
+"""The Task protocol: the only interface between the training loop and a kind of contest."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.loader import Batch
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 class Task(Protocol):
-    """A loss while a training goes on, and figures of what is held out."""
+    """The loss of a training, and the figures of its held-out samples."""
 
     def begin_epoch(self) -> None:
-        """Forget what belongs to the epoch before."""
+        """Delete what was kept from the epoch before."""
         ...
 
     def memory(self) -> dict[str, Tensor]:
-        """What the loss remembers of earlier batches of the epoch, by name; a state keeps it."""
+        """Return the tensors that the loss keeps from earlier batches of the epoch, by name; a state saves them."""
         ...
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
-        """Take back what `memory` gave; LookupError or ValueError where it is another's."""
+        """Restore what `memory` returned. Raises LookupError or ValueError where it comes from another loss."""
         ...
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """`loss`, the scalar to minimise, and its parts."""
+        """Return the scalar to minimise under the name `loss`, and its parts under their names."""
         ...
 
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
-        """Figures of the held-out samples of all processes, from this one's outputs and batches.
+        """Return figures of the held-out samples of all processes. `seen` gives the outputs and batches of this one.
 
-        `val_loss`, lower is better, chooses the best epoch; `val_loss_<part>` are its parts; of all others higher is
-        better.
+        `val_loss` (lower is better) chooses the best epoch, and `val_loss_<part>` are its parts. For all other figures
+        higher is better.
         """
         ...
 
 
 class StatelessLoss:
-    """The part of a Task whose loss keeps nothing from batch to batch."""
+    """The three methods of a Task for a loss that keeps nothing from batch to batch."""
 
     def begin_epoch(self) -> None:
-        """Nothing is kept."""
+        """Do nothing, because nothing is kept."""
 
     def memory(self) -> dict[str, Tensor]:
-        """Nothing is kept."""
+        """Return no tensors, because nothing is kept."""
         return {}
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
-        """Nothing is kept."""
+        """Do nothing, because nothing is kept."""

@@ -1,4 +1,4 @@
-"""The one training loop."""
+"""The training loop of all kinds of contests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from medalist.data.devices import takes_channels_last
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
-from medalist.engine.devices import mean_over_processes
+from medalist.engine.devices import mean_over_processes, reset_scaler, seed_generators
 from medalist.engine.job import TrainJob
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
@@ -39,15 +39,15 @@ if TYPE_CHECKING:
     from medalist.tracking.tracking import Log
 
 LOSSES = ("loss", "val_loss", "average_val_loss")
-"""Figures of an epoch that its line shows, beside the scores of held-out samples."""
+"""The losses that the line of an epoch shows, beside the scores of the held-out samples."""
 
-Pending = tuple[Callable[[], float], Batch]
-"""What reads the loss of a batch, and the batch."""
+Pending = tuple[Callable[[], float], tuple[int, ...]]
+"""A function that reads the loss of a batch, and the indices of the batch's samples."""
 
 
 @dataclass(eq=False)
 class TrainState:
-    """A training that is going on: what is wrapped for devices and processes, where it stands, what is frozen."""
+    """A running training: its wrapped network and optimiser, how far it is, and the names of frozen parameters."""
 
     model: _FabricModule
     optimizer: Optimizer
@@ -60,17 +60,17 @@ class TrainState:
 
 
 def fit(job: TrainJob, log: Log, progress: Progress) -> None:
-    """Train; leave metrics.jsonl and weights: `last`, `best` (where there are held-out samples), `average`.
+    """Train one fold, and write metrics.jsonl and the weights `last`, `best` (with held-out samples) and `average`.
 
-    Goes on from the newest state that is whole, and then ends as it would have ended without a stop. Raises
-    TrainingError, with the sample ids of the batch, where the loss is not finite.
+    Resumes from the newest state that is whole; the result is then the same as without the interruption. Raises
+    TrainingError where a loss is not finite; for a training batch it names the sample ids.
     """
     config, fabric = job.config, job.fabric
     synchronised(job.model, fabric.device.type, fabric.world_size)
     if takes_channels_last(fabric.device, config.channels_last):
         job.model.to(memory_format=torch.channels_last)
     if config.grad_checkpointing:
-        from medalist.models.recompute import recompute  # few trainings compute activations twice
+        from medalist.models.recompute import recompute  # imported here, because few trainings need it
 
         recompute(job.model)
     with saving(job.folder) as saver:
@@ -91,15 +91,15 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     if fabric.is_global_zero:
         forget_states(job.folder)
         keep_snapshots(job.folder, [])
-    fabric.barrier()  # whoever goes on finds all files
+    fabric.barrier()  # all files are there when a process continues
 
 
 def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
-    """The training at its start, or where it was stopped."""
+    """Return the training at its start, or resumed from its newest whole state."""
     config, fabric = job.config, job.fabric
     saved, damaged = find_state(job.folder, fabric.world_size)
     for line in damaged:
-        progress.say(f"{job.title}: {line}; going on from the one before")
+        progress.say(f"{job.title}: {line}; resuming from the state before it")
     loop, path = LoopState(), job.folder
     if saved is not None:
         path = states(job.folder)[len(damaged)]
@@ -109,11 +109,12 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     model, wrapped = _wrap(job, optimizer)
     average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
     parts = Parts(fabric, job.task, job.model, average, optimizer)
+    reset_scaler(fabric)  # a fold that was trained before in this process has changed the scale
     if saved is not None:
         restore(saved, path, parts)
-    fabric.barrier()  # nobody writes or deletes a state while another still reads
+    fabric.barrier()  # no process writes or deletes a state while another still reads it
     if fabric.is_global_zero:
-        for broken in states(job.folder)[: len(damaged)]:  # it would take the place of a whole one
+        for broken in states(job.folder)[: len(damaged)]:  # a damaged state would be kept instead of a whole one
             broken.unlink()
     progress.skip(loop.epoch * job.batches + loop.done)
     return TrainState(model, wrapped, parts, loop, frozen, saver, CheckpointPolicy(job.checkpoint), progress)
@@ -128,10 +129,10 @@ def _wrap(job: TrainJob, optimizer: Optimizer) -> tuple[_FabricModule, Optimizer
 
 
 def _wrap_anew(job: TrainJob, state: TrainState) -> None:
-    """Unfreeze the encoder: an optimiser with all parameters, which goes on with what the former one has gathered.
+    """Unfreeze the encoder: make an optimiser of all parameters, which keeps the moments of the old optimiser.
 
-    Distributed training reckons with the parameters that wanted a gradient when the network was wrapped. The former
-    wrapping hooks into them, so it must be gone before the next.
+    Distributed training expects gradients of those parameters that required one when the network was wrapped. The old
+    wrapper has hooks on them, so it must be deleted before the network is wrapped again.
     """
     unfreeze(job.model, state.frozen)
     optimizer = regroup(state.parts.optimizer, job.model, job.config, job.fabric.world_size)
@@ -142,9 +143,10 @@ def _wrap_anew(job: TrainJob, state: TrainState) -> None:
 
 
 def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
-    """What is left of one pass over the training samples; returns the last learning rate and the mean losses.
+    """Train on the batches of the epoch that are left, and return the last learning rate and the mean losses.
 
-    Batches are accumulated within the epoch: its last step may be made of fewer, and nothing is pending at its end.
+    Gradients are accumulated within the epoch only. Its last step may have fewer batches, so no gradient is pending at
+    its end.
     """
     config, loop = job.config, state.loop
     epoch, count = loop.epoch, job.batches
@@ -157,10 +159,10 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     pending: Pending | None = None
     due = False
     for number, raw in enumerate(stream, loop.done):
-        batch, losses, is_step = _train_batch(job, state, number, raw)
+        losses, is_step = _train_batch(job, state, number, raw)
         stream.tell(raw, losses["loss"])
-        _refuse_nan(job, pending, epoch)  # one batch late, so that a GPU has work while its loss is read
-        pending = _pending_loss(losses["loss"]), batch
+        _refuse_nan(job, pending, epoch)  # checks the batch before, so that the GPU has work while a loss is read
+        pending = _pending_loss(losses["loss"]), raw.indices
         for name, value in _over_all(losses).items():
             loop.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         state.progress.advance()
@@ -177,12 +179,12 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     return {"lr": scaled_lr(config, job.fabric.world_size) * factor, **means}
 
 
-def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Batch, Mapping[str, Tensor], bool]:
-    """Train on one batch of the epoch: the batch on its device, its losses, whether a step was made."""
+def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> tuple[Mapping[str, Tensor], bool]:
+    """Train on one batch; return its losses, and whether the optimiser made a step. No batch stays on the device."""
     fabric, config, count = job.fabric, job.config, job.batches
     epoch, at = state.loop.epoch, state.loop.epoch * job.batches + number
-    # For dropout: counted by batch, so that a state has no generator to keep.
-    torch.manual_seed((job.seed << 33) + at * fabric.world_size + fabric.global_rank)
+    # The seed of dropout depends only on the number of the batch, so that a state need not hold a generator.
+    seed_generators((job.seed << 33) + at * fabric.world_size + fabric.global_rank, fabric.device)
     batch = resized(raw.to(fabric.device, config.channels_last), config.size_in(epoch))
     batch = mixed(batch, config.mix, job.seed, at, fabric.global_rank)
     first = number - number % config.accumulate
@@ -202,11 +204,11 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
         state.optimizer.zero_grad()
         if state.parts.average:
             state.parts.average.update(job.model)
-    return batch, losses, is_step
+    return losses, is_step
 
 
 def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
-    """Look at the held-out samples where it is time to; keep the best weights, and what goes into the average."""
+    """Validate after the epochs that the config asks for; save the best weights and the snapshots of the average."""
     config, epoch, keeper = job.config, state.loop.epoch, _keeper(state)
     figures: Row = {}
     if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
@@ -231,11 +233,11 @@ def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
 
 
 def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
-    """Write the mean of the snapshots as `average`; returns how it does on held-out samples."""
+    """Write the mean of the snapshots as `average`, and return its figures on the held-out samples."""
     assert job.config.average is not None
-    job.fabric.barrier()  # the last snapshot is there
+    job.fabric.barrier()  # waits until the first process has written the last snapshot
     sampler = job.sampler
-    sampler.epoch, sampler.first = job.config.epochs, 0  # an epoch that no training has seen
+    sampler.epoch, sampler.first = job.config.epochs, 0  # the training has used epochs up to this one
     taken = islice(iter(job.train), job.config.average.recalibrate)
     size = job.config.size_in(job.config.epochs - 1)
     images = (resized(raw.to(job.fabric.device, job.config.channels_last), size).image for raw in taken)
@@ -247,7 +249,7 @@ def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
 
 
 def _end_epoch(job: TrainJob, state: TrainState, row: Row) -> None:
-    """Count the epoch as ended, on disk too."""
+    """Count the epoch as ended, and write metrics.jsonl and, where it is due, a state."""
     loop = state.loop
     loop.rows.append(row)
     loop.done, loop.sums, loop.seconds = 0, {}, 0.0
@@ -259,7 +261,7 @@ def _end_epoch(job: TrainJob, state: TrainState, row: Row) -> None:
 
 @torch.inference_mode()
 def validate_held_out(job: TrainJob, model: nn.Module) -> Row:
-    """Look at the held-out samples: `val_loss` and the task's quick figures."""
+    """Return `val_loss` and the task's other figures of the held-out samples."""
     model.eval()
 
     def seen() -> Iterator[tuple[Tensor, Batch]]:
@@ -273,18 +275,21 @@ def validate_held_out(job: TrainJob, model: nn.Module) -> Row:
 
 
 def _over_all(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Means over all processes, in one message, so that a state of one of them holds the sums of all."""
+    """Return the mean losses of all processes, by one message, so that a state of one process holds the sums of all."""
     means = mean_over_processes(torch.stack([value.detach().float() for value in losses.values()]))
     return dict(zip(losses, means.unbind(), strict=True))
 
 
 def _part(name: str) -> str:
-    """A loss's part must not be taken for a score of the same name."""
+    """Return the name of a loss in a row, with a prefix so that a part is not confused with a score of its name."""
     return name if name == "loss" else f"loss_{name}"
 
 
 def _pending_loss(loss: Tensor) -> Callable[[], float]:
-    """What reads a loss, once its own batch is done: a plain reading would wait for all that a GPU was given since."""
+    """Return a function that reads a loss as soon as its batch is done.
+
+    A plain `loss.item()` would also wait for the later work that the GPU was given.
+    """
     if not loss.is_cuda:
         return loss.detach().item
     host = torch.empty((), dtype=loss.dtype, pin_memory=True)
@@ -302,7 +307,7 @@ def _pending_loss(loss: Tensor) -> Callable[[], float]:
 def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:
     if pending is None or math.isfinite(loss := pending[0]()):
         return
-    ids = ",".join(job.names[index] for index in pending[1].indices)
+    ids = ",".join(job.names[index] for index in pending[1])
     raise TrainingError(
         f"{job.title}: the loss is {loss} in epoch {epoch + 1}; lower train.lr, or see where it comes from: "
         f"medalist debug CONFIG --epoch {epoch + 1} --samples {ids}"
@@ -310,7 +315,7 @@ def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:
 
 
 def _keeper(state: TrainState) -> nn.Module:
-    """The network that predicts: the average over steps, where one is kept."""
+    """Return the network that predicts: the average over steps (train.ema) where there is one."""
     average = state.parts.average
     return average.module if average else state.parts.model
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 View = tuple[int, bool]
-"""Quarter turns, then a mirror along the width."""
+"""The number of quarter turns, and whether the turned image is then mirrored along its width."""
 
 VIEWS: dict[str, tuple[View, ...]] = {
     "none": ((0, False),),
@@ -17,13 +17,14 @@ VIEWS: dict[str, tuple[View, ...]] = {
 
 
 def apply_view(image: Tensor, view: View) -> Tensor:
-    """Turn and mirror [..., h, w]."""
+    """Return [..., h, w] turned and then mirrored; an odd number of turns swaps h and w."""
     turns, mirror = view
-    turned = torch.rot90(image, turns, dims=(-2, -1))
+    turned = torch.rot90(image, turns, dims=(-2, -1)) if turns else image  # rot90 by 0 turns copies
     return turned.flip(-1) if mirror else turned
 
 
 def invert_view(maps: Tensor, view: View) -> Tensor:
-    """Undo `apply_view`."""
+    """Return maps [..., h, w] with `apply_view` undone."""
     turns, mirror = view
-    return torch.rot90(maps.flip(-1) if mirror else maps, -turns, dims=(-2, -1))
+    straight = maps.flip(-1) if mirror else maps
+    return torch.rot90(straight, -turns, dims=(-2, -1)) if turns else straight

@@ -1,1 +1,1 @@
-"""Several runs as one: works on stores, torch-free."""
+"""Blend the predictions of several runs, without torch."""

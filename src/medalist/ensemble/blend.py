@@ -1,4 +1,4 @@
-"""Blending: the mean of several predictions of one sample."""
+"""Blend predictions: compute the mean of several predictions of one sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medalist.records import MapPrediction, TablePrediction
 
 
 def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
-    """The equally weighted mean of predictions of one image; RunError where channels or sizes differ."""
+    """Return the mean of predictions of one image, with equal weights; RunError where channels or sizes differ."""
     first = predictions[0]
     for other in predictions[1:]:
         if other.channels != first.channels or other.maps.shape != first.maps.shape:
@@ -23,13 +23,16 @@ def blend(predictions: Sequence[MapPrediction]) -> MapPrediction:
     if len(predictions) == 1:
         return first
     total = np.sum([prediction.maps for prediction in predictions], axis=0, dtype=np.uint32)
-    # Half up: integers only, so that the order of the runs cannot change a bit.
+    # Round half up with integers only, so that the order of the runs cannot change the result.
     mean: NDArray[np.uint8] = np.asarray((2 * total + len(predictions)) // (2 * len(predictions)), np.uint8)
     return MapPrediction(mean, first.channels)
 
 
 def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
-    """The equally weighted mean of numbers of one sample; RunError where columns differ, in their order too."""
+    """Return the mean of numbers of one sample, with equal weights.
+
+    Raises RunError where the columns differ, or are in another order.
+    """
     first = predictions[0]
     for other in predictions[1:]:
         if other.columns == first.columns:
@@ -39,12 +42,12 @@ def blend_tables(predictions: Sequence[TablePrediction]) -> TablePrediction:
                 at for at, pair in enumerate(zip(first.columns, other.columns, strict=True)) if len(set(pair)) > 1
             )
             raise RunError(
-                f"predictions have the classes in another order: column {at} is '{first.columns[at]}' in one and "
-                f"'{other.columns[at]}' in another; predict again with the contest as it is now"
+                f"predictions have their classes in different orders: column {at} is '{first.columns[at]}' in one and "
+                f"'{other.columns[at]}' in another; run medalist predict again"
             )
         odd = sorted(set(other.columns) ^ set(first.columns))
         raise RunError(
-            f"predictions of other classes cannot be blended: {len(odd)} of them are in one run alone, such as "
+            f"predictions of different classes cannot be blended: {len(odd)} classes are in only one run, such as "
             f"'{odd[0]}'; take runs of the same classes"
         )
     mean = np.stack([prediction.values for prediction in predictions]).mean(axis=0, dtype=np.float64)

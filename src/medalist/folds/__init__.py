@@ -1,1 +1,1 @@
-"""Folds, and groups found in pixels that folds must not split."""
+"""Folds, and groups of images found by their pixels, which folds must not split."""

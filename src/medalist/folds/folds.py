@@ -1,11 +1,12 @@
-"""Folds: which sample is held out when. A file with a hash, made once, the same on every machine.
+"""Folds: which sample is held out in which fold. They are made once, are the same on every machine, and have a hash.
 
-One greedy assignment serves plain, grouped, stratified and both: the largest groups first, each put where it
-least hurts the balance of the strata and of the sizes. It is our own: the splitters of scikit-learn depend on
-row order and on the random stream of NumPy, and warn about strata smaller than `n`. Ties are broken by a hash
-of (seed, group): row order, platform and library versions cannot change the folds.
+One greedy assignment makes plain, grouped and stratified folds, and folds that are both: it takes the largest groups
+first, and puts each group into the fold where the balance of strata and sizes suffers least. It is our own code,
+because the splitters of scikit-learn depend on the order of rows and on NumPy's random stream, and warn about strata
+smaller than `n`. Ties are decided by a hash of (seed, group), so the order of rows, the platform and the versions of
+libraries cannot change the folds.
 
-The file is a csv with the columns id, fold, group, stratum under one mark line `# sha256=… n=5 seed=2018`
+The file is a csv with the columns id, fold, group, stratum below one line `# sha256=… n=5 seed=2018`
 (`pandas.read_csv(path, skiprows=1)`). An empty group or stratum means none.
 """
 
@@ -28,14 +29,14 @@ from medalist.records import Sample
 
 _COLUMNS = ("id", "fold", "group", "stratum")
 _MARK = re.compile(r"# sha256=([0-9a-f]{64}) n=([0-9]{1,6}) seed=(-?[0-9]{1,20}|none)")
-_NAMED = 5  # how many ids an error names
+_NAMED = 5  # the most ids that an error names
 
 
 @dataclass(frozen=True)
 class Folds:
-    """Fold (0..n-1), group and stratum of each sample id; the three mappings have the same keys.
+    """The fold (0..n-1), group and stratum of each sample id; the three mappings have the same keys.
 
-    An empty group or stratum means none. `seed` is None for folds that a user brought.
+    An empty group or stratum means none. `seed` is None for folds of a user's own table.
     """
 
     fold: Mapping[str, int]
@@ -46,23 +47,23 @@ class Folds:
 
     @cached_property
     def hash(self) -> str:
-        """The sha256 of n, the seed and all rows in the order of their ids."""
+        """The SHA-256 of n, the seed and all rows in the order of their ids."""
         rows = [[name, self.fold[name], self.group[name], self.stratum[name]] for name in sorted(self.fold)]
         return sha256_json({"n": self.n, "seed": self.seed, "rows": rows})
 
     def fold_of(self, name: str) -> int:
-        """Return the fold that holds out the sample of this id; FoldError where it is in none."""
+        """Return the fold in which the sample of this id is held out; FoldError where it is in no fold."""
         if name not in self.fold:
-            raise FoldError(f"sample '{name}' is in no fold; delete the folds file to make it anew")
+            raise FoldError(f"sample '{name}' is in no fold; make the folds again (delete the folds file)")
         return self.fold[name]
 
     def held_out(self, k: int) -> tuple[str, ...]:
-        """Return the sorted ids that the model of fold k never sees; FoldError where there is no fold k."""
+        """Return the sorted ids that are held out in fold k; FoldError where there is no fold k."""
         self._check(k)
         return tuple(sorted(name for name, fold in self.fold.items() if fold == k))
 
     def training(self, k: int) -> tuple[str, ...]:
-        """Return the sorted ids that train the model of fold k; FoldError where there is no fold k."""
+        """Return the sorted ids that the network of fold k is trained on; FoldError where there is no fold k."""
         self._check(k)
         return tuple(sorted(name for name, fold in self.fold.items() if fold != k))
 
@@ -73,7 +74,10 @@ class Folds:
 
 @dataclass(frozen=True)
 class FoldSummary:
-    """What one fold holds: samples, groups (a sample without a group is its own), samples by stratum."""
+    """The contents of one fold: the number of its samples, of its groups, and of its samples by stratum.
+
+    A sample without a group counts as one group.
+    """
 
     fold: int
     samples: int
@@ -82,16 +86,16 @@ class FoldSummary:
 
 
 def make_folds(samples: Sequence[Sample], config: FoldsConfig, groups: Mapping[str, str] | None = None) -> Folds:
-    """Deal the samples into `config.n` folds; deterministic, and the same for any order of the samples.
+    """Assign the samples to `config.n` folds. The result does not depend on the order of the samples.
 
-    groups: group by id, in place of the samples' own (ids that it lacks are groups of their own).
-    Raises FoldError for repeated ids, and for fewer groups than folds. Strata smaller than n are fine.
+    groups: group by id, which replaces the samples' own groups; each id that is not in it is its own group.
+    Raises FoldError for repeated ids, and for fewer groups than folds. Strata may be smaller than n.
     """
     _unique(sample.id for sample in samples)
     group = {s.id: (_group(s, groups) if config.grouped else "") for s in samples}
     stratum = {s.id: (s.stratum or "" if config.stratified else "") for s in samples}
     members: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for name in sorted(group):  # a lone sample is no member of a group that has its name
+    for name in sorted(group):  # the key has two parts, because the id of a lone sample may be the name of a group
         members[("group", group[name]) if group[name] else ("sample", name)].append(name)
     if len(members) < config.n:
         raise FoldError(
@@ -105,7 +109,7 @@ def make_folds(samples: Sequence[Sample], config: FoldsConfig, groups: Mapping[s
 def _deal(
     members: Mapping[tuple[str, str], Sequence[str]], stratum: Mapping[str, str], config: FoldsConfig
 ) -> dict[str, int]:
-    """Assign whole groups, the largest first, each to the fold where it least hurts the balance."""
+    """Assign whole groups, the largest first, each to the fold where the balance suffers least."""
     totals = Counter(stratum.values())
     held = [Counter[str]() for _ in range(config.n)]
     sizes = [0] * config.n
@@ -114,10 +118,11 @@ def _deal(
         (-len(names), sorted(stratum[name] for name in names), _draw(config.seed, key), key)
         for key, names in members.items()
     ]
-    for _, strata, _, key in sorted(order):  # lone samples come last, stratum by stratum: sizes differ by one
+    for _, strata, _, key in sorted(order):  # lone samples come last, sorted by stratum, so fold sizes differ by one
         brought = Counter(strata)
-        # The growth of sum(held**2) / total over strata, and over sizes as one stratum more, less what is the
-        # same in each fold. An empty fold always wins; a rare stratum counts as much as a common one.
+        # The harm is the growth of sum(held**2) / total, summed over the strata and over the sizes, which count as one
+        # more stratum. Terms that are the same for each fold are left out. An empty fold always has the least harm. A
+        # rare stratum has the same weight as a common one.
         harm = [
             sum(held[k][name] * count / totals[name] for name, count in brought.items())
             + sizes[k] * len(strata) / len(stratum)
@@ -131,12 +136,12 @@ def _deal(
 
 
 def _draw(seed: int, key: tuple[str, ...]) -> str:
-    """Return a seeded pseudo-random text for a key: a lot that needs no random stream."""
+    """Return a pseudo-random text for a seed and a key. It needs no random stream, so the order of calls is free."""
     return hashlib.sha256(repr((seed, key)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def write_folds(path: Path, folds: Folds) -> None:
-    """Write the folds as csv, sorted by id, under a line that records the hash."""
+    """Write the folds as csv, sorted by id, below a line with their hash."""
     seed = "none" if folds.seed is None else folds.seed
     with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         file.write(f"# sha256={folds.hash} n={folds.n} seed={seed}\n")
@@ -147,12 +152,12 @@ def write_folds(path: Path, folds: Folds) -> None:
 
 
 def read_folds(path: Path) -> Folds:
-    """Read folds that `write_folds` wrote; FoldError where the file is malformed or was edited by hand."""
+    """Read folds that `write_folds` wrote. Raises FoldError where the file is malformed or was edited by hand."""
     text = _text(path)
     mark = _MARK.fullmatch(text.partition("\n")[0].rstrip("\r"))
     if mark is None:
         raise FoldError(
-            f"{path}: line 1 must be '# sha256=… n=… seed=…'; as a table of your own, name it in folds.file"
+            f"{path}: line 1 must be '# sha256=… n=… seed=…'; for a table of your own, set folds.file to its path"
         )
     folds = _parse(path, text, mark)
     if folds.hash != mark[1]:
@@ -164,9 +169,9 @@ def read_folds(path: Path) -> Folds:
 
 
 def rehash(path: Path) -> Folds:
-    """Accept what a hand changed in a folds file: read it, record its present hash, and return the folds.
+    """Accept a folds file that was changed by hand: read it, write its present hash into it, and return the folds.
 
-    The number of folds may grow with the change. Runs made with the old hash no longer match.
+    The number of folds may have grown. Runs that were made with the old hash no longer match the file.
     """
     text = _text(path)
     folds = _parse(path, text, _MARK.fullmatch(text.partition("\n")[0].rstrip("\r")), grow=True)
@@ -175,9 +180,10 @@ def rehash(path: Path) -> Folds:
 
 
 def read_folds_table(path: Path) -> Folds:
-    """Read a user's own csv with the columns id and fold, and group and stratum where it has them.
+    """Read a user's own csv with the columns id and fold, and optional columns group and stratum.
 
-    A file that `write_folds` wrote is read as such, with its hash checked. FoldError as in `read_folds`.
+    A file that `write_folds` wrote is read by `read_folds`, which checks its hash. Raises FoldError as `read_folds`
+    does.
     """
     text = _text(path)
     return read_folds(path) if text.startswith("# sha256=") else _parse(path, text, None)
@@ -186,13 +192,13 @@ def read_folds_table(path: Path) -> Folds:
 def check_folds(
     folds: Folds, samples: Sequence[Sample], groups: Mapping[str, str] | None = None, grouped: bool = True
 ) -> None:
-    """Raise FoldError where folds and samples differ in their ids, or (with `grouped`) a group is split.
+    """Raise FoldError where folds and samples differ in their ids, or (with `grouped`) where a group is split.
 
-    Groups that the folds record count, and those of `groups`, or of the samples where that is None.
+    The groups are those in the folds, and those of `groups`, or of the samples where `groups` is None.
     """
     _unique(sample.id for sample in samples)
     ids = {sample.id for sample in samples}
-    remedy = "make the folds anew (delete the folds file) or mend the table"
+    remedy = "make the folds again (delete the folds file) or correct the table"
     if missing := ids - folds.fold.keys():
         raise FoldError(f"{_names(missing)} in no fold; {remedy}")
     if extra := folds.fold.keys() - ids:
@@ -211,7 +217,7 @@ def check_folds(
 
 
 def summary(folds: Folds) -> list[FoldSummary]:
-    """Count samples, groups and strata of each fold, in their order; each has all strata as keys."""
+    """Return a summary of each fold, in their order; `strata` of each has all strata as keys."""
     strata = sorted(set(folds.stratum.values()))
     table = []
     for k in range(folds.n):
@@ -240,7 +246,7 @@ def _names(names: Iterable[str]) -> str:
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets put a mark in front
+        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark first
             return file.read()
     except FileNotFoundError:
         raise FoldError(f"no folds file {path}; make it with 'medalist folds CONFIG'") from None
@@ -249,7 +255,7 @@ def _text(path: Path) -> str:
 
 
 def _parse(path: Path, text: str, mark: re.Match[str] | None, grow: bool = False) -> Folds:
-    """Parse and check the rows; `mark` gives n and seed; with `grow` the rows decide n."""
+    """Parse and check the rows. n and seed are those of `mark`; with `grow`, or without a mark, the rows decide n."""
     rows = _rows(path, text)
     fold = {row["id"]: int(row["fold"]) for row in rows}
     found = set(fold.values())
@@ -266,7 +272,7 @@ def _parse(path: Path, text: str, mark: re.Match[str] | None, grow: bool = False
 
 
 def _rows(path: Path, text: str) -> list[dict[str, str]]:
-    """Cut the text into rows by column name: full width, ids unique, folds whole numbers; else FoldError."""
+    """Read rows as dicts by column name. FoldError unless rows are complete, ids unique, and folds whole numbers."""
     above = 1 if text.startswith("# sha256=") else 0
     reader = csv.reader(io.StringIO(text.partition("\n")[2] if above else text, newline=""), strict=True)
     rows: dict[str, dict[str, str]] = {}
@@ -282,7 +288,7 @@ def _rows(path: Path, text: str) -> list[dict[str, str]]:
             if not row["id"]:
                 raise FoldError(f"{where}, column id: it is empty")
             if row["id"] in rows:
-                raise FoldError(f"{where}, column id: '{row['id']}' stands there twice; keep one of the rows")
+                raise FoldError(f"{where}, column id: '{row['id']}' is there twice; keep one of the rows")
             if re.fullmatch(r"[0-9]{1,6}", row["fold"]) is None:
                 raise FoldError(f"{where}, column fold: '{row['fold'][:40]}' must be a whole number 0, 1, 2, …")
             rows[row["id"]] = row

@@ -1,20 +1,21 @@
-"""Find images that were cut from one field of view, or show one picture twice: folds must not split them.
+"""Find images that were cut from one field of view, or that show the same picture: folds must not split them.
 
-Two rules, both on the square root of gray values, so that a camera's noise is equal in dark and in bright:
+There are two rules. Both use the square root of gray values, so that the noise of a camera is equal in dark and bright
+parts:
 
-border: the last row of one image and the first of another (or the columns) continue each other. Three numbers
-  tell: c, the correlation along the border; z, how many standard deviations c is from chance, where a smooth
-  border counts as few independent values (Bartlett 1935; Pyper & Peterman 1998, doi:10.1139/f98-104); and the
-  step, the mean square difference over the seam divided by that of neighbouring rows inside (1 where true).
-  A join needs each side to be the other's best, c > 0.6, z > 3.5 and a step < 1.4. Where four images close a
-  2x2 ring, z > 2 and a step < 2 are enough: four chances would have to agree. Borders of noise have no c, and
-  smooth ones no z: nothing joins through a blank border.
-twin: thumbnails less their smooth part (uneven light) correlate by > 0.95 in one of the 8 flips and turns.
+border: the last row (or column) of one image continues in the first row (or column) of another. Three numbers decide:
+  c, the correlation along the border; z, how many standard deviations c is from chance, where a smooth border counts as
+  few independent values (Bartlett 1935; Pyper & Peterman 1998, doi:10.1139/f98-104); and the step, the mean square
+  difference across the seam divided by that of neighbouring rows inside the images (about 1 at a true seam).
+  Two images are joined where each is the other's best match, c > 0.6, z > 3.5 and step < 1.4. Where four images form a
+  closed 2x2 ring, z > 2 and step < 2 are enough, because four borders would have to agree by chance. A border of noise
+  has a low c and a smooth border a low z, so a blank border joins nothing.
+twin: thumbnails without their smooth part (uneven light) have a correlation > 0.95 in one of the 8 flips and turns.
 
-The thresholds are read off the 664 images of the 2018 Data Science Bowl, against controls that can hold no
-true seam (top with top, mirrored borders, and so on): one false join or two in 480, and no false ring.
-Thumbnails of different pictures there stay under 0.9. Overlapping crops are missed, and so are tiles whose
-common border is blank.
+The thresholds were chosen on the 664 images of the 2018 Data Science Bowl. The controls were pairs of borders that
+cannot be a true seam (top with top, mirrored borders, and so on): they gave one or two false joins in 480, and no false
+ring. There, thumbnails of different pictures have a correlation under 0.9. Overlapping crops are not found, and neither
+are tiles whose common border is blank.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.cluster.hierarchy import DisjointSet
 
 from medalist.codecs.images import read_image
 from medalist.records import Grouping, Sample
@@ -36,20 +36,20 @@ from medalist.records import Grouping, Sample
 Floats = NDArray[np.float32]
 Rule = Literal["below", "right", "twin"]
 
-_CORRELATION, _SURPRISE, _STEP = 0.6, 3.5, 1.4  # one border alone
-_RING_SURPRISE, _RING_STEP = 2.0, 2.0  # a border in a closed ring of four
+_CORRELATION, _SURPRISE, _STEP = 0.6, 3.5, 1.4  # the bounds of c, z and step for a single border
+_RING_SURPRISE, _RING_STEP = 2.0, 2.0  # the bounds of z and step for a border in a closed ring of four
 _TWIN = 0.95
-_SIDE = 24  # of a thumbnail; unrelated nuclei reach 0.77 at 16, 0.75 at 24
-_QUIET = 2e-3  # mean square of the rounding to 8 bits, after the root
-_FLAT = 0.2  # standard deviation after the root under which a thumbnail shows nothing
+_SIDE = 24  # pixels of a thumbnail's side; unrelated nuclei correlate by up to 0.77 with 16, and 0.75 with 24
+_QUIET = 2e-3  # the mean square of the rounding to 8 bits, after the square root
+_FLAT = 0.2  # a thumbnail with a smaller standard deviation, after the square root, shows nothing
 
 
 @dataclass(frozen=True)
 class Join:
-    """Why two images are in one group: `second` lies below or right of `first`, or is its twin.
+    """Why two images are in one group: `second` is below or to the right of `first`, or is its twin.
 
-    correlation: along the border, or of the thumbnails. surprise: z of the border (0 for twins).
-    step: mean square difference over the seam, in units of that inside the images (0 for twins).
+    correlation: that of the borders, or of the thumbnails. surprise: z of the border (0 for twins).
+    step: the mean square difference across the seam, divided by that inside the images (0 for twins).
     """
 
     first: str
@@ -62,14 +62,14 @@ class Join:
 
 @dataclass(frozen=True)
 class Fields:
-    """The field of view of each sample id, named by its smallest id, and the joins that say so."""
+    """The field of view of each sample id, and the joins that show it. A field is named by its smallest id."""
 
     group_of: Mapping[str, str]
     joins: tuple[Join, ...]
 
     @property
     def shared(self) -> tuple[tuple[str, ...], ...]:
-        """The fields of more than one image: their sorted ids, in the order of their names."""
+        """The sorted ids of each field with more than one image, in the order of the fields' names."""
         members = defaultdict(list)
         for name in sorted(self.group_of):
             members[self.group_of[name]].append(name)
@@ -78,7 +78,7 @@ class Fields:
 
 @dataclass(frozen=True)
 class _Look:
-    """What is kept of an image: two rows at each border, outermost first, float32[2, L], and a thumbnail."""
+    """The parts of an image that are compared: two rows at each border, outermost first, float32[2, L]; a thumbnail."""
 
     top: Floats
     bottom: Floats
@@ -88,10 +88,10 @@ class _Look:
 
 
 def find_fields(samples: Sequence[Sample], read: Callable[[Path], NDArray[np.uint8]] = read_image) -> Fields:
-    """Group the samples by field of view; `read` gives the first image of each, once, as uint8[H, W, 3].
+    """Group the samples by field of view. `read` is called once for the first image of each: path -> uint8[H, W, 3].
 
-    Borders are compared among images of one size. The result does not depend on the order of the samples.
-    Time and memory grow with the square of the number of images: 664 take about a second after decoding.
+    Borders are compared among images of the same size. The result does not depend on the order of the samples. Time and
+    memory grow with the square of the number of images: 664 images take about a second after decoding.
     """
     ordered = sorted(samples, key=lambda sample: sample.id)
     ids = [sample.id for sample in ordered]
@@ -104,6 +104,8 @@ def find_fields(samples: Sequence[Sample], read: Callable[[Path], NDArray[np.uin
     joins = _twins(ids, looks)
     for _, members in sorted(by_size.items()):
         joins += _seams([ids[i] for i in members], [looks[i] for i in members])
+    from scipy.cluster.hierarchy import DisjointSet  # a third of a second, which few commands need
+
     fields = DisjointSet(ids)
     for join in joins:
         fields.merge(join.first, join.second)
@@ -112,7 +114,7 @@ def find_fields(samples: Sequence[Sample], read: Callable[[Path], NDArray[np.uin
 
 
 def field_groups(samples: Sequence[Sample]) -> Grouping:
-    """`find_fields` in the form that a competition's `groups` wants."""
+    """Return the result of `find_fields` as a Grouping, for a competition's `groups`."""
     fields = find_fields(samples)
     joins = (
         (join.first, join.second, f"{join.rule} correlation {join.correlation:.3f}, step {join.step:.2f}")
@@ -135,7 +137,7 @@ def _look(pixels: NDArray[np.uint8]) -> _Look:
 
 
 def _seams(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
-    """Find borders that continue each other among images of one size."""
+    """Find borders that continue each other, among images of the same size."""
     if len(ids) < 2:
         return []
     below = _candidates(ids, [look.bottom for look in looks], [look.top for look in looks], "below")
@@ -150,7 +152,7 @@ def _seams(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
 
 
 def _candidates(ids: Sequence[str], ends: Sequence[Floats], starts: Sequence[Floats], rule: Rule) -> dict[str, Join]:
-    """Return by first id the pairs that are each other's best and meet the weaker bounds (a ring's)."""
+    """Return, by first id, the pairs that are each other's best match and within the weaker bounds, those of a ring."""
     surprise, correlation, step = compare_borders(np.stack(ends), np.stack(starts))
     np.fill_diagonal(surprise, -np.inf)  # an image does not continue itself
     best = (surprise >= surprise.max(axis=1, keepdims=True)) & (surprise >= surprise.max(axis=0, keepdims=True))
@@ -162,11 +164,11 @@ def _candidates(ids: Sequence[str], ends: Sequence[Floats], starts: Sequence[Flo
 
 
 def compare_borders(ends: Floats, starts: Floats) -> tuple[Floats, Floats, Floats]:
-    """Compare the far border of each of N images with the near border of each of M: float32[N, M] each.
+    """Compare the last borders of N images with the first borders of M images: return three float32[N, M].
 
-    ends, starts: float32[N, 2, L] and [M, 2, L], roots of gray values, the outermost row first.
-    Returns z (Fisher's, over the effective number of independent values), correlation and step. A parabola
-    is taken off each border before it is correlated, as uneven light is the same in strangers.
+    ends, starts: float32[N, 2, L] and [M, 2, L], square roots of gray values, with the outermost row first.
+    Returns z (Fisher's z for the effective number of independent values), correlation and step. The best parabola is
+    subtracted from each border before the correlation, because unrelated images can have the same uneven light.
     """
     outer, other = ends[:, 0], starts[:, 0]
     length = outer.shape[1]
@@ -175,7 +177,7 @@ def compare_borders(ends: Floats, starts: Floats) -> tuple[Floats, Floats, Float
     correlation = (first @ second.T) / np.maximum(norms, 1e-6)
     inflation = 1 + 2 * _autocorrelation(first) @ _autocorrelation(second).T
     independent = length / np.maximum(inflation, 1)
-    bounded = np.clip(correlation, -0.99, 0.99)  # a perfect fit of a few values is no proof
+    bounded = np.clip(correlation, -0.99, 0.99)  # a perfect correlation of only a few values must not give a huge z
     surprise = np.arctanh(bounded) * np.sqrt(np.maximum(independent - 3, 0))
     inside = (_roughness(ends)[:, None] + _roughness(starts)[None]) / 2
     step = (_differences(outer, other) + _QUIET) / (inside + _QUIET)
@@ -183,7 +185,7 @@ def compare_borders(ends: Floats, starts: Floats) -> tuple[Floats, Floats, Float
 
 
 def _detrended(rows: Floats) -> Floats:
-    """Return rows float32[N, L] less the parabola that fits each best."""
+    """Return rows float32[N, L], each minus the parabola that fits it best."""
     powers = np.linspace(-1, 1, rows.shape[1])[:, None] ** np.arange(3)
     smooth, _ = np.linalg.qr(powers)
     detrended: Floats = (rows - (rows @ smooth) @ smooth.T).astype(np.float32)
@@ -191,8 +193,8 @@ def _detrended(rows: Floats) -> Floats:
 
 
 def _differences(rows: Floats, others: Floats) -> NDArray[np.float64]:
-    """Return the mean square difference of each of N rows and each of M others, [N, M]."""
-    level = rows.mean()  # near zero the squares do not cancel in rounding
+    """Return the mean square difference between each of N rows and each of M others, [N, M]."""
+    level = rows.mean()  # subtracted, because squares of values near zero lose less by rounding
     x, y = rows.astype(np.float64) - level, others.astype(np.float64) - level
     squares: NDArray[np.float64] = (x * x).mean(axis=1)[:, None] + (y * y).mean(axis=1)[None]
     squares -= 2 * (x @ y.T) / rows.shape[1]
@@ -200,7 +202,7 @@ def _differences(rows: Floats, others: Floats) -> NDArray[np.float64]:
 
 
 def _autocorrelation(centred: Floats) -> Floats:
-    """Return the autocorrelation of each row at the lags 1 .. L/2-1, zero padded."""
+    """Return the autocorrelation of each row at the lags 1 .. L/2-1, with zero padding."""
     length = centred.shape[1]
     power = np.abs(np.fft.rfft(centred, 2 * length, axis=1)) ** 2
     lags = np.fft.irfft(power, axis=1)[:, : max(length // 2, 1)]
@@ -209,7 +211,7 @@ def _autocorrelation(centred: Floats) -> Floats:
 
 
 def _roughness(borders: Floats) -> Floats:
-    """Return the mean square difference of the two rows at each border."""
+    """Return the mean square difference between the two rows of each border."""
     rough: Floats = ((borders[:, 0] - borders[:, 1]) ** 2).mean(axis=1)
     return rough
 
@@ -226,7 +228,7 @@ def _ringed(along: Mapping[str, Join], across: Mapping[str, Join]) -> set[tuple[
 
 
 def _twins(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
-    """Find pairs whose thumbnails agree in one of the eight flips and turns; sizes may differ."""
+    """Find pairs whose thumbnails agree in one of the eight flips and turns; the sizes of the images may differ."""
     if len(ids) < 2:
         return []
     stack = np.stack([look.thumbnail for look in looks])
@@ -239,7 +241,7 @@ def _twins(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
 
 
 def _detailed(thumbnails: Floats) -> Floats:
-    """Return unit vectors of thumbnails without their quadratic part; zeros where nothing is left to see."""
+    """Return thumbnails without their quadratic part, as unit vectors; zeros where hardly any detail is left."""
     grid = np.linspace(-1, 1, _SIDE)
     x, y = (axis.ravel() for axis in np.meshgrid(grid, grid))
     smooth, _ = np.linalg.qr(np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=1))

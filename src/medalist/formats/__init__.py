@@ -1,1 +1,1 @@
-"""Submission files: what every format owes, and the formats there are."""
+"""Submission files: the protocol of every format, and the formats that exist."""

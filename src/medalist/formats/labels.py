@@ -1,16 +1,16 @@
-"""Submissions of labels: a row an image, with the one label that it has, or with several in one cell.
+"""Submissions of labels: each image has a row, with one label, or with several labels in one cell.
 
 | contest | format | columns | labels |
 |---|---|---|---|
-| plant seedlings | LabelFormat | file,species | one name, which may hold spaces |
+| plant seedlings | LabelFormat | file,species | one name, which may contain spaces |
 | APTOS 2019 | LabelFormat | id_code,diagnosis | one grade, "0" to "4" |
 | cassava 2020 | LabelFormat | image_id,label | one number |
 | protein atlas 2018 | LabelsFormat | Id,Predicted | numbers: "0 25" |
 | planet 2017 | LabelsFormat | image_name,tags | names: "haze primary" |
 | plant pathology 2021 | LabelsFormat | image,labels | names: "scab frog_eye_leaf_spot" |
 
-The classes of the contest are known, so every other word is refused, with the class that was perhaps meant. Between
-labels stands exactly one separator: at a second one some of the contests' readers would find a label without letters.
+The classes of the contest are known, so every other word is refused, and the error names the most similar class. There
+must be exactly one separator between labels, because some contests would read a second one as an empty label.
 Probabilities are written by `medalist.formats.probabilities`.
 """
 
@@ -36,23 +36,23 @@ from medalist.formats.submission import (
 from medalist.records import Answer, Labels, Sample
 
 Fault = tuple[str | None, str, str]
-"""The column to blame, or None for the whole row; its value, shortened; the rule that it breaks."""
+"""The column with the fault, or None for the whole row; its value, shortened; the rule that it breaks."""
 FirstFault = Callable[[Sequence[str], bool], Fault | None]
-"""(The cells of a row after its id, whether a nearest name is searched for) -> the first fault of the row."""
+"""(The cells of a row after its id, whether to search for the most similar class) -> the first fault of the row."""
 
 _SEARCHED = 20_000
-"""The most classes among which a nearest name is looked for; more would take seconds."""
+"""The most classes among which the most similar one is searched for; more would take seconds."""
 _SEPARATORS = " ,;|"
-"""What people write between labels."""
+"""The signs that people write between labels."""
 
 
 @dataclass(frozen=True)
 class LabelFormat:
-    """A submission of one label an image; a grade of an ordinal contest is a label too.
+    """A submission of one label for each image; a grade of an ordinal contest is a label too.
 
-    columns: the header: the id's column and the label's.
-    classes: the labels that the contest knows, in its order.
-    ordered: whether ids must stand in the order of the sample submission.
+    columns: the header: the column of the id and that of the label.
+    classes: the labels of the contest, in its order.
+    ordered: whether ids must be in the order of the sample submission.
     """
 
     columns: tuple[str, str] = ("id", "label")
@@ -60,14 +60,14 @@ class LabelFormat:
     ordered: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold what the type cannot say."""
+        """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         hold_classes(self.classes)
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer; raises SubmissionError where it does not have exactly one label, which the contest knows.
+        """Return the row of one answer. Its probabilities are ignored.
 
-        Probabilities are not looked at.
+        Raises SubmissionError where the answer does not have exactly one label, or the contest has no such label.
         """
         names = labels_of(sample_id, answer).names
         if len(names) != 1:
@@ -80,7 +80,7 @@ class LabelFormat:
         return [(sample_id, names[0])]
 
     def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
-        """Read the labels back, one for each sample in their order, without probabilities.
+        """Read the answers back, one for each sample in their order, without probabilities.
 
         Raises SubmissionError on the first problem that `validate` would find.
         """
@@ -89,10 +89,10 @@ class LabelFormat:
         return {sample.id: Labels(cells[sample.id]) for sample in samples}
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find the first problem of each row, in row order, ids without a row last.
+        """Return the first problem of each row, in row order, then the ids without a row.
 
-        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
-        is malformed or asks for other ids than the samples have.
+        Without `reference` the ids may be in any order. Raises DataError where the reference (the sample submission) is
+        malformed, or has other ids than the samples.
         """
         return problems_of(path, self.columns, samples, reference, self.ordered, self._fault)
 
@@ -118,16 +118,16 @@ class LabelFormat:
 
 @dataclass(frozen=True)
 class LabelsFormat:
-    """A submission of several labels an image, in one cell, each once.
+    """A submission of several labels for each image, in one cell, each label once.
 
-    columns: the header: the id's column and the labels'.
-    classes: the labels that the contest knows, in its order.
-    separator: what stands between labels; no class holds it.
-    most: how many labels an image has at most; None for any number.
-    empty: the cell that says that an image has no label; None where each image needs one.
-    ranked: whether the order of labels counts, the best first, as for MAP@k. Else they are read in any order, and are
-        written and given in the order of the classes.
-    ordered: whether ids must stand in the order of the sample submission.
+    columns: the header: the column of the id and that of the labels.
+    classes: the labels of the contest, in its order.
+    separator: the text between two labels; no class may contain it.
+    most: the most labels of an image; None for any number.
+    empty: the cell of an image without labels; None where each image must have a label.
+    ranked: whether the order of labels matters, the best first, as for MAP@k. Else a file may have them in any order,
+        and they are written and returned in the order of the classes.
+    ordered: whether ids must be in the order of the sample submission.
     """
 
     columns: tuple[str, str] = ("image", "labels")
@@ -139,23 +139,23 @@ class LabelsFormat:
     ordered: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold what the type cannot say."""
+        """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         assert self.separator and self.separator.isprintable(), repr(self.separator)
         assert self.most is None or self.most >= 1, self.most
         hold_classes(self.classes)
         parted = [name for name in self.classes if f"{name}{self.separator}".find(self.separator) < len(name)]
-        assert not parted, f"classes that the separator '{self.separator}' parts: {parted}"
+        assert not parted, f"classes that hold the separator '{self.separator}': {parted}"
         if self.empty is not None:
             assert self.empty == self.empty.strip() and self.empty.isprintable(), repr(self.empty)
             assert not set(self.empty.split(self.separator)) <= set(self.classes), f"'{self.empty}' could be labels"
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer, its labels in the order of the classes; or `ranked`, as they stand and cut to `most`.
+        """Return the row of one answer, with its labels in the order of the classes. Its probabilities are ignored.
 
-        Raises SubmissionError where the answer is no labels, has more than `most` that are not ranked, has none where
-        the contest needs one, and where a label stands twice or is none of the classes. Probabilities are not looked
-        at.
+        With `ranked` the labels keep their order, and only the first `most` are written. Raises SubmissionError where
+        the answer is no Labels, has more than `most` unranked labels, has none where the contest needs one, has a label
+        twice, or has a label that is not in the classes.
         """
         names = labels_of(sample_id, answer).names
         if self.ranked:
@@ -171,7 +171,7 @@ class LabelsFormat:
         return [(sample_id, self.separator.join(self._in_order(names)))]
 
     def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
-        """Read the labels back, one answer for each sample in their order, without probabilities.
+        """Read the answers back, one for each sample in their order, without probabilities.
 
         Raises SubmissionError on the first problem that `validate` would find.
         """
@@ -180,10 +180,10 @@ class LabelsFormat:
         return {sample.id: Labels(self._names(cells[sample.id][0])) for sample in samples}
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find the first problem of each row, in row order, ids without a row last.
+        """Return the first problem of each row, in row order, then the ids without a row.
 
-        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
-        is malformed or asks for other ids than the samples have.
+        Without `reference` the ids may be in any order. Raises DataError where the reference (the sample submission) is
+        malformed, or has other ids than the samples.
         """
         return problems_of(path, self.columns, samples, reference, self.ordered, self._fault)
 
@@ -195,7 +195,7 @@ class LabelsFormat:
         return tuple(names) if self.ranked else tuple(sorted(names, key=self._place.__getitem__))
 
     def _names(self, cell: str) -> tuple[str, ...]:
-        """The labels of a cell that keeps all rules."""
+        """The labels of a cell that breaks no rule."""
         return () if cell == self.empty else self._in_order(cell.split(self.separator))
 
     def _fault(self, cells: Sequence[str], search: bool) -> Fault | None:
@@ -208,10 +208,10 @@ class LabelsFormat:
         elif not cell.strip():
             rule = f"an image without labels is written as '{self.empty}'"
         elif not cell.isprintable():
-            rule = f"a tab or another unprintable character; labels are parted by '{self.separator}'"
+            rule = f"a tab or another unprintable character; labels are separated by '{self.separator}'"
         elif not all(names):
-            there = f"a '{self.separator}' too many at place {names.index('') + 1}"
-            rule = f"{there}; labels are parted by exactly one, with none at the ends"
+            there = f"an extra '{self.separator}' at place {names.index('') + 1}"
+            rule = f"{there}; labels are separated by exactly one, with none at the ends"
         else:
             return self._names_fault(names, search)
         return self.columns[1], shortened(cell), rule
@@ -223,7 +223,7 @@ class LabelsFormat:
         seen: dict[str, int] = {}
         for place, name in enumerate(names, start=1):
             if name in seen:
-                rule = f"the label at place {place} stands at place {seen[name]} too; each is written once"
+                rule = f"the label at place {place} is also at place {seen[name]}; each is written once"
                 return self.columns[1], shortened(name), rule
             seen[name] = place
             if name not in self._place:
@@ -233,19 +233,19 @@ class LabelsFormat:
     def _unknown_rule(self, name: str, search: bool) -> str:
         for char in _SEPARATORS.replace(self.separator, "").strip():
             if char in name and _known_parts(name, char, self._place):
-                return f"labels are parted by '{self.separator}', not by '{char}'"
+                return f"labels are separated by '{self.separator}', not by '{char}'"
         return unknown_rule(name, self._place, search)
 
 
 def hold_classes(classes: Sequence[str]) -> None:
-    """Assert that there are classes, each once, and that each can be written and read back."""
+    """Assert that there are classes, that each is there once, and that each can be written and read back."""
     assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
     odd = [name for name in classes if not name or name != name.strip() or not name.isprintable()]
     assert not odd, f"classes that are empty, unprintable, or have white space at their ends: {odd}"
 
 
 def labels_of(sample_id: str, answer: Answer) -> Labels:
-    """The answer, where it is labels; else a SubmissionError that says which kind of config gives them."""
+    """Return the answer where it is Labels; else raise SubmissionError, which says which kind of config makes them."""
     if not isinstance(answer, Labels):
         raise SubmissionError(
             f"image {shortened(sample_id)}: the contest asks for labels, the answer is {type(answer).__name__}; "
@@ -257,9 +257,9 @@ def labels_of(sample_id: str, answer: Answer) -> Labels:
 def read_answers(
     path: Path, columns: Sequence[str], expected: Sequence[str], ordered: bool, first_fault: FirstFault
 ) -> tuple[dict[str, tuple[str, ...]], list[Problem]]:
-    """Read a file that has one row an id; raises SubmissionError where there is no such file.
+    """Read a file with one row for each id. Raises SubmissionError where there is no such file.
 
-    Returns the cells after the id by id, and the first problem of each row, in row order, ids without a row last.
+    Returns the cells of each id, and the first problem of each row, in row order, then the ids without a row.
     """
     rows, problems = read_rows(path, columns)
     cells: dict[str, tuple[str, ...]] = {}
@@ -294,7 +294,7 @@ def problems_of(
     ordered: bool,
     first: FirstFault,
 ) -> list[Problem]:
-    """The problems that `read_answers` finds; with a sample submission as `reference`, held against its ids too."""
+    """Return the problems that `read_answers` finds, for the ids of `reference`, a sample submission, or of samples."""
     expected = [sample.id for sample in samples]
     if reference is not None:
         expected = ids_of_reference(reference, columns, expected, "test image")
@@ -302,7 +302,7 @@ def problems_of(
 
 
 def nearest(label: str, classes: Mapping[str, object], search: bool = True) -> str | None:
-    """The class that was perhaps meant: without signs around it, as a whole number, in other case; or `search`ed."""
+    """Return the class perhaps meant: the label without signs around it, or ".0"; with `search`, also a similar one."""
     bare = label.strip().strip(" ,;|'\"[]")
     near = next((other for other in (bare, bare.removesuffix(".0")) if other in classes), None)
     if near is None and search and len(classes) <= _SEARCHED:
@@ -313,13 +313,13 @@ def nearest(label: str, classes: Mapping[str, object], search: bool = True) -> s
 
 
 def unknown_rule(label: str, classes: Mapping[str, object], search: bool) -> str:
-    """The rule that a label breaks which is none of the classes, with the nearest class."""
+    """Return the rule that an unknown label breaks, with the class that was perhaps meant."""
     near = nearest(label, classes, search)
     return "the contest has no such label" + (f"; did you mean '{shortened(near)}'?" if near else "")
 
 
 def _known_parts(text: str, separator: str, classes: Mapping[str, object]) -> list[str]:
-    """The parts of a text at this separator, blank ones left out, where all of them are classes; else none."""
+    """The parts of a text between separators, without blank ones, if all of them are classes; else no parts."""
     parts = [part.strip() for part in text.split(separator) if part.strip()]
     return parts if all(part in classes for part in parts) else []
 

@@ -1,4 +1,4 @@
-"""Submissions of probabilities: a row an image, with a column for each class.
+"""Submissions of probabilities: each image has a row, and each class a column.
 
 | contest | columns | format |
 |---|---|---|
@@ -8,8 +8,9 @@
 | RANZCR CLiP 2021 | StudyInstanceUID and 11 findings | total=None |
 | dogs vs. cats redux 2016 | id,label | classes=("cat", "dog"), positive="dog", class_columns=("label",) |
 
-Where the classes exclude one another (`total`, `positive`) an answer that was read has the most probable class as its
-name. Where each class is decided alone it has no names: which probability is enough does not stand in the file.
+Where the classes exclude one another (`total`, `positive`), an answer that was read has the most probable class as its
+name. Where an image can have several classes, an answer that was read has no names, because the file does not contain
+the thresholds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from medalist.records import Answer, Labels, Sample
 
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _ROUNDING = 1e-6
-"""How far outside the bounds a probability may lie by float32 rounding; it is then written as the bound."""
+"""How far outside the bounds a probability may be, because of float32 rounding; it is then written as the bound."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,16 @@ class ProbabilityFormat:
 
     id_column: the header of the ids.
     classes: the classes of the contest in its order, which is the order of probabilities in an answer.
-    class_columns: the headers of the probabilities, in the order of the classes; None where they are the classes.
-    total: what the probabilities of a row must sum to, where the classes exclude one another; None for any sum.
-    tolerance: how far from `total` (for `positive`: an answer's two probabilities from 1) the sum may be.
+    class_columns: the headers of the probabilities, in the order of the classes; None where the class names are the
+        headers.
+    total: the sum that the probabilities of a row must have, where the classes exclude one another; None for any sum.
+    tolerance: how much the sum may differ from `total`, or, with `positive`, the sum of an answer's two probabilities
+        from 1.
     low, high: the bounds of a probability, both included.
-    digits: how many digits after the point are written; None for as many as give the same float64 again.
-    positive: the one of two classes that has a column; the other has the rest to 1. None where each class has one.
-    ordered: whether ids must stand in the order of the sample submission.
+    digits: how many digits are written after the point; None for as many as give the same float64 when read.
+    positive: where only one of two classes has a column, this class; the probability of the other is 1 minus it. None
+        where each class has a column.
+    ordered: whether ids must be in the order of the sample submission.
     """
 
     id_column: str = "id"
@@ -60,7 +64,7 @@ class ProbabilityFormat:
     ordered: bool = field(default=True, kw_only=True)
 
     def __post_init__(self) -> None:
-        """Hold what the type cannot say."""
+        """Assert the rules that the types do not express."""
         hold_classes(self.classes)
         hold_classes(self.columns)
         assert len(self.columns) == 1 + (len(self.classes) if self.positive is None else 1), self.columns
@@ -81,12 +85,11 @@ class ProbabilityFormat:
         return (self.id_column, *(self.classes if self.positive is None else (self.positive,)))
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer's probabilities; its names are not looked at.
+        """Return the row of one answer's probabilities. Its names are ignored.
 
-        What lies outside the bounds by no more than rounding (1e-6) is written as the bound.
-        Raises SubmissionError where the answer is no labels, has no probabilities or not one for each class, where one
-        of them is not finite or outside the bounds, and where they do not sum to `total`, before or after they are cut
-        to `digits`.
+        A probability that is at most 1e-6 (rounding) outside the bounds is written as the bound. Raises SubmissionError
+        where the answer is no Labels, has no probabilities, or does not have one for each class; where a probability is
+        not finite or is outside the bounds; and where they do not sum to `total`, before or after rounding to `digits`.
         """
         where = f"image {shortened(sample_id)}"
         given = labels_of(sample_id, answer).probabilities
@@ -118,7 +121,7 @@ class ProbabilityFormat:
     def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
         """Read the probabilities back, float64[C] in the order of the classes, for each sample in their order.
 
-        Names are as this module's head says; of equal probabilities the first class counts.
+        The docstring of this module says which names they have; of equal probabilities, the first class is the name.
         Raises SubmissionError on the first problem that `validate` would find.
         """
         cells, problems = read_answers(path, self.columns, [sample.id for sample in samples], False, self._fault)
@@ -126,17 +129,18 @@ class ProbabilityFormat:
         return {sample.id: self._answer(cells[sample.id]) for sample in samples}
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find the first problem of each row, in row order, ids without a row last.
+        """Return the first problem of each row, in row order, then the ids without a row.
 
-        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
-        is malformed or asks for other ids than the samples have.
+        Without `reference` the ids may be in any order. Raises DataError where the reference (the sample submission) is
+        malformed, or has other ids than the samples.
         """
         return problems_of(path, self.columns, samples, reference, self.ordered, self._fault)
 
     def _fault(self, cells: Sequence[str], search: bool = False, *, complete: bool = False) -> Fault | None:
-        """The first fault of a row; `complete` where it has a cell for each class, also where a file has fewer.
+        """The first fault of a row, or None.
 
-        There is nothing to `search`.
+        complete: whether `cells` has a cell for each class, also where the file has fewer columns. `search` is not
+        used; it is there because other formats need it.
         """
         values = [float(cell) for cell in cells] if all(map(_NUMBER.fullmatch, cells)) else []
         if not values or not self.low <= min(values) <= max(values) <= self.high:
@@ -159,7 +163,7 @@ class ProbabilityFormat:
         return None
 
     def _answer(self, cells: Sequence[str]) -> Labels:
-        """The answer of a row that keeps all rules."""
+        """The answer of a row that breaks no rule."""
         values: NDArray[np.float64] = np.array([float(cell) for cell in cells], np.float64)
         if self.positive is not None:
             rest = 1.0 - values

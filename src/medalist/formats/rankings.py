@@ -1,4 +1,4 @@
-"""Submissions of names: `id,gallery_ids`, a row a query, the best name first.
+"""Submissions of names: `id,gallery_ids`; each query has a row, with the best name first.
 
 | contest | most | fixed | confident | no name |
 |---|---|---|---|---|
@@ -6,9 +6,9 @@
 | landmark retrieval | 100 | no | no | "" |
 | landmark recognition | 1 | no | yes: "8815 0.25" | "" |
 
-Names are parted by one separator. Some of the contests' readers split at each space and others at any white space; a
-second space would be a name without letters for the first kind, and take a place. So it is refused, as are tabs,
-white space at the ends, and commas between names.
+There must be exactly one separator between names. Some contests split a cell at each space, others at any white space;
+the first kind would read a second space as an empty name, which takes a place. Therefore a second space is refused, and
+so are tabs, white space at the ends, and commas between names.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from medalist.formats.submission import (
 from medalist.records import Answer, Ranking, Sample
 
 Candidates = Mapping[str, frozenset[str]] | frozenset[str]
-"""The names that may be answered: to every query, or by its id."""
+"""The names that may be answered: for all queries, or for each query by its id."""
 
 _SEARCHED = 20_000
-"""The most candidates among which a nearest name is looked for; more would take seconds."""
+"""The most candidates among which the most similar name is searched for; more would take seconds."""
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
@@ -47,13 +47,13 @@ _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 class RankingFormat:
     """A submission of ranked names.
 
-    columns: the header: the query's column and the names'.
-    most: how many names a query has at most; with `fixed` it has exactly as many.
-    confident: the cell is one name and its confidence, which are compared over all queries.
-    separator: what stands between names, and between a name and its confidence.
-    empty: the cell that says that no name is answered; None where each query needs one.
-    ordered: whether ids must stand in the order of the sample submission.
-    candidates: the names that may be answered, for all queries or by query; None takes any. See `among`.
+    columns: the header: the column of the query and that of the names.
+    most: the most names of a query; with `fixed`, each query must have exactly this number.
+    confident: whether a cell is one name and its confidence, which is compared over all queries.
+    separator: the text between two names, and between a name and its confidence.
+    empty: the cell of a query without names; None where each query must have a name.
+    ordered: whether ids must be in the order of the sample submission.
+    candidates: the names that may be answered, for all queries or by query id; None allows any name. See `among`.
     """
 
     columns: tuple[str, str] = ("id", "gallery_ids")
@@ -66,20 +66,20 @@ class RankingFormat:
     candidates: Candidates | None = field(default=None, kw_only=True, repr=False, hash=False)
 
     def __post_init__(self) -> None:
-        """Hold what the type cannot say."""
+        """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         assert self.most >= 1, self.most
         assert self.most == 1 or not self.confident, "a confidence belongs to one name"
         assert self.separator and self.separator.isprintable(), repr(self.separator)
 
     def among(self, candidates: Candidates) -> RankingFormat:
-        """The same format, which refuses every name that is not among these: for all queries, or by query id."""
+        """Return the same format, which refuses names that are not candidates: for all queries, or by query id."""
         return replace(self, candidates=candidates)
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer, cut to `most` names, confidences so that they are read back as the same float.
+        """Return the row of one answer, with its first `most` names; a confidence is read back as the same float.
 
-        Raises SubmissionError where the answer is no ranking, and where its names break a rule of the format.
+        Raises SubmissionError where the answer is no Ranking, and where its names break a rule of the format.
         """
         if not isinstance(answer, Ranking):
             raise SubmissionError(
@@ -95,7 +95,7 @@ class RankingFormat:
         value, rule = ("", "") if self._fits(sample_id, cell) else self._rule(sample_id, cell, HINTED)
         if not rule and words and cell.split(self.separator) != words:
             parted = next(word for word in words if self.separator in word or not word)
-            value, rule = shortened(parted), f"a name cannot be written that is empty or holds '{self.separator}'"
+            value, rule = shortened(parted), f"a name must not be empty or hold '{self.separator}'"
         if not rule and words and cell == self.empty:
             value, rule = shortened(cell), "this name is what the contest writes for 'no name'"
         if rule:
@@ -113,10 +113,10 @@ class RankingFormat:
         return {sample.id: self._ranking(cells[sample.id]) for sample in samples}
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find the first problem of each row, in row order, ids without a row last.
+        """Return the first problem of each row, in row order, then the ids without a row.
 
-        Without `reference` the ids of the samples may stand in any order. Raises DataError where the reference itself
-        is malformed or asks for other ids than the samples have.
+        Without `reference` the ids may be in any order. Raises DataError where the reference (the sample submission) is
+        malformed, or has other ids than the samples.
         """
         expected = [sample.id for sample in samples]
         if reference is not None:
@@ -148,13 +148,13 @@ class RankingFormat:
         return rows, by_row(problems)
 
     def _may(self, sample_id: str) -> AbstractSet[str] | None:
-        """The names that may be answered to a query; None where any may."""
+        """The names that may be answered for a query; None where all names may be."""
         if isinstance(self.candidates, Mapping):
             return self.candidates.get(sample_id, frozenset())
         return self.candidates
 
     def _fits(self, sample_id: str, cell: str) -> bool:
-        """Whether a cell keeps every rule, told at once; False where that takes a closer look."""
+        """Whether a cell surely breaks no rule, checked fast. Where it is False, `_rule` decides."""
         may = self._may(sample_id)
         if self.confident or may is None or not cell.isprintable():
             return not self._rule(sample_id, cell, 0)[1]
@@ -165,7 +165,7 @@ class RankingFormat:
         return len(different) == len(names) and may >= different and (self.separator == " " or not _out_of_place(names))
 
     def _rule(self, sample_id: str, cell: str, hints: int) -> tuple[str, str]:
-        """The value to blame and the rule that it breaks; the rule is '' where a cell keeps them all."""
+        """The value with the fault and the rule that it breaks; the rule is '' where the cell breaks none."""
         if cell == self.empty:
             return "", ""
         rule = self._cell_rule(cell)
@@ -179,19 +179,19 @@ class RankingFormat:
         return self._names_rule(names, self._may(sample_id), cell, hints)
 
     def _cell_rule(self, cell: str) -> str:
-        """The rule that a cell breaks as a whole, or ''."""
+        """The rule that the cell as a whole breaks, or ''."""
         if not cell.strip():
             if self.empty is None:
                 return "there must be a name"
             return f"a query without a name is written as '{self.empty}'"
         if not cell.isprintable():
-            return f"a tab or another unprintable character; names are parted by '{self.separator}'"
+            return f"a tab or another unprintable character; names are separated by '{self.separator}'"
         names = cell.split(self.separator)
         if not all(names):
-            there = f"a '{self.separator}' too many at place {names.index('') + 1}"
-            return f"{there}; names are parted by exactly one, with none at the ends"
+            there = f"an extra '{self.separator}' at place {names.index('') + 1}"
+            return f"{there}; names are separated by exactly one, with none at the ends"
         if self.confident and len(names) != 2:
-            return f"the cell must be one name and its confidence, parted by '{self.separator}'"
+            return f"the cell must be one name and its confidence, separated by '{self.separator}'"
         return ""
 
     def _names_rule(self, names: list[str], may: AbstractSet[str] | None, cell: str, hints: int) -> tuple[str, str]:
@@ -205,16 +205,16 @@ class RankingFormat:
             if name in seen:
                 return shortened(
                     name
-                ), f"the name at place {place} stands at place {seen[name]} too; each is answered once"
+                ), f"the name at place {place} is also at place {seen[name]}; each is answered once"
             seen[name] = place
             if may is not None and name not in may:
                 return shortened(name), _unknown_rule(name, may, hints > 0)
             if may is None and self.separator != "," and "," in name:
-                return shortened(name), f"names are parted by '{self.separator}', not by commas"
+                return shortened(name), f"names are separated by '{self.separator}', not by commas"
         return (shortened(cell), "white space at the end of a name") if _out_of_place(names) else ("", "")
 
     def _ranking(self, cell: str) -> Ranking:
-        """The ranking of a cell that keeps all rules."""
+        """The ranking of a cell that breaks no rule."""
         if cell == self.empty:
             return Ranking(())
         names = cell.split(self.separator)
@@ -222,7 +222,7 @@ class RankingFormat:
 
 
 def _out_of_place(names: Sequence[str]) -> bool:
-    """Whether a name begins or ends with white space, as in "a; b" parted by ";"."""
+    """Whether a name begins or ends with a space, as in "a; b" with the separator ";"."""
     return any(name[:1] == " " or name[-1:] == " " for name in names)
 
 

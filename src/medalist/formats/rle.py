@@ -1,14 +1,14 @@
-"""Submissions of run-length codes: `ImageId,EncodedPixels`, a row an object or a row an image.
+"""Submissions of run-length codes: `ImageId,EncodedPixels`, with a row for each object or for each image.
 
 | contest | order | row_per | nothing found |
 |---|---|---|---|
 | DSB2018, Airbus | column | object | "" |
 | TGS salt, HuBMAP | column | image | "" |
 | contrails | column | image | "-" |
-| SIIM pneumothorax | column | image | "-1" (its own code has relative starts, which this is not) |
+| SIIM pneumothorax | column | image | "-1" (the contest's own code has relative starts, which this format does not) |
 | Carvana, Vesuvius | row | image | "" |
 
-Between numbers any number of spaces is accepted, as the contests' readers do; one is written.
+Any number of spaces between numbers is accepted, as the contests do; one space is written.
 """
 
 from __future__ import annotations
@@ -27,20 +27,19 @@ from medalist.formats.submission import Problem, Row, by_row, check_ids, ids_of_
 from medalist.records import Answer, Instances, Mask, Sample
 
 _EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
-"""Ways in which other contests and tools write 'nothing', in lower case."""
+"""How other contests and tools write an image without objects, in lower case."""
 
 
 @dataclass(frozen=True)
 class RleFormat:
     """A submission of run-length codes.
 
-    columns: the header: the id's column and the code's.
+    columns: the header: the column of the id and that of the code.
     order: how pixels are counted, down the columns or along the rows; base: the number of the first pixel.
-    empty: the cell that says that an image has nothing; an image always has a row.
-    row_per: "object" writes Instances, a row each in the order of their numbers, which must not share a
-        pixel; "image" writes a Mask, whose classes above 0 are the marked pixels; it is read back as classes
-        0 and 1.
-    ordered: whether ids must stand in the order of the sample submission, and rows of one id together.
+    empty: the cell of an image without objects; every image has at least one row.
+    row_per: "object" writes Instances: a row for each object, in the order of their numbers; objects must not share a
+        pixel. "image" writes a Mask, with its classes above 0 as the marked pixels; it is read back as classes 0 and 1.
+    ordered: whether ids must be in the order of the sample submission, and the rows of one id together.
     """
 
     columns: tuple[str, str] = ("ImageId", "EncodedPixels")
@@ -51,13 +50,13 @@ class RleFormat:
     ordered: bool = True
 
     def __post_init__(self) -> None:
-        """Hold what the type cannot say."""
+        """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         assert self.base >= 0, self.base
         assert self.empty.lower() in _EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer; raises SubmissionError where it is not of the kind that the contest asks for."""
+        """Return the rows of one answer. Raises SubmissionError where it is not of the type the contest asks for."""
         if self.row_per == "object" and isinstance(answer, Instances):
             codes = encode_labels(answer.labels, self.order, self.base) or [self.empty]
         elif self.row_per == "image" and isinstance(answer, Mask):
@@ -80,10 +79,10 @@ class RleFormat:
         return answers
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find every problem of the file, in row order, ids without a row last.
+        """Return every problem of the file, in row order, then the ids without a row.
 
-        Without `reference` the ids of the samples may stand in any order. Raises DataError where the
-        reference itself is malformed or asks for other ids than the samples have.
+        Without `reference` the ids may be in any order. Raises DataError where the reference (the sample submission) is
+        malformed, or has other ids than the samples.
         """
         expected = [sample.id for sample in samples]
         if reference is not None:
@@ -98,7 +97,7 @@ class RleFormat:
         ordered: bool,
         keep: dict[str, Answer] | None = None,
     ) -> list[Problem]:
-        """Find every problem; answers go to `keep`, if any: those of a large contest do not fit in memory."""
+        """Find every problem. Answers are stored only if `keep` is given: many of them may not fit in memory."""
         rows, problems = read_rows(path, self.columns)
         if not rows:
             return problems
@@ -116,7 +115,7 @@ class RleFormat:
         return by_row(problems)
 
     def _answer(self, rows: Sequence[Row], size: tuple[int, int]) -> Answer | None:
-        """Decode the rows of one image at once; None where any of them breaks a rule."""
+        """Decode all rows of one image; None where any of them breaks a rule."""
         codes = [row.cells[1] for row in rows if row.cells[1] != self.empty]
         if len(rows) > 1 and (self.row_per == "image" or len(codes) < len(rows)):
             return None
@@ -131,7 +130,7 @@ class RleFormat:
             return None
 
     def _explain(self, rows: Sequence[Row], size: tuple[int, int]) -> list[Problem]:
-        """Every problem of one image's rows, looked at one by one and painted on a canvas of row numbers."""
+        """Every problem of one image's rows. Each row is checked, and its pixels are marked with its row number."""
         canvas = np.zeros(size[0] * size[1], np.int64)
         seen: dict[str, int] = {}
         problems = []
@@ -158,7 +157,7 @@ class RleFormat:
         return problems
 
     def _painted(self, canvas: NDArray[np.int64], number: int, code: str, size: tuple[int, int]) -> str:
-        """Paint the pixels of one code with its row's number; returns the rule that it breaks, or ''."""
+        """Mark the pixels of one code with its row's number; return the rule that the code breaks, or ''."""
         try:
             runs = decode_runs(code, size, self.order, self.base)
         except RleError as error:

@@ -1,12 +1,12 @@
-"""The file that is sent to a contest: what every format owes, how it is written, and what refusals say.
+"""Submission files: the protocol of every format, writing a file, and the problems that a check finds.
 
-A format (`rle_format.RleFormat` is one) is a value with `rows`, `parse` and `validate`. What all of them
-share stands here: reading the csv strictly, and holding its ids against those that the contest asks for.
+A format (`formats.rle.RleFormat` is one) is a value with `rows`, `parse` and `validate`. This module has the code that
+all formats share: it reads the csv strictly, and compares its ids with those that the contest asks for.
 
-The csv that is accepted: UTF-8 without byte order mark and without NUL, the exact header, every row of its
-width, no blank lines. Lines end in LF; CRLF is accepted too, for spreadsheets write it and the contests'
-readers take it. A cell may be quoted as a whole; a quote anywhere else, or a quoted line break, is refused.
-CoarseClusters have no size limit.
+A csv is accepted where it is UTF-8 without byte order mark and without NUL, has the exact header, has as many cells in
+each row as in the header, and has no blank lines. Lines end in LF; CRLF is accepted too, because spreadsheets write it
+and the contests accept it. A cell may be quoted as a whole; a quote anywhere else, or a line break in quotes, is
+refused. The size of a cell is not limited.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from medalist.files import written
 from medalist.records import Answer, Sample
 
 SHOWN = 72
-"""How many characters of a value a refusal shows."""
+"""The most characters of a value that a message shows."""
 HINTED = 5
-"""How many unknown ids are given their nearest known id; a search over all ids takes time."""
+"""For how many unknown ids the most similar known id is searched for; each search over all ids takes time."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One refusal.
+    """One fault of a submission file.
 
-    row: the line in the csv file, the header being line 1; None where no line is to blame (a missing id).
-    column: its name, or None where the whole line is meant.
-    value: what stands there, shortened, on one line.
-    rule: the sentence that it breaks.
+    row: the line in the csv file, where the header is line 1; None where the fault is in no line (a missing id).
+    column: the name of the column, or None where the fault is the whole line.
+    value: the text at this place, shortened, on one line.
+    rule: the rule that is broken, as text.
     """
 
     row: int | None
@@ -45,7 +45,7 @@ class Problem:
     rule: str
 
     def __str__(self) -> str:
-        """Say it on one line."""
+        """Return the problem as one line."""
         where = [f"row {self.row}"] if self.row is not None else []
         where += [f"column {self.column}"] if self.column is not None else []
         where.append(f"value '{self.value}'")
@@ -61,7 +61,7 @@ class Row:
 
 
 class SubmissionFormat(Protocol):
-    """How the answers of one contest are written. The samples give the ids asked for and the image sizes."""
+    """How the answers of one contest are written. The samples have the ids that are asked for and the image sizes."""
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -69,20 +69,20 @@ class SubmissionFormat(Protocol):
         ...
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Write one answer; at least one row, also where nothing was found."""
+        """Return the rows of one answer: at least one, also for an image without objects. Raises SubmissionError."""
         ...
 
     def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
-        """Read the answers back, one for each sample; raises SubmissionError on the first problem."""
+        """Read the answers back, one for each sample. Raises SubmissionError on the first problem."""
         ...
 
     def validate(self, path: Path, samples: Sequence[Sample], reference: Path | None = None) -> list[Problem]:
-        """Find every problem, in row order. `reference` is the sample submission, whose order counts."""
+        """Return the problems in row order. `reference`: the sample submission, whose order of ids is required."""
         ...
 
 
 def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple[str, Answer]]) -> int:
-    """Write (id, answer) pairs in their order, whole or not at all; returns how many rows."""
+    """Write (id, answer) pairs in their order, whole or not at all; return the number of rows."""
     count = 0
     with written(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
@@ -95,7 +95,7 @@ def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple
 
 
 def check_submission(path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None) -> None:
-    """Raise SubmissionError that names the file, its first problem and how many more there are; or return."""
+    """Raise SubmissionError where the file has problems; it names the file, the first problem and how many more."""
     refuse(path, form.validate(path, samples, reference))
 
 
@@ -107,17 +107,17 @@ def refuse(path: Path, problems: Sequence[Problem]) -> None:
 
 
 def shortened(value: str) -> str:
-    """Shorten a value to SHOWN characters for a message, unprintable ones spelt out (`\\n`, `\\ufeff`)."""
+    """Return a value for a message, shortened to SHOWN characters; unprintable ones are escaped (`\\n`, `\\ufeff`)."""
     if len(value) > SHOWN:
         value = f"{value[: SHOWN - 23]} … {value[-20:]}"
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
 
 
 def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Problem]]:
-    """Read a csv as this module's head says; returns the well-formed rows, and a problem for each other line.
+    """Read a csv as the docstring of this module says; return the valid rows, and a problem for each other line.
 
-    Where the file cannot be read as text, is empty, or has another header, that is the only problem and there
-    are no rows. Raises SubmissionError where there is no such file.
+    Where the file cannot be read as text, is empty, or has another header, this is the only problem, and there are no
+    rows. Raises SubmissionError where there is no such file.
     """
     try:
         raw = path.read_bytes()
@@ -148,10 +148,10 @@ def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Probl
 
 
 def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered: bool) -> list[Problem]:
-    """Hold the ids, the first cell of each row, against the expected ones.
+    """Compare the ids, which are the first cells of the rows, with the expected ids.
 
-    Finds unknown ids (with the nearest known one), ids without a row, and, where `ordered`, rows of one id
-    that do not stand together and the first id that is not at its place.
+    Returns a problem for each unknown id (with the most similar known id) and for each id without a row. With
+    `ordered`, also for rows of one id that are not together, and for the first id that is in another place.
     """
     known = dict.fromkeys(expected)
     first_rows: dict[str, int] = {}
@@ -176,7 +176,7 @@ def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered
             if name != due:
                 rule = f"ids must be in the order of the sample submission; here it has '{shortened(due)}'"
                 problems.append(Problem(first_rows[name], column, shortened(name), rule))
-                break  # the ids after it are mostly only shifted
+                break  # the ids after it are usually only shifted
     missing = [name for name in known if name not in first_rows]
     return problems + [
         Problem(None, column, shortened(name), "this id is asked for and has no row") for name in missing
@@ -184,10 +184,10 @@ def check_ids(rows: Sequence[Row], column: str, expected: Sequence[str], ordered
 
 
 def ids_of_reference(reference: Path, columns: Sequence[str], known: Sequence[str], what: str) -> list[str]:
-    """Ids of the contest's sample submission, in its order.
+    """Return the ids of the contest's sample submission, in its order.
 
-    `what` is what an id stands for, such as "query". Raises DataError where the file is malformed or asks for other
-    ids than are known.
+    what: the thing that an id names, such as "query", for errors. Raises DataError where the file is malformed, or its
+    ids are not exactly the known ones.
     """
     try:
         rows, problems = read_rows(reference, columns)
@@ -203,7 +203,7 @@ def ids_of_reference(reference: Path, columns: Sequence[str], known: Sequence[st
 
 
 def by_row(problems: Iterable[Problem]) -> list[Problem]:
-    """Sort by row; those without a row come last."""
+    """Return the problems sorted by row; problems without a row come last."""
     return sorted(problems, key=lambda problem: (problem.row is None, problem.row or 0))
 
 
@@ -229,10 +229,10 @@ _CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))(,|$)')
 
 
 def _cells(line: str) -> tuple[str, ...] | None:
-    """Split a line at its commas; None where a quote is out of place.
+    """Split a line at its commas; None where a quote is in a wrong place.
 
-    The standard csv reader is not used: it accepts stray quotes, and its limit of 131,072 characters a cell,
-    which long masks pass, is a setting of the whole process.
+    The csv reader of Python is not used, because it accepts quotes in wrong places, and because its limit of 131,072
+    characters for a cell, which is too small for the codes of large masks, is a setting of the whole process.
     """
     if '"' not in line:
         return tuple(line.split(","))

@@ -1,6 +1,6 @@
-"""The usual ways a contest lies on disk: images in folders, and a csv of run-length codes beside them.
+"""Read contests that are stored in the usual ways: images in folders, with a csv of run-length codes or labels.
 
-A contest's `read` is a few calls from here:
+A contest's `read` calls a few functions of this room:
 
     return read_split(
         train=images_in_folder(root, "train_images"),
@@ -9,10 +9,11 @@ A contest's `read` is a few calls from here:
         order=ids_in(root / "sample_submission.csv", "id"),
     )
 
-and its `truth` is one: `return mask(root / "train.csv", sample)`, or `instances(...)`. A contest of identities
-lists its samples by a csv: `listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`.
-A contest of labels does that by `layouts.label_tables`.
-Everything wrong with the files of one step is told in one DataError, not only the first fault.
+The contest's `truth` is one call: `return mask(root / "train.csv", sample)`, or `instances(...)`. A contest of
+identities lists its samples from a csv:
+`listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`. A contest of labels uses
+`layouts.label_tables`.
+Each step raises one DataError for all faults of its files, not only for the first fault.
 """
 
 from medalist.layouts.folders import IMAGE_SUFFIXES, Images, folder_per_image, images_in_folder

@@ -1,4 +1,4 @@
-"""Pictures of made-up identities: for contests that draw themselves, and for tests."""
+"""Draw pictures of artificial identities, for contests that make their own data, and for tests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Pixels = NDArray[np.float32]
 
 
 def identity_picture(seed: int, who: int, shot: int, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Draw the identity `who` of the world `seed` as its `shot` shows it: uint8[h, w, 3] of `size` (h, w).
+    """Draw picture number `shot` of the identity `who`: uint8[h, w, 3] of `size` (h, w).
 
-    (seed, who) decides on the body's outline, colours, stripes and spots; (seed, who, shot) on the pose (turned by
-    up to 20 degrees, never mirrored), the distance, the light, the background and the noise. Numbers from 0. The same
-    numbers give the same pixels under one version of NumPy.
+    (seed, who) decides the outline, colours, stripes and spots of the body. (seed, who, shot) decides the pose (turned
+    by up to 20 degrees, never mirrored), the distance, the light, the background and the noise. The numbers are 0 or
+    more. The same numbers give the same pixels with the same version of NumPy.
     """
     assert min(seed, who, shot) >= 0 and min(size) >= 1, (seed, who, shot, size)
     identity, pose = np.random.default_rng([seed, who]), np.random.default_rng([seed, who, shot + 1])
@@ -34,16 +34,16 @@ def identity_picture(seed: int, who: int, shot: int, size: tuple[int, int]) -> N
 
 
 def write_picture(path: Path, image: NDArray[np.uint8] | NDArray[np.bool_]) -> None:
-    """Write a picture whole or not at all, as its suffix says (.png, .jpg).
+    """Write a picture, whole or not at all, in the format of its suffix (.png, .jpg).
 
-    image: uint8[h, w, 3], gray uint8[h, w], or bool[h, w], which a PNG keeps in one bit a pixel (True = white).
+    image: uint8[h, w, 3], gray uint8[h, w], or bool[h, w], which a PNG stores as one bit for each pixel (True = white).
     """
     with written(path) as unfinished:
         Image.fromarray(image).save(unfinished, quality=90)
 
 
 def _posed(rng: Generator, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
-    """Where each pixel lies on the identity, whose body has about radius 1: x and y, each float32[h, w]."""
+    """The position of each pixel on the identity, whose body has a radius of about 1: x and y, each float32[h, w]."""
     short = min(size)
     down = ((2 * np.arange(size[0], dtype=np.float32) + 1 - size[0]) / short)[:, None]
     right = (2 * np.arange(size[1], dtype=np.float32) + 1 - size[1]) / short
@@ -56,7 +56,7 @@ def _posed(rng: Generator, size: tuple[int, int]) -> tuple[Pixels, Pixels]:
 
 
 def _body(rng: Generator, x: Pixels, y: Pixels) -> tuple[NDArray[np.bool_], Pixels]:
-    """Which pixels an identity covers, bool[h, w], and its colours, float32[h, w, 3] in 0..1."""
+    """The pixels that an identity covers, bool[h, w], and its colours, float32[h, w, 3] in 0..1."""
     angle, away = np.arctan2(y, x), np.hypot(x, y)
     phases, waves = rng.uniform(0, 2 * np.pi, 3).tolist(), rng.uniform(0, (0.2, 0.12, 0.08)).tolist()
     edge = 0.8 + sum(waves[k] * np.cos((k + 2) * angle + phases[k]) for k in range(3))
@@ -71,7 +71,7 @@ def _body(rng: Generator, x: Pixels, y: Pixels) -> tuple[NDArray[np.bool_], Pixe
 
 
 def _paper(rng: Generator, size: tuple[int, int]) -> Pixels:
-    """A background of two colours that run into each other: float32[h, w, 3] in 0..1."""
+    """A background with a smooth change from one colour to another: float32[h, w, 3] in 0..1."""
     one, other = rng.uniform(0.2, 0.8, (2, 3)).astype(np.float32)
     way = rng.uniform(0, 2 * np.pi)
     down = np.linspace(-0.5, 0.5, size[0], dtype=np.float32)[:, None]

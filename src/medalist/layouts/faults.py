@@ -1,4 +1,4 @@
-"""Everything that is wrong with the files of one step, told in one DataError."""
+"""Report all faults of the files of one step in one DataError."""
 
 from __future__ import annotations
 
@@ -7,18 +7,21 @@ from collections.abc import Iterable, Sequence
 from medalist.errors import DataError
 
 SHOWN = 10
-"""How many faults an error names before it only counts the rest."""
+"""The most faults that an error names; it only counts the others."""
 
 
 def refuse(where: str, faults: Sequence[str], remedy: str) -> None:
-    """DataError that names the faults, where there are any, and what to do."""
+    """Raise DataError, which names the faults and the remedy, where there are faults."""
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
         raise DataError(f"{where}: {'; '.join(faults[:SHOWN])}{more} ({remedy})")
 
 
 def same_ids(one: str, left: Iterable[str], other: str, right: Iterable[str]) -> None:
-    """DataError that names every id which only one of two places has; `one` and `other` say what they are."""
+    """Raise DataError, which names the ids, where `left` and `right` do not have the same ids.
+
+    one, other: what an id of `left` and of `right` stands for, for the error.
+    """
     left, right = set(left), set(right)
     faults = [f"'{name}' has a {other} but no {one}" for name in sorted(right - left)]
     faults += [f"'{name}' is a {one} without a {other}" for name in sorted(left - right)]

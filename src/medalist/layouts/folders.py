@@ -1,4 +1,4 @@
-"""Images in folders: the id and the file of each."""
+"""List images in folders, with their ids."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Images = Sequence[tuple[str, Path]]
 
 
 def images_in_folder(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
-    """List the images `root/part/<id>.<suffix>`, sorted by id; other files are passed over.
+    """List the images `root/part/<id>.<suffix>`, sorted by id; other files are ignored.
 
-    Raises DataError where the folder is missing or holds no image, and where two files have one id.
+    Raises DataError where the folder is missing or has no image, and where two files have the same id.
     """
     named: dict[str, Path] = {}
     faults = []
@@ -31,10 +31,10 @@ def images_in_folder(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFF
 
 
 def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
-    """List the images `root/part/<id>/images/<one file>`, sorted by id; other folders are passed over.
+    """List the images `root/part/<id>/images/<one file>`, sorted by id; plain files in `root/part` are ignored.
 
-    Raises DataError where the folder is missing or holds no image, and names every <id> whose `images`
-    folder has no image or more than one.
+    Raises DataError where the folder is missing or has no image, and where the `images` folder of an <id> does not have
+    exactly one image; the error names these ids.
     """
     named: dict[str, Path] = {}
     faults = []

@@ -1,7 +1,7 @@
-"""Tables of labels: a csv with a row an image, its labels in one cell or in a 0/1 column for each class.
+"""Tables of labels: a csv with a row for each image, and its labels in one cell, or a 0/1 column for each class.
 
-Every sample's stratum is by default the set of its labels, as text, so that folds balance combinations. A combination
-that only a few samples have is no fault: such samples are dealt over the folds as far as they go.
+By default, the stratum of a sample is the set of its labels, as text, so that folds balance combinations of labels. A
+combination may have fewer samples than there are folds: then only some folds get a sample of it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from medalist.records import Labels, Sample
 
 UNLABELLED = "(no labels)"
 """The stratum of samples that have no labels."""
-_REMEDY = "mend the row, or download the contest again"
+_REMEDY = "correct the row, or download the contest again"
 _ZERO_ONE = {"0": False, "1": True, "0.0": False, "1.0": True}
 
 
@@ -42,17 +42,17 @@ def labelled(
 ) -> tuple[Sample, ...]:
     """List the samples of a csv, as `layouts.tables.listed` does, with their labels as annotation.
 
-    separator: what stands between labels in a cell, where an image has any number of them, also none (an empty cell).
+    separator: the text between labels in a cell, where an image has any number of labels, also none (an empty cell).
         None where an image has exactly one label, which is then the whole cell.
-    classes: the labels that the contest knows; the annotation has them in this order. None takes any label, and
-        leaves the order of the cell.
+    classes: the labels of the contest; the annotation has them in this order. None allows any label, and keeps the
+        order of the cell.
     stratum: a column; None for the set of labels, joined by the separator.
-    Raises DataError that names every label that is not among `classes` (with its first row, and the nearest class), and
-    every row without its one label, with a label twice, or with a separator or white space too many; then what
-    `listed` finds.
+    Raises DataError, which names every label that is not in `classes` (with its first row, and the most similar class),
+    every row that must have one label and has none, and every row with a repeated label, a superfluous separator or
+    superfluous white space. Then it raises DataError as `listed` does.
     """
-    assert separator is None or separator, "an empty separator parts nothing"
-    assert classes is None or len(set(classes)) == len(classes), f"classes must stand there once: {classes}"
+    assert separator is None or separator, "the separator is empty"
+    assert classes is None or len(set(classes)) == len(classes), f"classes must be there once: {classes}"
     place = None if classes is None else {name: number for number, name in enumerate(classes)}
     labels: dict[str, tuple[str, ...]] = {}
     faults: list[str] = []
@@ -89,13 +89,13 @@ def one_hot_labelled(
     meta: Sequence[str] = (),
     order: Sequence[str] | None = None,
 ) -> tuple[Sample, ...]:
-    """List the samples of a csv, as `layouts.tables.listed` does, with the classes whose column says 1 as annotation.
+    """List the samples of a csv, as `layouts.tables.listed` does, with the classes whose cell is 1 as annotation.
 
     classes: the columns, in the order in which the annotation has them. Cells are 0 or 1, or 0.0 or 1.0.
-    exactly_one: whether each row must have one 1, as in plant pathology 2020; else a row may have any number of them.
+    exactly_one: whether each row must have exactly one 1, as in plant pathology 2020; else it may have any number.
     stratum: a column; None for the set of labels, joined by "|".
-    Raises DataError that names every cell that is neither 0 nor 1, and every row that has not one 1 where it must;
-    then what `listed` finds.
+    Raises DataError, which names every cell that is neither 0 nor 1, and, with `exactly_one`, every row without exactly
+    one 1. Then it raises DataError as `listed` does.
     """
     assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
     assert id_column not in classes, id_column
@@ -115,16 +115,16 @@ def one_hot_labelled(
 
 
 def label_truth(data: Path, sample: Sample) -> Labels:
-    """The labels of a training sample, for the `truth` of a Competition: `truth=label_truth`. `data` is not read."""
+    """Return the labels of a training sample. Use it as a Competition's `truth=label_truth`. `data` is unused."""
     return Labels(sample.annotation)
 
 
 def certain_truth(classes: Sequence[str]) -> Callable[[Path, Sample], Labels]:
-    """The `truth` of a Competition that asks for probabilities: `truth=certain_truth(CLASSES)`. It pickles.
+    """Return the `truth` of a Competition that asks for probabilities: `truth=certain_truth(CLASSES)`.
 
-    classes: those of the contest, in the order of its format. The labels of a training sample have the probability 1,
-    the other classes 0, as float64[C]: a truth has the form of an answer, and is the perfect one. Raises DataError for
-    a label that is none of the classes.
+    classes: those of the contest, in the order of its format. The returned function can be pickled. It gives the labels
+    of a training sample the probability 1, and the other classes 0, as float64[C], which is the perfect answer. It
+    raises DataError for a label that is not in the classes.
     """
     assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
     return partial(_certain_truth, classes=tuple(classes))
@@ -142,7 +142,7 @@ def _certain_truth(data: Path, sample: Sample, classes: tuple[str, ...]) -> Labe
 def _with_labels(
     samples: Sequence[Sample], labels: Mapping[str, tuple[str, ...]], separator: str, stratify: bool
 ) -> tuple[Sample, ...]:
-    """The samples with their annotation, and with a stratum of their labels, which does not depend on their order."""
+    """The samples with their labels as annotation, and, with `stratify`, a stratum that is the set of their labels."""
     known: dict[frozenset[str], str] = {}
     for own in labels.values():
         known.setdefault(frozenset(own), separator.join(sorted(own)) or UNLABELLED)
@@ -157,19 +157,19 @@ def _with_labels(
 
 
 def _cell_rule(names: Sequence[str], separator: str | None) -> str:
-    """The rule that the labels of a cell break, whatever the classes are; or ''."""
+    """The rule that the labels of a cell break, without looking at the classes; or ''."""
     if separator is None and not names[0].strip():
         return "an image without a label"
     if not all(names):
-        return f"a '{separator}' too many at place {list(names).index('') + 1}"
+        return f"an extra '{separator}' at place {list(names).index('') + 1}"
     if any(name != name.strip() or not name.isprintable() for name in names):
         return "white space at the end of a label, or an unprintable character"
     twice = next((name for name in names if names.count(name) > 1), None)
-    return "" if twice is None else f"the label '{shortened(twice)}' stands there twice"
+    return "" if twice is None else f"the label '{shortened(twice)}' is there twice"
 
 
 def _unknown_faults(unknown: Mapping[str, Sequence[int]], place: Mapping[str, int], column: str) -> list[str]:
-    """A fault for each label that no class is, with its first row; nearest classes only for those that are shown."""
+    """A fault for each unknown label, with its first row; only faults that are shown name the most similar class."""
     faults: list[str] = []
     for name, rows in unknown.items():
         more = f" ({len(rows)} rows)" if len(rows) > 1 else ""

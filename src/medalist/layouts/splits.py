@@ -1,4 +1,4 @@
-"""The samples of a contest's parts, joined of images, annotations and the order of the submission."""
+"""Make the samples of a contest's parts from images, annotations and the order of the submission."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medalist.layouts.folders import Images
 from medalist.records import Sample, Split
 
 StratumOf = Callable[[NDArray[np.uint8]], str]
-"""The stratum of an image uint8[H, W, 3]."""
+"""A function: image uint8[H, W, 3] -> its stratum."""
 
 
 def read_split(
@@ -33,11 +33,11 @@ def read_split(
 ) -> Split:
     """Join images, annotations and the order of the submission into samples.
 
-    Train samples are sorted by id, test samples stand in `order`. `stratum_of` gives the stratum of an image from
-    its pixels; every image is decoded for it, so it costs some ms an image. `white` is the value of a 16-bit
-    image that is shown as white. Raises DataError that names every id with an annotation and no image, or the
-    reverse (so too for `order` and the test images), every id in both parts, and every image that cannot be
-    read.
+    Train samples are sorted by id; test samples are in the order of `order`. `stratum_of` returns the stratum of an
+    image from its pixels. With it, every image is decoded, which takes some ms for each image. `white` is the value of
+    a 16-bit image that is shown as white. Raises DataError, which names every id with an annotation but no image, or
+    the reverse; every id that only `order` or only the test images have; every id in both parts; and every image that
+    cannot be read.
     """
     paths = {"train": dict(train), "test": dict(test)}
     same_ids("train image", paths["train"], "row in the annotations", annotations)
@@ -57,27 +57,27 @@ def read_split(
 
 
 def with_sizes(named: Images) -> tuple[Sample, ...]:
-    """Samples of (id, image) in their order; DataError names every image that cannot be read."""
+    """Return samples of (id, image) in their order. Raises DataError, which names the images that cannot be read."""
     seen = _see(named, None, 65535)
     return tuple(Sample(name, (path,), size) for (name, path), (size, _) in zip(named, seen, strict=True))
 
 
 def parted(train: Sequence[Sample], test: Sequence[Sample], gallery: Sequence[Sample] | None = None) -> Split:
-    """Join the parts of a contest; DataError where one of them is empty, or an id stands in two.
+    """Return the parts of a contest as a Split. Raises DataError where a part is empty, or an id is in two parts.
 
-    gallery: None where the training samples, or the test samples themselves, are what answers name.
+    gallery: None where answers name training samples, or the test samples themselves.
     """
     for name, part in (("training part", train), ("test part", test), ("gallery", gallery)):
         if part is not None and not part:
             raise DataError(f"the {name} has no images; download the contest again")
     times = Counter(sample.id for sample in (*train, *test, *(gallery or ())))
     twice = [f"'{shortened(name)}'" for name, count in times.items() if count > 1]
-    refuse("ids that stand in two parts of the contest", twice, "an image belongs to one part")
+    refuse("ids in two parts of the contest", twice, "an image belongs to one part")
     return Split(tuple(train), tuple(test), tuple(gallery or ()))
 
 
 def _see(named: Images, stratum_of: StratumOf | None, white: int) -> list[tuple[tuple[int, int], str | None]]:
-    """Size and stratum of each image, by a few threads (Pillow decodes outside the interpreter's lock)."""
+    """The size and stratum of each image. A few threads read them, because Pillow decodes without the GIL."""
 
     def see(item: tuple[str, Path]) -> tuple[tuple[int, int], str | None] | str:
         name, path = item

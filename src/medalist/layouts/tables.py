@@ -1,4 +1,4 @@
-"""Tables of the contest: annotations, the order of the submission, and lists of images with their columns."""
+"""Read tables of a contest: annotations, the order of the submission, and lists of images with their columns."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def read_annotations(
     row_per: Literal["object", "image"] = "object",
     empty: str = "",
 ) -> dict[str, tuple[str, ...]]:
-    """Read a csv of run-length codes: image id -> its codes in file order, not decoded yet.
+    """Read a csv of run-length codes: return the codes of each image id in file order, not decoded.
 
-    row_per: "object" where an image has a row for each object, "image" where it has exactly one.
-    empty: the cell of an image in which nothing is marked; such an image gets no code at all.
-    Raises DataError for other columns, a second row of an image where there must be one, and an empty row
-    beside rows with objects.
+    row_per: "object" where an image has a row for each object, "image" where it has exactly one row.
+    empty: the cell of an image without objects; such an image gets no codes.
+    Raises DataError for missing columns, for a second row of an image where there must be one, and for an image that
+    has an empty row and another row.
     """
     found: dict[str, list[str]] = {}
     faults = []
@@ -46,7 +46,7 @@ def read_annotations(
 
 
 def ids_in(path: Path, id_column: str) -> list[str]:
-    """Return the ids of a csv, each once, in the order of their first row: the order of the submission.
+    """Return the ids of a csv, each once, in the order of their first rows, which is the order of the submission.
 
     Raises DataError for a csv that is missing, malformed or without this column.
     """
@@ -64,13 +64,12 @@ def listed(
     meta: Sequence[str] = (),
     order: Sequence[str] | None = None,
 ) -> tuple[Sample, ...]:
-    """List the samples of a csv with a row an image, in the order of its rows, or in `order`.
+    """List the samples of a csv with a row for each image, in the order of its rows, or in `order`.
 
-    image: id -> its file. identity, group, stratum: the columns that say them, the identity as `annotation`; one column
-    may say several; an empty group or stratum is none. meta: columns that are kept as text.
-    Raises DataError that names every row whose id is empty, stands twice, or leads out of the contest's folder, and
-    every empty identity; then every id that is in `order` and not in the csv, or the reverse; then every image that
-    cannot be read.
+    image: id -> its file. identity, group, stratum: the names of their columns, which may be the same column; the
+    identity becomes the `annotation`, and an empty group or stratum means none. meta: columns that are kept as text.
+    Raises DataError, which names every row whose id is empty, repeated, or a path out of the contest's folder, and
+    every empty identity; then every id that only `order` or only the csv has; then every image that cannot be read.
     """
     columns = [id_column, *(column for column in (identity, group, stratum) if column is not None), *meta]
     rows: dict[str, dict[str, str]] = {}

@@ -1,4 +1,4 @@
-"""The truth of a sample, decoded from its annotation."""
+"""Decode the truth of a sample from its annotation."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from medalist.records import Instances, Mask, Sample
 
 
 def instances(source: Path, sample: Sample, order: Literal["column", "row"] = "column", base: int = 1) -> Instances:
-    """Decode a sample's annotation, one code an object, to int32[H, W] with objects numbered in file order.
+    """Decode a sample's annotation, one code for each object, to int32[H, W] with objects numbered in file order.
 
-    `source` is the csv, for the error: a DataError that names the csv, the image, the object and the rule.
+    `source` is the csv, for the error. Raises DataError, which names the csv, the image, the object and the rule.
     """
     try:
         return Instances(decode_labels(sample.annotation, sample.size, order, base))
@@ -26,7 +26,7 @@ def instances(source: Path, sample: Sample, order: Literal["column", "row"] = "c
 def mask(source: Path, sample: Sample, order: Literal["column", "row"] = "column", base: int = 1) -> Mask:
     """Decode a sample's annotation to one binary mask uint8[H, W]; several codes of an image are joined.
 
-    `source` is the csv, for the error. Raises DataError that names the csv, the image and the rule.
+    `source` is the csv, for the error. Raises DataError, which names the csv, the image and the rule.
     """
     classes = np.zeros(sample.size, np.uint8)
     try:

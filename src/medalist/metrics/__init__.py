@@ -1,1 +1,78 @@
-"""The contests' metrics, each as its rules say, higher is better."""
+"""The metrics of the contests. Each follows the contest's rules, and higher is always better.
+
+Each function is at hand as `medalist.metrics.<name>`; it is imported when it is first used.
+"""
+
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from medalist.metrics.instances import nuclei_map
+    from medalist.metrics.labels import (
+        accuracy,
+        average_precision,
+        balanced_accuracy,
+        f1,
+        f_beta,
+        label_map_at,
+        log_loss,
+        mean_column_log_loss,
+        pf1,
+        quadratic_kappa,
+        roc_auc,
+    )
+    from medalist.metrics.masks import global_dice, mean_dice, mean_precision_over_iou
+    from medalist.metrics.retrieval import gap, map_at, mrr, recall_at
+
+PLACES = MappingProxyType(
+    {
+        "instances": ("nuclei_map",),
+        "labels": (
+            "accuracy",
+            "average_precision",
+            "balanced_accuracy",
+            "f1",
+            "f_beta",
+            "label_map_at",
+            "log_loss",
+            "mean_column_log_loss",
+            "pf1",
+            "quadratic_kappa",
+            "roc_auc",
+        ),
+        "masks": ("global_dice", "mean_dice", "mean_precision_over_iou"),
+        "retrieval": ("gap", "map_at", "mrr", "recall_at"),
+    }
+)
+"""The file of each public metric."""
+
+__all__ = [
+    "accuracy",
+    "average_precision",
+    "balanced_accuracy",
+    "f1",
+    "f_beta",
+    "gap",
+    "global_dice",
+    "label_map_at",
+    "log_loss",
+    "map_at",
+    "mean_column_log_loss",
+    "mean_dice",
+    "mean_precision_over_iou",
+    "mrr",
+    "nuclei_map",
+    "pf1",
+    "quadratic_kappa",
+    "recall_at",
+    "roc_auc",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public metric when it is first used."""
+    place = next((place for place, names in PLACES.items() if name in names), None)
+    if place is None:
+        raise AttributeError(f"module 'medalist.metrics' has no attribute '{name}'")
+    return getattr(import_module(f"medalist.metrics.{place}"), name)

@@ -1,4 +1,4 @@
-"""The names of an epoch's figures, as they stand in metrics.jsonl."""
+"""The names of an epoch's figures in metrics.jsonl."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ NO_SCORES = ("epoch", "step", "lr", "seconds", "loss")
 
 
 def is_score(name: str) -> bool:
-    """Whether a figure says how good held-out samples are answered, higher = better; not a loss, and no count."""
+    """Return whether a figure is a score on held-out samples (higher = better), and not a loss or a count."""
     return name not in NO_SCORES and not name.startswith(("loss_", "val_loss", "average_"))

@@ -1,7 +1,8 @@
-"""Labels as arrays, and what is counted on them: agreement, F-beta, log loss, calibration. Torch-free.
+"""Labels as arrays, and figures computed from them: confusion, kappa, F-beta, log loss, calibration. Torch-free.
 
-Rows are samples, in the order of `ids`; columns are the contest's classes, in its order. What is read off the order of
-scores (ROC AUC, average precision, curves) is in `label_ranks.py`; the metrics of a contest are in `labels.py`.
+Rows are samples, in the order of `ids`; columns are the contest's classes, in its order. Figures that depend on the
+order of scores (ROC AUC, average precision, curves) are in `label_ranks.py`; the metrics of contests are in
+`labels.py`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Floats = NDArray[np.floating[Any]]
 Side = Literal["truth", "answer"]
 
 ROWS = 16384
-"""Rows that are counted at a time: they stay in the processor's cache, and 16 bits hold their number."""
+"""How many rows are counted at a time: these rows fit in the processor's cache, and their counts fit in 16 bits."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,10 +43,10 @@ class LabelArrays:
 
 
 def as_arrays(truths: Mapping[str, Labels], answers: Mapping[str, Labels], classes: Sequence[str]) -> LabelArrays:
-    """Turn labels by sample id into arrays, in the order of `truths`; for thresholds that are tuned, and for reports.
+    """Turn labels by sample id into arrays, in the order of `truths`; used to tune thresholds, and for reports.
 
-    Raises DataError where ids differ, where there are none, or where a label is none of `classes`, and ConfigError
-    where some answers have probabilities and others have none or wrong ones.
+    Raises DataError where ids differ, where there are none, or where a label is not in `classes`. Raises ConfigError
+    where some answers have probabilities and others have none, or wrong ones.
     """
     ids = paired_ids(truths, answers)
     known = any(answer.probabilities is not None for answer in answers.values())
@@ -58,13 +59,13 @@ def as_arrays(truths: Mapping[str, Labels], answers: Mapping[str, Labels], class
 
 
 def paired_ids(truths: Mapping[str, Labels], answers: Mapping[str, Labels]) -> tuple[str, ...]:
-    """Return the sample ids in the order of `truths`; DataError where `answers` has others, or where there are none."""
+    """Return the sample ids in the order of `truths`; DataError where `answers` has other ids, or there are none."""
     require_pairs(dict.fromkeys(truths, ()), dict.fromkeys(answers, ()))
     return tuple(truths)
 
 
 def as_flags(labels: Mapping[str, Labels], ids: Sequence[str], classes: Sequence[str], side: Side) -> Flags:
-    """Whether each sample has each label: bool[N, C]. Raises DataError for a label that is none of `classes`."""
+    """Return whether each sample has each label: bool[N, C]. Raises DataError for a label that is not in `classes`."""
     rows = [labels[name].names for name in ids]
     flags = np.zeros((len(ids), len(classes)), bool)
     columns = _columns([label for row in rows for label in row], classes)
@@ -75,10 +76,10 @@ def as_flags(labels: Mapping[str, Labels], ids: Sequence[str], classes: Sequence
 
 
 def as_codes(labels: Mapping[str, Labels], ids: Sequence[str], classes: Sequence[str], side: Side) -> NDArray[np.int64]:
-    """The place of each sample's one label in `classes`: int64[N]. Of an answer it is the first, that is the best.
+    """Return the position of each sample's label in `classes`: int64[N]. Of an answer, the first (best) label is used.
 
-    Raises DataError for a label that is none of `classes`, for a truth that has not exactly one label, and for an
-    answer that has none.
+    Raises DataError for a label that is not in `classes`, for a truth that does not have exactly one label, and for an
+    answer without labels.
     """
     if side == "truth":
         require_one_label(labels)
@@ -94,10 +95,10 @@ def as_codes(labels: Mapping[str, Labels], ids: Sequence[str], classes: Sequence
 def as_probabilities(
     answers: Mapping[str, Labels], ids: Sequence[str], classes: Sequence[str], metric: str
 ) -> NDArray[np.float64]:
-    """The probabilities of the answers: float64[N, C] in 0..1.
+    """Return the probabilities of the answers: float64[N, C] in 0..1.
 
-    Raises ConfigError, in the name of `metric`, where an answer has none, has not one for each class, or has one that
-    is NaN or outside 0..1.
+    Raises ConfigError, which names `metric`, where an answer has no probabilities, does not have one for each class, or
+    has one that is NaN or outside 0..1.
     """
     rows = []
     for name in ids:
@@ -121,7 +122,7 @@ def as_probabilities(
 
 
 def require_one_label(truths: Mapping[str, Labels]) -> None:
-    """Raise DataError where a truth has not exactly one label."""
+    """Raise DataError where a truth does not have exactly one label."""
     for name, truth in truths.items():
         if len(truth.names) != 1:
             raise DataError(
@@ -131,7 +132,7 @@ def require_one_label(truths: Mapping[str, Labels]) -> None:
 
 
 def _columns(labels: list[str], classes: Sequence[str]) -> NDArray[np.int64]:
-    """The place of each label in `classes`, -1 where it is not there."""
+    """The position of each label in `classes`, -1 where it is not there."""
     place = {name: at for at, name in enumerate(classes)}
     return np.array([place.get(label, -1) for label in labels], np.int64)
 
@@ -144,7 +145,7 @@ def _refuse_unknown(
     classes: Sequence[str],
     side: Side,
 ) -> None:
-    """Raise DataError that names the first label whose column is -1, and the class that is spelt most like it."""
+    """Raise DataError for the first label whose column is -1; it also names the class with the most similar name."""
     if (columns >= 0).all():
         return
     row = int(at[(columns < 0).argmax()])
@@ -160,9 +161,9 @@ def _refuse_unknown(
 
 
 def confusion(truth: Integers, answer: Integers, classes: int) -> NDArray[np.int64]:
-    """Count samples by (truth, answer): int64[C, C], the truth in rows.
+    """Return the confusion matrix: the number of samples by (truth, answer), int64[C, C], with the truth in rows.
 
-    truth, answer: int[N], classes numbered 0..C-1. Raises DataError where lengths differ or a number is outside that.
+    truth, answer: int[N], classes numbered 0..C-1. Raises DataError where lengths differ, or for other numbers.
     """
     if truth.shape != answer.shape:
         raise DataError(f"{len(truth)} truths and {len(answer)} answers; expected one answer for each truth")
@@ -179,10 +180,10 @@ def confusion(truth: Integers, answer: Integers, classes: int) -> NDArray[np.int
 
 
 def quadratic_kappa(truth: Integers, answer: Integers, classes: int) -> float:
-    """Cohen's kappa with quadratic weights, -1..1, of two int[N] of grades 0..classes-1 (Cohen 1968).
+    """Return Cohen's kappa with quadratic weights, -1..1, of two int[N] of grades 0..classes-1 (Cohen 1968).
 
-    1 - sum(w * observed) / sum(w * expected), where w = (i - j)². It is 1 where both sides are all of one and the same
-    grade, where the formula has 0/0. Raises DataError as `confusion` does, and where there are no samples.
+    It is 1 - sum(w * observed) / sum(w * expected), where w = (i - j)². Where all truths and all answers are the same
+    grade, the formula is 0/0 and the result is 1. Raises DataError as `confusion` does, and where there are no samples.
     """
     if not len(truth):
         raise DataError("no samples to score")
@@ -199,14 +200,14 @@ def quadratic_kappa(truth: Integers, answer: Integers, classes: int) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Counts:
-    """Labels int64[...] that both sides have, that the truth has, and that the answer has; by class or by sample."""
+    """Numbers of labels, int64[...], in both sides, in the truth, and in the answer; by class or by sample."""
 
     both: NDArray[np.int64]
     truth: NDArray[np.int64]
     answer: NDArray[np.int64]
 
     def total(self) -> Counts:
-        """All taken as one: int64[1]."""
+        """Return the sums over all classes or samples: int64[1]."""
         return Counts(self.both.sum(keepdims=True), self.truth.sum(keepdims=True), self.answer.sum(keepdims=True))
 
 
@@ -234,9 +235,9 @@ def row_counts(truth: Flags, answer: Flags) -> Counts:
 
 
 def f_beta(counts: Counts, beta: float = 1.0, empty: float | None = 0.0) -> NDArray[np.float64]:
-    """(1 + beta²) both / (beta² truth + answer), float64 of the shape of the counts.
+    """Return F-beta: (1 + beta²) both / (beta² truth + answer), float64 in the shape of the counts.
 
-    It is `empty` where neither side has a label; None gives NaN there.
+    Where neither side has a label it is `empty`, or NaN where `empty` is None.
     """
     among = beta**2 * counts.truth + counts.answer
     figures: NDArray[np.float64] = (1 + beta**2) * counts.both / np.where(among > 0, among, 1)
@@ -245,9 +246,10 @@ def f_beta(counts: Counts, beta: float = 1.0, empty: float | None = 0.0) -> NDAr
 
 
 def mean_f_beta(counts: Counts, beta: float = 1.0, empty: float | None = 0.0) -> float:
-    """Mean of `f_beta`. It leaves out those without a label on either side where `empty` is None; 1 if that is all.
+    """Return the mean of `f_beta`: of `class_counts` the macro average, of a `total()` the micro average.
 
-    Of `class_counts` it is the macro average, of `row_counts` the average over samples, of a `total()` the micro one.
+    Of `row_counts` it is the average over samples. Where `empty` is None, classes or samples without a label on either
+    side are left out; the result is 1 where all are left out.
     """
     figures = f_beta(counts, beta, empty)
     figures = figures[~np.isnan(figures)]
@@ -265,9 +267,9 @@ def _require_flags(truth: Flags, answer: Flags) -> None:
 
 
 def log_losses(truth: Integers, probabilities: Floats, clip: float, normalise: bool) -> NDArray[np.float64]:
-    """-log of the probability of the true class of each sample: float64[N].
+    """Return -log of the probability of each sample's true class: float64[N].
 
-    truth: int[N]; probabilities: float[N, C]. normalise: rows are divided by their sums first, which are above 0.
+    truth: int[N]; probabilities: float[N, C]. normalise: rows are first divided by their sums, which must be above 0.
     Then the probability is clipped to clip .. 1 - clip.
     """
     own = np.take_along_axis(probabilities, truth[:, np.newaxis], axis=1)[:, 0].astype(np.float64)
@@ -278,7 +280,7 @@ def log_losses(truth: Integers, probabilities: Floats, clip: float, normalise: b
 
 
 def column_log_losses(truth: Flags, probabilities: Floats, clip: float) -> NDArray[np.float64]:
-    """-log p where the sample has the label and -log(1 - p) where not, p clipped to clip .. 1 - clip: float64[N, C]."""
+    """Return -log p for labels of the sample, else -log(1 - p), with p clipped to clip .. 1 - clip: float64[N, C]."""
     clipped = np.clip(probabilities, clip, 1 - clip, dtype=np.float64)
     losses: NDArray[np.float64] = -np.log(np.where(truth, clipped, 1 - clipped))
     return losses
@@ -288,8 +290,9 @@ def column_log_losses(truth: Flags, probabilities: Floats, clip: float) -> NDArr
 class CalibrationBins:
     """Samples by confidence, in B bins of equal width over 0..1.
 
-    edges: float64[B + 1]; a bin has those above its lower edge up to its upper one, the first also those at 0.
-    counts: int64[B]. confidence, accuracy: float64[B], the mean confidence and the share right; NaN in an empty bin.
+    edges: float64[B + 1]; a bin has the confidences above its lower edge and up to its upper edge; the first bin has 0
+    too. counts: int64[B], the samples of each bin. confidence, accuracy: float64[B], the mean confidence and the share
+    of right answers; NaN in an empty bin.
     """
 
     edges: NDArray[np.float64]
@@ -298,16 +301,20 @@ class CalibrationBins:
     accuracy: NDArray[np.float64]
 
     def expected_error(self) -> float:
-        """Mean over samples of |accuracy - confidence| of their bin, 0..1: ECE (Guo et al. 2017, arXiv 1706.04599)."""
+        """Return the ECE: the mean over samples of |accuracy - confidence| of their bin, 0..1.
+
+        Source: Guo et al. 2017, arXiv 1706.04599.
+        """
         gaps = np.abs(self.accuracy - self.confidence)
         return float(np.nansum(self.counts * gaps) / self.counts.sum())
 
 
 def calibration_bins(right: Flags, confidence: Floats, bins: int = 15) -> CalibrationBins:
-    """Compare confidence with accuracy. Of many classes: the highest probability, and whether that class is right.
+    """Compare confidence with accuracy in `bins` bins.
 
-    right: bool[N]; confidence: float[N] in 0..1; of one class, whether it is there and its probability. Raises
-    DataError where lengths differ, where there are no samples, and where a confidence is NaN or outside 0..1.
+    right: bool[N]; confidence: float[N] in 0..1. For many classes, give the highest probability, and whether its class
+    is right. For one class, give its probability, and whether the sample has it. Raises DataError where lengths differ,
+    where there are no samples, and where a confidence is NaN or outside 0..1.
     """
     if right.shape != confidence.shape or not len(right):
         raise DataError(f"{len(right)} samples and {len(confidence)} confidences; expected as many of both, at least 1")

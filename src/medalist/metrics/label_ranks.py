@@ -1,7 +1,7 @@
-"""Figures that are read off the order of scores: ROC AUC, average precision, and curves of few points. Torch-free.
+"""Figures that depend on the order of scores: ROC AUC, average precision, and curves of few points. Torch-free.
 
-Only the order of scores counts, and equal scores count as one threshold. All counts are whole numbers, so no figure
-depends on the order of rows.
+Only the order of scores matters, and equal scores are one threshold. All counts are whole numbers, so no figure depends
+on the order of rows.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from medalist.errors import DataError
 Flags = NDArray[np.bool_]
 Floats = NDArray[np.floating[Any]]
 Keys = NDArray[np.unsignedinteger[Any]]
-"""uint[N], ascending: a number that has the order of the score, and in its last bit whether the truth is there."""
+"""uint[N], ascending: numbers in the order of the scores; the last bit says whether the truth is positive."""
 
 BLOCK = 1 << 20
-"""Keys that are counted at a time, so that memory stays small where there are many millions."""
+"""How many keys are counted at a time, so that many millions of keys need little memory."""
 
 
 def roc_auc(truth: Flags, scores: Floats) -> NDArray[np.float64]:
-    """Area under the ROC curve of each column: float64[C], 0..1; NaN where a column has positives or negatives alone.
+    """Return the area under the ROC curve of each column: float64[C], 0..1; NaN for a column of only one truth value.
 
     It is the share of pairs of a positive and a negative in which the positive has the higher score; equal scores count
     one half (midranks; Mann and Whitney 1947).
 
-    truth: bool[N, C] or bool[N]; scores: float of the same shape. It needs memory for a column, not for a copy of all.
-    Raises DataError where shapes differ or a score is NaN.
+    truth: bool[N, C] or bool[N]; scores: float of the same shape. The extra memory is that of one column. Raises
+    DataError where shapes differ or a score is NaN.
     """
     return _by_column(truth, scores, _area)
 
 
 def roc_auc_micro(truth: Flags, scores: Floats) -> float:
-    """ROC AUC of all columns taken as one. Errors and NaN as of `roc_auc`."""
+    """Return the ROC AUC of all columns as if they were one column. Errors and NaN are those of `roc_auc`."""
     return float(roc_auc(truth.reshape(-1), scores.reshape(-1))[0])
 
 
 def average_precision(truth: Flags, scores: Floats) -> NDArray[np.float64]:
-    """Average precision of each column: float64[C], 0..1; NaN where a column has no positives.
+    """Return the average precision of each column: float64[C], 0..1; NaN where a column has no positives.
 
-    It is the sum over distinct scores, from the highest, of precision times the recall that is gained; the curve is not
-    interpolated. Shapes and errors as of `roc_auc`.
+    It is the sum over distinct scores, from the highest, of precision times the increase of recall; the curve is not
+    interpolated. Shapes and errors are those of `roc_auc`.
     """
     return _by_column(truth, scores, _precision)
 
 
 def average_precision_micro(truth: Flags, scores: Floats) -> float:
-    """Average precision of all columns taken as one. Errors and NaN as of `average_precision`."""
+    """Return the average precision of all columns as if they were one column; NaN where there are no positives."""
     return float(average_precision(truth.reshape(-1), scores.reshape(-1))[0])
 
 
@@ -87,7 +87,7 @@ def _precision(keys: Keys, positives: int) -> float:
     if not positives:
         return np.nan
     summed = 0.0
-    right, rest = positives, len(keys)  # at or above the lowest score that is not yet counted
+    right, rest = positives, len(keys)  # positives and samples whose scores are not yet counted
     for there, others in _ties(keys):
         size = there + others
         hits = right - (np.cumsum(there) - there)
@@ -100,14 +100,15 @@ def _precision(keys: Keys, positives: int) -> float:
 def _sorted_keys(truth: Flags, scores: Floats) -> Keys:
     """Sort scores [N] together with their truth.
 
-    The bits of floats that are not negative are in the order of the floats, and their first is 0, so that the truth
-    fits in. Sorting such numbers takes a fraction of the time of an argsort. Other scores are numbered first.
+    The bits of non-negative floats, read as integers, have the order of the floats. Their first bit is 0, so there is
+    room for the truth in one bit. Sorting these integers takes a fraction of the time of an argsort. Other scores are
+    replaced by the rank of their value.
     """
     if scores.dtype not in (np.float32, np.float64):
         scores = scores.astype(np.float32 if scores.dtype == np.float16 else np.float64)
-    if len(scores) and scores.min() >= 0:  # of NaN it is False
+    if len(scores) and scores.min() >= 0:  # False where a score is NaN
         bits: Keys = scores.view(np.uint32) if scores.dtype == np.float32 else scores.view(np.uint64)
-        keys: Keys = np.left_shift(bits, 1)  # which makes -0.0 the same as 0
+        keys: Keys = np.left_shift(bits, 1)  # this makes -0.0 the same as 0
         keys |= truth
         keys.sort()
         return keys
@@ -123,11 +124,11 @@ def _sorted_keys(truth: Flags, scores: Floats) -> Keys:
 
 
 def _ties(keys: Keys) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Count positives and negatives of each distinct score, int64[G] each, from the lowest, in blocks."""
+    """Yield the numbers of positives and negatives of each distinct score, from the lowest, in blocks of int64[G]."""
     start = 0
     while start < len(keys):
         stop = start + BLOCK
-        if stop < len(keys):  # equal scores stay in one block
+        if stop < len(keys):  # move the end, so that equal scores are in one block
             stop = int(np.searchsorted(keys, keys[stop] | keys.dtype.type(1), side="right"))
         block = keys[start:stop]
         there = (block & 1).astype(np.bool_)
@@ -145,7 +146,7 @@ def _ties(keys: Keys) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
 class Curve:
     """Points of a curve, float64[P] each, from the highest threshold to the lowest.
 
-    x, y: both in 0..1. thresholds: a point takes as positive what scores at least this; inf where it takes nothing.
+    x, y: both in 0..1. thresholds: at a point, samples with at least this score count as positive; inf for no sample.
     """
 
     x: NDArray[np.float64]
@@ -154,11 +155,11 @@ class Curve:
 
 
 def roc_curve(truth: Flags, scores: Floats, points: int = 200) -> Curve:
-    """The ROC curve of one class: x is the false positive rate, y the true positive rate.
+    """Return the ROC curve of one class: x is the false positive rate, y the true positive rate.
 
-    truth: bool[N]; scores: float[N]. At most `points` points (at least 2) are kept, each one of the whole curve; the
-    first is (0, 0) and the last (1, 1). Raises DataError where shapes differ, a score is NaN, or there are no positives
-    or no negatives.
+    truth: bool[N]; scores: float[N]. At most `points` points of the full curve are kept (at least 2). The first point
+    is (0, 0) and the last (1, 1). Raises DataError where shapes differ, a score is NaN, or there are no positives or no
+    negatives.
     """
     hits, taken, thresholds = _steps(truth, scores)
     if hits[-1] in (0, taken[-1]):
@@ -168,10 +169,10 @@ def roc_curve(truth: Flags, scores: Floats, points: int = 200) -> Curve:
 
 
 def precision_recall_curve(truth: Flags, scores: Floats, points: int = 200) -> Curve:
-    """The curve of precision (y) over recall (x) of one class.
+    """Return the curve of precision (y) over recall (x) of one class.
 
-    truth: bool[N]; scores: float[N]. At most `points` points (at least 2) are kept, each one of the whole curve. The
-    first is (0, 1), which takes nothing; the last takes everything. Raises DataError where shapes differ, a score is
+    truth: bool[N]; scores: float[N]. At most `points` points of the full curve are kept (at least 2). At the first
+    point, (0, 1), no sample counts as positive; at the last, all do. Raises DataError where shapes differ, a score is
     NaN, or there are no positives.
     """
     hits, taken, thresholds = _steps(truth, scores)
@@ -182,7 +183,7 @@ def precision_recall_curve(truth: Flags, scores: Floats, points: int = 200) -> C
 
 
 def _steps(truth: Flags, scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Positives and samples at or above each distinct score, from the highest; a step before takes none."""
+    """The numbers of positives and samples at or above each distinct score, from the highest; the first step has 0."""
     if truth.shape != scores.shape or truth.ndim != 1:
         raise DataError(f"truth has shape {truth.shape} and scores {scores.shape}; expected [N] for a curve")
     order = np.argsort(-scores.astype(np.float64))
@@ -195,7 +196,7 @@ def _steps(truth: Flags, scores: Floats) -> tuple[NDArray[np.int64], NDArray[np.
 
 
 def _thinned(curve: Curve, points: int) -> Curve:
-    """Keep points that lie about evenly along the curve, and both its ends."""
+    """Keep points that are spaced about evenly along the curve, and both its ends."""
     if len(curve.x) <= points:
         return curve
     along = np.append(0, np.cumsum(np.abs(np.diff(curve.x)) + np.abs(np.diff(curve.y))))

@@ -1,12 +1,12 @@
 """Metrics of image classification: one label, several labels, ordered grades, and probabilities.
 
-A metric takes truths and answers by sample id and gives a Score. The functions that take settings return a metric; it
-pickles. Every metric raises DataError where ids differ, where there are no samples, and for a label that is none of
-`classes`. Those that read probabilities raise ConfigError that names a sample whose answer has none, has not one for
-each class, or has one that is NaN or outside 0..1; they do not look at the names of answers. Settings that cannot be
-raise ConfigError at once.
+A metric takes truths and answers by sample id and returns a Score. Functions that take settings return a metric, which
+can be pickled. Every metric raises DataError where ids differ, where there are no samples, and for a label that is not
+in `classes`. Metrics of probabilities raise ConfigError, which names a sample whose answer has no probabilities, does
+not have one for each class, or has one that is NaN or outside 0..1; they ignore the names of answers. Settings that are
+not possible raise ConfigError at once.
 
-Parts of single classes leave out those for which the figure does not exist. Losses are negated, in parts too.
+The parts of single classes leave out classes for which the figure is not defined. Losses are negated, also in parts.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from medalist.records import Labels, Ranking, Score
 LabelsById = Mapping[str, Labels]
 Metric = Callable[[LabelsById, LabelsById], Score]
 Pooling = Literal["macro", "micro"]
-"""macro: the mean over classes; micro: all classes taken as one."""
+"""macro: the mean over classes; micro: all classes together."""
 Average = Literal["micro", "macro", "samples"]
-"""micro: all labels taken as one; macro: the mean over classes; samples: the mean over samples."""
+"""micro: all labels together; macro: the mean over classes; samples: the mean over samples."""
 
 # ------------------------------------------------------------------------------------------------------- one label
 
 
 def accuracy(truths: LabelsById, answers: LabelsById) -> Score:
-    """Share of samples whose first answered name is right; an answer without names is wrong. A truth has one label.
+    """Return the share of samples whose first answered name is right; an answer without names is wrong.
 
-    parts: `recall c` for each class c that a truth has.
+    A truth has one label. parts: `recall c` for each class c that a truth has.
     """
     return _share_right(truths, answers, balanced=False)
 
 
 def balanced_accuracy(truths: LabelsById, answers: LabelsById) -> Score:
-    """Mean of the recall of the classes that truths have; otherwise as `accuracy`.
+    """Return the mean recall of the classes that truths have; otherwise it is like `accuracy`.
 
-    `by_sample` is 1 where the sample is right and 0 where not; their mean is the accuracy.
+    `by_sample` is 1 where the answer is right and 0 where it is wrong; the mean of `by_sample` is the accuracy.
     """
     return _share_right(truths, answers, balanced=True)
 
@@ -64,10 +64,10 @@ def _share_right(truths: LabelsById, answers: LabelsById, balanced: bool) -> Sco
 
 
 def quadratic_kappa(classes: Sequence[str]) -> Metric:
-    """The metric Cohen's kappa with quadratic weights, of grades: `classes` in their order, at least 2.
+    """Return the metric Cohen's kappa with quadratic weights, for grades: `classes` in their order, at least 2.
 
-    A truth has one label; an answer's first name counts, and it has one. Where all truths and all answers are one and
-    the same grade it is 1 (the formula has 0/0); where only the truths are of one grade it is 0.
+    A truth has one label. An answer has at least one name, and the first one counts. Where all truths and all answers
+    are the same grade, the score is 1 (the formula is 0/0); where only the truths are all the same grade, it is 0.
 
     `by_sample` is 1 - (distance in grades / the longest)². parts: `accuracy`, and `recall c` of the grades that truths
     have. Source: https://www.kaggle.com/competitions/aptos2019-blindness-detection/overview/evaluation
@@ -87,10 +87,10 @@ def _quadratic_kappa(truths: LabelsById, answers: LabelsById, classes: tuple[str
 
 
 def log_loss(classes: Sequence[str], clip: float = 1e-15, normalise: bool = True) -> Metric:
-    """The metric multi-class log loss, negated: the mean of log p of the true class. A truth has one label.
+    """Return the metric multi-class log loss, negated: the mean of log p of the true class. A truth has one label.
 
-    normalise: each row is divided by its sum first, as Kaggle does; a row of zeros is then a ConfigError. clip: then p
-    is clipped to clip .. 1 - clip; take it from the contest's page, above 0.
+    normalise: each row is first divided by its sum, as Kaggle does; a row of zeros then raises ConfigError. clip: then
+    p is clipped to clip .. 1 - clip; use the value of the contest's page, which must be above 0.
 
     `by_sample` is the sample's own log p. parts: `log_loss c`, the mean over samples of class c, negated.
     Source: https://www.kaggle.com/competitions/state-farm-distracted-driver-detection/overview/evaluation
@@ -106,18 +106,18 @@ def _log_loss(truths: LabelsById, answers: LabelsById, classes: tuple[str, ...],
     if normalise and not sums.all():
         raise ConfigError(
             f"sample {ids[int((sums == 0).argmax())]}: all its probabilities are 0, so there is no sum to divide "
-            "them by; give one of them more, or say log_loss(normalise=False)"
+            "them by; give one of them more, or use log_loss(normalise=False)"
         )
     own = -arrays.log_losses(truth, probabilities, clip, normalise)
     return _score(ids, own.mean(), _parts("log_loss", classes, _mean_by_class(truth, own, len(classes))), own)
 
 
 def label_map_at(k: int) -> Metric:
-    """The metric MAP@k of names, the best first: the mean of 1/min(m, k) times the sum of precision(i) * right(i).
+    """Return the metric MAP@k of names, best first: the mean of 1/min(m, k) times the sum of precision(i) * right(i).
 
-    i goes over the places up to k, m is the number of right labels; with one it is 1/rank. A name that is answered
-    twice scores at its first place. Samples without a right label are left out. parts, `by_sample` and the rest are as
-    of `medalist.metrics.retrieval.map_at`, of which this is the same over Labels.
+    i goes over the places up to k, and m is the number of right labels; with one right label it is 1/rank. A name that
+    is answered twice scores only at its first place. Samples without a right label are left out. It is
+    `medalist.metrics.retrieval.map_at` for Labels, with the same parts, `by_sample` and errors.
     """
     return partial(_as_rankings, metric=map_at(k))
 
@@ -134,7 +134,7 @@ def _as_rankings(truths: LabelsById, answers: LabelsById, metric: Callable[..., 
 def f1(
     classes: Sequence[str], average: Average, *, empty: float | None = 1.0, zero_division: float | None = 0.0
 ) -> Metric:
-    """The metric F1 of labels: `f_beta` with beta = 1."""
+    """Return the metric F1 of labels: `f_beta` with beta = 1."""
     return f_beta(1.0, classes, average, empty=empty, zero_division=zero_division)
 
 
@@ -146,18 +146,18 @@ def f_beta(
     empty: float | None = 1.0,
     zero_division: float | None = 0.0,
 ) -> Metric:
-    """The metric (1 + beta²) both / (beta² truth + answer), where these count labels; beta above 1 favours recall.
+    """Return the metric (1 + beta²) both / (beta² truth + answer) of label counts; beta above 1 favours recall.
 
-    "Mean F1" is three different things. micro: of all labels taken as one (iMet 2020). macro: the mean over classes.
-    samples: the mean over samples (Kaggle's MeanFScore; Planet 2017 with beta = 2).
+    "Mean F1" can mean three metrics. micro: of all labels together (iMet 2020). macro: the mean over classes. samples:
+    the mean over samples (Kaggle's MeanFScore; Planet 2017 with beta = 2).
 
-    empty: what a sample counts that neither has nor is given a label; None leaves it out. It is also the micro figure
-    where no sample has any. zero_division: what a class counts in macro that no sample has or is given; None leaves it
-    out. The default 0 is scikit-learn's, and even perfect answers score below 1 with it where a class is absent. What
-    is left out of everything scores 1.
+    empty: the value of a sample that has no label in truth and answer; None leaves the sample out. It is also the micro
+    score where no sample has a label. zero_division: the value in macro of a class that is in no truth and no answer;
+    None leaves the class out. The default 0 is that of scikit-learn: where a class is absent, even perfect answers then
+    score below 1. Where all classes or samples are left out, the score is 1.
 
-    `by_sample`: of samples and micro the sample's own figure, 1 where it is left out; of macro the share of classes on
-    which truth and answer agree. parts: `f1 c`, or `f2 c` and so on by beta.
+    `by_sample`: for samples and micro the sample's own figure, 1 where it is left out; for macro the share of classes
+    on which truth and answer agree. parts: `f1 c`, or `f2 c` and so on by beta.
     """
     if isinstance(beta, bool) or not 0 < beta < math.inf:
         raise ConfigError(f"beta={beta!r}: expected a number above 0, as in f_beta(2.0, ...)")
@@ -197,10 +197,10 @@ def _f_beta(
 
 
 def mean_column_log_loss(classes: Sequence[str], clip: float = 1e-15, weights: Sequence[float] | None = None) -> Metric:
-    """The metric binary log loss of each class, averaged over classes and negated. A truth has any number of labels.
+    """Return the metric mean over classes of the binary log loss, negated. A truth has any number of labels.
 
-    clip: probabilities are clipped to clip .. 1 - clip first. weights: one above 0 for each class where the contest
-    weighs them (RSNA haemorrhage 2019); the mean is then weighted.
+    clip: probabilities are first clipped to clip .. 1 - clip. weights: a weight above 0 for each class, where the
+    contest weighs classes (RSNA haemorrhage 2019); the mean over classes is then weighted.
 
     `by_sample` is the sample's own mean over classes. parts: `log_loss c`, negated.
     Source: https://www.kaggle.com/competitions/rsna-intracranial-hemorrhage-detection/overview/evaluation
@@ -222,21 +222,21 @@ def _mean_column_log_loss(
 
 
 def roc_auc(classes: Sequence[str], average: Pooling = "macro") -> Metric:
-    """The metric area under the ROC curve. A truth has any number of labels; of one class, one or none.
+    """Return the metric area under the ROC curve. A truth has any number of labels; with one class, one or none.
 
-    macro: the mean over classes; classes that all samples or none have are left out. micro: all classes taken as one.
-    Where nothing is left, as in a small fold, the value is the mean of `by_sample`.
+    macro: the mean over classes; classes that all samples or no samples have are left out. micro: all classes together.
+    Where all classes are left out, as may happen in a small fold, the score is the mean of `by_sample`.
 
-    `by_sample` is the probability that is given to the side of the truth (p of a label that is there, 1 - p of one that
-    is not), as a mean over classes: AUC is no mean over samples. parts: `auc c`, and `left out`, their number.
+    `by_sample` is the mean over classes of the probability of the truth (p for labels of the sample, 1 - p for others),
+    because AUC is no mean over samples. parts: `auc c`, and `left out`, the number of classes that are left out.
     """
     return partial(_pooled, kind="auc", classes=_checked(classes), average=_checked_pooling(average))
 
 
 def average_precision(classes: Sequence[str], average: Pooling = "macro") -> Metric:
-    """The metric average precision, not interpolated; "mAP" where it is averaged over classes. Otherwise as `roc_auc`.
+    """Return the metric average precision, not interpolated; its mean over classes is called "mAP".
 
-    Classes that no sample has are left out of macro. parts: `ap c`, and `left out`.
+    Classes that no sample has are left out of macro. parts: `ap c`, and `left out`. Otherwise it is like `roc_auc`.
     """
     return partial(_pooled, kind="ap", classes=_checked(classes), average=_checked_pooling(average))
 
@@ -256,13 +256,13 @@ def _pooled(
 
 
 def pf1(positive: str, classes: Sequence[str] | None = None) -> Metric:
-    """The metric probabilistic F1 of one class: 2 t / (t + f + positives), of probabilities instead of answers.
+    """Return the metric probabilistic F1 of one class: 2 t / (t + f + positives), of probabilities, not of answers.
 
-    t and f are the sums of the probabilities that samples with and without the class have. It is 1 where both are 0
-    and no sample has the class. classes: those of the contest, where it has others beside `positive`.
+    t and f are the sums of the probabilities of samples with and without the class. The score is 1 where both are 0 and
+    no sample has the class. classes: all classes of the contest, where it has more than `positive`.
 
-    `by_sample` is the probability that is given to the side of the truth. parts: `precision` t / (t + f) and `recall`
-    t / positives, each left out where it does not exist.
+    `by_sample` is the probability that the answer gives to the truth. parts: `precision` t / (t + f) and `recall`
+    t / positives; each is left out where its divisor is 0.
     Source: https://www.kaggle.com/competitions/rsna-breast-cancer-detection/overview/evaluation
     """
     known = _checked((positive,) if classes is None else classes)
@@ -296,7 +296,7 @@ def _checked(classes: Sequence[str], least: int = 1) -> tuple[str, ...]:
         raise ConfigError(f"classes={classes!r}: expected a tuple of at least {least} names, in the contest's order")
     name, times = Counter(names).most_common(1)[0]
     if times > 1:
-        raise ConfigError(f"classes: {name!r} stands there {times} times; name each class once")
+        raise ConfigError(f"classes: {name!r} is there {times} times; name each class once")
     return names
 
 
@@ -313,7 +313,7 @@ def _checked_pooling(average: Pooling) -> Pooling:
 
 
 def _mean_by_class(codes: NDArray[np.int64], values: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
-    """Mean of the values [N] by class: float64[C], NaN for a class that no sample has."""
+    """The mean of the values [N] of each class: float64[C], NaN for a class that no sample has."""
     samples = np.bincount(codes, minlength=classes)
     return np.bincount(codes, values, classes) / np.where(samples > 0, samples, np.nan)
 

@@ -1,4 +1,4 @@
-"""Metrics of masks. Foreground is every class above 0."""
+"""Metrics of masks. Every class above 0 is foreground."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from medalist.records import Mask, Score
 IOU_STEPS = tuple(range(10, 20))
 """IoU thresholds 0.50, 0.55 ... 0.95, in twentieths: an IoU is above k/20 when 20 * inter > k * union.
 
-Whole numbers, because the usual list of floats holds 0.6000000000000001 or 0.6 by how it was made.
+They are whole numbers, because a list of floats has 0.6000000000000001 or 0.6, depending on how it was made.
 """
 
 
 def mean_dice(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Score:
-    """Mean over images of 2 |P ∩ G| / (|P| + |G|); an image with neither scores 1 (Carvana, HuBMAP).
+    """Return the mean Dice over images, 2 |P ∩ G| / (|P| + |G|), as in Carvana and HuBMAP.
 
-    truths, answers: masks by sample id. Raises DataError where ids or sizes differ, or where there are none.
+    An image without foreground in truth and answer scores 1. truths, answers: masks by sample id. Raises DataError
+    where ids or sizes differ, or where there are no images.
     Source: https://www.kaggle.com/competitions/carvana-image-masking-challenge/overview/evaluation
     """
     dice = _areas(truths, answers).dice()
@@ -29,10 +30,11 @@ def mean_dice(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Score:
 
 
 def global_dice(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Score:
-    """2 |P ∩ G| / (|P| + |G|) with all images taken as one; 1 where no image has either (contrails).
+    """Return the Dice of all images together, 2 |P ∩ G| / (|P| + |G|), as in the contrails contest.
 
-    It can differ widely from mean_dice: one false pixel on one of two images may mean 0.5 there, 0.99 here.
-    `by_sample` has each image's own Dice. Raises DataError as mean_dice does. Source: the evaluation page of
+    It is 1 where no image has foreground in truth or answer. It can differ much from mean_dice: one false pixel on one
+    of two images may give 0.5 there and 0.99 here. `by_sample` has each image's own Dice. Raises DataError as mean_dice
+    does. Source: the evaluation page of
     https://www.kaggle.com/competitions/google-research-identify-contrails-reduce-global-warming
     """
     areas = _areas(truths, answers)
@@ -41,10 +43,11 @@ def global_dice(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Scor
 
 
 def mean_precision_over_iou(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> Score:
-    """Mean over images of the share of IoU thresholds 0.50 ... 0.95 that the mask's IoU is above (TGS Salt).
+    """Return the mean over images of the share of IoU thresholds 0.50 ... 0.95 that the mask's IoU is above (TGS Salt).
 
-    One mask for each image, so at a threshold an image scores 1 or 0. Neither truth nor answer: 1; only one
-    of them: 0. IoUs are compared as whole numbers, so 0.6 is not above 0.6.
+    Each image has one mask, so an image scores 1 or 0 at a threshold. An image without foreground in truth and answer
+    scores 1; with foreground in only one of them it scores 0. IoUs are compared as whole numbers, so 0.6 is not above
+    0.6.
 
     parts: `precision@0.50` ... `precision@0.95`, the mean over images at one threshold. Raises DataError as
     mean_dice does.
@@ -61,7 +64,10 @@ def mean_precision_over_iou(truths: Mapping[str, Mask], answers: Mapping[str, Ma
 
 
 def require_pairs(truths: Mapping[str, tuple[int, ...]], answers: Mapping[str, tuple[int, ...]]) -> None:
-    """Raise DataError where the sizes by sample id of truths and answers differ, or where there are none."""
+    """Raise DataError where truths and answers differ in their ids or sizes, or where there are none.
+
+    truths, answers: the size of each, by sample id.
+    """
     missing = [name for name in truths if name not in answers]
     if missing:
         raise DataError(f"no answer for {len(missing)} of {len(truths)} samples; the first is {missing[0]}")
@@ -78,7 +84,7 @@ def require_pairs(truths: Mapping[str, tuple[int, ...]], answers: Mapping[str, t
 
 @dataclass(frozen=True, eq=False)
 class _Areas:
-    """Foreground pixels int64[N] of the truths, of the answers, and of both together."""
+    """Numbers of foreground pixels, int64[N]: in the truths, in the answers, and in both."""
 
     truth: NDArray[np.int64]
     answer: NDArray[np.int64]
@@ -91,7 +97,7 @@ class _Areas:
 
 
 def _areas(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> _Areas:
-    """Count pixels, in the order of `truths`."""
+    """Count the foreground pixels of each image, in the order of `truths`."""
     require_pairs(
         {name: truth.classes.shape for name, truth in truths.items()},
         {name: answer.classes.shape for name, answer in answers.items()},

@@ -1,8 +1,8 @@
-"""Two runs compared on what both were asked: the difference and how sure it is. Torch-free.
+"""Compare two runs on the folds and samples that both have: the difference and its standard error. Torch-free.
 
-Both runs are scored on the same samples of the same folds, so what is hard for one is hard for the other. The
-difference is taken within each fold (or sample) before anything is averaged, and its standard error is then much
-smaller than that of either score.
+Both runs are scored on the same samples of the same folds, so a sample that is hard for one run is hard for the other.
+The difference is computed for each fold (or sample) before averaging; therefore its standard error is much smaller than
+that of either score.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from statistics import fmean, stdev
 class Paired:
     """One run's score minus another's.
 
-    difference: the mean over the folds that both have of the difference of their scores. by_folds: its standard error,
-    that of the mean of these differences; None for fewer than two folds, and rough for few.
-    by_samples: the standard error of the mean difference over samples, None for fewer than two. It takes samples as
-    independent (too small where they come in groups) and each network as given (it leaves out the luck of training).
+    difference: the mean difference of their scores over the folds that both have. by_folds: the standard error of this
+    mean; None for fewer than two folds, and not precise for few folds.
+    by_samples: the standard error of the mean difference over samples; None for fewer than two. It assumes that samples
+    are independent, so it is too small where samples come in groups. It does not include the randomness of training.
+    folds, samples: how many both runs have.
     """
 
     difference: float
@@ -31,7 +32,7 @@ class Paired:
 
     @property
     def standard_error(self) -> float | None:
-        """By folds where there are at least two, else by samples."""
+        """The standard error by folds where there are at least two folds, else by samples."""
         return self.by_samples if self.by_folds is None else self.by_folds
 
 
@@ -41,9 +42,9 @@ def paired(
     base_folds: Mapping[str, float],
     base_samples: Mapping[str, float],
 ) -> Paired | None:
-    """Compare a run with a base: scores by fold and by sample id of both. None where no fold is in both.
+    """Compare a run with a base run, from the scores of both by fold and by sample id.
 
-    `samples` and `base_samples` may have samples of further folds: only those that both have are compared.
+    Only folds and samples that both runs have are compared. Returns None where no fold is in both.
     """
     shared = [fold for fold in folds if fold in base_folds]
     if not shared:
@@ -54,13 +55,15 @@ def paired(
 
 
 def sample_differences(samples: Mapping[str, float], base: Mapping[str, float]) -> list[float]:
-    """What the first has over the second on each sample that both have."""
+    """Return the score of the first run minus that of the second, for each sample that both have."""
     return [value - base[name] for name, value in samples.items() if name in base]
 
 
 def clearly_behind(samples: Mapping[str, float], best: Mapping[str, float], errors: float = 2.0) -> bool:
-    """Whether a run is worse than the best one by more than chance: its mean difference over the samples that both
-    have, and `errors` of its standard errors added, is still below 0. Never on fewer than two samples.
+    """Return whether a run is worse than the best run by more than chance.
+
+    It is where the mean difference over the samples that both have, plus `errors` standard errors, is still below 0.
+    With fewer than two common samples the result is False.
     """
     differences = sample_differences(samples, best)
     error = standard_error(differences)
@@ -68,5 +71,5 @@ def clearly_behind(samples: Mapping[str, float], best: Mapping[str, float], erro
 
 
 def standard_error(values: Sequence[float]) -> float | None:
-    """Standard error of the mean of independent values, sd / sqrt(n); None for fewer than two."""
+    """Return the standard error of the mean of independent values, sd / sqrt(n); None for fewer than two values."""
     return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else None

@@ -1,8 +1,8 @@
-"""Metrics of ranked answers: MAP, recall, MRR and GAP of a contest's rankings, and the same over arrays of hits.
+"""Metrics of ranked answers: MAP, recall, MRR and GAP of a contest's rankings, and similar figures of arrays of hits.
 
-Of a truth the names that are right count, in any order. A name that is answered twice keeps both its places and scores
-at the first. Queries without any right name ("unanswerable") are left out of MAP, recall and MRR; of GAP they are the
-distractors. `by_sample` has them too: 1 where nothing is answered, 0 where something is.
+A truth has the right names, in any order. A name that is answered twice takes two places and scores only at the first.
+Queries without any right name ("unanswerable") are left out of MAP, recall and MRR; for GAP they are the distractors.
+`by_sample` has these queries too: 1 where the answer has no names, 0 where it has some.
 """
 
 from __future__ import annotations
@@ -20,52 +20,52 @@ from medalist.records import Ranking, Score
 
 Rankings = Mapping[str, Ranking]
 Relevant = NDArray[np.bool_]
-"""bool[Q, K]: whether the answer at each place is right, the best first; no answer counts twice. Padding is False."""
+"""bool[Q, K]: whether the name at each place is right, the best first; no name counts twice. Padding is False."""
 Counts = NDArray[np.int64]
 """int64[Q]: how many right answers the gallery has for each query."""
 
 
 def map_at(k: int) -> Callable[[Rankings, Rankings], Score]:
-    """The metric MAP@k: mean over queries of 1/min(m, k) times the sum of precision(i) * right(i) over i <= k.
+    """Return the metric MAP@k: the mean over queries of 1/min(m, k) times the sum of precision(i) * right(i), i <= k.
 
-    m is the number of right names; with one it is 1/rank (humpback whale k=5, landmark retrieval k=100).
+    m is the number of right names; with one right name it is 1/rank (humpback whale k=5, landmark retrieval k=100).
 
     The metric takes truths and answers by query id. parts: `map@k`, `recall@1`, `recall@5` and `recall@k` up to k,
-    `mrr` over the first k, and `unanswerable`, the number of queries that are left out. Where all are left out the
-    value and the other parts are the mean of `by_sample`. Raises ConfigError where k is below 1, and the metric
-    DataError where the two have different ids or none.
+    `mrr` over the first k, and `unanswerable`, the number of queries that are left out. Where all queries are left out,
+    the value and the other parts are the mean of `by_sample`. Raises ConfigError where k is below 1. The metric raises
+    DataError where truths and answers have different ids, or none.
     Source: https://www.kaggle.com/competitions/landmark-retrieval-2020/overview/evaluation
     """
     return partial(_mean_over_queries, kind="map", k=_checked(k))
 
 
 def recall_at(k: int) -> Callable[[Rankings, Rankings], Score]:
-    """The metric recall@k: the share of queries with a right name among the first k. recall_at(1) is the accuracy.
+    """Return the metric recall@k: the share of queries with a right name among the first k. recall_at(1) is accuracy.
 
-    Also known as CMC rank-k (re-identification) and as Recall@k of metric learning. parts and errors as `map_at`.
+    It is also called CMC rank-k (re-identification) and Recall@k (metric learning). parts and errors: as of `map_at`.
     """
     return partial(_mean_over_queries, kind="recall", k=_checked(k))
 
 
 def mrr(truths: Rankings, answers: Rankings) -> Score:
-    """Mean over queries of 1/rank of the first right name, 0 where there is none; over whole answers.
+    """Return the mean over queries of 1/rank of the first right name, 0 where no name of the answer is right.
 
-    parts: `recall@1`, `recall@5`, `mrr`, `unanswerable`. Errors as `map_at`.
+    parts: `recall@1`, `recall@5`, `mrr`, `unanswerable`. Errors: as of `map_at`.
     """
     longest = max((len(answer.names) for answer in answers.values()), default=1)
     return _mean_over_queries(truths, answers, kind="mrr", k=max(longest, 1))
 
 
 def gap(truths: Rankings, answers: Rankings) -> Score:
-    """Global average precision (landmark recognition): 1/M times the sum over predictions of precision(i) * right(i).
+    """Return global average precision (landmark recognition): 1/M times the sum of precision(i) * right(i).
 
-    The first names of all queries are sorted by confidence, the surest first. M is the number of queries with a right
-    name; the others lower the precision where they are answered. An answer without names predicts nothing. Of equal
-    confidences the wrong come first: GAP is then the worst that the contest may give, so make confidences unique.
-    Where M = 0 it is 1 if nothing is predicted, else 0.
+    i goes over the first names of all queries, sorted by confidence, the highest first. M is the number of queries with
+    a right name; the other queries lower the precision where they are answered. An answer without names is not in the
+    list. Among equal confidences, wrong names come first, so GAP is the worst that the contest may compute; therefore
+    make confidences unique. Where M = 0, it is 1 if no query is answered, else 0.
 
-    parts: `accuracy` over the M queries, `predicted`, and `unanswerable`. Raises ConfigError that names a query whose
-    answer has no confidence, or NaN; DataError as `map_at`.
+    parts: `accuracy` over the M queries, `predicted`, and `unanswerable`. Raises ConfigError, which names the query,
+    where an answer has no confidence, or NaN. Raises DataError as `map_at` does.
     Source: https://www.kaggle.com/competitions/landmark-recognition-2020/overview/evaluation; Perronnin et al. 2009.
     """
     _check_ids(truths, answers)
@@ -79,7 +79,7 @@ def gap(truths: Rankings, answers: Rankings) -> Score:
             if answer.confidence is None or math.isnan(answer.confidence):
                 raise ConfigError(
                     f"query {name}: its answer has confidence {answer.confidence}, and GAP compares confidences over "
-                    "queries; say Retrieval(confident=True), and give a number in the submission"
+                    "queries; use Retrieval(confident=True), and give a number in the submission"
                 )
             predictions.append((-answer.confidence, right))
     answerable = sum(bool(truth.names) for truth in truths.values())
@@ -108,7 +108,7 @@ def _check_ids(truths: Rankings, answers: Rankings) -> None:
 
 
 def _mean_over_queries(truths: Rankings, answers: Rankings, *, kind: str, k: int) -> Score:
-    """Score by one of the figures at k; the others are parts."""
+    """Return a Score with one of the figures at k as its value; all figures are parts."""
     _check_ids(truths, answers)
     answerable = [name for name, truth in truths.items() if truth.names]
     places = min(k, max((len(answer.names) for answer in answers.values()), default=0))
@@ -121,7 +121,7 @@ def _mean_over_queries(truths: Rankings, answers: Rankings, *, kind: str, k: int
             if answer in left:
                 left.remove(answer)
                 relevant[row, place] = True
-    depths = {1, 5} if kind == "mrr" else {1, min(5, k), k}  # of MRR, k is but the length of the longest answer
+    depths = {1, 5} if kind == "mrr" else {1, min(5, k), k}  # for MRR, k is only the length of the longest answer
     figures = {f"recall@{depth}": found_within(relevant, depth) for depth in sorted(depths)}
     if kind != "mrr":
         figures = {f"map@{k}": average_precision(relevant, positives, k), **figures}
@@ -136,13 +136,13 @@ def _mean_over_queries(truths: Rankings, answers: Rankings, *, kind: str, k: int
 
 
 def found_within(relevant: Relevant, k: int) -> NDArray[np.float64]:
-    """Whether a right answer is among the first k: float64[Q] of 0 and 1. Its mean is recall@k, and CMC at rank k."""
+    """Return 1 where a right name is among the first k, else 0: float64[Q]. The mean is recall@k, or CMC at rank k."""
     found: NDArray[np.float64] = np.asarray(relevant[:, :k].any(axis=1), np.float64)
     return found
 
 
 def reciprocal_rank(relevant: Relevant) -> NDArray[np.float64]:
-    """1/rank of the first right answer, 0 where there is none: float64[Q]. Its mean is MRR."""
+    """Return 1/rank of the first right name, 0 where there is none: float64[Q]. The mean is MRR."""
     if not relevant.shape[1]:
         return np.zeros(len(relevant))
     first: NDArray[np.float64] = relevant.any(axis=1) / (relevant.argmax(axis=1) + 1.0)
@@ -150,10 +150,10 @@ def reciprocal_rank(relevant: Relevant) -> NDArray[np.float64]:
 
 
 def average_precision(relevant: Relevant, positives: Counts, k: int) -> NDArray[np.float64]:
-    """1/min(positives, k) times the sum of precision(i) * right(i) over i <= k: float64[Q]; 0 without positives.
+    """Return 1/min(positives, k) times the sum of precision(i) * right(i), i <= k: float64[Q]; 0 without positives.
 
-    Its mean over queries with positives is MAP@k. `relevant` has at least min(k, positives) places, or those that it
-    lacks count as wrong.
+    The mean over queries with positives is MAP@k. Where `relevant` has fewer than min(k, positives) places, the missing
+    places count as wrong.
     """
     hits = relevant[:, :k]
     precision: NDArray[np.float64] = _summed_precision(hits) / np.maximum(np.minimum(positives, k), 1)
@@ -161,10 +161,10 @@ def average_precision(relevant: Relevant, positives: Counts, k: int) -> NDArray[
 
 
 def average_precision_at_r(relevant: Relevant, positives: Counts) -> NDArray[np.float64]:
-    """1/R times the sum of precision(i) * right(i) over i <= R = positives: float64[Q]; 0 without positives.
+    """Return 1/R times the sum of precision(i) * right(i), i <= R = positives: float64[Q]; 0 without positives.
 
-    Its mean is MAP@R (Musgrave et al. 2020, arXiv 2003.08505). Where `relevant` has fewer than R places the rest
-    counts as wrong, so the figure is then a lower bound.
+    The mean is MAP@R (Musgrave et al. 2020, arXiv 2003.08505). Where `relevant` has fewer than R places, the missing
+    places count as wrong, so the figure is then a lower bound.
     """
     hits = relevant & (np.arange(relevant.shape[1]) < positives[:, np.newaxis])
     precision: NDArray[np.float64] = _summed_precision(hits) / np.maximum(positives, 1)
@@ -172,7 +172,10 @@ def average_precision_at_r(relevant: Relevant, positives: Counts) -> NDArray[np.
 
 
 def r_precision(relevant: Relevant, positives: Counts) -> NDArray[np.float64]:
-    """The share of right answers among the first R = positives: float64[Q]; 0 without positives. See above for R."""
+    """Return the share of right names among the first R = positives: float64[Q]; 0 without positives.
+
+    Where `relevant` has fewer than R places, the missing places count as wrong.
+    """
     hits = relevant & (np.arange(relevant.shape[1]) < positives[:, np.newaxis])
     share: NDArray[np.float64] = hits.sum(axis=1) / np.maximum(positives, 1)
     return share
@@ -185,11 +188,12 @@ def _summed_precision(hits: Relevant) -> NDArray[np.float64]:
 
 
 def nmi(vectors: NDArray[np.float32], labels: NDArray[np.int64], seed: int = 0) -> float:
-    """Normalised mutual information of the labels and k-means clusters, as many as there are labels; 0..1.
+    """Return the normalised mutual information, 0..1, of the labels and of as many k-means clusters as labels.
 
-    vectors: float32[N, D]; labels: [N]. Slow where there are many labels: k-means takes N * labels * D a turn.
+    vectors: float32[N, D]; labels: [N]. It is slow for many labels: k-means needs N * labels * D operations in each
+    iteration.
     """
-    from sklearn.cluster import KMeans  # scikit-learn takes a second to import, and nothing else here needs it
+    from sklearn.cluster import KMeans  # imported here: the import takes a second, and only this function needs it
     from sklearn.metrics import normalized_mutual_info_score
 
     clusters = KMeans(len(np.unique(labels)), n_init=1, random_state=seed).fit_predict(vectors)

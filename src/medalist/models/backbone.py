@@ -1,4 +1,4 @@
-"""A timm encoder of whole images: without its classifier, in the size that it will see."""
+"""A timm encoder without its classifier, built for one image size."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from medalist.models.weights import Resolved, load_state
 _TIMM_FAILS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, IndexError, KeyError)
 
 PLAIN: Statistics = ((0.5,) * 3, (0.5,) * 3)
-"""Input statistics of encoders that begin at random: values within -1..1."""
+"""Input statistics of encoders that start from random weights: they put the values of an image into -1..1."""
 
 
 class Encoder(nn.Module):
     """A timm network without its classifier: float32[B, in, h, w] -> feature maps float32[B, C, h', w'].
 
-    Tokens of a transformer become maps of one column; its class and register tokens are left out.
+    The N tokens of a transformer become maps [B, C, N, 1]; class tokens and register tokens are left out.
     """
 
     def __init__(self, body: nn.Module, width: int):
-        """`width` is the number of channels of its features."""
+        """`width` is C, the number of channels of the features."""
         super().__init__()
         self.body = body
         self.width = width
         self.cells = 1
-        """Positions of its features for images of the size that it was built for."""
+        """Number of positions (h' * w') of the features, for images of the size that the encoder was built for."""
 
     def forward(self, image: Tensor) -> Tensor:
-        """Feature maps of a batch of images."""
+        """Return the feature maps of a batch of images."""
         found: Tensor = self.body.forward_features(image)  # type: ignore[operator]  # timm's, on every network
         if found.ndim == 3:
             skipped = int(getattr(self.body, "num_prefix_tokens", 0))
@@ -51,17 +51,22 @@ class Encoder(nn.Module):
 
 
 def encoder_statistics(config: EncoderConfig) -> Statistics:
-    """(mean, std) for each input channel of images in 0..1: those of the encoder's weights, where it has any."""
+    """Return (mean, std) for each input channel of images in 0..1.
+
+    They are the statistics that the encoder's weights were trained with, or `PLAIN` where config.weights is "none".
+    """
     if config.weights == "none":
         return adapted(PLAIN, config.in_channels)
     return statistics(config.encoder, config.in_channels)
 
 
 def build_encoder(config: EncoderConfig, size: tuple[int, int], weights: Resolved | None) -> Encoder:
-    """The encoder, filled from `weights`, or random where None (torch's generator is the caller's to seed).
+    """Build the encoder and load `weights`; where `weights` is None, its weights are random.
 
-    `size` (height, width) is what it will see; one pass of zeros shows that it can. Nothing is downloaded here.
-    Raises ConfigError (unknown, or not for images of this size), WeightsError (they do not fit).
+    Random weights come from torch's generator, which the caller seeds. `size` is the (height, width) of the images that
+    the encoder will get; one pass of an image of zeros checks that the encoder accepts this size. Nothing is downloaded
+    here. Raises ConfigError (the encoder is unknown, or does not accept images of this size) and WeightsError (the
+    weights do not fit the encoder).
     """
     known = check_encoder(config.encoder)
     options: dict[str, Any] = dict(config.options)
@@ -94,6 +99,6 @@ def build_encoder(config: EncoderConfig, size: tuple[int, int], weights: Resolve
 def _unusable(config: EncoderConfig, size: tuple[int, int], reason: str) -> str:
     options = f" with options {config.options}" if config.options else ""
     return (
-        f"encoder '{config.encoder}'{options} cannot look at images of {size[1]}x{size[0]} ({reason}); "
+        f"encoder '{config.encoder}'{options} does not accept images of {size[1]}x{size[0]} ({reason}); "
         f"change image.size or {'model.options' if config.options else 'model.encoder'}"
     )

@@ -1,4 +1,4 @@
-"""What timm knows of an encoder: its full name, its input statistics, and whether a state dict fits it."""
+"""Facts about an encoder from timm: its full name, its input statistics, and whether a state dict fits it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Statistics = tuple[tuple[float, ...], tuple[float, ...]]
 """(mean, std), one value for each input channel, for images scaled to 0..1."""
 
 IMAGENET: Statistics = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-_BY_ORDER = "_conv_stem.weight"  # the first name in states of the EfficientNet-PyTorch family
+_BY_ORDER = "_conv_stem.weight"  # the first tensor name in state dicts of the EfficientNet-PyTorch family
 
 
 def check_encoder(encoder: str) -> PretrainedCfg:
     """Return timm's pretrained configuration of an encoder, "name" or "name.tag".
 
-    Raises ConfigError with the nearest timm names, or with the tags there are.
+    Raises ConfigError, which names the most similar timm names, or the most similar tag of this encoder.
     """
     base, _, tag = encoder.partition(".")
     if base.startswith("tu-") and timm.is_model(base[3:]):
@@ -46,24 +46,27 @@ def check_encoder(encoder: str) -> PretrainedCfg:
 
 
 def full_name(encoder: str) -> str:
-    """The encoder with the tag of its weights: "resnet34" -> "resnet34.a1_in1k". Raises ConfigError."""
+    """Return the encoder's name with the tag of its weights: "resnet34" -> "resnet34.a1_in1k".
+
+    Raises ConfigError where timm does not know the encoder.
+    """
     tag = check_encoder(encoder).tag
     base = encoder.partition(".")[0]
     return f"{base}.{tag}" if tag else base
 
 
 def statistics(encoder: str, in_channels: int = 3) -> Statistics:
-    """Mean and std that an encoder's weights were trained with, for `in_channels` channels in 0..1.
+    """Return the mean and std that an encoder's weights were trained with, for `in_channels` channels in 0..1.
 
-    For other counts than 3 they follow what is done to the first convolution: one channel gets the average of
-    the three (its weights are summed), more channels repeat them in turn.
+    For other numbers of channels than 3 the statistics follow the change of the first convolution. One channel gets the
+    average of the three, because the convolution's weights are summed. More channels repeat the three in turn.
     """
     cfg = check_encoder(encoder)
     return adapted((tuple(cfg.mean), tuple(cfg.std)), in_channels)
 
 
 def adapted(values: Statistics, in_channels: int) -> Statistics:
-    """Statistics of 3 channels made to fit `in_channels`."""
+    """Return statistics of 3 channels adapted to `in_channels` channels; see `statistics`."""
 
     def fit(three: tuple[float, ...]) -> tuple[float, ...]:
         if in_channels == 1:
@@ -74,12 +77,12 @@ def adapted(values: Statistics, in_channels: int) -> Statistics:
 
 
 def fitted_state(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state of timm's whole classifier `encoder`, under timm's names, with every tensor accounted for.
+    """Return the state dict of timm's whole classifier `encoder`, under timm's names; every tensor is checked.
 
-    Takes timm's own states (older forms too, as timm itself converts them), and those of the
-    EfficientNet-PyTorch family, whose tensors come in timm's order under other names. The number of classes
-    may be any, or none.
-    Raises WeightsError that names the first tensor that is missing, unknown or of another shape.
+    `state` may be one of timm's own state dicts (older forms too, because timm converts them), or one of the
+    EfficientNet-PyTorch family, whose tensors come in timm's order under other names. It may have any number of
+    classes, or no classifier. Raises WeightsError, which names the first tensor that is missing, unknown or of another
+    shape.
     """
     cfg = check_encoder(encoder)
     if _BY_ORDER in state:
@@ -97,20 +100,23 @@ def fitted_state(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]
 
 
 def _classes(cfg: PretrainedCfg, state: Mapping[str, Tensor]) -> int:
-    """How many classes the head in `state` has; 0 where it has none."""
+    """Return the number of classes of the classifier in `state`; 0 where `state` has no classifier."""
     names = cfg.classifier if isinstance(cfg.classifier, str | None) else next(iter(cfg.classifier), None)
     if cfg.label_offset:
-        return int(cfg.num_classes)  # timm drops the extra background class itself
+        return int(cfg.num_classes)  # timm itself removes the extra background class
     for suffix in (".weight", ".bias"):
         head = state.get(f"{names}{suffix}")
         if head is not None and head.ndim:
             return int(head.shape[0])
-    old_head = state.get("classifier.6.weight")  # torchvision's name in a VGG, which timm converts
+    old_head = state.get("classifier.6.weight")  # torchvision's name in a VGG; timm converts it
     return int(old_head.shape[0]) if old_head is not None and old_head.ndim else 0
 
 
 def _state_by_order(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename tensor by tensor; each pair must agree in shape and in the last part of its names."""
+    """Rename the tensors of `state` to timm's names, one by one in order.
+
+    Raises WeightsError where two tensors differ in shape or in the last part of their names.
+    """
     with torch.device("meta"):
         ours: dict[str, Tensor] = timm.create_model(encoder).state_dict()
     if len(ours) != len(state):
@@ -119,15 +125,15 @@ def _state_by_order(encoder: str, state: Mapping[str, Tensor]) -> dict[str, Tens
     for (name, want), (their_name, have) in zip(ours.items(), state.items(), strict=True):
         if have.shape != want.shape or their_name.rpartition(".")[2] != name.rpartition(".")[2]:
             raise WeightsError(
-                f"the weights do not fit encoder '{encoder}': {their_name} {tuple(have.shape)} stands where "
-                f"{name} {tuple(want.shape)} is expected"
+                f"the weights do not fit encoder '{encoder}': found {their_name} {tuple(have.shape)}, "
+                f"expected {name} {tuple(want.shape)}"
             )
         renamed[name] = have
     return renamed
 
 
 def _first_line(error: BaseException) -> str:
-    """The telling part of a many-line error of load_state_dict, on one line of bounded length."""
+    """Return the informative line of a load_state_dict error of several lines, cut to 200 characters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     text = lines[1] if len(lines) > 1 and lines[0].endswith(":") else (lines or [type(error).__name__])[0]
     return text if len(text) <= 200 else text[:200] + " …"
@@ -135,7 +141,7 @@ def _first_line(error: BaseException) -> str:
 
 @contextmanager
 def quiet_timm() -> Iterator[None]:
-    """Without timm's notes on renamed models and on tensors that features do not use: all is checked here."""
+    """Hide timm's notes on renamed models and on unused tensors, because this module does its own checks."""
     logger = logging.getLogger("timm.models._builder")
     before = logger.disabled
     logger.disabled = True
@@ -148,7 +154,7 @@ def quiet_timm() -> Iterator[None]:
 
 
 def forget_state(model: nn.Module) -> None:
-    """Drop the state dict that timm keeps inside the configuration of a model it has filled from one."""
+    """Delete the state dict that timm keeps in a model's configuration after it has loaded weights from it."""
     for module in model.modules():
         for attribute in ("pretrained_cfg", "default_cfg"):
             cfg: Any = getattr(module, attribute, None)

@@ -1,4 +1,4 @@
-"""The places outside the project that hold pretrained weights: pip packages, the hubs' caches, the hubs."""
+"""Find pretrained weights outside the project: in pip packages, in the caches of the hubs, and on the hubs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ VGG_FILES: dict[str, str] = {
     "vgg16": VGG16_Weights.IMAGENET1K_V1.url,
 }
 HASH = re.compile(r"-([0-9a-f]{8,})$")
-"""torch's habit: a file's name ends in the first digits of its SHA-256."""
+"""torch's naming rule: the name of a file ends in the first digits of the file's SHA-256."""
 
 
 def vgg_file(name: str) -> str:
-    """torchvision's file name of "vgg11" or "vgg16"."""
+    """Return torchvision's file name for "vgg11" or "vgg16"."""
     return VGG_FILES[name].rpartition("/")[2]
 
 
 def in_package(stems: list[str]) -> Path | None:
-    """The file of an installed pip package for the first of these timm names that has one."""
+    """Return the weights file of the installed pip package for the first of these timm names that has one, or None."""
     for stem in stems:
         if stem in PACKAGES:
             spec = find_spec(PACKAGES[stem][1])  # finds the folder without running the package
@@ -42,7 +42,7 @@ def in_package(stems: list[str]) -> Path | None:
 
 
 def in_cache(name: str) -> Path | None:
-    """The file that an earlier download of these weights left in the hub's own cache."""
+    """Return the file of an earlier download of these weights in the hub's own cache; None where there is none."""
     torch_file = torch_cache(name)
     if torch_file is not None:
         return torch_file
@@ -54,7 +54,7 @@ def in_cache(name: str) -> Path | None:
 
 
 def torch_cache(name: str) -> Path | None:
-    """torchvision's file of "vgg11" or "vgg16" in torch's cache."""
+    """Return torchvision's file for "vgg11" or "vgg16" in torch's cache; None where it is not there."""
     if name not in VGG_FILES:
         return None
     path = Path(torch.hub.get_dir(), "checkpoints", vgg_file(name))
@@ -62,9 +62,10 @@ def torch_cache(name: str) -> Path | None:
 
 
 def from_hub(name: str) -> Path:
-    """Download into the hub's own cache (torchvision's for VGG, the timm hub for all else).
+    """Download weights into the hub's own cache and return the file.
 
-    Raises OSError, RuntimeError or ValueError where the hub cannot be reached or sends something else.
+    VGG weights come from torchvision, all other weights from the timm hub. Raises OSError, RuntimeError or ValueError
+    where the hub cannot be reached or sends something else, and WeightsError where timm has no weights for the name.
     """
     if name in VGG_FILES:
         target = Path(torch.hub.get_dir(), "checkpoints", vgg_file(name))
@@ -74,5 +75,5 @@ def from_hub(name: str) -> Path:
         return target
     cfg = check_encoder(name)
     if not cfg.hf_hub_id:
-        raise WeightsError(f"timm has no pretrained weights for '{name}'; say weights: none, or a file")
+        raise WeightsError(f"timm has no pretrained weights for '{name}'; set weights: none, or a file")
     return Path(huggingface_hub.hf_hub_download(cfg.hf_hub_id, cfg.hf_hub_filename or "model.safetensors"))

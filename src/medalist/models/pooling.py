@@ -1,4 +1,4 @@
-"""Feature maps become one vector an image, and the neck behind it."""
+"""Pooling of feature maps to one vector for each image, and the neck (linear layer, batch norm) after it."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from medalist.models.settings import EncoderConfig
 
 
 class GeM(nn.Module):
-    """Generalised mean over positions, its power learned (arXiv 1711.02512): [B, C, h, w] -> [B, C].
+    """Generalised mean over positions with a learned power (arXiv 1711.02512): [B, C, h, w] -> [B, C].
 
-    1 is the average; towards infinity it becomes the maximum. Values below 1e-6 count as 1e-6.
+    Power 1 is the average; towards infinity the result becomes the maximum. Values below 1e-6 count as 1e-6.
     """
 
     def __init__(self, power: float):
-        """`power` is where it begins."""
+        """`power` is the initial value of the learned power."""
         super().__init__()
         self.power = nn.Parameter(torch.tensor(power))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Pool a batch of maps; in float32, as powers of halves overflow."""
+        """Pool a batch of maps, in float32, because powers of half-precision numbers overflow."""
         raised = maps.float().clamp(min=1e-6).pow(self.power)
         pooled: Tensor = raised.mean(dim=(-2, -1)).pow(1 / self.power)
         return pooled
 
 
 class AttentionPool(nn.Module):
-    """A weighted mean over positions, weights by softmax of a learned query: [B, C, h, w] -> [B, C]."""
+    """A weighted mean over positions: [B, C, h, w] -> [B, C]. The weights are the softmax of a learned query."""
 
     def __init__(self, width: int):
-        """It begins as the plain average."""
+        """`width` is C. The initial query gives all positions the same weight, so training starts from the average."""
         super().__init__()
         self.query = nn.Conv2d(width, 1, 1)
         nn.init.zeros_(self.query.weight)
@@ -45,7 +45,10 @@ class AttentionPool(nn.Module):
 
 
 def build_pooling(config: EncoderConfig, width: int = 0) -> nn.Module:
-    """What turns maps [B, C, h, w] into [B, C]; `width` is C, which attention needs."""
+    """Return the module that pools maps [B, C, h, w] to [B, C], or for pooling `flat` to [B, C * h * w].
+
+    `width` is C; only attention pooling needs it.
+    """
     match config.pooling:
         case "gem":
             return GeM(config.gem)
@@ -62,15 +65,15 @@ def build_pooling(config: EncoderConfig, width: int = 0) -> nn.Module:
 
 
 def pools_before(config: EncoderConfig) -> bool:
-    """Whether features can be pooled before they are kept: the pooling has nothing to learn."""
+    """Return whether the pooling has no weights to learn, so that features can be stored after pooling."""
     return config.pooling in ("avg", "max")
 
 
 class PooledHead(nn.Module):
-    """Feature maps [B, C, h, w], or features pooled before [B, C], become vectors [B, dim]: pooling, dropout, neck."""
+    """Pooling, dropout and neck: feature maps [B, C, h, w], or already pooled features [B, C], -> vectors [B, dim]."""
 
     def __init__(self, config: EncoderConfig, width: int, cells: int):
-        """`width`: channels of the features; `cells`: their positions, for pooling `flat`."""
+        """`width`: number of channels of the features. `cells`: number of positions, used by pooling `flat`."""
         super().__init__()
         self.pool = build_pooling(config, width)
         self.drop = nn.Dropout(config.dropout)
@@ -84,7 +87,7 @@ class PooledHead(nn.Module):
         self.neck = nn.Sequential(*parts)
 
     def pooled(self, features: Tensor) -> Tensor:
-        """Vectors of a batch."""
+        """Return the vectors [B, dim] of a batch of features."""
         pooled = self.pool(features) if features.ndim == 4 else features
         found: Tensor = self.neck(self.drop(pooled))
         return found

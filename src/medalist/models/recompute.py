@@ -1,4 +1,7 @@
-"""Gradient checkpointing: activations inside an encoder's blocks are computed twice and not kept (arXiv 1604.06174)."""
+"""Gradient checkpointing (arXiv 1604.06174): saves memory, because activations inside an encoder's blocks are not kept.
+
+They are computed a second time in the backward pass.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,13 @@ from medalist.errors import ConfigError
 
 
 def recompute(model: nn.Module) -> int:
-    """Let the blocks of `model.encoder` forget what they computed and compute it again when gradients are asked for.
+    """Make the blocks of `model.encoder` drop their activations and compute them again in the backward pass.
 
-    Returns how many do so. Outputs, gradients, running statistics and names of the state stay what they are; dropout
-    draws the same again. In prediction nothing changes, nor for a frozen encoder. timm's own `set_grad_checkpointing`
-    is not used: it moves the statistics of batch norms twice a batch, and for features it works by whole stages.
-    Raises ConfigError, naming the encoder, where it has no blocks of more than one layer.
+    Returns the number of these blocks. Outputs, gradients, running statistics and the names in the state dict stay the
+    same, and dropout draws the same numbers again. Nothing changes in prediction, or for a frozen encoder. timm's own
+    `set_grad_checkpointing` is not used, because it updates the statistics of batch norms twice for each batch, and
+    because on feature encoders it works on whole stages. Raises ConfigError, which names the encoder, where the encoder
+    has no blocks of more than one layer.
     """
     encoder = getattr(model, "encoder", None)
     found: list[nn.Module] = []
@@ -33,7 +37,7 @@ def recompute(model: nn.Module) -> int:
             "activations could be computed again; set train.grad_checkpointing=false"
         )
     for block in found:
-        # On the instance, as a module around it would rename the weights.
+        # `forward` is replaced on the instance, because a module around the block would rename the weights.
         if not isinstance(block.forward, _Again):
             setattr(block, "forward", _Again(block, block.forward))  # noqa: B010  # mypy knows forward as a method
     return len(found)
@@ -41,7 +45,7 @@ def recompute(model: nn.Module) -> int:
 
 @dataclass(frozen=True, eq=False)
 class _Again:
-    """A block's forward that keeps its inputs alone."""
+    """The forward of a block, which keeps only the inputs for the backward pass."""
 
     block: nn.Module
     forward: Callable[..., Any]
@@ -49,18 +53,19 @@ class _Again:
     def __call__(self, *inputs: Any, **options: Any) -> Any:
         if not (self.block.training and torch.is_grad_enabled()):
             return self.forward(*inputs, **options)
-        if torch.compiler.is_compiling():  # the compiler computes again without running the block, so nothing moves
+        # The compiler computes activations again without running the block, so statistics are updated only once.
+        if torch.compiler.is_compiling():
             return checkpoint(self.forward, *inputs, use_reentrant=False, **options)
         return checkpoint(self.forward, *inputs, use_reentrant=False, context_fn=self._contexts, **options)
 
     def _contexts(self) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
-        """What surrounds the first computation, and the second."""
+        """Return the contexts around the first and the second computation."""
         return nullcontext(), _buffers_apart(self.block)
 
 
 @contextmanager
 def _buffers_apart(block: nn.Module) -> Iterator[None]:
-    """Batch norms see copies of their running statistics, so that one batch moves them once."""
+    """Give batch norms copies of their running statistics, so that each batch updates the statistics only once."""
     norms = [part for part in block.modules() if isinstance(part, _BatchNorm) and part.training]
     kept = [(norm, name, value) for norm in norms for name, value in norm._buffers.items()]
     for norm, name, value in kept:
@@ -73,7 +78,7 @@ def _buffers_apart(block: nn.Module) -> Iterator[None]:
 
 
 def _blocks(part: nn.Module) -> list[nn.Module]:
-    """The innermost members of chains (nn.Sequential, nn.ModuleList) that have at least two layers with weights."""
+    """Return the innermost members of nn.Sequential and nn.ModuleList that have at least two layers with weights."""
     found: list[nn.Module] = []
     for child in part.children():
         inner = _blocks(child)
@@ -85,7 +90,10 @@ def _blocks(part: nn.Module) -> list[nn.Module]:
 
 
 def _stages(part: nn.Module) -> list[nn.Module]:
-    """The outermost parts of a network without chains, such as a RegNet: two or more, else nothing would be saved."""
+    """Return the outermost parts of a network that has no such members, for example a RegNet.
+
+    Returns an empty list for fewer than two parts, because one part alone would save no memory.
+    """
     inner = [child for child in part.children() if _layers(child) > 1]
     if len(inner) == 1:
         return _stages(inner[0])
@@ -94,7 +102,7 @@ def _stages(part: nn.Module) -> list[nn.Module]:
 
 
 def _beside(model: nn.Module, encoder: nn.Module) -> list[nn.Module]:
-    """Chains of the encoder's own layers that the network holds beside it, as TernausNet-16 does."""
+    """Return the nn.Sequential children of `model` that consist of the encoder's layers, as in TernausNet-16."""
     own = {id(part) for part in encoder.modules()}
     return [
         child
@@ -109,7 +117,7 @@ def _layers(part: nn.Module) -> int:
 
 
 def _name(encoder: object) -> str:
-    """The encoder's name in timm where it says it, else what it is."""
+    """Return the encoder's name in timm, in quotes, or the name of its class where it has no timm name."""
     known = getattr(getattr(encoder, "body", None), "pretrained_cfg", None)
     named = known.get("architecture") if isinstance(known, dict) else getattr(encoder, "name", None)
     return f"'{named}'" if isinstance(named, str) else type(encoder).__name__

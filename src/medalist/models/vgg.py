@@ -1,4 +1,4 @@
-"""The convolutions of VGG networks, and their weights."""
+"""The convolutional layers of VGG networks, and their weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512)
 
 
 def vgg_features(stages: Sequence[Sequence[int]], in_channels: int) -> nn.Sequential:
-    """The convolutions of a VGG (arXiv 1409.1556) numbered as torchvision's: conv, ReLU, …, a pool a stage.
+    """Return the convolutional layers of a VGG (arXiv 1409.1556), numbered as torchvision numbers them.
 
-    They start from Kaiming's normal distribution with zero bias; otherwise a VGG hardly learns from scratch.
+    Each stage is conv, ReLU, …, and a max pool. The weights start from Kaiming's normal distribution with zero bias;
+    with torch's default start a VGG hardly learns from scratch.
     """
     layers: list[nn.Module] = []
     width = in_channels
@@ -33,10 +34,10 @@ def vgg_features(stages: Sequence[Sequence[int]], in_channels: int) -> nn.Sequen
 
 
 def vgg_state(name: str, state: Mapping[str, Tensor], in_channels: int = 3) -> dict[str, Tensor]:
-    """The encoder's state out of torchvision's (or timm's) state of the whole "vgg11" or "vgg16".
+    """Return the encoder's part of torchvision's (or timm's) state dict of the whole "vgg11" or "vgg16".
 
-    The first convolution is adapted to `in_channels` as timm does. Raises WeightsError that names the first
-    tensor that is missing or of another shape.
+    The first convolution is adapted to `in_channels` as timm does. Raises WeightsError, which names the first tensor
+    that is missing or of another shape.
     """
     with torch.device("meta"):
         encoder = vgg_features(VGG11 if name.startswith("vgg11") else VGG16, in_channels=3)

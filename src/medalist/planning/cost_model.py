@@ -1,4 +1,4 @@
-"""What a kind with gradients says of its costs: the parts of a probe that depend on it."""
+"""The protocol of a kind's cost model: the parts of the measurements that depend on the kind of contest."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from medalist.runs.setup import TrainSetup
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a probed training reads from.
+    """The data of a probed training.
 
-    kept: the sampled cache, None where nothing is decoded in a training. data: what the kind's `job` takes. reading:
-    seconds of reading all. each: seconds of the features of one image, 0 where there are none.
+    kept: the sampled cache, or None where a training decodes nothing. data: the value for the kind's `job`. reading:
+    estimated seconds to read all images. each: seconds to compute the features of one image, 0 without features.
     """
 
     kept: SampledCache | None
@@ -32,49 +32,49 @@ class Source:
 
 
 class CostModel(Protocol):
-    """The kind's side of a probe; a module `cost` of the kind's package."""
+    """The kind's part of the measurements; the module `cost` of the kind's package implements it."""
 
     def source(self, setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
-        """Read as much as there is time for until that moment of `perf_counter`."""
+        """Read as many images as there is time for until the moment `until` of `perf_counter`."""
         ...
 
     def job(
         self, setup: TrainSetup, settings: Any, fabric: Fabric, source: Source, fold: int, folder: Path
     ) -> TrainJob:
-        """The training of a fold under these settings, with its files in a folder of its own."""
+        """Return the training of a fold with these settings, whose files are in `folder`."""
         ...
 
     def passes(self, settings: Any, folds: int) -> int:
-        """Forward passes that the test part needs for each view."""
+        """Return the number of forward passes that the test part needs for each view with `folds` folds."""
         ...
 
     def copies(self, settings: Any, folds: int) -> int:
-        """How many folds' predictions of the test part lie side by side on disk."""
+        """Return how many predictions of the test part are kept on disk: one, or one for each fold."""
         ...
 
     def batches(self, samples: list[Sample], settings: Any) -> list[InferenceBatch]:
-        """The batches in which these samples are predicted."""
+        """Return the batches in which these samples are predicted."""
         ...
 
     def predicted(self, setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
-        """The samples of a fold's OOF part, or of the test part where that is None, each list in batches of its own."""
+        """Return the samples of a fold's OOF part, or of the test part for None; lists do not share batches."""
         ...
 
     def computed(self, setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
-        """The batches of `predicted`, without those whose outputs are kept from the training."""
+        """Return the batches of `predicted`, without those whose outputs the training has already kept."""
         ...
 
     def time_predictions(
         self, setup: TrainSetup, settings: Any, job: TrainJob, folder: Path, each: float, fold: int, until: float
     ) -> tuple[list[Timed], float]:
-        """Time prediction of batches of a fold's OOF part; and bytes on disk of a pixel that is predicted."""
+        """Return timed batches of the prediction of a fold's OOF part, and the bytes on disk for a predicted pixel."""
         ...
 
     def again(self, setup: TrainSetup, settings: Any, job: TrainJob, fold: int, before: Timed) -> float:
-        """What prediction takes under other settings, as a share of what it took before; on a batch that was timed."""
+        """Predict a timed batch again with other settings, and return its time divided by the time `before`."""
         ...
 
 
 def predicted_batches(costs: CostModel, setup: TrainSetup, settings: Any, fold: int | None) -> list[InferenceBatch]:
-    """The batches in which a fold's OOF part is predicted, or the test part where that is None."""
+    """Return the batches in which a fold's OOF part is predicted, or the test part where `fold` is None."""
     return [one for part in costs.predicted(setup, fold) for one in costs.batches(part, settings)]

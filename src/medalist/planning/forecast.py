@@ -1,4 +1,4 @@
-"""What `medalist plan` does with its minute: measure, reckon, compare options, write `plan.json`."""
+"""`medalist plan`: measure for a minute, compute the cost of the training, compare options, write `plan.json`."""
 
 from __future__ import annotations
 
@@ -33,20 +33,19 @@ from medalist.planning.options import Variant, variants
 from medalist.planning.probe import attempt, let_go
 from medalist.reporter import Reporter
 from medalist.runs.plans import Option, Plan, PlanRequest, in_bytes, sorted_options, write_plan
-from medalist.runs.runs import config_hash
 from medalist.runs.setup import TrainSetup
 
 SHARES = {"reading": 0.2, "training": 0.45, "validation": 0.53, "oof": 0.68, "stages": 0.75, "options": 1.0}
-"""When each part has to end, as shares of the time that is left once the config was checked."""
+"""When each part has to end, as shares of the time that is left after the config is checked."""
 
 LAST_STEPS = 3
-"""Seconds before the end in which no option is begun."""
+"""The seconds at the end in which no option is started."""
 
 
 def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
-    """Measure for what is left of `wish.seconds` since `started` (of `perf_counter`), and write the run's `plan.json`.
+    """Measure until `request.seconds` after `started` (a moment of `perf_counter`), and write the run's `plan.json`.
 
-    Raises what a training's start would: DataError, ConfigError, TrainingError.
+    Raises the same errors as the start of a training: DataError, ConfigError, TrainingError.
     """
     now = time.perf_counter()
     left = max(0.0, started + request.seconds - now)
@@ -55,7 +54,7 @@ def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started
         base = measure(setup, costs, Path(folder), ends, reporter)
         made = _reckoned(setup, base, request)
         found = _options(setup, base, made, request, ends["options"])
-        # The temporary folder's networks are let go before what follows.
+        # The probe's networks are freed before the temporary folder is deleted.
         del base
     made = replace(made, options=tuple(sorted_options(found)), probe_seconds=time.perf_counter() - started)
     write_plan(setup.run, made)
@@ -64,7 +63,7 @@ def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started
 
 @contextmanager
 def _threads(folds_at_once: int) -> Iterator[None]:
-    """On processors, a fold beside others has its share of them."""
+    """Without GPUs, limit torch to the share of threads that a fold has while other folds are trained."""
     before = torch.get_num_threads()
     if folds_at_once > 1 and not torch.cuda.is_available():
         torch.set_num_threads(max(1, before // folds_at_once))
@@ -75,13 +74,13 @@ def _threads(folds_at_once: int) -> Iterator[None]:
 
 
 def _reckoned(setup: TrainSetup, base: Base, request: PlanRequest) -> Plan:
-    """The plan, without options."""
+    """Return the plan without options."""
     settings, processes, folds_at_once = setup.settings, request.processes, request.folds_at_once
     by_fold = {
         str(fold): {
             "training": _training(setup, base, fold, base.paces, base.ran.per_epoch, processes),
             "validation": _validation(setup, base, fold) / processes,
-            # Each fold's network is made anew to predict.
+            # The network of each fold is made again before it predicts.
             "oof": base.ran.setup
             + whole_seconds(base.oof, pixels_of(base.costs.computed(setup, fold)), 1, base.ahead) / processes,
         }
@@ -101,7 +100,7 @@ def _reckoned(setup: TrainSetup, base: Base, request: PlanRequest) -> Plan:
         "predictions": _prediction_bytes(setup, base),
     }
     return Plan(
-        config=config_hash(settings),
+        config=setup.lock.config,
         date=datetime.now(UTC).isoformat(timespec="seconds"),
         machine=machine(),
         folds=setup.chosen,
@@ -127,13 +126,13 @@ Kind = tuple[tuple[int, int] | None, bool]
 def _training(
     setup: TrainSetup, base: Base, fold: int, paces: Mapping[Kind, Pace], per_epoch: int, processes: int
 ) -> float:
-    """Seconds of a fold's training whose epochs have `per_epoch` batches in the probed fold."""
+    """Return the seconds of a fold's training; `per_epoch` is the number of batches per epoch of the probed fold."""
     counts = {number: len(setup.folds.training(number)) for number in (fold, base.fold)}
     count = share_of_batches(per_epoch, counts[fold], counts[base.fold], processes)
     train = setup.settings.train
     seconds = training_seconds(train, paces, count)
     if train.average:
-        # A mean network sees images, and is not trained: about a third of a batch's time.
+        # The mean network only makes forward passes, which take about a third of a training batch's time.
         seconds += min(count, train.average.recalibrate) * base.ran.pace.batch / 3
     return seconds
 
@@ -145,7 +144,7 @@ def _validation(setup: TrainSetup, base: Base, fold: int) -> float:
 
 
 def _prediction_bytes(setup: TrainSetup, base: Base) -> int:
-    """Bytes of OOF and test predictions."""
+    """Return the bytes of OOF and test predictions on disk."""
 
     def pixels(fold: int | None) -> int:
         return sum(pixels_of(predicted_batches(base.costs, setup, setup.settings, fold)))
@@ -162,10 +161,10 @@ def _options(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, un
     for number, variant in enumerate(tried):
         now = time.perf_counter()
         share = (until - now) / (len(tried) - number)
-        # The first batches take longer, and four are wanted at least.
+        # The first batches take longer, and at least four batches are needed.
         wanted = base.ran.setup + base.ran.pace.first + 4 * base.ran.pace.batch * _times(variant, base)
         if until - now < wanted + 1:
-            found.append(Option(variant.change, None, variant.changes, "no time to try it"))
+            found.append(Option(variant.change, None, variant.changes, "not measured: no time left"))
             continue
         try:
             found.append(_tried(setup, base, made, request, variant, now + share))
@@ -176,7 +175,7 @@ def _options(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, un
 
 
 def _times(variant: Variant, base: Base) -> float:
-    """How many times the samples of a batch it has."""
+    """Return the batch size of the variant divided by the batch size of the config."""
     known = base.settings.train.batch
     return variant.settings.train.batch / known if known else 1.0
 
@@ -200,7 +199,7 @@ def _tried(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, vari
 
 
 def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], request: PlanRequest) -> list[str]:
-    """What would stop the training that is planned."""
+    """Return notes about things that would stop the planned training, or that the plan leaves out."""
     found = []
     place = next(folder for folder in setup.run.folder.resolve().parents if folder.exists())
     free, room = shutil.disk_usage(place).free, psutil.virtual_memory().total
@@ -213,13 +212,14 @@ def _warnings(setup: TrainSetup, base: Base, disk: Mapping[str, int], request: P
         found.append(f"this machine has {in_bytes(room)} of memory, less than the {in_bytes(wanted)} wanted")
     if request.processes > 1:
         found.append(
-            f"measured on one process and divided by {request.processes}: what they tell each other is not in it"
+            f"measured on one process and divided by {request.processes}; communication between processes is not "
+            "included"
         )
     return found
 
 
 def machine() -> dict[str, Any]:
-    """What was measured on: cores, threads of torch, GPUs by name."""
+    """Return the machine of the measurements: cores, threads of torch, names of GPUs."""
     return {
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),

@@ -1,4 +1,4 @@
-"""What validation and prediction of whole images cost, by batches that stand for all."""
+"""The time of validation and prediction of whole images, measured on a few batches that represent all."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from medalist.runs.setup import TrainSetup
 
 @dataclass(frozen=True)
 class InferenceBatch:
-    """A batch of whole images: positions among some samples, and the pixels of all of them, padded."""
+    """A batch of whole images: their positions in a list of samples, and the pixels of all of them, with padding."""
 
     positions: tuple[int, ...]
     pixels: int
 
 
 def inference_batches(sizes: Sequence[tuple[int, int]], stride: int, batch: int) -> list[InferenceBatch]:
-    """The batches in which images of these native sizes are predicted."""
+    """Return the batches in which images of these native sizes (height, width) are predicted.
+
+    Sides are padded to multiples of `stride`. `batch` is the number of images in a batch.
+    """
     made = []
     for keys in SizeBucketSampler(sizes, stride, batch):
         height, width = sizes[keys[0][1]]
@@ -38,7 +41,10 @@ def inference_batches(sizes: Sequence[tuple[int, int]], stride: int, batch: int)
 
 
 def chosen(whole: Sequence[InferenceBatch], most: int) -> list[InferenceBatch]:
-    """Up to `most` batches that stand for all, ascending: evenly spread over their pixels, and the largest."""
+    """Return up to `most` batches that represent all, from the smallest to the largest.
+
+    They are spread evenly over the sum of all pixels, and the largest batch is always one of them.
+    """
     ordered = sorted({one.pixels: one for one in whole}.values(), key=lambda one: one.pixels)
     if len(ordered) <= most:
         return ordered
@@ -54,10 +60,10 @@ Once = Callable[[InferenceBatch], Timed]
 
 
 def timed(whole: Sequence[InferenceBatch], once: Once, until: float, most: int = 5) -> list[Timed]:
-    """Time batches that stand for all, from the smallest to the largest, each again where there is time for it.
+    """Time batches that represent all, from the smallest to the largest; each is timed twice where there is time.
 
-    The first look at a shape takes longer, as memory is allocated, and counts only where there is no second. A batch
-    that would not end in time is left out, but the first.
+    The first run of a shape takes longer, because memory is allocated, so it counts only where there is no second run.
+    A batch that would end after `until` is left out, but the first batch is always timed.
     """
     found: list[Timed] = []
     for one in chosen(whole, most):
@@ -74,9 +80,10 @@ def timed(whole: Sequence[InferenceBatch], once: Once, until: float, most: int =
 
 
 def largest_peak(before: int, peak: int, tried: Sequence[int], all_pixels: Sequence[int]) -> int:
-    """The peak of prediction, from `before` bytes at its begin and the `peak` over the batches that were tried.
+    """Return the peak memory in bytes of a prediction.
 
-    What a batch needs grows with its pixels, and the largest may not have been tried, for want of time.
+    before: the bytes at its start. peak: the peak over the batches that were tried. The memory of a batch grows with
+    its pixels, and the largest batch may not have been tried, because the time was too short.
     """
     most = max(all_pixels, default=0)
     seen = max(tried, default=0)
@@ -84,7 +91,7 @@ def largest_peak(before: int, peak: int, tried: Sequence[int], all_pixels: Seque
 
 
 def time_validation(job: TrainJob, whole: Sequence[InferenceBatch], until: float) -> list[Timed]:
-    """Time `engine.train.validate_held_out` on batches of the held-out samples, whose positions `whole` speaks of."""
+    """Time `engine.train.validate_held_out` on batches of the held-out samples; `whole` holds their positions."""
 
     def once(one: InferenceBatch) -> Timed:
         order = [[(0, position) for position in one.positions]]
@@ -97,18 +104,18 @@ def time_validation(job: TrainJob, whole: Sequence[InferenceBatch], until: float
 
 
 def held_out(setup: TrainSetup, fold: int) -> list[Sample]:
-    """The samples that a fold holds out, in the order of its `TrainJob.held_out`."""
+    """Return the held-out samples of a fold, in the order of its `TrainJob.held_out`."""
     by_id = {sample.id: sample for sample in setup.contest.split.train}
     return [by_id[name] for name in setup.folds.held_out(fold)]
 
 
 def read_batch(source: Any, one: InferenceBatch, fabric: Fabric) -> Batch:
-    """Read the images of a batch as a prediction does."""
+    """Read the images of a batch in the same way as a prediction."""
     order: Any = [[(0, position) for position in one.positions]]
     found: Batch = next(iter(batches(source, order, 0, fabric.device.type == "cuda")))
     return found
 
 
 def pixels_of(batches_: Sequence[InferenceBatch]) -> list[int]:
-    """The pixels of each batch."""
+    """Return the pixels of each batch."""
     return [one.pixels for one in batches_]

@@ -1,6 +1,6 @@
-"""The order in which a probe measures: reading, training, validation, predictions, then the training's other stages.
+"""The measurements of a plan, in this order: reading, training, validation, predictions, other stages of the training.
 
-It is that of a training, as the peak of a process's memory never falls.
+The order is that of a real training, because the peak memory of a process never falls.
 """
 
 from __future__ import annotations
@@ -34,11 +34,14 @@ Kind = tuple[tuple[int, int] | None, bool]
 
 @dataclass(frozen=True, eq=False)
 class Base:
-    """What was measured of the config as it is.
+    """The measurements of the config without changes.
 
-    paces: by (size, frozen). validation, oof: batches of whole images. ahead: share of reading that workers hide behind
-    prediction. reading: seconds, for the whole contest. host_bytes, device_bytes: at the peak of a training.
-    bytes_a_pixel: of predictions on disk. all_megabytes: what all decoded pixels take where they are not all kept.
+    fold, stage, ran: the fold, the stage and the result of the timed training. paces: by (size, frozen). validation,
+    oof: timed batches of whole images. ahead: the share of the reading that workers do while the network predicts.
+    reading: seconds to read the whole contest. host_bytes, device_bytes: peak memory of a training. weights, trained:
+    bytes of all weights and of trained parameters. bytes_a_pixel: bytes of a predicted pixel on disk. all_megabytes:
+    the size of all decoded pixels, or None where the cache holds all. subject: gives the subject of further probes; for
+    True its cache holds all pixels.
     """
 
     costs: CostModel
@@ -61,15 +64,15 @@ class Base:
     subject: Callable[[bool], Subject]
 
     def passes(self, folds: int) -> int:
-        """Forward passes that the test part needs for each view."""
+        """Return the number of forward passes that the test part needs for each view."""
         return self.costs.passes(self.settings, folds)
 
     def held_out(self, setup: TrainSetup, fold: int) -> list[InferenceBatch]:
-        """The batches of a validation on a fold's held-out samples."""
+        """Return the batches of a validation on a fold's held-out samples."""
         return self.costs.batches(held_out(setup, fold), self.settings)
 
     def figures(self) -> dict[str, Any]:
-        """The probe's figures, for those who want to know."""
+        """Return the measured figures, which `plan.json` keeps for later inspection."""
         return {
             "fold": self.fold,
             "batches": self.ran.seen,
@@ -83,7 +86,7 @@ class Base:
 
 
 def measure(setup: TrainSetup, costs: CostModel, folder: Path, ends: Mapping[str, float], reporter: Reporter) -> Base:
-    """Measure the config as it is; `ends`: moments of `perf_counter` at which each part has to end."""
+    """Measure the config without changes. `ends` holds the moments of `perf_counter` at which each part has to end."""
     settings, fold = setup.settings, setup.chosen[0]
     stages = stages_of(settings.train)
     stage = max(stages, key=lambda one: (not one.frozen, np.prod(one.size) if one.size else np.inf))
@@ -149,7 +152,11 @@ def measure(setup: TrainSetup, costs: CostModel, folder: Path, ends: Mapping[str
 
 
 def _trained(subject: Subject, settings: Any, stage: Stage, fold: int, until: float) -> tuple[Ran, int]:
-    """The base's training; and bytes of states that a real one writes, where there was no time to do so here."""
+    """Return the timed training of the config, and the bytes that writing a state needs in memory.
+
+    The bytes are 0 where the timed training has written states itself, or where a real training writes none. They are
+    computed where there was no time to write states.
+    """
     now = time.perf_counter()
     ran = run(subject, settings, stage, fold, now + 0.75 * (until - now))
     whole = settings.train.epochs * (ran.per_epoch * ran.pace.batch + ran.pace.epoch)
@@ -158,7 +165,7 @@ def _trained(subject: Subject, settings: Any, stage: Stage, fold: int, until: fl
     wanted = ran.pace.first + (2 + settings.train.accumulate) * ran.pace.batch
     if time.perf_counter() + wanted > until:
         weights, trained = weights_bytes(ran.job.model)
-        # Its tensors are copied, and copied again as the file is made.
+        # The tensors of a state are copied once by the saver, and once more when the file is made.
         return ran, 2 * state_bytes(settings.train, weights, trained)
     let_go()
     often = settings.model_copy(update={"checkpoint": CheckpointConfig(steps=1, minutes=0)})
@@ -169,7 +176,7 @@ def _trained(subject: Subject, settings: Any, stage: Stage, fold: int, until: fl
 
 
 def _pace_of(subject: Subject, settings: Any, other: Stage, ran: Ran, stage: Stage, fold: int, until: float) -> Pace:
-    """The pace of another stage: measured where there is time, else by its pixels."""
+    """Return the pace of another stage: measured where there is time, otherwise scaled by the number of pixels."""
     if time.perf_counter() + ran.pace.first + 4 * ran.pace.batch < until:
         found = attempt(subject, settings, other, fold, time.perf_counter() + 6 * ran.pace.batch)
         let_go()
@@ -183,12 +190,12 @@ def _pace_of(subject: Subject, settings: Any, other: Stage, ran: Ran, stage: Sta
 def _validated(
     setup: TrainSetup, costs: CostModel, kept: SampledCache | None, job: TrainJob, trained: int, until: float
 ) -> list[Timed]:
-    """Time validation on the held-out samples, in the memory that a training then has."""
+    """Time validation on the held-out samples, with as much memory in use as in a real training."""
     samples = held_out(setup, setup.chosen[0])
     every = costs.batches(samples, setup.settings)
     if kept is not None:
         kept.hold([samples[position] for one in chosen(every, 5) for position in one.positions])
-    # The optimiser was let go with the training; its moments are there when a real one validates.
+    # The probe has freed its optimiser. In a real training the moments are in memory during validation.
     moments = torch.ones(2 * trained // 4, device=job.fabric.device)
     found = time_validation(job, every, until)
     del moments
@@ -196,7 +203,10 @@ def _validated(
 
 
 def _ahead(settings: Any, fabric: Fabric) -> float:
-    """The share of reading that workers hide behind the network: all of it on a GPU; else they share its processors."""
+    """Return the share of the reading that workers do while the network runs.
+
+    With a GPU it is 1. Without one it is less, because workers and network share the processors.
+    """
     if not settings.loader.workers:
         return 0.0
     return 1.0 if fabric.device.type == "cuda" else 1 - 1 / max(2, torch.get_num_threads())

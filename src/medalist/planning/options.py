@@ -1,4 +1,7 @@
-"""The other ways of training that a plan compares: batch, precision, workers, kept pixels. Torch-free."""
+"""The changes of a config that a plan compares: batch, precision, workers, cached pixels.
+
+This module needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ from medalist.experiment import Experiment
 
 @dataclass(frozen=True)
 class Variant:
-    """One change: what to type, the config with it, and whether weights and predictions become others.
+    """One change of the config.
 
-    predicts: whether prediction's forward passes change too. keeps: all pixels are kept.
+    change: the override to type. settings: the config with the change. changes: whether weights and predictions change.
+    predicts: whether the forward passes of prediction change too. keeps: whether all decoded pixels are kept in memory.
     """
 
     change: str
@@ -24,9 +28,9 @@ class Variant:
 
 
 def variants(settings: Experiment, cores: int, on_gpu: bool, all_megabytes: int | None) -> list[Variant]:
-    """What is worth measuring, the cheap ones first and the larger batch, which may not fit, last.
+    """Return the variants to measure: the cheap ones first, and the larger batch, which may not fit, last.
 
-    all_megabytes: what the decoded contest takes where loader.cache_mb does not hold it, None where it does.
+    all_megabytes: the size of the decoded contest, or None where loader.cache_mb is large enough for it.
     """
     train, loader = settings.train, settings.loader
     found = []

@@ -1,4 +1,4 @@
-"""`medalist plan`: a minute of the real training and prediction, measured, and what all of it will cost."""
+"""Probes of `medalist plan`: the real training runs in a temporary folder, and is stopped after some timed batches."""
 
 from __future__ import annotations
 
@@ -25,30 +25,34 @@ from medalist.planning.cost_model import CostModel, Source
 from medalist.runs.setup import TrainSetup
 
 LONG = 100_000
-"""Epochs of a probed training: it is left when enough was seen, and never ends by itself."""
+"""The epochs of a probed training. They never end, because the training is stopped when enough batches are timed."""
 
 LEAST, MOST = 4, 60
-"""Batches that are looked at: at least, whatever they take, and at most."""
+"""The smallest number of batches that are timed, however long they take, and the largest."""
 
 KEPT_AT_MOST = 1_500_000_000
-"""Bytes of decoded samples that a probe keeps; further ones stand in."""
+"""How many bytes of decoded samples a probe keeps. For other samples, kept ones of a similar size are used."""
 
 
-class Enough(Exception):  # noqa: N818  # no error: the probe has seen what it wanted
-    """Leaves a training."""
+class Enough(Exception):  # noqa: N818  # it is no error, because the probe has all it needs
+    """Stops a probed training."""
 
 
 class Clock:
-    """Notes when each batch ends, and leaves the training when enough were seen or the time is up."""
+    """Records when each batch ends, and stops the training when enough batches are timed or the time is over."""
 
     def __init__(self, until: float, last: float, least: int, most: int):
-        """`until`: left then, if `least` batches were seen; `last`: then in any case, as soon as one has ended."""
+        """The training is stopped by one of three conditions, each of which is checked when a batch has ended.
+
+        It is stopped after `most` batches, or after the moment `until` if `least` batches have ended, or after the
+        moment `last`. Both are moments of `perf_counter`.
+        """
         self.started, self.until, self.last, self.least, self.most = time.perf_counter(), until, last, least, most
         self.ends: list[float] = []
         self.worker_bytes = 0
 
     def advance(self, steps: int = 1) -> None:
-        """Note the time; raises Enough."""
+        """Record the time. Raises Enough where the training is to be stopped."""
         now = time.perf_counter()
         self.ends += [now] * steps
         seen = len(self.ends)
@@ -57,16 +61,18 @@ class Clock:
             raise Enough
 
     def skip(self, steps: int) -> None:
-        """Nothing is counted here but what is done."""
+        """Do nothing, because only finished batches are counted."""
 
     def say(self, text: str) -> None:
-        """Nothing: nobody reads it."""
+        """Do nothing, because nobody reads the lines of a probe."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is probed: a checked training, its samples (or random features in the place of those of a frozen encoder),
-    and a folder for what the training writes. last: the moment of `perf_counter` at which all has to end.
+    """A training to probe: its setup, its data, and a folder for its files.
+
+    source: the samples, or random features that replace those of a frozen encoder. last: the moment of `perf_counter`
+    at which all probes have to end.
     """
 
     setup: TrainSetup
@@ -77,14 +83,14 @@ class Subject:
     _number: count[int] = field(default_factory=count)
 
     def job(self, settings: Any, fabric: Fabric, fold: int) -> TrainJob:
-        """The training of a fold, in a folder of its own."""
+        """Return the training of a fold, in a new folder."""
         folder = self.folder / f"fit{next(self._number)}"
         folder.mkdir()
         return self.costs.job(self.setup, settings, fabric, self.source, fold, folder)
 
 
 def settings_of(settings: Any, stage: Stage) -> Any:
-    """The config of a training that is always in this stage, and never validates, averages or compiles."""
+    """Return the config with all epochs in this stage, and without validation, averages and torch.compile."""
     sizes = (SizeStage(epochs=LONG, size=stage.size),) if stage.size else ()
     changes = {"epochs": LONG, "evaluate_every": 0, "average": None, "keep": "last", "compile": False, "sizes": sizes}
     changes["freeze"] = LONG - 1 if stage.frozen else 0
@@ -93,8 +99,10 @@ def settings_of(settings: Any, stage: Stage) -> Any:
 
 @dataclass(frozen=True, eq=False)
 class Ran:
-    """A training that was left: its job, seconds that its parts took to be made, its pace, batches an epoch, batches
-    seen, and the bytes of its loader's workers.
+    """The result of a probed training.
+
+    setup: seconds to make its parts. per_epoch: batches per epoch. seen: timed batches. worker_bytes: memory of the
+    loader's workers.
     """
 
     job: TrainJob
@@ -106,7 +114,7 @@ class Ran:
 
 
 def run(subject: Subject, settings: Any, stage: Stage, fold: int, until: float, least: int = LEAST) -> Ran:
-    """Train a fold by `engine.train.fit` until that moment of `perf_counter`, in the stage that is given."""
+    """Train a fold with `engine.train.fit` in the given stage until the moment `until` of `perf_counter`."""
     began = time.perf_counter()
     changed = settings_of(settings, stage)
     job = subject.job(changed, open_fabric(changed.train.precision), fold)
@@ -120,7 +128,7 @@ def run(subject: Subject, settings: Any, stage: Stage, fold: int, until: float, 
 
 
 def attempt(subject: Subject, settings: Any, stage: Stage, fold: int, until: float) -> Ran | None:
-    """`run`, or None where it does not fit into memory."""
+    """Call `run`, and return None where the training does not fit into memory."""
     try:
         return run(subject, settings, stage, fold, until)
     except (RuntimeError, MemoryError) as error:
@@ -131,19 +139,19 @@ def attempt(subject: Subject, settings: Any, stage: Stage, fold: int, until: flo
 
 
 def let_go() -> None:
-    """Give back what a training has held."""
+    """Free the memory of a training that has ended."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def device_peak(fabric: Fabric) -> int:
-    """The most bytes of tensors on the GPU; 0 without one."""
+    """Return the peak bytes of tensors on the GPU; 0 without a GPU."""
     return torch.cuda.max_memory_allocated(fabric.device) if fabric.device.type == "cuda" else 0
 
 
 def _bytes_of_children() -> int:
-    """Bytes that only the loader's workers hold: pages that they share with this process do not count."""
+    """Return the bytes that only the loader's workers hold; pages that they share with this process do not count."""
     total = 0
     for child in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
@@ -152,6 +160,6 @@ def _bytes_of_children() -> int:
 
 
 def weights_bytes(model: nn.Module) -> tuple[int, int]:
-    """Bytes of a network's weights and statistics, and of the parameters that are trained."""
+    """Return the bytes of a network's weights and statistics, and the bytes of the parameters that are trained."""
     state = sum(value.numel() * value.element_size() for value in model.state_dict().values())
     return state, sum(p.numel() * p.element_size() for p in model.parameters() if p.requires_grad)

@@ -1,4 +1,4 @@
-"""Decoded samples that stand for others, so that a probe of a minute need not read a whole contest."""
+"""A cache in which some decoded samples replace others, so that a probe of a minute need not read a whole contest."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from medalist.errors import DataError
 from medalist.records import Sample
 
 AT_ONCE = 8
-"""Samples that are read between two looks at the clock."""
+"""How many samples are read before the time is checked again."""
 
 
 @dataclass(frozen=True)
 class Read:
-    """What was read: samples, their pixels, and the seconds it took."""
+    """How many samples were read, the sum of their pixels, and the seconds that it took."""
 
     samples: int
     pixels: int
@@ -28,21 +28,22 @@ class Read:
 
 
 def area(sample: Sample) -> int:
-    """Pixels of a sample at its native size; 1 where that is not known."""
+    """Return the pixels of a sample at its native size; 1 where the size is not known."""
     return max(1, sample.size[0] * sample.size[1])
 
 
 class SampledCache:
-    """Decodes as a training would find it: samples that it keeps come at once, the others are read each time.
+    """Decodes samples with the speed of a training's cache.
 
-    Of the kept ones only some are really read; each of the others is given the pixels of one of its size, or of the
+    Samples that a training would keep in memory are returned at once, and all others are read each time. Only some of
+    the former are really read. A sample that was not read gets the pixels of a sample with the same size, or with the
     nearest size that was read.
     """
 
     def __init__(
         self, decode: Callable[[Sample], Decoded], samples: Sequence[Sample], sizes: Sequence[int], budget: int
     ):
-        """`sizes`: bytes of each sample once it is decoded; `budget`: bytes that a training keeps."""
+        """`sizes` are the bytes of each decoded sample; `budget` is the number of bytes that a training keeps."""
         self.samples, self.decode = tuple(samples), decode
         self.kept: dict[str, Decoded] = {}
         self._number = {sample.id: number for number, sample in enumerate(self.samples)}
@@ -52,13 +53,13 @@ class SampledCache:
 
     @property
     def kept_bytes(self) -> int:
-        """Bytes that are kept here."""
+        """The bytes of the samples that this cache has read and keeps."""
         return sum(decoded_bytes(decoded) for decoded in self.kept.values())
 
     def fill(self, until: float, threads: int, most: int, seed: int) -> Read:
-        """Read samples in random order until that moment of `perf_counter`, at least one; keep up to `most` bytes.
+        """Read samples in random order until the moment `until` of `perf_counter`, or until `most` bytes are kept.
 
-        DataError where one cannot be read.
+        At least one group of AT_ONCE samples is read. Raises DataError where a sample cannot be read.
         """
         order = np.random.default_rng(seed).permutation(len(self.samples)).tolist()
         started, pixels, done, held = time.perf_counter(), 0, 0, 0
@@ -73,13 +74,13 @@ class SampledCache:
         return Read(done, pixels, time.perf_counter() - started)
 
     def hold(self, samples: Sequence[Sample]) -> None:
-        """Read these samples themselves, where they are not yet."""
+        """Read these samples where they are not read yet, so that no others replace them."""
         for sample in samples:
             if sample.id not in self.kept:
                 self._keep(sample, self._named(sample))
 
     def __call__(self, sample: Sample) -> Decoded:
-        """What a training's cache would hand out."""
+        """Return a decoded sample, or for a sample that was not read, the pixels that replace it."""
         if self._number[sample.id] >= self.fitting:
             return self.decode(sample)
         if sample.id in self.kept:
@@ -102,7 +103,7 @@ class SampledCache:
 
 
 def fitting(sizes: Sequence[int], budget: int) -> tuple[int, int]:
-    """How many of the first sizes fit into the budget together, and their sum."""
+    """Return how many of the first sizes fit into the budget together, and their sum."""
     total = 0
     for number, size in enumerate(sizes):
         if total + size > budget:

@@ -1,1 +1,1 @@
-"""From probability maps to final objects."""
+"""Turn probability maps into final objects."""

@@ -1,4 +1,4 @@
-"""From a prediction to the final answer: the one place where `decide.kind` becomes an action."""
+"""Turn a prediction into the final answer. Only this module acts on `decide.kind`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from medalist.records import Answer, Instances, MapPrediction, Mask
 
 
 def decide(prediction: MapPrediction, config: DecideConfig) -> Answer:
-    """Turn the maps of one image into its final objects, at the same height and width.
+    """Return the final objects of one image from its probability maps, at the same height and width.
 
-    kind "watershed" gives Instances from the maps `body` and, where there is one, `border`; kind "threshold"
-    gives a Mask of 0 and 1 from one map. The same prediction and config always give the same answer.
-    Raises ConfigError where the prediction lacks the map that the config asks for.
+    The kind "watershed" gives Instances, from the map `body` and, if there is one, the map `border`. The kind
+    "threshold" gives a Mask of 0 and 1 from one map. The same prediction and config always give the same answer.
+    Raises ConfigError where the prediction does not have the map that the config needs.
     """
     match config:
         case WatershedConfig():

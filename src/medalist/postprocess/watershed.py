@@ -1,8 +1,8 @@
-"""Touching objects from probability maps, by seeded watershed.
+"""Separate touching objects in probability maps by a seeded watershed.
 
-The `border` map keeps the seeds of touching objects apart; the flood then gives the border's pixels
-back to the objects beside it. "Connected" means by edges (4 neighbours) here, so that a diagonal border
-line of one pixel separates.
+The `border` map separates the seeds of touching objects. The flood then gives the pixels of the border back to the
+objects beside it. Here "connected" means connected by edges (4 neighbours), so that a diagonal border line that is one
+pixel wide separates two objects.
 """
 
 from __future__ import annotations
@@ -22,15 +22,16 @@ Labels = NDArray[np.int32]
 
 
 def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfig) -> Labels:
-    """Objects int32[H, W], 1..n without gaps, from probabilities float32[H, W] in 0..1.
+    """Return objects int32[H, W], 1..n without gaps, from probabilities float32[H, W] in 0..1.
 
-    1. Foreground: body > config.body.
-    2. Seeds within it, by config.seed_rule. A connected piece of the foreground with no seed is one object.
-    3. Flood from the seeds over the foreground: first where body - border_weight x border is high (rule
-       "threshold"), or far from the edge of the inside (rule "distance").
-    4. Of each object only the largest connected piece stays; small objects are dropped, holes filled.
+    1. The foreground is where body > config.body.
+    2. Seeds are found in the foreground by config.seed_rule. A connected piece of the foreground without a seed is one
+       object.
+    3. A flood from the seeds fills the foreground. With the rule "threshold" it first fills pixels where
+       body - border_weight x border is high; with the rule "distance", pixels far from the edge of the inside.
+    4. Only the largest connected piece of each object is kept; small objects are dropped, and holes may be filled.
 
-    Objects are connected and do not overlap; their order is that of their first pixels, row by row.
+    Objects are connected and do not overlap. They are numbered in the order of their first pixels, row by row.
     """
     pieces, count = connected(body > config.body)
     if count == 0:
@@ -53,14 +54,14 @@ def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfi
 
 
 def connected(mask: NDArray[np.bool_]) -> tuple[Labels, int]:
-    """Connected pieces of bool[H, W]: int32[H, W], numbered 1..n in reading order, and n."""
+    """Return the connected pieces of bool[H, W] as int32[H, W], numbered 1..n in reading order, and n."""
     labels = np.zeros(mask.shape, np.int32)
     count = ndimage.label(mask, output=labels)
     return labels, int(count)
 
 
 def without_small(mask: NDArray[np.bool_], min_size: int) -> NDArray[np.bool_]:
-    """The mask bool[H, W] without its connected pieces of fewer than `min_size` pixels."""
+    """Return the mask bool[H, W] without its connected pieces of fewer than `min_size` pixels."""
     if min_size <= 1:
         return mask
     labels, count = connected(mask)
@@ -71,7 +72,10 @@ def without_small(mask: NDArray[np.bool_], min_size: int) -> NDArray[np.bool_]:
 
 
 def distance_to_edge(mask: NDArray[np.bool_]) -> Floats:
-    """Distance in pixels to the nearest pixel outside the mask; all 0 where there is no outside."""
+    """Return the distance in pixels to the nearest pixel outside the mask: float32[H, W].
+
+    All distances are 0 where the mask covers the whole image.
+    """
     if mask.all():
         return np.zeros(mask.shape, np.float32)
     distance: Floats = ndimage.distance_transform_edt(mask).astype(np.float32)
@@ -79,20 +83,23 @@ def distance_to_edge(mask: NDArray[np.bool_]) -> Floats:
 
 
 def distance_peaks(distance: Floats, smooth: float, radius: int) -> Labels:
-    """Numbered peaks of float32[H, W]: where, smoothed, it is highest within `radius` rows and columns."""
+    """Return the numbered peaks of a distance map float32[H, W] as int32[H, W], 0 elsewhere.
+
+    A peak is where the map, after Gaussian smoothing by `smooth` pixels, is highest within `radius` rows and columns.
+    """
     smoothed = ndimage.gaussian_filter(distance, smooth) if smooth > 0 else distance
     peaks = (smoothed == ndimage.maximum_filter(smoothed, size=2 * radius + 1)) & (distance > 0)
     labels = np.zeros(peaks.shape, np.int32)
-    ndimage.label(peaks, structure=np.ones((3, 3), bool), output=labels)  # equal heights side by side are one peak
+    ndimage.label(peaks, structure=np.ones((3, 3), bool), output=labels)  # neighbours of equal height are one peak
     return labels
 
 
 def flood(pieces: Labels, count: int, seeds: Labels, height: Floats) -> Labels:
-    """Share out the foreground pieces int32[H, W] (1..count) among the seeds int32[H, W] (1..n) within them.
+    """Divide the foreground pieces int32[H, W] (1..count) among the seeds int32[H, W] (1..n) within them.
 
-    A piece with no seed or with one is one object and needs no flood. Only the others are flooded, from the
-    greatest `height` down, each in its own box: two pieces never meet, so this equals one flood of the image, but for
-    pixels on a watershed whose heights are exactly equal.
+    A piece without a seed, or with one seed, is one object and needs no flood. Each other piece is flooded in its own
+    box, from the greatest `height` down. Two pieces never touch, so the result is that of one flood of the whole image,
+    except for pixels on a watershed line whose heights are exactly equal.
     """
     owner = np.zeros(int(seeds.max()) + 1, np.int64)
     owner[seeds[seeds > 0]] = pieces[seeds > 0]
@@ -112,13 +119,17 @@ def flood(pieces: Labels, count: int, seeds: Labels, height: Floats) -> Labels:
 
 
 def largest_pieces(labels: Labels, min_size: int) -> Labels:
-    """Keep of each object of int32[H, W] its largest connected piece (first of equals), if not too small."""
+    """Return the labels int32[H, W] with only the largest connected piece of each object.
+
+    Of pieces of equal size, the first is kept. An object is dropped where its largest piece has fewer than
+    `min_size` pixels.
+    """
     pieces: Labels = same_value_pieces(labels, background=0, connectivity=1)  # type: ignore[no-untyped-call]
     size = np.bincount(pieces.ravel())
     owner = np.zeros(len(size), np.int32)
     owner[pieces] = labels  # every pixel of a piece has the same label
     size[0] = 0
-    order = np.lexsort((-np.arange(len(size)), size))  # the last of an owner wins: the largest, then the first
+    order = np.lexsort((-np.arange(len(size)), size))  # the last piece of an owner is kept: the largest, or the first
     best = np.zeros(int(owner.max(initial=0)) + 1, np.int64)
     best[owner[order]] = order
     keep = np.zeros(len(size), bool)
@@ -129,9 +140,10 @@ def largest_pieces(labels: Labels, min_size: int) -> Labels:
 
 
 def fill_holes(labels: Labels) -> Labels:
-    """Give each connected piece of background that only one object of int32[H, W] encloses to that object.
+    """Return the labels int32[H, W] with filled holes.
 
-    A piece at the image's edge, or between several objects, stays background.
+    A hole is a connected piece of background that is enclosed by only one object; it becomes part of this object. A
+    piece at the edge of the image, or between several objects, stays background.
     """
     holes, count = connected(labels == 0)
     low = np.full(count + 1, np.iinfo(np.int32).max, np.int32)
@@ -149,11 +161,11 @@ def fill_holes(labels: Labels) -> Labels:
 
 
 def in_reading_order(labels: Labels) -> Labels:
-    """Renumber int32[H, W] 1..n without gaps, by the first pixel of each object, row by row."""
+    """Return the labels int32[H, W] renumbered 1..n without gaps, by the first pixel of each object, row by row."""
     flat = labels.ravel()
     filled = np.flatnonzero(flat)
     first = np.full(int(labels.max(initial=0)) + 1, flat.size, np.int64)
-    first[flat[filled[::-1]]] = filled[::-1]  # written backwards, so that the first pixel stays
+    first[flat[filled[::-1]]] = filled[::-1]  # written backwards, so that the first pixel overwrites the others
     first[0] = flat.size
     order = np.argsort(first, kind="stable")[: int((first < flat.size).sum())]
     number = np.zeros(len(first), np.int32)

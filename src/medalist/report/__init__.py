@@ -1,1 +1,1 @@
-"""Pictures and pages of a run."""
+"""Pictures, charts and HTML pages of runs."""

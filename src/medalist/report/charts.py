@@ -1,6 +1,7 @@
 """Charts of a run, for the page and for notebooks: matplotlib Figures, made without pyplot's global state.
 
-Their ink is a near-black that `svg` replaces by the colour of the text around it: light, dark and in print.
+Text and axes have a colour that is almost black. `svg` replaces it by the colour of the page's text, so that charts can
+be read on light and dark pages and in print.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ LINES = ("#3f7fd6", "#e0762f", "#2f9e6e", "#b55bc4", "#c9a227", "#d64f63", "#2aa
 
 
 def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
-    """Draw training loss, validation loss and learning rate, one line a fold.
+    """Draw training loss, validation loss and learning rate, with one line for each fold.
 
     curves: by fold, the rows of metrics.jsonl, as in `page.RunReport`. Panels without numbers are left out.
     """
@@ -59,7 +60,7 @@ def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
 
 
 def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
-    """Draw each part of the score over its thresholds."""
+    """Draw each part of the score over its thresholds: by name, (threshold, value) pairs."""
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
     ax = figure.subplots()
     for place, (name, pairs) in enumerate(thresholds.items()):
@@ -86,12 +87,12 @@ def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -
 
 
 def spread_figure(values: Sequence[float], what: str = "images") -> Figure:
-    """Draw the histogram of the samples' scores, with the median; `what` has the scores."""
+    """Draw the histogram of the samples' scores, with the median. `what`: the plural name of the samples."""
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
     ax = figure.subplots()
     low, high = min(0.0, *values), max(1.0, *values)
     ax.hist(values, bins=20, range=(low, high), color=ACCENT, rwidth=0.92)
-    ax.set_ylim(top=1.16 * ax.get_ylim()[1])  # room for the median's words
+    ax.set_ylim(top=1.16 * ax.get_ylim()[1])  # room for the text at the median
     middle = median(values)
     ax.axvline(middle, color=INK, linewidth=1, linestyle=(0, (3, 3)))
     side = "right" if middle > (low + high) / 2 else "left"
@@ -111,7 +112,7 @@ def spread_figure(values: Sequence[float], what: str = "images") -> Figure:
 
 
 def _along(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Return what runs along the x axis: epoch where each row has its own, or step, or the row's place."""
+    """Return the quantity of the x axis: epoch where no fold repeats an epoch, else step, else row number."""
     for name in ("epoch", "step"):
         if all(finite(row.get(name)) for rows in curves.values() for row in rows) and all(
             len({row[name] for row in rows}) == len(rows) for rows in curves.values()
@@ -121,7 +122,7 @@ def _along(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
 
 
 def plain_axes(ax: Axes, title: str, along: str) -> None:
-    """Give axes the house style: a title on the left, one base line, faint level lines."""
+    """Give axes the style of all charts: a title on the left, one base line, faint horizontal lines."""
     ax.set_title(title, loc="left", size=10, color=INK, pad=9, parse_math=False)
     ax.set_xlabel(along, size=8.5, color=INK)
     ax.tick_params(which="both", labelsize=8.5, length=0, labelcolor=INK)
@@ -134,19 +135,19 @@ def plain_axes(ax: Axes, title: str, along: str) -> None:
 
 
 def fold_name(fold: object) -> str:
-    """Return what a fold is called: "fold 0" for 0, "0" and "fold 0"."""
+    """Return the name of a fold: "fold 0" for 0, "0" and "fold 0"."""
     text = str(fold)
     return text if text.startswith("fold ") else f"fold {text}"
 
 
 def label(name: str) -> str:
-    """Return a line's name as a legend can show it: printable, and not hidden by a leading underscore."""
+    """Return a line's name for a legend: printable, with a space before a leading "_" (it would hide the line)."""
     text = printable(name, 40)
     return f" {text}" if text.startswith("_") else text
 
 
 def legend(ax: Axes, lines: int) -> None:
-    """Name the lines where there are several; the names are never read as formulas."""
+    """Add a legend where there are several lines. The names are not read as formulas."""
     if lines > 1:
         box = ax.legend(frameon=False, fontsize=8.5, labelcolor=INK, ncols=1 + (lines > 5))
         for text in box.get_texts():
@@ -154,10 +155,10 @@ def legend(ax: Axes, lines: int) -> None:
 
 
 def svg(figure: Figure) -> Markup:
-    """Return the figure as an SVG element: text stays text, the ink is the page's, no addresses inside."""
+    """Return the figure as an SVG element. It has real text, the page's text colour, and no addresses."""
     data = io.StringIO()
     with warnings.catch_warnings(), mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "medalist"}):
-        # the text stays text, set in the reader's fonts: what matplotlib's own font lacks is no matter
+        # The reader's browser draws the text in its own fonts, so glyphs that matplotlib's font lacks do not matter.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(
             data,
@@ -177,10 +178,10 @@ def svg(figure: Figure) -> Markup:
 
 
 def finite(value: object) -> bool:
-    """Tell whether a value read from JSON is a number that can be drawn."""
+    """Return whether a value that was read from JSON is a number that can be drawn: finite, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def finite_values(values: Iterable[object]) -> list[float]:
-    """Return the numbers among the values that can be drawn."""
+    """Return those of the values that are numbers and can be drawn."""
     return [float(value) for value in values if isinstance(value, int | float) and finite(value)]

@@ -1,7 +1,7 @@
-"""What a contest's data looks like: tables and figures for notebooks, for any competition value.
+"""Tables and figures of a contest's data, for notebooks. They work for any competition.
 
-Tables are pandas DataFrames and figures are matplotlib Figures, free of pyplot.
-Samples without a stratum count as "all".
+Tables are pandas DataFrames; figures are matplotlib Figures, made without pyplot. Samples without a stratum have the
+stratum "all" here.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ ALL = "all"  # the stratum of samples that have none
 
 @dataclass(frozen=True, eq=False)
 class Description:
-    """One pass over images and truths.
+    """Tables of images and objects, from one pass over images and truths.
 
-    images: one row a sample: id, stratum, group, height, width, objects, covered (share of pixels with an
-        object), brightness and saturation (see the functions of these names); the last three in 0..1.
-    objects: one row an object: id, stratum, area in pixels.
+    images: a row for each sample: id, stratum, group, height, width, objects, covered (the share of pixels with an
+        object), brightness and saturation (see the functions of these names); the last three are in 0..1.
+    objects: a row for each object: id, stratum, area in pixels.
     """
 
     images: pd.DataFrame
@@ -45,14 +45,14 @@ class Description:
 
 
 def sampled(samples: Sequence[Sample], most: int, seed: int = 0) -> list[Sample]:
-    """Return at most `most` samples, drawn with a seed, in the order given; all where they are few."""
+    """Return at most `most` samples, drawn at random with a seed, in the order given."""
     if len(samples) <= most:
         return list(samples)
     return [samples[place] for place in sorted(random.Random(seed).sample(range(len(samples)), most))]
 
 
 def describe(competition: Competition, data: Path, samples: Sequence[Sample]) -> Description:
-    """Read image and truth of each train sample, one at a time; DataError as the competition raises it."""
+    """Read the image and the truth of each train sample, one at a time. Raises DataError where they cannot be read."""
     images: list[dict[str, object]] = []
     areas: list[pd.DataFrame] = []
     for sample in samples:
@@ -88,13 +88,13 @@ def object_areas(truth: Answer) -> NDArray[np.int64]:
             areas = [np.bincount(part.ravel())[1:] for part in parts]
             return np.concatenate([np.zeros(0, dtype=np.int64), *areas]).astype(np.int64)
         case Ranking() | Labels():
-            return np.zeros(0, dtype=np.int64)  # identities and labels are of the whole image
+            return np.zeros(0, dtype=np.int64)  # identities and labels belong to the whole image, not to objects
         case _:
             assert_never(truth)
 
 
 def brightness(image: Picture) -> float:
-    """Return the mean of all values, 0..1."""
+    """Return the mean of all pixel values, 0..1."""
     return float(image.mean() / 255)
 
 
@@ -106,7 +106,7 @@ def saturation(image: Picture) -> float:
 
 
 def strata_table(split: Split) -> pd.DataFrame:
-    """Count samples by stratum: train, its share, groups in train, test."""
+    """Count by stratum the train samples, their share, the groups in train, and the test samples."""
     rows: defaultdict[str, dict[str, int]] = defaultdict(lambda: {"train": 0, "test": 0})
     groups: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for part, samples in (("train", split.train), ("test", split.test)):
@@ -141,7 +141,7 @@ def sizes_table(split: Split) -> pd.DataFrame:
 
 
 def folds_of(competition: Competition, split: Split, config: FoldsConfig | None = None) -> Folds:
-    """Deal the training samples into folds as a run would; slow where the contest looks at pixels for groups."""
+    """Return the folds that a run would make. It is slow where the contest finds groups by pixels."""
     found = find_groups(competition, split)
     return make_folds(split.train, config or FoldsConfig(), found.group_of if found else None)
 
@@ -157,7 +157,7 @@ def folds_table(folds: Folds) -> pd.DataFrame:
 
 
 def objects_table(images: pd.DataFrame) -> pd.DataFrame:
-    """Describe the number of objects an image, by stratum, and the share of pixels that they cover."""
+    """Describe the number of objects in an image, by stratum, and the share of pixels that they cover."""
     groups = images.groupby("stratum")
     table = groups["objects"].agg(["count", "min", "median", "mean", "max"])
     table.columns = pd.Index(["images", "least", "median", "mean", "most"])
@@ -165,7 +165,7 @@ def objects_table(images: pd.DataFrame) -> pd.DataFrame:
 
 
 def objects_figure(images: pd.DataFrame) -> Figure:
-    """Draw the histogram of objects an image, by stratum; images without objects stand at 0."""
+    """Draw the histogram of the number of objects in an image, by stratum; 0 for images without objects."""
     figure, ax = _figure()
     highest = int(images["objects"].max()) if len(images) else 1
     _histogram(ax, images, "objects", np.linspace(-0.5, max(highest, 1) + 0.5, min(40, highest + 2)))
@@ -174,7 +174,7 @@ def objects_figure(images: pd.DataFrame) -> Figure:
 
 
 def areas_figure(objects: pd.DataFrame) -> Figure:
-    """Draw the histogram of object areas in pixels, by stratum, over a logarithmic axis."""
+    """Draw the histogram of object areas in pixels, by stratum, with a logarithmic axis."""
     figure, ax = _figure()
     highest = float(objects["area"].max()) if len(objects) else 1.0
     _histogram(ax, objects, "area", np.geomspace(1, max(highest, 2) * 1.01, 45))
@@ -206,7 +206,7 @@ def modalities_figure(images: pd.DataFrame) -> Figure:
 def targets_figure(
     competition: Competition, data: Path, samples: Sequence[Sample], each: int = 4, seed: int = 0
 ) -> Figure:
-    """Draw `each` samples of each stratum, drawn with a seed, with the outlines of their truth."""
+    """Draw `each` samples of each stratum, chosen at random with a seed, with the outlines of their truth."""
     by_stratum: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         by_stratum[sample.stratum or ALL].append(sample)
@@ -237,7 +237,7 @@ def oof_figure(
 ) -> Figure:
     """Draw image, truth and answer of `most` samples, spread evenly from the worst score to the best.
 
-    The mappings are by sample id and need only hold the samples that were scored, those of `by_sample`.
+    The mappings are by sample id; they need only the samples that were scored, which are those of `by_sample`.
     """
     by_id = {sample.id: sample for sample in samples}
     ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
@@ -251,7 +251,7 @@ def oof_figure(
 
 
 def picture_figure(picture: Picture) -> Figure:
-    """Return a Figure that shows the picture and nothing else, pixel for pixel."""
+    """Return a Figure that shows only the picture, with one pixel of the figure for each pixel of the picture."""
     figure = Figure(figsize=(picture.shape[1] / 100, picture.shape[0] / 100), dpi=100)
     ax = figure.add_axes((0, 0, 1, 1))
     ax.imshow(picture, interpolation="antialiased")

@@ -1,6 +1,7 @@
 """The page of `medalist debug`: what looks wrong, the network's parts, batches as pictures, losses over steps.
 
-Plain data in; nothing is read from disk. Ids, class names and paths are hostile, and the page escapes them.
+The functions take plain data and read nothing from disk. Ids, class names and paths may be hostile, so the page escapes
+them.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ CHANNEL_COLOURS: tuple[Colour, ...] = (
     (255, 149, 0),
     (175, 130, 255),
 )
-"""Contours of a target's channels, in their order; they come round again after the last."""
+"""The contour colours of a target's channels, in their order. After the last colour they start again."""
 
 SIDE = 224
 STRIP = CAPTION + 9
@@ -39,10 +40,11 @@ STRIP = CAPTION + 9
 
 @dataclass(frozen=True, eq=False)
 class BatchPicture:
-    """A batch as the network sees it, but for normalisation.
+    """A batch as the network sees it, except for normalisation.
 
     images: uint8[B, h, w, C] with C = 1 or 3. targets: values 0..1 [B, channels, h, w], None where the target is no
-    picture. ids, captions: of each sample; the caption is what its target says (a class), empty where pictures do.
+    map. ids, captions: those of each sample; a caption is the target as text (a class), or empty where `targets` show
+    it.
     """
 
     images: NDArray[np.uint8]
@@ -53,7 +55,11 @@ class BatchPicture:
 
 @dataclass(frozen=True)
 class Grid:
-    """A table of texts; columns of `figures` stand right. `note` says how to read it; long ones are folded away."""
+    """A table of texts.
+
+    note: how to read the table. figures: numbers of the columns that are aligned to the right. folded: whether the
+    table is hidden until the reader opens it, because it is long.
+    """
 
     title: str
     note: str
@@ -65,9 +71,9 @@ class Grid:
 
 @dataclass(frozen=True, eq=False)
 class DebugReport:
-    """What the page shows.
+    """The content of the page.
 
-    wrong: what looks wrong, worst first; empty where nothing does. facts: (name, text) of what was looked at.
+    wrong: what looks wrong, worst first; empty where nothing does. facts: (name, text) of what was examined.
     channels: names of the target's channels. pictures: (title, picture) of batches. charts: (title, note, svg).
     """
 
@@ -92,15 +98,15 @@ def write_debug(path: Path, report: DebugReport) -> None:
 
 
 def channel_colours(count: int) -> list[Colour]:
-    """A colour for each channel."""
+    """Return a colour for each of `count` channels."""
     return [CHANNEL_COLOURS[number % len(CHANNEL_COLOURS)] for number in range(count)]
 
 
 def batch_grid(batch: BatchPicture, most: int = 16, columns: int = 4, side: int = SIDE) -> Picture:
-    """Draw the first `most` samples of a batch: contours of each channel of the target, the id and the class below.
+    """Draw the first `most` samples of a batch: the contours of each channel of the target, and id and class below.
 
-    Channels are drawn in their order, the last one on top; a target between 0 and 1, as mixing makes it, has its
-    contour at one half. Returns uint8[H, W, 3].
+    Channels are drawn in their order, with the last one on top. A target with values between 0 and 1, as mixing makes
+    them, has its contour at 0.5. Returns uint8[H, W, 3].
     """
     count = min(most, len(batch.ids))
     pictures = [
@@ -121,7 +127,7 @@ def _sample(image: Picture, target: NDArray[np.float32] | None, lines: Sequence[
     if target is not None:
         height, width = picture.shape[:2]
         for plane, ink in zip(target, channel_colours(len(target)), strict=True):
-            # enlarged smoothly, so that the contour lies between pixels and not on stairs
+            # enlarged with interpolation, so that the contour is smooth and does not follow the steps of the pixels
             fitted = cv2.resize(plane.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
             picture[edges((fitted >= 0.5).astype(np.int32))] = ink
     for line in lines:
@@ -131,7 +137,7 @@ def _sample(image: Picture, target: NDArray[np.float32] | None, lines: Sequence[
 
 
 def legend_of(channels: Sequence[str]) -> Picture:
-    """Name each channel in its contour's colour, on a dark strip: uint8[h, w, 3]."""
+    """Return a strip with the name of each channel and the colour of its contour: uint8[h, w, 3]."""
     cells = []
     for name, colour in zip(channels, channel_colours(len(channels)), strict=True):
         cell = captioned(np.zeros((1, 150, 3), np.uint8), f"  {name}")[:STRIP].copy()
@@ -141,7 +147,7 @@ def legend_of(channels: Sequence[str]) -> Picture:
 
 
 def write_batch(path: Path, batch: BatchPicture, channels: Sequence[str]) -> Picture:
-    """Write the grid of a batch as PNG, with the names of the channels where there are contours; return the picture."""
+    """Write the grid of a batch as PNG, with the names of the channels if there are contours; return the grid alone."""
     picture = batch_grid(batch)
     shown = picture
     if channels and batch.targets is not None:
@@ -190,7 +196,10 @@ def lr_range_figure(
     tenth: float | None,
     config: float,
 ) -> Figure:
-    """Draw the losses of a learning-rate range test over the rate, with what it suggests and what the config says."""
+    """Draw the losses of a learning-rate range test over the learning rate.
+
+    Lines mark the learning rates that the test suggests (steepest, tenth) and the one of the config.
+    """
     figure = Figure(figsize=(7.6, 3.6), layout="constrained")
     ax = figure.subplots()
     ax.set_xscale("log")
@@ -202,7 +211,7 @@ def lr_range_figure(
             ax.axvline(rate, color=colour, linewidth=1.3, linestyle=(0, (4, 3)), label=f"{name} {rate:.1e}")
     finite = [loss for loss in (*losses, *smoothed) if np.isfinite(loss)]
     start = next((value for value in smoothed if np.isfinite(value)), None)
-    if finite and start is not None and min(finite) < start:  # what explodes would press the rest flat
+    if finite and start is not None and min(finite) < start:  # losses that explode would make the other part flat
         ax.set_ylim(min(finite) - 0.08 * abs(start), min(max(finite), start + 1.2 * abs(start - min(finite))) * 1.02)
     plain_axes(ax, "loss by learning rate", "learning rate")
     legend(ax, 4)
@@ -214,7 +223,7 @@ def _drawable(values: Sequence[float]) -> list[float]:
 
 
 def write_chart(path: Path, figure: Figure) -> Markup:
-    """Write a figure as PNG and return it as an SVG element."""
+    """Write a figure as PNG, and return it as an SVG element."""
     with written(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, facecolor="white")
     return svg(figure)

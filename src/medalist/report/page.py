@@ -1,8 +1,8 @@
-"""The page of a run: one HTML file that needs nothing else, neither network nor scripts.
+"""The page of a run: one HTML file that needs no other file, no network and no scripts.
 
-Plain data goes through one template (`page.html.j2`, autoescape on). Ids, names and the config are hostile:
-they are escaped, kept from turning the writing direction around them, and the page forbids itself scripts and
-every address.
+Plain data is written by one template (`page.html.j2`, with autoescape). Ids, names and the config may be hostile, so
+they are escaped and cannot change the writing direction of the text around them. The page's content security policy
+forbids scripts and all addresses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _THRESHOLDED = re.compile(r"(.+)@([0-9]+(?:\.[0-9]+)?)")
 
 @dataclass(frozen=True, eq=False)
 class SamplePicture:
-    """One OOF sample on the page; `picture` is uint8[H, W, 3], of `pictures.side_by_side` without caption."""
+    """One OOF sample on the page; `picture` is uint8[H, W, 3], made by `pictures.side_by_side` without caption."""
 
     id: str
     fold: int | str
@@ -45,16 +45,16 @@ class SamplePicture:
 
 @dataclass(frozen=True, eq=False)
 class RunReport:
-    """What the page shows; plain data, nothing is read from disk.
+    """The content of the page, as plain data; nothing is read from disk.
 
     config: the resolved YAML, as text.
     provenance: the content of lock.json; nested mappings are shown as dotted names.
     curves: by fold, the rows of metrics.jsonl in their order. Every key is optional: epoch, step, lr, loss,
         val_loss and the named parts of the loss; values that are missing or not finite are left out.
     scores: the content of scores.json: {"oof": {"value", "mean", "standard_error" (over folds),
-        "standard_error_samples", "folds": {fold: score}, "folds_of" (how many there are), "strata": {name:
-        {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}, "optimistic" (the weights
-        were picked by the fold's own metric)}; every key is optional.
+        "standard_error_samples", "folds": {fold: score}, "folds_of" (the number of folds), "strata": {name:
+        {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}, "optimistic" (whether the weights
+        were chosen by the metric on the fold itself)}; every key is optional.
     worst, best: pictures in the order in which they are shown.
     """
 
@@ -68,13 +68,13 @@ class RunReport:
     best: Sequence[SamplePicture] = field(default=())
 
     def with_pictures(self, worst: Sequence[SamplePicture], best: Sequence[SamplePicture]) -> RunReport:
-        """The same page with pictures."""
+        """Return the same content with pictures."""
         return replace(self, worst=worst, best=best)
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A row of a table with a bar: `share` is the bar's length, 0..100; `samples` is None where not known."""
+    """A table row with a bar: `share` is the length of the bar, 0..100; `samples` is None where it is not known."""
 
     name: str
     value: float | None
@@ -93,9 +93,9 @@ def render(report: RunReport) -> str:
 
 
 def rendered(template: str, values: Mapping[str, Any], package: str | None = None) -> str:
-    """Return a template of a package (None: this one), filled.
+    """Return the text of a template, filled with values. `package`: where the template is; None for this package.
 
-    It may extend `page.html.j2`, which needs all of `page_values`.
+    The template may extend `page.html.j2`, which needs all of `page_values`.
     """
     own, other = package_files(__package__), package_files(package or __package__)
 
@@ -115,7 +115,7 @@ def rendered(template: str, values: Mapping[str, Any], package: str | None = Non
 
 
 def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) -> dict[str, Any]:
-    """Return what `page.html.j2` shows of a run; unit: what one sample is called, and several."""
+    """Return the values that `page.html.j2` shows of a run. `unit`: what a sample is called, in singular and plural."""
     oof: Mapping[str, Any] = report.scores.get("oof") or {}
     by_sample = finite_values((report.scores.get("by_sample") or {}).values())
     folds = {fold_name(name): value for name, value in (oof.get("folds") or {}).items()}
@@ -148,9 +148,10 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
 
 
 def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str], list[str]]:
-    """Return the ids of the worst (worst first) and of the best (best first) samples; none is in both.
+    """Return the ids of the worst samples (worst first) and of the best (best first); no id is in both.
 
-    At most `most` of each; equal scores are ordered by id. Fewer than 2 * `most` samples are halved.
+    There are at most `most` of each. Equal scores are ordered by id. Of fewer than 2 * `most` samples, one half
+    (rounded up) are the worst, and the other half the best.
     """
     ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
     worst = ordered[: min(most, -(-len(ordered) // 2))]
@@ -159,7 +160,10 @@ def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str],
 
 
 def few_strata(scores: Mapping[str, Any], most: int) -> tuple[dict[str, Any], int]:
-    """The scores with the largest strata alone, and how many were left out: identities may be strata too."""
+    """Return the scores with only the `most` largest strata, and the number of strata that were left out.
+
+    It is needed where each identity is a stratum.
+    """
     oof = scores.get("oof") or {}
     strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
     largest = sorted(strata, key=lambda name: -(strata[name].get("samples") or 0))[:most]
@@ -168,7 +172,7 @@ def few_strata(scores: Mapping[str, Any], most: int) -> tuple[dict[str, Any], in
 
 
 def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] | None = None) -> list[Bar]:
-    """Return a row for each value; bars run over 0..1, or up to the values beyond."""
+    """Return a row for each value. Bars show the range 0..1, or a wider range where values are outside."""
     known = finite_values(values.values())
     low, high = min([0.0, *known]), max([0.0, *known])
     if low >= 0 and high <= 1:
@@ -185,9 +189,9 @@ def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] |
 
 
 def split_parts(parts: Mapping[str, float]) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
-    """Split parts named `name@threshold` off: sorted (threshold, value) pairs by name; and the rest.
+    """Return the parts named `name@threshold` as sorted (threshold, value) pairs by name, and the other parts.
 
-    A name with one threshold alone (a count of hits at IoU 0.5, say) is no curve, and stays with the rest.
+    A name with only one threshold (for example a count of matches at IoU 0.5) is no curve; it is among the other parts.
     """
     found = {name: match for name in parts if (match := _THRESHOLDED.fullmatch(name))}
     curves = {name for name, count in Counter(match[1] for match in found.values()).items() if count > 1}
@@ -227,18 +231,18 @@ def flattened(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, st
 
 
 def score_text(value: object) -> str:
-    """Return a score with three decimals, a dash where there is none."""
+    """Return a score as text with three decimals; a dash where there is no finite score."""
     return f"{value:.3f}" if isinstance(value, int | float) and finite(value) else "–"
 
 
 def part_text(value: object) -> str:
-    """Return a part of the score: a count whole, as it is no share; else as `score_text`."""
+    """Return a part of the score as text: a whole number above 1 is a count; others are as in `score_text`."""
     count = isinstance(value, int | float) and finite(value) and value > 1 and float(value).is_integer()
     return number_text(value) if count else score_text(value)
 
 
 def number_text(value: object) -> str:
-    """Return a number in four significant digits, whole numbers whole, a dash where there is none."""
+    """Return a number as text with four significant digits; a whole number in full; a dash where there is none."""
     if not isinstance(value, int | float) or not finite(value):
         return "–"
     return str(int(value)) if float(value).is_integer() and abs(value) < 1e9 else f"{value:.4g}"

@@ -1,7 +1,7 @@
-"""Pictures of images, truths and answers: outlines, errors in colour, grids. Arrays in, arrays out.
+"""Pictures of images, truths and answers: outlines, errors in colour, grids. The functions take and return arrays.
 
-Pictures are RGB uint8[H, W, 3]. They are brought to one size first (`side`, the longer side in pixels) and
-drawn on afterwards, so a line is one or two pixels wide whether the image has 16 pixels or 16,000.
+Pictures are RGB uint8[H, W, 3]. They are first resized (`side` is the longer side in pixels), and lines are drawn
+afterwards. So a line is one or two pixels wide, for an image of 16 pixels and for one of 16,000.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ GAP: Colour = (128, 132, 138)
 INK: Colour = (32, 36, 42)
 PAPER: Colour = (250, 250, 249)
 
-SIDE = 448  # of one panel: three of them fill a page, and 24 such pictures weigh a few megabytes
-CAPTION = 15  # height of a caption's letters, pixels
+SIDE = 448  # pixels of a panel's longer side: three panels fill a page, and 24 such pictures need a few megabytes
+CAPTION = 15  # height of a caption's letters in pixels
 
 
 def stretched(image: Picture) -> Picture:
-    """Return the image with its brightness spread over 0..255, for the eye only.
+    """Return the image with its brightness stretched to 0..255, only for people to look at.
 
-    All channels share one line, so hues stay; percentiles 0.5 and 99.8 become black and white.
-    An image of one value comes back as it is.
+    The percentiles 0.5 and 99.8 of all values become black and white. All channels are changed alike, so hues stay the
+    same. An image of only one value is returned unchanged.
     """
     low, high = (float(edge) for edge in np.percentile(image, (0.5, 99.8)))
     if high <= low:
@@ -47,7 +47,7 @@ def stretched(image: Picture) -> Picture:
 
 
 def fit_image(image: Picture, side: int = SIDE) -> Picture:
-    """Return the image with its longer side `side` pixels long, the shorter at least one."""
+    """Return the image resized so that its longer side has `side` pixels; the shorter side has at least one."""
     height, width = _fitted(image.shape[:2], side)
     shrinks = height * width < image.shape[0] * image.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
@@ -55,10 +55,10 @@ def fit_image(image: Picture, side: int = SIDE) -> Picture:
 
 
 def fit_labels(labels: NDArray[np.int32], side: int = SIDE) -> NDArray[np.int32]:
-    """Return int32[H, W] labels at the size that `fit_image` gives; every label keeps at least one pixel.
+    """Return int32[H, W] labels, resized as `fit_image` does; nearly every label keeps at least one pixel.
 
-    Nearest neighbour loses objects smaller than its step; each of those is put back as one pixel,
-    unless a later lost one needs the same place.
+    Nearest-neighbour resizing loses objects that are smaller than its step. Each lost object is put back as one pixel;
+    where two lost objects need the same pixel, the later one gets it.
     """
     height, width = _fitted(labels.shape, side)
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.intp)
@@ -73,14 +73,14 @@ def fit_labels(labels: NDArray[np.int32], side: int = SIDE) -> NDArray[np.int32]
 
 
 def edges(labels: NDArray[np.int32], thickness: int = 1) -> NDArray[np.bool_]:
-    """Return bool[H, W]: the pixels of objects that lie within `thickness` of something else.
+    """Return bool[H, W]: the pixels of objects that are within `thickness` pixels of background or another object.
 
-    The line lies inside each object, so two touching objects show two lines side by side.
-    The image's border is no edge: an object that leaves the image stays open there.
+    The line is inside each object, so two touching objects have two lines side by side. The border of the image is no
+    edge: an object that is cut by it has no line there.
     """
     assert thickness >= 1, f"thickness must be at least 1, not {thickness}"
     kernel = np.ones((2 * thickness + 1, 2 * thickness + 1), dtype=np.uint8)
-    values = labels.astype(np.float32)  # cv2 morphology has no int32; float32 counts exactly to 2**24
+    values = labels.astype(np.float32)  # cv2 cannot erode int32; float32 is exact for labels up to 2**24
     lowest = cv2.erode(values, kernel)
     highest = cv2.dilate(values, kernel)
     line: NDArray[np.bool_] = (labels > 0) & (lowest != highest)
@@ -94,7 +94,7 @@ def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: i
         image: uint8[H, W, 3].
         answer: an answer of the same height and width.
         colour: RGB, 0..255.
-        thickness: of the line in pixels of the returned picture.
+        thickness: thickness of the line, in pixels of the returned picture.
         side: longer side of the returned picture; smaller images are enlarged, larger ones reduced.
 
     Returns:
@@ -107,18 +107,18 @@ def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: i
 
 
 def side_by_side(image: Picture, truth: Answer, answer: Answer, caption: str = "", side: int = SIDE) -> Picture:
-    """Draw three panels: the image, the truth on it, the answer on it; what is wrong stands out.
+    """Draw three panels: the image, the truth on the image, and the answer on the image; errors have strong colours.
 
-    Instances are outlined: green is an object matched at IoU > 0.5 (there is at most one such partner),
-    red a missed truth, magenta a false answer. Masks are tinted by pixel: green where the classes agree,
-    red for truth that the answer lacks, magenta for answers that the truth lacks. The two last panels are
-    gray, so that colour means verdict; brightness is stretched in all three.
+    Instances are outlined: green for an object that is matched at IoU > 0.5 (at most one other object can match it),
+    red for a missed true object, magenta for a false answered object. Masks are tinted by pixel: green where classes
+    agree, red for truth that is not in the answer, magenta for answers that are not in the truth. The last two panels
+    are gray, so that only right and wrong have colours. Brightness is stretched in all three.
 
     Args:
         image: uint8[H, W, 3].
         truth: answer of the same height and width.
-        answer: of the same type and size as `truth`.
-        caption: one line written above the panels; none where empty.
+        answer: answer of the same type and size as `truth`.
+        caption: one line above the panels; no line where it is empty.
         side: longer side of one panel, in pixels.
     """
     _check_sizes(image, truth)
@@ -145,11 +145,11 @@ def side_by_side(image: Picture, truth: Answer, answer: Answer, caption: str = "
 
 
 def matched(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Tell which objects have a partner at IoU > 0.5.
+    """Return which objects are matched by an object of the other side at IoU > 0.5.
 
     Returns:
-        bool[max(truth) + 1] and bool[max(answer) + 1], indexed by label; background is False. Objects do not
-        overlap, so a partner with more than half of the union is the only one.
+        bool[max(truth) + 1] and bool[max(answer) + 1], indexed by label; background is False. Because objects do not
+        overlap, at most one object can match another at IoU > 0.5.
     """
     rows, columns = int(truth.max(initial=0)) + 1, int(answer.max(initial=0)) + 1
     pair, common = np.unique(truth.astype(np.int64) * columns + answer, return_counts=True)
@@ -167,12 +167,12 @@ def matched(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> tuple[NDArra
 
 
 def grid(images: Sequence[Picture], columns: int, captions: Sequence[str] = ()) -> Picture:
-    """Lay pictures out row by row on paper, each centred in its cell, with a caption above it.
+    """Return a grid of pictures, row by row on a light background, each centred in its cell with its caption above.
 
     Args:
         images: pictures of any sizes.
         columns: pictures in a row, at least 1; fewer pictures make a narrower grid.
-        captions: one for each picture, or none at all.
+        captions: one for each picture, or an empty sequence.
     """
     assert columns >= 1, f"columns must be at least 1, not {columns}"
     assert len(captions) in (0, len(images)), f"{len(captions)} captions for {len(images)} images"
@@ -195,7 +195,7 @@ def grid(images: Sequence[Picture], columns: int, captions: Sequence[str] = ()) 
 
 
 def captioned(picture: Picture, caption: str) -> Picture:
-    """Write one line above the picture; it is cut with an ellipsis, and control characters become spaces."""
+    """Return the picture with one line above it. A long line is cut with "…"; unprintable letters become spaces."""
     text = printable(caption)
     font = ImageFont.load_default(CAPTION)
     width = picture.shape[1]
@@ -209,21 +209,21 @@ def captioned(picture: Picture, caption: str) -> Picture:
 
 
 def printable(text: str, most: int = 400) -> str:
-    """Return the text on one line, cut at `most` letters; what cannot be printed becomes a space."""
+    """Return the text on one line, cut at `most` letters; unprintable letters become spaces."""
     return "".join(letter if letter.isprintable() else " " for letter in text[:most])
 
 
 def png_base64(picture: Picture) -> str:
-    """Return the picture as PNG, base64, without the `data:` head; lossless."""
+    """Return the picture as a lossless PNG in base64, without the `data:` head."""
     data = io.BytesIO()
     Image.fromarray(picture).save(data, format="PNG", optimize=True)
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
 def jpeg_base64(picture: Picture, quality: int = 84) -> str:
-    """Return the picture as JPEG, base64; colours keep their full resolution, for thin lines live in them."""
+    """Return the picture as a JPEG in base64; colours keep their full resolution, because thin lines need it."""
     data = io.BytesIO()
-    # Not optimize=True: Pillow's buffer for it is too small for noise at full colour resolution, and it fails.
+    # optimize=True is not used: it fails for noise at full colour resolution, because Pillow's buffer is too small.
     Image.fromarray(picture).save(data, format="JPEG", quality=quality, subsampling=0)
     return base64.b64encode(data.getvalue()).decode("ascii")
 
@@ -263,7 +263,7 @@ def _drawn(gray: Picture, labels: NDArray[np.int32], good: NDArray[np.bool_], ba
     fitted = fit_labels(labels, side)
     picture = gray.copy()
     for colour, line in ((FOUND, good[fitted]), (bad, ~good[fitted])):
-        thickness = 1 if colour == FOUND else 2  # errors speak louder
+        thickness = 1 if colour == FOUND else 2  # errors have thicker lines, so that they are seen first
         picture[edges(fitted, thickness) & line] = colour
     return picture
 

@@ -1,1 +1,1 @@
-"""From vectors to ranked answers and their figures: torch-free, over `search` and `metrics`."""
+"""Turn vectors into ranked answers and score them. The room uses `search` and `metrics`, and needs no torch."""

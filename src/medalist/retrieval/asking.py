@@ -1,4 +1,4 @@
-"""What a retrieval split asks, brought together from embeddings: vectors, identities, what is hidden from whom."""
+"""Collect the vectors and identities of a retrieval split, and which gallery samples are hidden from which queries."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from medalist.search.embeddings import Embeddings, refuse_other_space, refuse_tw
 
 @dataclass(frozen=True, eq=False)
 class Asked:
-    """What one retrieval split asks; made by `asked`.
+    """The queries and the gallery of one retrieval split, with their vectors; made by `asked`.
 
-    queries, gallery: sample ids. query_vectors float32[Q, D], gallery_vectors float32[N, D]: of length 1, of one
-    space. identities: of each gallery sample, empty where samples are answered. query_codes int64[Q], gallery_codes
-    int64[N]: a gallery sample is hidden from queries of its code; -1 hides nothing.
+    queries, gallery: sample ids. query_vectors float32[Q, D], gallery_vectors float32[N, D]: of length 1, in one
+    embedding space. identities: the identity of each gallery sample; empty where answers are samples. query_codes
+    int64[Q], gallery_codes int64[N]: a gallery sample is hidden from queries with the same code; -1 hides nothing.
     """
 
     queries: tuple[str, ...]
@@ -39,13 +39,14 @@ def asked(
     identities: Mapping[str, str] | None = None,
     exclusion: Mapping[str, str | float | None] | None = None,
 ) -> Asked:
-    """Bring together what a split needs.
+    """Return the queries and the gallery of a split with their vectors.
 
-    queries, gallery: embeddings that hold at least the split's samples, made by the same run. identities: of gallery
-    samples by id, where identities are answered. exclusion: by sample id the value at `Retrieval.exclusion_key`:
-    samples of one value are not shown to one another; where an id is missing, its value is None, which is one value
-    too. A query is never shown itself. Raises SearchError, with names, for ids that are missing or stand twice, for an
-    empty gallery, and for embeddings of other dimensions or of another run.
+    queries, gallery: embeddings of at least the split's samples, made by the same run. identities: the identity of each
+    gallery sample by id; only where answers are identities. exclusion: the value at `Retrieval.exclusion_key` by sample
+    id. A gallery sample is hidden from queries that have the same value. An id without a value has the value None, and
+    such samples are hidden from one another too. A query is always hidden from itself. Raises SearchError, which names
+    the ids, where ids are missing or repeated; also for an empty gallery, and for embeddings of another dimension or
+    another run.
     """
     refuse_other_space(queries, gallery)
     for what, ids in (("queries", split.queries), ("gallery", split.gallery)):
@@ -80,7 +81,7 @@ def _taken(embeddings: Embeddings, ids: Sequence[str], what: str) -> Vectors:
 
 
 def _codes(split: RetrievalSplit, exclusion: Mapping[str, str | float | None] | None) -> tuple[Indices, Indices]:
-    """Numbers that are equal where a gallery sample must be hidden from a query."""
+    """Codes of queries and gallery samples; they are equal where the gallery sample must be hidden from the query."""
     number: dict[object, int] = {}
     for name in split.gallery:
         number.setdefault(name if exclusion is None else exclusion.get(name), len(number))

@@ -1,7 +1,8 @@
-"""The nearest rows of many queries by blocks of products: exact, in memory that does not grow with the gallery.
+"""Exact search of the nearest rows for many queries, by blocks of products. Its memory does not grow with the gallery.
 
-A block of scores is made by BLAS and thrown away at once; of it only what beats the k-th best so far of its query is
-kept. The k-th best soon is so high that a block leaves almost nothing, so there is no sorting to speak of.
+BLAS computes a block of scores, which is used at once and not stored. Only scores that are higher than the present k-th
+best score of their query are kept. The k-th best score rises soon, so later blocks have almost no such scores, and
+sorting takes little time.
 """
 
 from __future__ import annotations
@@ -19,39 +20,39 @@ from threadpoolctl import threadpool_limits
 Indices = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 Found = tuple[NDArray[np.uint16], Indices, Vectors]
-"""Scores that are good enough to look at: query within its group, gallery row, score; one of each."""
+"""Scores that may be among the k best. Three arrays of equal length: query within its group, gallery row, score."""
 Answer = tuple[Indices, Vectors]
-"""Gallery rows int64[Q, k] of each query, the best first, and their scores float32[Q, k]; -1 and -inf where none."""
+"""Gallery rows int64[Q, k] of each query, the best first, and their scores float32[Q, k]; padded with -1 and -inf."""
 
 GROUP, CHUNK = 512, 1024
-"""Queries and gallery rows of a block of scores in `exact`: two megabytes, near the processor."""
+"""The queries and gallery rows of a block of scores in `exact`: two megabytes, which fit in the processor's cache."""
 MOST_QUERIES = 1 << 16
-"""Queries that one Best can hold: NumPy sorts 16-bit numbers by radix."""
+"""The most queries of one Best, so that 16 bits hold their numbers: NumPy sorts 16-bit numbers by radix sort."""
 WAITING = 1 << 18
-"""Found scores that wait to be merged, at most (and those of one block more); 14 bytes each."""
+"""The most found scores that wait to be merged (and those of one block more); each needs 14 bytes."""
 MERGED = 1 << 17
-"""Scores that a thread merges at once, at most (or those of one query); some 40 bytes each."""
+"""The most scores that a thread merges at once (or those of one query); each needs about 40 bytes."""
 
 
 @dataclass(frozen=True, eq=False)
 class Forbidden:
-    """Rows that are no answers to a query, by rule and not by list.
+    """Rules that say which rows a query must not get as answers.
 
-    own: int64[Q], the row that the query itself is, -1 where it is none.
-    codes: rules, each a code of every query, int64[Q], and of every row, int64[N]: where they are equal the row is no
-        answer. A query with a code that no row has is free of the rule.
+    own: int64[Q], the gallery row of the query itself, which is forbidden; -1 where the query is not in the gallery.
+    codes: rules. Each rule has a code for every query, int64[Q], and for every row, int64[N]; a row with the query's
+        code is forbidden. A rule has no effect on a query whose code no row has.
     """
 
     own: Indices | None = None
     codes: tuple[tuple[Indices, Indices], ...] = ()
 
     def of(self, queries: slice | Indices) -> Forbidden:
-        """The rules for some of the queries."""
+        """Return the rules for some of the queries."""
         own = None if self.own is None else self.own[queries]
         return Forbidden(own, tuple((asked[queries], rows) for asked, rows in self.codes))
 
     def met(self, asked: NDArray[Any], rows: Indices) -> NDArray[np.bool_]:
-        """Whether the row is forbidden to the query, for arrays of both that broadcast."""
+        """Return whether rows are forbidden for queries, bool; the two arrays are broadcast."""
         bad = np.zeros(np.broadcast_shapes(asked.shape, rows.shape), bool)
         if self.own is not None:
             bad |= self.own[asked] == rows
@@ -64,10 +65,10 @@ FREE = Forbidden()
 
 
 class Best:
-    """The k best scores so far of each query of a group, in no order until they are ranked."""
+    """Collects the k best scores of each query of a group. They are in no order until `rank` is called."""
 
     def __init__(self, into: Answer):
-        """Nothing yet: rows -1 and scores -inf. They are kept in `into`, at most MOST_QUERIES queries."""
+        """Fill `into` with rows -1 and scores -inf; the best are written there. At most MOST_QUERIES queries."""
         self.rows, self.scores = into
         assert len(self.rows) <= MOST_QUERIES and self.rows.shape[1] > 0
         self.rows[:], self.scores[:] = -1, -np.inf
@@ -76,14 +77,14 @@ class Best:
         self._count = 0
 
     def offer(self, found: Found, pool: ThreadPoolExecutor | None = None) -> None:
-        """Take some scores in; they are merged when many wait."""
+        """Take found scores. They are merged when many of them wait."""
         self._waiting.append(found)
         self._count += len(found[0])
         if self._count > WAITING:
             self.merge(pool)
 
     def merge(self, pool: ThreadPoolExecutor | None = None) -> None:
-        """Keep the k best of what was kept and what waits, and raise the floor to the k-th."""
+        """Keep the k best of the kept and the waiting scores, and set the floor to the k-th best score."""
         if not self._count:
             return
         asked, rows, scores = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
@@ -116,7 +117,7 @@ class Best:
             pass
 
     def rank(self, pool: ThreadPoolExecutor | None = None) -> None:
-        """Put the best first, equal scores by row."""
+        """Merge, and sort the answers: the best first, equal scores by row."""
         self.merge(pool)
         step = int(np.clip(MERGED // self.rows.shape[1], 1, 512))
 
@@ -132,12 +133,15 @@ class Best:
 
 
 def room_for(queries: int, k: int) -> Answer:
-    """Room for the answers of some queries, with none in it."""
+    """Return empty answers for some queries: rows int64[Q, k] of -1 and scores float32[Q, k] of -inf."""
     return np.full((queries, k), -1, np.int64), np.full((queries, k), -np.inf, np.float32)
 
 
 def above(scores: Vectors, best: Best, who: Indices, rows: Indices, forbidden: Forbidden) -> Found:
-    """What of the scores [g, m] of queries `who` [g] and `rows` [m] beats the floor; of a crowd the k best of each."""
+    """Return the scores above the floor, of the scores [g, m] of queries `who` [g] and `rows` [m].
+
+    Forbidden rows are left out. Where very many scores are above the floor, only the k best of each query are returned.
+    """
     k, columns = best.scores.shape[1], len(rows)
     floor = best.floor[who][:, np.newaxis]
     passing = scores > floor
@@ -157,7 +161,7 @@ def above(scores: Vectors, best: Best, who: Indices, rows: Indices, forbidden: F
 
 @contextmanager
 def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each do their own products: BLAS keeps to one thread meanwhile."""
+    """Yield threads that each compute their own products. BLAS itself uses only one thread until the block ends."""
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         yield pool
 
@@ -165,12 +169,13 @@ def workers(threads: int) -> Iterator[ThreadPoolExecutor]:
 def exact(
     queries: Vectors, gallery: Vectors, into: Answer, pool: ThreadPoolExecutor, forbidden: Forbidden = FREE
 ) -> Answer:
-    """The k rows of the gallery with the largest inner products, written into `into`, whose width is k.
+    """Write the k gallery rows with the largest inner products of each query into `into`, and return it.
 
-    Of rows that tie for the last place any may be named, the same each time. Takes some ten megabytes a thread.
+    k is the width of `into`. Where several rows have the k-th best score, one of them is chosen, always the same one.
+    It needs about ten megabytes for each thread.
     """
     rows, scores = into
-    # Small batches are split too, by their size alone, so that the number of threads changes nothing.
+    # The size of a part depends only on the number of queries, so that the number of threads does not change answers.
     size = int(np.clip(len(queries) // 8, 64, GROUP))
 
     def answer(first: int) -> None:
@@ -191,7 +196,7 @@ def _exact_group(group: Vectors, gallery: Vectors, into: Answer, forbidden: Forb
         chunk = gallery[first : first + CHUNK]
         products = np.matmul(group, chunk.T, out=buffer[:, : len(chunk)])
         best.offer(above(products, best, who, np.arange(first, first + len(chunk)), forbidden))
-        if first >= merge_at:  # at first the floor is low; later it hardly rises
+        if first >= merge_at:  # merge often at first, while the floor is low and rises fast; seldom later
             best.merge()
             merge_at = 2 * first
     best.rank()

@@ -1,12 +1,13 @@
-"""The nearest rows of many queries at once, with nothing built before: the gallery falls into clusters, and each query
-asks only the clusters that may hold something for it.
+"""Search the nearest rows of many queries without an index that was built before: by clusters of the gallery.
 
-A cluster is asked where its mean is near enough to the query, in units of the cluster's spread, beside the k-th best
-score that the query has so far. How near is near enough is measured on a sample of the queries, whose true neighbours
-are looked up exactly: so the recall is known for these queries and this gallery before it is promised. The clusters are
-asked one by one, each by all queries that want it, in one product; its rows are copied while it is asked, so the
-gallery is never held twice. (Clusters of k-means: inverted files, Sivic and Zisserman 2003; Jegou et al. 2011, IEEE
-TPAMI 33.)
+The gallery is divided into clusters by k-means, and each query searches only the clusters that may have near rows. A
+query searches a cluster where the score of the cluster's mean is close enough to the k-th best score that the query has
+so far, measured in units of the cluster's spread. This limit, the reach, is measured on a sample of the queries, whose
+true neighbours are found by an exact search. So the recall is measured on these queries and this gallery before the
+search.
+The clusters are searched one after the other, each for all its queries in one product. Only the rows of that cluster
+are copied, so there is never a second copy of the gallery. (Clusters of k-means: inverted files, Sivic and Zisserman
+2003; Jegou et al. 2011, IEEE TPAMI 33.)
 """
 
 from __future__ import annotations
@@ -33,29 +34,39 @@ from medalist.retrieval.blocks import (
 )
 
 SAMPLE = (400, 1000)
-"""Queries whose true neighbours are looked up: enough for 40,000 neighbours, within these bounds."""
+"""The fewest and the most queries whose true neighbours are found; between them, enough for 40,000 neighbours."""
 ROUNDS = 6
-"""Turns of k-means."""
+"""The number of iterations of k-means."""
 PER_CLUSTER = 40
-"""Rows of the gallery, for each cluster, that k-means sees."""
+"""The number of gallery rows that k-means uses for each cluster."""
 FIRST = (1, 8, 32)
-"""CoarseClusters asked of each query before its k-th best score is looked at again; then all others."""
+"""How many of its nearest clusters a query may search up to the end of each round.
+
+After each round the k-th best score is updated. A last round searches all other clusters in reach.
+"""
 NARROWEST = 0.02
-"""The least spread of a cluster."""
+"""The smallest spread of a cluster."""
 TOO_MUCH = 0.4
-"""Share of the gallery in reach above which comparing with all of it is as fast."""
+"""Where a larger share of the gallery is in reach, comparing with the whole gallery is as fast."""
 BLOCK = 1 << 18
-"""Scores of one product, at most: a megabyte."""
+"""The most scores of one product: a megabyte."""
 TABLE = (1 << 22, 1 << 24)
-"""Queries of a group times clusters, at most: an eighth of the gallery's components within these, 16 to 64 MB."""
+"""The bounds of the largest product of a group's queries and clusters: 16 to 64 MB.
+
+Between these bounds it is an eighth of the number of the gallery's components.
+"""
 BATCH = 32
-"""CoarseClusters asked before their answers are taken in. Fixed, so that the number of threads changes nothing."""
+"""How many clusters are searched before their answers are merged. It is fixed, so that the number of threads does not
+change answers."""
 
 
 @dataclass(frozen=True, eq=False)
 class CoarseClusters:
-    """means: float32[C, D] of each cluster's rows; spread: float32[C], their root mean square distance from it;
-    rows: int64[N], the gallery rows cluster by cluster; starts: int64[C + 1] into them.
+    """The clusters of a gallery.
+
+    means: float32[C, D], the mean of each cluster's rows. spread: float32[C], the root mean square distance of these
+    rows from the mean. rows: int64[N], the gallery rows, cluster by cluster. starts: int64[C + 1], where each cluster
+    begins in `rows`.
     """
 
     means: Vectors
@@ -72,12 +83,18 @@ class CoarseClusters:
 
 
 def cluster_count(gallery: int) -> int:
-    """How many clusters a gallery of that many rows falls into: about twice the root, 4 to 16,384."""
+    """Return the number of clusters for a gallery of this many rows: about twice the square root, 4 to 16,384.
+
+    It is a power of 2.
+    """
     return int(2 ** np.clip(np.round(np.log2(2 * np.sqrt(gallery))), 2, 14))
 
 
 def make_coarse_clusters(gallery: Vectors, count: int, pool: ThreadPoolExecutor, seed: int = 0) -> CoarseClusters:
-    """Spherical k-means on a part of the gallery, then the cluster of every row; gallery: unit float32[N, D]."""
+    """Make clusters by spherical k-means on a sample of the gallery, then find the cluster of every row.
+
+    gallery: unit vectors float32[N, D].
+    """
     rng = np.random.default_rng(seed)
     seen = gallery[np.sort(rng.choice(len(gallery), min(len(gallery), PER_CLUSTER * count), replace=False))]
     centroids = seen[rng.choice(len(seen), count, replace=len(seen) < count)]
@@ -120,11 +137,12 @@ def how_far(
     forbidden: Forbidden = FREE,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """The reach that is needed for `recall` of the true k, and the share of the gallery that is then compared.
+    """Return the reach that is needed for `recall` of the true k neighbours, and the share of the gallery it compares.
 
-    A cluster is in reach where (query . mean - k-th best score) / spread is at least the reach. Measured on a sample of
-    the queries; two standard errors of its mean recall are taken off, so that the promise holds for the queries that
-    were not looked at. A search knows a lower k-th best score than the true one and asks more clusters, never fewer.
+    A cluster is in reach where (query . mean - k-th best score) / spread is at least the reach. The reach is measured
+    on a sample of the queries. Two standard errors are subtracted from the mean recall of the sample, so that the
+    recall also holds for the other queries. During a search the k-th best score is lower than the true one, so a search
+    looks at more clusters than were measured here, never at fewer.
     """
     rng = np.random.default_rng(seed)
     wanted = int(np.clip(40_000 // k, *SAMPLE))
@@ -133,7 +151,7 @@ def how_far(
     rules = FREE if forbidden is FREE else forbidden.of(chosen_rows)
     rows, scores = exact(sample, gallery, room_for(len(sample), k), pool, rules)
     full = rows[:, -1] >= 0
-    if not full.all():  # queries with fewer than k answers ask every cluster
+    if not full.all():  # queries with fewer than k answers search every cluster anyway
         rows, scores, sample = rows[full], scores[full], sample[full]
         if not len(rows):
             return -np.inf, 1.0
@@ -159,11 +177,14 @@ def search_clusters(
     pool: ThreadPoolExecutor,
     forbidden: Forbidden = FREE,
 ) -> Answer:
-    """The k nearest of each query among the rows of the clusters in reach (see `how_far`); as `blocks.exact`."""
+    """Write the k nearest rows of each query, among the clusters in reach (see `how_far`), into `into`; return it.
+
+    k is the width of `into`, as in `blocks.exact`.
+    """
     rows, scores = into
     most = min(MOST_QUERIES, max(1, int(np.clip(gallery.size // 8, *TABLE)) // len(clusters.means)))
     groups = max(1, -(-len(queries) // most))
-    size = max(1, -(-len(queries) // groups))  # all groups alike
+    size = max(1, -(-len(queries) // groups))  # all groups have about the same size
     for first in range(0, len(queries), size):
         group = slice(first, first + size)
         rules = FREE if forbidden is FREE else forbidden.of(group)
@@ -182,8 +203,8 @@ def _ask_group(
 ) -> None:
     best = Best(into)
     sizes = np.diff(clusters.starts)
-    near = np.empty((len(sizes), len(queries)), np.float32)  # how near each cluster is; -inf once it was asked
-    gates = np.empty((len(FIRST), len(queries)), np.float32)  # of the first 1, 8 ... clusters the last
+    near = np.empty((len(sizes), len(queries)), np.float32)  # the score of each cluster's mean; -inf after its search
+    gates = np.empty((len(FIRST), len(queries)), np.float32)  # the scores of the 1st, 8th, ... nearest cluster
 
     def measure(first: int) -> None:
         part = slice(first, first + 512)
@@ -217,7 +238,7 @@ def _ask_group(
 def _ask_cluster(
     queries: Vectors, gallery: Vectors, members: Indices, who: Indices, best: Best, forbidden: Forbidden
 ) -> list[Found]:
-    """What the rows `members` have that is better than the k-th best so far of the queries `who`."""
+    """The scores of the rows `members` that are higher than the present k-th best scores of the queries `who`."""
     found: list[Found] = []
     if not len(who):
         return found

@@ -1,4 +1,4 @@
-"""How a contest of identities asks: which samples ask which others, what is right, and what may be answered.
+"""The evaluation of a contest of identities: which samples are queries, which names are right, which are allowed.
 
 This module is the `contest.Evaluation` of such contests.
 """
@@ -21,32 +21,35 @@ from medalist.search.embeddings import shown
 
 
 def facts_of(contest: Contest) -> Retrieval:
-    """How the contest asks for identities; it is one of those that do."""
+    """Return the `retrieval` of a contest of identities."""
     assert contest.competition.retrieval is not None, contest.competition.name
     return contest.competition.retrieval
 
 
 def fold_splits(contest: Contest, folds: Folds, fold: int) -> tuple[RetrievalSplit, ...]:
-    """The splits on which a fold is validated; FoldError where it has no query."""
+    """Return the retrieval splits on which a fold is validated. Raises FoldError where the fold has no query."""
     held_out = set(folds.held_out(fold))
     training = [sample for sample in contest.split.train if sample.id not in held_out]
     found = facts_of(contest).splits(training, [sample for sample in contest.split.train if sample.id in held_out])
     asked = [name for split in found for name in split.queries]
     assert len(set(asked)) == len(asked) and held_out.issuperset(asked), "each held-out sample asks at most once"
     if not asked:
-        raise FoldError(f"fold {fold} holds out no sample that asks; make fewer folds, or leave it out with --fold")
+        raise FoldError(f"fold {fold} has no query; make fewer folds, or choose other folds with --fold")
     return found
 
 
 def fold_truths(contest: Contest, folds: Folds, chosen: Sequence[int]) -> dict[str, Answer]:
-    """The right names of every query of these folds."""
+    """Return the right names of every query of these folds, by query id."""
     facts, samples = facts_of(contest), {sample.id: sample for sample in contest.split.train}
     splits = [split for fold in chosen for split in fold_splits(contest, folds, fold)]
     return dict(right_names(splits, samples, facts.names, facts.new, facts.exclusion_key))
 
 
 def perfect(contest: Contest) -> Perfect:
-    """Truths and perfect answers of the queries of two folds, and what is found right on the way to them."""
+    """Return truths and perfect answers of the queries of two folds, with facts about the data.
+
+    Raises DataError where names cannot be written or a query cannot be answered; FoldError where a fold has no query.
+    """
     train, facts = contest.split.train, facts_of(contest)
     refuse_unwritable(contest)
     sizes = Counter(identity_of(sample) for sample in train)
@@ -72,7 +75,7 @@ def perfect(contest: Contest) -> Perfect:
 
 
 def format_of_test(contest: Contest) -> SubmissionFormat:
-    """The contest's format, bound to what the test part may be answered with."""
+    """Return the contest's format, which allows only names that may be answered in the test part."""
     split = contest.split
     gallery = split.gallery or split.train
     samples = {sample.id: sample for sample in gallery}
@@ -82,9 +85,10 @@ def format_of_test(contest: Contest) -> SubmissionFormat:
 def perfect_answers(
     contest: Contest, splits: Sequence[RetrievalSplit], truths: Mapping[str, Ranking]
 ) -> dict[str, Ranking]:
-    """The truths as answers: with a confidence where one is asked for, and with some name where each query needs one.
+    """Return the truths as answers, with a confidence of 1 where the contest asks for one.
 
-    A query has no right name where its gallery does not have its identity, and the contest no name for that.
+    A query has no right name where its identity is not in its gallery and the contest has no name for a new identity.
+    Where the format needs a name, this query gets a wrong name. Raises DataError where its gallery has no other sample.
     """
     facts, form = facts_of(contest), contest.competition.submission
     assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
@@ -96,14 +100,16 @@ def perfect_answers(
             if not names and form.empty is None:
                 other = next((name for name in split.gallery if name != query), None)
                 if other is None:
-                    raise DataError(f"sample {query} asks, and its fold has nobody who answers; take it out")
+                    raise DataError(
+                        f"sample {query} is a query, but its fold has no gallery sample for it; remove this sample"
+                    )
                 names = (other if facts.names == "samples" else identity_of(samples[other]),)
             answers[query] = Ranking(names, 1.0 if facts.confident and names else None)
     return answers
 
 
 def refuse_unwritable(contest: Contest) -> None:
-    """DataError that shows names which no answer can be written with: what parts names stands in them."""
+    """Raise DataError, which shows the names, where names contain the submission's separator or are unprintable."""
     form, facts, split = contest.competition.submission, facts_of(contest), contest.split
     assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
     names = {identity_of(sample) for sample in split.train}
@@ -112,13 +118,13 @@ def refuse_unwritable(contest: Contest) -> None:
     bad = sorted(name for name in names if form.separator in name or not name.isprintable())
     if bad:
         raise DataError(
-            f"{contest.data}: {len(bad)} names of {facts.names} cannot be answered, as '{form.separator}' parts names "
-            f"in a submission, or they are not printable: {shown(bad)}; rename them"
+            f"{contest.data}: {len(bad)} names of {facts.names} cannot be answered, because '{form.separator}' "
+            f"separates names in a submission, or because they are not printable: {shown(bad)}; rename them"
         )
 
 
 def bound_format(contest: Contest, splits: Sequence[RetrievalSplit], samples: Mapping[str, Sample]) -> SubmissionFormat:
-    """The contest's format, bound to the names that these splits may be answered with."""
+    """Return the contest's format, which allows only names that may be answered in these splits."""
     form, facts = contest.competition.submission, facts_of(contest)
     assert isinstance(form, RankingFormat), "contests of identities are answered in a RankingFormat"
     return form.among(answerable(splits, samples, facts.names, facts.new))

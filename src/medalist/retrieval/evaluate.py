@@ -1,4 +1,4 @@
-"""Nearest neighbours and the figures of a retrieval over them: recall, MAP, MAP@R, MRR, in bounded memory."""
+"""Find nearest neighbours, and compute recall, MAP, MAP@R and MRR of a retrieval, in bounded memory."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from medalist.search.checks import MOST_ANSWERS
 from medalist.search.vectors import as_array, whole
 
 DEEPEST = 1000
-"""Answers of a query that are looked at for MAP@R, at most."""
+"""The most answers of a query that are looked at for MAP@R."""
 PART = 1 << 14
-"""Queries that are answered before `progress` is told."""
+"""How many queries are answered between two calls of `progress`."""
 AT_ONCE = 1 << 20
-"""Answers in memory at once where only figures are wanted: 13 megabytes, or a fifth of the gallery's memory."""
+"""How many answers are in memory at once where only figures are wanted: 13 MB, or a fifth of the gallery's memory."""
 JUDGED = 1 << 16
-"""Answers whose figures are made at once: some 40 bytes each."""
+"""How many answers are scored at once; each needs about 40 bytes."""
 Codes = tuple[ArrayLike, ArrayLike]
-"""A code (a camera, a drawer: integers or strings) of each query [Q], and of each gallery row [N]."""
+"""The code of each query [Q] and of each gallery row [N]: integers or strings, such as a camera or a drawer."""
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What a retrieval reached, as means over the queries that the gallery has a right row for.
+    """The figures of a retrieval, as means over the queries that have a right row in the gallery.
 
     values: `recall@k` (= CMC at rank k), `map@k`, `map@r`, `r_precision`, `mrr`, and `nmi` if asked for; empty where
     no query has a right row.
-    queries: how many were asked; unanswerable: how many of them have no right row and are left out.
-    cut: queries with more right rows than were looked at (`depth`, and up to DEEPEST for R); their `map@r` and
-    `r_precision` count the rest as missed.
-    how: "exact", or "clusters at recall 0.999" or "graph at recall 0.999".
+    queries: the number of queries; unanswerable: the number of queries without a right row, which are left out.
+    cut: the number of queries with more right rows than answers that were looked at (`depth`, and up to DEEPEST for R).
+    Their `map@r` and `r_precision` count the other right rows as missed.
+    how: "exact", "clusters at recall 0.999" or "graph at recall 0.999".
     """
 
     values: Mapping[str, float]
@@ -59,14 +59,15 @@ def nearest(
     forbidden: Forbidden | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> tuple[Indices, Vectors]:
-    """The k nearest gallery rows of each query, the best first: rows int64[Q, k] and cosines float32[Q, k].
+    """Return the k nearest gallery rows of each query, the best first: rows int64[Q, k] and cosines float32[Q, k].
 
-    queries [Q, D] and gallery [N, D] are unit vectors. `forbidden`: rows that are no answers; each query has k allowed
-    rows where so many exist, then -1 and -inf. Few pairs, and `recall` 1, are compared exactly; many by clusters
-    (`retrieval.clusters`), or by the graph of `index` where one is given, whose ids are the rows of the gallery. Both
-    reach `recall`: it is measured on a sample of these queries first, and where nothing reaches it all is compared.
-    There is never a matrix of Q * N. `threads`: None for all processors; their number changes no answer.
-    `progress(done, total)` counts queries. Raises SearchError for vectors, codes or an index that do not fit.
+    queries [Q, D] and gallery [N, D] are unit vectors. `forbidden`: rules for rows that must not be answers. Where
+    fewer than k rows are allowed, answers are padded with -1 and -inf. The search is exact for few pairs, and for
+    `recall` 1. For many pairs it uses clusters (`retrieval.clusters`), or the graph of `index`, if one is given; the
+    ids of `index` must be the rows of the gallery. Both reach `recall`: it is first measured on a sample of these
+    queries, and where it is not reached, the search is exact. There is never a matrix of Q * N. `threads`: None for all
+    processors; their number does not change answers. `progress(done, total)` counts queries. Raises SearchError for
+    vectors, codes or an index that do not fit.
     """
     with searching(queries, gallery, k, recall=recall, index=index, threads=threads, forbidden=forbidden) as search:
         count = len(search.queries)
@@ -97,19 +98,21 @@ def evaluate(
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> Figures:
-    """Figures of queries [Q, D] with labels [Q] asked of a gallery [N, D] with labels [N]. Rows of one label are right.
+    """Return the figures of queries [Q, D] with labels [Q] in a gallery [N, D] with labels [N].
 
-    ks: of recall@k and map@k. depth: places that are looked at for mrr, and for the others at least; for MAP@R as many
-    as a query has right rows, but at most DEEPEST (see `Figures.cut`).
-    own: int64[Q], the query's own row in the gallery, -1 where it is not there: never an answer. junk: rows of the same
-    label and the same code (Market-1501: the same person by the same camera) are neither right nor wrong. exclusion:
-    nor are rows of the same code, whatever their label. nmi: also cluster the queries by k-means, as many clusters as
-    labels. The rest as `nearest`, which says how memory stays bounded.
+    A gallery row is right where it has the query's label. ks: the k of recall@k and map@k. depth: how many answers of a
+    query are looked at, at least; for MAP@R as many as the query has right rows, but at most DEEPEST (see
+    `Figures.cut`).
+    own: int64[Q], the query's own row in the gallery, which is never an answer; -1 where it is not in the gallery.
+    junk: rows with the query's label and code are left out, neither right nor wrong (Market-1501: the same person by
+    the same camera). exclusion: rows with the query's code are left out, whatever their label. nmi: also cluster the
+    queries by k-means, with as many clusters as labels. The other arguments, the errors and the memory are those of
+    `nearest`.
     """
     mine, theirs = _coded(query_labels, gallery_labels, "labels")
     places = [whole(place, "ks", 1, 2**20) for place in ks]
     rules: list[tuple[Indices, Indices]] = []
-    counted: list[tuple[Indices, Indices]] = []  # rules as they fall within one's label
+    counted: list[tuple[Indices, Indices]] = []  # the rules for rows with the query's label, to count right rows
     for name, codes in (("junk", junk), ("exclusion", exclusion)):
         if codes is not None:
             of_query, of_row = _coded(*codes, name)
@@ -148,7 +151,7 @@ def evaluate(
 
 
 def _figures(relevant: metrics.Relevant, positives: Indices, ks: Sequence[int]) -> dict[str, NDArray[np.float64]]:
-    """Each figure of each query, float64[Q]."""
+    """The figures of each query, by name: float64[Q] each."""
     found = {f"recall@{k}": metrics.found_within(relevant, k) for k in ks}
     found |= {f"map@{k}": metrics.average_precision(relevant, positives, k) for k in ks}
     found["map@r"] = metrics.average_precision_at_r(relevant, positives)
@@ -164,11 +167,11 @@ def _parts(queries: int, step: int) -> list[slice]:
 def _positives(
     mine: Indices, theirs: Indices, forbidden: Forbidden, counted: Sequence[tuple[Indices, Indices]]
 ) -> Indices:
-    """How many rows are right and allowed for each query, int64[Q]."""
+    """The number of rows that are right and allowed for each query, int64[Q]."""
     positives = _matches((mine, theirs))
     for rule in counted:
         positives -= _matches(rule)
-    if len(counted) == 2:  # what both forbid was taken off twice
+    if len(counted) == 2:  # rows that both rules forbid were subtracted twice
         positives += _matches(_joined(counted))
     if forbidden.own is not None and len(theirs):
         own = forbidden.own
@@ -185,14 +188,14 @@ def _positives(
 
 
 def _matches(codes: tuple[Indices, Indices]) -> Indices:
-    """How many rows have the code of each query."""
+    """The number of rows that have the code of each query, int64[Q]."""
     of_query, of_row = codes
     most = int(max(of_query.max(initial=-1), of_row.max(initial=-1))) + 1
     return np.bincount(of_row, minlength=most)[of_query].astype(np.int64)
 
 
 def _coded(of_query: ArrayLike, of_row: ArrayLike, what: str) -> tuple[Indices, Indices]:
-    """Integers or strings of both sides as codes 0.. that are equal where they are."""
+    """Integers or strings of both sides as codes 0, 1, ...; equal values get equal codes."""
     sides: list[NDArray[Any]] = [np.asarray(of_query), np.asarray(of_row)]
     kinds = {"i" if side.dtype.kind in "iu" else side.dtype.kind for side in sides if side.size}
     if any(side.ndim != 1 for side in sides) or len(kinds) > 1 or not kinds <= {"i", "U"}:
@@ -205,7 +208,7 @@ def _coded(of_query: ArrayLike, of_row: ArrayLike, what: str) -> tuple[Indices, 
 
 
 def _joined(columns: Sequence[tuple[Indices, Indices]]) -> tuple[Indices, Indices]:
-    """One code for each combination of codes."""
+    """One code for each combination of several codes."""
     both = np.stack([np.concatenate(column) for column in columns])
     joined = both[0]
     for column in both[1:]:

@@ -1,4 +1,4 @@
-"""How samples vote for names. Scores stay on the scale of cosines, so that queries can be compared with one another."""
+"""Turn scores of samples into scores of names. Scores stay on the scale of cosines, so that queries can be compared."""
 
 from __future__ import annotations
 
@@ -13,36 +13,38 @@ from medalist.retrieval.pool import Indices, Pool, Scores, Vectors
 from medalist.search.embeddings import check_unit
 
 _BLOCK = 2**22
-"""Numbers that one step holds at once: 16 MB of float32."""
+"""The most numbers that one step has in memory: 16 MB of float32."""
 
 _NO_DIRECTION = 1e-6
-"""A sum of unit vectors shorter than this has no direction."""
+"""A sum of unit vectors that is shorter than this has no direction."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClassPrototypes:
-    """Class prototypes of a training: names, several rows may share one, and vectors float32[M, D] of length 1.
+    """The class prototypes of a training: names, and vectors float32[M, D] of length 1.
 
-    Of a name's rows (sub-centres) the nearest counts. Raises SearchError where vectors are not of length 1.
+    A name may have several rows (sub-centres); the nearest of them counts. Raises SearchError where vectors do not have
+    length 1.
     """
 
     names: tuple[str, ...]
     vectors: Vectors
 
     def __post_init__(self) -> None:
-        """Check what comes from a file."""
+        """Check the vectors, because they come from a file."""
         check_unit(self.vectors, "prototypes")
         assert len(self.names) == len(self.vectors)
 
 
 def vote(labels: Indices, scores: Scores, *, k: int = 0, temperature: float = 1.0) -> tuple[Indices, Scores]:
-    """From ranked samples to ranked labels, each once.
+    """Turn ranked samples into ranked labels; each label is returned once.
 
     labels int64[Q, n]: the label of each sample, -1 where there is none; scores float32[Q, n], the best first.
-    k = 0: a label scores as its best sample. Else temperature * log(sum of exp(score / temperature)) over its samples
-    among the first k: the order of the sum, and on the scale of a cosine; a label without a sample there scores as
-    its best sample, which is behind all others. Gives labels int64[Q, n] padded with -1, scores with -inf; equal
-    scores in the order of their first samples.
+    k = 0: the score of a label is that of its best sample. k > 0: it is temperature * log(sum of exp(score /
+    temperature)) over the label's samples among the first k; this has the order of the sum, and the scale of a cosine.
+    A label without a sample among the first k has the score of its best sample, which is below all others. Returns
+    labels int64[Q, n] padded with -1, and scores float32[Q, n] padded with -inf; equal scores are in the order of their
+    first samples.
     """
     order = np.argsort(labels, axis=1, kind="stable")
     ranked = np.take_along_axis(labels, order, axis=1)
@@ -50,7 +52,7 @@ def vote(labels: Indices, scores: Scores, *, k: int = 0, temperature: float = 1.
     first[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
     value = np.take_along_axis(scores, order, axis=1)
     if k:
-        best = np.maximum(scores[:, :1], np.float32(-2))  # not -inf, where a query has no sample at all
+        best = np.maximum(scores[:, :1], np.float32(-2))  # finite also for a query without any sample
         votes = np.where((order < k) & (ranked >= 0), np.exp((value.astype(np.float64) - best) / temperature), 0)
         group = np.cumsum(first.ravel()).reshape(first.shape) - 1
         sums = np.bincount(group.ravel(), votes.ravel())[group]
@@ -68,9 +70,10 @@ def vote(labels: Indices, scores: Scores, *, k: int = 0, temperature: float = 1.
 
 @dataclass(frozen=True, eq=False)
 class MeanVectors:
-    """The mean vector of each label, of length 1 again; those whose vectors cancel out have none.
+    """The mean vector of each label, scaled to length 1. A label whose vectors cancel out has no mean.
 
-    samples: the gallery; labels int64[N], 0..count - 1, of its rows. `pool` holds the prototypes, `of` their labels.
+    samples: the gallery. labels: int64[N], the label 0..count - 1 of each row. sums: the sum of each label's vectors.
+    sizes: the number of its samples. pool: the means. of: the label of each mean.
     """
 
     samples: Pool
@@ -82,20 +85,21 @@ class MeanVectors:
 
     @classmethod
     def made(cls, samples: Pool, labels: Indices, count: int) -> MeanVectors:
-        """Average the samples of each label; SearchError where they all cancel out."""
+        """Compute the mean of each label's samples. Raises SearchError where no label has a mean."""
         sums = np.zeros((count, samples.vectors.shape[1]))
         np.add.at(sums, labels, samples.vectors)
         means, real = _units(sums)
         of = np.flatnonzero(real)
         if not len(of):
-            raise SearchError("the vectors of each identity cancel out, so none has a mean; say decide.head=nearest")
+            raise SearchError("the vectors of each identity cancel out, so none has a mean; set decide.head=nearest")
         pool = Pool(means[of], np.full(len(of), -1), samples.recall, samples.threads)
         return cls(samples, labels, sums, np.bincount(labels, minlength=count), pool, of)
 
     def near(self, queries: Vectors, codes: Indices, k: int) -> tuple[Indices, Scores]:
-        """The k labels whose means are nearest, padded as Pool.near, means without the rows that a query must not see.
+        """Return the k labels with the nearest means for each query, with their scores, padded as in Pool.near.
 
-        Labels of hidden rows are left out of the search, and compared with the query by their other samples.
+        A mean is computed without the rows that are hidden from the query. Labels with hidden rows are left out of the
+        search of means; the query is compared with the mean of their other samples.
         """
         changed = {int(code): self._without(int(code)) for code in np.unique(codes)}
         widest = max((len(labels) for labels, _, _ in changed.values()), default=0)
@@ -117,18 +121,18 @@ class MeanVectors:
         return labels_out, scores_out
 
     def _without(self, code: int) -> tuple[Indices, Indices, Vectors]:
-        """Labels that rows of a code touch; those of them that have other samples, and the means of these."""
+        """Labels of the rows of a code; those of them that have other samples too; the means of these other samples."""
         rows = self.samples.rows_of(code)
         touched, inverse, hidden = np.unique(self.labels[rows], return_inverse=True, return_counts=True)
         sums = self.sums[touched]
         np.subtract.at(sums, inverse, self.samples.vectors[rows])
         means, real = _units(sums)
-        real &= hidden < self.sizes[touched]  # sums of nothing are not always 0 in floating point
+        real &= hidden < self.sizes[touched]  # the sum of no samples is not always exactly 0, because of rounding
         return touched, touched[real], means[real]
 
 
 def _units(sums: NDArray[np.float64]) -> tuple[Vectors, NDArray[np.bool_]]:
-    """Rows at length 1, and which of them have a direction."""
+    """The rows scaled to length 1, and which of them have a direction."""
     lengths = np.linalg.norm(sums, axis=1, keepdims=True)
     real = lengths[:, 0] > _NO_DIRECTION
     return (sums / np.where(lengths > _NO_DIRECTION, lengths, 1)).astype(np.float32), real
@@ -144,12 +148,13 @@ def blend_prototypes(
     joining: int,
     never: Sequence[Indices],
 ) -> tuple[Indices, Scores]:
-    """(1 - share) * score + share * cosine with the nearest prototype of the name; both are on the scale of cosines.
+    """Return new scores: (1 - share) * score + share * cosine with the nearest prototype of the name.
 
-    labels int64[Q, n], scores float32[Q, n]: of `vote`. `names[label]` names labels; one without a centre keeps its
-    score. The `joining` best names by centre join where the samples did not find them, but for those in `never` of
-    the query, with the score of the last name that was found, as none of their samples is nearer. Gives int64[Q, m]
-    and float32[Q, m], m at most n + joining, the best first, padded as `vote`.
+    Both parts are on the scale of cosines. labels int64[Q, n], scores float32[Q, n]: those of `vote`. names[label] is
+    the name of a label; a name without a prototype keeps its score. The `joining` best names by prototype are added
+    where the samples did not find them, except names in `never` of the query. An added name has the score of the last
+    name that was found, because none of its samples is nearer. Returns labels int64[Q, m] and scores float32[Q, m], m
+    at most n + joining, the best first, padded as in `vote`.
     """
     place = {name: label for label, name in enumerate(names)}
     known = np.array([place.get(name, -1) for name in prototypes.names], np.int64)
@@ -179,7 +184,10 @@ def blend_prototypes(
 
 
 def _by_prototype(queries: Vectors, prototypes: Vectors, starts: Indices) -> Iterator[tuple[int, Scores]]:
-    """Blocks of queries: the first one's row, and cosines float32[q, names] with the nearest prototype of each name."""
+    """Yield blocks of queries: the block's first row, and the cosines with each name's nearest prototype.
+
+    The cosines are float32[q, names].
+    """
     step = max(1, _BLOCK // len(prototypes))
     for start in range(0, len(queries), step):
         yield start, np.maximum.reduceat(queries[start : start + step] @ prototypes.T, starts, axis=1)

@@ -1,4 +1,4 @@
-"""The nearest gallery rows of many queries, by the way that is fastest for them, at a recall that was measured."""
+"""Find the nearest gallery rows of many queries, by the search that is fastest for them, at a measured recall."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from medalist.search.checks import processors
 from medalist.search.vectors import as_array, as_vectors, share, whole
 
 FEW_QUERIES, FEW_ROWS, FEW_PRODUCTS = 2_000, 20_000, 10**11
-"""Below one of these, queries, gallery rows, or products of components of all pairs, everything is compared."""
+"""Numbers of queries, of gallery rows, and of multiplications for all pairs; below any of them the search is exact."""
 UNIT = 1e-3
 """How far the length of an embedding may be from 1."""
 SAMPLE = 400
-"""Queries by which the width of walks over a given index is chosen."""
+"""The number of queries that are used to choose the width of walks through a given index."""
 MOST_FETCHED = 1 << 19
-"""Rows fetched at once from an index: six megabytes, and three times as much where rules take some away."""
+"""The most rows fetched at once from an index: six megabytes, and three times as much where rules forbid rows."""
 
 
 @dataclass(frozen=True, eq=False)
 class Search:
-    """All that is needed to answer some of the queries: see `searching`. k: not more than the gallery's rows."""
+    """A prepared search, which can answer any part of the queries: see `searching`. k: at most the gallery's rows."""
 
     queries: Vectors
     gallery: Vectors
@@ -54,12 +54,12 @@ class Search:
 
     @property
     def how(self) -> str:
-        """exact, or clusters or graph at the recall aimed at."""
+        """How queries are answered: "exact", "clusters at recall ..." or "graph at recall ..."."""
         way = "graph" if self.index is not None else "clusters" if self.clusters is not None else ""
         return f"{way} at recall {self.recall:g}" if way else "exact"
 
     def answer(self, part: slice, into: Answer | None = None) -> Answer:
-        """The k nearest allowed rows of the queries in `part`, written into `into` where it is given."""
+        """Return the k nearest allowed rows of the queries in `part`, written into `into` if it is given."""
         into = room_for(len(self.queries[part]), self.k) if into is None else into
         rules = self.forbidden if self.forbidden is FREE else self.forbidden.of(part)
         queries = self.queries[part]
@@ -70,7 +70,7 @@ class Search:
         return exact(queries, self.gallery, into, self.pool, rules)
 
     def _by_graph(self, index: Index, part: slice, rules: Forbidden, into: Answer) -> Answer:
-        """More is fetched than wanted, by as much as the rules may take away, and trimmed."""
+        """Answer by the index: fetch k rows and as many more as the rules may forbid, then drop the forbidden ones."""
         rows, scores = into
         queries = self.queries[part]
         extra = np.zeros(len(queries), np.int64) if self.extra is None else self.extra[part]
@@ -97,14 +97,14 @@ class Search:
             rows, scores = np.where(bad, -1, rows), np.where(bad, np.float32(-np.inf), scores)
             order = np.argsort(bad, axis=1, kind="stable")
             rows, scores = np.take_along_axis(rows, order, axis=1), np.take_along_axis(scores, order, axis=1)
-        room = ((0, 0), (0, max(self.k - fetched, 0)))  # the gallery may have fewer rows than wanted
+        room = ((0, 0), (0, max(self.k - fetched, 0)))  # the gallery may have fewer than k rows
         rows, scores = rows[:, : self.k], scores[:, : self.k]
         return np.pad(rows, room, constant_values=-1), np.pad(scores, room, constant_values=-np.inf)
 
     def _width(self, index: Index, queries: Vectors, rules: Forbidden, fetched: int) -> int | None:
-        """The width of walks that reaches the recall on a sample of the queries; None where comparing all is better.
+        """The width of walks that reaches the recall on a sample of the queries; None where an exact search is better.
 
-        Two standard errors of the sample's mean recall are taken off.
+        Two standard errors are subtracted from the mean recall of the sample.
         """
         rng = np.random.default_rng(0)
         some = np.sort(rng.choice(len(queries), min(len(queries), SAMPLE), replace=False))
@@ -115,7 +115,7 @@ class Search:
         width = max(fetched, 16)
         while width <= max(len(self.gallery) // 32, 2 * fetched):
             found, near = self._walk(index, sample, rules, fetched, width)
-            # A row as near as the last one counts too: it may be an equal vector.
+            # A row with the same score as the k-th true neighbour counts as found, because it may be an equal vector.
             equal = (near >= last[:, np.newaxis] - 2e-6) & (found >= 0)
             named = [np.isin(line, known) for line, known in zip(found, rows, strict=True)]
             recalls = np.minimum((equal | (np.array(named) & (found >= 0))).sum(axis=1) / there, 1)
@@ -137,7 +137,10 @@ def searching(
     threads: int | None = None,
     forbidden: Forbidden | None = None,
 ) -> Iterator[Search]:
-    """Check what `nearest` is given, choose the way, and answer within the block."""
+    """Check the arguments of `nearest`, choose the search, and yield it. It works only within the block.
+
+    Raises SearchError for vectors, codes or an index that do not fit.
+    """
     found, rows = _embeddings(queries, gallery)
     k, recall = whole(k, "k", 1, 2**31 - 1), share(recall, "recall")
     count = processors() if threads is None else whole(threads, "threads", 1, 1024)
@@ -160,7 +163,7 @@ def searching(
 
 
 def _embeddings(queries: ArrayLike, gallery: ArrayLike) -> tuple[Vectors, Vectors]:
-    """Both as float32, unit and of one dimension; SearchError names what is not."""
+    """Queries and gallery as float32 unit vectors of one dimension. SearchError names what does not fit."""
     both = []
     shape = as_array(gallery, "gallery").shape
     if len(shape) != 2 or not shape[1]:
@@ -202,7 +205,7 @@ def _checked_rules(forbidden: Forbidden | None, queries: int, rows: int) -> Forb
 
 
 def _most_forbidden(rules: Forbidden, queries: int) -> Indices:
-    """At most so many rows are forbidden to each query: int64[Q], rounded up to a power of 2 where there are any."""
+    """The largest number of rows that may be forbidden for each query: int64[Q], 0 or rounded up to a power of 2."""
     most = np.zeros(queries, np.int64)
     if rules.own is not None:
         most += rules.own >= 0
@@ -215,7 +218,7 @@ def _most_forbidden(rules: Forbidden, queries: int) -> Indices:
 
 
 def _check_index(index: Index, queries: Vectors, gallery: Vectors, threads: int) -> None:
-    """Refuse an index of other vectors than the gallery's, or under other ids than their rows."""
+    """Raise SearchError where an index has other vectors than the gallery, or other ids than the gallery's rows."""
     if index.metric != "cosine" or index.dim != gallery.shape[1] or len(index) != len(gallery):
         raise SearchError(f"index: {index!r}, expected {len(gallery)} vectors of {gallery.shape[1]}, cosine")
     few = queries[:16]
@@ -223,4 +226,4 @@ def _check_index(index: Index, queries: Vectors, gallery: Vectors, threads: int)
     if hits.ids.dtype.kind != "i" or (hits.ids.size and not 0 <= hits.ids.min() <= hits.ids.max() < len(gallery)):
         raise SearchError("index: its ids are not the rows of the gallery; add the vectors with ids None")
     if hits.ids.size and np.abs(np.einsum("qd,qkd->qk", few, gallery[hits.ids]) - hits.scores).max() > 0.01:
-        raise SearchError("index: it holds other vectors than the gallery; build it anew")
+        raise SearchError("index: it holds other vectors than the gallery; build it again")

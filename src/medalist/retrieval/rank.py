@@ -1,4 +1,4 @@
-"""From the embeddings of one retrieval split to scored candidates, and from these to answers."""
+"""Turn the embeddings of one retrieval split into scored candidates, and candidates into answers."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from medalist.search.embeddings import shown
 __all__ = ["Asked", "Candidates", "ClassPrototypes", "answers", "asked", "candidates", "place_of_new", "with_new"]
 
 _ANSWERS = 2**22
-"""Samples that are looked at together, over all queries: a few hundred megabytes with all that is made of them."""
+"""The most samples that are looked at together, over all queries; they need a few hundred megabytes."""
 
 _MOST_PAIRS = 2**24
-"""Queries times names that a one-to-one assignment may have; its matrix of float64 then takes 128 MB."""
+"""The most pairs (queries times names) of a one-to-one assignment; its matrix of float64 then needs 128 MB."""
 
 _UNSEEN = 4.0
-"""How far below the lowest score a pair stands that is no candidate: more than cosines can differ."""
+"""A pair that is no candidate gets the lowest score minus this, which is more than two cosines can differ."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The names that may answer one query, the best first, each once; scores float32[n], higher = closer.
+    """The candidate names of one query, the best first, each once; scores float32[n], higher = closer.
 
-    Scores are on the scale of cosines whatever made them, so a threshold means the same for all queries of a config.
-    After a one-to-one assignment the first name is the assigned one, and need not have the highest score.
+    Scores are always on the scale of cosines, so a threshold means the same for all queries of a config. After a
+    one-to-one assignment the first name is the assigned one, which may not have the highest score.
     """
 
     names: tuple[str, ...]
@@ -59,12 +59,13 @@ def candidates(
     threads: int | None = None,
     progress: Callable[[int, int], object] | None = None,
 ) -> dict[str, Candidates]:
-    """The candidates of each query of a split: `depth` of them, fewer where there are not as many.
+    """Return the candidates of each query of a split, by query id: `depth` names, or fewer where there are not so many.
 
-    names, depth, new: those of `competition.Retrieval`. prototypes: of the network that made the vectors, for
-    config.prototypes. threads: None for all processors. progress(done, total): called in this thread as queries are
-    answered. With config.assign all names are candidates. Raises ConfigError for settings that do not fit the contest,
-    SearchError for a gallery without an identity, and for class prototypes that are missing or of another dimension.
+    names, depth, new: those of `competition.Retrieval`. prototypes: those of the network that made the vectors; needed
+    with config.prototypes. threads: None for all processors. progress(done, total): called in this thread while queries
+    are answered. With config.assign all names are candidates. Raises ConfigError for settings that do not fit the
+    contest, and SearchError for a gallery without an identity, too many pairs to assign, or class prototypes that are
+    missing or of another dimension.
     """
     _check(asked, config, names, prototypes)
     if not asked.queries:
@@ -76,7 +77,7 @@ def candidates(
     if config.assign and len(asked.queries) * want > _MOST_PAIRS:
         raise SearchError(
             f"decide.assign: {len(asked.queries)} queries and {want} names are too many to be assigned one to one; "
-            "say decide.assign=false"
+            "set decide.assign=false"
         )
     means = MeanVectors.made(pool, labels, len(known)) if config.head == "prototype" else None
     own = {name: row for row, name in enumerate(np.array(asked.gallery, object)[kept])}
@@ -102,11 +103,12 @@ def answers(
     threshold: float | None = None,
     confident: bool = False,
 ) -> dict[str, Ranking]:
-    """Candidates as answers: their first `depth` names.
+    """Return candidates as answers, by query id: their first `depth` names.
 
-    With `new` and a threshold, the name `new` comes before the first candidate whose score is below the threshold,
-    last where none is and there is room (as in https://www.kaggle.com/c/humpback-whale-identification). confident: the
-    score of the first name becomes the confidence; that of `new` is as far above the threshold as the best is below.
+    With `new` and a threshold, the name `new` is put before the first candidate whose score is below the threshold (as
+    in https://www.kaggle.com/c/humpback-whale-identification). Where no score is below, it is put last, if there is
+    room. confident: the score of the first name becomes the confidence. Where the first name is `new`, its confidence
+    is as far above the threshold as the best score is below it.
     """
     ranked: dict[str, Ranking] = {}
     for query, one in found.items():
@@ -122,19 +124,22 @@ def answers(
 
 
 def place_of_new(scores: Scores, threshold: float) -> int:
-    """How many candidates stand before the new identity: those before the first score below the threshold."""
+    """Return how many candidates come before `new`: those before the first score that is below the threshold."""
     below = np.flatnonzero(scores.astype(np.float64) < threshold)
     return int(below[0]) if len(below) else len(scores)
 
 
 def with_new(names: tuple[str, ...], place: int, new: str, depth: int) -> tuple[str, ...]:
-    """The first `depth` names, `new` among them if its place is: 0 is before all."""
+    """Return the first `depth` names after `new` was inserted at `place`; place 0 is before all names."""
     return (*names[:place], new, *names[place:])[:depth]
 
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """A gallery made ready: labels int64[N] number its names, sizes int64[M] count the samples of each."""
+    """A gallery that is prepared for queries.
+
+    labels: int64[N], the number of each row's name. sizes: int64[M], the number of samples of each name.
+    """
 
     config: RankConfig
     pool: Pool
@@ -146,7 +151,7 @@ class _Field:
     prototypes: ClassPrototypes | None
 
     def answered(self, queries: Vectors, codes: Indices, want: int) -> Iterator[tuple[int, Candidates]]:
-        """Each query's row and its `want` best names; the search is widened for queries that find fewer."""
+        """Yield each query's row and its `want` best names. Queries that find fewer names search more samples again."""
         most = len(self.means.pool if self.means else self.pool)
         todo = [(np.arange(len(queries)), min(self._width(want), most))]
         while todo:
@@ -168,7 +173,7 @@ class _Field:
                 todo.append((asking[short], min(2 * width, most)))
 
     def _width(self, want: int) -> int:
-        """How many samples are looked at first."""
+        """The number of samples that a query looks at first."""
         several = 4 * want + 16 if len(self.names) < len(self.labels) else want
         if self.means is not None:
             return want
@@ -176,7 +181,7 @@ class _Field:
         return max(several, again, self.config.k if self.config.head == "knn" else 0)
 
     def _ranked(self, queries: Vectors, codes: Indices, asking: Indices, width: int) -> tuple[Indices, Scores]:
-        """Labels by score, int64 and float32 [q, width], from so many samples or prototypes."""
+        """Labels int64[q, width] and scores float32[q, width], the best first, from `width` samples or means."""
         if self.means is not None:
             return self.means.near(queries[asking], codes[asking], width)
         rows, scores = self.pool.near(queries[asking], codes[asking], width)
@@ -189,7 +194,7 @@ class _Field:
     def _blended(
         self, queries: Vectors, codes: Indices, asking: Indices, labels: Indices, scores: Scores, joining: int
     ) -> tuple[Indices, Scores]:
-        """Scores with a share of the class prototypes; names join that are not hidden from the query as a whole."""
+        """Blend scores with class prototypes; names are added unless all their samples are hidden from the query."""
         assert self.prototypes is not None
         never = [self._hidden_names(code) for code in codes[asking].tolist()]
         share = self.config.prototypes
@@ -198,7 +203,7 @@ class _Field:
         )
 
     def _hidden_names(self, code: int) -> Indices:
-        """Labels all of whose samples are hidden from queries of a code."""
+        """The labels whose samples are all hidden from queries with this code."""
         rows = self.pool.rows_of(code)
         touched, hidden = np.unique(self.labels[rows], return_counts=True)
         whole: Indices = touched[hidden == self.sizes[touched]]
@@ -206,7 +211,7 @@ class _Field:
 
 
 def _check(asked: Asked, config: RankConfig, names: str, prototypes: ClassPrototypes | None) -> None:
-    """Raise an error for settings that cannot do what they say here."""
+    """Raise ConfigError or SearchError for settings that do not fit the contest, the gallery or the prototypes."""
     if names == "samples":
         wrong = [f"decide.head={config.head}"] if config.head != "nearest" else []
         wrong += [f"decide.prototypes={config.prototypes:g}"] if config.prototypes else []
@@ -216,12 +221,12 @@ def _check(asked: Asked, config: RankConfig, names: str, prototypes: ClassProtot
         raise SearchError("identities are answered, so every gallery sample needs one: asked(..., identities=...)")
     if config.head == "prototype" and not isinstance(config.rerank, NoRerank):
         raise ConfigError(
-            f"decide.rerank.kind={config.rerank.kind} ranks samples anew, and decide.head=prototype compares none; "
-            "say decide.head=nearest, or decide.rerank.kind=none"
+            f"decide.rerank.kind={config.rerank.kind} re-ranks samples, but decide.head=prototype compares only means; "
+            "set decide.head=nearest, or decide.rerank.kind=none"
         )
     if config.prototypes and prototypes is None:
         raise SearchError(
-            "decide.prototypes needs the training's class prototypes, and there are none; say decide.prototypes=0"
+            "decide.prototypes needs the training's class prototypes, and there are none; set decide.prototypes=0"
         )
     if config.prototypes and prototypes is not None and prototypes.vectors.shape[1] != asked.gallery_vectors.shape[1]:
         raise SearchError(
@@ -231,7 +236,7 @@ def _check(asked: Asked, config: RankConfig, names: str, prototypes: ClassProtot
 
 
 def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Indices, Indices, NDArray[np.object_]]:
-    """Gallery rows that may answer, their labels, and the name of each label in the order of the gallery."""
+    """The gallery rows that may be answers, their labels, and the name of each label in the order of the gallery."""
     if names == "samples":
         everything = np.arange(len(asked.gallery))
         return everything, everything, np.array(asked.gallery, object)
@@ -247,7 +252,7 @@ def _labelled(asked: Asked, names: str, new: str | None) -> tuple[Indices, Indic
 
 
 def _assigned(found: dict[str, Candidates]) -> dict[str, Candidates]:
-    """Put the name first that the best one-to-one assignment of the split gives; ties are settled by position."""
+    """Put the name first that the best one-to-one assignment gives to a query; ties are decided by position."""
     number: dict[str, int] = {}
     for one in found.values():
         for name in one.names:

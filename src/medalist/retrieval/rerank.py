@@ -1,4 +1,4 @@
-"""Query expansion, gallery augmentation and re-ranking as a config asks for them, over one pool."""
+"""Query expansion, gallery augmentation and re-ranking of one pool, as the config says."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medalist.search.rerank import affinities, augment_gallery, diffusion, expan
 
 
 def expanded(queries: Vectors, codes: Indices, pool: Pool, config: RankConfig) -> tuple[Vectors, Pool]:
-    """Queries and pool after augmentation of the gallery, then expansion of the queries over what they may see."""
+    """Return queries and pool after gallery augmentation and then query expansion, by rows not hidden from a query."""
     if config.augment_gallery and len(pool) > 1:
         rows, scores = pool.neighbours(config.augment_gallery)
         vectors = augment_gallery(pool.vectors, rows, scores, config.alpha)
@@ -26,10 +26,10 @@ def expanded(queries: Vectors, codes: Indices, pool: Pool, config: RankConfig) -
 
 @dataclass(frozen=True, eq=False)
 class SecondLook:
-    """What re-ranking needs of a gallery, found once.
+    """The data that re-ranking needs of a gallery; it is computed once.
 
-    asks int64[Q]: the point of each query among `points`, the gallery's vectors and then those of queries that are
-    not in it. rows int64[P, k]: neighbours of the points. graph: of a diffusion.
+    points: the gallery's vectors, and then those of queries that are not in the gallery (only for k-reciprocal).
+    asks int64[Q]: the point of each query. rows int64[P, k]: the neighbours of the points. graph: for diffusion.
     """
 
     config: ReciprocalConfig | DiffusionConfig
@@ -40,12 +40,15 @@ class SecondLook:
 
     @classmethod
     def made(cls, pool: Pool, queries: Vectors, own: Indices, config: RankConfig) -> SecondLook | None:
-        """Look up the neighbours of all points; own int64[Q]: the gallery row of each query, -1 where it has none."""
+        """Find the neighbours of all points; None where the config has no re-ranking.
+
+        own int64[Q]: the gallery row of each query, -1 where the query is not in the gallery.
+        """
         match config.rerank:
             case NoRerank():
                 return None
             case ReciprocalConfig() as reciprocal:
-                # Queries help one another here, as they do in the paper's code: the union is one set of points.
+                # Queries are neighbours of one another here, as in the paper's code: gallery and queries are one set.
                 outside = np.flatnonzero(own < 0)
                 asks = own.copy()
                 asks[outside] = len(pool) + np.arange(len(outside))
@@ -62,10 +65,10 @@ class SecondLook:
                 assert_never(config.rerank)
 
     def ranked(self, asking: Indices, rows: Indices, scores: Scores) -> tuple[Indices, Scores]:
-        """Rank the gallery rows int64[q, C] of the queries `asking` anew; scores stay on the scale of cosines.
+        """Return the gallery rows int64[q, C] of the queries `asking` in a new order, with scores on the cosine scale.
 
-        k-reciprocal: 1 - its distance. Diffusion has no such scale: it gives the order alone, in which each query's
-        own cosines are dealt out again, the highest first.
+        k-reciprocal: a score is 1 - its distance. Diffusion has no such scale, so it gives only the order of the rows;
+        the query's own cosines are then assigned to them, the highest to the first row.
         """
         if isinstance(self.config, ReciprocalConfig):
             config = self.config

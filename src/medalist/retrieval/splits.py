@@ -1,11 +1,11 @@
-"""Retrieval splits: which samples ask and which may answer, in validation as in the test part.
+"""Retrieval splits: which samples are queries and which are the gallery, in validation as in the test part.
 
-A contest's `Retrieval.splits` is one of the builders here, or a few lines over them:
+A contest's `Retrieval.splits` is one of these builders, or a short function that calls one:
 
-    splits=leave_one_out                                            each held-out sample asks all others of its fold
-    splits=partial(by_part, asks=lambda sample: ...)                some ask, the rest answer
-    splits=partial(one_shot, by="drawer", ways=20)                  one writer's signs ask those of another
-    splits=against_training                                         held-out samples ask the training part
+    splits=leave_one_out                                each held-out sample is asked of all others of its fold
+    splits=partial(by_part, asks=lambda sample: ...)    some held-out samples are queries, the others the gallery
+    splits=partial(one_shot, by="drawer", ways=20)      the signs of one writer are asked of those of another
+    splits=against_training                             held-out samples are asked of the training part
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from medalist.records import Ranking, RetrievalSplit, Sample
 
 
 def identity_of(sample: Sample) -> str:
-    """The identity of a training sample."""
+    """Return the identity of a training sample: its only annotation."""
     (identity,) = sample.annotation
     return identity
 
 
 def identity(root: Path, sample: Sample) -> Ranking:
-    """The truth of a training sample of a contest of identities, for `Competition.truth`."""
+    """Return the truth of a training sample of a contest of identities. It is the contest's `Competition.truth`."""
     del root
     return Ranking((identity_of(sample),))
 
 
 def leave_one_out(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """Every held-out sample asks all others: for contests whose test identities are unseen."""
+    """Return one split in which each held-out sample is asked of all others: for contests of unseen identities."""
     del training
     ids = tuple(sample.id for sample in held_out)
     return (RetrievalSplit(ids, ids),)
@@ -43,7 +43,10 @@ def by_part(
     asks: Callable[[Sample], bool],
     answers: Callable[[Sample], bool] | None = None,
 ) -> tuple[RetrievalSplit, ...]:
-    """Held-out samples for which `asks` is true ask those for which `answers` is; None: all that do not ask."""
+    """Return one split of the held-out samples: `asks` chooses the queries, `answers` the gallery.
+
+    Where `answers` is None, the gallery is all samples that are no queries.
+    """
     del training
     queries = tuple(sample.id for sample in held_out if asks(sample))
     gallery = tuple(s.id for s in held_out if (not asks(s) if answers is None else answers(s)))
@@ -53,13 +56,14 @@ def by_part(
 def one_shot(
     training: Sequence[Sample], held_out: Sequence[Sample], by: str, ways: int, seed: int = 0
 ) -> tuple[RetrievalSplit, ...]:
-    """One sample of each of `ways` identities asks another of each, all within one group (Lake et al. 2015).
+    """Return splits in which one sample of each of `ways` identities is asked of another sample of each.
 
-    by: a key of `Sample.meta`: in a split all queries share one of its values (their drawer), and the gallery another.
-    In each group the values stand in a circle drawn by `seed`, and each asks the next, so every sample is a query at
-    most once; of more than `ways` identities that both have, `ways` are drawn for each split. Of several samples of one
-    identity and value, the first by id counts. A group where fewer than two values, or identities of a pair, are has
-    no such split.
+    All samples of a split are in one group (Lake et al. 2015). by: a key of `Sample.meta`, for example the drawer. All
+    queries of a split have one value of it, and all gallery samples have another value. In each group the values are
+    put into a circle, in an order that `seed` decides, and the samples of each value are asked of the next value, so
+    every sample is a query at most once. Where two values have more than `ways` identities in common, `ways` of them
+    are chosen by `seed`. Of several samples with the same identity and value, only the first by id is used. A group
+    with fewer than two values has no split, and neither has a pair of values with fewer than two common identities.
     """
     del training
     of: defaultdict[str, defaultdict[str, dict[str, str]]] = defaultdict(lambda: defaultdict(dict))
@@ -83,17 +87,20 @@ def one_shot(
 
 
 def _lot(*words: object) -> str:
-    """A pseudo-random text for these words: it needs no stream, so what else is there cannot change it."""
+    """A pseudo-random text for these words. It needs no random stream, so it does not depend on other samples."""
     return sha256(repr(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def against_training(training: Sequence[Sample], held_out: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """Every held-out sample asks the samples that the fold was trained on: for contests of known identities."""
+    """Return one split in which held-out samples are asked of the training part: for contests of known identities."""
     return (RetrievalSplit(tuple(sample.id for sample in held_out), tuple(sample.id for sample in training)),)
 
 
 def splits_of_test(queries: Sequence[Sample], gallery: Sequence[Sample]) -> tuple[RetrievalSplit, ...]:
-    """The splits of a test part: one, or one for each value of `meta["trial"]`, in the order of the queries."""
+    """Return the splits of a test part: one for each value of `meta["trial"]`, in the order of the queries.
+
+    Where samples have no such key, there is one split.
+    """
     asked: dict[str, list[str]] = {}
     for sample in queries:
         asked.setdefault(str(sample.meta.get("trial", "")), []).append(sample.id)
@@ -110,10 +117,11 @@ def right_names(
     new: str | None = None,
     exclusion: str | None = None,
 ) -> dict[str, Ranking]:
-    """The truth of each query, by id: the right gallery samples of its split, or its identity.
+    """Return the truth of each query, by id: the right gallery samples of its split, or its identity.
 
-    `names`, `new`, `exclusion` are those of `competition.Retrieval`. A query whose identity the gallery does not have
-    gets `new`, or no name. Gallery samples of the identity `new` are never right.
+    `names`, `new`, `exclusion` are those of `competition.Retrieval` (its exclusion_key). Where answers are identities,
+    a query whose identity is not in the gallery gets the name `new`, or no name. Gallery samples of the identity `new`
+    are never right.
     """
     truths: dict[str, Ranking] = {}
     for split in splits:
@@ -138,10 +146,11 @@ def right_names(
 def answerable(
     splits: Iterable[RetrievalSplit], samples: Mapping[str, Sample], names: str, new: str | None = None
 ) -> dict[str, frozenset[str]]:
-    """The names that may be answered to each query, by id, for `RankingFormat.among`; queries of a split share a set.
+    """Return the names that may be answered for each query, by id, for `RankingFormat.among`.
 
-    `names`, `new` are those of `competition.Retrieval`: the ids of the gallery, or its identities and `new`. A query
-    that stands in its own gallery is among its names, though never right: a set for each would not fit in memory.
+    `names`, `new` are those of `competition.Retrieval`: the ids of the gallery, or its identities and `new`. All
+    queries of a split share one set, because a set for each query would not fit in memory. So a query that is in its
+    own gallery is among its allowed names, although it is never right.
     """
     may: dict[str, frozenset[str]] = {}
     for split in splits:

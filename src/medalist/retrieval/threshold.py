@@ -1,7 +1,7 @@
-"""The similarity below which a query is a new identity: tuned on out-of-fold candidates, and judged honestly.
+"""The similarity threshold of new identities: it is tuned on OOF candidates, and scored on folds it was not tuned on.
 
-Where `new` stands in an answer depends on the threshold, and nothing else does. So the metric is asked once for each
-place that `new` can have, and from then on every threshold is tried exactly, by sums over sorted scores.
+The threshold decides only the place of `new` in an answer. Therefore the metric is computed once for each place that
+`new` can have. Then every threshold is tried exactly, by sums over sorted scores.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ Truths = Mapping[str, Ranking]
 Metric = Callable[[Mapping[str, Ranking], Mapping[str, Ranking]], Score]
 
 _EQUAL = 1e-9
-"""Scores that differ by less are equal: sums over queries in another order differ by that much."""
+"""Scores that differ by less count as equal, because sums over queries in another order may differ so much."""
 
 
 @dataclass(frozen=True)
 class NestedThreshold:
-    """A threshold and what it is worth.
+    """A threshold and the scores with and without it.
 
-    by_fold: the thresholds that were tuned without the fold. final: that of all folds, for the test part. honest: the
-    score when each fold is answered with its own; naive: when all are answered with `final`, which has seen them;
-    without: when `new` is never answered. Scores are means over queries under the same prior.
+    by_fold: for each fold, the threshold that was tuned on the other folds. final: the threshold tuned on all folds,
+    for the test part. honest: the score where each fold uses its threshold of `by_fold`. naive: the score where all
+    folds use `final`, which was tuned on them. without: the score where `new` is never answered. Scores are means over
+    queries with the same weights.
     """
 
     by_fold: Mapping[int, float]
@@ -42,17 +43,18 @@ class NestedThreshold:
 
     @property
     def gain(self) -> float:
-        """What the threshold can be expected to add to the score; below 0 where it takes away."""
+        """The expected change of the score by the threshold; below 0 where the threshold lowers the score."""
         return self.honest - self.without
 
 
 def tune(found: Found, truths: Truths, score: Metric, *, new: str, depth: int, share: float | None = None) -> float:
-    """The threshold with the best mean score; the middle of the widest range of best ones, as most of them tie.
+    """Return the threshold with the best mean score; of equally good thresholds, the middle of their widest range.
 
-    found: candidates by query. truths: the right names of at least these queries, (new,) where there is none. score:
-    a metric that is a mean over queries (MAP@k). share: of queries with a new identity that is expected in the test
-    part; queries are weighted so that they have it; None takes them as they are. Raises SearchError where there are no
-    queries, none or only queries with a new identity while a share is given, and for metrics that are no such mean.
+    found: candidates by query. truths: the right names of at least these queries; (new,) for a new identity. score:
+    a metric that is a mean over queries (MAP@k). share: the share of queries with a new identity that is expected in
+    the test part; queries are weighted to have this share; None gives all queries the same weight. Raises SearchError
+    where there are no queries, for a metric that is no mean over queries, and, with a share, where no queries or all
+    queries have a new identity.
     """
     return _Table.of(found, truths, score, new, depth).best(_weights(found, truths, new, share))
 
@@ -66,9 +68,9 @@ def nested(
     depth: int,
     share: float | None = None,
 ) -> NestedThreshold:
-    """Tune for each fold on the other folds, and say what that is worth on the fold; arguments as those of `tune`.
+    """Tune a threshold for each fold on the other folds, and score the fold with it. Arguments: those of `tune`.
 
-    Raises SearchError as `tune` does, and for fewer than two folds that have queries.
+    Raises SearchError as `tune` does, and where fewer than two folds have queries.
     """
     folds = {fold: found for fold, found in by_fold.items() if found}
     if len(folds) < 2:
@@ -95,12 +97,12 @@ def nested(
 
 
 def share_threshold(bests: Iterable[float], share: float) -> float:
-    """The threshold below which `share` of the queries have their best score, so that as many are called new.
+    """Return the threshold below which `share` of the queries have their best score, so that these are called new.
 
-    bests: `Candidates.best` of each test query. It lies halfway between two scores; where these are equal, and as the
-    share is rounded to whole queries, a few more or fewer are below. For contests that tell, or let one measure, the
-    share of new identities (https://www.kaggle.com/c/happy-whale-and-dolphin). Raises SearchError for no queries, or
-    a share outside 0..1.
+    bests: `Candidates.best` of each test query. The threshold is halfway between two scores. A few more or fewer
+    queries may be below it, where these scores are equal, and because the share is rounded to whole queries. It is for
+    contests in which the share of new identities is known or can be measured
+    (https://www.kaggle.com/c/happy-whale-and-dolphin). Raises SearchError for no queries, or a share outside 0..1.
     """
     values = np.sort(np.maximum(np.fromiter(bests, np.float64), -1.0))
     if not len(values):
@@ -113,11 +115,11 @@ def share_threshold(bests: Iterable[float], share: float) -> float:
 
 @dataclass(frozen=True, eq=False)
 class _Table:
-    """Scores by the place of `new`.
+    """The scores of queries by the place of `new`.
 
-    values: float64[Q, depth + 2]: with `new` at place 0..depth (at `depth` it is cut off), and in the last column
-    without it. steps: float64[Q, depth], falling: `new` is before candidate j at thresholds above steps[:, j]; -inf
-    where there is no such candidate, and `new` then stands behind the last.
+    values: float64[Q, depth + 2]: the score with `new` at place 0..depth (at `depth` it is cut off), and in the last
+    column without `new`. steps: float64[Q, depth], falling: `new` is before candidate j where the threshold is above
+    steps[:, j]. It is -inf where there is no candidate j; `new` then comes after the last candidate.
     """
 
     values: NDArray[np.float64]
@@ -144,25 +146,25 @@ class _Table:
         return cls(values, steps)
 
     def part(self, rows: NDArray[np.bool_]) -> _Table:
-        """Some queries alone."""
+        """Return the table of only these queries."""
         return _Table(self.values[rows], self.steps[rows])
 
     def at(self, threshold: float) -> NDArray[np.float64]:
-        """The score of each query at a threshold: float64[Q]."""
+        """Return the score of each query at a threshold: float64[Q]."""
         places = (self.steps >= threshold).sum(axis=1)
         values: NDArray[np.float64] = self.values[np.arange(len(places)), places]
         return values
 
     def best(self, weights: NDArray[np.float64]) -> float:
-        """The middle of the widest range of thresholds with the best weighted score; of equal ones the lowest."""
+        """Return the middle of the widest range of best thresholds by weighted score; of equal ranges the lowest."""
         query, place = np.nonzero(np.isfinite(self.steps))
         if not len(query):
-            return 0.0  # no query has a candidate: `new` comes first at any threshold
+            return 0.0  # no query has a candidate, so `new` comes first at any threshold
         change = weights[query] * (self.values[query, place] - self.values[query, place + 1])
         levels, level = np.unique(self.steps[query, place], return_inverse=True)
         lowest = float(weights @ self.at(np.nextafter(levels[0], -np.inf)))
         scores = lowest + np.concatenate([[0.0], np.cumsum(np.bincount(level, change))])
-        # Range i lies between edges i and i + 1. Cosines end at -1 and 1, blends of votes may reach further.
+        # Range i is between edges i and i + 1. Cosines are within -1..1, but blends of votes may be outside.
         edges = np.concatenate([[min(-1.0, levels[0] - _EQUAL)], levels, [max(1.0, levels[-1]) + _EQUAL]])
         good = np.flatnonzero(np.diff(np.concatenate([[False], scores >= scores.max() - _EQUAL, [False]])))
         first, last = good[::2], good[1::2]
@@ -171,7 +173,7 @@ class _Table:
 
 
 def _by_query(score: Score, right: Truths) -> NDArray[np.float64]:
-    """The score of each query; SearchError where the metric is not their mean."""
+    """The score of each query. Raises SearchError where the metric is not the mean of these scores."""
     if score.by_sample.keys() == right.keys():
         values = np.fromiter((score.by_sample[query] for query in right), np.float64, len(right))
         if abs(float(values.mean()) - score.value) < 1e-6:
@@ -183,7 +185,7 @@ def _by_query(score: Score, right: Truths) -> NDArray[np.float64]:
 
 
 def _weights(found: Found, truths: Truths, new: str, share: float | None) -> NDArray[np.float64]:
-    """What each query counts, float64[Q] of sum 1; those whose truth is `new` count `share` together."""
+    """The weight of each query, float64[Q] with the sum 1. Weights of queries whose truth is `new` sum to `share`."""
     is_new = np.array([new in truths[query].names for query in found if query in truths], bool)
     count, known = int(is_new.sum()), int((~is_new).sum())
     if share is None:
@@ -204,7 +206,7 @@ def _check_share(share: float) -> None:
 
 
 def _joined(folds: Mapping[int, Found]) -> dict[str, Candidates]:
-    """All queries of folds; SearchError where one is in two of them."""
+    """The candidates of all folds' queries. Raises SearchError where a query is in two folds."""
     joined: dict[str, Candidates] = {}
     for fold, found in folds.items():
         twice = [query for query in found if query in joined]

@@ -1,1 +1,1 @@
-"""The folder of one run: its files, what they say, and what made them."""
+"""Runs on disk: the files of a run, their values, and their provenance."""

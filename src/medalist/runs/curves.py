@@ -10,7 +10,7 @@ from medalist.runs.runs import Run
 
 
 def metrics_rows(run: Run, fold: int) -> list[dict[str, Any]]:
-    """The rows of a fold's metrics.jsonl, one an epoch."""
+    """Return the rows of a fold's metrics.jsonl, one for each epoch. Raises RunError where it cannot be read."""
     path = run.fold_folder(fold) / "metrics.jsonl"
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

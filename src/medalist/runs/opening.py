@@ -1,4 +1,4 @@
-"""The contest of a command or of a run, with its data."""
+"""Open the contest of a command, or of a run, with its data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from medalist.runs.runs import Run, all_runs, manifest_hash
 
 
 def open_contest(name: str, data: str | Path | None, root: Path) -> Contest:
-    """Find a contest's data and read its samples.
+    """Find a contest's data folder and read its samples.
 
-    The data lies where `data` says (--data, or the config's `data:`), else in $MEDALIST_DATA/<competition>, else
-    where the newest run under `root` found it. Raises ConfigError for an unknown name and DataError for the data.
+    The folder is `data` (from --data, or the config's `data:`), otherwise $MEDALIST_DATA/<competition>, otherwise the
+    folder that the newest run of the competition under `root` used. Raises ConfigError where the name is unknown, and
+    DataError where the data is missing or wrong.
     """
     competition = load_competition(name)
     folder = _data_folder(name, data, root)
@@ -34,7 +35,7 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
         runs = [run for run in all_runs(root) if folder_of(run.competition) == folder_of(name)]
         if not runs:
             raise DataError(
-                f"where is the data of {name}? type --data DIR, or set MEDALIST_DATA to the folder above it"
+                f"the data of {name} is not found; type --data DIR, or set MEDALIST_DATA to its parent folder"
             )
         newest = max(runs, key=lambda run: (run.folder / "lock.json").stat().st_mtime)
         folder, source = Path(newest.lock().data_folder), f"the run {newest.name}"
@@ -44,9 +45,10 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
 
 
 def open_run_contest(run: Run, competition: str, data: str | None, root: Path) -> Contest:
-    """The contest a run was trained on; RunError where the data there is not what it was trained on.
+    """Return the contest that a run was trained on, with its data.
 
-    The data lies where `data` says, else where it lay when the run was trained, else where `open_contest` looks.
+    The data folder is `data`, otherwise the folder that the run was trained with, otherwise the one that `open_contest`
+    finds. Raises RunError where the data differs from the data that the run was trained on.
     """
     lock = run.lock()
     known = lock.data_folder if Path(lock.data_folder).is_dir() else None

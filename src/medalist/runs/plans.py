@@ -1,6 +1,6 @@
-"""What a training is expected to cost; and how far off that was in the end. Torch-free.
+"""The expected cost of a training, and the error of that expectation afterwards. This module needs no torch.
 
-runs/<competition>/<run>/plan.json    what `medalist plan` found; the board and the end of a training read it
+runs/<competition>/<run>/plan.json    the result of `medalist plan`; the board and the end of a training read it
 """
 
 from __future__ import annotations
@@ -16,15 +16,19 @@ from medalist.runs.cost import read_cost
 from medalist.runs.runs import Run
 
 PARTS = ("reading", "training", "validation", "oof", "test")
-"""What time goes to: images are read once for all folds, the test part is predicted by all of them at once."""
+"""The parts of the time. Images are read once for all folds, and the test part is predicted with all folds at once."""
 
 BY_FOLD = ("training", "validation", "oof")
-"""Parts that each fold has for itself; `cost.json` holds what they took."""
+"""The parts that each fold has of its own; `cost.json` holds the seconds that they took."""
 
 
 @dataclass(frozen=True)
 class PlanRequest:
-    """What a plan is asked for: so many processes to a fold, so many folds at a time, and the seconds it may take."""
+    """The request for a plan.
+
+    processes: processes for each fold. folds_at_once: folds that train at the same time. seconds: the time that the
+    measurements may take.
+    """
 
     processes: int = 1
     folds_at_once: int = 1
@@ -33,9 +37,10 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class Option:
-    """Another way to train: seconds of the whole plan with it, None where it could not be measured.
+    """A change of the config, and its effect on the plan.
 
-    changes: whether weights and predictions become others. note: why there is no figure, or what to mind.
+    change: the overrides to type. seconds: seconds of the whole plan with the change, or None where it could not be
+    measured. changes: whether weights and predictions change. note: why there is no figure, or a warning.
     """
 
     change: str
@@ -44,24 +49,24 @@ class Option:
     note: str = ""
 
     def gain(self, whole: float) -> float:
-        """Share of the plan's time that it saves; below 0 where it takes longer."""
+        """Return the share of the plan's time `whole` that the change saves; negative where it takes longer."""
         assert self.seconds is not None
         return 1 - self.seconds / whole if whole else 0.0
 
 
 def sorted_options(options: Sequence[Option]) -> list[Option]:
-    """The fastest first, those without a figure last."""
+    """Return the options sorted by seconds, the fastest first, and those without a figure last."""
     return sorted(options, key=lambda option: (option.seconds is None, option.seconds or 0.0, option.change))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a training is expected to cost.
+    """The expected cost of a training.
 
-    seconds: by part, over all folds. by_fold: of each fold, by the parts it has for itself. compute: seconds of
-    processors or GPUs over all processes; wall: until the queue's last fold is done and the test part is predicted.
-    disk: bytes of `checkpoints` and `predictions`. measured: the probe's figures. notes: what was not measured, in
-    words.
+    seconds: seconds by part (PARTS), over all folds. by_fold: seconds by fold and part (BY_FOLD). wall: seconds until
+    the queue's last fold is done and the test part is predicted. compute: seconds of processors or GPUs, summed over
+    all processes. disk: bytes of `checkpoints` and `predictions`. measured: the figures of the measurements. notes:
+    sentences about what was not measured. probe_seconds: the time that the measurements took.
     """
 
     config: str
@@ -84,19 +89,20 @@ class Plan:
 
     @property
     def whole(self) -> float:
-        """Seconds of all parts, one after the other."""
+        """Seconds of all parts, if they run one after the other."""
         return sum(self.seconds.values())
 
 
 def write_plan(run: Run, plan: Plan) -> None:
-    """Write `plan.json`, whole or not at all; figures that are not finite raise ValueError."""
+    """Write `plan.json`, whole or not at all. Raises ValueError where a figure is not finite."""
     write_json(run.folder / "plan.json", asdict(plan))
 
 
 def planned(run: Run, config: str) -> dict[int, float] | None:
-    """Seconds planned for each fold (training, validation, OOF) of a run of the config with this hash.
+    """Return the planned seconds of each fold (training, validation and OOF together) of a run.
 
-    None where there is no plan, or one of another config. RunError where the file is damaged.
+    config: the config's hash. Returns None where there is no plan, or the plan is of another config. Raises RunError
+    where the file is damaged.
     """
     path = run.folder / "plan.json"
     if not path.exists():
@@ -115,7 +121,10 @@ def planned(run: Run, config: str) -> dict[int, float] | None:
 
 
 def took(run: Run, fold: int) -> float | None:
-    """Seconds that a fold took to train and to predict; None before that was written. RunError where it is damaged."""
+    """Return the seconds that a fold took to train and to predict, or None before they were written.
+
+    Raises RunError where `cost.json` is damaged.
+    """
     cost = read_cost(run, fold)
     if cost is None:
         return None
@@ -123,11 +132,11 @@ def took(run: Run, fold: int) -> float | None:
         return _seconds(cost.train_seconds) + _seconds(cost.oof_seconds)
     except ValueError:
         path = run.fold_folder(fold) / "cost.json"
-        raise RunError(f"{path} is damaged; delete it, it only says what the fold has cost") from None
+        raise RunError(f"{path} is damaged; delete it: it only records the cost of the fold") from None
 
 
 def _named(parts: Mapping[str, Any], name: str) -> object:
-    """A part of a fold's plan; older plans call validation `looks`."""
+    """Return a part of a fold's plan. Older plans have validation under the name `looks`."""
     return parts["looks"] if name == "validation" and name not in parts else parts[name]
 
 
@@ -139,19 +148,19 @@ def _seconds(value: object) -> float:
 
 @dataclass(frozen=True)
 class PlanError:
-    """Seconds planned, and taken, over the folds that are done."""
+    """The planned seconds, and the seconds taken, summed over the folds that are done."""
 
     planned: float
     took: float
 
     @property
     def off(self) -> float:
-        """How much longer it took, as a share of what was planned; below 0 where it was faster."""
+        """The extra time as a share of the planned time; negative where the training was faster."""
         return self.took / self.planned - 1 if self.planned else 0.0
 
     @property
     def percent(self) -> str:
-        """`off` in words: +6 %."""
+        """`off` as text, for instance +6 %."""
         return f"{100 * self.off:+.0f} %"
 
     def __str__(self) -> str:
@@ -159,9 +168,9 @@ class PlanError:
 
 
 def plan_error(run: Run) -> PlanError | None:
-    """How far a run's plan was off, over its folds that were planned and are done; None where there are none.
+    """Return the error of a run's plan over the folds that were planned and are done; None where there are none.
 
-    RunError where `plan.json`, `lock.json` or a `cost.json` is damaged.
+    Raises RunError where `plan.json`, `lock.json` or a `cost.json` is damaged.
     """
     by_fold = planned(run, run.lock().config)
     if by_fold is None:
@@ -171,16 +180,16 @@ def plan_error(run: Run) -> PlanError | None:
 
 
 def clock(seconds: float) -> str:
-    """h:mm:ss."""
+    """Return seconds as h:mm:ss."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def short_clock(seconds: float) -> str:
-    """m:ss below an hour, else h:mm:ss."""
+    """Return seconds as m:ss below an hour, and as h:mm:ss from an hour on."""
     return clock(seconds) if seconds >= 3599.5 else "{}:{:02}".format(*divmod(round(seconds), 60))
 
 
 def in_bytes(count: float) -> str:
-    """Megabytes, or gigabytes from one on."""
+    """Return bytes as text: in MB below 1 GB (10^9 bytes), and in GB from there on."""
     return f"{count / 1e9:.2f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -1,12 +1,12 @@
-"""Runs on disk: where each file of a run lies, what made it, and the scores that were written.
+"""Runs on disk: the path of each file of a run, its provenance, and its written scores.
 
-runs/<competition>/folds/<hash of how>.csv     the folds, shared by runs
-runs/<competition>/<run>/config.yaml           resolved
+runs/<competition>/folds/n5-seed2018-gs-<ids>.csv  the folds, shared by runs; the name says how they were made
+runs/<competition>/<run>/config.yaml           the resolved config
 runs/<competition>/<run>/lock.json             provenance
-runs/<competition>/<run>/folds.csv             the folds this run is of
+runs/<competition>/<run>/folds.csv             the folds of this run
 runs/<competition>/<run>/fold0/ ...            weights, metrics.jsonl, cost.json; states while it trains
 runs/<competition>/<run>/oof/ test/            predictions
-runs/<competition>/<run>/oof.csv scores.json   answers as written rows, and their score
+runs/<competition>/<run>/oof.csv scores.json   OOF answers as written rows, and their score
 runs/<competition>/<run>/report/index.html
 """
 
@@ -16,29 +16,40 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from medalist.config import ConfigModel, differences, dump_config
+from medalist.config import as_said, differences, dump_changed, dump_config, parse_config
 from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
-from medalist.files import read_json, sha256_json, write_json, write_text
+from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
 from medalist.records import Sample, Split
 
-MUST_MATCH = ("config", "data", "folds", "weights")
-"""What of a lock must be the same for a training to go on in its folder."""
+LOCK_FORMAT = 1
+"""The format of lock.json. A number above it means that a newer version wrote the file."""
+
+SCORES_FORMAT = 1
+"""The format of scores.json."""
+
+MUST_MATCH = ("data", "folds", "weights")
+"""The fields of a lock that must be the same, beside the config, so that a training may continue in the folder."""
 
 FREE = ("data", "loader", "tracking", "decide", "checkpoint")
-"""Sections of a config that change neither weights nor predictions."""
+"""The sections of a config that change neither weights nor predictions."""
 
 
 @dataclass(frozen=True)
 class Lock:
-    """What made a run. Hashes are sha256; `data_folder` is where the data lay on the machine that trained."""
+    """The provenance of a run.
+
+    commit: the project's git commit. config, data, folds: sha256 hashes. weights: the sha256 of pretrained weights by
+    name. data_folder: the path of the data on the machine that trained. packages: versions by name. images: the kinds
+    of image files among the training samples (`codecs.images.image_kind`); empty in runs from before they were noted.
+    """
 
     commit: str
     config: str
@@ -51,6 +62,7 @@ class Lock:
     packages: Mapping[str, str]
     python: str = field(default_factory=lambda: sys.version.split()[0])
     machine: Mapping[str, str] = field(default_factory=dict)
+    images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,56 +73,67 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The run's name: that of its folder."""
+        """The name of the run, which is the name of its folder."""
         return self.folder.name
 
     @property
     def competition(self) -> str:
-        """The competition's name: that of the folder above."""
+        """The name of the competition, which is the name of the folder above."""
         return self.folder.parent.name
 
     def config(self) -> str:
-        """The resolved config it was trained with, as text; RunError where there is none."""
+        """Return the text of the resolved config of the training. Raises RunError where it cannot be read."""
         try:
             return (self.folder / "config.yaml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-            raise RunError(f"{self.folder} is no run: config.yaml: {reason}; run medalist train first") from None
+            raise RunError(f"{self.folder} is not a run: config.yaml: {reason}; run medalist train first") from None
 
     def lock(self) -> Lock:
-        """Its provenance."""
-        value = read_json(self.folder / "lock.json")
+        """Return the provenance of the run. Raises RunError where lock.json is damaged, or of a newer format.
+
+        Keys that this version does not know are left out.
+        """
+        path = self.folder / "lock.json"
+        value = read_json(path)
+        refuse_newer(value, path, LOCK_FORMAT)
         try:
-            return Lock(**{**value, "overrides": tuple(value["overrides"])})
+            known = {one.name: value[one.name] for one in fields(Lock) if one.name in value}
+            listed = {name: tuple(known.get(name, ())) for name in ("overrides", "images")}
+            return Lock(**{**known, **listed, "overrides": tuple(known["overrides"])})
         except (TypeError, KeyError):
-            raise RunError(f"{self.folder / 'lock.json'} is damaged; train into a new run with --name") from None
+            raise RunError(f"{path} is damaged; train into a new run with --name") from None
 
     def folds(self) -> Folds:
-        """The folds it is of; RunError where the file is not the one the lock names."""
+        """Return the folds of the run. Raises RunError where the hash of folds.csv is not the one in the lock."""
         folds = read_folds(self.folder / "folds.csv")
         if folds.hash != self.lock().folds:
             raise RunError(f"{self.folder / 'folds.csv'} is not the file this run was trained on; train a new run")
         return folds
 
     def fold_folder(self, fold: int) -> Path:
-        """Checkpoints and metrics of one fold."""
+        """Return the folder of one fold, with its checkpoints and metrics."""
         return self.folder / f"fold{fold}"
 
     def checkpoint(self, fold: int, keep: str) -> Path:
-        """The weights that predict."""
+        """Return the path of a fold's weights that predict. `keep` is `last`, `best` or `average`."""
         return self.fold_folder(fold) / f"{keep}.safetensors"
 
     def trained_folds(self) -> list[int]:
-        """Folds whose training has ended: their `last` checkpoint is there."""
+        """Return the numbers of the folds whose training has ended, which means that their `last` weights exist."""
         names = [path.parent.name for path in self.folder.glob("fold*/last.safetensors")]
         return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
 
     def scores(self) -> dict[str, Any] | None:
-        """What `medalist score` wrote, None before it; RunError where it is damaged."""
+        """Return what `medalist score` wrote, or None before it has run.
+
+        Raises RunError where the file is damaged, or of a newer format.
+        """
         path = self.folder / "scores.json"
         if not path.exists():
             return None
         scores = read_json(path)
+        refuse_newer(scores, path, SCORES_FORMAT)
         parts = [scores.get(name) for name in ("oof", "decide", "by_sample")] if isinstance(scores, dict) else []
         whole = [part for part in parts if isinstance(part, dict)]
         if len(whole) < 3 or not {"value", "folds", "folds_of", "parts"} <= whole[0].keys():
@@ -119,42 +142,52 @@ class Run:
 
 
 def create_run(folder: Path, settings: Experiment, lock: Lock, before: Experiment | None = None) -> Run:
-    """Make a run's folder, or take the one that is there where it is of the same config, data, folds and weights.
+    """Make a run's folder, or use the existing one where it has the same config, data, folds and pretrained weights.
 
-    What may change without another run (how predictions are decided, where data lies, how it is cached and tracked)
-    is then written into its config. Raises RunError, naming what differs, where the folder holds another run.
-    before: the config of the run that is there, where it can be read.
+    The sections in FREE may differ from the existing run. Their new values are written into its config. before: the
+    config of the existing run, or None where it cannot be read. Raises RunError, which names the difference, where the
+    folder holds another run.
     """
     run = Run(folder)
+    config, text = folder / "config.yaml", dump_config(settings)
     known = (folder / "lock.json").exists()
     if known:
         refuse_mismatch(run, settings, lock, before)
-    config, text = folder / "config.yaml", dump_config(settings)
+        if before is not None:
+            # Sections outside FREE keep their words, because lock.json holds the hash of these.
+            text = run.config() if before == settings else dump_changed(before, settings, FREE)
     if not config.exists() or config.read_text(encoding="utf-8", errors="replace") != text:
         write_text(config, text)
     if not known:
-        write_json(folder / "lock.json", asdict(lock))
+        write_json(folder / "lock.json", {"format": LOCK_FORMAT, **asdict(lock)})
     return run
 
 
 def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experiment | None) -> None:
-    """RunError where config, data, folds or pretrained weights are not those the run was made with.
+    """Raise RunError where config, data, folds or pretrained weights differ from those of the run.
 
-    before: the config of the run; None where its config.yaml is damaged: then only the hashes speak.
+    before: the config of the run, or None where its config.yaml is damaged. With None the message names no keys, and
+    only the hashes of the configs are compared. Otherwise the settings themselves are compared. A key that came later
+    than the run's config.yaml has its default there.
     """
     old = run.lock()
-    what = next((what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)), None)
-    if what is None:
-        return
-    changed = ""
-    if what == "config" and before is not None:
-        found = [change for change in differences(before, settings) if change[0].split(".")[0] not in FREE]
-        listed = [f"{key} was {earlier}, is {now}" for key, earlier, now in found[:5]]
-        changed = f" ({'; '.join(listed)}{'; ...' if len(found) > 5 else ''})" if listed else ""
-    raise RunError(
-        f"{run.folder} was made with other {what}{changed}; "
-        "undo that, or train under another name: medalist train ... --name NAME"
-    )
+    found = differences(before, settings) if before is not None else []
+    changed = [change for change in found if change[0].split(".")[0] not in FREE]
+    remedy = "change it back, or train under another name: medalist train ... --name NAME"
+    if before is not None and config_hash(before, before) != old.config:
+        told = _listed([f"{key} is {there} there, and {now} in this config" for key, there, now in changed])
+        raise RunError(f"{run.folder / 'config.yaml'} was edited since the run was made{told}; {remedy}")
+    others = [what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)]
+    if changed or (before is None and old.config != lock.config):
+        others.insert(0, "config")
+    if others:
+        told = _listed([f"{key} was {earlier}, is {now}" for key, earlier, now in changed])
+        raise RunError(f"{run.folder} was made with other {others[0]}{told}; {remedy}")
+
+
+def _listed(changes: Sequence[str]) -> str:
+    """Return the first five changes in parentheses; empty where there are none."""
+    return f" ({'; '.join(changes[:5])}{'; ...' if len(changes) > 5 else ''})" if changes else ""
 
 
 def make_lock(
@@ -166,8 +199,9 @@ def make_lock(
     config_file: Path,
     overrides: Sequence[str],
     machine: Mapping[str, str] | None = None,
+    images: Sequence[str] = (),
 ) -> Lock:
-    """Provenance of a run that is about to start; `machine` names what it runs on."""
+    """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
         commit=commit(),
         config=config_hash(settings),
@@ -179,36 +213,40 @@ def make_lock(
         overrides=tuple(overrides),
         packages=packages(),
         machine=dict(machine or {}),
+        images=tuple(images),
     )
 
 
-def config_hash(settings: Experiment) -> str:
-    """Hash of what decides the weights and the predictions: not where the data lies, how it is cached or tracked,
-    nor how predictions are decided, which may be changed after training.
+def config_hash(settings: Experiment, before: Experiment | None = None) -> str:
+    """Return the hash of those parts of a config that determine weights and predictions, which is all but FREE.
 
-    Keys that were renamed count by their former names, so that runs made before go on.
+    So the data's folder, caches and tracking may change after training, and also how predictions become answers.
+    Renamed keys are hashed under their old names, so that older runs keep their hash. before: settings that were read
+    from a config.yaml. Keys that came later than this file are then left out (see `as_said`), so
+    `config_hash(before, before)` is the hash in the lock for as long as nobody edits the file.
     """
-    return sha256_json({name: value for name, value in _by_former_names(settings).items() if name not in FREE})
+    return sha256_json({name: value for name, value in as_said(settings, before).items() if name not in FREE})
 
 
-def _by_former_names(model: ConfigModel) -> dict[str, Any]:
-    """The model as JSON values."""
-    former = {new: old for old, new in type(model).renamed.items()}
-    values = model.model_dump(mode="json")
-    for name in values:
-        match getattr(model, name):
-            case ConfigModel() as inside:
-                values[name] = _by_former_names(inside)
-            case tuple(items) if items and all(isinstance(one, ConfigModel) for one in items):
-                values[name] = [_by_former_names(one) for one in items]
-    return {former.get(name, name): value for name, value in values.items()}
+def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]:
+    """Return a section of settings as JSON values, for the provenance of predictions.
+
+    The key `batch` is left out, because it changes no prediction. Keys that came later than the run's config.yaml are
+    left out where they have their default (see `as_said`). So a run's provenance stays the same when medalist gets new
+    keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is missing, and
+    ConfigError where it is damaged.
+    """
+    before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
+    values = as_said(getattr(settings, section), getattr(before, section))
+    return {name: value for name, value in values.items() if name != "batch"}
 
 
 def manifest_hash(split: Split) -> str:
-    """Hash of the contest's files: ids, file names, byte sizes, image sizes and the text of the truth.
+    """Return the hash of the contest's samples: ids, file names, byte sizes, image sizes and the text of the truth.
 
-    Pixels do not count: reading a contest of 100 GB for each command would cost minutes. Neither does the order of the
-    samples, nor where the files lie; the order of one sample's annotations does, as it numbers the objects.
+    Pixels are not hashed, because reading a contest of 100 GB for each command would take minutes. The order of the
+    samples and the folders of the files do not change the hash. The order of one sample's annotations does, because it
+    numbers the objects. Raises DataError where an image file is missing.
     """
 
     def line(sample: Sample) -> list[Any]:
@@ -219,13 +257,13 @@ def manifest_hash(split: Split) -> str:
         return [sample.id, files, list(sample.size), list(sample.annotation)]
 
     parts = [sorted(part, key=lambda sample: sample.id) for part in (split.train, split.test, split.gallery)]
-    if not split.gallery:  # as it was before there were galleries, so that older runs still match
+    if not split.gallery:  # older runs have hashes without a gallery part, and must still match
         parts.pop()
     return sha256_json([[line(sample) for sample in part] for part in parts])
 
 
 def commit() -> str:
-    """The project's git commit, with `+` where files differ from it; `unknown` outside a checkout."""
+    """Return the project's git commit, with `+` where tracked files differ from it; `unknown` outside a checkout."""
     here = Path(__file__).parent
     try:
         head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
@@ -237,15 +275,18 @@ def commit() -> str:
 
 
 def packages() -> dict[str, str]:
-    """Name and version of every installed distribution."""
-    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken one has no name
+    """Return the version of every installed distribution by its name, sorted by name."""
+    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken distribution has no name
     return dict(sorted(found.items()))
 
 
 def find_run(name: str, root: Path) -> Run:
-    """A run by its folder, by `<competition>/<run>`, or by its name alone where only one competition has it."""
+    """Return the run with this folder, this `<competition>/<run>`, or this name where only one competition has it.
+
+    Raises RunError where no run, or more than one run, is found.
+    """
     if name:
-        for folder in (Path(name).resolve(), root / name):  # resolved: '.' too has a name and a folder above it
+        for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
             if (folder / "lock.json").is_file():
                 return Run(folder)
     known = all_runs(root)
@@ -264,5 +305,5 @@ def find_run(name: str, root: Path) -> Run:
 
 
 def all_runs(root: Path) -> list[Run]:
-    """Every run under `root`, sorted by competition and name."""
+    """Return every run under `root`, sorted by competition and name."""
     return [Run(path.parent) for path in sorted(root.glob("*/*/lock.json"))]

@@ -1,4 +1,4 @@
-"""A training that was checked and may start."""
+"""The value that describes a training whose checks have passed."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainSetup:
-    """What was checked; only images that cannot be read may still stop the training.
+    """A training whose checks have passed. Only images that cannot be read can still stop it.
 
-    settings: the config, of the type of its kind. chosen: the folds to train. weights: pretrained ones, None where the
-    config asks for none.
+    settings: the config, of its kind's own type. folds: all folds. chosen: the numbers of the folds to train. weights:
+    the pretrained weights, or None where the config asks for none. run: the run's folder. lock: its provenance.
     """
 
     settings: Any
@@ -30,5 +30,5 @@ class TrainSetup:
     lock: Lock
 
     def under(self, settings: Any) -> TrainSetup:
-        """The same with other settings, as a probe tries them."""
+        """Return the same setup with other settings; probes use it to try options."""
         return replace(self, settings=settings)

@@ -1,4 +1,4 @@
-"""Nearest neighbours: vectors with fields go in, ranked answers come out. Needs NumPy alone."""
+"""Nearest-neighbour search: an index of vectors with fields returns ranked answers. The room needs only NumPy."""
 
 from medalist.search.answers import Hits, Page, Stats
 from medalist.search.filters import F, has_id

@@ -1,8 +1,9 @@
-"""The retrieval core in C++ (src/ann): see medalist.search.Index, which checks what this takes for granted.
+"""The retrieval core in C++ (src/ann). `medalist.search.Index` checks the arguments before it calls the core.
 
-Bytes are batches of ids (ids.hpp), values of fields (payload.hpp) and programs of filters (filter.hpp). Arrays that
-come in are C-contiguous; answers are written into arrays of the caller. Wrong bytes and numbers are a ValueError. Work
-is done without the GIL; any number of readers may run beside a writer, and writers wait for one another.
+Arguments of type bytes are batches of ids (ids.hpp), values of fields (payload.hpp) or programs of filters
+(filter.hpp). Arrays that are passed in are C-contiguous; answers are written into arrays of the caller. Wrong bytes and
+numbers raise ValueError. The core works without the GIL. Any number of readers may run beside one writer, and writers
+wait for one another.
 """
 
 from collections.abc import Callable
@@ -18,7 +19,7 @@ Path = str | bytes | PathLike[str]
 Progress = Callable[[int, int], bool]
 
 class FileError(Exception):
-    """A file that cannot be read or written, or that is damaged or hostile: its section, a colon, and the reason."""
+    """A file cannot be read or written, or is damaged or hostile. The message is its section, a colon, the reason."""
 
 class Interrupted(Exception):  # noqa: N818  as in C++
     """The progress function asked to stop; nothing was changed."""
@@ -36,7 +37,7 @@ class Core:
         seed: int,
         fields: list[tuple[str, int]],
     ) -> None:
-        """`fields`: names, and kinds by their place in `schema.KINDS`. Degree and effort of 0 are left to the core."""
+        """`fields`: names, and kinds as positions in `schema.KINDS`. A degree or effort of 0: the core chooses."""
     # ------------------------------------------------------------------------------------------------------- changing
     def write(
         self,
@@ -47,7 +48,7 @@ class Core:
         threads: int,
         progress: Progress | None = None,
     ) -> int:
-        """Add (0), put (1), drop (2) or set fields of (3) the rows of a batch, all or none; how many it concerned."""
+        """Add (0), put (1), drop (2) or set fields of (3) the rows of a batch, all or none; return how many rows."""
     def drop(self, filter: bytes, threads: int, progress: Progress | None = None) -> int: ...
     def set(self, filter: bytes, fields: bytes) -> int: ...
     def compact(self, threads: int, progress: Progress | None = None) -> None: ...
@@ -71,13 +72,14 @@ class Core:
     ) -> tuple[int, bytes]:
         """Rank rows for queries [n, dim] into rows int64[n, k] and scores float32[n, k], padded with -1 and -inf.
 
-        `filter_of` int64[n]: which filter each query has, -1 for none; of length 0 all have the first, if there is one.
-        `plan`: 255 leaves it to the core. `group`: a field, or -1. Numbers that are ids stand in `rows` at once; texts
-        come as a batch of all that are no padding. The first value is -1, or the first query that is NaN, infinite, too
-        long, or without direction under cosine: then nothing was written.
+        `filter_of` int64[n]: the number of each query's filter, -1 for none. With length 0, all queries have the first
+        filter, if there is one. `plan`: 255 lets the core choose. `group`: the number of a field, or -1. Ids that are
+        numbers are written into `rows`; ids that are texts are returned as one batch, without the padded places. The
+        first value returned is -1, or the number of the first query that is NaN, infinite, too long, or without a
+        direction under cosine; then nothing was written.
         """
     def within(self, query: NDArray[np.float32], least: float, filter: bytes | None) -> tuple[bytes, bytes] | None:
-        """A batch of ids and their scores as float32, for one query [1, dim]; None where the query is unfit."""
+        """Return a batch of ids and their scores as float32 for one query [1, dim]; None where the query is unfit."""
     def count(self, filter: bytes | None) -> int: ...
     def facet(self, field: int, filter: bytes | None) -> list[tuple[str | int | float, int]]: ...
     def scroll(
@@ -89,11 +91,11 @@ class Core:
         after: bytes | None,
         after_key: int | None,
     ) -> tuple[bytes, bytes, bool, int | None]:
-        """A page: ids, fields, whether there is more behind it, and the key of its last row in `field` (-1: ids)."""
+        """Return a page: ids, fields, whether another page follows, and the last row's key in `field` (-1: by ids)."""
     def fields(self, ids: bytes) -> tuple[int, bytes]:
-        """The place of the first id that is not there, or -1 and the fields of all."""
+        """Return the position of the first id that is not in the index; or -1 and the fields of all ids."""
     def vectors(self, ids: bytes, out: NDArray[np.float32]) -> int:
-        """The place of the first id that is not there, or -1: then their vectors stand in out [n, dim]."""
+        """Return the position of the first id that is not in the index; or -1: then `out` [n, dim] has the vectors."""
     def known(self, ids: bytes) -> list[bool]: ...
     def ids(self) -> bytes: ...
     # -------------------------------------------------------------------------------------------------------- keeping
@@ -101,7 +103,7 @@ class Core:
     @staticmethod
     def open(path: Path, mapped: bool) -> Core: ...
     def in_folder(self, path: Path, sync: int, seconds: float) -> Core:
-        """An empty index of the same options and fields, kept in a folder."""
+        """Return an empty index with the same options and fields, kept in a folder."""
     @staticmethod
     def open_folder(path: Path, mapped: bool, read_only: bool, sync: int, seconds: float, threads: int) -> Core: ...
     def snapshot(self, path: Path) -> None: ...
@@ -111,7 +113,7 @@ class Core:
     def read_only(self) -> bool: ...
     @property
     def trouble(self) -> str:
-        """Of a folder: what went wrong in the background, or nothing."""
+        """For an index in a folder: the error of its background work, or an empty text."""
     @staticmethod
     def verify(path: Path) -> list[str]: ...
     @staticmethod

@@ -1,4 +1,4 @@
-"""What the search gives back: ranked answers, and what an index tells of itself."""
+"""What the search returns: ranked answers, pages of rows, and the statistics of an index."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ class Hits(NamedTuple):
     """Answers, the closest first; equally close ones in the order in which they were added.
 
     For n queries: ids [n, k], scores float32 [n, k], counts int64 [n]. For one query of shape [dim]: [k], [k], []. Ids
-    are int64, or strings where the index was given strings. Where fewer than k vectors exist the rest is padded: id -1
-    or "", score -inf; `counts` tells how many are real. Scores are higher = closer: cosine similarity, inner product,
-    or minus the Euclidean distance.
+    are int64, or strings where the index was given strings. Where fewer than k vectors exist, the remaining places are
+    padded with id -1 or "" and score -inf; `counts` says how many answers are real. Higher scores are closer: cosine
+    similarity, inner product, or minus the Euclidean distance.
 
-    `plans` [n] or [] says how each query was answered, and `cost` (int64, same shape) how many rows were compared with
-    it, by code or by vector. "exact": all rows that may be answered, by their vectors; "scan": the same by codes;
-    "walk": through the graph; "bridge": through the rows that may be answered alone; "walk+scan" and "bridge+scan":
-    a walk or a bridge that became dearer than a scan. Both are None where several searches were joined to one answer.
+    `plans` [n] or [] says how each query was answered. `cost` (int64, same shape) says how many rows were compared with
+    the query, by code or by vector. The plans are: "exact": all rows that match the filter are compared by their
+    vectors. "scan": the same rows are compared by their codes. "walk": the search walks through the graph. "bridge":
+    the search walks only through rows that match the filter. "walk+scan" and "bridge+scan": the walk or the bridge had
+    cost as much as a scan, so the scan answered. Both are None where several searches were joined into one answer.
     """
 
     ids: NDArray[Any]
@@ -36,13 +37,13 @@ class Hits(NamedTuple):
 
     @property
     def distances(self) -> NDArray[np.float32]:
-        """Lower = closer, float32: Euclidean distance, 1 - cosine, or minus the inner product; inf where padded."""
-        # Rounding makes some cosines a little larger than 1; no distance is below 0.
+        """Distances, float32, lower = closer: Euclidean, 1 - cosine, or minus the inner product; inf where padded."""
+        # Rounding makes some cosines a little larger than 1, but no distance may be below 0.
         return np.maximum(1 - self.scores, 0) if self.metric == "cosine" else -self.scores
 
 
 class Page(NamedTuple):
-    """Some rows in order: their ids [m], their fields, and where the next page begins (None: there is none)."""
+    """Some rows in order: their ids [m], their fields, and the cursor of the next page (None: this is the last)."""
 
     ids: NDArray[Any]
     fields: list[dict[str, Any]]
@@ -53,7 +54,7 @@ class Page(NamedTuple):
 class Recall:
     """The share of the k true neighbours that a walk with `ef` found, measured at build on held-out members.
 
-    `at_100` is 0 where `ef` is below 100, as no walk for 100 answers is so narrow.
+    `at_100` is 0 where `ef` is below 100, because a walk for 100 answers always has an `ef` of at least 100.
     """
 
     ef: int
@@ -66,12 +67,12 @@ class Recall:
 class Stats:
     """What an index holds and how good it is.
 
-    `dead` counts vectors that were deleted or replaced and whose place is not reclaimed yet, `loose` those whose fields
-    filters look at one by one.
-    `memory` is in bytes by part (vectors, codes, links, ..., ids). `linked` counts the vectors that the graph knows,
-    later ones are looked at one by one; `bits` are those of a component in its codes, 0 where there is no graph yet.
-    `reachable` counts the vectors that a search can find, `duplicates` those folded into an equal one; `clipped` is
-    the share of components outside the range of the codes, `kernels` the instruction set in use.
+    dead: vectors that were deleted or replaced, but still take space. loose: vectors whose fields are not sorted in
+    yet, so filters look at each of them.
+    linked: vectors that the graph links; a search looks at each later vector. bits: bits of a component in the codes;
+    0 where there is no graph yet. memory: bytes by part (vectors, codes, links, ..., ids).
+    reachable: vectors that a search can find. duplicates: vectors that share a graph node with an equal vector.
+    clipped: the share of components outside the range of the codes. kernels: the instruction set in use.
     """
 
     count: int
@@ -98,5 +99,5 @@ class Stats:
 
     @property
     def bytes_per_vector(self) -> float:
-        """All memory over the vectors held, dead ones not counted; 0 for an empty index."""
+        """All memory in bytes, divided by the number of vectors without dead ones; 0 for an empty index."""
         return sum(self.memory.values()) / self.count if self.count else 0.0

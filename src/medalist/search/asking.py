@@ -1,4 +1,4 @@
-"""Questions for the core: filters in every form become its programs, and its rows become answers."""
+"""Prepare calls of the core: filters of every form become programs for it, and the rows it returns become answers."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ Where = Filter | str | Mapping[str, Any]
 """A filter: an expression of `F`, the text of `--where`, or JSON as text or as a dictionary."""
 
 PLANS = (*get_args(Plan), "walk+scan", "bridge+scan")
-"""What a search can tell as its plan, by the core's number."""
+"""The plans that a search can report; the core's number of a plan is its position here."""
 CHOSEN = 255
 _COMPILED = "_compiled"
 ORDERED = ("bool", "int", "float", "datetime")
-"""Kinds of fields that have an order."""
+"""Kinds of fields whose values have an order."""
 
 
 def as_filter(where: Where, schema: Mapping[str, FieldKind], id_kind: int) -> Filter:
-    """A filter from any of its forms; SearchError for what is none."""
+    """Return the filter that is given in any form of `Where`; SearchError for anything else."""
     if isinstance(where, Filter):
         return where
     if isinstance(where, str) and not where.lstrip().startswith("{"):
@@ -50,9 +50,9 @@ def as_filter(where: Where, schema: Mapping[str, FieldKind], id_kind: int) -> Fi
 
 
 def program(where: Where | None, schema: Mapping[str, FieldKind], id_kind: int) -> bytes | None:
-    """What the core reads; None for no filter.
+    """Return the program of a filter for the core; None for no filter.
 
-    A filter is a value and is often asked with again, so it keeps what it was compiled to last, beside its fields.
+    The same filter is often used for several searches, so a Filter object keeps the program it was compiled to last.
     """
     if where is None:
         return None
@@ -62,13 +62,16 @@ def program(where: Where | None, schema: Mapping[str, FieldKind], id_kind: int) 
     if kept is not None and kept[0] is schema and kept[1] == id_kind:
         return kept[2]
     made = compile_filter(where, schema, id_kind)
-    object.__setattr__(where, _COMPILED, (schema, id_kind, made))  # frozen, but this is no part of its value
+    object.__setattr__(where, _COMPILED, (schema, id_kind, made))  # allowed: the cache is not part of its value
     return made
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked beside the queries, checked: see `Index.search`."""
+    """The checked arguments of a search, without the queries: see `Index.search`.
+
+    k: answers returned for each query. asked: rows that the core ranks, at most k and at most the vectors stored.
+    """
 
     k: int
     asked: int
@@ -82,14 +85,17 @@ class Question:
 
 
 def plan_number(plan: str | None) -> int:
-    """The core's number of a plan to force; CHOSEN for None."""
+    """Return the core's number of the plan to use; CHOSEN (the core chooses) for None."""
     return CHOSEN if plan is None else check_choice(plan, "plan", get_args(Plan))
 
 
 def ask(
     core: Core, question: Question, queries: ArrayLike, dim: int, metric: Metric, schema: Mapping[str, FieldKind]
 ) -> Hits:
-    """Let the core rank `asked` rows for each query, name them, and widen the answers to k."""
+    """Let the core rank `asked` rows for each query, replace rows by ids, and pad the answers to k.
+
+    Raises SearchError for queries that cannot be used, and for more than MOST_ANSWERS answers.
+    """
     given, matrix, single = shaped_queries(queries, dim)
     n, k, asked = len(matrix), question.k, question.asked
     if k * n > MOST_ANSWERS:
@@ -107,7 +113,7 @@ def ask(
         )  # fmt: skip
         if unfit >= 0:
             refuse_query(given, matrix, unfit)
-    else:  # nothing to ask for, but queries that are none are refused all the same
+    else:  # the core is not called, so the queries are checked here
         as_queries(given, dim, metric)
     ids = _named(rows, names) if asked else rows.astype(np.str_ if id_kind == STRINGS else np.int64)
     if asked < k:
@@ -124,7 +130,7 @@ _PLANS = np.array(PLANS)
 
 
 def _named(rows: NDArray[np.int64], names: bytes) -> NDArray[Any]:
-    """The core has put numbers for ids already; texts come as a batch of those that are no padding."""
+    """Ids that are numbers are in `rows` already. Ids that are texts come as one batch, without the padded places."""
     if not names:
         return rows
     found = np.full(rows.size, "", dtype=object)
@@ -135,7 +141,7 @@ def _named(rows: NDArray[np.int64], names: bytes) -> NDArray[Any]:
 def _programs(
     where: Where | Sequence[Where | None] | None, n: int, single: bool, schema: Mapping[str, FieldKind], id_kind: int
 ) -> tuple[list[bytes], NDArray[np.int64]]:
-    """Programs, each once, and for each query which of them (-1: none); no list where all queries share one."""
+    """Programs, each once, and the number of each query's program (-1: none); empty where all queries share one."""
     if where is None:
         return [], np.empty(0, np.int64)
     if isinstance(where, Filter | str | Mapping) or not isinstance(where, Sequence):
@@ -155,9 +161,9 @@ def _programs(
 
 
 def bounds(min_score: Any, max_distance: Any, metric: Metric) -> tuple[float, np.float32]:
-    """The least score to ask the core for, and the largest distance (see Hits) to be left in: float32 both.
+    """Return the lowest score to ask the core for, and the largest distance (see Hits) to keep, both as float32.
 
-    The first is a little too low where the shown distance is rounded, which is under cosine.
+    Under cosine the distance is rounded, so the score is a little too low, and the caller drops what is too far.
     """
     with np.errstate(over="ignore"):
         if max_distance is None:
@@ -176,13 +182,16 @@ def _group(field: str, schema: Mapping[str, FieldKind]) -> int:
 
 
 def name_rows(names: bytes) -> NDArray[Any]:
-    """Ids of the core as an array: int64 or strings."""
+    """Return ids from the core as an array: int64 or strings."""
     found = decode_ids(names)
     return np.array(found if found is not None else [], np.str_ if isinstance(found, list) else np.int64)
 
 
 def batch_of(ids: object, id_kind: int) -> tuple[Any, bytes]:
-    """Ids, several or one, as a list or array, and as the core's batch; SearchError for another kind than it has."""
+    """Return ids, one or several, as a list or array and as the core's batch.
+
+    Raises SearchError where they are integers and the index has strings, or the other way round.
+    """
     several = isinstance(ids, list | tuple | range) or (hasattr(ids, "__array__") and getattr(ids, "ndim", 1) > 0)
     given: Any = ids if several else [ids]
     size = len(given)
@@ -194,19 +203,22 @@ def batch_of(ids: object, id_kind: int) -> tuple[Any, bytes]:
 
 
 def refuse_twice(batch: Any) -> None:
-    """SearchError where an id stands twice in one call; it names the first."""
+    """Raise SearchError, which names the first repeated id, where a call has an id twice."""
     seen: dict[Any, int] = {}
     values = batch if isinstance(batch, list) else [] if batch is None else batch.tolist()
     if len(set(values)) == len(values):
         return
     for at, value in enumerate(values):
         if value in seen:
-            raise SearchError(f"ids, row {at}: {value!r:.60} stands in row {seen[value]} already; ids are unique")
+            raise SearchError(f"ids, row {at}: {value!r:.60} is also in row {seen[value]}; ids are unique")
         seen[value] = at
 
 
 def refuse_ids(core: Core, batch: Any, new: bool) -> None:
-    """SearchError for ids of another kind than those that are there, that stand twice, or, if `new`, are there."""
+    """Raise SearchError where ids have another kind than those of the index, or an id is given twice.
+
+    new: also where an id is in the index already.
+    """
     held = core.id_kind()
     kind = ROWS if batch is None else INTEGERS if isinstance(batch, np.ndarray) else STRINGS
     if len(core) and STRINGS in (kind, held) and kind != held:
@@ -222,7 +234,7 @@ def refuse_ids(core: Core, batch: Any, new: bool) -> None:
 
 
 def facet(core: Core, field: str, where: Where | None, schema: Mapping[str, FieldKind]) -> dict[Any, int]:
-    """How often each value stands, most often first: see `Index.facet`."""
+    """Count the values of a field, most frequent first: see `Index.facet`."""
     kind = kind_of(schema, field)
     if kind == "geo":
         raise SearchError(
@@ -247,7 +259,7 @@ def scroll(
     cursor: str | None,
     schema: Mapping[str, FieldKind],
 ) -> Page:
-    """One page: see `Index.scroll`."""
+    """Return one page of rows: see `Index.scroll`."""
     limit = whole(limit, "limit", 1, MOST_ANSWERS)
     field, descending = -1, bool(descending)
     if order_by is not None:
@@ -280,7 +292,7 @@ def _read_cursor(cursor: str, asked: list[Any], id_kind: int) -> tuple[bytes, in
         raise fault
     *order, key, last = told
     if order != asked:
-        raise SearchError("cursor: of another order_by or descending; begin without a cursor")
+        raise SearchError("the cursor belongs to another order_by or descending; begin without a cursor")
     good = key is None or (type(key) is int and 0 <= key < 2**64 and order[0] is not None)
     if not good or type(last) is not (str if id_kind == STRINGS else int):
         raise fault
@@ -291,6 +303,6 @@ def _read_cursor(cursor: str, asked: list[Any], id_kind: int) -> tuple[bytes, in
 
 
 def together(*filters: Filter | None) -> Filter | None:
-    """All of the filters that are given."""
+    """Join the filters that are not None by `and`; None where there are none."""
     there = tuple(one for one in filters if one is not None)
     return there[0] if len(there) == 1 else All(there) if there else None

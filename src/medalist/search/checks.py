@@ -1,4 +1,4 @@
-"""What an index is asked with, checked: the same for `Index` and its twin."""
+"""Checks of arguments that `Index` and its twin share."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ Plan = Literal["exact", "scan", "walk", "bridge"]
 Fsync = Literal["always", "interval", "os"]
 
 RECALL = 0.95
-"""The recall that a search aims at where neither `recall=` nor `ef=` is given."""
+"""The default target recall of a search, where neither `recall=` nor `ef=` is given."""
 MOST_ANSWERS = 2**31
-"""Answers (queries times k) of one call; more would be tens of gigabytes."""
+"""The most answers (queries times k) of one call; more would need tens of gigabytes."""
 MOST_VECTORS = 2**31 - 1
 MOST_THREADS = 1024
 
 
 def processors() -> int:
-    """How many processors this process may use."""
+    """Return the number of processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_threads(threads: int | None) -> int:
-    """The number of threads, all processors for None."""
+    """Return the number of threads to use: all processors for None. Raises SearchError outside 1 to MOST_THREADS."""
     return processors() if threads is None else whole(threads, "threads", 1, MOST_THREADS)
 
 
 def check_options(dim: int, metric: str, refine: str, degree: int | None, effort: int | None, seed: int) -> None:
-    """Raise SearchError for what no index can be made with."""
+    """Raise SearchError where an index cannot be made with these options."""
     whole(dim, "dim", 1, 2**16)
     for name, value, choices in (("metric", metric, get_args(Metric)), ("refine", refine, get_args(Refine))):
         if not isinstance(value, str) or value not in choices:
@@ -48,19 +48,19 @@ def check_options(dim: int, metric: str, refine: str, degree: int | None, effort
 
 
 def check_choice(value: object, name: str, choices: tuple[str, ...]) -> int:
-    """The place of `value` among the choices; SearchError names them."""
+    """Return the position of `value` among the choices. Raises SearchError, which names the choices."""
     if not isinstance(value, str) or value not in choices:
         raise SearchError(f"{name}={shown(value)}: expected one of {', '.join(map(repr, choices))}")
     return choices.index(value)
 
 
 def check_k(k: int) -> int:
-    """The number of answers for each query, 0 or more."""
+    """Return k, the number of answers for each query. Raises SearchError where it is not an integer of 0 or more."""
     return whole(k, "k", 0, MOST_ANSWERS)
 
 
 def check_aim(ef: int | None, recall: float | None) -> tuple[int | None, float | None]:
-    """Either ef or a recall, the default where neither is given."""
+    """Return (ef, None) or (None, recall); the default recall where neither is given, SearchError where both are."""
     if ef is None:
         return None, RECALL if recall is None else share(recall, "recall")
     if recall is not None:
@@ -69,7 +69,7 @@ def check_aim(ef: int | None, recall: float | None) -> tuple[int | None, float |
 
 
 def check_score(score: Any, name: str) -> float:
-    """A number that scores or distances are compared with: finite or infinite, not NaN."""
+    """Return a bound for scores or distances as a float, maybe infinite. Raises SearchError for NaN or no number."""
     if isinstance(score, bool | np.bool_) or not isinstance(score, int | float | np.integer | np.floating):
         raise SearchError(f"{name}={shown(score)}: expected a number")
     try:
@@ -82,7 +82,7 @@ def check_score(score: Any, name: str) -> float:
 
 
 def file_name(path: str | os.PathLike[str]) -> str:
-    """The name of a file or folder; SearchError for what is none."""
+    """Return the name of a file or folder as text. Raises SearchError where `path` cannot be a file name."""
     try:
         name = os.fsdecode(path)
     except TypeError as error:

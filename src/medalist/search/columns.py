@@ -1,7 +1,8 @@
-"""Columns of values as callers give them, checked, and turned into the arrays that the core reads.
+"""Check columns of values as callers give them, and turn them into the arrays that the core reads.
 
-Arrays and plain lists are read at once where that can be. Wherever a fault is found that way, the parser of one value
-(values.py) words the error, and what has no such way is read by that parser value by value: both take the same.
+Arrays and plain lists are read by NumPy as a whole, where that is possible. All other columns are read value by value
+by the parsers of values.py. Both ways accept the same values. Where the fast way finds a fault, the parser of one value
+writes the error message, so the messages are the same too.
 """
 
 from __future__ import annotations
@@ -31,23 +32,24 @@ from medalist.search.vectors import as_array
 _PLAIN: dict[str, set[type]] = {"bool": {bool}, "int": {int}, "float": {int, float}}
 _PAIR = (list, tuple, np.ndarray)
 _TEXT: set[type] = {str, np.str_}
-_EASY = ("timestamp", "date32", "date64", "double", "float")  # types of pyarrow whose nulls NumPy can tell
+_EASY = ("timestamp", "date32", "date64", "double", "float")  # types of pyarrow whose nulls NumPy has too: NaT, NaN
 
 Given = NDArray[Any] | list[Any]
-"""A column: an array, or a list of whatever."""
+"""A column: an array, or a list of values of any type."""
 Checked = tuple[NDArray[np.bool_], NDArray[Any], NDArray[np.bool_]]
-"""Which rows have a value, the values as in Numbers, and which rows are right."""
+"""Which rows have a value, the values as in Numbers, and which rows are valid."""
 Numbers = tuple[NDArray[np.bool_], NDArray[Any]]
-"""Which rows have a value: bool[n]; and int64[n], float64[n] or (geo) float64[n, 2], 0 in the others."""
+"""Which rows have a value: bool[n]; and the values: int64[n], float64[n] or (geo) float64[n, 2], 0 in other rows."""
 Texts = tuple[list[str], NDArray[np.uint32], NDArray[np.uint32]]
-"""Different texts, tags sorted, ids as they first come; how many each row has: uint32[n]; their numbers row by row,
-rising within a row."""
+"""The different texts (tags sorted, ids in the order of first use); how many texts each row has: uint32[n]; and the
+numbers of the texts of all rows, row after row, rising within a row: uint32."""
 
 
 def as_column(values: Any, field: str, kind: FieldKind, n: int) -> Given:
-    """A column of `n` values as an array or a list, without a look at the values; SearchError for anything else.
+    """Return a column of `n` values as an array or a list, without checking the values; SearchError for anything else.
 
-    pandas and pyarrow are known by their methods. Where they would turn ints with gaps into floats, a list is made.
+    Columns of pandas and pyarrow are recognised by their methods. Where these libraries would turn ints with gaps into
+    floats, the column is read as a list.
     """
     column: Given
     if isinstance(values, list | tuple):
@@ -74,7 +76,10 @@ def as_column(values: Any, field: str, kind: FieldKind, n: int) -> Given:
 
 
 def as_numbers(column: Given, field: str, kind: FieldKind) -> Numbers:
-    """A column of any kind but tag and id as numbers, bools as 0 and 1, datetimes as microseconds since 1970."""
+    """Return a column as numbers: bools as 0 and 1, datetimes as microseconds since 1970. Not for tag and id columns.
+
+    Raises SearchError, which names the field and the row, for a value that does not fit the kind.
+    """
     gaps: NDArray[np.bool_] | None = None
     array: NDArray[Any] | None
     if isinstance(column, list):
@@ -97,7 +102,10 @@ def as_numbers(column: Given, field: str, kind: FieldKind) -> Numbers:
 
 
 def _from_list(values: list[Any], kind: FieldKind) -> tuple[NDArray[Any] | None, NDArray[np.bool_] | None]:
-    """An array of a list that is all of plain numbers or pairs of them, and where it has None."""
+    """The array of a list of plain numbers or pairs of numbers, and where the list has None; (None, None) for others.
+
+    The array has 0 where the list has None, and a pair of NaN in a geo list; such a list has no array of gaps.
+    """
     types = set(map(type, values))
     try:
         if kind in _PLAIN and types and types - {NoneType} <= _PLAIN[kind]:
@@ -108,13 +116,13 @@ def _from_list(values: list[Any], kind: FieldKind) -> tuple[NDArray[Any] | None,
             pairs = [(np.nan, np.nan) if value is None else value for value in values] if NoneType in types else values
             if set(map(len, pairs)) == {2} and set(map(type, chain.from_iterable(pairs))) <= {int, float}:
                 return np.array(pairs, np.float64), None
-    except OverflowError:  # an int that is too large: which one is for the slow way to say
+    except OverflowError:  # an int is too large; the slow way finds and names it
         pass
     return None, None
 
 
 def _from_array(array: NDArray[Any], kind: FieldKind) -> Checked | None:
-    """An array's values at once; None where its type has no fast way."""
+    """The values of an array, read as a whole; None where the array's type must be read value by value."""
     sort, everywhere = array.dtype.kind, np.ones(len(array), np.bool_)
     if kind == "datetime" and sort == "M":
         return micros_of(array)
@@ -144,7 +152,7 @@ def _from_reals(array: NDArray[Any], kind: FieldKind) -> Checked | None:
 
 
 def _one_by_one(column: Given, field: str, kind: FieldKind) -> Numbers:
-    """The slow way, for anything: every value by the parser of its kind."""
+    """Read a column of any type value by value, with the parser of its kind."""
     rows = _as_list(column)
     present = np.zeros(len(rows), np.bool_)
     values = np.zeros(
@@ -152,7 +160,7 @@ def _one_by_one(column: Given, field: str, kind: FieldKind) -> Numbers:
     )
     parse = PARSERS[kind]
     if kind == "int" and any(isinstance(value, float | np.floating) and is_missing(value) for value in rows):
-        parse = one_whole  # pandas turns ints with gaps into floats
+        parse = one_whole  # pandas turns ints with gaps into floats, so whole floats are accepted here
     for row, value in enumerate(rows):
         if is_missing(value) or (kind == "geo" and _no_place(value)):
             continue
@@ -165,20 +173,23 @@ def _one_by_one(column: Given, field: str, kind: FieldKind) -> Numbers:
 
 
 def _as_list(column: Given) -> list[Any]:
-    """The values of a column; those of datetime64 as they are, of which NumPy makes bare numbers else."""
+    """The values of a column as a list; datetime64 values stay NumPy scalars, because `tolist` may make them ints."""
     if isinstance(column, list):
         return column
     return list(column) if column.dtype.kind in "mM" else column.tolist()
 
 
 def _no_place(value: object) -> bool:
-    """Whether both halves of a pair are missing."""
+    """Whether latitude and longitude are both missing."""
     parts = list(value.values() if isinstance(value, Mapping) else value if isinstance(value, _PAIR) else ())
     return len(parts) == 2 and all(map(is_missing, parts))
 
 
 def as_texts(column: Given, field: str, kind: FieldKind) -> Texts:
-    """A column of tags or of ids: their texts and which of them each row has, duplicates within a row folded."""
+    """Return the texts of a column of tags or ids, and which of them each row has; a text counts once in a row.
+
+    Raises SearchError, which names the field and the row, for a value that does not fit the kind.
+    """
     flat, counts = _flattened(_as_list(column), field, kind)
     if not set(map(type, flat)) <= _TEXT:
         flat = _checked(flat, counts, field, kind)
@@ -200,7 +211,7 @@ def as_texts(column: Given, field: str, kind: FieldKind) -> Texts:
 
 
 def _flattened(rows: list[Any], field: str, kind: FieldKind) -> tuple[list[Any], NDArray[np.int64]]:
-    """The values of all rows in one list, and how many each row has; those in lists and plain texts are unchecked."""
+    """The values of all rows in one list, and how many each row has. Plain texts and items of lists are not checked."""
     types = set(map(type, rows))
     if not types <= _TEXT | {NoneType, list, tuple}:
         rows = [None if is_missing(row) else row for row in rows]
@@ -237,7 +248,7 @@ def _encodable(texts: set[Any]) -> bool:
 
 
 def _checked(flat: Sequence[Any], counts: NDArray[np.int64], field: str, kind: FieldKind) -> list[str]:
-    """The texts themselves, each checked."""
+    """The texts, each checked by its parser. Raises SearchError, which names the row, for the first one that is bad."""
     texts = []
     for at, value in enumerate(flat):
         try:

@@ -1,4 +1,4 @@
-"""Unit vectors with their ids and what made them: a value, and an .npy with a .json beside it."""
+"""Embeddings: unit vectors with their ids and their provenance, in memory, and on disk as an .npy and a .json file."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import SearchError
-from medalist.files import read_json, sha256_json, write_json, written
+from medalist.files import read_json, refuse_newer, sha256_json, write_json, written
 from medalist.search.ids import parse_ids
 
 UNIT = 1e-3
-"""How far the length of a unit vector may be from 1: float16 storage and sums of folds stay well within it."""
+"""How far the length of a unit vector may be from 1. The errors of float16 storage and of sums of folds are smaller."""
 
 RUN = "run"
-"""The key of `made_by` that names the run; it is shown to people, and is no part of the space."""
+"""The key of `made_by` that names the run. It is only shown in messages, and is not part of the embedding space."""
 
 FORMAT = "medalist embeddings 1"
 
 _SHOWN = 5  # ids that one message lists
-_BLOCK = 4096  # rows checked at once, so that mapped vectors are never in memory together
+_BLOCK = 4096  # rows checked at once, so that mapped vectors are never all in memory
 
-_NOT_NPY = (  # what NumPy raises on a damaged or hostile .npy file
+_NOT_NPY = (  # errors of NumPy for a damaged or hostile .npy file
     OSError,
     ValueError,
     TypeError,
@@ -43,28 +43,29 @@ _NOT_NPY = (  # what NumPy raises on a damaged or hostile .npy file
 
 
 class Made(Protocol):
-    """Vectors of which it is known what made them."""
+    """Vectors of a known embedding space: Embeddings, or a gallery."""
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """The number of components of a vector."""
 
     @property
     def space(self) -> str:
-        """A short hash of what made them."""
+        """A short hash that identifies the embedding space."""
 
     @property
     def named(self) -> str:
-        """How messages call them."""
+        """How messages name these vectors."""
 
 
 @dataclass(frozen=True, eq=False)
 class Embeddings:
     """Unit vectors of named things.
 
-    ids: unique, not empty, 1 to 1024 letters each. vectors: float32[N, D], finite, length 1 within 1e-3; a memory map
-    is taken as it is. made_by: what decides a vector (hashes of the weights of each fold, the transform), so that
-    vectors of equal `made_by` can be compared with one another; `run` may name the run. Raises SearchError.
+    ids: unique texts of 1 to 1024 letters. vectors: float32[N, D], finite, length 1 within 1e-3; a memory map is used
+    without a copy. made_by: everything that decides a vector's values (hashes of the weights of each fold, the
+    transform); only vectors of equal `made_by` can be compared. Its key `run` may name the run. Raises SearchError
+    where one of these rules is broken.
     """
 
     ids: tuple[str, ...] = field(repr=False)
@@ -72,7 +73,7 @@ class Embeddings:
     made_by: Mapping[str, str]
 
     def __post_init__(self) -> None:
-        """Check everything, as vectors come from files too."""
+        """Check ids and vectors, because they may come from a file."""
         check_unit(self.vectors, "vectors")
         found = parse_ids(list(self.ids), len(self.vectors))
         if len(self.vectors) and not isinstance(found, list):
@@ -80,22 +81,22 @@ class Embeddings:
         refuse_twice(self.ids)
 
     def __len__(self) -> int:
-        """Vectors held."""
+        """The number of vectors."""
         return len(self.ids)
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """The number of components of a vector."""
         return int(self.vectors.shape[1])
 
     @cached_property
     def space(self) -> str:
-        """A short hash of `made_by` without the run's name: vectors of one space can be compared."""
+        """A short hash of `made_by` without the run's name. Vectors of the same space can be compared."""
         return space_of(self.made_by)
 
     @property
     def named(self) -> str:
-        """How messages call them: the run where it is known, and the space."""
+        """How messages name these vectors: the run where it is known, and the space."""
         return name_of(self.made_by)
 
     @cached_property
@@ -104,7 +105,10 @@ class Embeddings:
         return {name: row for row, name in enumerate(self.ids)}
 
     def take(self, ids: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of these ids in their order, float32[n, D], a copy; SearchError names those that are missing."""
+        """Return a copy of the vectors of these ids, float32[n, D], in the order of `ids`.
+
+        Raises SearchError, which names the ids that are missing.
+        """
         missing = [name for name in ids if name not in self.row_of]
         if missing:
             raise SearchError(f"embeddings: {len(missing)} of {len(ids)} ids are not there: {shown(missing)}")
@@ -113,18 +117,18 @@ class Embeddings:
 
 
 def space_of(made_by: Mapping[str, str]) -> str:
-    """Twelve letters that stand for what made vectors: sha256 of `made_by` as JSON, without the run's name."""
+    """Return the embedding space of `made_by`: the first 12 letters of its SHA-256 as JSON, without the run's name."""
     return sha256_json({key: value for key, value in made_by.items() if key != RUN})[:12]
 
 
 def name_of(made_by: Mapping[str, str]) -> str:
-    """How messages call vectors: "run whales/tiny (space 0123456789ab)", or the space alone."""
+    """Return the name of vectors for messages: "run whales/tiny (space 0123456789ab)", or only the space."""
     space = f"space {space_of(made_by)}"
     return f"run {made_by[RUN]} ({space})" if made_by.get(RUN) else space
 
 
 def check_unit(vectors: object, what: str) -> None:
-    """Raise SearchError for anything but float32[n, dim], dim above 0, of finite rows of length 1 within 1e-3."""
+    """Raise SearchError unless `vectors` is float32[n, dim], dim above 0, of finite rows of length 1 within 1e-3."""
     if not isinstance(vectors, np.ndarray) or vectors.dtype != np.float32 or not vectors.dtype.isnative:
         kind = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
         raise SearchError(f"{what}: {kind}, expected float32[n, dim]; try numpy.asarray(vectors, numpy.float32)")
@@ -134,7 +138,7 @@ def check_unit(vectors: object, what: str) -> None:
         rows = vectors[start : start + _BLOCK]
         with np.errstate(over="ignore", invalid="ignore"):
             lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-        bad = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT))  # so that NaN is bad too
+        bad = np.flatnonzero(~(np.abs(lengths - 1) <= UNIT))  # written with ~ so that NaN is bad too
         if len(bad):
             row, length = start + int(bad[0]), float(lengths[bad[0]])
             fault = f"length {length:.4g}, expected 1" if np.isfinite(length) else "not finite"
@@ -142,20 +146,20 @@ def check_unit(vectors: object, what: str) -> None:
 
 
 def refuse_twice(ids: Sequence[str]) -> None:
-    """Raise SearchError that names ids which stand there twice."""
+    """Raise SearchError, which names the repeated ids, where an id is given more than once."""
     if len(set(ids)) < len(ids):
         twice = [name for name, count in Counter(ids).items() if count > 1]
-        raise SearchError(f"ids: {len(twice)} stand there more than once: {shown(twice)}; give each its own id")
+        raise SearchError(f"ids are repeated: {shown(twice)}; give each vector its own id")
 
 
 def shown(names: Sequence[str]) -> str:
-    """Some names of many, for one line."""
+    """Return the first 5 names as text for one line of a message, and the number of the others."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return ", ".join(repr(name)[:60] for name in names[:_SHOWN]) + more
 
 
 def refuse_other_space(one: Made, other: Made) -> None:
-    """Raise SearchError, naming both, where vectors differ in dimension or in what made them."""
+    """Raise SearchError, which names both, where vectors differ in dimension or in embedding space."""
     if one.dim != other.dim:
         raise SearchError(
             f"vectors of {one.dim} components by {one.named}, and of {other.dim} by {other.named}: "
@@ -168,7 +172,10 @@ def refuse_other_space(one: Made, other: Made) -> None:
 
 
 def joined(parts: Sequence[Embeddings]) -> Embeddings:
-    """All vectors of parts of one space, in their order; SearchError for other spaces, ids that stand there twice."""
+    """Return all vectors of several Embeddings of one space, in their order.
+
+    Raises SearchError where there are none, where their spaces differ, or where an id is in two of them.
+    """
     if not parts:
         raise SearchError("no embeddings to join")
     for part in parts[1:]:
@@ -178,23 +185,23 @@ def joined(parts: Sequence[Embeddings]) -> Embeddings:
 
 
 def beside(path: Path) -> Path:
-    """The .json that belongs to an .npy of embeddings; SearchError for another name."""
+    """Return the path of the .json that belongs to an .npy of embeddings. Raises SearchError for another ending."""
     if path.suffix != ".npy":
         raise SearchError(f"{path}: expected a name that ends in .npy")
     return path.with_suffix(".json")
 
 
 def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write vectors to `path` (.npy) and ids and provenance to the .json beside it, which is written last.
+    """Write vectors to `path` (.npy), then ids and provenance to the .json beside it.
 
-    An interrupt in between leaves an .npy without its .json, which is read as no embeddings at all. The mapped vectors
-    of `path` itself may be written over. Raises MedalistError where the place cannot be written.
+    An interrupt in between leaves an .npy without its .json, which `read_embeddings` refuses. The embeddings may be
+    mapped from `path` itself. Raises MedalistError where a file cannot be written.
     """
     note = beside(path)
     with written(path) as temporary:
         with temporary.open("wb") as file:
             np.save(file, np.ascontiguousarray(embeddings.vectors), allow_pickle=False)
-        note.unlink(missing_ok=True)  # from here on until the end, what is there is not whole
+        note.unlink(missing_ok=True)  # without the .json nobody reads the new vectors with the old ids
     shape = list(embeddings.vectors.shape)
     write_json(
         note,
@@ -203,12 +210,13 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Read what `write_embeddings` wrote, the vectors mapped; SearchError for anything else, on one line."""
+    """Read the files of `write_embeddings`, with the vectors memory-mapped. Raises SearchError for anything else."""
     note = beside(path)
     vectors = read_npy(path)
     if not note.is_file():
         raise SearchError(f"{note}: not there, so {path} is an array of unknown origin; run medalist embed again")
     told = read_json(note, SearchError)
+    refuse_newer(told, note, FORMAT, SearchError)
     if not isinstance(told, dict) or told.get("format") != FORMAT:
         raise SearchError(f"{note}: expected 'format': '{FORMAT}'; run medalist embed again")
     made_by, ids = texts(told.get("made_by"), note, "made_by"), told.get("ids")
@@ -223,21 +231,24 @@ def read_embeddings(path: Path) -> Embeddings:
 
 
 def texts(value: object, path: Path, name: str) -> dict[str, str]:
-    """A mapping of strings to strings out of a JSON file; SearchError for anything else."""
+    """Return a value from a JSON file as a dict of strings. Raises SearchError where it is something else."""
     if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
         raise SearchError(f"{path}: '{name}' does not map strings to strings; the file is damaged")
     return dict(value)
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """An array of a .npy file, mapped, not read; SearchError for what is none, is cut off, or holds objects."""
+    """Return the array of a .npy file, memory-mapped.
+
+    Raises SearchError where the file is missing, is not a .npy file, is cut off, or holds Python objects.
+    """
     if not path.is_file():  # opening a pipe would wait
         raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
     try:
         with path.open("rb") as file:
             if file.read(6) != np.lib.format.MAGIC_PREFIX:
                 raise SearchError(f"{path}: not a .npy file; write it with numpy.save")
-        with np.errstate(over="raise"):  # a shape whose product overflows
+        with np.errstate(over="raise"):  # for a file whose shape is so large that its product overflows
             found = np.load(path, mmap_mode="r", allow_pickle=False)
     except _NOT_NPY as error:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:200]

@@ -1,11 +1,12 @@
-"""Identities from mentions: who is known by which vectors, kept up to date while they come and go, without retraining.
+"""Search identities by their mentions. Mentions can be added and removed at any time, without a new training.
 
-An identity is the set of the vectors of its mentions (it is as near as its nearest mention), or their mean (one vector
-each, taken anew from its mentions whenever one comes or goes).
+A mention is one named vector of an identity. An identity is compared by the set of its mentions (its score is that of
+its nearest mention), or by their mean (one vector, which is computed again whenever a mention is added or removed).
 
-The index can add but not remove. So a row that is no longer meant stays in it as a dead one: a search asks for more
-rows, drops the dead, and asks on until enough remain. When more than a quarter of the rows is dead, the index is built
-anew from the living. An update costs what adding its rows costs, now and then that of a build.
+Rows are only ever added to the index here. A row that is no longer needed stays in the index and is marked as dead. A
+search asks the index for more rows than it needs, drops the dead ones, and asks again until enough are left. When more
+than a quarter of the rows is dead, the index is built again from the living rows. So an update costs as much as adding
+its rows, and sometimes as much as a build.
 """
 
 from __future__ import annotations
@@ -33,60 +34,64 @@ How = Literal["set", "mean"]
 Vector = NDArray[np.float32]
 
 DEAD = 0.25
-"""The share of dead rows above which the index is built anew."""
+"""The share of dead rows above which the index is built again."""
 
 NO_DIRECTION = 1e-4
-"""A mean of unit vectors shorter than this points nowhere: its mentions cancel out."""
+"""A mean of unit vectors that is shorter than this has no useful direction, because its mentions cancel out."""
 
 
 class Entities:
-    """Identities, searched by vectors. Calls from several threads are safe, and wait for one another."""
+    """Identities that are searched by vectors. Several threads may call it; the calls wait for one another."""
 
     def __init__(self, dim: int, how: How = "set") -> None:
-        """None yet, of vectors of `dim` components; `how` an identity is compared: "set" or "mean"."""
+        """Make an empty collection for vectors of `dim` components.
+
+        how: how an identity is compared: by the "set" of its mentions, or by their "mean". Raises SearchError.
+        """
         if how not in get_args(How):
             raise SearchError(f"how={how!r}: expected 'set' or 'mean'")
         self.how: How = how
         self._index, self._lock = Index(dim), threading.RLock()
-        self._identity_of: dict[str, str] = {}  # of each mention
-        self._members: dict[str, dict[str, Vector]] = {}  # of each identity: its mentions in order, unit vectors
-        self._numbers: dict[str, int] = {}  # of each identity, as groups of rows
+        self._identity_of: dict[str, str] = {}  # mention -> its identity
+        self._members: dict[str, dict[str, Vector]] = {}  # identity -> its mentions in order, as unit vectors
+        self._numbers: dict[str, int] = {}  # identity -> its number, which groups its rows
         self._next = 0
-        self._keys: list[str] = []  # of each row: a mention, or an identity where rows are means
-        self._row_of: dict[str, int] = {}  # of each living key
-        self._group: NDArray[np.int64] = np.empty(0, np.int64)  # of each row: its identity's number, dead: -1
+        self._keys: list[str] = []  # row -> its mention, or its identity where rows are means
+        self._row_of: dict[str, int] = {}  # key of a living row -> the row
+        self._group: NDArray[np.int64] = np.empty(0, np.int64)  # row -> the number of its identity; dead: -1
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """The number of components of a vector."""
         return self._index.dim
 
     def __len__(self) -> int:
-        """Identities known."""
+        """The number of identities."""
         return len(self._members)
 
     @property
     def dead(self) -> int:
-        """Rows of the index that are no longer meant."""
+        """The number of dead rows in the index."""
         return len(self._keys) - len(self._row_of)
 
     def mentions(self, identity: str) -> tuple[str, ...]:
-        """The mentions of an identity in the order in which they came; SearchError where it is not known."""
+        """Return the mentions of an identity in the order they were added. Raises SearchError where it is not known."""
         with self._lock:
             return tuple(self._known(identity))
 
     def identity_of(self, mention: str) -> str:
-        """Whose mention it is; SearchError where it is not known."""
+        """Return the identity of a mention. Raises SearchError where the mention is not known."""
         with self._lock:
             if mention not in self._identity_of:
                 raise SearchError(f"no mention {mention!r:.60}; there are {len(self._identity_of)}")
             return self._identity_of[mention]
 
     def add(self, identities: str | Sequence[str], mentions: str | Sequence[str], vectors: ArrayLike) -> None:
-        """Add mentions of identities: one each with a vector [dim], or n with [n, dim]; all of them or none.
+        """Add one mention with a vector [dim], or n mentions with vectors [n, dim]: all of them or none.
 
-        Vectors of any length above 0 count by their direction. Raises SearchError for mentions that are there already
-        or twice, for vectors that are none, and, where rows are means, for mentions that cancel out.
+        identities: the identity of each mention. Only the direction of a vector counts; its length may be anything
+        above 0. Raises SearchError for mentions that are known already or given twice, for vectors that are not
+        valid, and, where rows are means, for mentions that cancel out.
         """
         whose, names = ([one] if isinstance(one, str) else list(one) for one in (identities, mentions))
         array = np.asarray(vectors)[None] if isinstance(mentions, str) else vectors
@@ -114,7 +119,10 @@ class Entities:
             self._clean()
 
     def remove(self, mentions: str | Sequence[str]) -> None:
-        """Take mentions away, all or none; an identity without one is gone. SearchError names those not there."""
+        """Remove mentions, all or none; an identity without mentions is removed too.
+
+        Raises SearchError, which names the mentions that are not known.
+        """
         names = [mentions] if isinstance(mentions, str) else list(mentions)
         refuse_twice(names)
         with self._lock:
@@ -144,7 +152,7 @@ class Entities:
             self._clean()
 
     def remove_identity(self, identity: str) -> None:
-        """Take an identity away with all its mentions; SearchError where it is not known."""
+        """Remove an identity with all its mentions. Raises SearchError where it is not known."""
         with self._lock:
             self.remove(list(self._known(identity)))
 
@@ -158,11 +166,11 @@ class Entities:
         exact: bool = False,
         threads: int = 1,
     ) -> Hits:
-        """The k nearest identities of each query [n, dim] or [dim], by their best mention or their mean.
+        """Return the k nearest identities of each query [n, dim] or [dim], by their best mention or their mean.
 
-        `per`: answers are mentions instead, at most so many of one identity; not for means. There are never fewer
-        answers than k, or than there are. `recall`, `exact`: as `Index.search`, `Index.exact`. Hits pad what is not
-        there. Raises SearchError.
+        `per`: return mentions instead of identities, at most `per` of one identity; not possible for means. There are
+        always k answers, or all that exist where they are fewer; Hits are padded then. `recall`, `exact`: as
+        `Index.search`, `Index.exact`. Raises SearchError.
         """
         matrix, single = as_queries(queries, self.dim, "cosine")
         k = check_k(k)
@@ -181,7 +189,7 @@ class Entities:
         return Hits(ids, found.scores, found.counts, "cosine")
 
     def save(self, folder: Path, made_by: Mapping[str, str]) -> Gallery:
-        """Write a gallery of all mentions with the field `identity`; `made_by` as Embeddings has it."""
+        """Write all mentions as a gallery with the field `identity`. `made_by`: the provenance, as in Embeddings."""
         with self._lock:
             flat = [(name, who, vector) for who, held in self._members.items() for name, vector in held.items()]
         vectors = np.array([vector for _, _, vector in flat], np.float32).reshape(len(flat), self.dim)
@@ -190,7 +198,10 @@ class Entities:
 
     @classmethod
     def open(cls, gallery: Gallery, how: How = "set") -> Entities:
-        """The identities of a gallery with the field `identity`; a vector without one is an identity of its own."""
+        """Return the identities of a gallery by its field `identity`; a vector without a value is its own identity.
+
+        Raises SearchError where the gallery has no such field.
+        """
         if IDENTITY not in gallery.fields:
             raise SearchError(f"{gallery.folder}: no field '{IDENTITY}'; build it with --fields FILE.csv that has it")
         made = cls(gallery.dim, how)
@@ -205,7 +216,7 @@ class Entities:
         return self._members[identity]
 
     def _means(self, changed: Mapping[str, Mapping[str, Vector]]) -> Vector:
-        """The mean vector of each identity, float32[n, dim], from its mentions alone."""
+        """The mean vector of each identity's mentions, float32[n, dim]; SearchError where mentions cancel out."""
         means = np.empty((len(changed), self.dim), np.float32)
         for row, (who, held) in enumerate(changed.items()):
             mean = np.mean(list(held.values()), axis=0, dtype=np.float64)
@@ -215,7 +226,7 @@ class Entities:
         return means
 
     def _put(self, keys: Sequence[str], identities: Sequence[str], vectors: Vector) -> None:
-        """Add rows to the index; nothing has changed where it refuses them."""
+        """Add rows to the index. Where the index refuses them, nothing here has changed."""
         start = len(self._keys)
         self._index.add(None, vectors)
         for who in identities:
@@ -233,7 +244,7 @@ class Entities:
         self._group[rows] = -1
 
     def _clean(self) -> None:
-        """Build the index anew from the living rows, in their order, where too many are dead."""
+        """Build the index again from the living rows, in their order, where too many rows are dead."""
         if self.dead <= DEAD * len(self._keys):
             return
         living = list(self._row_of)  # in the order of their rows
@@ -249,6 +260,6 @@ class Entities:
 
 
 def unit(rows: Vector) -> Vector:
-    """Rows of any length above 0 at length 1: float32[n, dim], computed in float64."""
+    """Return rows scaled to length 1: float32[n, dim], computed in float64. Their lengths must be above 0."""
     wide = rows.astype(np.float64)
     return np.asarray(wide / np.linalg.norm(wide, axis=1, keepdims=True), np.float32)

@@ -1,15 +1,17 @@
-"""What a csv knows of each vector, as fields of an index: kinds told by the cells, cells read as values.
+"""Read the columns of a csv as fields of an index: find the kind of each column, and turn cells into values.
 
-An empty cell is a missing value. A kind is taken for a column where every other cell is written so and loses nothing:
+An empty cell is a missing value. A column gets the first of these kinds that all its other cells are written as, if no
+cell loses information by it:
 
     int        whole numbers of up to 18 digits: 12, -3; not 007
-    float      decimals, and whole numbers up to 2**53 among them: 2.5, 1e3; not nan, not inf
+    float      decimals, maybe mixed with whole numbers up to 2**53: 2.5, 1e3; not nan, not inf
     bool       true, false, in any case
     datetime   ISO dates and times: 2026-01-31, 2026-01-31T10:00:00Z; UTC where no offset is written
-    geo        latitude,longitude in range, one of them with a decimal point: "54.3,10.1"; 3,5 may be three and a half
-    tag        all else: a cell is one keyword
+    geo        latitude,longitude in range: "54.3,10.1"; one cell of the column must have a decimal point, because
+               "3,5" may be the number three and a half
+    tag        everything else: a cell is one keyword
 
-Where the user says the kind, it is that, and a cell that is none of it is an error.
+Where the user gives the kind, the column has this kind, and a cell that does not fit it is an error.
 """
 
 from __future__ import annotations
@@ -32,10 +34,10 @@ from medalist.search.values import UnfitError, one_datetime, one_float, one_int,
 
 ID, IDENTITY, PATH = "id", "identity", "path"
 NAMES = (IDENTITY, PATH)
-"""Columns that are always tags: 007 and 7 are two identities."""
+"""Columns that are always tags, because 007 and 7 are two different identities."""
 
 EXACT = 2**53
-"""Beyond it, float64 does not tell a whole number from its neighbour."""
+"""Above this number, two neighbouring whole numbers can be the same float64."""
 
 _WHOLE = re.compile("-?(0|[1-9][0-9]{0,17})", re.ASCII)
 _DECIMAL = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,2})?", re.ASCII)
@@ -44,13 +46,13 @@ _NUMBER = re.compile(r"[+-]?([0-9]{1,400}(\.[0-9]{0,400})?|\.[0-9]{1,400})([eE][
 _BOOLS = {"true": True, "false": False}
 
 Columns = Mapping[str, Sequence[str]]
-"""Cells as text, by the name of their column."""
+"""The cells of each column as text, by the column's name."""
 
 
 def kinds_of(columns: Columns, said: Mapping[str, str] | None = None) -> dict[str, FieldKind]:
-    """The kind of each column but `id`: as `said`, else as its cells are written.
+    """Return the kind of each column except `id`: the kind in `said`, else the kind that its cells are written as.
 
-    Raises SearchError for a kind that is none, of a column that is not there, or other than tag for `identity`, `path`.
+    Raises SearchError where `said` has an unknown kind or column, or another kind than tag for `identity` or `path`.
     """
     said = said or {}
     for name, kind in said.items():
@@ -58,14 +60,14 @@ def kinds_of(columns: Columns, said: Mapping[str, str] | None = None) -> dict[st
             there = some_of([one for one in columns if one != ID]) or "none"
             raise SearchError(f"kind {name}={kind}: no column {name!r:.60}; there are: {there}")
         if kind not in KINDS:
-            raise SearchError(f"kind {name}={kind}: {kind!r:.60} is none; expected one of {', '.join(KINDS)}")
+            raise SearchError(f"kind {name}={kind}: unknown kind {kind!r:.60}; expected one of {', '.join(KINDS)}")
         if name in NAMES and kind != "tag":
             raise SearchError(f"kind {name}={kind}: '{name}' is always a tag; leave its kind out")
     return check_schema({name: said.get(name) or kind_of(name, cells) for name, cells in columns.items() if name != ID})
 
 
 def kind_of(name: str, cells: Sequence[str]) -> FieldKind:
-    """The kind that a column's cells are written as; a tag where nothing else fits all of them."""
+    """Return the kind that a column's cells are written as; tag where no other kind fits all of them."""
     there = [cell for cell in cells if cell]
     if name in NAMES or not there:
         return "tag"
@@ -91,9 +93,9 @@ def _all_read(kind: FieldKind, cells: Sequence[str]) -> bool:
 
 
 def values_of(columns: Columns, schema: Schema, ids: Sequence[str]) -> dict[str, list[Any]]:
-    """The columns but `id` as values of the fields of `schema`, None where a cell is empty.
+    """Return all columns except `id` as values of the fields of `schema`, with None for an empty cell.
 
-    Raises SearchError that names the field, the id and the cell that does not fit, or the column that is no field.
+    Raises SearchError, which names the field, the id and the cell that does not fit, or the column without a field.
     """
     return {name: _values(name, cells, schema, ids) for name, cells in columns.items() if name != ID}
 
@@ -154,11 +156,11 @@ _READ: dict[FieldKind, Callable[[str], Any]] = {
     "geo": _place,
     "id": one_tag,
 }
-"""A cell that is not empty as a value of each kind; UnfitError where it is none."""
+"""For each kind, the function that reads a cell that is not empty. It raises UnfitError where the cell does not fit."""
 
 
 def as_cell(value: Any) -> str:
-    """A value of `Index.get` as people read it, and as a csv would hold it; "" for None, tags joined by ", "."""
+    """Return a value of `Index.get` as the text of a csv cell; "" for None, several tags joined by ", "."""
     match value:
         case None:
             return ""
@@ -175,9 +177,10 @@ def as_cell(value: Any) -> str:
 
 
 def read_fields(path: Path, ids: Sequence[str]) -> dict[str, list[str]]:
-    """Columns of a csv with a column `id`, as text in the order of `ids`; its other rows are left out.
+    """Read a csv that has a column `id`: return its other columns as text, with the rows of `ids` in their order.
 
-    Raises SearchError where an id stands there twice, or where some of `ids` do not stand there, and names them.
+    Rows of other ids are left out. Raises SearchError, which names the ids, where the csv has an id twice or lacks some
+    of `ids`.
     """
     rows = read_table(path, [ID])
     try:

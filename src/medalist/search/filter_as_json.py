@@ -1,4 +1,4 @@
-"""Filters written in the JSON language of `filter_json`."""
+"""Write filters in the JSON language of `filter_json`."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ _EVERYTHING: dict[str, Any] = {"must": []}
 
 
 def to_json(filter: Filter) -> dict[str, Any]:
-    """A filter as `json.dumps` takes it; `from_json` reads one that means the same.
+    """Return a filter as a dict for `json.dumps`; `from_json` makes a filter of it that matches the same rows.
 
-    It is equal where the language has a word for everything in it. What it has none for is said in other words: a
-    float, or a datetime, that has to equal a value by a range, an infinite bound by the largest float64, `AnyOf(())` by
-    `must_not` of everything. SearchError for NaN, for what is no value, and for nesting of more than 64.
+    That filter is equal to `filter` where the JSON language can express all of it directly. Other conditions are
+    replaced by equivalent ones: a float or datetime that must equal a value becomes a range, an infinite bound becomes
+    the largest float64, and `AnyOf(())` becomes `must_not` of everything. Raises SearchError for NaN, for values that
+    no field can have, and for more than 64 levels of nesting.
     """
     found = _written(filter, 1)
     return found if found.keys() <= {"must", "should", "min_should", "must_not"} else {"must": [found]}
@@ -45,7 +46,7 @@ def to_json(filter: Filter) -> dict[str, Any]:
 def _written(one: Filter, depth: int) -> dict[str, Any]:
     write = _WRITE.get(type(one))
     if write is None:
-        raise SearchError(f"filter: {shown(one)} is no filter; make one by F, as F.depth < 200, or has_id([...])")
+        raise SearchError(f"filter: {shown(one)} is no filter; write a condition such as F.depth < 200 or has_id([3])")
     if depth > MOST_NESTED:
         raise SearchError(f"filter: nested more than {MOST_NESTED} deep")
     return write(one, depth)
@@ -56,7 +57,7 @@ def _list(each: tuple[Filter, ...], depth: int) -> list[dict[str, Any]]:
 
 
 def _all(one: Any, depth: int) -> dict[str, Any]:
-    """`must`, and `must_not` for what is denied at its end."""
+    """An `All` as `must`, with its last conditions as `must_not` where they are negated."""
     each = one.each
     denied = 0
     while denied < len(each) and type(each[-1 - denied]) is Not:
@@ -85,7 +86,7 @@ def _at_least(one: Any, depth: int) -> dict[str, Any]:
 
 
 def _among(one: Any, depth: int) -> dict[str, Any]:
-    """`match`, which knows lists of texts, lists of integers, and one text, integer or bool."""
+    """An `Among` as `match`, which takes a list of texts, a list of integers, or one text, integer or bool."""
     values = list(one.values)
     types = set(map(type, values))
     if types <= {str} or types <= {int}:
@@ -104,7 +105,7 @@ def _among(one: Any, depth: int) -> dict[str, Any]:
 
 
 def _single(field: str, value: Any) -> Filter:
-    """One value, as a filter that the language has a word for."""
+    """A filter for one value that the JSON language can express: a float or datetime needs a range."""
     if isinstance(value, str | bool | int):
         return Among(field, (value,))
     return Range(field, gte=value, lte=value)
@@ -122,17 +123,17 @@ def _range(one: Any, depth: int) -> dict[str, Any]:
 
 
 def _add_bound(bounds: dict[str, Any], name: str, value: Any, field: str) -> None:
-    """One more bound in words of JSON, which has no infinity, beside those that are there."""
+    """Add a bound to those that are there already. JSON has no infinity, so finite bounds replace infinite ones."""
     if (not isinstance(value, int | float) and not type(value).__module__.startswith("numpy")) or _is_time(value):
         bounds[name] = _iso(value, field)
         return
     value = number_of(field, "range", value)
     if value in (math.inf, -math.inf) and (name, value > 0) in (("gte", False), ("lte", True)):
-        return  # holds for every value
+        return  # every value is within this bound
     if (value == math.inf and name == "gt") or (value == -math.inf and name == "lt"):
-        bounds.update(gt=_MOST, lt=-_MOST)  # holds for none
+        bounds.update(gt=_MOST, lt=-_MOST)  # no value is within these bounds
         return
-    if abs(value) > _MOST:  # between the largest float and infinity there is nothing
+    if abs(value) > _MOST:  # no float64 lies between the largest one and infinity
         above = value > 0
         value = _MOST if above else -_MOST
         name = name[0] + "t" + "e" * (above == (name[0] == "l"))
@@ -174,7 +175,7 @@ def _box(one: Any, depth: int) -> dict[str, Any]:
 
 
 def _polygon(one: Any, depth: int) -> dict[str, Any]:
-    """Rings are closed, as Qdrant asks for."""
+    """A `Polygon` with closed rings, because Qdrant requires them."""
     rings = [{"points": [_place(one, "polygon", *place) for place in _closed(ring)]} for ring in one.rings]
     if not rings:
         raise SearchError(f"filter: {shown(one.field)}, polygon: no ring; allowed: one ring and its holes")

@@ -1,11 +1,13 @@
-"""Filters as JSON: a subset of the filter language of Qdrant (its documentation: Filtering), with the same meaning.
+"""Filters as JSON. The language is a subset of the filter language of Qdrant, with the same meaning.
+
+See the page "Filtering" in the documentation of Qdrant. An example:
 
     {"must": [{"key": "species", "match": {"any": ["whale", "seal"]}}, {"key": "depth", "range": {"lt": 200}}],
      "must_not": [{"has_id": [3, 7]}]}
 
-A filter has the clauses `must`, `should`, `must_not`, each a condition or a list of them, and `min_should`
-({"conditions": [...], "min_count": n}); a row has to meet every clause. Without clauses it means all rows, and an empty
-`should` asks for nothing. A condition is a filter again, or one of
+A filter has the clauses `must`, `should`, `must_not`, each with a condition or a list of conditions, and `min_should`
+({"conditions": [...], "min_count": n}). A row must match every clause. A filter without clauses matches all rows, and
+an empty `should` has no effect. A condition is another filter, or one of
 
     {"key": field, "match": {"value": v} | {"any": [...]} | {"except": [...]}}      texts, integers; value: true, false
     {"key": field, "range": {"gt", "gte", "lt", "lte"}}                             numbers, or RFC 3339 datetimes
@@ -15,9 +17,9 @@ A filter has the clauses `must`, `should`, `must_not`, each a condition or a lis
     {"is_empty": {"key": field}}, {"is_null": {"key": field}}, {"key": field, "is_empty": true | false}
     {"has_id": [...]}
 
-`except` means rows that have a value which is none of these. `is_null` means the same as `is_empty`: a row without a
-value; an index of ours knows no null beside it. A null is read as if its key were left out. Borders of regions count as
-inside. Texts that match a datetime field are read as datetimes. Everything else is refused.
+`except` matches rows that have a value which is none of these. `is_null` matches the same rows as `is_empty`, those
+without a value, because our index has no separate null value. A key whose value is null is ignored. The borders of
+regions count as inside. Texts that a datetime field is compared with are read as datetimes. Everything else is refused.
 """
 
 from __future__ import annotations
@@ -61,17 +63,18 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def from_json(text: str | dict[str, Any]) -> Filter:
-    """The filter that JSON text, or a dict as `json.loads` gives it, says.
+    """Return the filter that is written as JSON: as text, or as the dict that `json.loads` makes of it.
 
-    SearchError, in one line, that names the place (must[1].range.gte), the operator and what is allowed, for anything
-    that is not in the language above: other keys and types, keys that stand twice, NaN and numbers that no float64
-    holds, nesting of more than 64. Names of fields, and whether a value fits its field, `compile_filter` checks.
+    Raises SearchError for everything that is not in the language above: other keys and types, repeated keys, NaN,
+    numbers that no float64 can hold, more than 64 levels of nesting. The error names in one line the place
+    (must[1].range.gte), the operator and what is allowed. The names of fields, and whether a value fits its field, are
+    checked by `compile_filter`.
     """
     return _filter(_parsed(text) if isinstance(text, str) else text, "", 1)
 
 
 class _Twice(dict[str, Any]):
-    """An object of which a key stood twice: which one."""
+    """A JSON object that has one of its keys twice; `key` is that key."""
 
     key: str
 
@@ -101,7 +104,10 @@ def _object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _integer(digits: str) -> int | float:
-    """Python refuses to read very long integers; none of them is a number that anything here holds."""
+    """Read an integer. One of more than 310 letters becomes infinity, which is refused later.
+
+    Python refuses to read very long integers, and no field can hold one.
+    """
     return int(digits) if len(digits) <= 310 else math.inf
 
 
@@ -115,11 +121,11 @@ def _joined(path: str, key: str) -> str:
 
 
 def _object(value: Any, path: str, allowed: tuple[str, ...], needed: tuple[str, ...] = ()) -> dict[str, Any]:
-    """An object of these keys, without those whose value is null."""
+    """Check that a value is an object with allowed keys only, and return it without keys whose value is null."""
     if not isinstance(value, dict):
         raise _fault(path, f"{shown(value)} is no object", f"an object of {', '.join(allowed)}")
     if isinstance(value, _Twice):
-        raise _fault(path, f"the key {shown(value.key)} stands twice", "each key once")
+        raise _fault(path, f"the key {shown(value.key)} is there twice", "each key once")
     for key in value:
         if key not in allowed:
             raise _fault(path, f"unknown key {shown(key)}", ", ".join(allowed))
@@ -294,7 +300,7 @@ def _polygon(field: str, value: Any, path: str) -> Filter:
 
 
 def _ring(value: Any, path: str) -> Ring:
-    """A ring without its last place where that repeats the first."""
+    """A ring of at least 3 places. The last place is left out where it repeats the first."""
     path, points = _joined(path, "points"), _object(value, path, ("points",), ("points",))["points"]
     places = [_place(one, f"{path}[{at}]") for at, one in enumerate(_list(points, path, "objects of lat, lon"))]
     if len(places) > 1 and places[0] == places[-1]:

@@ -1,4 +1,4 @@
-"""Filters checked against a schema and written as the program of `src/ann/filter.hpp`."""
+"""Check filters against a schema and write them as programs for the core (`src/ann/filter.hpp`)."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ from medalist.search.ids import INTEGERS, KINDS, STRINGS, encode_ids, parse_ids
 from medalist.search.schema import Schema
 
 MOST_NESTED = 64
-"""Levels of a filter, the outermost and the conditions included."""
+"""The most levels of a filter; the outermost level and the conditions count too."""
 
 MOST_PARTS = 1_000_000
-"""Values, ids, places and conditions of one filter."""
+"""The most values, ids, places and conditions of one filter, counted together."""
 
 MOST_PLACES = 10_000
-"""Places of one polygon, over all of its rings."""
+"""The most places of one polygon, in all its rings together."""
 
 _ALL, _ANY, _NOT, _AT_LEAST, _AMONG, _BEYOND, _RANGE, _CIRCLE, _BOX, _POLYGON, _HAS_ID, _MISSING = range(12)
 _U8_U32, _U8_U32_U32, _U32 = Struct("<BI"), Struct("<BII"), Struct("<I")
@@ -60,14 +60,14 @@ _WITHIN, _CORNERS, _PLACE = Struct("<BIddd"), Struct("<BIdddd"), Struct("<dd")
 
 
 def program_of(filter: Filter, schema: Schema, id_kind: int) -> bytes:
-    """What `filters.compile_filter` says."""
+    """Return the program of a filter, as `filters.compile_filter` describes it."""
     writer = _Writer(schema, id_kind)
     writer.write(filter, 1)
     return b"".join(writer.out)
 
 
 class _Writer:
-    """The program so far, and what is left of MOST_PARTS."""
+    """Writes the program of a filter. `out` is the program so far, `left` the parts that it may still have."""
 
     __slots__ = ("id_kind", "left", "numbers", "out", "schema")
 
@@ -78,10 +78,12 @@ class _Writer:
         self.left = MOST_PARTS
 
     def write(self, one: Filter, depth: int) -> None:
-        """A filter that stands `depth` levels deep, the outermost 1."""
+        """Write a filter at the level `depth`; the outermost level is 1."""
         write = _WRITE.get(type(one))
         if write is None:
-            raise SearchError(f"filter: {shown(one)} is no filter; make one by F, as F.depth < 200, or has_id([...])")
+            raise SearchError(
+                f"filter: {shown(one)} is no filter; write a condition such as F.depth < 200 or has_id([3])"
+            )
         if depth > MOST_NESTED:
             raise SearchError(f"filter: nested more than {MOST_NESTED} deep")
         self.spend(1)
@@ -93,7 +95,7 @@ class _Writer:
             raise SearchError(f"filter: more than {MOST_PARTS:,} values and conditions")
 
     def field(self, name: str, operator: str) -> tuple[int, str]:
-        """Number and kind of a field that has the operator."""
+        """Return the number and the kind of a field. Raises SearchError where its kind does not have the operator."""
         number = self.numbers.get(name) if isinstance(name, str) else None
         if number is None:
             raise _unknown(name, operator, list(self.schema))
@@ -108,7 +110,7 @@ class _Writer:
 
 def _unknown(name: object, operator: str, known: list[str]) -> SearchError:
     if name == "id":
-        return SearchError("filter: no field 'id'; ids are asked for by has_id([...])")
+        return SearchError("filter: no field 'id'; use has_id([...]) for ids")
     near = difflib.get_close_matches(str(name), known, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     there = ", ".join(map(repr, known[:20])) + (", ..." if len(known) > 20 else "") or "none"
@@ -150,7 +152,10 @@ def _write_among(w: _Writer, one: Any, depth: int) -> None:
 
 
 def _write_floats(w: _Writer, one: Any, number: int, depth: int) -> None:
-    """A float equals a value where it lies in the range [value, value]; one beyond them is in none and not missing."""
+    """Write an `Among` of a float field as ranges [value, value].
+
+    With `beyond`, a row must have a value, and its value must be in none of the ranges.
+    """
     w.spend(len(one.values))
     ranges = []
     for value in one.values:
@@ -243,7 +248,7 @@ def _write_ring(w: _Writer, field: str, name: str, ring: Any) -> None:
     closed = len(places) > 1 and places[0] == places[-1]
     if len(places) - closed < 3:
         raise fault(field, "polygon", f"{name} has {len(places) - closed} places", "at least 3, closed or not")
-    round_the_pole = sum(  # each edge goes the short way
+    round_the_pole = sum(  # each edge takes the shorter way around the earth
         math.remainder(places[at][1] - places[at - 1][1], 360) for at in range(len(places))
     )
     if abs(round_the_pole) > 180:
@@ -258,12 +263,12 @@ def _write_ids(w: _Writer, one: Any, depth: int) -> None:
     try:
         given: Any = list(one.ids)
         if count > 32 and set(map(type, given)) == {int} and min(given) >= LOWEST and max(given) <= HIGHEST:
-            given = np.array(given, np.int64)  # which is checked at once
+            given = np.array(given, np.int64)  # faster: an array is checked as a whole
         batch = parse_ids(given, count)
     except SearchError as problem:
         raise SearchError(f"filter, has_id: {problem}") from None
     kind = STRINGS if isinstance(batch, list) else INTEGERS
-    # An index that nothing was added to counts as one of row numbers, so texts are let through there.
+    # An index to which nothing was added yet has the id kind ROWS, so texts are accepted there too.
     if count and ((kind == STRINGS and w.id_kind == INTEGERS) or (kind == INTEGERS and w.id_kind == STRINGS)):
         raise SearchError(f"filter, has_id: {KINDS[kind]} given; allowed: {KINDS[w.id_kind]}, which the index holds")
     ids = encode_ids(batch, count)

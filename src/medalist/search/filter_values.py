@@ -1,4 +1,4 @@
-"""Values in filters: what each kind of field takes, as the bytes and the exact bounds of a filter's program."""
+"""Values in filters: what each kind of field accepts, and the values as bytes and exact bounds of a program."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ _SCALARS = (str, int, float, date, np.generic)
 
 
 def shown(value: object) -> str:
-    """A value for a message: on one line, at most 60 letters."""
+    """Return a value as text for a message: one line of at most 60 letters."""
     if isinstance(value, int) and value.bit_length() > 200:
         return f"an integer of {value.bit_length()} bits"
     if isinstance(value, list | tuple | dict | set | frozenset | np.ndarray):
@@ -57,12 +57,12 @@ def shown(value: object) -> str:
 
 
 def fault(field: object, operator: str, what: str, allowed: str) -> SearchError:
-    """The error for a condition: its field, its operator (a key of SAID), what is wrong, and what is not."""
+    """Return the error for a condition: its field, its operator (a key of SAID), what is wrong, what is allowed."""
     return SearchError(f"filter: {shown(field)}, {SAID[operator]}: {what}; allowed: {allowed}")
 
 
 def texts_in_bytes(schema: Schema, field: str, values: Sequence[Any]) -> bytes:
-    """Values of a tag or an id, each as u32 bytes and UTF-8."""
+    """Return values of a tag or id field as bytes: for each its number of bytes as u32, and its UTF-8."""
     parts: list[bytes] = []
     for value in values:
         if type(value) is not str or not value:
@@ -76,7 +76,7 @@ def texts_in_bytes(schema: Schema, field: str, values: Sequence[Any]) -> bytes:
 
 
 def wholes_in_bytes(schema: Schema, field: str, kind: str, values: Sequence[Any]) -> bytes:
-    """Values of an int, a bool or a datetime, each as i64."""
+    """Return values of an int, bool or datetime field as bytes, each as i64."""
     fits: type = {"int": int, "bool": bool}.get(kind, type(None))
     if set(map(type, values)) - {fits}:
         values = [value_of(schema, field, value) for value in values]
@@ -88,7 +88,7 @@ def wholes_in_bytes(schema: Schema, field: str, kind: str, values: Sequence[Any]
 
 
 def value_of(schema: Schema, field: str, value: Any) -> Any:
-    """`as_value`, whose message does not know the operator."""
+    """Return a value as `as_value` does; the SearchError names the operator too."""
     if not isinstance(value, _SCALARS) or (isinstance(value, int) and value.bit_length() > 64):
         raise fault(field, "any", f"{shown(value)} does not fit", VALUES[schema[field]])
     try:
@@ -98,7 +98,7 @@ def value_of(schema: Schema, field: str, value: Any) -> Any:
 
 
 def micros_of(field: str, operator: str, value: Any) -> int:
-    """`as_micros`, whose message does not know the operator."""
+    """Return microseconds as `as_micros` does; the SearchError names the operator too."""
     if not isinstance(value, _SCALARS) or (isinstance(value, int) and value.bit_length() > 64):
         raise fault(field, operator, f"{shown(value)} does not fit", VALUES["datetime"])
     try:
@@ -108,7 +108,7 @@ def micros_of(field: str, operator: str, value: Any) -> int:
 
 
 def number_of(field: str, operator: str, value: Any) -> int | float:
-    """A number as Python's own, without NaN."""
+    """Return a number as a Python int or float. Raises SearchError for NaN and for anything that is no number."""
     value = value.item() if isinstance(value, np.integer | np.floating) else value
     if type(value) is not int and (type(value) is not float or math.isnan(value)):
         raise fault(field, operator, f"{shown(value)} is no number", VALUES["float"])
@@ -117,7 +117,7 @@ def number_of(field: str, operator: str, value: Any) -> int | float:
 
 
 def whole_at_or_above(value: int | float, is_open: bool) -> int:
-    """The first integer >= value (> where open), of any size; for an infinity one that is beyond all of 64 bits."""
+    """Return the smallest integer >= value (> where `is_open`), of any size; for infinity one beyond 64 bits."""
     if type(value) is int:
         return value + is_open
     if math.isinf(value):
@@ -126,13 +126,13 @@ def whole_at_or_above(value: int | float, is_open: bool) -> int:
 
 
 def float_at_or_above(value: int | float, is_open: bool) -> float:
-    """The first float64 >= value (> where open), infinity the last; integers are compared exactly."""
+    """Return the smallest float64 >= value (> where `is_open`), maybe infinity. Integers are compared exactly."""
     nearest = as_float(value)
     return math.nextafter(nearest, math.inf) if nearest < value or (is_open and nearest == value) else nearest
 
 
 def as_float(value: int | float) -> float:
-    """The nearest float64, infinity beyond them."""
+    """Return the nearest float64; infinity for an integer that is too large."""
     try:
         return float(value)
     except OverflowError:
@@ -140,7 +140,10 @@ def as_float(value: int | float) -> float:
 
 
 def degrees_of(field: str, operator: str, name: str, value: Any, most: int) -> float:
-    """A latitude or longitude of `name`, at most `most`."""
+    """Return a latitude or longitude in degrees. Raises SearchError where it is not a number from -most to most.
+
+    name: "latitude" or "longitude", for the error.
+    """
     value = value.item() if isinstance(value, np.integer | np.floating) else value
     if type(value) not in (int, float) or not -most <= value <= most:
         raise fault(field, operator, f"{name} {shown(value)}", f"degrees from -{most} to {most}")

@@ -1,11 +1,12 @@
-"""Filters: which rows a search, a count or a deletion means, as a tree of conditions on the rows' fields.
+"""Filters: a tree of conditions on the fields of rows. Searches, counts and deletions use it to choose rows.
 
     F.species.any("whale", "seal") & (F.depth < 200) & F.place.within(54.3, 10.1, metres=50_000) & ~has_id([3, 7])
 
-`F.name` is a field, `F["odd name"]` one whose name is no Python word or begins with an underscore. Comparisons of a
-field make conditions; `&`, `|` and `~` join them, and since these bind tighter than `<` and `==`, comparisons stand in
-brackets. A row without a value in a field fulfils no condition on it but `missing()`, and hence every `~condition`.
-A filter knows no schema: names, kinds and values are checked by `compile_filter`.
+`F.name` is a field. `F["odd name"]` is a field whose name is no Python identifier or begins with an underscore.
+Comparisons of a field make conditions; `&`, `|` and `~` join them. These operators bind tighter than `<` and `==`, so
+comparisons need parentheses. A row without a value in a field matches no condition on this field except `missing()`;
+therefore it matches every `~condition`. A filter does not know the schema: names, kinds and values are checked by
+`compile_filter`.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from medalist.errors import SearchError
 from medalist.search.schema import Schema
 
 Ring = tuple[tuple[float, float], ...]
-"""Places (latitude, longitude) of a polygon's border; the last may repeat the first."""
+"""The corners (latitude, longitude) of a polygon's border in degrees; the last may repeat the first."""
 
 _HINT = "a filter is neither true nor false: join filters by & | ~ with brackets around comparisons"
 
 
 class Filter:
-    """A condition, or some of them joined. Frozen and hashable; equal where it is written the same."""
+    """A condition, or several joined conditions. Frozen and hashable; two filters written the same are equal."""
 
-    __slots__ = ("_compiled",)  # what asking.program made of it last; no part of its value
+    __slots__ = ("_compiled",)  # the program that asking.program made last: a cache, not part of the value
 
     def __and__(self, other: object) -> Filter:
-        """Rows that both mean; `a & b & c` is one `All` of three."""
+        """Match rows that both filters match; `a & b & c` is one `All` of three."""
         return NotImplemented if not isinstance(other, Filter) else All(_each(All, self) + _each(All, other))
 
     def __or__(self, other: object) -> Filter:
-        """Rows that one of them means; `a | b | c` is one `AnyOf` of three."""
+        """Match rows that at least one of the two filters matches; `a | b | c` is one `AnyOf` of three."""
         return NotImplemented if not isinstance(other, Filter) else AnyOf(_each(AnyOf, self) + _each(AnyOf, other))
 
     def __invert__(self) -> Filter:
-        """All other rows, those without a value among them."""
+        """Match all other rows; rows without a value in its field are among them."""
         return self.one if isinstance(self, Not) else Not(self)
 
     def __bool__(self) -> bool:
@@ -52,28 +53,28 @@ def _each(join: type[All] | type[AnyOf], one: Filter) -> tuple[Filter, ...]:
 
 @dataclass(frozen=True, slots=True)
 class All(Filter):
-    """Rows that each of them means; of none: all rows."""
+    """Rows that match every filter in `each`; all rows where `each` is empty."""
 
     each: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class AnyOf(Filter):
-    """Rows that at least one of them means; of none: no row."""
+    """Rows that match at least one filter in `each`; no row where `each` is empty."""
 
     each: tuple[Filter, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Not(Filter):
-    """All rows that `one` does not mean."""
+    """All rows that do not match the filter `one`."""
 
     one: Filter
 
 
 @dataclass(frozen=True, slots=True)
 class AtLeast(Filter):
-    """Rows that at least `least` of them mean; 0 or less: all rows."""
+    """Rows that match at least `least` filters in `each`; all rows where `least` is 0 or less."""
 
     least: int
     each: tuple[Filter, ...]
@@ -81,9 +82,9 @@ class AtLeast(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Among(Filter):
-    """Rows that have at least one of the values; `beyond`: that have at least one value that is none of them.
+    """Rows that have at least one of the values; with `beyond`, rows that have at least one value besides them.
 
-    For every kind but geo. Datetimes are whatever the index takes as one, texts in ISO form among them.
+    For every kind of field except geo. A datetime may be given in every form that the index accepts, also as ISO text.
     """
 
     field: str
@@ -93,9 +94,9 @@ class Among(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Range(Filter):
-    """Rows whose value is above and below all bounds that are given (at least one). For int, float and datetime.
+    """Rows whose value is within all given bounds; at least one is given. For int, float and datetime fields.
 
-    Compared exactly: an int field may have fractions and infinities as bounds, and integers of any size.
+    Numbers are compared exactly: the bounds of an int field may be fractions, infinities and integers of any size.
     """
 
     field: str
@@ -107,7 +108,7 @@ class Range(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Circle(Filter):
-    """Rows within `metres` of a place in degrees, the border included."""
+    """Rows within `metres` of a place (latitude, longitude in degrees); the border is included."""
 
     field: str
     latitude: float
@@ -117,7 +118,10 @@ class Circle(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Box(Filter):
-    """Rows between two latitudes and two longitudes, borders included; west > east: across the antimeridian."""
+    """Rows between two latitudes and two longitudes in degrees, borders included.
+
+    Where west > east, the box crosses the antimeridian.
+    """
 
     field: str
     south: float
@@ -128,7 +132,10 @@ class Box(Filter):
 
 @dataclass(frozen=True, slots=True)
 class Polygon(Filter):
-    """Rows inside the first ring or on an edge of any, and not inside the others. Edges go the short way round."""
+    """Rows inside the first ring and not inside the other rings, which are holes; rows on an edge of any ring match.
+
+    Each edge takes the shorter way around the earth.
+    """
 
     field: str
     rings: tuple[Ring, ...]
@@ -136,7 +143,7 @@ class Polygon(Filter):
 
 @dataclass(frozen=True, slots=True)
 class HasId(Filter):
-    """Rows of these ids: all integers, or all texts."""
+    """Rows that have one of these ids: all integers, or all texts."""
 
     ids: tuple[int | str, ...]
 
@@ -149,14 +156,14 @@ class Missing(Filter):
 
 
 class _Comparable(Protocol):
-    """What the six signs compare a field with; None is refused."""
+    """The type of a value that the six comparison operators take; they refuse None."""
 
 
 class Field:
-    """A field by its name; its methods and comparisons make filters. Made by `F`."""
+    """A field, known by its name only. Its methods and comparisons return filters. `F` makes it."""
 
     __slots__ = ("_name",)
-    __hash__ = None  # type: ignore[assignment]  # == makes a filter, so a field cannot be looked up
+    __hash__ = None  # type: ignore[assignment]  # == returns a filter, so a field cannot be a key of a dict
 
     def __init__(self, name: str):
         self._name = name
@@ -165,66 +172,67 @@ class Field:
         return f"F[{self._name!r}]"
 
     def __eq__(self, value: _Comparable) -> Filter:  # type: ignore[override]
-        """Rows that have this value (of several tags: as one of them)."""
+        """Match rows that have this value; a row with several tags must have it among them."""
         return Among(self._name, (self._value("==", value),))
 
     def __ne__(self, value: _Comparable) -> Filter:  # type: ignore[override]
-        """All other rows: rows without a value match as well."""
+        """Match rows that do not have this value; rows without any value match too."""
         return Not(Among(self._name, (self._value("!=", value),)))
 
     def __lt__(self, value: _Comparable) -> Filter:
-        """Rows below; missing values are not."""
+        """Match rows whose value is below this one; rows without a value do not match."""
         return Range(self._name, lt=self._value("<", value))
 
     def __le__(self, value: _Comparable) -> Filter:
-        """Rows below, or equal."""
+        """Match rows whose value is below or equal to this one."""
         return Range(self._name, lte=self._value("<=", value))
 
     def __gt__(self, value: _Comparable) -> Filter:
-        """Rows above; missing values are not."""
+        """Match rows whose value is above this one; rows without a value do not match."""
         return Range(self._name, gt=self._value(">", value))
 
     def __ge__(self, value: _Comparable) -> Filter:
-        """Rows above, or equal."""
+        """Match rows whose value is above or equal to this one."""
         return Range(self._name, gte=self._value(">=", value))
 
     def between(self, low: _Comparable, high: _Comparable) -> Filter:
-        """Rows from `low` to `high`, both included; no row where low > high."""
+        """Match rows whose value is from `low` to `high`, both included; no row where low > high."""
         return Range(self._name, gte=self._value("between", low), lte=self._value("between", high))
 
     def any(self, *values: Any) -> Filter:
-        """Rows that have at least one of the values, given one by one or as one list, set or array."""
+        """Match rows with at least one of the values. Give them as single arguments, or as one list, set or array."""
         return Among(self._name, self._values("any", values))
 
     def all(self, *values: Any) -> Filter:
-        """Rows that have every one of the values (of several tags)."""
+        """Match rows that have all of the values; useful for tags, of which a row can have several."""
         return All(tuple(Among(self._name, (value,)) for value in self._values("all", values)))
 
     def none(self, *values: Any) -> Filter:
-        """Rows that have none of the values: rows without a value match as well."""
+        """Match rows that have none of the values; rows without any value match too."""
         return Not(Among(self._name, self._values("none", values)))
 
     def within(self, latitude: float, longitude: float, *, metres: float) -> Filter:
-        """Rows within `metres` of a place (degrees), the border included."""
+        """Match rows within `metres` of a place (latitude, longitude in degrees); the border is included."""
         return Circle(self._name, *_plain_numbers(latitude, longitude, metres))
 
     def box(self, *, south: float, west: float, north: float, east: float) -> Filter:
-        """Rows in a box of degrees, borders included; west > east: across the antimeridian."""
+        """Match rows in a box, in degrees, borders included. Where west > east, the box crosses the antimeridian."""
         return Box(self._name, *_plain_numbers(south, west, north, east))
 
     def polygon(self, points: Iterable[Sequence[float]], holes: Iterable[Iterable[Sequence[float]]] = ()) -> Filter:
-        """Rows inside a ring of at least 3 places (latitude, longitude) and in none of the holes; on edges is inside.
+        """Match rows inside a ring of at least 3 corners (latitude, longitude) and in none of the holes.
 
-        A ring may be closed or not, and may cross the antimeridian; one that goes around a pole is refused later.
+        Edges count as inside. The last corner of a ring may repeat the first. A ring may cross the antimeridian. A ring
+        that goes around a pole is refused by `compile_filter`.
         """
         return Polygon(self._name, (self._ring(points), *(self._ring(hole) for hole in holes)))
 
     def missing(self) -> Filter:
-        """Rows without a value."""
+        """Match rows without a value in this field."""
         return Missing(self._name)
 
     def _value(self, operator: str, value: object) -> object:
-        """One value, a NumPy scalar as Python's own, so that it can be hashed and written as JSON."""
+        """Check one value. A NumPy scalar becomes a Python value, so that it can be hashed and written as JSON."""
         if value is None:
             raise SearchError(f"filter: {self!r} {operator} None; rows without a value: {self!r}.missing()")
         if isinstance(value, Field):
@@ -255,13 +263,13 @@ class Field:
         return tuple((_plain(latitude), _plain(longitude)) for latitude, longitude in pairs)
 
     def _misused(self, _other: object = None) -> NoReturn:
-        raise TypeError(f"{self!r} alone is no filter; {_HINT}, as (F.a == 1) & (F.b < 2)")
+        raise TypeError(f"{self!r} alone is no filter; {_HINT}, such as (F.a == 1) & (F.b < 2)")
 
     __and__ = __rand__ = __or__ = __ror__ = __invert__ = __bool__ = __contains__ = _misused
 
 
 def _plain(value: Any) -> Any:
-    """A NumPy scalar as Python's own; datetime64 stays, which has a wider range than Python's datetime."""
+    """A NumPy scalar as a Python value; datetime64 stays, because its range is wider than that of Python's datetime."""
     return value.item() if isinstance(value, np.generic) and value.dtype.kind not in "mM" else value
 
 
@@ -270,13 +278,13 @@ def _plain_numbers(*values: float) -> tuple[float, ...]:
 
 
 class _Fields:
-    """`F.name` and `F["any name"]`."""
+    """The type of `F`: `F.name` and `F["any name"]` return a Field."""
 
     __slots__ = ()
-    __iter__ = None  # so that `in` and loops fail instead of asking for field 0, 1, 2, ...
+    __iter__ = None  # without this, `in` and loops would ask for the fields 0, 1, 2, ... instead of failing
 
     def __getattr__(self, name: str) -> Field:
-        if name.startswith("_"):  # what copy, pickle and notebooks ask every object for
+        if name.startswith("_"):  # copy, pickle and notebooks ask every object for such attributes
             raise AttributeError(f'F.{name}: fields that begin with an underscore are written F["{name}"]')
         return Field(name)
 
@@ -294,19 +302,20 @@ F = _Fields()
 
 
 def has_id(ids: Iterable[int | str]) -> Filter:
-    """Rows of these ids: a list or an array, all integers or all texts."""
+    """Return the filter of rows that have one of these ids: a list or an array, all integers or all texts."""
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise SearchError(f"filter: has_id of {type(ids).__name__}; expected a list or an array of ids: has_id([3, 7])")
     return HasId(tuple(_plain(value) for value in (ids.tolist() if isinstance(ids, np.ndarray) else ids)))
 
 
 def compile_filter(filter: Filter, schema: Schema, id_kind: int) -> bytes:
-    """Check every condition against the schema and give the program that the core runs (`src/ann/filter.hpp`).
+    """Check every condition against the schema and return the program that the core runs (`src/ann/filter.hpp`).
 
-    `id_kind` is that of the index: 0 row numbers, 1 integers, 2 texts. SearchError, in one line that names the field,
-    the operator and what is allowed, for unknown fields, operators that the field's kind does not have, values of
-    another type, NaN, places that are none, nesting of more than 64 and more than 1,000,000 values and conditions.
+    `id_kind` is the kind of the index's ids: 0 row numbers, 1 integers, 2 texts. Raises SearchError for unknown fields,
+    operators that the field's kind does not have, values of another type, NaN, places that are not valid, more than 64
+    levels of nesting, and more than 1,000,000 values and conditions. The error names in one line the field, the
+    operator and what is allowed.
     """
-    from medalist.search.filter_program import program_of  # which needs the classes above
+    from medalist.search.filter_program import program_of  # imported here: it imports the classes above
 
     return program_of(filter, schema, id_kind)

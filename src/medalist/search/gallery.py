@@ -1,10 +1,11 @@
-"""A gallery: vectors of named things, what is known of each, and what made them, as one folder that is live.
+"""A gallery: one folder with vectors, ids, fields and their provenance. It can be changed while it is searched.
 
-    gallery/gallery.json    what made the vectors, and which folder below is in force; written last, whole
+    gallery/gallery.json    the provenance of the vectors, and the name of the index folder in use; written last, whole
     gallery/index/          `medalist.search.Index`: vectors, ids as strings, and fields by `medalist.search.fields`
 
-Who searches opens it for reading only and sees what was there then; who adds or deletes holds it for that moment.
-Where a gallery is built again, the new index lies beside the old one until gallery.json names it.
+A process that searches opens the gallery read-only, and sees its state of that moment. A process that adds or deletes
+locks the index until its change is written. When a gallery is built again, the new index folder lies beside the old one
+until gallery.json names the new one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from medalist.errors import SearchError
-from medalist.files import read_json, write_json
+from medalist.files import read_json, refuse_newer, write_json
 from medalist.search.answers import Hits
 from medalist.search.asking import Where, as_filter
 from medalist.search.checks import Plan
@@ -58,10 +59,10 @@ Progress = Callable[[int, int], object]
 
 @dataclass(frozen=True, eq=False)
 class Gallery:
-    """What a folder held when it was opened; `add` and `delete` give the next one.
+    """The state of a gallery's folder when it was opened; `add` and `delete` return the next state.
 
-    index: opened for reading only, so it goes on answering while the folder changes, and is in nobody's way.
-    made_by: as Embeddings has it. name: of the folder of the index.
+    index: opened read-only, so it can be searched while the folder changes, and does not stop other processes.
+    made_by: the provenance, as in Embeddings. name: the name of the index's folder.
     """
 
     folder: Path
@@ -80,20 +81,20 @@ class Gallery:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Make the folder of a gallery, or replace the one that is there: as a whole, or not at all.
+        """Make the folder of a gallery, or replace the gallery that is there: as a whole, or not at all.
 
-        columns: cells as text, in the order of the embeddings; they become fields, of the kinds that their cells tell
-        or that `kinds` says by name. Raises SearchError where the folder holds other things, and for cells.
+        columns: cells as text, in the order of the embeddings. They become fields, of the kinds in `kinds` (by name),
+        else of the kinds found from the cells. Raises SearchError for a folder of other files, and for unfit cells.
         """
         refuse_full(folder)
         schema = kinds_of(columns or {}, kinds)
         values = values_of(columns or {}, schema, embeddings.ids)
         fresh = not folder.exists()
         with _alone_in(folder):
-            # A name that never was: who has read an old gallery.json must not find a new index.
+            # The new name is random, so that a process that has read the old gallery.json never opens the new index.
             path = folder / (f"index-{secrets.token_hex(4)}" if (folder / FILE).exists() else "index")
             try:
-                shutil.rmtree(path, ignore_errors=True)  # of a build that was killed
+                shutil.rmtree(path, ignore_errors=True)  # a killed build may have left files there
                 with Index.create(path, embeddings.dim, fields=schema) as index:
                     index.add(list(embeddings.ids), embeddings.vectors, values, threads=threads, progress=progress)
                     index.checkpoint()
@@ -109,26 +110,26 @@ class Gallery:
 
     @classmethod
     def open(cls, folder: Path) -> Gallery:
-        """Open a folder for searching; SearchError where it is missing, damaged or no gallery."""
+        """Open a gallery's folder for searching. Raises SearchError where it is missing, damaged or no gallery."""
         told = read_told(folder)
         path = folder / told["index"]
         try:
             index = Index.open(path, read_only=True)
         except SearchError as error:
-            if read_told(folder)["index"] != path.name:  # it was built anew in between
+            if read_told(folder)["index"] != path.name:  # the gallery was built again in between
                 return cls.open(folder)
             raise error if path.is_dir() else SearchError(f"{path}: no such folder; {BUILD}") from error
         if (index.dim, index.metric) != (told["dim"], "cosine") or (len(index) and id_kind(index) != STRINGS):
-            raise SearchError(f"{folder}: {index!r} is not the one that {FILE} tells of; {BUILD}")
+            raise SearchError(f"{folder}: the index {index!r} does not fit {FILE}; {BUILD}")
         return cls(folder, index, told["made_by"], told["index"])
 
     def __len__(self) -> int:
-        """Vectors that can be found."""
+        """The number of vectors that can be found."""
         return len(self.index)
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """The number of components of a vector."""
         return self.index.dim
 
     @property
@@ -138,12 +139,12 @@ class Gallery:
 
     @property
     def space(self) -> str:
-        """Which vectors can be compared with these: see Embeddings.space."""
+        """The embedding space of the vectors: see Embeddings.space."""
         return space_of(self.made_by)
 
     @property
     def named(self) -> str:
-        """How messages call it."""
+        """How messages name this gallery."""
         return f"gallery {self.folder} of {name_of(self.made_by)}"
 
     def search(
@@ -159,9 +160,10 @@ class Gallery:
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
-        """The k nearest of each query, unit vectors [n, dim] or one [dim], or Embeddings, whose space is checked.
+        """Return the k nearest vectors of each query.
 
-        All else is as in `Index.search`. Ids are strings, "" where padded.
+        queries: unit vectors [n, dim], one of [dim], or Embeddings; SearchError where the space of these is another.
+        The other arguments are those of `Index.search`. Ids are strings, "" where padded.
         """
         if isinstance(queries, Embeddings):
             refuse_other_space(queries, self)
@@ -170,7 +172,7 @@ class Gallery:
             queries, k, where=where, recall=recall, plan=plan, min_score=min_score, group_by=group_by, per=per,
             threads=threads,
         )  # fmt: skip
-        # An index without vectors does not know yet of what kind its ids will be.
+        # An index without vectors does not know yet that its ids will be strings.
         return hits if hits.ids.dtype.kind == "U" else hits._replace(ids=np.full(hits.ids.shape, "", "U1"))
 
     def add(
@@ -181,9 +183,10 @@ class Gallery:
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> Gallery:
-        """Add vectors to the folder, all or none, and give the gallery as it is then; fields not given are missing.
+        """Add vectors to the folder, all or none, and return the gallery with them. Fields not given have no value.
 
-        Raises SearchError for another dimension or space, for ids that are there, and for columns that are no fields.
+        Raises SearchError for another dimension or embedding space, for ids that are in the gallery already, and for
+        columns that are no fields.
         """
         refuse_other_space(embeddings, self)
         values = values_of(columns or {}, self.fields, embeddings.ids)
@@ -198,13 +201,16 @@ class Gallery:
     def delete(
         self, ids: Sequence[str] = (), *, identities: Sequence[str] = (), where: Where | None = None
     ) -> tuple[Gallery, int]:
-        """Take vectors out of the folder as `delete_from` does; the gallery as it is then, and how many went."""
+        """Delete vectors as `delete_from` does; return the gallery without them, and how many were deleted."""
         with self._writing() as index:
             count = delete_from(index, ids, identities, where)
         return Gallery.open(self.folder), count
 
     def snapshot(self, folder: Path) -> Gallery:
-        """Copy the gallery as it was opened into a folder that is missing or empty, and give the copy."""
+        """Copy the gallery, as it was when opened, into a missing or empty folder, and return the copy.
+
+        Raises SearchError where the folder is not empty.
+        """
         _make(folder)
         if any(folder.iterdir()):
             raise SearchError(f"{folder}: is not empty; give another folder")
@@ -214,24 +220,25 @@ class Gallery:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Index]:
-        """The index of the folder, this process being the only one that writes it."""
+        """Yield the folder's index, opened for writing. No other process can write to it until the block ends."""
         self._refuse_replaced()
         with Index.open(self.folder / self.name) as index:
             yield index
-        self._refuse_replaced()  # what was written would be lost with the old index
+        self._refuse_replaced()  # if the gallery was built again in between, the new one lacks this change
 
     def _refuse_replaced(self) -> None:
         told = read_told(self.folder)
         if (told["index"], told["made_by"]) != (self.name, self.made_by):
-            raise SearchError(f"{self.folder}: was built anew meanwhile; run the command again")
+            raise SearchError(f"{self.folder}: the gallery was built again by another process; run the command again")
 
 
 def delete_from(
     index: Index, ids: Sequence[str | int], identities: Sequence[str] = (), where: Where | None = None
 ) -> int:
-    """Delete at once what has one of these ids, or of these values of the field `identity`, or is meant by a filter.
+    """Delete in one change the rows with one of these ids or identities, and the rows that match a filter.
 
-    How many went; ids that are not there are no error. SearchError where identities are asked for and no such field is.
+    identities: values of the field `identity`; SearchError where the index has no such field. Returns how many rows
+    were deleted. Ids that are not in the index are no error.
     """
     if identities and IDENTITY not in index.fields:
         raise SearchError(f"there is no field '{IDENTITY}'; build it with --fields FILE.csv that has it")
@@ -246,7 +253,7 @@ def delete_from(
 
 
 def id_kind(index: Index) -> int:
-    """STRINGS or INTEGERS, row numbers among them: what the ids of an index are; INTEGERS where it holds none."""
+    """Return the kind of an index's ids, STRINGS or INTEGERS; INTEGERS for row numbers and for an empty index."""
     return STRINGS if index.scroll(limit=1).ids.dtype.kind == "U" else INTEGERS
 
 
@@ -261,11 +268,12 @@ def _told(embeddings: Embeddings, name: str) -> dict[str, Any]:
 
 
 def read_told(folder: Path) -> dict[str, Any]:
-    """What gallery.json says, `index` as the folder's name; SearchError where it is missing or not of a gallery."""
+    """Read gallery.json; its `index` is the name of the index folder. SearchError where it is missing or damaged."""
     path = folder / FILE
     if not path.is_file():
         raise SearchError(f"{folder} is no gallery: it has no {FILE}; run medalist index build RUN --gallery IMAGES")
     told = read_json(path, SearchError)
+    refuse_newer(told, path, FORMAT, SearchError)
     if isinstance(told, dict) and told.get("format") == "medalist gallery 1":
         raise SearchError(f"{folder}: a gallery of an earlier version; {BUILD}")
     if not isinstance(told, dict) or told.get("format") != FORMAT:
@@ -279,14 +287,14 @@ def read_told(folder: Path) -> dict[str, Any]:
 
 
 def refuse_full(folder: Path) -> None:
-    """Raise SearchError for what is no folder, or a folder of other things than a gallery."""
+    """Raise SearchError where a path exists and is not a folder, or is a folder with other files than a gallery's."""
     if not folder.exists():
         return
     if not folder.is_dir():
         raise SearchError(f"{folder}: not a folder")
     names = [path.name for path in folder.iterdir()]
     if FILE not in names and not all(_INDEX.fullmatch(name) or _BEFORE.fullmatch(name) for name in names):
-        raise SearchError(f"{folder}: holds other files, and no gallery; give -o another folder")
+        raise SearchError(f"{folder}: the folder has other files and is no gallery; give another folder with -o")
 
 
 def _make(folder: Path) -> None:
@@ -298,7 +306,7 @@ def _make(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, which is made where it is missing, against others that build in it; until this process ends."""
+    """Lock a folder while a gallery is built in it; it is made where it is missing. The lock ends with the process."""
     _make(folder)
     with held_folder(folder) as held:
         if not held:
@@ -307,7 +315,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _clear(folder: Path, name: str) -> None:
-    """Remove indexes that are not in force, and files of former formats; what cannot be removed is in nobody's way."""
+    """Remove old indexes and files of older formats. What cannot be removed is left there, because it does no harm."""
     for path in folder.iterdir():
         if _BEFORE.fullmatch(path.name):
             with contextlib.suppress(OSError):

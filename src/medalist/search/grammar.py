@@ -1,31 +1,33 @@
-r"""The grammar of `--where`: the filter that an expression means.
+r"""The grammar of `--where`: turn an expression into a filter.
 
     species in [whale, "blue whale"] and depth < 200 and not (camera = 3) and place within 50 km of 54.3,10.1
 
-Conditions, by the kind of the field that they ask:
+Conditions, and the kinds of fields that they are for:
 
-    species = whale     species != whale                    any kind but geo; != holds for rows without a value too
-    species in [a, b]   species not in [a, b]               the same; = of one of them
+    species = whale     species != whale                    any kind but geo; != matches rows without a value too
+    species in [a, b]   species not in [a, b]               the same kinds; = to one of the values
     depth < 200         <= > >=                             int, float, datetime
-    depth between 10 and 200        depth not between ...   the same; both ends are meant
+    depth between 10 and 200        depth not between ...   the same kinds; both ends are included
     tags has all [a, b]     has any [...]   has none [...]  tag
     place within 50 km of 54.3,10.1     not within ...      geo: latitude,longitude; units m, km, mi, nmi
     place in box 54,9 to 55,11          not in ...          geo: south,west to north,east; across 180 where west > east
-    place in polygon (54,9 55,9 55,11)                      geo: corners latitude,longitude, on the edge is inside;
-    place in polygon (...) without (...) without (...)      holes come after it
-    depth is missing    depth is not missing                any kind; but for geo, = "" and != "" say the same
+    place in polygon (54,9 55,9 55,11)                      geo: corners latitude,longitude; an edge counts as inside
+    place in polygon (...) without (...) without (...)      geo: a polygon and its holes
+    depth is missing    depth is not missing                any kind; except for geo, = "" and != "" mean the same
     id = a   id != a   id in [a, b]   id not in [a, b]      the row's own id
 
-- `not` binds closest, then `and`, then `or`; parentheses group. Words of the grammar count in any case, and only `and`,
-  `or`, `not` and `in` have to be quoted where a field or a value is called so.
-- A bare word is made of letters, digits and _ - . : / +; everything else stands in quotes, "..." or '...', with \
-  before a quote or a \ in it. A field is quoted the same way where its name asks for it.
-- The kind of the field says how a value is read. tag, id: a text as it is written, 7 and "7" are the same, 7 and 007
-  are not. bool: true or false. int, float: a bare number; an int is compared with 2.5 or 2e30 exactly. datetime, bare
-  or quoted: 2026-01-31 (its first moment), 2026-01-31T10:00:00Z, "2026-01-31 10:00"; UTC where no offset is written.
-- Ids are whole numbers or texts, as the index has them; where that is not known, bare whole numbers are numbers.
+- `not` binds tightest, then `and`, then `or`; parentheses group. The words of the grammar may be written in upper or
+  lower case. Only `and`, `or`, `not` and `in` must be quoted where they are the name of a field or a value.
+- A bare word is made of letters, digits and _ - . : / +. Every other text must be quoted, "..." or '...', with a \
+  before each quote or \ in it. The name of a field is quoted in the same way where it needs quotes.
+- The kind of the field decides how a value is read. tag, id: a text as it is written; 7 and "7" are the same, 7 and
+  007 are not. bool: true or false. int, float: a bare number; an int is compared with 2.5 or 2e30 exactly. datetime,
+  bare or quoted: 2026-01-31 (the first moment of the day), 2026-01-31T10:00:00Z, "2026-01-31 10:00"; UTC where no
+  offset is written.
+- Ids are whole numbers or texts, as in the index. Where the kind of the ids is not known, bare whole numbers are
+  numbers.
 
-A new condition is a row in `_TAKES` and a branch in `_Parser.condition`.
+To add a new condition, add its word to `_TAKES` and a branch to `_Parser.condition`.
 """
 
 from __future__ import annotations
@@ -71,12 +73,12 @@ _TAKES = {
     "geo": "within in is",
     "own": "= != in",
 }
-"""What may stand behind a field of each kind; `own` is the row's id."""
+"""The words and signs that may follow a field of each kind; `own` is the row's own id."""
 
 
 @dataclass(frozen=True)
 class _Field:
-    """What a condition asks: its name, and its kind or `own`."""
+    """The field that a condition is about: its name, and its kind, or `own` for the row's id."""
 
     name: str
     kind: str
@@ -86,10 +88,10 @@ class _Field:
 
 
 def parse_where(expression: str, schema: Mapping[str, FieldKind], id_kind: int | None = None) -> Filter:
-    """The filter that an expression of the grammar above means for fields of `schema`.
+    """Return the filter that an expression of the grammar above means for the fields of `schema`.
 
-    `id_kind`: what the ids of the index are (ROWS, INTEGERS or STRINGS of ids.py), None where that is not known.
-    Raises SearchError that points at the character that does not fit, and says what would.
+    `id_kind`: the kind of the index's ids (ROWS, INTEGERS or STRINGS of ids.py), None where it is not known.
+    Raises SearchError, which points at the character that does not fit, and says what would fit.
     """
     if len(expression) > MOST_LETTERS:
         raise SearchError(f"--where: {len(expression)} letters, more than {MOST_LETTERS}")
@@ -100,25 +102,25 @@ def parse_where(expression: str, schema: Mapping[str, FieldKind], id_kind: int |
 
 
 _Built = tuple[Filter, int]
-"""A filter and how deep it is nested; a condition alone is 0."""
+"""A filter and how deep it is nested; a single condition has depth 0."""
 
 
 class _Parser(Reader):
-    """Recursive descent over the tokens, one method for each level of binding."""
+    """A recursive-descent parser, with one method for each level of binding."""
 
     def __init__(self, source: str, schema: Mapping[str, FieldKind], id_kind: int | None):
         super().__init__(source)
         self.schema, self.id_kind = schema, id_kind
 
     def either(self, depth: int) -> _Built:
-        """Parts joined by `or`."""
+        """Read parts that are joined by `or`."""
         start, built = self.peek(), [self.both(depth)]
         while self.takes("or"):
             built.append(self.both(depth))
         return self.joined(AnyOf, built, start)
 
     def both(self, depth: int) -> _Built:
-        """Parts joined by `and`."""
+        """Read parts that are joined by `and`."""
         start, built = self.peek(), [self.single(depth)]
         while self.takes("and"):
             built.append(self.single(depth))
@@ -130,7 +132,7 @@ class _Parser(Reader):
         return make(tuple(one for one, _ in built)), self.deeper(start, max(depth for _, depth in built))
 
     def deeper(self, start: Token, depth: int) -> int:
-        """One level above `depth`, where a filter has MOST_NESTED levels with that of its conditions."""
+        """Return `depth` + 1; SearchError where the filter has more than MOST_NESTED levels, with its conditions."""
         if depth + 2 > MOST_NESTED:
             raise self.fault(start, f"nested more than {MOST_NESTED} deep")
         return depth + 1
@@ -200,7 +202,7 @@ class _Parser(Reader):
         return found if word == "any" else Not(found)
 
     def among(self, field: _Field, tokens: Sequence[Token]) -> Filter:
-        """Rows with one of these values; "" means those without any."""
+        """Return the filter of rows with one of these values; the value "" means rows without a value."""
         if field.kind == "own":
             ids = self.ids(tokens)
             return HasId(tuple(ids)) if ids else AnyOf(())
@@ -217,8 +219,8 @@ class _Parser(Reader):
         return each[0] if len(each) == 1 else AnyOf(tuple(each))
 
     def ids(self, tokens: Sequence[Token]) -> list[int] | list[str]:
-        """Ids that these values say; what no id of the index can be is left out."""
-        if self.id_kind in (None, ROWS):  # an index that nothing was added to has row numbers as well
+        """Return these values as ids; a value that no id of the index can have is left out."""
+        if self.id_kind in (None, ROWS):  # ROWS too, because it is also the kind of an index without any vectors
             numbers = all(token.kind == "word" and _WHOLE.fullmatch(token.text) for token in tokens)
         else:
             numbers = self.id_kind != STRINGS
@@ -227,12 +229,12 @@ class _Parser(Reader):
             return [text for text in texts if 0 < len(text) <= LONGEST_ID and "\0" not in text]
         for token in tokens:
             if token.number is None or token.number != int(token.number):
-                raise self.fault(token, "ids of this index are whole numbers, and this is none")
+                raise self.fault(token, "ids of this index are whole numbers; this value is no whole number")
         whole = [int(token.number) for token in tokens if token.number is not None]
         return [number for number in whole if -INT64 <= number < INT64]
 
     def region(self, field: _Field) -> Filter:
-        """`box 54,9 to 55,11` or `polygon (...) without (...)`, behind in."""
+        """Read `box 54,9 to 55,11` or `polygon (...) without (...)`, which follow `in`."""
         if self.take("box", "polygon").word == "box":
             return Box(field.name, *self.box())
         start, rings = self.peek(), [self.ring()]
@@ -244,7 +246,7 @@ class _Parser(Reader):
         return Polygon(field.name, tuple(rings))
 
     def stretch(self, field: _Field, *bounds: tuple[Token, str]) -> Filter:
-        """Rows whose value is within bounds, each a value and one of < <= > >=."""
+        """Return the filter of rows whose value is within bounds; each bound is a value and one of < <= > >=."""
         limits: dict[str, Any] = {}
         nothing = False
         for token, sign in bounds:
@@ -260,7 +262,7 @@ class _Parser(Reader):
         return Range(field.name, **limits) if limits else Not(Missing(field.name))
 
     def read(self, field: _Field, token: Token) -> Any:
-        """A value as the field's kind has it: a text, a bool, a float, a datetime of UTC; of an int the Decimal."""
+        """Return a value in the form of the field's kind: text, bool, float, datetime in UTC; a Decimal for an int."""
         name = repr(field.name)
         if field.kind in ("tag", "id"):
             if any("\ud800" <= letter <= "\udfff" for letter in token.text):
@@ -268,28 +270,28 @@ class _Parser(Reader):
             return token.text
         if field.kind == "bool":
             if token.word not in ("true", "false"):
-                raise self.fault(token, f"{name} holds true and false, and this is neither")
+                raise self.fault(token, f"{name} holds true and false; this value is neither")
             return token.word == "true"
         if field.kind == "datetime":
             found = moment(token.text)
             if found is None:
                 hint = "type 2026-01-31, 2026-01-31T10:00:00Z or 2026-01-31T10:00:00+02:00"
-                raise self.fault(token, f"{name} holds datetimes, and this is none; {hint}")
+                raise self.fault(token, f"{name} holds datetimes; this value is no datetime; {hint}")
             return found
         if token.number is None:
-            raise self.fault(token, f"{name} holds numbers, and this is no bare number")
+            raise self.fault(token, f"{name} holds numbers; this value is no plain number")
         return token.number if field.kind == "int" else float(token.number)
 
 
 def _height(one: Filter) -> int:
-    """How many filters the longest branch of a condition has above its leaf."""
+    """The depth of a condition's tree: the number of filters above the deepest leaf; 0 for a leaf."""
     if isinstance(one, Not):
         return 1 + _height(one.one)
     return 1 + max(map(_height, one.each), default=-1) if isinstance(one, All | AnyOf) else 0
 
 
 def _whole_bound(bound: str, number: Decimal) -> tuple[str, int]:
-    """A bound of whole numbers, exactly; through floats, 2**53 and its neighbour would be the same."""
+    """The exact bound for whole numbers. As floats, 2**53 and 2**53 + 1 would be the same."""
     low, high = math.floor(number), math.ceil(number)
     if low == high:
         return bound, low

@@ -1,4 +1,4 @@
-"""What expressions of `--where` are read by: their tokens, the numbers, places and moments in them, and the errors."""
+"""Read expressions of `--where`: split them into tokens, read numbers, places and times, and make the errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medalist.errors import SearchError
 
 MOST_CORNERS = 10_000
 METRES = {"m": Decimal(1), "km": Decimal(1000), "mi": Decimal("1609.344"), "nmi": Decimal(1852)}
-"""Units of length; the international mile and nautical mile."""
+"""Units of length in metres; mi and nmi are the international mile and nautical mile."""
 
 _TOKEN = re.compile(
     r"""(?P<gap>\s+)|(?P<sign><=|>=|!=|=|<|>|\(|\)|\[|\]|,)"""
@@ -30,7 +30,7 @@ _LENGTH = re.compile(rf"({_NUMBER.pattern})(km|mi|nmi|m)", re.ASCII | re.IGNOREC
 
 @dataclass(frozen=True)
 class Token:
-    """A piece of the expression: its kind (sign, quoted, word, end), its text without quotes, where it begins."""
+    """A token of the expression: its kind (sign, quoted, word, end), its text without quotes, its first character."""
 
     kind: str
     text: str
@@ -38,17 +38,17 @@ class Token:
 
     @property
     def word(self) -> str:
-        """A sign, or a bare word in small letters; empty for anything else."""
+        """The sign, or the bare word in lower case; empty for other tokens."""
         return self.text.lower() if self.kind in ("word", "sign") else ""
 
     @property
     def reserved(self) -> bool:
-        """Whether it is a word that nothing is called without quotes."""
+        """Whether the token is a reserved word, which must be quoted where it is a name or a value."""
         return self.word in ("and", "or", "not", "in")
 
     @property
     def number(self) -> Decimal | None:
-        """The number that a bare word says, if it does."""
+        """The number that the bare word is; None where it is no number."""
         return Decimal(self.text) if self.kind == "word" and _NUMBER.fullmatch(self.text) else None
 
 
@@ -58,7 +58,7 @@ def _tokens(source: str) -> list[Token]:
     while at < len(source):
         match = _TOKEN.match(source, at)
         if match is None:
-            what = "a quote that is not closed" if source[at] in "\"'" else f"{source[at]!r} stands outside of quotes"
+            what = "a quote that is not closed" if source[at] in "\"'" else f"{source[at]!r} must be quoted"
             raise _fault(source, at, what)
         if match.lastgroup == "quoted":
             tokens.append(Token("quoted", re.sub(r"\\(.)", r"\1", match[0][1:-1], flags=re.DOTALL), at))
@@ -69,52 +69,52 @@ def _tokens(source: str) -> list[Token]:
 
 
 class Reader:
-    """Takes tokens one by one, and what is made of several of them."""
+    """Reads the tokens of an expression one by one, and values that are made of several tokens."""
 
     def __init__(self, source: str):
         self.source, self.tokens, self.place = source, _tokens(source), 0
 
     def peek(self) -> Token:
-        """The next token, which stays."""
+        """Return the next token without taking it."""
         return self.tokens[self.place]
 
     def take(self, *words: str) -> Token:
-        """The next token, which is one of these words or signs; any where none is told."""
+        """Take the next token and return it. It must be one of `words`, where some are given; else SearchError."""
         if words and self.peek().word not in words:
             raise self.unfit(listed(words))
         self.place += 1
         return self.tokens[self.place - 1]
 
     def takes(self, word: str) -> bool:
-        """Take the next token if it is this word."""
+        """Take the next token if it is this word; return whether it was."""
         if self.peek().word != word:
             return False
         self.place += 1
         return True
 
     def take_end(self) -> None:
-        """Refuse what stands behind a whole expression."""
+        """Raise SearchError where tokens follow the complete expression."""
         if self.peek().kind != "end":
             raise self.unfit("and, or, or the end")
 
     def fault(self, token: Token, what: str) -> SearchError:
-        """An error that points at a token."""
+        """Return an error that points at a token."""
         return _fault(self.source, token.at, what)
 
     def unfit(self, expected: str) -> SearchError:
-        """An error that says what should stand in place of the next token."""
+        """Return an error that says what was expected in place of the next token."""
         token = self.peek()
         found = "the end" if token.kind == "end" else repr(token.text)[:60]
         return self.fault(token, f"expected {expected}, found {found}")
 
     def value(self) -> Token:
-        """A bare word or a quoted text."""
+        """Take a bare word or a quoted text."""
         if self.peek().kind not in ("word", "quoted") or self.peek().reserved:
             raise self.unfit("a value")
         return self.take()
 
     def values(self) -> list[Token]:
-        """`[value, ...]`."""
+        """Take a list of values: `[value, ...]`."""
         self.take("[")
         found = [self.value()]
         while self.take(",", "]").text == ",":
@@ -122,7 +122,7 @@ class Reader:
         return found
 
     def length(self) -> float:
-        """`50 km` in metres."""
+        """Take a length such as `50 km` and return it in metres."""
         token = self.peek()
         joined = _LENGTH.fullmatch(token.text) if token.kind == "word" else None
         if joined:
@@ -135,7 +135,7 @@ class Reader:
         return float(length * METRES[unit])
 
     def box(self) -> tuple[float, float, float, float]:
-        """`54,9 to 55,11`: south, west, north, east."""
+        """Take a box such as `54,9 to 55,11` and return (south, west, north, east) in degrees."""
         south, west = self.corner()
         self.take("to")
         token = self.peek()
@@ -145,7 +145,7 @@ class Reader:
         return south, west, north, east
 
     def ring(self) -> tuple[tuple[float, float], ...]:
-        """`(54,9 55,9 55,11)`; the last corner may repeat the first."""
+        """Take a ring such as `(54,9 55,9 55,11)`. The last corner may repeat the first."""
         start = self.take("(")
         corners = [self.corner()]
         while not self.takes(")"):
@@ -159,13 +159,13 @@ class Reader:
         return tuple(corners)
 
     def corner(self) -> tuple[float, float]:
-        """`latitude,longitude` in degrees."""
+        """Take `latitude,longitude`, both in degrees."""
         latitude = self.degrees("latitude", 90)
         self.take(",")
         return latitude, self.degrees("longitude", 180)
 
     def degrees(self, name: str, most: int) -> float:
-        """A number from -most to most."""
+        """Take a number from -most to most. `name`: "latitude" or "longitude", for the error."""
         token = self.peek()
         number = self.number(f"a {name} in degrees")
         if abs(number) > most:
@@ -173,7 +173,7 @@ class Reader:
         return float(number)
 
     def number(self, what: str) -> Decimal:
-        """A number; `what` says which, for an error."""
+        """Take a number. `what` says for the error which number is expected."""
         number = self.peek().number
         if number is None:
             raise self.unfit(what)
@@ -182,18 +182,18 @@ class Reader:
 
 
 def moment(text: str) -> datetime | None:
-    """The moment that a text says, in UTC; None where it says none."""
+    """Return the date and time that a text says, in UTC; None where the text is no date or time."""
     if not _MOMENT.fullmatch(text):
         return None
     try:
         found = datetime.fromisoformat(text)
         return found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-    except (ValueError, OverflowError):  # the 30th of February; before the year 1
+    except (ValueError, OverflowError):  # such as the 30th of February, or before the year 1
         return None
 
 
 def _turns(corners: Sequence[tuple[float, float]]) -> bool:
-    """Whether a ring goes around a pole: the longitudes of its edges, each the short way round, do not sum to 0."""
+    """Whether a ring goes around a pole: the steps in longitude of its edges, each at most 180, do not sum to 0."""
     turned = 0.0
     for (_, one), (_, other) in zip(corners, [*corners[1:], corners[0]], strict=True):
         east = other - one
@@ -202,12 +202,12 @@ def _turns(corners: Sequence[tuple[float, float]]) -> bool:
 
 
 def listed(words: Sequence[str]) -> str:
-    """`a, b or c`."""
+    """Return words as text: "a, b or c"."""
     return " or ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _fault(source: str, at: int, what: str) -> SearchError:
-    """An error that shows the place: its number, counted from 1, and a mark before it in the text around."""
+    """An error that shows a place: its character number, counted from 1, and the text around it with a mark there."""
     before, after = (
         " ".join(f"|{part}|".split())[1:-1] for part in (source[max(0, at - 30) : at], source[at : at + 20])
     )

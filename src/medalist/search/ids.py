@@ -1,4 +1,4 @@
-"""Ids of stored vectors: row numbers, 64-bit integers or strings, as callers give them and as the core reads them."""
+"""Ids of stored vectors (row numbers, 64-bit integers or strings): check what callers give, convert for the core."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medalist.search.values import shown
 from medalist.search.vectors import as_array
 
 LONGEST_ID = 1024
-"""Letters of the longest id: answers hold strings at one width."""
+"""The most letters of an id. It is limited because answers hold all strings at the width of the longest one."""
 
 ROWS, INTEGERS, STRINGS = 0, 1, 2
 KINDS = ("row numbers", "integers", "strings")
@@ -25,11 +25,12 @@ Batch = NDArray[np.int64] | list[str] | None
 
 
 def parse_ids(ids: object, n: int) -> Batch:
-    """Ids for `n` vectors as int64[n], as strings, or None; SearchError for other types, mixtures and lengths.
+    """Return ids for `n` vectors as int64[n], as a list of strings, or None for row numbers.
 
-    Takes any integer array or tensor, lists of Python integers, and strings as a list, a NumPy array of strings or
-    an object array. Refused are floats, bools, bytes, unsigned integers above 2**63-1, and strings that are empty,
-    longer than 1024 letters, not encodable in UTF-8, or that hold a NUL, which NumPy would drop.
+    Accepts any integer array or tensor, lists of Python integers, and strings as a list, a NumPy array of strings or
+    an object array. Raises SearchError for mixed types, for another number of ids than `n`, for floats, bools, bytes,
+    unsigned integers above 2**63-1, and for strings that are empty, longer than 1024 letters, not encodable in UTF-8,
+    or contain a NUL, which NumPy would drop.
     """
     if ids is None:
         return None
@@ -59,11 +60,11 @@ def _from_array(array: NDArray[Any]) -> NDArray[np.int64] | list[str]:
     if array.dtype.kind == "u" and array.dtype.itemsize == 8 and array.size and int(array.max()) >= 2**63:
         at = int(np.flatnonzero(array >= 2**63)[0])
         raise _too_large(at, int(array[at]))
-    return array.astype(np.int64)  # always a copy: the caller may change his array afterwards
+    return array.astype(np.int64)  # always a copy, because the caller may change the array later
 
 
 def _from_list(ids: Sequence[object]) -> NDArray[np.int64] | list[str]:
-    """A list all of integers or all of strings; the first element says which."""
+    """Ids from a list of only integers or only strings; the first element decides which."""
     if ids and isinstance(ids[0], str):
         for at, value in enumerate(ids):
             if not isinstance(value, str):
@@ -96,7 +97,7 @@ def _check_strings(ids: list[str]) -> None:
 
 
 def encode_ids(batch: Batch, n: int) -> bytes:
-    """Ids of `n` rows, as `parse_ids` gives them, as the bytes that the core reads (IdBatch in src/ann/ids.hpp)."""
+    """Return ids of `n` rows, as `parse_ids` returns them, as bytes for the core (IdBatch in src/ann/ids.hpp)."""
     if batch is None:
         return HEAD.pack(ROWS, 0, n)
     assert len(batch) == n, f"{len(batch)} ids for {n} rows"
@@ -108,9 +109,9 @@ def encode_ids(batch: Batch, n: int) -> bytes:
 
 
 def decode_ids(data: bytes) -> Batch:
-    """Ids from the core: int64[n], n strings, or None for row numbers; SearchError for bytes that are none.
+    """Return ids from bytes of the core: int64[n], n strings, or None for row numbers. They may repeat.
 
-    They need not be unique.
+    Raises SearchError where the bytes are no batch of ids.
     """
     if len(data) < HEAD.size:
         raise SearchError("ids: cut off")
@@ -132,7 +133,7 @@ def decode_ids(data: bytes) -> Batch:
 
 
 def _check_text(ends: NDArray[np.int64], text: bytes) -> None:
-    """Refuse ends that do not cut the text into UTF-8 strings of 1 to LONGEST_ID letters without NUL."""
+    """Raise SearchError unless `ends` cut the text into UTF-8 strings of 1 to LONGEST_ID letters without NUL."""
     sizes = np.diff(ends, prepend=np.int64(0))
     last = int(ends[-1]) if len(ends) else 0
     if last != len(text) or (len(ends) and (int(ends.min()) <= 0 or int(ends.max()) > last or int(sizes.min()) <= 0)):

@@ -1,4 +1,4 @@
-"""The index: vectors with ids and fields come, change and go, in memory or in a folder."""
+"""The index: add, change, delete and search vectors with ids and fields, in memory or in a folder."""
 
 from __future__ import annotations
 
@@ -24,15 +24,16 @@ from medalist.search.schema import Schema, encode_fields
 from medalist.search.vectors import as_vectors, check_float16
 
 Fields = Mapping[str, Any] | Sequence[Mapping[str, Any]]
-"""Values of fields: columns [n] by name, or a dictionary for each row."""
+"""Values of fields: columns [n] by field name, or a dictionary for each row."""
 _ADD, _PUT, _DROP, _SET = range(4)
 
 
 class Index(Reader):
-    """Vectors with ids and fields, searched by a graph over short codes and refined on the vectors themselves.
+    """Vectors with ids and fields. A graph over short codes finds candidates, which are then ranked by their vectors.
 
-    In memory, or in a folder that keeps what was acknowledged through a crash (`create`, `open`). Any number of threads
-    may read beside one that writes; writers wait for one another, and readers see whole changes.
+    The index is in memory, or in a folder (`create`, `open`), which keeps all acknowledged changes after a crash. Any
+    number of threads may read while one thread writes. Writers wait for one another, and a reader sees a change as a
+    whole or not at all.
     """
 
     _path = ""
@@ -49,14 +50,14 @@ class Index(Reader):
         effort: int | None = None,
         seed: int = 0,
     ) -> None:
-        """An empty index of vectors of `dim` components (1 to 65536).
+        """Make an empty index for vectors of `dim` components (1 to 65536).
 
-        `metric`: "cosine", "ip" (inner product) or "l2". `fields`: what vectors carry, a kind by name: "tag" (any
-        number of keywords), "bool", "int", "float", "datetime", "geo" (latitude, longitude), "id" (one keyword of
-        many). `refine`: how vectors are kept, "float16" takes half the memory and rounds them. `degree`: most links of
-        a vector (4 to 512); `effort`: width of the walk that finds them (8 to 65536); None leaves both to the core.
-        Equal vectors, parameters and seed make equal indexes, on any number of threads. Raises SearchError for any
-        other argument.
+        `metric`: "cosine", "ip" (inner product) or "l2". `fields`: the kind of each field, by name: "tag" (any number
+        of keywords), "bool", "int", "float", "datetime", "geo" (latitude, longitude), "id" (one keyword, for fields
+        with many different ones). `refine`: how vectors are kept; "float16" needs half the memory and rounds them.
+        `degree`: the most links of a vector (4 to 512). `effort`: the width of the walk that finds these links (8 to
+        65536). None lets the core choose both. Equal vectors, parameters and seed make equal indexes, on any number of
+        threads. Raises SearchError for any other argument.
         """
         self._set(kept.new_core(dim, metric, refine, degree, effort, seed, fields))
 
@@ -73,13 +74,14 @@ class Index(Reader):
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """Add vectors [n, dim] under `ids` [n]: all of them, or after any exception none.
+        """Add vectors [n, dim] under `ids` [n]: all of them, or none where any exception is raised.
 
-        `ids`: integers of 64 bits with a sign, or strings, or None for row numbers, which go on from those that were
-        given before. They are unique and of one kind within an index. `fields`: columns [n] by name, or a dictionary
-        for each vector; None, NaN and NaT are missing values. `threads`: None for all processors.
-        `progress(done, total)` is called in this thread while vectors are linked to the graph (a few are not at once,
-        and later ones then with them), must leave the index alone, and what it raises ends the add, as Ctrl-C does.
+        `ids`: signed 64-bit integers, or strings, or None for row numbers, which continue after the last ones. Ids are
+        unique, and all ids of an index have one kind. `fields`: columns [n] by name, or a dictionary for each vector;
+        None, NaN and NaT are missing values. `threads`: None for all processors.
+        `progress(done, total)` is called in this thread while vectors are linked to the graph. (A few new vectors are
+        not linked at once; they are linked together with later ones.) It must not use the index. An exception that it
+        raises ends the add, as Ctrl-C does.
         Vectors are NumPy arrays, tensors or nested lists, checked as `vectors.as_vectors` says. Raises SearchError.
         """
         self._write(_ADD, ids, vectors, fields, threads, progress)
@@ -93,7 +95,7 @@ class Index(Reader):
         threads: int | None = None,
         progress: Progress | None = None,
     ) -> None:
-        """As `add`, but a vector whose id is there replaces that one, its fields too."""
+        """Add vectors as `add` does; a vector whose id is in the index replaces the old vector and its fields."""
         if ids is None:
             raise SearchError("ids: None; upsert needs the ids of what it replaces")
         self._write(_PUT, ids, vectors, fields, threads, progress)
@@ -124,9 +126,10 @@ class Index(Reader):
                 self._core.write(what, encode_ids(batch, len(rows)), told, rows, workers, reported)
 
     def delete(self, ids: object = None, *, where: Where | None = None, threads: int | None = None) -> int:
-        """Remove the vectors of `ids` (those that are not there are no error), or what a filter means; how many went.
+        """Delete the vectors of `ids`, or those that match a filter; return how many were deleted.
 
-        Their place is reclaimed when enough of them are gone, or by `optimize()`.
+        Ids that are not in the index are no error. The space of deleted vectors is reclaimed when there are enough of
+        them, or by `optimize()`. Raises SearchError unless exactly one of `ids` and `where` is given.
         """
         workers = check_threads(threads)
         if (ids is None) == (where is None):
@@ -141,10 +144,11 @@ class Index(Reader):
             return self._core.write(_DROP, encoded, b"", None, workers)
 
     def set_fields(self, values: Fields, *, ids: object = None, where: Where | None = None) -> int:
-        """Change fields and leave the vectors alone; how many vectors it concerned.
+        """Change fields without changing the vectors; return how many vectors were changed.
 
-        With `ids` [n]: columns [n] by name, or a dictionary for each; SearchError where one is not there. With `where`:
-        one value by name, for all that it means. Fields that are not named stay; None makes one missing.
+        With `ids` [n]: `values` are columns [n] by name, or a dictionary for each id; SearchError where an id is not in
+        the index. With `where`: `values` has one value by name, for all vectors that match the filter. Fields that are
+        not named are not changed; None deletes a value.
         """
         if (ids is None) == (where is None):
             raise SearchError("set_fields: give ids=, or where=")
@@ -163,13 +167,13 @@ class Index(Reader):
             return self._core.write(_SET, encoded, encode_fields(self._schema, values, len(batch)), None, 1)
 
     def optimize(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
-        """Reclaim the place of vectors that are gone, and link and sort what came late."""
+        """Reclaim the space of deleted vectors, link late vectors to the graph, and sort in late field values."""
         workers, reported = check_threads(threads), _reported(progress)
         with self._writing, kept.faults(self._path, reported):
             self._core.compact(workers, reported)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the index to one file, whole or not at all; raises SearchError where that cannot be done."""
+        """Write the index to one file, whole or not at all. Raises SearchError where it cannot be written."""
         name = kept.file_name(path)
         with self._writing, kept.faults(name):
             self._core.save(name)
@@ -189,11 +193,12 @@ class Index(Reader):
         fsync: Fsync = "interval",
         fsync_seconds: float = 0.1,
     ) -> Index:
-        """A new index in a folder that is missing or empty; whatever is changed is in its log before it is seen.
+        """Make a new index in a missing or empty folder. Each change is written to a log before readers see it.
 
-        `fsync`: "always" waits for the disk with every change, so that it survives a loss of power; "interval" does so
-        in the background every `fsync_seconds`; "os" leaves it to the system. A process that is killed loses nothing
-        that was acknowledged under any of them. The other arguments are those of `Index`. Raises SearchError.
+        `fsync`: "always" waits for the disk after every change, so that the change survives a loss of power; "interval"
+        syncs in the background every `fsync_seconds` (0.001 to 3600); "os" leaves it to the operating system. With each
+        of them, a killed process loses no acknowledged change. The other arguments are those of `Index`. Raises
+        SearchError.
         """
         name = kept.file_name(folder)
         plain = kept.new_core(dim, metric, refine, degree, effort, seed, fields)
@@ -211,12 +216,13 @@ class Index(Reader):
         fsync_seconds: float = 0.1,
         threads: int | None = None,
     ) -> Index:
-        """Read an index back: a file that `save` wrote, or the folder of `create`. It answers as it did.
+        """Open an index: a file that `save` wrote, or the folder of `create`. It gives the same answers as before.
 
-        `mode`: "mapped" leaves the vectors in the file, which must stay there unchanged, and reads those that are
-        needed, until the first addition copies them; "memory" reads all. Of a folder, `read_only` opens what is there
-        now beside a process that writes; else this process is the only one that may write it. Changes to what was read
-        from a file stay in memory. Raises SearchError where it is missing, damaged, in use, or no index.
+        `mode`: "mapped" leaves the vectors in the file and reads only those that are needed, until the first addition
+        copies all of them; the file must not be changed meanwhile. "memory" reads all vectors. For a folder,
+        `read_only` opens its present state, also while another process writes to it; without `read_only` this process
+        is the only one that may write. Changes to an index that was opened from a file are only in memory. Raises
+        SearchError where the index is missing, damaged, in use, or no index.
         """
         name = kept.file_name(path)
         how = kept.syncing(fsync, fsync_seconds)
@@ -232,23 +238,29 @@ class Index(Reader):
         return index
 
     def flush(self) -> None:
-        """Of a folder: everything on the disk when this returns."""
+        """For an index in a folder: sync its log; all changes are on the disk when this returns."""
         with self._writing, kept.faults(self._path):
             self._core.sync()
 
     def checkpoint(self) -> None:
-        """Of a folder: write its log into a new segment, so that it opens faster; done by itself as the log grows."""
+        """For an index in a folder: write its log into a new segment, so that the folder opens faster.
+
+        It is done automatically when the log has grown.
+        """
         with self._writing, kept.faults(self._path):
             self._core.checkpoint()
 
     def snapshot(self, folder: str | os.PathLike[str]) -> None:
-        """Of a folder: the index as it is now, as a folder of its own, missing or empty before. Writers wait."""
+        """For an index in a folder: copy its present state to a missing or empty folder. Writers wait meanwhile."""
         name = kept.file_name(folder)
         with kept.faults(name):
             self._core.snapshot(name)
 
     def close(self) -> None:
-        """Let a folder go, all of it on the disk unless fsync is "os". Nothing can be asked afterwards."""
+        """Close the index. Changes in a folder are synced to the disk first, unless fsync is "os".
+
+        A closed index raises SearchError in every call.
+        """
         with self._writing, kept.faults(self._path):
             core, self._open = self._open, None
             if core is not None and self._syncs:
@@ -264,17 +276,20 @@ class Index(Reader):
 
     @staticmethod
     def verify(folder: str | os.PathLike[str]) -> list[str]:
-        """What is wrong with a folder, a line each, none where it is whole: reads every byte and changes none."""
+        """Check an index folder: return one line for each fault, none where it is whole.
+
+        It reads every byte and changes none.
+        """
         name = kept.file_name(folder)
         with kept.faults(name):
             return Core.verify(name)
 
     @staticmethod
     def repair(folder: str | os.PathLike[str], *, threads: int | None = None) -> list[str]:
-        """Bring a damaged folder back as far as its bytes go; what was done and what is lost, a line each.
+        """Repair a damaged index folder as far as possible; return a line for each thing that was done or is lost.
 
-        Damaged records are left out, a damaged graph is built anew. SearchError where the vectors, ids or fields
-        themselves are damaged: then only a snapshot helps.
+        Damaged records are left out, and a damaged graph is built again. Raises SearchError where the vectors, ids or
+        fields themselves are damaged: then only a snapshot helps.
         """
         name = kept.file_name(folder)
         with kept.faults(name):

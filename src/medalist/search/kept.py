@@ -1,4 +1,4 @@
-"""Where an index is kept: cores made, opened from files and folders, and their errors told."""
+"""Make new cores, open cores from files and folders, and turn their errors into SearchError."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Progress = Callable[[int, int], object]
 
 
 class Reported:
-    """A caller's progress function as the core calls it; remembers whether it raised."""
+    """A caller's progress function in the form that the core calls. `raised` says whether it raised an exception."""
 
     def __init__(self, progress: Progress) -> None:
-        """Nothing raised yet."""
+        """Wrap a progress function; `raised` is False."""
         self._progress, self.raised = progress, False
 
     def __call__(self, done: int, total: int) -> bool:
-        """Go on, unless the caller's function raises."""
+        """Call the caller's function; return True, so that the core continues."""
         self.raised = True
         self._progress(done, total)
         self.raised = False
@@ -37,7 +37,7 @@ class Reported:
 def new_core(
     dim: int, metric: Metric, refine: Refine, degree: int | None, effort: int | None, seed: int, fields: Schema | None
 ) -> Core:
-    """An empty core; SearchError for what no index can be made with."""
+    """Return an empty core. Raises SearchError for options that no index can have."""
     check_options(dim, metric, refine, degree, effort, seed)
     schema = [(name, KINDS.index(kind)) for name, kind in check_schema(fields).items()]
     try:
@@ -47,7 +47,10 @@ def new_core(
 
 
 def syncing(fsync: Fsync, seconds: float) -> tuple[int, float]:
-    """How a folder's log is synchronised, as the core reads it."""
+    """Return how a folder's log is synced, as the core reads it: the number of the mode, and the seconds.
+
+    Raises SearchError for another mode, or for seconds outside 0.001 to 3600.
+    """
     number = check_choice(fsync, "fsync", get_args(Fsync))
     least = check_score(seconds, "fsync_seconds")
     if not 0.001 <= least <= 3600:
@@ -56,7 +59,7 @@ def syncing(fsync: Fsync, seconds: float) -> tuple[int, float]:
 
 
 def opened(name: str, mode: Mode, read_only: bool, how: tuple[int, float], threads: int) -> Core:
-    """The core of a file or a folder."""
+    """Open the core of a file or a folder. Raises SearchError where `read_only` is asked for a file."""
     mapped = check_choice(mode, "mode", get_args(Mode)) == 0
     if Path(name).is_dir():
         return Core.open_folder(name, mapped, bool(read_only), *how, threads)
@@ -67,9 +70,9 @@ def opened(name: str, mode: Mode, read_only: bool, how: tuple[int, float], threa
 
 @contextmanager
 def faults(name: str, reported: Reported | None = None) -> Iterator[None]:
-    """Errors of the core as SearchError, those of files with the name of the file or folder.
+    """Turn errors of the core into SearchError; an error of a file names the file or folder.
 
-    What the caller's own progress function raised stays as it was.
+    A ValueError that the caller's own progress function raised is not changed.
     """
     try:
         yield

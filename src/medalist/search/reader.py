@@ -1,4 +1,4 @@
-"""What can be asked of an index: the nearest, among all or those that a filter means; counts, pages, what is stored."""
+"""Read an index: search all vectors or those that match a filter, count and page through rows, get stored values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from medalist.search.vectors import as_queries, whole
 
 
 class Reader:
-    """An index as those see it who read. Any number of threads may, and each call sees whole changes."""
+    """The reading part of an index. Any number of threads may call it; each call sees a change whole or not at all."""
 
     def _set(self, core: Core) -> None:
         self._open: Core | None = core
@@ -40,7 +40,7 @@ class Reader:
 
     @property
     def dim(self) -> int:
-        """Components of a vector."""
+        """The number of components of a vector."""
         return self._dim
 
     @property
@@ -54,15 +54,15 @@ class Reader:
         return dict(self._schema)
 
     def __len__(self) -> int:
-        """Vectors stored."""
+        """The number of stored vectors."""
         return len(self._core)
 
     def __contains__(self, one: object) -> bool:
-        """Whether an id is there."""
+        """Whether an id is in the index."""
         core = self._core
         try:
             _, batch = asking.batch_of([one], core.id_kind())
-        except SearchError:  # nothing that an id of this index could be
+        except SearchError:  # no id of this index can be such a value
             return False
         return core.known(batch)[0]
 
@@ -76,7 +76,7 @@ class Reader:
         raise TypeError("an Index cannot be copied or pickled; write it with save() and read it with Index.open()")
 
     def get(self, ids: object) -> list[dict[str, Any]]:
-        """The fields of each id, without those that are missing; SearchError where an id is not there."""
+        """Return the fields of each id, without missing values. Raises SearchError where an id is not in the index."""
         batch, encoded = asking.batch_of(ids, self._core.id_kind())
         unknown, told = self._core.fields(encoded)
         if unknown >= 0:
@@ -84,7 +84,10 @@ class Reader:
         return decode_fields(self._schema, told)
 
     def vectors(self, ids: object) -> NDArray[np.float32]:
-        """The vectors of ids, float32[n, dim], under cosine of length 1; SearchError where an id is not there."""
+        """Return the vectors of ids, float32[n, dim]; under cosine they have length 1.
+
+        Raises SearchError where an id is not in the index.
+        """
         batch, encoded = asking.batch_of(ids, self._core.id_kind())
         out = np.empty((len(batch), self._dim), np.float32)
         if self._core.vectors(encoded, out) >= 0:
@@ -105,15 +108,16 @@ class Reader:
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
-        """The nearest `k` of each query [n, dim], or of one query [dim], among all vectors or those that `where` means.
+        """Return the `k` nearest vectors of each query [n, dim], or of one query [dim].
 
-        `where`: a filter for all queries (an expression of `F`, the text of `--where`, or JSON), or a list with one for
-        each. `recall`: the share of the true nearest to aim at, above 0 and up to 1 (0.95 where neither is given); a
-        table measured at build turns it into `ef`. `ef`: how many candidates a walk keeps; more is slower and finds
-        more; below `k` it counts as `k`. `plan` forces how answers are looked for (see Hits). `min_score`: only answers
-        with at least this score. `group_by`: at most `per` answers share a value of this field (of several tags the
-        first by letters); those without a value stand alone. `threads` share a batch of queries. There are min(k,
-        matches) answers, never fewer, but for `min_score` and groups; too few vectors are no error: see Hits. Raises
+        `where`: search only vectors that match this filter (an expression of `F`, the text of `--where`, or JSON), or a
+        list with one filter for each query. `recall`: the share of the true nearest vectors to aim at, above 0 and up
+        to 1 (0.95 where neither `recall` nor `ef` is given); a table that was measured at build turns it into `ef`.
+        `ef`: how many candidates a walk keeps; a larger value is slower and finds more; a value below `k` counts as
+        `k`. `plan` sets the plan of the search (see Hits). `min_score`: only answers with at least this score.
+        `group_by`: at most `per` answers have the same value in this field (of several tags, the first in alphabetical
+        order); each vector without a value is its own group. `threads` share the queries. Without `min_score` and
+        groups there are always min(k, matches) answers. Fewer vectors than `k` are no error: see Hits. Raises
         SearchError.
         """
         stored = len(self._core)
@@ -147,7 +151,7 @@ class Reader:
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
-        """The nearest `k` as in `search`, by comparing each query with every vector that may be answered."""
+        """Return the `k` nearest vectors as `search` does, by comparing each query with every vector that matches."""
         k = check_k(k)
         asked = min(k, len(self._core))
         plan = asking.plan_number("exact")
@@ -172,10 +176,10 @@ class Reader:
         max_distance: float | None = None,
         where: Where | None = None,
     ) -> Hits:
-        """All vectors within a score or a distance of one query [dim], the closest first: each of them is compared.
+        """Return all vectors within a score or a distance of one query [dim], the closest first. The search is exact.
 
-        Give one of the two: scores and distances are those of Hits, so that the worst of some answers as a bound finds
-        all of them again. Raises SearchError.
+        Give either `min_score` or `max_distance`. They are compared with the scores and distances of Hits, so the worst
+        score of earlier answers, used as the bound, finds all these answers again. Raises SearchError.
         """
         if (min_score is None) == (max_distance is None):
             raise SearchError("within: give min_score= or max_distance=")
@@ -202,11 +206,12 @@ class Reader:
         where: Where | None = None,
         **how: Any,
     ) -> Hits:
-        """The nearest `k` to stored examples, which are left out themselves: one answer as of a single query.
+        """Return the `k` vectors nearest to stored examples, as for a single query. The examples are left out.
 
-        The query is the mean of the positive vectors, and where there are negative ones as much farther as that is from
-        their mean (Qdrant's average vector strategy). `how`: what `search` takes besides. Raises SearchError for no
-        positive id, for an id that is not there, and for examples whose mean has no direction under cosine.
+        The query is the mean of the positive vectors. With negative ids, the query is that mean plus its difference
+        from the mean of the negative vectors (Qdrant's average vector strategy). `how`: other arguments of `search`.
+        Raises SearchError for no positive id, for an id that is not in the index, and for examples whose query has no
+        direction under cosine.
         """
         kind = self._core.id_kind()
         good, _ = asking.batch_of(positive, kind)
@@ -223,13 +228,13 @@ class Reader:
         return self.search(query.astype(np.float32), k, where=asking.together(wanted, others), **how)
 
     def count(self, where: Where | None = None) -> int:
-        """How many vectors a filter means, exactly; all of them for None."""
+        """Return the exact number of vectors that match a filter; of all vectors for None."""
         return self._core.count(asking.program(where, self._schema, self._core.id_kind()))
 
     def facet(self, field: str, where: Where | None = None, limit: int | None = None) -> dict[Any, int]:
-        """How often each value of a field stands at what a filter means: exact, most often first, then by value.
+        """Count the values of a field over the vectors that match a filter: most frequent first, then by value.
 
-        `limit`: so many values at most. Not of geo fields.
+        The counts are exact. `limit`: the most values to return. Raises SearchError for a geo field.
         """
         counted = asking.facet(self._core, field, where, self._schema)
         if limit is None:
@@ -245,19 +250,20 @@ class Reader:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """A page of what a filter means: ids and fields in the order of ids, or of a field and then of ids.
+        """Return a page of the rows that match a filter: ids and fields, ordered by ids, or by a field and then ids.
 
-        Vectors without a value of the field come last. `cursor`: the last page's, for the next one; as it names values
-        and not places, nothing comes twice or is left out however the index changes in between.
+        `limit`: the most rows of a page. Rows without a value in the field come last. `cursor`: that of the page
+        before, to get the next page. A cursor holds values, not positions, so that no row is repeated or left out where
+        the index changes between two pages.
         """
         return asking.scroll(self._core, where, order_by, descending, limit, cursor, self._schema)
 
     def ids(self) -> NDArray[Any]:
-        """All ids, in the order of adding: int64 or strings [n]."""
+        """Return all ids in the order they were added: int64 or strings [n]."""
         return asking.name_rows(self._core.ids())
 
     def stats(self) -> Stats:
-        """What the index holds, its memory by part, its graph, and the recall measured at build."""
+        """Return what the index holds, its memory by part, its graph, and the recall measured at build."""
         core = self._core
         told = core.stats()
         made = {name: told[name] for name in _TOLD}

@@ -1,8 +1,8 @@
-"""A second look at answers: query expansion, database-side augmentation, k-reciprocal encoding, diffusion.
+"""Re-ranking of answers: query expansion, database-side augmentation, k-reciprocal encoding, diffusion.
 
-Pure functions on unit vectors and on lists of neighbours that a search has found: rows int64[n, k] padded with -1, and
-similarities float32[n, k] (cosines, the closest first). All is sparse: work and memory grow with the lists, never with
-rows times rows. Needs SciPy.
+These are pure functions on unit vectors and on lists of neighbours that a search has found: rows int64[n, k] padded
+with -1, and similarities float32[n, k] (cosines, the closest first). All matrices are sparse: time and memory grow with
+the lists, never with the square of the number of rows. The module needs SciPy.
 """
 
 from __future__ import annotations
@@ -19,21 +19,25 @@ Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
 
 _BLOCK = 2**24
-"""Numbers that one step holds at once: 64 MB of float32."""
+"""The most numbers that one step has in memory: 64 MB of float32."""
 
 _OVERLAP = 2 / 3
-"""The share of a member's half set that must lie in the set before it joins (Zhong et al. 2017, equation 4)."""
+"""The share of a member's half set that must be in the set, so that the half set joins it.
+
+Source: Zhong et al. 2017, equation 4.
+"""
 
 _RESIDUAL = 1e-6
-"""How far the solution of a diffusion may be from exact, relative to what it started with."""
+"""The largest residual of a diffusion's solution, relative to the right-hand side."""
 
 
 def expand_queries(queries: Vectors, gallery: Vectors, rows: Rows, scores: Scores, alpha: float) -> Vectors:
-    """Alpha query expansion: each query becomes the weighted mean of itself and its neighbours, of length 1 again.
+    """Return queries after alpha query expansion: weighted means of each query and its neighbours, of length 1.
 
     queries float32[Q, D] and gallery float32[N, D]: unit vectors. rows int64[Q, k], scores float32[Q, k]: the
-    neighbours of each query in the gallery. A neighbour weighs similarity ** alpha, one that is not similar at all
-    (0 or less) nothing, the query itself 1; alpha 0 is the plain mean. Source: Radenovic et al. 2018, arXiv 1711.02512.
+    neighbours of each query in the gallery. The weight of a neighbour is similarity ** alpha, or 0 where the similarity
+    is 0 or less. The weight of the query is 1. With alpha 0 it is the plain mean. Source: Radenovic et al. 2018, arXiv
+    1711.02512.
     """
     expanded = np.empty_like(queries)
     close = (rows >= 0) & (scores > 0)
@@ -42,16 +46,16 @@ def expand_queries(queries: Vectors, gallery: Vectors, rows: Rows, scores: Score
     for start in range(0, len(queries), step):
         part = slice(start, start + step)
         mixed = queries[part] + np.einsum("qk,qkd->qd", weights[part], gallery[rows[part]])
-        # Every neighbour that counts is on the query's side, so the sum is never zero.
+        # Every neighbour with a weight has a positive cosine with the query, so the sum is never zero.
         expanded[part] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     return expanded
 
 
 def augment_gallery(gallery: Vectors, rows: Rows, scores: Scores, alpha: float) -> Vectors:
-    """Database-side augmentation: query expansion of each gallery vector over its neighbours in the gallery.
+    """Return gallery vectors after database-side augmentation: each is expanded by its neighbours in the gallery.
 
-    rows int64[N, k], scores float32[N, k]: neighbours of each gallery row, itself left out. All rows are replaced at
-    once, by the vectors as they were. Source: Turcot and Lowe 2009; weights as in Radenovic et al. 2018.
+    rows int64[N, k], scores float32[N, k]: neighbours of each gallery row, without the row itself. All new vectors are
+    computed from the old ones. Source: Turcot and Lowe 2009; weights as in Radenovic et al. 2018.
     """
     return expand_queries(gallery, gallery, rows, scores, alpha)
 
@@ -67,22 +71,23 @@ def k_reciprocal(
     k2: int,
     weight: float,
 ) -> Scores:
-    """k-reciprocal re-ranking: how alike are the sets of mutual neighbours of a query and of its candidates.
+    """Return scores of k-reciprocal re-ranking, which compares the mutual neighbours of a query and its candidates.
 
     points float32[P, D]: unit vectors of gallery and queries together. rows int64[P, k], k >= k1: the neighbours of
-    each point among all points, itself left out. asks int64[Q]: the queries' points. candidates int64[Q, C]: the points
-    that are ranked anew for each; scores float32[Q, C]: their cosines.
+    each point among all points, without the point itself. asks int64[Q]: the points that are queries. candidates
+    int64[Q, C]: the points to re-rank for each query; scores float32[Q, C]: their cosines.
 
-    Gives float32[Q, C] for the candidates in their places, higher = closer, -inf where padded: 1 minus the final
-    distance (1 - weight) * Jaccard + weight * (1 - cosine), so weight 1 gives the cosines back. As in the authors'
-    code a point belongs to its own set, k2 counts it, and k2 = 1 averages nothing; unlike there, distances are not
-    divided by the largest of the data set. Source: Zhong et al. 2017, arXiv 1701.08398.
+    Returns float32[Q, C], one score for each candidate, higher = closer, -inf where padded. A score is 1 minus the
+    final distance (1 - weight) * Jaccard + weight * (1 - cosine), so weight 1 returns the cosines. As in the authors'
+    code, a point is a member of its own set, and is one of the k2 points that are averaged, so k2 = 1 averages nothing.
+    Unlike that code, distances are not divided by the largest one of the data set. Source: Zhong et al. 2017, arXiv
+    1701.08398.
     """
     encoded = _encoded(points, rows, k1)
     mean = _average(rows, k2)
     final = np.full(candidates.shape, -np.inf, np.float32)
     here = np.zeros(len(points), np.float32)
-    # Averaged sets of many points are large, so only those of some queries and their candidates exist at once.
+    # Averaged sets of many points are large, so they are made only for a block of queries and their candidates.
     step = max(1, _BLOCK // (max(1, candidates.shape[1]) * 8 * k1 * k2))
     for start in range(0, len(asks), step):
         part = slice(start, start + step)
@@ -97,7 +102,7 @@ def k_reciprocal(
             if len(real):
                 others = sets[at[1:][real]]
                 shared = np.add.reduceat(np.minimum(others.data, here[others.indices]), others.indptr[:-1])
-                # Each set sums to 1: the larger of two at each place sum to 2 - shared.
+                # Each set sums to 1, so the sum of the larger of two values at each point is 2 - shared.
                 likeness = shared / (2 - shared)
                 final[query, real] = (1 - weight) * likeness + weight * scores[query, real]
             here[sets.indices[own]] = 0
@@ -105,14 +110,14 @@ def k_reciprocal(
 
 
 def _encoded(points: Vectors, rows: Rows, k1: int) -> Any:
-    """The set of each point as a row of csr float32[P, P]: exp(-distance) of its members, scaled to sum 1."""
+    """The set of each point as a row of csr float32[P, P]: exp(-distance) of each member, scaled to a sum of 1."""
     wide, half = _mutual(rows, k1), _mutual(rows, round(k1 / 2))
     half_size = np.diff(half.indptr)
     blocks = []
     step = max(1, _BLOCK // (k1 + 1) ** 2)
     for start in range(0, len(points), step):
         sets = wide[start : start + step]
-        overlap = sparse.csr_array(sets.multiply(sets @ half))  # half is symmetric, so this counts what both hold
+        overlap = sparse.csr_array(sets.multiply(sets @ half))  # half is symmetric, so this counts shared members
         overlap.data = (overlap.data > _OVERLAP * half_size[overlap.indices]).astype(np.float32)
         overlap.eliminate_zeros()
         blocks.append(_weighted(points, sparse.csr_array(sets + overlap @ half), start))
@@ -120,7 +125,7 @@ def _encoded(points: Vectors, rows: Rows, k1: int) -> Any:
 
 
 def _mutual(rows: Rows, k: int) -> Any:
-    """Csr float32[P, P] of ones where two points are among each other's k nearest, and on the diagonal."""
+    """Csr float32[P, P]: 1 where two points are among each other's k nearest, and on the diagonal."""
     near = rows[:, :k]
     count = len(rows)
     found = near >= 0
@@ -131,7 +136,7 @@ def _mutual(rows: Rows, k: int) -> Any:
 
 
 def _weighted(points: Vectors, members: Any, start: int) -> Any:
-    """Put exp(cosine - 1) in the place of each member of the sets of points from `start` on, scaled to sum 1."""
+    """Weigh the members of the sets of points from `start` on by exp(cosine - 1), scaled so that each set sums to 1."""
     at = np.repeat(np.arange(members.shape[0]), np.diff(members.indptr))
     weights = np.empty(len(at), np.float32)
     step = max(1, _BLOCK // points.shape[1])
@@ -145,7 +150,7 @@ def _weighted(points: Vectors, members: Any, start: int) -> Any:
 
 
 def _average(rows: Rows, k: int) -> Any:
-    """Csr float32[P, P] that averages over a point and its k - 1 nearest."""
+    """The csr matrix float32[P, P] that averages over a point and its k - 1 nearest points."""
     count = len(rows)
     near = np.concatenate([np.arange(count)[:, None], rows[:, : k - 1]], axis=1)
     found = near >= 0
@@ -155,11 +160,11 @@ def _average(rows: Rows, k: int) -> Any:
 
 
 def affinities(rows: Rows, scores: Scores, power: float) -> Any:
-    """The graph that similarity spreads on: csr float64[N, N], symmetric, its eigenvalues within -1..1.
+    """Return the graph for diffusion: csr float64[N, N], symmetric, with eigenvalues within -1..1.
 
-    rows int64[N, k], scores float32[N, k]: the neighbours of each gallery row, itself left out. Two rows are joined
-    by max(cosine, 0) ** power where each is a neighbour of the other, and joins are divided by the square roots of
-    both rows' sums: S = D^-1/2 W D^-1/2 of Iscen et al. 2017, arXiv 1611.05113.
+    rows int64[N, k], scores float32[N, k]: the neighbours of each gallery row, without the row itself. Two rows are
+    linked with the weight max(cosine, 0) ** power where each is a neighbour of the other. Each weight is divided by the
+    square roots of the sums of both rows: S = D^-1/2 W D^-1/2 of Iscen et al. 2017, arXiv 1611.05113.
     """
     count = len(rows)
     close = (rows >= 0) & (scores > 0)
@@ -176,15 +181,15 @@ def affinities(rows: Rows, scores: Scores, power: float) -> Any:
 def diffusion(
     graph: Any, candidates: Rows, scores: Scores, *, entries: int, alpha: float, power: float
 ) -> NDArray[np.float64]:
-    """Diffusion: similarity flows from the query's neighbours along the graph, and each row gets what arrives.
+    """Return scores of diffusion: similarity starts at the query's nearest rows and spreads along the graph.
 
     graph: `affinities` of the gallery. candidates int64[Q, C], scores float32[Q, C]: the nearest gallery rows of each
-    query, closest first; the first `entries` of them are where it enters, by max(cosine, 0) ** power. alpha in 0..1:
-    how much is passed on, 0 leaves all at the entries.
+    query, closest first. The first `entries` candidates start with max(cosine, 0) ** power, the others with 0. alpha in
+    0..1: the share that is passed on to neighbours; with 0 all similarity stays where it starts.
 
-    Solves (I - alpha S) f = y by conjugate gradients, S cut to the query's candidates (the paper's truncation; exact
-    where they are the whole gallery). Gives f as float64[Q, C], higher = closer, 0 where nothing arrives, -inf where
-    padded. Source: Iscen et al. 2017, arXiv 1611.05113.
+    Solves (I - alpha S) f = y by conjugate gradients. S has only the rows and columns of the query's candidates (the
+    paper's truncation; exact where the candidates are the whole gallery). Returns f as float64[Q, C], higher = closer,
+    0 where no similarity arrives, -inf where padded. Source: Iscen et al. 2017, arXiv 1611.05113.
     """
     flow = np.full(candidates.shape, -np.inf)
     for query, found in enumerate(candidates):

@@ -1,4 +1,4 @@
-"""Fields of an index, and their values as the bytes that the core reads (its format: src/ann/payload.hpp)."""
+"""The fields of an index, and their values as bytes for the core (the format is in src/ann/payload.hpp)."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ __all__ = [
 ]
 
 KINDS: tuple[FieldKind, ...] = ("tag", "bool", "int", "float", "datetime", "geo", "id")
-"""What a field can hold, by the number of its kind."""
+"""The kinds of fields; the core's number of a kind is its position here."""
 
 Schema = Mapping[str, FieldKind]
-"""The fields of an index by name. Their order counts: a field's number is its place."""
+"""The kind of each field of an index, by name. The order matters: a field's number is its position."""
 
 MOST_FIELDS = 256
 LONGEST_NAME = 200
@@ -53,9 +53,10 @@ _FIELD = struct.Struct("<I")
 
 
 def check_schema(fields: Mapping[str, str] | None) -> dict[str, FieldKind]:
-    """The fields as a dictionary of its own; SearchError where names, kinds or their number are not allowed.
+    """Check fields and return them as a new dictionary.
 
-    A name is 1 to 200 letters without NUL, and not `id`, which ids have. There are at most 256 fields.
+    A name has 1 to 200 letters without NUL, and is not `id`, which is the name of the ids. At most 256 fields are
+    allowed. Raises SearchError where a name, a kind or the number of fields is not allowed.
     """
     if fields is None:
         return {}
@@ -88,7 +89,7 @@ def _name_fault(name: str) -> str:
 
 
 def _nearest(name: object, known: Sequence[str]) -> str:
-    """A hint to the likely name, and the known ones."""
+    """The end of an error message: the name that was probably meant, and the known names."""
     near = difflib.get_close_matches(name[:LONGEST_NAME], known, 1) if isinstance(name, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ";"
     names = ", ".join(known[:12]) + (f" and {len(known) - 12} more" if len(known) > 12 else "")
@@ -96,7 +97,7 @@ def _nearest(name: object, known: Sequence[str]) -> str:
 
 
 def kind_of(schema: Schema, field: object) -> FieldKind:
-    """The kind of a field; SearchError that names the known ones where there is none of this name."""
+    """Return the kind of a field. Raises SearchError, which names the known fields, where there is no such field."""
     kind = schema.get(field) if isinstance(field, str) else None
     if kind is None:
         raise SearchError(f"field {shown(field)}: unknown{_nearest(field, list(schema))}")
@@ -104,7 +105,10 @@ def kind_of(schema: Schema, field: object) -> FieldKind:
 
 
 def as_micros(value: object, field: str) -> int:
-    """A value of a datetime field as microseconds since 1970, UTC; SearchError where it is none, or missing."""
+    """Return a value of a datetime field as microseconds since 1970 in UTC.
+
+    Raises SearchError where the value is missing, or is no datetime.
+    """
     try:
         if is_missing(value):
             raise UnfitError(f"{shown(value)} is no moment")
@@ -114,11 +118,12 @@ def as_micros(value: object, field: str) -> int:
 
 
 def as_value(schema: Schema, field: str, value: object) -> Any:
-    """One value as a filter may compare a field with it; SearchError for an unknown field or what it cannot hold.
+    """Return one value in the form in which a filter compares a field with it.
 
     tag and id: str; bool: bool; int: int; float: float (infinities too); datetime: int, microseconds since 1970, UTC;
-    geo: (latitude, longitude). A float that is a whole number below 2**53 will do for an int. Missing values are
-    refused: there is a condition of its own for them.
+    geo: (latitude, longitude). An int field also accepts a float that is a whole number below 2**53. Raises SearchError
+    for an unknown field, for a value that the field cannot have, and for a missing value, because filters have their
+    own condition for missing values.
     """
     kind = kind_of(schema, field)
     if is_missing(value):
@@ -135,15 +140,17 @@ def as_value(schema: Schema, field: str, value: object) -> Any:
 
 
 def encode_fields(schema: Schema, values: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None, n: int) -> bytes:
-    """Values for `n` rows as a payload: columns by field (a DataFrame too), or a list of n dicts; None: no values.
+    """Return the values of `n` rows as bytes: from columns by field (or a DataFrame), or a list of n dicts; None: none.
 
-    A column is a list, a NumPy array, a tensor, or one of pandas or pyarrow. Fields that are not mentioned are not
-    told, which is to add rows without them or to leave them as they are; a key that some dicts lack is missing there.
+    A column is a list, a NumPy array, a tensor, or a column of pandas or pyarrow. Fields that are not mentioned are not
+    part of the bytes: new rows have no value there, and existing rows keep theirs. A field that only some of the dicts
+    have is missing in the others.
 
-    None, NaN, NaT and pandas.NA mean a missing value, as does an empty list of tags. Kinds are strict: a bool is no
-    int, an int no bool and no tag; ints may be floats only in a column where NaN marks gaps, as pandas makes them.
-    -0.0 becomes 0.0; tags that a row has twice count once; an int as an id becomes its digits. A datetime without a
-    zone is UTC. SearchError names the field, the row, the value and what is allowed.
+    None, NaN, NaT, pandas.NA and an empty list of tags mean a missing value. Kinds are strict: a bool is no int, and an
+    int is no bool and no tag. Ints may be given as floats only in a column where NaN marks gaps, as pandas makes them.
+    -0.0 becomes 0.0. A tag that a row has twice counts once. An int in an id field becomes its decimal digits. A
+    datetime without a time zone is UTC. Raises SearchError, which names the field, the row, the value and what is
+    allowed.
     """
     columns = _columns(schema, values, n)
     parts = [_HEAD.pack(n, len(columns))]
@@ -195,18 +202,18 @@ def _encoded(column: Given, field: str, kind: FieldKind) -> list[bytes]:
 
 
 class _Reader:
-    """Takes arrays from bytes, one behind the other, and never more than there is."""
+    """Reads arrays from bytes, one after the other. SearchError where the bytes end too early."""
 
     def __init__(self, data: bytes):
         self.data, self.at = data, 0
 
     def take(self, dtype: str, count: int) -> NDArray[Any]:
-        """The next `count` numbers."""
+        """Return the next `count` numbers."""
         size = np.dtype(dtype).itemsize * count
         return np.frombuffer(self.text(size), dtype, count)
 
     def text(self, size: int) -> bytes:
-        """The next `size` bytes."""
+        """Return the next `size` bytes."""
         if size > len(self.data) - self.at:
             raise SearchError("fields: cut off")
         self.at += size
@@ -214,10 +221,10 @@ class _Reader:
 
 
 def decode_fields(schema: Schema, data: bytes) -> list[dict[str, Any]]:
-    """The values in a payload, a dictionary for each row without what is missing; SearchError for bytes that are none.
+    """Return the values in bytes of the core: a dictionary for each row, without missing values.
 
     tag: list[str], sorted; bool, int, float and id (str) as they are; datetime: datetime in UTC; geo: (latitude,
-    longitude).
+    longitude). Raises SearchError where the bytes are damaged or do not fit the schema.
     """
     reader = _Reader(data)
     n, count = (int(number) for number in reader.take("<u4", 2))

@@ -1,7 +1,7 @@
-"""Answers among some of the rows: removed ones left out, at most so many of a group, or none but those that match.
+"""Choose answers among some of the rows: leave removed rows out, and return at most a number of rows of each group.
 
-A walk over the graph gives a number of rows; what may not be answered is dropped, and where that leaves too few the
-walk is asked for more rows, in the end for all of them by comparing with each. So no answer is lost.
+A search returns a number of rows, and rows that are not allowed are dropped. Where too few rows are left, the search is
+asked for more rows; in the end it compares the query with every row. So no answer is lost.
 """
 
 from __future__ import annotations
@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from medalist.search.index import Index
 
 MOST_HELD = 2**24
-"""Rows of candidates that are looked at together, over all queries of a block."""
+"""The most candidate rows that are looked at together, over all queries of a block."""
 
 WIDER = 4
-"""How much wider the next walk is where one gave too few."""
+"""The factor by which the next search asks for more rows, where a search found too few."""
 
 
 class Rows(NamedTuple):
-    """Answers as rows, the closest first: rows int64[Q, k] padded by -1, scores float32[Q, k] by -inf, counts."""
+    """Answers as rows, the closest first.
+
+    rows: int64[Q, k], padded with -1. scores: float32[Q, k], padded with -inf. counts: int64[Q], the answers without
+    padding.
+    """
 
     rows: NDArray[np.int64]
     scores: NDArray[np.float32]
@@ -36,10 +40,11 @@ Ask = Callable[[NDArray[np.float32], int, bool], tuple[NDArray[np.int64], NDArra
 def choose(
     ask: Ask, queries: NDArray[np.float32], k: int, group_of: NDArray[np.int64], most: int, exact: bool = False
 ) -> Rows:
-    """The k nearest of each query, at most `most` of one group and none of group -1.
+    """Return the k nearest rows of each query, at most `most` of one group and none of group -1.
 
-    `group_of` is int64[n], the group of each row, `most` at least 1. There are never fewer answers than k, or than may
-    be answered at all. As exact as `ask` is, which is asked for more until enough remain.
+    `group_of` is int64[n], the group of each row; `most` is at least 1. There are always k answers, or all allowed rows
+    where they are fewer. The answers are as exact as those of `ask`, which is called again for more rows until enough
+    are left.
     """
     n = len(group_of)
     sizes = np.bincount(group_of[group_of >= 0])
@@ -69,7 +74,7 @@ def choose(
 
 
 def _first_reach(k: int, sizes: NDArray[np.int64], n: int, most: int) -> int:
-    """How many rows the first walk is asked for: what should do if the rows that are dropped lie anywhere."""
+    """How many rows to ask for first: probably enough, if the dropped rows are spread evenly among the others."""
     if sizes.max() > most:
         return WIDER * k
     live = int(sizes.sum())
@@ -77,9 +82,9 @@ def _first_reach(k: int, sizes: NDArray[np.int64], n: int, most: int) -> int:
 
 
 def _allowed(rows: NDArray[np.int64], group_of: NDArray[np.int64], most: int) -> NDArray[np.bool_]:
-    """Which of ranked rows [Q, K] may be answered: of no group -1, and among the first `most` of their group."""
+    """Which of ranked rows [Q, K] are allowed: rows of a group other than -1, and among the first `most` of it."""
     groups = np.where(rows >= 0, group_of[rows], -1)
-    order = np.argsort(groups, axis=1, kind="stable")  # by group, the closest first within it
+    order = np.argsort(groups, axis=1, kind="stable")  # sorted by group, and within a group the closest first
     ranked = np.take_along_axis(groups, order, axis=1)
     begins = np.ones(ranked.shape, np.bool_)
     begins[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
@@ -91,7 +96,7 @@ def _allowed(rows: NDArray[np.int64], group_of: NDArray[np.int64], most: int) ->
 
 
 def by_index(index: Index, recall: float | None = None, threads: int = 1) -> Ask:
-    """Ask an index whose ids are row numbers, by its graph at the stated recall, or exactly."""
+    """Return an Ask for an index whose ids are row numbers: it searches by the graph at `recall`, or exactly."""
 
     def ask(queries: NDArray[np.float32], k: int, exact: bool) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         if exact:

@@ -1,4 +1,4 @@
-"""The twin of the index in NumPy and Python alone: the same questions, answered row by row and in float64."""
+"""The twin of the index, written only in Python and NumPy: the same calls, answered row by row in float64."""
 
 from __future__ import annotations
 
@@ -28,13 +28,14 @@ from medalist.search.twin_rows import TwinRows, Where, as_filter
 from medalist.search.vectors import as_queries, whole
 
 Found = list[tuple[int, np.float32]]
-"""Rows and their scores, the closest first."""
+"""Rows that were found and their scores, the closest first."""
 
 
 class TwinIndex(TwinRows):
-    """An index without a graph, to check the other by, and for where its extension cannot be built.
+    """An index without a graph. Tests compare `Index` with it, and it works where the C++ extension cannot be built.
 
-    Takes and refuses what `Index` does. Every search is exact: `ef`, `recall` and `plan` are checked, without effect.
+    It accepts and refuses the same arguments as `Index`. Every search is exact: `ef`, `recall` and `plan` are checked
+    and have no effect.
     """
 
     def __init__(
@@ -48,7 +49,7 @@ class TwinIndex(TwinRows):
         effort: int | None = None,
         seed: int = 0,
     ) -> None:
-        """As `Index`; `degree`, `effort` and `seed` are checked and have no effect."""
+        """Make an empty index as `Index` does; `degree`, `effort` and `seed` are checked and have no effect."""
         check_options(dim, metric, refine, degree, effort, seed)
         super().__init__(dim, metric, refine, fields)
 
@@ -66,7 +67,7 @@ class TwinIndex(TwinRows):
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
-        """The nearest `k`, exactly; as `Index.search`."""
+        """Return the exact `k` nearest vectors; the arguments are those of `Index.search`."""
         check_aim(ef, recall)
         if plan is not None:
             check_choice(plan, "plan", get_args(Plan))
@@ -83,11 +84,11 @@ class TwinIndex(TwinRows):
         per: int = 1,
         threads: int = 1,
     ) -> Hits:
-        """The nearest `k`, ties by the order of adding; as `Index.exact`.
+        """Return the `k` nearest vectors as `Index.exact` does; equal scores in the order of adding.
 
-        `where`: a filter, or a list of one (or None) for each query. Answers have at least `min_score`, and at most
-        `per` of them the same value of the field `group_by` (of tags: the first in the order of letters); rows without
-        a value are each alone.
+        `where`: a filter, or a list with one filter (or None) for each query. All answers have at least `min_score`. At
+        most `per` answers have the same value in the field `group_by` (of several tags, the first in alphabetical
+        order); each row without a value is its own group.
         """
         matrix, single = as_queries(queries, self.dim, self.metric)
         k = check_k(k)
@@ -113,7 +114,7 @@ class TwinIndex(TwinRows):
         max_distance: float | None = None,
         where: Where = None,
     ) -> Hits:
-        """All rows of at least this score or at most this distance (see Hits) for one query [dim]: closest first."""
+        """Return all rows with at least this score, or at most this distance, for one query [dim]: closest first."""
         matrix, single = as_queries(query, self.dim, self.metric)
         if not single:
             raise SearchError(f"within: one query of shape [{self.dim}], not {len(matrix)}")
@@ -132,10 +133,11 @@ class TwinIndex(TwinRows):
     def recommend(
         self, positive: object, negative: object = (), k: int = 10, *, where: Where = None, **how: Any
     ) -> Hits:
-        """The nearest `k` to the mean of the vectors of some ids, these left out: [k]. `how`: as of `search`.
+        """Return the `k` vectors nearest to the mean of the vectors of some ids, without these: [k].
 
-        With negative ids: to the mean of the positive ones plus its difference from the mean of the negative ones
-        (what Qdrant calls average_vector). All ids have to be there.
+        With negative ids, the query is the mean of the positive vectors plus its difference from the mean of the
+        negative ones (Qdrant calls it average_vector). `how`: other arguments of `search`. Raises SearchError where an
+        id is not in the index.
         """
         good, bad = self._rows_there(positive), self._rows_there(negative)
         if not good:
@@ -151,7 +153,7 @@ class TwinIndex(TwinRows):
         return self.search(target.astype(np.float32), k, where=both, **how)
 
     def _wanted(self, where: Where | Sequence[Where], n: int, single: bool) -> list[list[int]]:
-        """For each of n queries the rows that its filter means."""
+        """The rows that match the filter of each of n queries."""
         if not isinstance(where, list | tuple):
             return [self._chosen(where)] * n  # type: ignore[arg-type]
         if single or len(where) != n:
@@ -160,7 +162,7 @@ class TwinIndex(TwinRows):
         return [self._chosen(one) for one in where]
 
     def _ranked(self, query: NDArray[np.float32], rows: list[int], least: float) -> Found:
-        """Rows with at least this score, the closest first, ties by the order of adding."""
+        """The rows with at least this score, the closest first; equal scores in the order of adding."""
         measured = self.scores(query)
         scores = measured.astype(np.float32)
         with np.errstate(over="ignore"):
@@ -180,7 +182,7 @@ class TwinIndex(TwinRows):
         return kept
 
     def _hits(self, found: list[Found], k: int, single: bool, looked_at: list[int]) -> Hits:
-        """Name the rows that were found for each query, and widen the answers to k."""
+        """Replace the rows found for each query by their ids, and pad the answers to k."""
         strings = self._kind == STRINGS
         ids = [[self._ids[row] for row, _ in one] + ["" if strings else -1] * (k - len(one)) for one in found]
         scores = np.full((len(found), k), -np.inf, np.float32)
@@ -197,9 +199,9 @@ class TwinIndex(TwinRows):
         return Hits(named, scores, counts, self.metric, plans, cost)
 
     def scores(self, query: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Score of each stored vector for one query [dim]: float64[n], higher = closer.
+        """Return the score of each stored vector for one query [dim]: float64[n], higher = closer.
 
-        Summed row by row, not by BLAS, so that equal vectors have equal scores.
+        The sums are made row by row, not by BLAS, so that equal vectors have equal scores.
         """
         asked = query.astype(np.float64)
         if self.metric == "l2":

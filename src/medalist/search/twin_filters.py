@@ -1,8 +1,8 @@
-"""What a filter means for one row, by its Python values alone: slow and plain, to check the fast ways by.
+"""Decide in plain Python whether a row matches a filter. It is slow and simple, so that tests can check the core by it.
 
-A row is a dictionary of its fields without those that are missing, as `schema.decode_fields` gives it: tag list[str],
-bool, int, float, datetime (of UTC), geo (latitude, longitude), id str. Numbers are compared as Python does, exactly.
-Nothing here is shared with `compile_filter` or the core but the reading of a datetime.
+A row is a dictionary of its fields without missing values, as `schema.decode_fields` returns it: tag list[str], bool,
+int, float, datetime (in UTC), geo (latitude, longitude), id str. Numbers are compared exactly, as Python does.
+Except for the reading of datetimes, this module shares no code with `compile_filter` and the core.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from medalist.search.filters import (
 from medalist.search.schema import as_micros
 
 EARTH_RADIUS = 6_371_008.8
-"""Metres; the mean radius of the IUGG."""
+"""The mean radius of the earth in metres, as defined by the IUGG."""
 
 Place = tuple[float, float]
 """Latitude and longitude in degrees."""
@@ -40,7 +40,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def means(one: Filter, row: Mapping[str, Any], name: int | str) -> bool:
-    """Whether a filter means the row of these fields and this id; the filter fits the schema."""
+    """Return whether the row with these fields and this id matches a filter. The filter must fit the schema."""
     match one:
         case All(each):
             found = all(means(part, row, name) for part in each)
@@ -72,14 +72,14 @@ def means(one: Filter, row: Mapping[str, Any], name: int | str) -> bool:
 
 
 def _values(row: Mapping[str, Any], field: str) -> list[Any]:
-    """A field's values: of tags several, else one or none."""
+    """The values of a field as a list: any number of tags, else one value or none."""
     if field not in row:
         return []
     return list(row[field]) if isinstance(row[field], list) else [row[field]]
 
 
 def micros(moment: datetime) -> int:
-    """A moment as microseconds since 1970, exactly."""
+    """Return a datetime as exact microseconds since 1970."""
     return (moment - _EPOCH) // timedelta(microseconds=1)
 
 
@@ -88,12 +88,12 @@ def _comparable(value: Any) -> Any:
 
 
 def _wanted(value: Any, row: Mapping[str, Any], field: str) -> Any:
-    """A filter's value as it is compared with the row's: of a datetime field whatever that takes."""
+    """A filter's value in the form that is compared with the row's value: microseconds for a datetime field."""
     return as_micros(value, field) if isinstance(row.get(field), datetime) else value
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Equality that keeps texts, bools and numbers apart."""
+    """Whether two values are equal; a text never equals a number or bool."""
     return isinstance(one, str) == isinstance(other, str) and bool(one == other)
 
 
@@ -112,7 +112,10 @@ def _between(row: Mapping[str, Any], field: str, bounds: Sequence[Any]) -> bool:
 
 
 def direction(place: Place) -> tuple[float, float, float]:
-    """A place on the unit sphere. A pole has many names, and the antimeridian two: each is one place."""
+    """Return the unit vector of a place on the earth.
+
+    All longitudes of a pole give one vector, and so do the longitudes -180 and 180.
+    """
     if abs(place[0]) == 90:
         return 0.0, 0.0, place[0] / 90
     latitude, longitude = math.radians(place[0]), math.radians(180 if place[1] == -180 else place[1])
@@ -121,7 +124,10 @@ def direction(place: Place) -> tuple[float, float, float]:
 
 
 def near(place: Place, centre: Place, metres: float) -> bool:
-    """Whether the chord to the centre is at most that of an arc of `metres`; from half the way round, everything."""
+    """Return whether a place is within `metres` of the centre, by the length of the chord between them.
+
+    From half of the earth's circumference on, every place is.
+    """
     if metres >= math.pi * EARTH_RADIUS:
         return True
     squared = sum((one - other) ** 2 for one, other in zip(direction(place), direction(centre), strict=True))
@@ -129,7 +135,10 @@ def near(place: Place, centre: Place, metres: float) -> bool:
 
 
 def boxed(place: Place, south: float, west: float, north: float, east: float) -> bool:
-    """Borders included; west > east: across the antimeridian, of which -180 and 180 are both names."""
+    """Return whether a place is in a box of degrees, borders included.
+
+    Where west > east, the box crosses the antimeridian. A longitude of -180 is the same as 180.
+    """
     latitude, longitude = place
     names = (longitude, -longitude) if abs(longitude) == 180 else (longitude,)
     if not south <= latitude <= north:
@@ -140,15 +149,16 @@ def boxed(place: Place, south: float, west: float, north: float, east: float) ->
 
 
 def enclosed(place: Place, rings: Sequence[Sequence[Place]]) -> bool:
-    """Inside the first ring and in none of the others, or on an edge of any of them."""
+    """Return whether a place is inside the first ring and in no other ring, or on an edge of any ring."""
     sides = [_side(place, ring) for ring in rings]
     return 0 in sides or (sides[0] > 0 and not any(side > 0 for side in sides[1:]))
 
 
 def unwrapped(ring: Sequence[Place]) -> list[tuple[Fraction, Fraction]]:
-    """Longitude and latitude of corners so that every edge is straight, and the last corner is the first again.
+    """Return the corners of a ring as (longitude, latitude), without jumps at the antimeridian.
 
-    An edge goes the short way round, so longitudes may lie beyond 180. The ring does not go around a pole.
+    The last corner is the first one again. Each edge takes the shorter way around the earth, so longitudes may be above
+    180 or below -180. The ring must not go around a pole.
     """
     corners = [(Fraction(longitude), Fraction(latitude)) for latitude, longitude in [*ring, ring[0]]]
     straight = [corners[0]]
@@ -160,7 +170,10 @@ def unwrapped(ring: Sequence[Place]) -> list[tuple[Fraction, Fraction]]:
 
 
 def _side(place: Place, ring: Sequence[Place]) -> int:
-    """1 inside, 0 on an edge, -1 outside: whether a ray to the east meets edges an odd number of times, exactly."""
+    """1 inside, 0 on an edge, -1 outside. A place is inside where a ray to the east crosses an odd number of edges.
+
+    The numbers are fractions, so the answer is exact.
+    """
     straight = unwrapped(ring)
     longitude, y = Fraction(place[1]), Fraction(place[0])
     low, high = (pick(corner for corner, _ in straight) for pick in (min, max))
@@ -168,7 +181,7 @@ def _side(place: Place, ring: Sequence[Place]) -> int:
     for turn in range(math.floor((low - longitude) / 360), math.ceil((high - longitude) / 360) + 1):
         x = longitude + 360 * turn
         for (x1, y1), (x2, y2) in pairwise(straight):
-            left = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)  # > 0: of the edge, looking along it
+            left = (x2 - x1) * (y - y1) - (y2 - y1) * (x - x1)  # > 0: the place is to the left of the edge
             if left == 0 and min(x1, x2) <= x <= max(x1, x2) and min(y1, y2) <= y <= max(y1, y2):
                 return 0
             if (y1 > y) != (y2 > y) and (left > 0) == (y2 > y1):

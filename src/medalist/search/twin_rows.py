@@ -1,4 +1,4 @@
-"""The rows of the twin: vectors with ids and fields come, change and go, and are counted and read, row by row."""
+"""The rows of the twin: add, change, delete, count and read vectors with ids and fields, row by row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from medalist.search.twin_filters import means, micros
 from medalist.search.vectors import as_vectors, check_float16, whole
 
 ORDERED = ("bool", "int", "float", "datetime")
-"""Kinds of fields that rows can be put in order by."""
+"""Kinds of fields that rows can be sorted by."""
 
 Where = Filter | str | Mapping[str, Any] | None
 """A filter, the text of `--where`, or JSON as text or as a dictionary; None: all rows."""
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 
 def as_filter(where: object, schema: Schema, id_kind: int) -> Filter | None:
-    """What a caller gave as a filter, as one; SearchError for anything that is none."""
+    """Return a filter that a caller gave in any form of `Where`; SearchError for anything else."""
     if where is None or isinstance(where, Filter):
         return where
     if isinstance(where, str) and not where.lstrip().startswith("{"):
@@ -43,7 +43,7 @@ def as_filter(where: object, schema: Schema, id_kind: int) -> Filter | None:
 def _listed(batch: Batch, once: bool = True) -> list[Any]:
     names: list[Any] = [] if batch is None else batch if isinstance(batch, list) else batch.tolist()
     if once and len(set(names)) < len(names):
-        raise SearchError("ids: one stands there twice")
+        raise SearchError("ids: an id is there twice")
     return names
 
 
@@ -51,7 +51,7 @@ class TwinRows:
     """Vectors of one dimension, with ids and fields of a schema."""
 
     def __init__(self, dim: int, metric: Metric, refine: Refine, fields: Schema | None) -> None:
-        """No rows yet."""
+        """Make it without rows."""
         self.dim, self.metric, self.refine = int(dim), metric, refine
         self.fields = check_schema(fields)
         self._vectors: NDArray[np.float64] = np.empty((0, self.dim))
@@ -60,7 +60,7 @@ class TwinRows:
         self._kind, self._next = ROWS, 0
 
     def __len__(self) -> int:
-        """Vectors stored."""
+        """The number of stored vectors."""
         return len(self._ids)
 
     # ------------------------------------------------------------------------------------------------------ writing
@@ -74,7 +74,7 @@ class TwinRows:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        """Add vectors [n, dim] under `ids` [n], all or none; as `Index.add`."""
+        """Add vectors [n, dim] under `ids` [n], all or none, as `Index.add` does."""
         self._write(ids, vectors, fields, threads, progress, replace=False)
 
     def upsert(
@@ -86,7 +86,7 @@ class TwinRows:
         threads: int | None = None,
         progress: Callable[[int, int], object] | None = None,
     ) -> None:
-        """Add vectors; those of ids that are there are replaced with all their fields, and count as added last."""
+        """Add vectors; a vector whose id is in the index replaces the old one and its fields, and is added last."""
         if ids is None:
             raise SearchError("ids: None; upsert needs the ids of what it replaces")
         self._write(ids, vectors, fields, threads, progress, replace=True)
@@ -119,7 +119,7 @@ class TwinRows:
         self._kind, self._next = max(kind, self._kind), self._next + n
 
     def _kept(self, rows: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Vectors as they are compared: of unit length under cosine, rounded where refine is float16."""
+        """Vectors in the form in which they are compared: unit length under cosine, rounded where refine is float16."""
         kept = rows.astype(np.float64)
         if self.metric == "cosine":
             kept /= np.sqrt((kept * kept).sum(axis=1, keepdims=True))
@@ -132,9 +132,9 @@ class TwinRows:
         self._vectors = self._vectors[keep]
 
     def delete(self, ids: object = None, *, where: Where = None, threads: int | None = None) -> int:
-        """Remove the rows of some ids (those that are not there count as removed), or those that a filter means.
+        """Delete the rows of some ids, or those that match a filter; return how many were deleted.
 
-        Returns how many there were. Give one of `ids` and `where`; an id twice is an error.
+        Give either `ids` or `where`. Ids that are not in the index are no error; an id that is given twice is one.
         """
         check_threads(threads)
         if (ids is None) == (where is None):
@@ -146,10 +146,10 @@ class TwinRows:
         return len(found)
 
     def set_fields(self, values: Any, *, ids: object = None, where: Where = None) -> int:
-        """Change fields without the vectors: those that `values` tells, the others stay. Returns how many rows changed.
+        """Change the fields in `values` without changing vectors or other fields; return how many rows were changed.
 
-        With `ids` [n], which all have to be there, `values` are those of n rows as in `add`; with `where`, one
-        dictionary of plain values for every row that it means: {"depth": 7}.
+        With `ids` [n], which must all be in the index, `values` are the fields of n rows as in `add`. With `where`,
+        `values` is one dictionary of plain values for every row that matches: {"depth": 7}.
         """
         if (ids is None) == (where is None):
             raise SearchError("set_fields: give either ids= or where=")
@@ -169,7 +169,7 @@ class TwinRows:
         return n
 
     def _rows_of(self, ids: Any, once: bool = False) -> list[tuple[Any, int | None]]:
-        """Ids that were given, one or several, and their rows, None where one is not there."""
+        """The given ids, one or several, and their rows; None for an id that is not in the index."""
         several = isinstance(ids, list | tuple | range) or (hasattr(ids, "__array__") and np.ndim(ids) > 0)
         given = ids if several else [ids]
         batch = _listed(parse_ids(given, len(given)), once)
@@ -179,7 +179,7 @@ class TwinRows:
         return [(name, place.get(name)) for name in batch]
 
     def _rows_there(self, ids: Any, once: bool = False) -> list[int]:
-        """Rows of ids; SearchError for one that is not there."""
+        """The rows of ids; SearchError for an id that is not in the index."""
         rows: list[int] = []
         for name, row in self._rows_of(ids, once):
             if row is None:
@@ -190,30 +190,30 @@ class TwinRows:
     # ------------------------------------------------------------------------------------------------------ reading
 
     def get(self, ids: object) -> list[Row]:
-        """Fields of ids [n] without those that are missing; SearchError for an id that is not there."""
+        """Return the fields of ids [n], without missing values; SearchError for an id that is not in the index."""
         return [dict(self._rows[row]) for row in self._rows_there(ids)]
 
     def vectors(self, ids: object) -> NDArray[np.float32]:
-        """Vectors of ids [n] as they are kept: float32[n, dim]."""
+        """Return the vectors of ids [n] as they are kept: float32[n, dim]."""
         return self._vectors[self._rows_there(ids)].astype(np.float32)
 
     def ids(self) -> NDArray[Any]:
-        """All ids, in the order of adding: int64 or strings [n]."""
+        """Return all ids in the order they were added: int64 or strings [n]."""
         return np.array(self._ids, np.str_ if self._kind == STRINGS else np.int64)
 
     def __contains__(self, one: object) -> bool:
-        """Whether an id is there."""
+        """Whether an id is in the index."""
         try:
             return self._rows_of([one])[0][1] is not None
         except SearchError:
             return False
 
     def count(self, where: Where = None) -> int:
-        """How many rows a filter means."""
+        """Return the number of rows that match a filter."""
         return len(self._chosen(where))
 
     def facet(self, field: str, where: Where = None, limit: int | None = None) -> dict[Any, int]:
-        """How often each value of a field stands at the rows of a filter: most often first, then by value."""
+        """Count the values of a field over the rows that match a filter: most frequent first, then by value."""
         if kind_of(self.fields, field) == "geo":
             raise SearchError(f"facet: {field!r} is of the kind geo, whose values are not counted")
         if limit is not None:
@@ -234,10 +234,10 @@ class TwinRows:
         limit: int = 100,
         cursor: str | None = None,
     ) -> Page:
-        """Rows of a filter by their ids, or by a field: then by ids where it is equal, and missing ones last.
+        """Return a page of the rows that match a filter, ordered by ids, or by a field and then by ids.
 
-        `descending` is of the field: ids always rise. `cursor` is that of the page before, and goes on behind its
-        last row, whatever came or went since.
+        Rows without a value in the field come last. `descending` concerns only the field; ids always rise. `cursor` is
+        that of the page before; the new page begins after its last row, also where rows were added or deleted since.
         """
         if order_by is not None and kind_of(self.fields, order_by) not in ORDERED:
             raise SearchError(f"order_by: {order_by!r} has no order; allowed are fields of {', '.join(ORDERED)}")
@@ -261,7 +261,7 @@ class TwinRows:
         return Page(names, [dict(self._rows[row]) for row in page], onward)
 
     def _behind(self, cursor: str, order_by: str | None, descending: bool) -> list[Any]:
-        """The place of the last row of the page that a cursor belongs to."""
+        """The sort key of the last row of the page that a cursor belongs to."""
         try:
             told = json.loads(cursor)
         except (TypeError, ValueError):
@@ -273,11 +273,11 @@ class TwinRows:
         raise SearchError(f"cursor {cursor!r:.60}: none of a page in this order; leave it out to begin")
 
     def _chosen(self, where: Where) -> list[int]:
-        """Rows that a filter means, in the order of adding."""
+        """The rows that match a filter, in the order of adding."""
         one = as_filter(where, self.fields, self._kind)
         if one is None:
             return list(range(len(self)))
-        compile_filter(one, self.fields, self._kind)  # for what it refuses
+        compile_filter(one, self.fields, self._kind)  # only to raise its errors
         return [
             row
             for row, (fields, name) in enumerate(zip(self._rows, self._ids, strict=True))

@@ -1,4 +1,4 @@
-"""One value of a field: what each kind takes, and what is wrong with anything else."""
+"""Check one value of a field: what each kind of field accepts, and the errors for other values."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ TAKES: dict[FieldKind, str] = {
     "geo": "(latitude, longitude) or {'lat': ..., 'lon': ...} in degrees",
     "id": "a str or an int",
 }
-"""What a value of each kind may be."""
+"""What each kind accepts, for error messages."""
 
 EXACT = 2.0**53
-"""From here on float64 does not tell a whole number from its neighbours."""
+"""From this number on, neighbouring whole numbers can be the same float64."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 FIRST, LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
-"""Microseconds since 1970 of the first and the last moment of the years 1 to 9999, which is what datetime can tell."""
+"""The first and the last microsecond of the years 1 to 9999, counted from 1970: the range of Python's datetime."""
 
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII | re.IGNORECASE
@@ -42,30 +42,30 @@ _LONGEST_NUMBER = 4096  # bits of an int that becomes text
 
 
 class UnfitError(ValueError):
-    """Why a value does not fit its field; whoever catches it names the field and the row."""
+    """A value does not fit its field. The code that catches this error adds the field and the row."""
 
 
 def shown(value: object) -> str:
-    """A value on one line, for messages. NumPy's numbers look as Python's do."""
+    """Return a value as one line for messages, at most 60 letters. NumPy's numbers look like Python's."""
     if isinstance(value, int) and value.bit_length() > 64:
         return f"an int of {value.bit_length()} bits"
     if isinstance(value, np.generic) and value.dtype.kind in "biufcU":
         value = value.item()
     try:
         text = " ".join(repr(value).split())
-    except ValueError:  # ints of thousands of digits within something else, np.datetime64 without a unit
+    except ValueError:  # a container with ints of thousands of digits, or np.datetime64 without a unit
         text = f"a {type(value).__name__}"
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 def refusal(field: str, kind: FieldKind, reason: object, row: int | None = None) -> SearchError:
-    """The error for a value of a field."""
+    """Return the error for a value that does not fit its field."""
     place = "" if row is None else f", row {row}"
     return SearchError(f"field {field!r}{place}: {reason}; {kind} takes {TAKES[kind]}")
 
 
 def is_missing(value: object) -> bool:
-    """Whether a value means that there is none: None, NaN, NaT, pandas.NA."""
+    """Return whether a value is a missing value: None, NaN, NaT or pandas.NA."""
     if value is None or type(value).__name__ == "NAType":
         return True
     return isinstance(value, float | np.floating | np.datetime64 | datetime) and bool(value != value)  # noqa: PLR0124
@@ -75,7 +75,7 @@ def is_missing(value: object) -> bool:
 
 
 def one_bool(value: object) -> bool:
-    """True or False; UnfitError for anything else, as of all functions here."""
+    """Return True or False. Raises UnfitError for anything else, as all these functions do."""
     if isinstance(value, bool | np.bool_):
         return bool(value)
     hint = "; use bool(x) or .astype(bool)" if isinstance(value, int | float | np.number) else ""
@@ -83,7 +83,7 @@ def one_bool(value: object) -> bool:
 
 
 def one_int(value: object) -> int:
-    """A 64-bit integer."""
+    """Return a signed 64-bit integer."""
     if isinstance(value, bool | np.bool_):
         raise UnfitError(f"{shown(value)} is a bool; use int(x)")
     if not isinstance(value, int | np.integer):
@@ -95,7 +95,7 @@ def one_int(value: object) -> int:
 
 
 def one_whole(value: object) -> int:
-    """A 64-bit integer, or a float that is exactly one: whole and below 2**53."""
+    """Return a signed 64-bit integer; a float is accepted where it is a whole number below 2**53."""
     if not isinstance(value, float | np.floating):
         return one_int(value)
     if not (abs(float(value)) < EXACT and value == np.floor(value)):
@@ -104,7 +104,7 @@ def one_whole(value: object) -> int:
 
 
 def one_float(value: object) -> float:
-    """A number that is not NaN; -0.0 becomes 0.0."""
+    """Return a float that is not NaN, maybe infinite; -0.0 becomes 0.0."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise UnfitError(f"{shown(value)} is {'a bool' if isinstance(value, bool | np.bool_) else 'no number'}")
     try:
@@ -117,8 +117,8 @@ def one_float(value: object) -> float:
 
 
 def one_datetime(value: object) -> int:
-    """Microseconds since 1970, UTC. What has no zone is UTC, a date is its midnight."""
-    if hasattr(value, "asm8"):  # pandas.Timestamp; as datetime64 it is in UTC and has its nanoseconds
+    """Return microseconds since 1970 in UTC. A value without a time zone is UTC, and a date is its midnight."""
+    if hasattr(value, "asm8"):  # pandas.Timestamp; as a datetime64 it is in UTC and keeps its nanoseconds
         plain = isinstance(value, datetime) and not getattr(value, "nanosecond", 1) and 1 <= value.year <= 9999
         value = value.to_pydatetime() if plain else value.asm8  # type: ignore[attr-defined]
     if isinstance(value, np.datetime64):
@@ -151,7 +151,10 @@ def _from_text(text: str) -> datetime:
 
 
 def micros_of(array: NDArray[Any]) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.bool_]]:
-    """datetime64 of any unit in microseconds. What overflows or loses something does not come back as it was."""
+    """Return datetime64 values of any unit in microseconds: which have a value, the microseconds, which are valid.
+
+    A value is not valid where it overflows or loses digits, which is found by converting it back.
+    """
     present = ~np.isnat(array)
     micros = array.astype("M8[us]")
     values: NDArray[np.int64] = np.where(present, micros.view(np.int64), 0)
@@ -173,7 +176,7 @@ def _micros64(value: np.datetime64) -> int:
 
 
 def one_place(value: object) -> tuple[float, float]:
-    """Latitude and longitude in degrees."""
+    """Return latitude and longitude in degrees."""
     if isinstance(value, Mapping):
         if set(value) != {"lat", "lon"}:
             raise UnfitError(f"{shown(value)} does not have the keys lat and lon alone")
@@ -183,7 +186,7 @@ def one_place(value: object) -> tuple[float, float]:
     if not isinstance(value, list | tuple) or len(value) != 2:
         raise UnfitError(f"{shown(value)} is no place")
     if any(map(is_missing, value)):
-        raise UnfitError(f"{shown(value)} is half a place")
+        raise UnfitError(f"{shown(value)} is no place: its latitude or longitude is missing")
     latitude, longitude = map(one_float, value)
     for name, degrees, most in (("latitude", latitude, 90), ("longitude", longitude, 180)):
         if not abs(degrees) <= most:
@@ -192,7 +195,7 @@ def one_place(value: object) -> tuple[float, float]:
 
 
 def one_tag(value: object) -> str:
-    """A keyword."""
+    """Return a keyword: a text that is not empty."""
     if isinstance(value, str):
         return _checked_text(str.__str__(value))
     number = isinstance(value, int | np.integer) and not isinstance(value, bool)
@@ -201,7 +204,7 @@ def one_tag(value: object) -> str:
 
 
 def one_id(value: object) -> str:
-    """A keyword; an int as its decimal digits."""
+    """Return a keyword: a text that is not empty, or an int as its decimal digits."""
     if isinstance(value, int | np.integer) and not isinstance(value, bool):
         if int(value).bit_length() > _LONGEST_NUMBER:
             raise UnfitError(f"{shown(value)} has too many digits")
@@ -230,4 +233,4 @@ PARSERS: dict[FieldKind, Callable[[object], Any]] = {
     "geo": one_place,
     "id": one_id,
 }
-"""What checks one value of each kind, UnfitError where it does not fit. Missing values are none of theirs."""
+"""The function that checks one value, for each kind. It raises UnfitError. It must not be given a missing value."""

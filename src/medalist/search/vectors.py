@@ -1,4 +1,4 @@
-"""Checks of what comes into the search: vectors become clean float32 rows, or one line says which row is wrong."""
+"""Check vectors that come into the search: they become valid float32 rows, or an error names the row that is wrong."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from medalist.errors import SearchError
 from medalist.search.values import shown
 
 LONGEST = 2.0**62
-"""Length of the longest vector: squares of distances between two such stay finite in float32."""
+"""The greatest length of a vector. Squared distances between two such vectors are still finite in float32."""
 
 SHORTEST = 2.0**-63
-"""Length of the shortest vector under cosine: the square of anything shorter is not a normal float32."""
+"""The smallest length of a vector under cosine. The square of a smaller length is not a normal float32."""
 
 _LONGEST_SQUARED, _SHORTEST_SQUARED = LONGEST**2, SHORTEST**2
 
 FLOAT32 = np.dtype(np.float32)
 
 FLOAT16_MAX = 65504.0
-"""The largest float16, hence the largest component that refine="float16" can keep."""
+"""The largest float16, and therefore the largest component that refine="float16" can keep."""
 
 
 def as_array(values: object, what: str) -> NDArray[Any]:
-    """What the caller gave as a NumPy array of whatever type, without a copy where it is one or a CPU tensor.
+    """Return the caller's values as a NumPy array of any type; a NumPy array or a CPU tensor is not copied.
 
-    Tensors are known by their methods, so torch is not imported; they are detached and brought to the CPU, and
-    bfloat16 and float8, which NumPy does not have, become float32. Raises SearchError where it is no array at all.
+    Tensors are recognised by their methods, so torch is not imported. They are detached and moved to the CPU; bfloat16
+    and float8, which NumPy does not have, become float32. Raises SearchError where the values cannot be an array.
     """
     if type(values) is np.ndarray:
         return values
@@ -55,11 +55,11 @@ def _from_tensor(tensor: Any) -> NDArray[Any]:
 
 
 def as_vectors(values: object, dim: int, metric: str) -> NDArray[np.float32]:
-    """Rows to be stored: float32[n, dim], C-contiguous and aligned; the caller's own memory where it is that already.
+    """Return vectors to be stored as float32[n, dim], C-contiguous and aligned; an array of this form is not copied.
 
-    Takes NumPy arrays, tensors and nested lists of any float or integer type; integers and float64 are rounded to
-    float32. Raises SearchError for another type or shape, and names the first row that is NaN or infinite (in
-    float32), longer than 2**62, or under cosine without a direction (zero, or shorter than 2**-63).
+    Accepts NumPy arrays, tensors and nested lists of any float or integer type; integers and float64 are rounded to
+    float32. Raises SearchError for another type or shape, and for the first row that is NaN or infinite (in float32),
+    longer than 2**62, or, under cosine, without a direction (zero, or shorter than 2**-63). The error names the row.
     """
     array = as_array(values, "vectors")
     if array.ndim == 1 and array.size == dim:
@@ -68,7 +68,7 @@ def as_vectors(values: object, dim: int, metric: str) -> NDArray[np.float32]:
 
 
 def as_queries(values: object, dim: int, metric: str) -> tuple[NDArray[np.float32], bool]:
-    """Queries as float32[n, dim], checked as vectors are, and whether one query of shape [dim] was given."""
+    """Return queries as float32[n, dim], checked as `as_vectors` does, and whether one of shape [dim] was given."""
     array, rows, single = shaped_queries(values, dim)
     if len(rows):
         _check_lengths(array, rows, metric, "queries")
@@ -76,7 +76,10 @@ def as_queries(values: object, dim: int, metric: str) -> tuple[NDArray[np.float3
 
 
 def shaped_queries(values: object, dim: int) -> tuple[NDArray[Any], NDArray[np.float32], bool]:
-    """Queries [n, dim] as they were given, and as float32 of any values, and whether one of shape [dim] was given."""
+    """Return queries [n, dim] in their own type, and as float32, and whether one of shape [dim] was given.
+
+    Raises SearchError for another type or shape; the values are not checked.
+    """
     array = as_array(values, "queries")
     single = array.ndim == 1
     if single:
@@ -87,7 +90,7 @@ def shaped_queries(values: object, dim: int) -> tuple[NDArray[Any], NDArray[np.f
 
 
 def refuse_query(array: NDArray[Any], rows: NDArray[np.float32], at: int) -> NoReturn:
-    """Raise SearchError that says what is wrong with one query."""
+    """Raise SearchError, which says what is wrong with the query at row `at`."""
     raise SearchError(f"queries, row {at}: {_fault(array[at], rows[at])}")
 
 
@@ -111,9 +114,12 @@ def _rows(array: NDArray[Any], dim: int, what: str) -> NDArray[np.float32]:
 
 
 def _check_lengths(array: NDArray[Any], rows: NDArray[np.float32], metric: str, what: str) -> None:
-    """One pass over the squared lengths finds NaN, infinity, overflow and zero alike."""
+    """Raise SearchError for the first row that is not valid.
+
+    One pass over the squared lengths finds NaN, infinity, overflow and zero.
+    """
     low, high = _SHORTEST_SQUARED if metric == "cosine" else 0.0, _LONGEST_SQUARED
-    squares = np.einsum("ij,ij->i", rows, rows)  # unlike dot, does not warn of overflow
+    squares = np.einsum("ij,ij->i", rows, rows)  # unlike dot, einsum does not warn of overflow
     if squares.min() >= low and squares.max() <= high:
         return
     at = int(np.flatnonzero(~((squares >= low) & (squares <= high)))[0])
@@ -126,7 +132,7 @@ def _fault(given: NDArray[Any], row: NDArray[np.float32]) -> str:
         column, value = int(bad[0]), given[bad[0]]
         if np.isfinite(value):
             return f"{value} in column {column} is too large for float32; scale the vectors down"
-        return f"{value} in column {column}; leave such rows out or mend what made them"
+        return f"{value} in column {column}; leave these rows out or correct their source"
     if not row.any():
         return "a zero vector, which has no direction for cosine; leave such rows out or use metric 'ip' or 'l2'"
     length = float(np.linalg.norm(row.astype(np.float64)))
@@ -143,7 +149,7 @@ def check_float16(rows: NDArray[np.float32]) -> None:
 
 
 def whole(value: object, name: str, low: int, high: int) -> int:
-    """An integer argument, low..high; raises SearchError for another type (bool too) or value."""
+    """Return an integer argument within low..high. Raises SearchError for another type (also bool) or value."""
     if type(value) is int and low <= value <= high:
         return value
     if isinstance(value, bool | np.bool_):
@@ -159,7 +165,7 @@ def whole(value: object, name: str, low: int, high: int) -> int:
 
 
 def share(value: object, name: str) -> float:
-    """A share argument, above 0 and up to 1; raises SearchError for anything else."""
+    """Return an argument that is a share, above 0 and up to 1. Raises SearchError for anything else."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise SearchError(f"{name}={shown(value)}: expected a number above 0, up to 1")
     if not 0 < value <= 1:

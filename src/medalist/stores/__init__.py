@@ -1,1 +1,1 @@
-"""Predictions on disk, one form for each kind of prediction."""
+"""Predictions on disk: one store for each type of prediction."""

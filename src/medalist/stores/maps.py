@@ -1,7 +1,7 @@
-"""Maps on disk: one lossless 8-bit image a sample, and an index that says whose they are.
+"""Maps on disk: one lossless 8-bit image for each sample, and an index with their ids and provenance.
 
-<folder>/<sample id>.png     the C maps of uint8[C, H, W], one under another
-<folder>/<part>.json         what made them; taken away first and written last: where it is, the part is whole
+<folder>/<sample id>.png     the C maps of uint8[C, H, W], one below another
+<folder>/<part>.json         the index: deleted first and written last, so the part is complete where the index exists
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from medalist.stores.store import StoredPart, finish_part, read_part, start_part
 from medalist.system import CASELESS
 
 LONGEST = 180
-"""Letters of a file name that hold an id; file systems take 255 bytes, and temporary names need some of them."""
+"""The most letters of an id in a file name. File systems allow 255 bytes, and temporary names need some of them."""
 
 
 DEVICES = frozenset(["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))])
-"""What Windows takes for a device, whatever suffix the name has."""
+"""Names that Windows takes for devices, with any suffix."""
 
 
 @dataclass(frozen=True)
@@ -38,23 +38,23 @@ class MapStore:
     folder: Path
 
     def path(self, sample_id: str) -> Path:
-        """File of one prediction; what a file system could mind is escaped, and a long id ends in a hash."""
+        """Return the file of one prediction. Special characters are escaped, and a long id is cut and gets a hash."""
         name = quote(sample_id, safe=" ")
         if len(name) > LONGEST:
-            # '+' never stands in an escaped id, so no other id has this name.
+            # An escaped id never contains '+', so no other id has this name.
             name = f"{name[: LONGEST - 33]}+{sha256(sample_id.encode()).hexdigest()[:32]}"
         if name.partition(".")[0].rstrip().upper() in DEVICES:
-            name = f"%{ord(name[0]):X}{name[1:]}"  # letters are never escaped else, so no other id has this name
+            name = f"%{ord(name[0]):X}{name[1:]}"  # `quote` escapes no letter, so no other id has this name
         return self.folder / f"{name}.png"
 
     def refuse_alike(self, ids: Iterable[str]) -> None:
-        """Raise RunError for ids that differ in case alone, where the file system takes their names for one."""
+        """Raise RunError for ids that differ only in case, where the file system takes their names for one name."""
         first: dict[str, str] = {}
         for one in ids if CASELESS else ():
             other = first.setdefault(one.casefold(), one)
             if other != one:
                 raise RunError(
-                    f"samples {other} and {one} differ in case alone, and {self.folder} takes their names for one; "
+                    f"samples {other} and {one} differ only in case, and {self.folder} takes their names for one; "
                     "predict on Linux, or rename one of them in the contest's data"
                 )
 
@@ -67,13 +67,13 @@ class MapStore:
             temporary.write_bytes(data.tobytes())
 
     def read(self, sample_id: str, channels: Sequence[str]) -> MapPrediction:
-        """Read one prediction back; RunError names the file that is missing or damaged."""
+        """Read one prediction back. Raises RunError, which names the file, where it is missing or damaged."""
         path = self.path(sample_id)
         try:
             data = path.read_bytes()
         except OSError as error:
             raise RunError(f"no prediction {path} ({error.strerror}); run medalist predict again") from None
-        # Checked before: libpng writes its own lines about damage to the terminal.
+        # The file is checked first, because libpng writes its own messages about damage to the terminal.
         stacked = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if _whole_png(data) else None
         if stacked is None or stacked.ndim != 2 or stacked.shape[0] % len(channels):
             raise RunError(f"prediction {path} is damaged; delete it and run medalist predict again")
@@ -81,20 +81,20 @@ class MapStore:
         return MapPrediction(maps, tuple(channels))
 
     def start(self, name: str) -> None:
-        """Say that a part is about to be written (again): until `finish` it is not whole."""
+        """Mark a part as not complete before it is written (again); `finish` marks it as complete."""
         start_part(self.folder, name)
 
     def finish(self, name: str, part: StoredPart) -> None:
-        """Say that a part is whole; what a killed process left half-written goes."""
+        """Mark a part as complete, and delete temporary files that a killed process left."""
         finish_part(self.folder, name, part, "channels")
 
     def part(self, name: str) -> StoredPart | None:
-        """The part, None where it is not whole (or not there)."""
+        """Return the index of a part; None where the part is missing or not complete."""
         return read_part(self.folder, name, "channels")
 
 
 def _whole_png(data: bytes) -> bool:
-    """Whether every chunk up to the last has the check sum that stands behind it."""
+    """Whether data is a PNG in which every chunk, up to the last, fits the checksum that follows it."""
     at, view = 8, memoryview(data)
     while at + 12 <= len(data):
         end = at + 12 + int.from_bytes(view[at : at + 4])
@@ -107,4 +107,4 @@ def _whole_png(data: bytes) -> bool:
 
 
 _FAST = (cv2.IMWRITE_PNG_COMPRESSION, 1)
-"""Probability maps are mostly smooth: level 1 is four times as fast as the default and costs a tenth more disk."""
+"""Probability maps are mostly smooth: level 1 is four times as fast as the default and needs 10 % more disk."""

@@ -1,8 +1,9 @@
-"""Predictions on disk: what made a part of them, and that it is whole.
+"""The index of stored predictions: it says that a part is complete, and has the provenance of the part.
 
-A store keeps predictions of one type in one form: maps as PNG (`maps`), vectors as .npy (`vectors`), numbers as
-Parquet (`tables`). Each part has an index of its own, `<part>.json`: it is taken away first and written last, so where
-it is the part is whole, and it names the hashes of what made the part.
+A store keeps predictions of one type in one file format: maps as PNG (`maps`), vectors as .npy (`vectors`), numbers as
+Parquet (`tables`). Each part has its own index, `<part>.json`. The index is deleted before a part is written, and
+written after it; therefore a part is complete where its index exists. The index has the hashes of the weights and data
+that made the part.
 """
 
 from __future__ import annotations
@@ -13,16 +14,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from medalist.errors import RunError
-from medalist.files import read_json, write_json
+from medalist.files import read_json, refuse_newer, write_json
+
+FORMAT = 1
+"""The format of the index of a part. A number above it means that a newer version wrote the file."""
 
 
 @dataclass(frozen=True)
 class StoredPart:
-    """A whole part of a store: which samples it holds, the names of their maps or numbers, and what made them.
+    """The index of a complete part of a store.
 
-    `made_by` maps each maker to what it was: `fold0`, `fold1`, ... to the hash of their weights, `data` to the hash of
-    the contest's files, `predict` to its settings as JSON. `columns` is empty for vectors, whose components have no
-    names.
+    columns: the names of the maps or numbers; empty for vectors, whose components have no names. ids: the samples.
+    made_by: the provenance: `fold0`, `fold1`, ... have the hashes of the folds' weights, `data` has the hash of the
+    contest's files, `predict` has its settings as JSON.
     """
 
     columns: tuple[str, ...]
@@ -31,36 +35,43 @@ class StoredPart:
 
 
 class PredictionStore(Protocol):
-    """What all stores share; how predictions are written and read is each one's own."""
+    """The methods that all stores have. Each store writes and reads predictions in its own way."""
 
     def part(self, name: str) -> StoredPart | None:
-        """The part, None where it is not whole (or not there); RunError where its index is damaged."""
+        """Return the index of a part; None where the part is missing or not complete; RunError where it is damaged."""
         ...
 
     def start(self, name: str) -> None:
-        """Say that a part is about to be written (again): until it is whole it has no index."""
+        """Delete the index of a part that will be written (again); a part that is not complete has no index."""
         ...
 
 
 def start_part(folder: Path, name: str) -> None:
-    """Take the index of a part away."""
+    """Delete the index of a part, so that the part counts as not complete."""
     (folder / f"{name}.json").unlink(missing_ok=True)
 
 
 def finish_part(folder: Path, name: str, part: StoredPart, columns: str) -> None:
-    """Say that a part is whole; what a killed process left half-written goes. `columns`: what the index calls them."""
+    """Write the index of a complete part, and delete temporary files that a killed process left.
+
+    columns: the key under which the index has `part.columns`.
+    """
     for left in folder.glob(".????????-*"):
         left.unlink(missing_ok=True)
     index = {columns: list(part.columns), "ids": list(part.ids), "made_by": dict(part.made_by)}
-    write_json(folder / f"{name}.json", index)
+    write_json(folder / f"{name}.json", {"format": FORMAT, **index})
 
 
 def read_part(folder: Path, name: str, columns: str) -> StoredPart | None:
-    """The part, None where it is not whole; RunError where its index is damaged."""
+    """Return the index of a part; None where there is none.
+
+    Raises RunError where it is damaged, or of a newer format.
+    """
     path = folder / f"{name}.json"
     if not path.exists():
         return None
     value: Any = read_json(path)
+    refuse_newer(value, path, FORMAT)
     try:
         return StoredPart(tuple(value[columns]), tuple(value["ids"]), dict(value["made_by"]))
     except (KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Numbers on disk: a Parquet file with a row a sample, and an index that says whose they are.
+"""Numbers on disk: a Parquet file with a row for each sample, and an index with their ids and provenance.
 
 <folder>/<part>.parquet      column `id`, then a float32 column for each class or figure
-<folder>/<part>.json         what made them; taken away first and written last: where it is, the part is whole
+<folder>/<part>.json         the index: deleted first and written last, so the part is complete where the index exists
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ class TableStore:
     folder: Path
 
     def path(self, name: str) -> Path:
-        """The file of a part."""
+        """Return the file of a part."""
         return self.folder / f"{name}.parquet"
 
     def write(self, name: str, part: StoredPart, values: NDArray[np.float32]) -> None:
-        """Write a part, whole or not at all: values float32[N, C] of its ids and columns, in their order."""
+        """Write a part, whole or not at all. values: float32[N, C], for its ids and columns in their order."""
         import pyarrow as pa  # type: ignore[import-untyped]
         import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
         assert values.shape == (len(part.ids), len(part.columns)), (values.shape, len(part.ids), part.columns)
         start_part(self.folder, name)
-        # Numbered, as a class may be called like the column of the ids.
+        # The names of columns are numbered, because a class may have the name of the id column.
         arrays = [pa.array(part.ids, pa.string()), *(pa.array(column, pa.float32()) for column in values.T)]
         table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
         with written(self.path(name)) as temporary:
@@ -46,7 +46,11 @@ class TableStore:
         finish_part(self.folder, name, part, "columns")
 
     def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
-        """A part and its values float32[N, C]; RunError that names the file that is missing, damaged or another's."""
+        """Return a part and its values float32[N, C].
+
+        Raises RunError, which names the file, where it is missing or damaged, does not fit its index, or has values
+        that are not finite.
+        """
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -70,7 +74,7 @@ class TableStore:
         return part, values
 
     def predictions(self, name: str, ids: Sequence[str]) -> list[TablePrediction]:
-        """Predictions of these samples, in their order; RunError for one that the part does not have."""
+        """Return the predictions of these samples, in their order. Raises RunError for a sample that is missing."""
         part, values = self.read(name)
         row_of = {sample_id: row for row, sample_id in enumerate(part.ids)}
         missing = [sample_id for sample_id in ids if sample_id not in row_of]
@@ -79,9 +83,9 @@ class TableStore:
         return [TablePrediction(values[row_of[sample_id]], part.columns) for sample_id in ids]
 
     def start(self, name: str) -> None:
-        """Say that a part is about to be written (again)."""
+        """Mark a part as not complete before it is written (again)."""
         start_part(self.folder, name)
 
     def part(self, name: str) -> StoredPart | None:
-        """The part, None where it is not whole (or not there)."""
+        """Return the index of a part; None where the part is missing or not complete."""
         return read_part(self.folder, name, "columns") if self.path(name).exists() else None

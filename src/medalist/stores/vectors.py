@@ -1,4 +1,4 @@
-"""Vectors on disk: an .npy of a part, and a .json beside it that tells their ids and what made them."""
+"""Vectors on disk: an .npy file for each part, and a .json beside it with their ids and provenance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class VectorStore:
     folder: Path
 
     def path(self, name: str) -> Path:
-        """The file of a part."""
+        """Return the file of a part."""
         return self.folder / f"{name}.npy"
 
     def write(self, name: str, embeddings: Embeddings) -> None:
@@ -27,19 +27,19 @@ class VectorStore:
         write_embeddings(self.path(name), embeddings)
 
     def read(self, name: str) -> Embeddings:
-        """A part; SearchError that names the file that is missing or damaged."""
+        """Return a part. Raises SearchError, which names the file, where it is missing or damaged."""
         return read_embeddings(self.path(name))
 
     def predictions(self, name: str, ids: Sequence[str]) -> list[VectorPrediction]:
-        """Predictions of these samples, in their order; SearchError for one that the part does not have."""
+        """Return the predictions of these samples, in their order. Raises SearchError for a sample that is missing."""
         return [VectorPrediction(vector) for vector in self.read(name).take(ids)]
 
     def start(self, name: str) -> None:
-        """Say that a part is about to be written (again)."""
+        """Mark a part as not complete before it is written (again)."""
         start_part(self.folder, name)
 
     def part(self, name: str) -> StoredPart | None:
-        """The part, None where it is not whole (or not there); SearchError where it is damaged."""
+        """Return the index of a part; None where it is missing or not complete; SearchError where it is damaged."""
         if not self.path(name).with_suffix(".json").exists():
             return None
         found = self.read(name)

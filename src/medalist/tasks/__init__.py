@@ -1,1 +1,1 @@
-"""What the loop is trained for: targets, loss and prediction of one kind of contest."""
+"""The kinds of contests; each kind is a package with its targets, losses, predictions and answers."""

@@ -1,4 +1,4 @@
-"""What kinds with gradients share: a fold's training put together, and tried on before anything is read."""
+"""Functions that the kinds with gradients share: make the training of a fold, rehearse it, and find what to predict."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import nn
 from torch.utils.data import Dataset, Sampler
 
 from medalist.contest import Contest
-from medalist.data.dataset import Item, Key
+from medalist.data.items import Item, Key
 from medalist.data.loader import batches
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.settings import SampleSamplerConfig, ShuffleSampler, WeightedSampler
@@ -27,7 +27,7 @@ from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.folds.folds import Folds
 from medalist.records import Sample
-from medalist.runs.runs import Run, manifest_hash
+from medalist.runs.runs import Run, manifest_hash, said_section
 from medalist.runs.setup import TrainSetup
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldPlace:
-    """Which fold of which folds, and where its files go."""
+    """One fold of a run. folds: all folds. fold: the number of the fold. folder: the folder for the fold's files."""
 
     folds: Folds
     fold: int
@@ -44,25 +44,28 @@ class FoldPlace:
 
     @classmethod
     def of(cls, setup: TrainSetup, fold: int) -> FoldPlace:
-        """A fold in its run."""
+        """Return the place of a fold in the run of `setup`."""
         return cls(setup.folds, fold, setup.run.fold_folder(fold))
 
     def positions(self, samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
-        """Positions among `samples` of those that are trained on, and of those that are held out."""
+        """Return the positions in `samples` of the fold's training samples and of its held-out samples."""
         position = {sample.id: index for index, sample in enumerate(samples)}
         training = [position[name] for name in self.folds.training(self.fold)]
         return training, [position[name] for name in self.folds.held_out(self.fold)]
 
 
 def open_devices(settings: Experiment) -> Fabric:
-    """Devices, precision, and the other processes of this command; waits until all have come."""
+    """Open this process's device with the config's precision; wait until all processes of the command have joined."""
     return open_fabric(settings.train.precision)
 
 
 def sample_sampler(
     sampler: SampleSamplerConfig, settings: Experiment, strata: Sequence[str | None], fabric: Fabric
 ) -> ShuffleBatchSampler | WeightedBatchSampler:
-    """The batches of training samples with these strata; ConfigError where the sampler does not fit them."""
+    """Return the batch sampler of a config. strata: of the training samples, in the order of the dataset.
+
+    Raises ConfigError where the sampler does not fit the samples.
+    """
     batch, rank, world = settings.train.batch, fabric.global_rank, fabric.world_size
     match sampler:
         case ShuffleSampler():
@@ -83,7 +86,10 @@ def make_job(
     place: FoldPlace,
     names: Sequence[str],
 ) -> TrainJob:
-    """Put a fold's training together; `names` are the sample ids by index."""
+    """Make the training of a fold.
+
+    training, held_out: each a dataset and its batch sampler. names: the sample ids by index.
+    """
     pin = fabric.device.type == "cuda"
     return TrainJob(
         fabric=fabric,
@@ -101,7 +107,10 @@ def make_job(
 
 
 def rehearse_network(train: TrainConfig, network: nn.Module) -> None:
-    """Try on a network that will not be trained what train.* asks of it: ConfigError where it cannot."""
+    """Apply grad_checkpointing and freeze of the config to a network that will not be trained.
+
+    Raises ConfigError where the network does not support them.
+    """
     if train.grad_checkpointing:
         from medalist.models.recompute import recompute
 
@@ -111,7 +120,7 @@ def rehearse_network(train: TrainConfig, network: nn.Module) -> None:
 
 
 def trained_or_refuse(run: Run) -> list[int]:
-    """The trained folds; RunError where there are none."""
+    """Return the trained folds. Raises RunError where there are none."""
     trained = run.trained_folds()
     if not trained:
         raise RunError(f"{run.folder} has no trained fold; run medalist train first")
@@ -119,7 +128,10 @@ def trained_or_refuse(run: Run) -> list[int]:
 
 
 def predicted_part(run: Run, contest: Contest, fold: int | None) -> tuple[list[int], list[Sample], tuple[str, str]]:
-    """Whose networks predict which samples, and the folder and part that keep them; of None the test part by all."""
+    """Return the folds whose networks predict, the samples that they predict, and the store's (folder, part).
+
+    A fold predicts its held-out samples. Where `fold` is None, all trained folds predict the test part.
+    """
     if fold is None:
         return trained_or_refuse(run), list(contest.split.test), ("test", "test")
     held_out = set(run.folds().held_out(fold))
@@ -127,8 +139,12 @@ def predicted_part(run: Run, contest: Contest, fold: int | None) -> tuple[list[i
 
 
 def made_by(run: Run, settings: Experiment, contest: Contest, folds: Sequence[int]) -> dict[str, str]:
-    """What decides a prediction: the hash of each fold's weights, the way of predicting as JSON, the data's hash."""
+    """Return everything that a prediction depends on, by name.
+
+    `fold0`, `fold1`, ...: the hash of each fold's weights. `predict`: the settings of prediction as JSON. `data`: the
+    hash of the contest's files, without their pixels.
+    """
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, settings.train.keep)) for fold in folds}
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
+    made["predict"] = json.dumps(said_section(run, settings, "predict"), sort_keys=True)
     made["data"] = manifest_hash(contest.split)
     return made

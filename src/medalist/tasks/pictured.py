@@ -1,4 +1,4 @@
-"""Samples as pictures with what is right and what was answered, in words. Torch-free."""
+"""Samples as pictures, with their truth and their answer in words. Torch-free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medalist.tasks.protocols import Oof, WorstSample
 def pictured(
     run: Run, contest: Contest, oof: Oof, names: Sequence[str], words: Callable[[Answer], str]
 ) -> list[WorstSample]:
-    """These samples, in this order; `words` says a truth or an answer."""
+    """Return the samples `names` with their pictures, in this order; `words` turns a truth or an answer into text."""
     folds, by_id = run.folds(), {sample.id: sample for sample in oof.samples}
     return [
         WorstSample(

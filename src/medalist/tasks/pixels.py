@@ -1,4 +1,4 @@
-"""What kinds that train on decoded images share: reading, and the cache of all training samples."""
+"""Functions that the kinds that train on images share: reading, and the cache of all training samples."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ import numpy as np
 
 from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
-from medalist.data.dataset import Read, decode, reader
+from medalist.data.dataset import decode
+from medalist.data.items import Read, reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
 from medalist.records import Sample
 from medalist.reporter import Reporter
 
 CHANNELS = 3
-"""Channels of every decoded image (RGB)."""
+"""Number of channels of every decoded image (RGB)."""
 
 CACHE_THREADS = 2
-"""Threads that fill the cache; Pillow and OpenCV let go of the interpreter's lock while they decode."""
+"""Threads that fill the cache. Threads help here because Pillow and OpenCV release Python's global lock (GIL) while
+they decode."""
 
 TargetOf = Callable[[Sample], Target | None]
+"""A function that makes the target of a sample from its truth."""
 
 
 def no_target(sample: Sample) -> None:
-    """The target of a kind that makes it of the fold's classes, not of the truth alone."""
+    """Return None, for kinds whose targets depend on the fold's or contest's classes and are made later."""
 
 
 def read_of(contest: Contest, settings: Experiment) -> Read:
-    """How image files of a contest are read."""
+    """Return the function that reads image files of a contest."""
     return reader(contest.competition.white, settings.image)
 
 
 def pixel_cache(contest: Contest, settings: Experiment, target_of: TargetOf, scratch: Path) -> PixelCache:
-    """The cache of all training samples, not filled yet; `scratch` is where a memory-mapped one lies."""
+    """Return the cache of all training samples, not filled yet. `scratch`: the folder for a memory-mapped cache."""
     in_file = settings.loader.cache == "file"
     decoding = partial(decode, read_of(contest, settings), target_of)
     return PixelCache(decoding, contest.split.train, scratch if in_file else None)
@@ -44,7 +47,10 @@ def pixel_cache(contest: Contest, settings: Experiment, target_of: TargetOf, scr
 def filled_cache(
     contest: Contest, settings: Experiment, target_of: TargetOf, scratch: Path, reporter: Reporter
 ) -> PixelCache:
-    """The cache of all training samples, as far as its budget goes; DataError that names all bad samples."""
+    """Decode all training samples and return the cache, which keeps as many of them as its budget allows.
+
+    Raises DataError for all samples that cannot be decoded.
+    """
     cache = pixel_cache(contest, settings, target_of, scratch)
     with reporter.progress("reading images", len(cache)) as bar:
         cache.fill(settings.loader.cache_mb * 1_000_000, CACHE_THREADS, bar.advance)
@@ -52,7 +58,10 @@ def filled_cache(
 
 
 def blank_cache(contest: Contest, size: tuple[int, int] | None, target_of: TargetOf) -> PixelCache:
-    """Black images in the place of the contest's, of one size or (None) of their own: for rehearsals."""
+    """Return a cache of black images in place of the contest's training images, for rehearsals.
+
+    size: (height, width) of all images; None gives each image its own size.
+    """
     return PixelCache(partial(_blank, size, target_of), contest.split.train)
 
 

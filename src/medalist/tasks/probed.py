@@ -1,4 +1,4 @@
-"""What a probe of kinds that train on pixels reads."""
+"""The data of a probe, for kinds that train on pixels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from medalist.tasks.pixels import CACHE_THREADS, TargetOf, read_of
 
 
 def sampled_source(setup: TrainSetup, target_of: TargetOf, sizes: Sequence[int], until: float) -> Source:
-    """A sampled cache for a probe, filled until that moment; `sizes`: bytes of each training sample once decoded."""
+    """Return the data source of a probe: a sampled cache, and the estimated seconds of reading all training samples.
+
+    sizes: bytes of each training sample when it is decoded. until: the moment of `perf_counter` at which reading ends.
+    """
     settings, samples = setup.settings, setup.contest.split.train
     decoding = partial(decode, read_of(setup.contest, settings), target_of)
     kept = SampledCache(decoding, samples, sizes, settings.loader.cache_mb * 1_000_000)

@@ -1,7 +1,7 @@
-"""What each kind of contest provides to the commands: answers without torch, training, and vectors where it has some.
+"""The protocols that each kind of contest provides to the commands: answers without torch, training, and embedding.
 
-A kind is a package beside this file. Its modules `answering` and `training` are what these protocols say; commands
-reach them through `medalist.kinds` alone. A kind without gradients may bring a `fit` of its own.
+A kind is a package in the folder of this file. Its modules `answering` and `training` follow these protocols. Commands
+use them only through `medalist.kinds`. A kind without gradients may have its own `fit`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    import numpy as np
     from lightning_fabric import Fabric
+    from numpy.typing import NDArray
 
+    from medalist.competition import Competition
     from medalist.contest import Contest
-    from medalist.data.dataset import Normalisation
+    from medalist.data.items import Normalisation
     from medalist.engine.job import TrainJob
+    from medalist.engine.placement import Placement
     from medalist.formats.submission import SubmissionFormat
-    from medalist.records import Answer, Sample, Score
+    from medalist.records import Answer, Prediction, Sample, Score
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
     from medalist.reporter import Progress, Reporter
@@ -31,10 +35,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Oof:
-    """What a run answers to training samples it did not see, read back from the rows it wrote.
+    """The OOF answers of a run and their score, read back from the rows that the run has written.
 
-    details: further sections of `scores.json` on how the answers were made. by_stratum: whether the metric
-    says something of one stratum alone; kappa of images that all have one grade does not.
+    details: further sections of `scores.json` about how the answers were made. by_stratum: whether the metric has a
+    meaning within one stratum; kappa has none for images that all have one grade.
     """
 
     samples: tuple[Sample, ...]
@@ -47,9 +51,9 @@ class Oof:
 
 @dataclass(frozen=True, eq=False)
 class TestAnswers:
-    """Answers to the test part: (id, answer) in the order of the file, and the format that they are written in."""
+    """Answers to the test part: (id, answer) in the order of the file, and the format in which they are written."""
 
-    __test__ = False  # no test, whatever pytest thinks of its name
+    __test__ = False  # tells pytest that this class is not a test, although its name begins with "Test"
 
     form: SubmissionFormat
     answers: Iterable[tuple[str, Answer]]
@@ -57,7 +61,7 @@ class TestAnswers:
 
 @dataclass(frozen=True)
 class Table:
-    """A small table of a command's output; `lines` stand below it."""
+    """A small table in the output of a command; `lines` are printed below it."""
 
     title: str = ""
     columns: tuple[str, ...] = ()
@@ -67,9 +71,10 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class WorstSample:
-    """A sample whose answer scored low. truth, answer: in words, empty for pictures.
+    """A sample whose answer has a low score.
 
-    picture: uint8[H, W, 3]; of masks and instances the image, the truth and the answer side by side.
+    truth, answer: in words; empty where the picture shows them. picture: uint8[H, W, 3]; for masks and instances it
+    shows the image, the truth and the answer side by side.
     """
 
     id: str
@@ -82,70 +87,70 @@ class WorstSample:
 
 
 class Answering(Protocol):
-    """From a run's predictions to answers, without torch. `settings` are of the kind's own type."""
+    """Makes answers from a run's predictions, without torch. `settings` have the kind's own type."""
 
     def oof(self, run: Run, contest: Contest, settings: Any, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
-        """Decide the out-of-fold predictions of the trained folds, write them as rows to `oof.csv`, score these.
+        """Make answers from the OOF predictions of the trained folds, write them as rows to `oof.csv`, and score these.
 
-        figures: further figures that the user has asked for by name; ConfigError for those that the kind has not.
-        Raises RunError where there are no predictions, or other weights have made them.
+        figures: names of further figures that the user asks for. Raises ConfigError for a figure that the kind does not
+        have, and RunError where there are no predictions, or where they were made with other weights.
         """
         ...
 
     def test(self, runs: Sequence[tuple[Run, Any]], contest: Contest, reporter: Reporter) -> TestAnswers:
-        """Blend the test predictions of runs with their settings, and decide as the first one was scored."""
+        """Blend the test predictions of runs (each with its settings), and decide as the first run was scored."""
         ...
 
     def made_by(self, run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
-        """What made the predictions of a part, "oof/fold0" or "test"; None where it is not whole.
+        """Return what the predictions of a part ("oof/fold0", "test") were made with; None where it is not complete.
 
-        Keys `fold0`, ... hold the hash of each fold's weights, `predict` its settings as JSON. Without the contest
-        parts of the test part cannot be told.
+        Keys `fold0`, `fold1`, ... have the hash of each fold's weights, `predict` has the settings of prediction as
+        JSON. `contest` may be None for OOF parts; the test part needs it.
         """
         ...
 
     def blend_conflict(self, one: Any, other: Any) -> str | None:
-        """Why runs with these settings cannot be blended, with the remedy; None where they can."""
+        """Return why runs with these settings cannot be blended, and what to do; None where they can be blended."""
         ...
 
     def summary(self, scores: Mapping[str, Any]) -> Sequence[Table]:
-        """Tables that `medalist score` prints below the score."""
+        """Return the tables that `medalist score` prints below the score."""
         ...
 
     def worst(self, run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-        """The samples that the report shows as the worst, worst first."""
+        """Return the samples that the report shows as the worst, the worst first."""
         ...
 
     def write_page(self, path: Path, run: Run, contest: Contest, settings: Any, oof: Oof, page: RunReport) -> None:
-        """Write the report: `page` is what every run shows, without pictures."""
+        """Write the report to `path`. `page`: the parts that are the same for every run, without pictures."""
         ...
 
 
 class FoldJob(Protocol):
-    """The training of one fold, ready to go."""
+    """The training of one fold, ready to start."""
 
     @property
     def fold(self) -> int:
-        """Its number."""
+        """The number of the fold."""
         ...
 
     @property
     def folder(self) -> Path:
-        """Where its files go."""
+        """The folder for the fold's files."""
         ...
 
     @property
     def steps(self) -> int:
-        """Steps of its progress."""
+        """The number of steps of the progress bar."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class DebugSubject:
-    """A fold's training for `medalist debug`, and how its batches are drawn.
+    """The training of a fold for `medalist debug`, and what is needed to show its batches.
 
-    positions: of each sample id the first position in the training dataset. channels: names of target maps. classes:
-    what each class of a label is called; empty where there are none.
+    positions: sample id -> its first position in the training dataset. normalisation: of the images. channels: names of
+    the target maps. classes: the name of each label class. Both are empty where the kind has none.
     """
 
     job: TrainJob
@@ -156,41 +161,45 @@ class DebugSubject:
 
 
 class Training(Protocol):
-    """From data to trained folds and their predictions. `setup.settings` are of the kind's own type."""
+    """Trains folds and predicts with them. `setup.settings` have the kind's own type."""
 
     def rehearse(self, setup: TrainSetup) -> None:
-        """Check all that can be checked before a pixel is kept; ConfigError, FoldError, DataError."""
+        """Check everything that can be checked before images are read. Raises ConfigError, FoldError, DataError."""
         ...
 
     def open_data(self, setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], FoldJob]:
-        """Read what all folds share, once; gives what makes the training of a fold."""
+        """Read the data of all folds once; return a function from the number of a fold to its training."""
         ...
 
     def fit(self, job: Any, log: Log, progress: Progress) -> None:
         """Train a fold to its end: `last.safetensors` and metrics.jsonl are then in its folder.
 
-        Goes on where it was stopped. Kinds with gradients have `engine.memory.fit_in_memory`, the one loop.
+        A stopped training is resumed. Kinds with gradients use `engine.memory.fit_in_memory`, the one loop.
         """
         ...
 
     def predict(self, run: Run, settings: Any, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-        """Predict what a fold has held out, by its own network; of None the test part, by all trained folds.
+        """Predict a fold's held-out samples by its own network, or for None the test part by all trained folds.
 
-        Nothing where that is done with the weights that are there. Raises RunError where nothing was trained.
+        Does nothing where these predictions exist already and were made with the present weights. Raises RunError where
+        no fold was trained.
         """
         ...
 
     def forecast(self, setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
-        """What the whole training will cost, within `wish.seconds` since `started` (of `perf_counter`)."""
+        """Return the expected cost of the whole training.
+
+        Measuring ends `request.seconds` after `started`, a moment of `perf_counter`.
+        """
         ...
 
     def debug_subject(self, setup: TrainSetup, fold: int) -> DebugSubject:
-        """The fold's training on pixels; ConfigError where the kind trains no network."""
+        """Return the fold's training on pixels. Raises ConfigError where the kind trains no network."""
         ...
 
 
 class Embedding(Protocol):
-    """A kind whose networks turn images into vectors that are compared: what galleries are made of."""
+    """A kind whose networks turn images into vectors that can be compared; galleries consist of such vectors."""
 
     def embed_files(
         self,
@@ -201,9 +210,40 @@ class Embedding(Protocol):
         fold: int | None = None,
         skip_bad: bool = False,
     ) -> tuple[Embeddings, list[str]]:
-        """Vectors of image files (id, path), and a line for each file that was left out."""
+        """Return the vectors of image files (id, path), and a line for each file that was left out.
+
+        fold: the fold whose network is used; None for all trained folds. skip_bad: whether files that cannot be read
+        are left out. Raises DataError for such files without `skip_bad`, and RunError where no fold was trained.
+        """
         ...
 
     def made_of(self, run: Run, settings: Any, folds: Sequence[int]) -> Mapping[str, str]:
-        """What decides the vectors of these folds' networks."""
+        """Return everything that the vectors of these folds' networks depend on, by name."""
+        ...
+
+
+class Networks(Protocol):
+    """Networks of a run, loaded on one device. Several threads may call them at the same time."""
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> Sequence[Prediction]:
+        """Return the predictions of images uint8[H, W, 3] that were made ready by `data.items.prepared`."""
+        ...
+
+
+class Predicting(Protocol):
+    """A kind whose networks predict single images from Python, without the contest's data."""
+
+    def open_networks(
+        self, run: Run, settings: Any, competition: Competition, folds: Sequence[int], place: Placement
+    ) -> Networks:
+        """Load the networks of these folds. Raises RunError where a checkpoint is missing or does not fit."""
+        ...
+
+    def decider(
+        self, run: Run, settings: Any, competition: Competition, folds: Sequence[int]
+    ) -> Callable[[Prediction], Answer]:
+        """Return the function that makes an answer from a prediction, as the run's last score did.
+
+        Raises RunError where this needs something that is not there, as a score or a gallery.
+        """
         ...

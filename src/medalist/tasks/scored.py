@@ -1,4 +1,4 @@
-"""What answers of all kinds share: rows and their score, and which weights they come from. Torch-free."""
+"""Functions that the answers of several kinds share: write and score them, and check their weights. Torch-free."""
 
 from __future__ import annotations
 
@@ -21,33 +21,35 @@ from medalist.tasks.protocols import Oof
 How = TypeVar("How", bound=ConfigModel)
 
 MadeBy = Callable[[str], Mapping[str, str] | None]
-"""What made the predictions of a part; None where it is not whole."""
+"""A function: the name of a part -> what its predictions were made with (see `tasks.jobs.made_by`), or None where the
+part is not complete."""
 
 
 def scored_decide(run: Run, kind: TypeAdapter[How], configured: How) -> How:
-    """How the run's answers were decided when it was last scored, else what its config says."""
+    """Return the settings of the decision from the run's last score; `configured` where the run was never scored.
+
+    Raises RunError where the file of the score is damaged.
+    """
     scores = run.scores()
     if scores is None:
         return configured
     try:
-        # As JSON, where a list may stand for a tuple.
+        # Validated as JSON, because there a list is accepted in place of a tuple.
         return kind.validate_json(json.dumps(with_present_names(scores["decide"], type(configured))))
     except ValidationError:
         raise RunError(f"{run.folder / 'scores.json'} is damaged; run medalist score again") from None
 
 
 def trained_and_predicted(run: Run, made_by: MadeBy) -> list[int]:
-    """The trained folds that have out-of-fold predictions; RunError where none has."""
+    """Return the trained folds that have OOF predictions. Raises RunError where no fold has them."""
     found = [fold for fold in run.trained_folds() if made_by(f"oof/fold{fold}") is not None]
     if not found:
-        raise RunError(
-            f"{run.folder} has no out-of-fold predictions; run medalist train again, it goes on where it stopped"
-        )
+        raise RunError(f"{run.folder} has no out-of-fold predictions; run medalist train again to resume the training")
     return found
 
 
 def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str] | None) -> None:
-    """RunError where the out-of-fold predictions of a fold come from other weights than those that are there."""
+    """Raise RunError where the OOF predictions of a fold were made with other weights than the fold has now."""
     if made is None or made.get(f"fold{fold}") != sha256_file(run.checkpoint(fold, keep)):
         raise RunError(
             f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
@@ -64,7 +66,10 @@ def through_file(
     answers: Iterable[tuple[str, Answer]],
     details: Mapping[str, Any] | None = None,
 ) -> Oof:
-    """Write answers as rows, parse these back and score them: so writer, parser and metric are tested each time."""
+    """Write answers as rows, read the rows back and score them.
+
+    The score is computed from the written file, so that each score also tests the writer and the parser.
+    """
     write_submission(path, form, answers)
     read = form.parse(path, samples)
     return Oof(tuple(samples), truths, read, contest.competition.score(truths, read), dict(details or {}))

@@ -1,1 +1,1 @@
-"""Where curves go besides metrics.jsonl."""
+"""Trackers (wandb, tensorboard) that show the training curves besides metrics.jsonl."""

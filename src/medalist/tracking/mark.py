@@ -1,4 +1,4 @@
-"""How far a tracker came, kept beside what it tracks. Torch-free."""
+"""The last step that a tracker has logged, kept in a file in the tracked folder. Torch-free."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ MARK = "tracking.json"
 
 @dataclass(frozen=True)
 class Mark:
-    """id: of the wandb run, in which what is resumed goes on. step: of the last row that was logged, -1 before it.
+    """Which tracker logged a fold, and up to which step.
 
-    It stands in the folder of a fold or of a run and goes with it: a fold that is deleted and trained anew is another
-    wandb run.
+    kind: the tracker. id: the id of the wandb run; a resumed fold continues this wandb run. step: the step of the last
+    row that was logged, -1 where no row was logged yet.
+
+    The mark is a file in the folder of a fold or of a run, and it is deleted with that folder. So a fold that is
+    deleted and trained again becomes a new wandb run.
     """
 
     kind: Tracking
@@ -28,7 +31,7 @@ class Mark:
 
 
 def read_mark(folder: Path, kind: Tracking) -> Mark:
-    """The mark in a folder; a new one where there is none of this kind, or it is damaged."""
+    """Return the mark in a folder; a new mark where the folder has none of this kind, or where it is damaged."""
     try:
         found = read_json(folder / MARK)
         same = found["kind"] == kind and type(found["step"]) is int and re.fullmatch("[0-9a-f]{16}", found["id"])
@@ -38,5 +41,5 @@ def read_mark(folder: Path, kind: Tracking) -> Mark:
 
 
 def write_mark(folder: Path, mark: Mark) -> None:
-    """Keep a mark."""
+    """Write the mark into `folder`."""
     write_json(folder / MARK, asdict(mark))

@@ -1,4 +1,4 @@
-"""Event files for tensorboard."""
+"""Write event files for tensorboard."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def board_rows(
     folder: Path, config: Mapping[str, Any], purge_step: int
 ) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Open an event file as `board_writer` does and give what writes one row of figures at its `step`."""
+    """Open an event file as `board_writer` does and yield a function that writes one row of figures at its `step`."""
     with board_writer(folder, config, purge_step) as writer:
 
         def write(row: Mapping[str, float]) -> None:
@@ -30,9 +30,9 @@ def board_rows(
 
 @contextmanager
 def board_writer(folder: Path, config: Mapping[str, Any], purge_step: int) -> Iterator[SummaryWriter]:
-    """Open an event file in `folder/tensorboard`, write the config as text and at the end how it ended.
+    """Open an event file in `folder/tensorboard`; write the config as text, and at the end how the training ended.
 
-    purge_step: what earlier event files there say of this step or of later ones no longer counts.
+    purge_step: tensorboard ignores values that earlier event files in the folder hold for this step or a later one.
     """
     from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 

@@ -1,7 +1,7 @@
-"""Where curves go besides metrics.jsonl: wandb, or event files for tensorboard.
+"""Send the training curves to a tracker besides metrics.jsonl: to wandb, or to event files for tensorboard.
 
-What is logged is the same for both, and for wandb offline and online: the config, each row of metrics, what the process
-used of the machine when the row came, and how the training ended. Process 0 alone opens a tracker.
+Both trackers log the same, and wandb logs the same offline and online: the config, each row of metrics, the use of
+processors and memory when the row was logged, and how the training ended. Only process 0 opens a tracker.
 """
 
 from __future__ import annotations
@@ -21,20 +21,22 @@ from medalist.tracking.mark import Mark, read_mark, write_mark
 from medalist.tracking.settings import Tracking
 
 Log = Callable[[Mapping[str, float]], None]
-"""Takes one row of figures; its `step` is the x axis."""
+"""A function that logs one row of figures; the `step` of the row is the x axis."""
 
 
 @contextmanager
 def tracking(
     kind: Tracking, folder: Path, competition: str, run: str, fold: int, config: Mapping[str, Any]
 ) -> Iterator[Log]:
-    """Open the tracker of one fold, give its `log`, and close it whatever happens.
+    """Open the tracker of one fold, yield its `log` function, and close the tracker in every case.
 
-    wandb: project = competition, group = run, one wandb run a fold, in which a resumed fold goes on; offline (files
-    under `folder`, `wandb sync` uploads them) unless an API key is at hand and the server answers in time. tensorboard:
-    event files in `folder/tensorboard`. Rows that metrics.jsonl has and the tracker has not (it was killed before, or
-    chosen later) are logged first; a row that it has is not logged again. `log` waits for no network. RunError where
-    wandb does not start at all, as with a key that the server refuses.
+    wandb: project = competition, group = run, and one wandb run for each fold; a resumed fold continues its wandb run.
+    wandb is offline (files under `folder`; `wandb sync` uploads them) unless there is an API key and the server answers
+    in time. tensorboard: event files in `folder/tensorboard`.
+
+    Rows that are in metrics.jsonl but not yet in the tracker are logged first: the training was killed before they were
+    logged, or the tracker was chosen later. No row is logged twice. `log` does not wait for the network. Raises
+    RunError where wandb does not start at all, for example with a key that the server refuses.
     """
     if kind == "none":
         yield lambda row: None
@@ -51,7 +53,7 @@ def tracking(
 
         for row in _rows_before(folder):
             keep(row, {})
-        psutil.cpu_percent()  # the load is that since the last call
+        psutil.cpu_percent()  # starts the measurement, because each call gives the load since the call before
         yield lambda row: keep(row, system_use())
 
 
@@ -60,7 +62,7 @@ def _opened(
 ) -> AbstractContextManager[Log]:
     match kind:
         case "wandb":
-            from medalist.tracking.wandb import wandb_rows  # what is not asked for is not imported
+            from medalist.tracking.wandb import wandb_rows  # here, so that a tracker that is not used is not imported
 
             return wandb_rows(
                 folder, project=competition, group=run, name=f"{run}-fold{fold}", id=mark.id, config=dict(config)
@@ -76,15 +78,18 @@ def _opened(
 
 
 def system_use() -> dict[str, float]:
-    """What the machine is used for: the load of its processors since the last call, in percent of all of them; the
-    resident memory of this process and its workers, and the most that each GPU of it ever held, in MB.
+    """Return how much of the machine is used, by name.
+
+    `system/processors_percent`: load of all processors since the last call, 0 to 100. `system/resident_mb`: resident
+    memory of this process and its workers, in MB. `system/gpu<number>_mb`: the most memory that this process has
+    reserved on each GPU so far, in MB; GPUs without any are left out.
     """
     resident = 0
     this = psutil.Process()
     for process in (this, *this.children(recursive=True)):
         try:
             resident += process.memory_info().rss
-        except psutil.Error:  # a worker that has just ended
+        except psutil.Error:  # the worker has just ended
             continue
     used = {"system/processors_percent": psutil.cpu_percent(), "system/resident_mb": resident / 1e6}
     for number in range(torch.cuda.device_count()):
@@ -94,7 +99,7 @@ def system_use() -> dict[str, float]:
 
 
 def _rows_before(folder: Path) -> list[dict[str, float]]:
-    """The rows of metrics.jsonl up to the first that is damaged; none where it is not there."""
+    """Return the rows of metrics.jsonl before the first damaged row; no rows where the file does not exist."""
     rows: list[dict[str, float]] = []
     try:
         for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():

@@ -1,6 +1,6 @@
-"""wandb: one code path for offline and online, so that what is logged is the same. Torch-free.
+"""Logging to wandb: offline and online use the same code, so that both log the same rows. Torch-free.
 
-Everything is handed to wandb's own process, which writes it to a file and, online, sends it in the background.
+All rows are handed to wandb's own process. It writes them to a file and, when online, uploads them in the background.
 """
 
 from __future__ import annotations
@@ -20,26 +20,27 @@ if TYPE_CHECKING:
     from wandb import Run
 
 SERVER_SECONDS = 20.0
-"""How long a start waits for the server before it goes on offline."""
+"""How long the start of a run waits for the server before the run continues offline."""
 
 UPLOAD_SECONDS = 60.0
-"""How long an end waits for the rest to be sent; what is not sent then stays in the files for `wandb sync`."""
+"""How long the end of a run waits for the upload; rows that are not uploaded by then stay in the files for
+`wandb sync`."""
 
 STATS_SECONDS = 5.0
-"""Seconds between wandb's own looks at processors, memory, disk, network and GPUs."""
+"""Seconds between wandb's own measurements of processors, memory, disk, network and GPUs."""
 
 FLUSH_SECONDS = 1.0
-"""What a killed process may lose of the offline file."""
+"""Seconds between two writes of the offline file; a killed process loses at most the rows since the last write."""
 
 OLD_SERVER = "https://api.wandb.ai"
-"""The public server's former name; keys that older versions wrote stand under it."""
+"""The former name of the public server; older versions of wandb wrote their keys under this name."""
 
 
 @contextmanager
 def wandb_rows(folder: Path, **what: Any) -> Iterator[Callable[[Mapping[str, float]], None]]:
-    """Open a run as `wandb_run` does and give what logs one row of figures at its `step`.
+    """Open a run as `wandb_run` does and yield a function that logs one row of figures at its `step`.
 
-    Where wandb's process dies, rows are no longer logged and a warning says so once: a training does not end for that.
+    Where wandb's process dies, rows are no longer logged and one warning is given. The training continues.
     """
     import wandb
 
@@ -63,9 +64,9 @@ def wandb_rows(folder: Path, **what: Any) -> Iterator[Callable[[Mapping[str, flo
 def wandb_run(folder: Path, **what: Any) -> Iterator[Run]:
     """Start a run with its files under `folder/wandb`, and finish it, as failed after any exception.
 
-    what: project, group, name, id, config, job_type, as wandb.init takes them. A run of the same id goes on: online in
-    the same run, offline in another folder, which `wandb sync` sends into the same run. RunError where it does not
-    start.
+    what: project, group, name, id, config, job_type, as wandb.init takes them. A run with a known id is continued:
+    online in the same run, offline in a new folder, which `wandb sync` uploads into the same run. Raises RunError where
+    wandb does not start.
     """
     run = _start(dir=folder, resume="allow", **what)
     try:
@@ -95,16 +96,16 @@ def _start(**what: Any) -> Run:
         except CommError as error:
             if mode != "online" or isinstance(error, AuthenticationError):
                 raise
-            wandb.teardown()  # its process holds on to the run's id
+            wandb.teardown()  # because wandb's process still holds the run's id
             return wandb.init(**what, mode="offline", settings=settings)
     except wandb.Error as error:
         reason = " ".join(str(error).split())[:200]
-        raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or say tracking=none") from error
+        raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or tracking=none") from error
 
 
 def _finish(run: Run, exit_code: int | None) -> None:
     import wandb
-    from wandb.sdk.mailbox import HandleAbandonedError  # what a finish raises where wandb's process is gone
+    from wandb.sdk.mailbox import HandleAbandonedError  # `finish` raises it where wandb's process has died
 
     try:
         run.finish(exit_code=exit_code)
@@ -118,14 +119,17 @@ def _warn(error: Exception) -> None:
 
 
 def _mode() -> Literal["online", "offline", "disabled"]:
-    """What WANDB_MODE says; where it says nothing (or `online`), online for users who have logged in."""
+    """Return the mode from WANDB_MODE; where it is not set (or `online`), online only for users who have logged in."""
     if os.environ.get("WANDB_MODE") == "disabled":
         return "disabled"
     return "online" if _logged_in() else "offline"
 
 
 def _logged_in() -> bool:
-    """Whether the user has given wandb a key, by its variable or by `wandb login` (which writes the netrc file)."""
+    """Return whether wandb may go online and has a key.
+
+    The key comes from WANDB_API_KEY or from `wandb login`, which writes the netrc file.
+    """
     import wandb
 
     if os.environ.get("WANDB_MODE", "online") != "online":

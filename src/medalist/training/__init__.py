@@ -1,1 +1,1 @@
-"""What commands do that train or predict networks, without a terminal."""
+"""The functions behind the commands that train or predict networks; they need no terminal."""

@@ -1,4 +1,4 @@
-"""What a sweep varies: lists of values and ranges of numbers, as they are typed. Torch-free."""
+"""The keys that a sweep varies, with their lists of values or ranges of numbers. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 RANGE = re.compile(f"({NUMBER})\\.\\.({NUMBER})")
 
 LOG_FROM = 10.0
-"""A range of positive numbers is searched by their logarithm where its ends are so many times apart."""
+"""A range of positive numbers is searched on a log scale where its upper end is at least this many times its lower."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Values of one key, as they were typed."""
+    """The values of one key, as they were typed."""
 
     key: str
     values: tuple[str, ...]
@@ -26,7 +26,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers of one key from `low` to `high`, both of them included; whole ones where both ends are whole."""
+    """The numbers of one key from `low` to `high`, both included. `whole`: only integers, as both ends are integers."""
 
     key: str
     low: float
@@ -35,7 +35,7 @@ class Range:
 
     @property
     def log(self) -> bool:
-        """Whether the logarithm is searched."""
+        """Whether the range is searched on a log scale."""
         return self.low > 0 and self.high / self.low >= LOG_FROM
 
 
@@ -43,10 +43,10 @@ Axis = Choice | Range
 
 
 def parse_words(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[Axis, ...]]:
-    """`key=value` words: fixed overrides, and what is swept: `key=a,b` and `key=1e-4..1e-2`.
+    """Divide `key=value` words into fixed overrides and swept keys, which look like `key=a,b` or `key=1e-4..1e-2`.
 
-    Commas inside brackets, braces and quotes do not divide. Raises ConfigError, one line, for a key that is swept
-    twice, an empty value, and a range that goes down.
+    Commas inside brackets, braces and quotes do not divide values. Raises ConfigError for a word without `=`, a key
+    that is swept twice, an empty value, and a range that does not go up.
     """
     fixed: list[str] = []
     swept: dict[str, Axis] = {}
@@ -63,13 +63,13 @@ def parse_words(words: Sequence[str]) -> tuple[tuple[str, ...], tuple[Axis, ...]
         if key in swept:
             raise ConfigError(f"{key} is swept twice; type its values in one word: {key}=a,b")
         if "" in values:
-            raise ConfigError(f"'{word}' has an empty value; remove the comma that is too many")
+            raise ConfigError(f"'{word}' has an empty value; remove the extra comma")
         swept[key] = _range(key, found[1], found[2]) if found else Choice(key, values)
     return tuple(fixed), tuple(swept.values())
 
 
 def split_values(text: str) -> list[str]:
-    """Divide at commas outside brackets, braces and quotes; blanks around the parts go."""
+    """Divide a text at commas outside of brackets, braces and quotes, and strip the parts."""
     parts, depth, quote = [""], 0, ""
     for letter in text:
         if quote:
@@ -97,7 +97,10 @@ def _range(key: str, low: str, high: str) -> Range:
 
 
 def grid(swept: Sequence[Axis]) -> list[tuple[str, ...]]:
-    """Overrides of every combination, the last key changing fastest; ConfigError for a range, which needs trials."""
+    """Return the overrides of every combination, in an order in which the last key changes fastest.
+
+    Raises ConfigError for a range, because a range has no list of values and needs trials.
+    """
     for axis in swept:
         if isinstance(axis, Range):
             raise ConfigError(

@@ -1,4 +1,7 @@
-"""`medalist debug`: a network looked at before, or after, a training: one fold's job, on copies, with a page."""
+"""`medalist debug`: inspect the network of one fold before or after its training, and write a page about it.
+
+All tests work on copies of the network.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ import numpy as np
 from torch import Tensor
 
 from medalist.config import dump_config
-from medalist.data.dataset import Item, Key, Normalisation
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.loader import Batch, collate
 from medalist.data.targets import LabelTargets, MapTargets
 from medalist.engine.checkpoint import load_weights
@@ -45,17 +48,17 @@ from medalist.training.request import TrainRequest
 from medalist.training.start import checked
 
 DIAGNOSED, PICTURED = 4, 3
-"""Batches that all diagnostics share, and how many of them are drawn."""
+"""How many batches the diagnostics use, and how many of these are shown as pictures."""
 
 
 @dataclass(frozen=True)
 class DebugRequest:
-    """What `medalist debug` was asked, beside the config.
+    """The options of `medalist debug`, beside the config.
 
-    steps: on one batch, and of the range test. epoch: whose order and augmentation, from 1 as messages count. samples:
-    ids of training samples that make the one batch; empty = the loader's first. checkpoint: weights to start from;
-    None = as a training starts. folder: where the page goes; None = `debug` in the folder that the run has, or would
-    have.
+    steps: the number of steps on one batch, and of the learning-rate range test. epoch: the epoch whose order and
+    augmentation are used, counted from 1 as in messages. samples: ids of training samples that make the one batch;
+    empty = the first batches of the loader. checkpoint: weights to start from; None = the weights with which a training
+    starts. folder: the folder of the page; None = `debug` in the folder that the run has, or would have.
     """
 
     steps: int = 100
@@ -67,7 +70,10 @@ class DebugRequest:
 
 @dataclass(frozen=True)
 class Debugged:
-    """What was found: `wrong`, worst first; `facts` as (name, text); `tables`; all of it on the page."""
+    """The results of `medalist debug`; the page shows all of them.
+
+    wrong: warnings, worst first. facts: results as (name, text).
+    """
 
     page: Path
     wrong: tuple[str, ...]
@@ -78,7 +84,7 @@ class Debugged:
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """A fold's training that was checked and will not run: no run's folder is made for it."""
+    """A fold's training whose checks have passed. It is not run, and no run folder is made for it."""
 
     setup: TrainSetup
     subject: DebugSubject
@@ -86,15 +92,15 @@ class Scene:
 
     @property
     def job(self) -> TrainJob:
-        """The fold's training."""
+        """The training of the fold."""
         return self.subject.job
 
 
 def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Debugged:
-    """Look at one fold's network and write `index.html`, pictures and `debug.json`.
+    """Inspect the network of one fold, and write `index.html`, pictures and `debug.json`.
 
-    asked: the config, and the one fold. Raises ConfigError, WeightsError, DataError, FoldError, RunError as a training
-    would before it starts.
+    asked: the config, and the one fold. Raises ConfigError, WeightsError, DataError, FoldError and RunError in the same
+    cases as a training before it starts.
     """
     scene = prepare_scene(asked, request)
     job, epoch = scene.job, request.epoch - 1
@@ -105,7 +111,7 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
         bar.advance()
         hunted = hunt(job, batches)
         bar.advance()
-        # what is not finite at the start would say nothing about the rest, but numbers that are not
+        # Where values are not finite at the start, the other tests would only show more such values.
         sound = hunted.culprit is None
         idle = idleness(job, batches) if sound else None
         bar.advance()
@@ -120,7 +126,7 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
 
 
 def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
-    """Check what a training checks, and make the fold's job; pixels are decoded when a batch wants them."""
+    """Make the same checks as a training, and make the fold's job. Pixels are decoded when a batch needs them."""
     setup = checked(asked)
     folder = request.folder or setup.run.folder / "debug"
     subject = kind_of(setup.settings).training().debug_subject(setup, setup.chosen[0])
@@ -130,7 +136,10 @@ def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
 
 
 def stream(job: TrainJob, epoch: int) -> Iterator[Batch]:
-    """Batches as the loop feeds them, from the beginning of `epoch` on without end: on the device, resized, mixed."""
+    """Yield batches as the training loop uses them, without end, from the start of `epoch` (counted from 0).
+
+    The batches are on the device, resized and mixed.
+    """
     order: Any = job.train.batch_sampler
     while True:
         order.epoch, order.first = epoch, 0
@@ -146,13 +155,14 @@ def _as_fed(job: TrainJob, raw: Batch, epoch: int, at: int) -> Batch:
 
 
 def named_batch(subject: DebugSubject, names: Sequence[str], epoch: int) -> Batch:
-    """A batch of training samples, augmented as in `epoch`, not mixed; a single one comes twice, augmented anew.
+    """Return a batch of the named training samples, augmented as in `epoch`, and not mixed.
 
-    Batch norms need two. ConfigError for ids that the fold does not train on.
+    A single sample is in the batch twice with two augmentations, because batch norms need two samples. Raises
+    ConfigError for ids that the fold does not train on.
     """
     job, position = subject.job, subject.positions
     dataset: Any = job.train.dataset
-    inner = dataset.dataset  # under the one that hands mistakes over
+    inner = dataset.dataset  # the outer dataset returns errors as values
     unknown = [name for name in names if name not in position]
     if unknown:
         known = "it is held out in this fold, take another --fold" if unknown[0] in job.names else "no such sample"
@@ -175,7 +185,7 @@ def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -
         chart = write_chart(
             folder / "overfit.png", overfit_figure(diagnostics.overfit.losses, diagnostics.overfit.goal)
         )
-        charts.append(("One batch by heart", lines[1][1], chart))
+        charts.append(("Overfitting one batch", lines[1][1], chart))
     if diagnostics.lr_range:
         tested = diagnostics.lr_range
         figure = lr_range_figure(
@@ -211,7 +221,10 @@ def _pictures(scene: Scene, batches: Sequence[Batch]) -> Iterator[tuple[str, Pic
 
 
 def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: Sequence[str]) -> BatchPicture:
-    """A batch without its normalisation, uint8, with what its labels say; values that are not finite become black."""
+    """Return the images of a batch as uint8 without normalisation, with the text of its labels.
+
+    NaN and -inf become 0; +inf becomes 255.
+    """
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (norm.mean, norm.std))
     pixels = np.nan_to_num(batch.image.float().cpu().numpy() * std + mean, nan=0, posinf=1, neginf=0)
     images = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
@@ -224,7 +237,11 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
 
 
 def captions_of(target: LabelTargets, classes: Sequence[str]) -> list[str]:
-    """What the labels of a batch say: classes by name, of several those above a half; or the numbers themselves."""
+    """Return a text for the label of each sample in a batch.
+
+    It has the name of the class, or the names of all classes with a flag above 0.5, or the numbers themselves. Mixed
+    samples have the labels of both partners with their shares.
+    """
 
     def words(values: Tensor) -> list[str]:
         if not values.is_floating_point():
@@ -241,7 +258,7 @@ def captions_of(target: LabelTargets, classes: Sequence[str]) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """Values as JSON has them; numbers that are not finite become their names."""
+    """Return a value in a form that JSON can hold; numbers that are not finite become their names."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, Mapping):

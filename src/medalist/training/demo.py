@@ -1,4 +1,4 @@
-"""`medalist demo`: the whole walk on an embedded contest, from drawing it to a checked submission."""
+"""`medalist demo`: all steps on an embedded contest, from drawing its images to a checked submission."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ DRAWN_SEED = 2018
 
 
 def demo(config: Path, root: Path, reporter: Reporter) -> float:
-    """Draw → check → folds → train → OOF score → predict → submission → report; says where each thing is.
+    """Draw → check → folds → train → OOF score → predict → submission → report. Return the OOF score.
 
-    Returns the OOF score. Raises ConfigError where the config's contest does not draw its own data.
+    Each step prints a line with the path of what it wrote. Raises ConfigError where the config's contest does not draw
+    its own data.
     """
     started = time.perf_counter()
 

@@ -1,4 +1,4 @@
-"""`medalist doctor`: what this machine has, and where it differs from what a run was made with."""
+"""`medalist doctor`: describe this machine, and compare it with the machine and files that a run was made with."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from medalist.files import sha256_file
 from medalist.folds.folds import Folds, read_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
+from medalist.processors import keep_buffers, sleep_soon
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
 from medalist.training.machine import machine
@@ -40,7 +41,7 @@ SHOWN = (
 
 
 def examine(runs: Path) -> list[list[str]]:
-    """(what, what was found) for processors, memory, GPUs, disk, weights, network policy and versions."""
+    """Return rows (name, text) about processors, memory, GPUs, disk, weights, network access and versions."""
     memory = psutil.virtual_memory()
     place = next(folder for folder in (runs.resolve(), *runs.resolve().parents) if folder.exists())
     free = shutil.disk_usage(place).free
@@ -51,11 +52,14 @@ def examine(runs: Path) -> list[list[str]]:
             f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()}",
         ],
         ["threads of torch", str(torch.get_num_threads())],
+        ["threads that wait", sleep_soon()],
+        ["freed memory", keep_buffers()],
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
     ]
     rows += _gpus()
-    rows.append(["network for weights", "never (MEDALIST_OFFLINE=1)" if offline() else "the hub is the last place"])
+    hub = "never downloaded (MEDALIST_OFFLINE=1)" if offline() else "downloaded only if they are not found here"
+    rows.append(["weights from the hub", hub])
     rows.append(["weights folder", f"{weights_folder()}"])
     rows += [[f"weights {found.name}", f"{found.source}: {found.path}"] for found in list_weights()]
     rows.append(["commit", commit()])
@@ -84,15 +88,18 @@ def _gpus() -> list[list[str]]:
 
 
 def _gpu_memory(number: int) -> str:
-    free, total = torch.cuda.mem_get_info(number)
+    try:
+        free, total = torch.cuda.mem_get_info(number)
+    except RuntimeError as error:  # full, or held by another process alone
+        return f"cannot be used: {' '.join(str(error).split())[:80]}"
     return f"{free / 1e9:.1f} GB free of {total / 1e9:.1f}"
 
 
 @dataclass(frozen=True)
 class Differences:
-    """Where this machine, and what lies on it, differs from what a run was made with.
+    """Differences between a run's lock and this machine with its files.
 
-    rows: (what, the run's, here); damaged: what of the run itself cannot be used any more.
+    rows: (name, value of the run, value here). damaged: lines about files of the run that cannot be used any more.
     """
 
     rows: list[list[str]]
@@ -100,10 +107,10 @@ class Differences:
 
 
 def compare(run: Run, data: str | None, root: Path) -> Differences:
-    """Hold a run's lock against python, packages, machine, commit, data, weights, config, folds and checkpoints here.
+    """Compare a run's lock with python, packages, machine, commit, data, weights, config, folds and checkpoints here.
 
-    data: the folder of the contest's data; None looks where the run found it, then where `open_contest` looks. Nothing
-    is downloaded. Raises RunError and ConfigError where lock.json or config.yaml are damaged.
+    data: the folder of the contest's data; None = the folder that the run used, otherwise the one that `open_contest`
+    finds. Nothing is downloaded. Raises RunError or ConfigError where lock.json or config.yaml is damaged.
     """
     lock, settings = run.lock(), run_settings(run)
     recorded = _recorded(run, lock)
@@ -124,7 +131,10 @@ def compare(run: Run, data: str | None, root: Path) -> Differences:
 
 
 def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
-    """The machine that a lock names, nothing in older ones; RunError where the lock holds what no lock does."""
+    """Return the machine that a lock names; it is empty in older locks.
+
+    Raises RunError where a value of the lock is no text.
+    """
     recorded = lock.machine
     words: list[object] = [lock.python, lock.commit, lock.config, lock.data, lock.folds, lock.data_folder]
     for part in (lock.packages, lock.weights, recorded):
@@ -135,7 +145,7 @@ def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
 
 
 def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
-    """Packages that are missing or of another version here, and how many are here that the run did not have."""
+    """Yield packages that are missing or have another version here, and how many packages the run did not have."""
     here = {_canonical(name): found for name, found in packages().items()}
     for name, was in known.items():
         now = here.get(_canonical(name), "not installed")
@@ -147,14 +157,14 @@ def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
 
 
 def _canonical(name: str) -> str:
-    """One spelling of a package's name, as PEP 503 has it."""
+    """Return the normalised name of a package (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _config(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
-    now = config_hash(settings)
+    now = config_hash(settings, settings)
     if now != lock.config:
-        yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since, or this version has other defaults"]
+        yield ["config.yaml", _short(lock.config), f"{_short(now)}: edited since"]
 
 
 def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Path) -> Iterator[list[str]]:
@@ -170,7 +180,7 @@ def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Pa
 
 
 def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
-    """Pretrained weights that are not here, or others by the same name; the hubs are not asked."""
+    """Yield pretrained weights that are missing here, or differ under the same name. The hubs are not asked."""
     if not lock.weights:
         return
     pretrained = settings.pretrained
@@ -200,14 +210,14 @@ def _folds(run: Run, lock: Lock) -> list[list[str]]:
 
 
 def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
-    """Of each trained fold the weights that are missing or cut short."""
+    """Yield the weights of each trained fold that are missing or cut short."""
     for fold in range(folds.n):
         if fold not in run.trained_folds():
             continue
         for path in dict.fromkeys(run.checkpoint(fold, keep) for keep in ("last", settings.train.keep)):
             name = f"fold{fold}/{path.name}"
             try:
-                with safetensors.safe_open(path, "np"):  # reads the header alone, which says how long the file must be
+                with safetensors.safe_open(path, "np"):  # reads only the header, and checks the length of the file
                     continue
             except FileNotFoundError:
                 yield [name, "written", "missing"]
@@ -216,7 +226,7 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
 
 
 def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:
-    """Folds that are not trained to their end, and out-of-fold predictions of other weights than those there are."""
+    """Yield folds whose training has not ended, and OOF predictions that other weights have made."""
     for fold in range(folds.n):
         path = run.checkpoint(fold, settings.train.keep)
         if fold not in run.trained_folds():
@@ -231,5 +241,5 @@ def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
 
 
 def _short(digest: str) -> str:
-    """A hash as people compare it."""
+    """Return the first 12 digits of a hash, which are enough for people to compare."""
     return digest[:12]

@@ -1,4 +1,4 @@
-"""The results of `medalist debug` in words and tables: warnings, worst first."""
+"""The results of `medalist debug` as sentences and tables; warnings come worst first."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ from medalist.engine.nan_hunt import Culprit, Hunt
 from medalist.report.network import Grid
 
 MANY_DEAD, MANY_EVEN = 0.3, 0.3
-"""Shares of dead or constant channels in a layer that are named; pretrained networks have some everywhere."""
+"""From these shares of dead or constant channels on, a layer gets a warning. Pretrained networks have some such
+channels in all layers."""
 LARGEST_UPDATE, SMALLEST_UPDATE = 0.1, 1e-7
-"""Updates of a layer's weights beyond these shares of them are named; healthy ones are about a thousandth."""
+"""Weights get a warning where their update, as a share of the weights, is above or below these limits. A healthy update
+is about a thousandth."""
 
 NAMED = 5
 ENOUGH_STEPS = 50
@@ -24,7 +26,7 @@ ENOUGH_STEPS = 50
 
 @dataclass(frozen=True)
 class Diagnostics:
-    """All that was looked at."""
+    """All results of the tests, and `lr`, the learning rate of the config. None: the test was left out."""
 
     anatomy: Anatomy
     hunt: Hunt
@@ -36,7 +38,7 @@ class Diagnostics:
 
 
 def wrong(diagnostics: Diagnostics) -> list[str]:
-    """What looks wrong, worst first, each with what to look at."""
+    """Return the warnings, worst first; most say what to check."""
     found = [_hunted(diagnostics.hunt), *_learned(diagnostics), *_flowing(diagnostics.flows), *_idle(diagnostics.idle)]
     return [line for line in found if line]
 
@@ -51,7 +53,7 @@ def _hunted(hunt: Hunt) -> str:
         case "image" | "target":
             line = f"{what} in the {culprit.where} of {', '.join(culprit.samples)}: look at that file and at augment"
         case "weights":
-            line = f"{what} in the weights {culprit.name}: they diverged before; start from older ones, lower train.lr"
+            line = f"{what} in the weights {culprit.name}: they diverged earlier; use older weights or lower train.lr"
         case "forward":
             line = f"{what} first in the output of {name}, though its inputs were finite, {on}"
         case "evaluation":
@@ -63,11 +65,11 @@ def _hunted(hunt: Hunt) -> str:
             part = f" ({culprit.name})" if culprit.name else ""
             line = f"{what} in the loss{part}, though the outputs were finite, {on}: look at their targets"
         case "arriving":
-            line = f"{what} first in the gradient that arrives at the output of {name}, from what follows it, {on}"
+            line = f"{what} first in the gradient that arrives at the output of {name} from the layers after it, {on}"
         case "gradient" if not culprit.name:
             line = f"{what} in the gradient of the loss {on}: look at their targets, and at loss"
         case "gradient":
-            line = f"{what} first in the gradient that {name} passes back, {on}; train.clip does not mend that"
+            line = f"{what} first in the gradient that {name} passes back, {on}; train.clip does not fix this"
     return line
 
 
@@ -93,27 +95,25 @@ def _learned(diagnostics: Diagnostics) -> list[str]:
             f"{_suggestion(tested)}"
         )
     elif tested and tested.tenth and diagnostics.lr < tested.tenth / 100:
-        lines.append(f"train.lr = {diagnostics.lr:.1e} hardly learns; the range test suggests {_suggestion(tested)}")
+        lines.append(
+            f"train.lr = {diagnostics.lr:.1e} is too low to learn; the range test suggests {_suggestion(tested)}"
+        )
     return lines
 
 
 def _not_learned(tried: Overfit) -> str:
     steps, first, last = len(tried.losses) - 1, tried.losses[0], tried.losses[-1]
-    line = f"one batch was not learned by heart: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
+    line = f"the network did not overfit one batch: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
     line += f"not below {tried.goal:.4g}"
     if abs(last - first) <= 1e-3 * abs(first):
-        return (
-            line + "; it did not move at all: look at train.lr, at frozen layers, and whether the loss has a gradient"
-        )
+        return line + "; it did not change: check train.lr, the frozen layers, and that the loss has a gradient"
     if last > first:
         return line + f"; it rose: lower train.lr (it was {tried.lr:.1e})"
     if steps < ENOUGH_STEPS:
-        return line + f"; {steps} steps are few: take --steps {max(100, 2 * ENOUGH_STEPS)}"
+        return line + f"; {steps} steps are few: use --steps {max(100, 2 * ENOUGH_STEPS)}"
     if last < first - 0.5 * (first - tried.goal):
-        return line + "; it falls still: take more --steps before you worry, or another train.lr"
-    return (
-        line + "; look whether the pictures and their targets belong together, then at train.lr, dropout and the loss"
-    )
+        return line + "; the loss is still falling: use more --steps, or another train.lr"
+    return line + "; check that images and targets belong together, then check train.lr, dropout and the loss"
 
 
 def _suggestion(tested: LrRange) -> str:
@@ -138,10 +138,12 @@ def _flowing(flows: Flows | None) -> list[str]:
     if large:
         worst = sorted(large, key=lambda flow: -(flow.ratio or 0))
         named = _some([f"{flow.name} ({flow.ratio:.2g})" for flow in worst])
-        lines.append(f"one step changes weights by more than {LARGEST_UPDATE:g} of them: {named}; lower train.lr")
+        lines.append(f"one step changes weights by more than {LARGEST_UPDATE:g} of their norm: {named}; lower train.lr")
     if small:
         named = _some([f"{flow.name} ({flow.ratio:.1g})" for flow in small])
-        lines.append(f"one step changes weights by less than {SMALLEST_UPDATE:g} of them: {named}; raise train.lr")
+        lines.append(
+            f"one step changes weights by less than {SMALLEST_UPDATE:g} of their norm: {named}; raise train.lr"
+        )
     return lines
 
 
@@ -172,7 +174,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def tables(diagnostics: Diagnostics) -> list[Grid]:
-    """The tables of page and terminal; the long ones are folded, for the page alone."""
+    """Return the tables. The page shows all of them, and the terminal those that are not folded."""
     made = [parts_table(diagnostics.anatomy)]
     if diagnostics.flows:
         made.append(stage_table(diagnostics.flows, diagnostics.anatomy))
@@ -184,7 +186,7 @@ def tables(diagnostics: Diagnostics) -> list[Grid]:
 
 
 def parts_table(anatomy: Anatomy) -> Grid:
-    """Parts with their shapes, parameters and share of operations."""
+    """Return the table of the network's parts with output shapes, parameters and shares of the operations."""
     note = (
         f"The batch is {shape(anatomy.image)}, the output {shapes(anatomy.output)}. {anatomy.parameters:,} parameters, "
         f"{anatomy.trainable:,} trained; {anatomy.flops / 1e9 / max(1, anatomy.image[0]):.3g} GFLOP forward a sample."
@@ -204,7 +206,7 @@ def parts_table(anatomy: Anatomy) -> Grid:
 
 
 def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
-    """Gradients and updates by the innermost parts that `Anatomy` names."""
+    """Return the table of gradients and updates, summed by the innermost parts that `Anatomy` names."""
     rows = []
     for part, inside in by_part(flows.parameters, anatomy.parts):
         ratios = [flow.ratio for flow in inside if flow.ratio is not None and flow.matrix]
@@ -216,14 +218,17 @@ def stage_table(flows: Flows, anatomy: Anatomy) -> Grid:
     note = (
         f"One step of the optimiser at the schedule's first rate. The loss was {flows.loss:.4g}, the gradient's norm "
         f"{flows.norm:.3g}{f', cut to {flows.clip:g} by train.clip' if clipped else ''}. "
-        f"An update is told as a share of the weight, about 1e-3 is healthy; {len(flows.frozen)} tensors are frozen."
+        f"An update is given as a share of the weight; about 1e-3 is healthy; {len(flows.frozen)} tensors are frozen."
     )
     columns = ("part", "tensors", "gradient", "update, median", "largest", "without gradient")
     return Grid("Gradients and updates", note, columns, rows, (1, 2, 3, 4, 5))
 
 
 def by_part(parameters: Sequence[Flow], parts: Sequence[NetworkPart]) -> list[tuple[str, list[Flow]]]:
-    """Parameters under the longest name of a part that they begin with; the network's own under its first words."""
+    """Group parameters by the part with the longest name that their names begin with.
+
+    A parameter that belongs to no part is a group of its own, under its own name.
+    """
     names = sorted((part.name for part in parts), key=len, reverse=True)
     found: dict[str, list[Flow]] = {}
     for flow in parameters:
@@ -233,7 +238,7 @@ def by_part(parameters: Sequence[Flow], parts: Sequence[NetworkPart]) -> list[tu
 
 
 def idle_table(idle: Idleness) -> Grid:
-    """Layers with channels that do nothing, the largest share first."""
+    """Return the table of the ten layers with the largest shares of channels that never change, the largest first."""
     layers = [layer for layer in (*idle.activations, *idle.norms) if layer.dead]
     rows = [
         [layer.layer, layer.kind, str(layer.channels), str(len(layer.dead)), f"{100 * layer.share:.0f}"]
@@ -264,7 +269,7 @@ def _flow_table(flows: Flows) -> Grid:
 
 
 def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
-    """What was looked at, in a line each."""
+    """Return the result of each test as (name, one line of text)."""
     found = [
         (
             "not finite",
@@ -288,11 +293,11 @@ def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
 
 
 def shape(sides: Sequence[int]) -> str:
-    """4x3x128x128."""
+    """Return a shape as text, for instance 4x3x128x128."""
     return "x".join(map(str, sides)) or "a number"
 
 
 def shapes(several: Sequence[Sequence[int]]) -> str:
-    """Shapes of several outputs; of many, the first and the last."""
+    """Return the shapes of several outputs as text; of more than two, only the first and the last."""
     listed = [shape(one) for one in several]
     return ", ".join(listed if len(listed) <= 2 else [listed[0], "...", listed[-1]])

@@ -1,4 +1,4 @@
-"""Whether a training has anything left to do; told without torch, which takes seconds to import."""
+"""Find out whether a training is finished, without importing torch, which takes seconds."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from medalist.training.request import TrainRequest, run_name
 
 
 def finished(request: TrainRequest) -> Run | None:
-    """The run, where its config, data and folds are those of the request, and all asked folds are trained, predicted
-    and tidy; None where anything is left to do or to be told, which the training itself then does.
+    """Return the run of a request where all its chosen folds are finished, otherwise None.
 
-    What the config says of decisions, tracking and caches may have changed: it is then written by the training.
+    A fold is finished when it is trained and predicted and has no states left. Config, data and folds of the run must
+    be those of the request. None means that something is left to do, to write or to report, which the training itself
+    then does. For instance, None is returned where the sections of the config for decisions, tracking or caches have
+    changed, because the training writes the new values.
     """
     settings, root = request.settings, request.root
     run = Run(root / settings.competition / (request.name or run_name(request.config, request.overrides)))
@@ -34,13 +36,14 @@ def finished(request: TrainRequest) -> Run | None:
 
 def _same_config(run: Run, settings: Experiment) -> bool:
     try:
-        return run_settings(run) == settings and run.lock().config == config_hash(settings)
+        before = run_settings(run)
+        return before == settings and run.lock().config == config_hash(before, before)
     except (ConfigError, RunError):
         return False
 
 
 def _is_whole(run: Run, settings: Experiment, contest: Contest, fold: int) -> bool:
-    """Whether a fold is trained, predicted by the weights that are there, and tidy."""
+    """Whether a fold is trained, is predicted by its present weights, and has no states left."""
     folder, weights = run.fold_folder(fold), run.checkpoint(fold, settings.train.keep)
     if fold not in run.trained_folds() or not weights.exists() or not (folder / "cost.json").exists():
         return False

@@ -1,12 +1,13 @@
-"""A queue of folds: each trained by one Ray task, on this machine or on a cluster, several at a time.
+"""A queue of folds: each fold is trained by one Ray task, on this machine or on a cluster, several at a time.
 
-A task trains one fold, as a typed request says, in the process of its Ray worker, which is fresh for each task. So a
-worker that is killed is a training that is killed: Ray starts another, up to RETRIES times, and that goes on from the
-fold's last state. What ends by itself, a user's mistake above all, is not tried again. Each job writes a train.log of
-its own.
+A task trains the one fold of a request in the process of its Ray worker, and each task gets a new process. When a
+worker is killed, its training is killed with it. Ray then starts another worker, up to RETRIES times, which resumes
+from the fold's last state. A job that ends with an error, such as a user's mistake, is not tried again. Each job writes
+its own train.log.
 
-A cluster needs the same installation on every node and one file system with the same paths: the working folder, the
-runs, the data and the config are found there by name. Nodes are started by the user (`ray start`), and left running.
+A cluster needs the same installation on every node, and one file system with the same paths, because the working
+folder, the runs, the data and the config are opened by path. The user starts the nodes (`ray start`), and the queue
+leaves them running.
 """
 
 from __future__ import annotations
@@ -36,27 +37,27 @@ from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJ
 from medalist.training.request import TrainRequest
 
 Work = Callable[[TrainRequest, Reporter], object]
-"""Trains what is asked; raises MedalistError."""
+"""A function that trains a request; it raises MedalistError."""
 
 RETRIES = 3
-"""How often Ray starts a job again whose worker was lost."""
+"""How often Ray starts a job again after its worker was lost."""
 
 GRACE_SECONDS = 10.0
-"""How long jobs have to end by themselves after Ctrl-C; so long are also old processes waited for."""
+"""How long jobs may take to end by themselves after Ctrl-C, and how long a retry waits for the process before it."""
 
 SHOW_SECONDS = 1.0
-"""How often the table is made anew."""
+"""The table is updated at this interval."""
 
 STORE_BYTES = 80_000_000
-"""Ray's shared memory, near the least that it takes: tasks return three small values."""
+"""The size of Ray's shared memory, close to Ray's minimum, because tasks return only three small values."""
 
 LONGEST_FOLDER = 40
-"""Letters of a folder in which Ray's sockets still have names that Unix takes."""
+"""From this length of the temporary folder's path on, the paths of Ray's sockets would be too long for Unix."""
 
 
 @dataclass(frozen=True)
 class Shares:
-    """How a queue divides what there is: jobs at a time, and processors, threads and GPUs of each."""
+    """How a queue divides the machines: `workers` jobs at a time, each with `processors` (threads) and `gpus`."""
 
     workers: int
     processors: int
@@ -64,10 +65,10 @@ class Shares:
 
 
 def divide(wanted: int | None, jobs: int, processors: int, largest: int, gpus: int) -> Shares:
-    """Share `processors` (at most `largest` on one node) and `gpus` among workers.
+    """Divide `processors` (at most `largest` on one node) and `gpus` among workers.
 
-    wanted None: a worker for each GPU, or where there is none for each processor; never more than jobs. More workers
-    than GPUs share them evenly.
+    wanted: the number of workers; None = one for each GPU, or one for each processor where there is no GPU. There are
+    never more workers than jobs. Where there are more workers than GPUs, the workers share the GPUs evenly.
     """
     workers = max(1, min(wanted or gpus or processors, jobs))
     share = max(1, min(processors // workers, largest))
@@ -76,11 +77,11 @@ def divide(wanted: int | None, jobs: int, processors: int, largest: int, gpus: i
 
 @dataclass(eq=False)
 class FoldQueue:
-    """Ray, started when the first jobs come and ended with the block; `run` may be called several times.
+    """A queue on Ray. Ray is started with the first jobs and ended with the block; `run` may be called several times.
 
-    work: what trains a job; it is called in another process. workers: jobs at a time, None = as many as fit. address:
-    of a Ray cluster, None = Ray on this machine for this block alone, which listens on the loopback interface only.
-    display: what shows one run of the queue.
+    work: the function that trains a job; it is called in another process. workers: jobs at a time; None = as many as
+    fit. address: the address of a Ray cluster; None = start Ray on this machine until the block ends, listening only on
+    the loopback interface. display: makes the display of one run of the queue.
     """
 
     work: Work
@@ -94,7 +95,7 @@ class FoldQueue:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """End Ray, or leave the cluster; on this machine no process of it is left."""
+        """End Ray, or leave the cluster. No process of Ray that was started here is left on this machine."""
         if self._others is None:
             return
         import ray
@@ -109,9 +110,9 @@ class FoldQueue:
             self._folder.cleanup()
 
     def run(self, jobs: Sequence[QueueJob]) -> list[JobEnd]:
-        """Run the jobs and return how each ended, in their order. Ctrl-C ends those that run, and is raised.
+        """Run the jobs, and return how each ended, in the order of `jobs`. Ctrl-C ends the running jobs and is raised.
 
-        Raises ConfigError where there is no cluster at the address, RunError where Ray itself ends.
+        Raises ConfigError where there is no cluster at the address, and RunError where Ray does not start or ends.
         """
         if not jobs:
             return []
@@ -139,7 +140,7 @@ class FoldQueue:
                         display.end(jobs[number], watch.ends[number])
                     display.show(watch.status)
             except RayError as error:
-                raise RunError(f"Ray ended ({_one_line(error)}); run the same command to go on") from None
+                raise RunError(f"Ray ended ({_one_line(error)}); run the same command to resume") from None
             finally:
                 _cancel(list(running))
         return [watch.ends[number] for number in range(len(jobs))]
@@ -184,7 +185,7 @@ class FoldQueue:
 
 
 def jobs_of(setup: TrainSetup, request: TrainRequest) -> list[QueueJob]:
-    """A job for each chosen fold of a request that is not trained and predicted yet."""
+    """Return a job for each chosen fold of a request that is not both trained and predicted."""
     run, answering = setup.run, kind_of(setup.settings).answering()
     trained = run.trained_folds()
     done = [fold for fold in trained if answering.made_by(run, setup.contest, f"oof/fold{fold}") is not None]
@@ -195,10 +196,10 @@ def jobs_of(setup: TrainSetup, request: TrainRequest) -> list[QueueJob]:
 
 
 def train_job(job: QueueJob, work: Work, here: str, threads: int, since: int) -> tuple[int, str, float]:
-    """Train one fold in this process, a worker of Ray: (0 done or 2 the user's mistake, the error's line, seconds).
+    """Train one fold in this process, which is a Ray worker. Return (code, line of the error, seconds).
 
-    here: the folder that the queue was started in. since: how long the log was before the queue began. What is our
-    fault is raised, with its traceback in the log.
+    code: 0 done, 2 the user's mistake. here: the working folder of the queue. since: the length of the log in bytes
+    before the queue began. Any other error is a fault of medalist; it is raised, with its traceback in the log.
     """
     started = time.monotonic()
     try:
@@ -211,14 +212,14 @@ def train_job(job: QueueJob, work: Work, here: str, threads: int, since: int) ->
         return 2, line, 0.0
     _use_threads(threads)
     with log, redirect_stdout(log), redirect_stderr(log):
-        for descriptor in (1, 2):  # what libraries say beneath Python
+        for descriptor in (1, 2):  # catches also what libraries print outside of Python
             os.dup2(log.fileno(), descriptor)
         number = attempts(job.log, since) + 1
         at = time.strftime("%Y-%m-%d %H:%M:%S")
         log.write(f"{ATTEMPT} {number} at {at} on {socket.gethostname()}, process {os.getpid()}, threads {threads}\n")
         while True:
             mistake = _worked(job, work, log)
-            # A process of the attempt before may still hold the fold for some seconds, until it sees that it is alone.
+            # The process of a lost attempt may hold the fold for some seconds, until it notices that it is lost.
             if mistake is None or number == 1 or time.monotonic() - started >= GRACE_SECONDS:
                 break
             time.sleep(1.0)
@@ -226,11 +227,11 @@ def train_job(job: QueueJob, work: Work, here: str, threads: int, since: int) ->
 
 
 def _worked(job: QueueJob, work: Work, log: TextIO) -> str | None:
-    """Do the work once; the line of a user's mistake, None where it ended well."""
+    """Do the work once. Return the line of a user's mistake, or None where the work ended well."""
     try:
         work(job.request, LineReporter(lambda line: print(line, file=log)))
-    except KeyboardInterrupt:  # how Ray ends a job that the user has stopped
-        log.write("medalist: interrupted; nothing half-written is left, run the same command to go on\n")
+    except KeyboardInterrupt:  # Ray raises it in a job that the user has stopped
+        log.write("medalist: interrupted; all files are complete; run the same command to resume\n")
         raise
     except Exception as error:
         line = users_line(error)
@@ -243,7 +244,7 @@ def _worked(job: QueueJob, work: Work, log: TextIO) -> str | None:
 
 
 def processors() -> int:
-    """Processors of this machine that this process may use; two threads of one count once."""
+    """Return the number of physical cores that this process may use; the hardware threads of one core count once."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
 
@@ -252,14 +253,14 @@ def _use_threads(threads: int) -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # for processes that this one starts
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):  # for the processes that this process starts
         os.environ[name] = str(threads)
     torch.set_num_threads(threads)
     threadpool_limits(threads)
 
 
 def _own_threads() -> int | None:
-    """What the user has set stays."""
+    """Return the number of threads that the user has set by OMP_NUM_THREADS, or None; the queue keeps that number."""
     said = os.environ.get("OMP_NUM_THREADS", "")
     return int(said) if said.isdecimal() and int(said) else None
 
@@ -279,7 +280,7 @@ def _end(done: Any, job: QueueJob, since: int) -> JobEnd:
 
 
 def _cancel(running: list[Any]) -> None:
-    """End jobs that still run: they are asked first, so that nothing half-written is left."""
+    """End the running jobs. They are interrupted first, so that no file is left half-written, and then killed."""
     if not running:
         return
     import ray
@@ -295,7 +296,10 @@ def _cancel(running: list[Any]) -> None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """What Ray reads when it starts: no reports to its makers, and GPUs are left alone where a task takes none."""
+    """Set the environment variables that Ray reads when it starts, and restore the old values afterwards.
+
+    They switch off usage reports, and keep CUDA_VISIBLE_DEVICES unchanged for tasks without GPUs.
+    """
     wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
     before = {name: os.environ.get(name) for name in wanted}
     os.environ.update(wanted)

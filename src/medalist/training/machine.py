@@ -1,4 +1,4 @@
-"""What of a machine may change figures in their last digits."""
+"""The properties of a machine that may change the last digits of figures."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import torch
 
 
 def machine() -> dict[str, str]:
-    """What of a machine may change figures in their last digits: system, processor, instructions that torch uses,
-    CUDA, cuDNN and GPUs.
+    """Return the properties of this machine that may change the last digits of figures.
+
+    These are system, processor, the instructions that torch uses, CUDA, cuDNN and GPUs.
     """
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():

@@ -1,4 +1,7 @@
-"""What a queue of folds shows: where each job is, by the files it leaves, and when all will be done. Torch-free."""
+"""The status of a queue of folds: how far each job is, read from its files, and the time that is left.
+
+This module needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -20,36 +23,40 @@ Phase = Literal["waiting", "reading", "training", "predicting", "done", "failed"
 RUNNING = ("reading", "training", "predicting")
 
 ATTEMPT = "=== attempt"
-"""How the line of a log begins that each attempt at a job writes first."""
+"""The beginning of the first line that each attempt at a job writes into its log."""
 
 
 @dataclass(frozen=True)
 class QueueJob:
-    """One fold of one run, to be trained as `request` says, which names that fold alone."""
+    """One fold of one run to train. `request` names exactly this fold."""
 
     request: TrainRequest
     run: Run
 
     @property
     def fold(self) -> int:
-        """The fold's number."""
+        """The number of the fold."""
         (fold,) = self.request.folds
         return fold
 
     @property
     def log(self) -> Path:
-        """What the job says, apart from the others."""
+        """The path of the job's own log."""
         return self.run.fold_folder(self.fold) / "train.log"
 
     @property
     def title(self) -> str:
-        """How lines name it."""
+        """The name of the job in lines."""
         return f"{self.run.name} fold {self.fold}"
 
 
 @dataclass(frozen=True)
 class JobEnd:
-    """How a job ended. code: 0 done, 1 our fault, 2 the user's mistake. line: the error's. seconds: of the last try."""
+    """How a job ended.
+
+    code: 0 done, 1 a fault of medalist, 2 the user's mistake or a lost worker. line: the line of the error. seconds:
+    the time of the last attempt.
+    """
 
     code: int
     line: str
@@ -58,7 +65,11 @@ class JobEnd:
 
 @dataclass(frozen=True)
 class JobStatus:
-    """Where a job is. epoch: how many have ended. last, best: a figure of held-out samples. left: seconds, if known."""
+    """How far a job is.
+
+    retried: how often its worker was lost. epoch: how many epochs have ended. last, best: a figure of the held-out
+    samples, as text. left: the seconds that are left, or None where they are not known.
+    """
 
     phase: Phase
     retried: int = 0
@@ -69,12 +80,12 @@ class JobStatus:
 
     @property
     def word(self) -> str:
-        """The phase, and how often the worker was lost."""
+        """The phase as text, with the number of retries where there are any."""
         return f"{self.phase}, retried {self.retried}" if self.retried else self.phase
 
 
 def job_status(job: QueueJob, since: int, end: JobEnd | None) -> JobStatus:
-    """Where a job is. `since` is how long its log was before the queue began."""
+    """Return how far a job is. `since` is the length of its log in bytes before the queue began."""
     tried = attempts(job.log, since)
     folder = job.run.fold_folder(job.fold)
     epoch, last, best = figures(folder / "metrics.jsonl")
@@ -91,7 +102,7 @@ def job_status(job: QueueJob, since: int, end: JobEnd | None) -> JobStatus:
 
 
 def attempts(log: Path, since: int) -> int:
-    """How often a job was begun since its log was so many bytes long."""
+    """Return how often a job was started, counted in its log from the byte `since` on."""
     try:
         with log.open("rb") as file:
             file.seek(since)
@@ -101,13 +112,16 @@ def attempts(log: Path, since: int) -> int:
 
 
 def figures(path: Path) -> tuple[int, str, str]:
-    """Of metrics.jsonl: epochs that ended, and a figure of held-out samples, the last and the best one; "" for none."""
+    """Return the number of ended epochs in metrics.jsonl, and the last and the best value of one figure, as text.
+
+    The figure is the first score, otherwise val_loss, otherwise loss. Both texts are empty where there is none.
+    """
     rows: list[dict[str, float]] = []
     try:
         for line in path.read_text(encoding="utf-8").splitlines():
             rows.append({str(name): float(value) for name, value in json.loads(line).items()})
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-        pass  # what stands before a damaged line still counts
+        pass  # the lines before a damaged line still count
     known = [name for row in rows for name in row]
     name = next((name for name in (*filter(is_score, known), "val_loss", "loss") if name in known), None)
     if name is None:
@@ -118,8 +132,10 @@ def figures(path: Path) -> tuple[int, str, str]:
 
 
 def queue_left(running: Sequence[float | None], waiting: int, typical: float | None, workers: int) -> float | None:
-    """Seconds until all jobs are done: what is left of those that run (None: as long as is typical), then the waiting
-    ones, each on the worker that is free first. None where it cannot be known.
+    """Return the seconds until all jobs are done, or None where they cannot be known.
+
+    running: the seconds that are left of each running job; None = `typical`. waiting: the number of waiting jobs, each
+    of which takes `typical` seconds on the worker that is free first.
     """
     if typical is None and (waiting or None in running):
         return 0.0 if not waiting and not running else None
@@ -132,7 +148,7 @@ def queue_left(running: Sequence[float | None], waiting: int, typical: float | N
 
 
 def clock(seconds: float | None) -> str:
-    """Hours, minutes and seconds."""
+    """Return seconds as h:mm:ss, or as m:ss below an hour; `?` for None."""
     if seconds is None:
         return "?"
     minutes, rest = divmod(round(seconds), 60)
@@ -142,7 +158,10 @@ def clock(seconds: float | None) -> str:
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """Where all jobs of a queue are, and the seconds until all are done, where that is known."""
+    """How far all jobs of a queue are.
+
+    ended: how many jobs have ended. left: the seconds until all are done, or None where they are not known.
+    """
 
     jobs: Sequence[QueueJob]
     statuses: Sequence[JobStatus]
@@ -151,21 +170,21 @@ class QueueStatus:
 
 
 class QueueWatch:
-    """Follows the jobs of a queue by the files that they leave; `ends` is filled by the queue."""
+    """Follows the jobs of a queue by the files that they write. The queue itself fills `ends`."""
 
     def __init__(self, jobs: Sequence[QueueJob], workers: int):
-        """`workers`: jobs at a time."""
+        """`workers` is the number of jobs that run at a time."""
         self.jobs, self.workers = jobs, workers
         self.ends: dict[int, JobEnd] = {}
         self._since = [job.log.stat().st_size if job.log.exists() else 0 for job in jobs]
         self._begun: dict[int, float] = {}
 
     def since(self, number: int) -> int:
-        """How long a job's log was before the queue began."""
+        """Return the length of a job's log in bytes before the queue began."""
         return self._since[number]
 
     def status(self) -> QueueStatus:
-        """Where all jobs are now."""
+        """Return how far all jobs are now."""
         statuses = [
             job_status(job, since, self.ends.get(number))
             for number, (job, since) in enumerate(zip(self.jobs, self._since, strict=True))
@@ -188,7 +207,7 @@ class QueueWatch:
 
 
 class QueueDisplay(Protocol):
-    """What shows a queue to people; it is opened for one run of the queue."""
+    """The display of a queue; it is opened for one run of the queue."""
 
     def __enter__(self) -> Self: ...
 
@@ -197,19 +216,19 @@ class QueueDisplay(Protocol):
     ) -> None: ...
 
     def end(self, job: QueueJob, end: JobEnd) -> None:
-        """A job has ended."""
+        """Show that a job has ended."""
         ...
 
     def show(self, status: Callable[[], QueueStatus]) -> None:
-        """Show where all jobs are, where it is time to; called about once a second."""
+        """Show how far all jobs are, if it is time to. This method is called about once a second."""
         ...
 
 
 class LineDisplay:
-    """Plain lines: one for each job that ends, and now and then one that says where all are."""
+    """A display of plain lines: one for each job that ends, and every LINE_EVERY_SECONDS one about all running jobs."""
 
     def __init__(self, say: Callable[[str], None]):
-        """`say` takes one line."""
+        """`say` is called with each line."""
         self._say = say
         self._said = time.monotonic()
 
@@ -217,14 +236,14 @@ class LineDisplay:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Nothing is open."""
+        """Do nothing, because nothing is open."""
 
     def end(self, job: QueueJob, end: JobEnd) -> None:
-        """Say how a job ended."""
+        """Say a line about how a job ended."""
         self._say(end_line(job, end))
 
     def show(self, status: Callable[[], QueueStatus]) -> None:
-        """A line every LINE_EVERY_SECONDS."""
+        """Say a line about all running jobs, at most every LINE_EVERY_SECONDS."""
         if time.monotonic() - self._said < LINE_EVERY_SECONDS:
             return
         self._said = time.monotonic()
@@ -234,7 +253,7 @@ class LineDisplay:
 
 
 def end_line(job: QueueJob, end: JobEnd) -> str:
-    """How a job ended."""
+    """Return the line that says how a job ended."""
     return f"{job.title}: " + (f"failed: {end.line}" if end.code else f"done in {clock(end.seconds)}")
 
 

@@ -1,4 +1,4 @@
-"""What is asked to be trained. Torch-free."""
+"""The request for a training, as a value. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from medalist.system import WINDOWS
 
 @dataclass(frozen=True)
 class TrainRequest:
-    """What is asked to be trained.
+    """The request for a training.
 
-    settings: the config as it was read, with its overrides. config, overrides: where it came from. data: the contest's
-    folder, None where the config or the environment says it. folds: numbers, empty = all. name: of the run, None = by
-    the config and the overrides. root: the folder of all runs.
+    settings: the config with its overrides. config, overrides: the file and the overrides that the config was read
+    from. data: the contest's folder, None where the config or the environment names it. folds: the numbers of the folds
+    to train; empty = all. name: the name of the run; None = made from config and overrides. root: the folder of all
+    runs.
     """
 
     settings: Experiment
@@ -30,16 +31,19 @@ class TrainRequest:
     root: Path
 
     def of_fold(self, fold: int, data: Path, name: str) -> TrainRequest:
-        """The request for one fold alone, with whole paths, as another process needs it."""
+        """Return the request for one fold, with absolute paths, because another process may have another folder."""
         return replace(self, data=str(data.resolve()), folds=(fold,), name=name, root=self.root.resolve())
 
 
 def run_name(config: Path, overrides: Sequence[str]) -> str:
-    """The config's name; overrides are added to it, so that each idea has a run of its own. At most 150 bytes."""
+    """Return the name of a run: the config's name and the overrides, so that each idea has a run of its own.
+
+    A name longer than 150 bytes is cut, and ends in a hash.
+    """
     parts = [config.stem, *(override.strip().replace("/", "_").replace(" ", "") for override in overrides)]
     name = "+".join(parts)
     if WINDOWS:
-        name = re.sub(r'[<>:"\\|?*]', "_", name).rstrip(".")  # what no file name of Windows holds
+        name = re.sub(r'[<>:"\\|?*]', "_", name).rstrip(".")  # characters that file names of Windows cannot have
     if len(name.encode()) <= 150:
         return name
     return name.encode()[:137].decode(errors="ignore") + "+" + sha256(name.encode()).hexdigest()[:12]

@@ -1,11 +1,13 @@
-"""What is checked before a training begins, and what it then knows."""
+"""The checks before a training begins, and the making of its run folder."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from medalist.codecs.images import image_kind
 from medalist.contest import contest_folds
 from medalist.data.transforms import compose_augment
 from medalist.engine.devices import first_alone, open_fabric
@@ -16,21 +18,25 @@ from medalist.folds.folds import write_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights
 from medalist.processes import place
+from medalist.records import Sample
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
 from medalist.training.machine import machine
 from medalist.training.request import TrainRequest, run_name
 
+PROBED_IMAGES = 500
+"""Image files whose headers are read to note which kinds a run is trained on: about a tenth of a second."""
+
 RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps")
-"""Names that no run may have: they mean other folders beside the runs."""
+"""Names that no run may have, because they name other folders beside the runs."""
 
 
 def checked(request: TrainRequest) -> TrainSetup:
-    """Check all that can be checked before any pixel is kept: augmentation, weights, data, folds, network.
+    """Check all that can be checked before pixels are read: augmentation, weights, data, folds, network.
 
-    Nothing is made of the run. Raises ConfigError, WeightsError, DataError, FoldError, and RunError where the run's
-    folder is of another config, data, folds or weights.
+    No file of the run is written. Raises ConfigError, WeightsError, DataError and FoldError, and RunError where the
+    run's folder has another config, data, folds or weights.
     """
     settings, root = request.settings, request.root
     name = request.name or run_name(request.config, request.overrides)
@@ -46,18 +52,26 @@ def checked(request: TrainRequest) -> TrainSetup:
         if not 0 <= number < folds.n:
             raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
     hashes = {weights.name: weights.sha256} if weights else {}
-    lock = make_lock(settings, contest.split, folds, hashes, contest.data, request.config, request.overrides, machine())
+    where = (contest.data, request.config, request.overrides)
+    lock = make_lock(settings, contest.split, folds, hashes, *where, machine(), image_kinds(contest.split.train))
     run = Run(root / settings.competition / name)
     if (run.folder / "lock.json").exists():
         refuse_mismatch(run, settings, lock, settings_before(run))
+        lock = run.lock()
     setup = TrainSetup(settings, contest, folds, chosen, weights, run, lock)
     if set(chosen) - set(run.trained_folds()):
         kind_of(settings).training().rehearse(setup)
     return setup
 
 
+def image_kinds(samples: Sequence[Sample]) -> list[str]:
+    """Return the kinds of image files among at most PROBED_IMAGES samples, which are spread evenly over all."""
+    step = -(-len(samples) // PROBED_IMAGES)
+    return sorted({image_kind(sample.images[0]) for sample in samples[:: max(1, step)]})
+
+
 def settings_before(run: Run) -> Experiment | None:
-    """The config of a run that is there; None where it is damaged, or there is none."""
+    """Return the config of an existing run, or None where it is damaged or missing."""
     try:
         return run_settings(run)
     except (ConfigError, RunError):
@@ -65,7 +79,7 @@ def settings_before(run: Run) -> Experiment | None:
 
 
 def prepare(request: TrainRequest) -> TrainSetup:
-    """`checked`, and then the run's folder."""
+    """Call `checked`, and then make the run's folder with its config, lock and folds."""
     setup = checked(request)
     create_run(setup.run.folder, setup.settings, setup.lock, settings_before(setup.run))
     write_folds(setup.run.folder / "folds.csv", setup.folds)
@@ -73,16 +87,16 @@ def prepare(request: TrainRequest) -> TrainSetup:
 
 
 def prepare_together(request: TrainRequest, fabric: Fabric | None = None) -> TrainSetup:
-    """`prepare` in each process of this command, the first one first."""
+    """Call `prepare` in each process of this command: first in the first process, then in the others."""
     fabric = fabric or open_fabric(request.settings.train.precision)
     return first_alone(fabric, lambda: prepare(request))
 
 
 def step_line(settings: Experiment) -> str:
-    """What a step of the optimiser is made of, and its highest learning rate."""
+    """Return the line that says how many samples make a step of the optimiser, and its highest learning rate."""
     train, world, batch = settings.train, place().world, settings.batch_samples
     rate = scaled_lr(train, world)
     return (
-        f"a step is of {batch * train.accumulate * world} samples: batch {batch} x accumulate {train.accumulate} x "
+        f"a step has {batch * train.accumulate * world} samples: batch {batch} x accumulate {train.accumulate} x "
         f"processes {world}; learning rate up to {rate:g} (lr_scale: {train.lr_scale})"
     )

@@ -1,4 +1,7 @@
-"""`medalist sweep`: many values of some keys, each a run of its own on the queue, compared with the base in pairs."""
+"""`medalist sweep`: try many values of some keys, each in a run of its own on the queue.
+
+Each run is compared with the base on the same folds and samples.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ Enqueue = Callable[[Sequence[QueueJob]], Sequence[JobEnd]]
 
 @dataclass(eq=False)
 class Point:
-    """One run of a sweep, and what became of it."""
+    """One run of a sweep, with its state and its scores."""
 
     overrides: tuple[str, ...]
     request: TrainRequest
@@ -52,11 +55,11 @@ class Point:
 
     @property
     def name(self) -> str:
-        """The run's name."""
+        """The name of the run."""
         return self.setup.run.name
 
     def part(self, folds: Sequence[int]) -> tuple[dict[str, float], dict[str, float]]:
-        """Its scores by fold and by sample, of some folds only."""
+        """Return the scores by fold and by sample of the given folds."""
         if not self.scores:
             return {}, {}
         by_fold = {str(k): self.scores["oof"]["folds"][str(k)] for k in folds if str(k) in self.scores["oof"]["folds"]}
@@ -65,15 +68,17 @@ class Point:
 
     @property
     def value(self) -> float | None:
-        """The mean score of the chosen folds; None where one has none."""
+        """The mean score of the chosen folds, or None where a fold has no score."""
         found = self.part(self.setup.chosen)[0]
         return sum(found.values()) / len(found) if len(found) == len(self.setup.chosen) else None
 
 
 @dataclass(eq=False)
 class Sweep:
-    """A base config and its points. enqueue: what trains jobs. prune: drop a config whose first fold is clearly behind
-    the best one's.
+    """A base config and its points.
+
+    fixed: overrides that all points have. enqueue: the function that trains jobs. prune: drop a config whose score on
+    the first fold is clearly lower than the best one. points: by the text of the config.
     """
 
     config: Path
@@ -87,7 +92,7 @@ class Sweep:
     points: dict[str, Point] = field(default_factory=dict)
 
     def point(self, overrides: Sequence[str]) -> Point:
-        """The run of some overrides; where they change nothing against another point, that one."""
+        """Return the point of some overrides, which is an existing point where its config is the same."""
         whole = (*self.fixed, *overrides)
         settings = load_settings(self.config, whole)
         text = dump_config(settings)
@@ -98,11 +103,11 @@ class Sweep:
 
     @property
     def base(self) -> Point:
-        """The config with the fixed overrides only."""
+        """The point that has only the fixed overrides."""
         return self.point(())
 
     def train(self, points: Sequence[Point]) -> None:
-        """Train and score points; with `prune` the first folds before the others."""
+        """Train and score points. With `prune`, the first fold of all points is trained before the other folds."""
         todo = list(dict.fromkeys(points))
         chosen = self.base.setup.chosen
         if self.prune and len(chosen) > 1:
@@ -116,7 +121,7 @@ class Sweep:
         for point in points:
             found = jobs_of(point.setup, point.request)
             jobs += [(point, job) for job in found if job.fold in folds]
-        # Fold by fold, so that all points are about as far at any time.
+        # Sorted by fold, so that all points progress at about the same speed.
         jobs.sort(key=lambda pair: list(folds).index(pair[1].fold))
         for (point, job), end in zip(jobs, self.enqueue([job for _, job in jobs]), strict=True):
             if end.code:
@@ -143,7 +148,7 @@ class Sweep:
                 point.state = f"dropped: on fold {fold} clearly behind {best.name}"
 
     def rows(self) -> list[list[Any]]:
-        """The table: best first, those without a score last."""
+        """Return the rows of the table: the best point first, points without a score last."""
         points = sorted(
             self.points.values(), key=lambda point: (point.value is None, -(point.value or 0.0), point.name)
         )
@@ -168,7 +173,7 @@ class Sweep:
 
 
 def sweep_grid(sweep: Sweep, swept: Sequence[Axis]) -> None:
-    """Train the base and every combination. All configs are checked before anything starts."""
+    """Train the base and every combination. All configs are checked before the first training starts."""
     combinations = grid(swept)
     for overrides in combinations:
         load_settings(sweep.config, (*sweep.fixed, *overrides))
@@ -178,8 +183,8 @@ def sweep_grid(sweep: Sweep, swept: Sequence[Axis]) -> None:
 def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, journal: Path, at_once: int) -> None:
     """Train the base and `trials` points that Optuna's TPE samples, `at_once` jobs at a time.
 
-    Points are kept in `journal`, and a sweep that was stopped goes on with them. Each point is drawn by (seed, its
-    number, the results before it), so that stopping changes nothing. Raises RunError where the journal is damaged.
+    Points are kept in `journal`, so a sweep that was stopped continues with them. Each point depends only on (seed, its
+    number, the results before it), so a stop does not change the points. Raises RunError where the journal is damaged.
     """
     sweep.train([sweep.base])
     folds = len(sweep.base.setup.chosen)
@@ -192,12 +197,12 @@ def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, jo
         storage = JournalStorage(JournalFileBackend(str(journal)))
         study = optuna.create_study(storage=storage, study_name="sweep", direction="maximize", load_if_exists=True)
         ended = [trial.number for trial in study.trials if trial.state.is_finished()]
-        sweep.train([point for _, point in _points(sweep, study, ended)])  # done already, but for the table
+        sweep.train([point for _, point in _points(sweep, study, ended)])  # trained already; the table needs scores
         for numbers in _batches(study, space, trials, seed, batch):
             _try(sweep, study, numbers)
     except (OptunaError, ValueError, LookupError) as error:
         raise RunError(
-            f"{journal} is damaged ({' '.join(str(error).split())[:100]}); delete it to begin anew"
+            f"{journal} is damaged ({' '.join(str(error).split())[:100]}); delete it to start again"
         ) from error
     finally:
         optuna.logging.set_verbosity(before)
@@ -206,7 +211,7 @@ def sweep_trials(sweep: Sweep, swept: Sequence[Axis], trials: int, seed: int, jo
 def _batches(
     study: optuna.Study, space: dict[str, BaseDistribution], trials: int, seed: int, batch: int
 ) -> Iterator[list[int]]:
-    """Numbers of trials to run next: first those that a stopped sweep has left, then new ones."""
+    """Yield the numbers of the trials to run next: first those that a stopped sweep has left, then new ones."""
     left = [trial.number for trial in study.trials if trial.state == TrialState.RUNNING]
     while left or len(study.trials) < trials:
         while len(left) < batch and len(study.trials) < trials:
@@ -217,7 +222,7 @@ def _batches(
 
 
 def _points(sweep: Sweep, study: optuna.Study, numbers: Sequence[int]) -> list[tuple[int, Point]]:
-    """Of each trial its run; those whose values do not fit each other are said and left out."""
+    """Return the point of each trial. A trial whose values do not fit together is reported and left out."""
     found: list[tuple[int, Point]] = []
     for number in numbers:
         overrides = [f"{key}={typed(value)}" for key, value in study.trials[number].params.items()]
@@ -241,7 +246,7 @@ def _try(sweep: Sweep, study: optuna.Study, numbers: Sequence[int]) -> None:
 
 
 def distribution(axis: Axis) -> BaseDistribution:
-    """What Optuna samples a key from."""
+    """Return the distribution from which Optuna samples the values of a key."""
     if isinstance(axis, Choice):
         return CategoricalDistribution(axis.values)
     if axis.whole:
@@ -250,17 +255,17 @@ def distribution(axis: Axis) -> BaseDistribution:
 
 
 def typed(value: Any) -> str:
-    """A sampled value as it is typed: numbers to four digits, so that names of runs stay short."""
+    """Return a sampled value as the text of an override; numbers have four digits, so that run names stay short."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def sweep_file(root: Path, competition: str, config: Path, words: Sequence[str], suffix: str) -> Path:
-    """Where a sweep keeps its table or journal: beside the runs, named by what is swept."""
+    """Return the path of a sweep's table or journal: beside the runs, with the swept keys in its name."""
     return root / competition / "sweeps" / f"{run_name(config, words)}{suffix}"
 
 
 def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:
-    """Write the table as csv."""
+    """Write the table to a csv file, with the header COLUMNS."""
     with written(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, *rows])
 

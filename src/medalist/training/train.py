@@ -1,4 +1,4 @@
-"""`medalist train`: the folds of one config, each trained and its held-out samples predicted."""
+"""`medalist train`: train the folds of one config, and predict the held-out samples of each fold."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 
 def train_request(request: TrainRequest, reporter: Reporter) -> None:
-    """Check, prepare and train, in one process."""
+    """Check, prepare and train a request in one process."""
     train(prepare(request), reporter)
 
 
 def train(setup: TrainSetup, reporter: Reporter) -> Run:
-    """Train the chosen folds, those that are done left out, and predict each fold's held-out samples.
+    """Train the chosen folds that are not trained yet, and predict the held-out samples of each chosen fold.
 
-    RunError where another process is at work on one of them.
+    Raises RunError where another command is working on one of the folds.
     """
     fabric, run = open_fabric(setup.settings.train.precision), setup.run
     training = kind_of(setup.settings).training()
     with together(fabric):
-        # One list for all processes, though another command may end a fold at any moment.
+        # The first process decides for all, because another command may finish a fold at any moment.
         todo = fabric.broadcast([fold for fold in setup.chosen if fold not in run.trained_folds()])
         if todo:
             _fit_all(setup, training, todo, fabric, reporter)
@@ -55,8 +55,8 @@ def train(setup: TrainSetup, reporter: Reporter) -> Run:
 
 
 def _tidy(run: Run, fold: int, seconds: float, fabric: Fabric) -> None:
-    """Take away what only an unfinished fold needs, and write what the fold has cost."""
-    forget_states(run.fold_folder(fold))  # a kill may have come before that, once all weights were there
+    """Delete the files that only an unfinished fold needs, and write the fold's `cost.json`."""
+    forget_states(run.fold_folder(fold))  # a training that was killed near its end may have left them
     keep_snapshots(run.fold_folder(fold), [])
     if read_cost(run, fold) is None:
         device = torch.cuda.max_memory_allocated() if fabric.device.type == "cuda" else 0
@@ -65,7 +65,7 @@ def _tidy(run: Run, fold: int, seconds: float, fabric: Fabric) -> None:
 
 @contextmanager
 def _holding(folder: Path, fabric: Fabric) -> Iterator[None]:
-    """Hold a folder against other commands; a refusal ends all processes of this one."""
+    """Lock a folder against other commands. Where another command holds it, all processes of this command end."""
     with ExitStack() as held:
         first_alone(fabric, lambda: None if fabric.global_rank else held.enter_context(alone_in(folder)))
         yield
@@ -75,10 +75,10 @@ def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric:
     settings, run = setup.settings, setup.run
     config = settings.model_dump(mode="json")
     tracked = fabric.is_global_zero and settings.tracking != "none"
-    with _holding(run.fold_folder(todo[0]), fabric):  # before minutes go into reading images
+    with _holding(run.fold_folder(todo[0]), fabric):  # checked before minutes are spent on reading images
         job_of = training.open_data(setup, fabric, reporter)
     job = job_of(todo[0])
-    planned = job.steps  # folds differ by a few samples: the first one's steps stand for all until each begins
+    planned = job.steps  # folds differ by a few samples, so each counts as the first fold until it begins
     note = run.fold_folder(todo[0]) / "progress.json" if len(todo) == 1 and fabric.is_global_zero else None
     with reporter.progress(f"train {run.name}", planned * len(todo), note) as bar:
         for fold in todo:
@@ -86,7 +86,7 @@ def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric:
                 job = job_of(fold)
             bar.skip(planned - job.steps)
             with _holding(job.folder, fabric):
-                if fabric.broadcast(fold in run.trained_folds()):  # by another command, in the meantime
+                if fabric.broadcast(fold in run.trained_folds()):  # another command has trained it in the meantime
                     bar.skip(job.steps)
                     continue
                 with _tracker(setup, job, config) if tracked else nullcontext(lambda row: None) as log:
@@ -94,7 +94,7 @@ def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric:
 
 
 def _tracker(setup: TrainSetup, job: FoldJob, config: Mapping[str, Any]) -> AbstractContextManager[Log]:
-    from medalist.tracking.tracking import tracking  # what is not asked for is not imported
+    from medalist.tracking.tracking import tracking  # imported here, because most trainings are not tracked
 
     run = setup.run
     return tracking(setup.settings.tracking, job.folder, run.competition, run.name, job.fold, config)

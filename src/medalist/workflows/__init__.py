@@ -1,1 +1,1 @@
-"""What commands do without torch and without a terminal."""
+"""The functions behind the commands that need no torch; they need no terminal either."""

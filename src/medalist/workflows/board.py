@@ -1,4 +1,4 @@
-"""`medalist board`: every run with its score, its spread, its cost, and what it changed. Derived from files alone."""
+"""`medalist board`: list every run with its score, standard errors, cost, and changes. All is read from the files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ if TYPE_CHECKING:
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
 
 WORDLESS = ("data", "tracking")
-"""Keys of a config that are no idea."""
+"""Keys of a config whose changes are not listed, because they do not change the result."""
 
 LONGEST = 80
-"""Letters of a change that the board shows; a whole augmentation is longer."""
+"""The most characters of a change that the board shows; the change of a whole augmentation is longer."""
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """What a run's files say of it; `oof` is empty for a run without a score, `born` is a time stamp.
+    """The values that the board reads from a run's files.
 
-    seconds: taken by the folds that are trained. planned: of all folds that a plan of this config names, None without
-    one; off: how far it was off, over the folds that are done.
+    oof: the section `oof` of scores.json, empty for a run without a score. trained: the number of trained folds.
+    seconds: the time of the trained folds. planned: the planned seconds of all folds, or None where there is no plan of
+    this config. off: the error of the plan over the folds that are done. born: the time of the run's start (Unix time).
     """
 
     run: Run
@@ -46,9 +47,9 @@ class Entry:
 
 
 def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
-    """A row for each run under `root`, best score first within its contest, then runs without a score.
+    """Return a row for each run under `root`: for each contest the best score first, and runs without a score last.
 
-    Runs whose files are damaged come last, each with what is wrong, and do not hide the others.
+    After all contests come the runs whose files are damaged, with the error, so that they do not hide the others.
     """
     entries: list[Entry] = []
     damaged: list[list[Any]] = []
@@ -64,7 +65,7 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
 
 
 def read_entry(run: Run) -> Entry:
-    """Read a run's files; MedalistError names the one that is damaged."""
+    """Read a run's files. Raises MedalistError, which names the file, where one is damaged."""
     trained = run.trained_folds()
     settings, lock = run_settings(run), run.lock()
     by_fold = planned(run, lock.config)
@@ -76,16 +77,17 @@ def read_entry(run: Run) -> Entry:
 
 
 def _seconds(run: Run, fold: int) -> float:
-    """What a fold took, prediction too; the epochs alone where that was not written."""
+    """Return the seconds of training and prediction of a fold; of its epochs alone where cost.json is missing."""
     rows = metrics_rows(run, fold)
     known = took(run, fold)
     return sum(float(row.get("seconds", 0.0)) for row in rows) if known is None else known
 
 
 def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
-    """The run that this one is an idea on: same config file with fewer changes on the command line.
+    """Return the run that `entry` is compared with, or None where there is none.
 
-    Failing that, the contest's other run whose config differs in the fewest keys and that is older.
+    It is a run of the same config file whose overrides are a part of this run's overrides. Where there is no such run,
+    it is an older run of the same contest. Of several, it is the one whose config differs in the fewest keys.
     """
     others = [other for other in entries if other.run.competition == entry.run.competition and other is not entry]
     overrides = set(entry.lock.overrides)
@@ -94,7 +96,7 @@ def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
         for other in others
         if other.lock.config_file == entry.lock.config_file and set(other.lock.overrides) < overrides
     ]
-    # By name where two are of one moment: no run may be its parent's parent.
+    # Runs of the same moment are ordered by name, because two runs must not be each other's parent.
     older = [other for other in others if (other.born, other.run.name) < (entry.born, entry.run.name)]
     return min(fewer or older, key=lambda other: (len(_changes(entry, other)), other.run.name), default=None)
 

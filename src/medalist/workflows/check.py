@@ -1,4 +1,4 @@
-"""`medalist check`: a competition's contract, held on its real data."""
+"""`medalist check`: test a competition's code on its real data."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ THREADS = 2
 
 
 def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
-    """Yield a line for each thing found right; raise DataError (SubmissionError) for the first that is not.
+    """Yield a line for each test that passes. Raise DataError (or SubmissionError) for the first test that fails.
 
-    Ids are unique; every image of both parts decodes, in the size its header says; every truth decodes in that size;
-    perfect answers written as rows and parsed back give the best score; the sample submission, where there is one, is
-    valid.
+    The tests are: ids are unique; every image decodes, in the size that its sample has; every truth decodes, in the
+    size of its image; perfect answers have the same score after they are written as rows and parsed back; the sample
+    submission, where there is one, is valid.
     """
     split = contest.split
     unique_ids(split.all)
@@ -56,14 +56,16 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
 
 
 def unique_ids(samples: tuple[Sample, ...]) -> None:
-    """DataError that names ids which stand twice."""
+    """Raise DataError, which names the ids, where an id occurs more than once."""
     twice = [name for name, count in Counter(sample.id for sample in samples).items() if count > 1]
     if twice:
-        raise DataError(f"{len(twice)} ids stand twice: {', '.join(twice[:NAMED_AT_MOST])}; ids must be unique")
+        raise DataError(
+            f"{len(twice)} ids occur more than once: {', '.join(twice[:NAMED_AT_MOST])}; ids must be unique"
+        )
 
 
 def images_decode(contest: Contest, reporter: Reporter) -> None:
-    """Decode every image; one DataError names all that are bad."""
+    """Decode every image. Raises one DataError for all images that are damaged or have another size."""
     samples = contest.split.all
 
     def attempt(sample: Sample) -> str | None:
@@ -86,7 +88,10 @@ def images_decode(contest: Contest, reporter: Reporter) -> None:
 
 
 def truths_decode(contest: Contest) -> dict[str, Answer]:
-    """Decode every truth, in the size of its image; one DataError names all that are bad."""
+    """Return the truth of each training sample by id.
+
+    Raises one DataError for all truths that are damaged or do not have the size of their image.
+    """
     truths: dict[str, Answer] = {}
     bad: list[str] = []
     for sample in contest.split.train:
@@ -108,7 +113,10 @@ def _refuse(bad: Sequence[str], what: str) -> None:
 
 
 def perfect_score(contest: Contest, perfect: Perfect) -> float:
-    """Score of perfect answers, written and parsed back; DataError where the way through the file changes it."""
+    """Return the score of perfect answers after they are written to a file and parsed back.
+
+    Raises DataError where the score differs from the score without the file.
+    """
     truths = perfect.truths
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "perfect.csv"

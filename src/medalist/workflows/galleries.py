@@ -1,4 +1,4 @@
-"""`medalist embed`, and `index build`, `index add`, `search` of a run: from image files to galleries and answers."""
+"""`medalist embed`, and `index build`, `index add` and `search` with a run: from image files to galleries and hits."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from medalist.search.gallery import TWICE, Gallery, refuse_full
 from medalist.search.ids import LONGEST_ID
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-"""Endings of image files that are looked for in a folder, in any case."""
+"""Suffixes of the image files that are found in a folder; upper case counts too."""
 
 SIDE = 168
-"""Of a picture in the grid, pixels."""
+"""Height and width of a picture in the grid, in pixels."""
 COLUMNS = 6
-"""Pictures in a row of the grid, the query's among them."""
+"""Pictures in a row of the grid, the picture of the query included."""
 MOST_DRAWN = 59
-"""Hits of one query that the grid shows."""
+"""The most hits of one query that the grid shows."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Images with ids, and what a csv says of them besides: text by column, in the order of the files."""
+    """Images with their ids, and the other columns of their csv: texts by column, in the order of the files."""
 
     files: tuple[tuple[str, Path], ...]
     columns: Columns
@@ -48,7 +48,7 @@ class Source:
         return tuple(name for name, _ in self.files)
 
     def without(self, kept: Sequence[str]) -> Columns:
-        """The columns of the files whose ids are `kept`, their whole paths among them, in that order."""
+        """Return the columns of the files whose ids are `kept`, in that order, with their absolute paths as `path`."""
         row_of = {name: row for row, (name, _) in enumerate(self.files)}
         rows = [row_of[name] for name in kept]
         cells = {name: [column[row] for row in rows] for name, column in self.columns.items()}
@@ -57,7 +57,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Found:
-    """The answers to one query image: ids and cosines, the closest first."""
+    """The hits of one query image: ids and cosines, the closest first."""
 
     query: Path
     ids: tuple[str, ...]
@@ -65,10 +65,11 @@ class Found:
 
 
 def find_images(place: Path) -> Source:
-    """All images below a folder, or those that a csv of `id` and `path` lists; DataError where there are none.
+    """Return all images below a folder, or the images that a csv with the columns `id` and `path` lists.
 
-    In a folder, ids are file names without their ending, or, where two would be the same, all paths from the folder.
-    Hidden files are left out. In a csv, paths begin at the csv's folder, and its other columns are fields.
+    In a folder, ids are file names without suffix; where two of them are the same, all ids are paths relative to the
+    folder. Hidden files are left out. In a csv, paths are relative to the csv's folder, and other columns are fields.
+    Raises DataError where there are no images, or where the csv is wrong.
     """
     if place.is_file():
         return _listed(place)
@@ -102,7 +103,7 @@ def _listed(path: Path) -> Source:
             raise DataError(f"{path}, row {number}, column {ID}, value {row[ID]!r:.60}: expected {rule}")
         try:
             (path.parent / row[PATH]).is_file()
-        except OSError as error:  # a name that no disk takes
+        except OSError as error:  # a name that the file system does not allow
             raise DataError(f"{path}, row {number}, column {PATH}: {error.strerror}; name an image") from error
     try:
         refuse_twice([row[ID] for row in rows])
@@ -115,7 +116,10 @@ def _listed(path: Path) -> Source:
 def embed_images(
     run: Run, source: Source, reporter: Reporter, fold: int | None = None, skip_bad: bool = False
 ) -> tuple[Embeddings, list[str]]:
-    """Embed a source's images by a run; also a line for each that was left out. DataError where none is left."""
+    """Embed the images of a source with a run. Return the embeddings, and a line for each image that was left out.
+
+    Raises DataError where no image is left.
+    """
     settings = run_settings(run)
     embedding = embedding_of(run, settings)
     embeddings, left_out = embedding.embed_files(run, settings, source.files, reporter, fold=fold, skip_bad=skip_bad)
@@ -125,7 +129,7 @@ def embed_images(
 
 
 def gallery_folder(run: Run, folder: Path | None) -> Path:
-    """Where a run's gallery lies, if nothing else is said."""
+    """Return `folder`, or the default folder of a run's gallery where `folder` is None."""
     return run.folder / "gallery" if folder is None else folder
 
 
@@ -140,11 +144,12 @@ def build_gallery(
     skip_bad: bool = False,
     threads: int | None = None,
 ) -> tuple[Gallery, list[str]]:
-    """Embed a gallery's images with all trained folds and index them in `folder`; also a line for each left out.
+    """Embed the images of a gallery with all trained folds, and index them in `folder`.
 
-    kinds: of some columns, by name; the others' are told by their cells (`medalist.search.fields`).
+    Returns the gallery, and a line for each image that was left out. kinds: the kinds of some columns by name; the
+    kinds of the other columns are found from their cells (`medalist.search.fields`).
     """
-    refuse_full(folder)  # first: a folder or a csv that does not fit is told before an hour of embedding
+    refuse_full(folder)  # a wrong folder or csv is reported before an hour of embedding
     source = _columns(find_images(place), fields)
     columns = source.without(source.ids)
     schema = kinds_of(columns, kinds)
@@ -165,7 +170,10 @@ def add_images(
     skip_bad: bool = False,
     threads: int | None = None,
 ) -> tuple[Gallery, list[str]]:
-    """Embed more images into a gallery that this run made; also a line for each left out."""
+    """Embed more images into a gallery that this run made. Return it, and a line for each image that was left out.
+
+    Raises SearchError where an id is in the gallery already.
+    """
     gallery = open_gallery(run, folder)
     source = _columns(find_images(place), fields)
     held = set(gallery.index.ids().tolist())
@@ -179,7 +187,10 @@ def add_images(
 
 
 def _columns(source: Source, fields: Path | None) -> Source:
-    """The source with the columns of another csv too; `path` is the gallery's own."""
+    """Return the source with the columns of another csv added, but not its `path`, because the source has the paths.
+
+    Raises SearchError where both have a column.
+    """
     if fields is None:
         return source
     more = read_fields(fields, source.ids)
@@ -190,7 +201,10 @@ def _columns(source: Source, fields: Path | None) -> Source:
 
 
 def open_gallery(run: Run, folder: Path) -> Gallery:
-    """A gallery that this run made with the weights it has now; SearchError, naming both, for any other."""
+    """Open a gallery that this run made with its present weights.
+
+    Raises SearchError, which names run and gallery, where other weights made it.
+    """
     gallery = Gallery.open(folder)
     settings = run_settings(run)
     made = embedding_of(run, settings).made_of(run, settings, run.trained_folds())
@@ -217,14 +231,14 @@ def search_images(
     plan: Plan | None = None,
     threads: int = 1,
 ) -> tuple[Gallery, list[Found]]:
-    """What a gallery holds that is nearest to each image; how is said as in `Index.search`."""
+    """Return the gallery, and its nearest vectors to each image. The options are those of `Index.search`."""
     gallery = open_gallery(run, folder)
     paths = list(dict.fromkeys(images))
     ask = partial(
         gallery.search, k=k, where=where, recall=recall, plan=plan, min_score=min_score, group_by=group_by, per=per,
         threads=threads,
     )  # fmt: skip
-    ask(np.empty((0, gallery.dim), np.float32))  # what is wrong in the question is told before the network is loaded
+    ask(np.empty((0, gallery.dim), np.float32))  # reports wrong options before the network is loaded
     _refuse_bad(paths)
     embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), reporter)
     hits = ask(embeddings)
@@ -235,7 +249,7 @@ def search_images(
 
 
 def _refuse_bad(paths: Sequence[Path]) -> None:
-    """One DataError for all images of a search that cannot be read: here none can be left out."""
+    """Raise one DataError for all images that cannot be read, because a search cannot leave out a query."""
     bad: list[str] = []
     for path in paths:
         try:
@@ -243,11 +257,11 @@ def _refuse_bad(paths: Sequence[Path]) -> None:
         except DataError as error:
             bad.append(str(error))
     if bad:
-        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; ask with others")
+        raise DataError(f"{len(bad)} of {len(paths)} images cannot be read: {'; '.join(bad)}; use other images")
 
 
 def answer_table(gallery: Gallery, found: Found) -> tuple[list[str], list[list[object]]]:
-    """Answers as a table: its columns (rank, id, score, the fields without the path), and a row for each answer."""
+    """Return the hits as a table: the columns (rank, id, score, all fields but the path), and a row for each hit."""
     names = [name for name in gallery.fields if name != PATH]
     rows = gallery.index.get(list(found.ids))
     told_rows: list[list[object]] = [
@@ -258,9 +272,9 @@ def answer_table(gallery: Gallery, found: Found) -> tuple[list[str], list[list[o
 
 
 def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
-    """A grid for each query below one another: the query, then its hits with rank, cosine and id above them.
+    """Draw a grid of pictures for each query, one grid below another: the query, then its hits.
 
-    An image that is no longer where it was is a gray tile.
+    Above each hit are its rank, its cosine, and its identity or id. An image that cannot be read is a gray tile.
     """
     grids = []
     for found in answers:
@@ -280,7 +294,7 @@ def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
 
 
 def write_picture(path: Path, picture: Picture) -> None:
-    """Write a picture as PNG, whole or not at all."""
+    """Write a picture to a PNG file, which is written whole or not at all."""
     with written(path) as temporary:
         Image.fromarray(picture).save(temporary, format="PNG")
 

@@ -1,4 +1,4 @@
-"""`medalist report`: the page of one run. Torch-free."""
+"""`medalist report`: write the page of one run. This module needs no torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medalist.workflows.score import oof_of_scores
 
 
 def report(run: Run, contest: Contest, settings: Experiment) -> Path:
-    """Write `report/index.html` of a scored run and return its path; RunError where it was not scored yet."""
+    """Write `report/index.html` of a scored run, and return its path. Raises RunError where the run is not scored."""
     oof = oof_of_scores(run, contest)
     scores = run.scores()
     assert scores is not None

@@ -1,4 +1,7 @@
-"""`medalist score`: out-of-fold predictions decided, written as rows, parsed back and scored. Torch-free."""
+"""`medalist score`: turn OOF predictions into answers, write them as rows, parse the rows back, and score them.
+
+This module needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +18,15 @@ from medalist.kinds import kind_of, load_settings, run_settings
 from medalist.metrics.paired import standard_error
 from medalist.records import Score
 from medalist.reporter import Reporter
-from medalist.runs.runs import Run
+from medalist.runs.runs import SCORES_FORMAT, Run
 from medalist.tasks.protocols import Oof
 
 
 def changed_settings(run: Run, overrides: Sequence[str], allowed: str) -> Experiment:
-    """A run's settings with `key=value` changes inside one section; ConfigError for any other key."""
+    """Return a run's settings with `key=value` changes inside the section `allowed`.
+
+    Raises ConfigError for a change outside of that section.
+    """
     settings = run_settings(run)
     if not overrides:
         return settings
@@ -34,11 +40,10 @@ def changed_settings(run: Run, overrides: Sequence[str], allowed: str) -> Experi
 def score_run(
     run: Run, contest: Contest, settings: Experiment, reporter: Reporter, figures: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """Score the out-of-fold answers of the trained folds, write `oof.csv` and `scores.json`, return the latter.
+    """Score the OOF answers of the trained folds, write `oof.csv` and `scores.json`, and return the scores.
 
-    Then log them to where the run's config says (`tracking`).
-
-    figures: further figures of the kind, by name.
+    The scores are also logged to the tracker of the run's config (`tracking`). figures: names of further figures that
+    the kind computes on request.
     """
     answering = kind_of(settings).answering()
     oof = answering.oof(run, contest, settings, reporter, figures)
@@ -56,6 +61,7 @@ def score_run(
     parts = {f"fold{fold}": answering.made_by(run, contest, f"oof/fold{fold}") for fold in by_fold}
     makers = {name: made for name, made in parts.items() if made is not None}
     scores = {
+        "format": SCORES_FORMAT,
         "oof": {
             "value": oof.score.value,
             "mean": sum(by_fold.values()) / len(by_fold),
@@ -77,16 +83,16 @@ def score_run(
     }
     write_json(run.folder / "scores.json", scores)
     if settings.tracking != "none":
-        from medalist.workflows.track import track_scores  # draws pictures, which a run without a tracker does not need
+        from medalist.workflows.track import track_scores  # imported here, because most runs have no tracker
 
         track_scores(run, contest, settings, oof, scores)
     return scores
 
 
 def oof_of_scores(run: Run, contest: Contest) -> Oof:
-    """What `medalist score` scored: the rows it wrote and the scores, read back.
+    """Read back the OOF answers and scores that `medalist score` wrote.
 
-    Raises RunError where it was not run, and where the rows are not those that were scored.
+    Raises RunError where the run is not scored, or where `oof.csv` has changed since then.
     """
     scores = run.scores()
     if scores is None:
@@ -108,7 +114,7 @@ def _part(contest: Contest, oof: Oof, ids: Sequence[str]) -> Score:
 
 
 def predicted_with(makers: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
-    """How each part was predicted: `predict.*` of the config as it then was, None where it is not recorded."""
+    """Return the section `predict` of the config with which each part was predicted; None where it is not recorded."""
     used: dict[str, Any] = {}
     for name, made in makers.items():
         try:

@@ -1,4 +1,4 @@
-"""`medalist submit`: test predictions of one or several runs become a validated file."""
+"""`medalist submit`: turn the test predictions of one or several runs into a validated submission."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from medalist.config import means_same, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
@@ -21,11 +22,11 @@ Configured = tuple[Run, Experiment]
 
 
 def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, reporter: Reporter) -> int:
-    """Blend the runs' test predictions with equal weights, decide, write, validate; returns the number of rows.
+    """Blend the runs' test predictions with equal weights, make answers, write and validate. Return the number of rows.
 
-    Decided as the first run was scored (`medalist score` keeps what it used), else as its config says. The file
-    appears only after it was found valid. Raises RunError for runs that cannot be blended, before anything is
-    predicted, and SubmissionError for a file that the contest would refuse.
+    Answers are made with the `decide` settings that the first run was scored with (`scores.json` has them), otherwise
+    with those of its config. The output file appears only after validation. Raises RunError, before anything is
+    predicted, for runs that cannot be blended, and SubmissionError for a file that the contest would refuse.
     """
     configured = [(run, run_settings(run)) for run in runs]
     refuse_unlike(configured)
@@ -34,8 +35,8 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, repo
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
     decided = (first.scores() or {}).get("decide")
-    if decided is not None and decided != settings.decide.model_dump(mode="json"):
-        reporter.say(f"note: {first.name} is decided as it was scored, {decided}, and not as its config says")
+    if decided is not None and not means_same(decided, settings.decide):
+        reporter.say(f"note: {first.name} uses the decide keys that it was scored with, {decided}, not its config's")
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
         rows = write_submission(unfinished, found.form, found.answers)
@@ -44,7 +45,10 @@ def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, repo
 
 
 def refuse_unlike(runs: Sequence[Configured]) -> None:
-    """RunError for runs that cannot be blended: of different contests, data or kinds, or unlike by their kind."""
+    """Raise RunError for runs that cannot be blended.
+
+    Their contest, data and kind must be the same, and their kind must allow the blend of their settings.
+    """
     first, one = runs[0]
     for run, other in runs[1:]:
         both = f"{first.folder} and {run.folder}"
@@ -61,7 +65,10 @@ def refuse_unlike(runs: Sequence[Configured]) -> None:
 
 
 def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, reporter: Reporter) -> None:
-    """Predict the test part unless that was done with the weights that are there now, as the run was scored."""
+    """Predict the test part, with the `predict` settings that the run was scored with.
+
+    Nothing is done where the present weights have predicted it already.
+    """
     kind = kind_of(settings)
     used_in_scores = (run.scores() or {}).get("predict")
     scored = next(iter(used_in_scores.values()), None) if isinstance(used_in_scores, dict) else None
@@ -75,7 +82,8 @@ def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, rep
         return
     if scored:
         now = settings.predict.model_dump(mode="json")
-        how = type(settings.predict).model_validate_json(json.dumps({**now, **scored}))
+        values = {**now, **with_present_names(scored, type(settings.predict))}
+        how = type(settings.predict).model_validate_json(json.dumps(values))
         settings = settings.model_copy(update={"predict": how})
-    # Only here torch is needed: everything else about a submission works without it.
+    # Only this call needs torch.
     kind.training().predict(run, settings, contest, None, reporter)

@@ -1,4 +1,7 @@
-"""What `medalist score` logs to the run's tracker: the scores, and the worst samples as pictures. Torch-free."""
+"""Log the results of `medalist score` to the run's tracker: scores, and pictures of the worst samples.
+
+This module needs no torch.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +20,10 @@ from medalist.tracking.wandb import wandb_run
 
 
 def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, scores: Mapping[str, Any]) -> None:
-    """Log what was scored to where the run's config says: scores as figures, worst samples as a table with pictures.
+    """Log the scores as figures, and the worst samples as a table with pictures, to the tracker of the run's config.
 
-    wandb: one run `RUN-score` of job type `score` beside those of the folds; scoring again goes on in it. tensorboard:
-    event files in the run's folder; scoring again replaces what they show.
+    wandb: one run `RUN-score` of job type `score` beside the runs of the folds; a second scoring continues this run.
+    tensorboard: event files in the run's folder; a second scoring replaces their values.
     """
     config = settings.model_dump(mode="json")
     match settings.tracking:
@@ -35,8 +38,8 @@ def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, sco
             with wandb_run(run.folder, **names, id=mark.id, job_type="score", config=config) as tracked:
                 worst = kind_of(settings).answering().worst(run, contest, oof)
                 columns: list[str | int] = ["id", "fold", "stratum", "score", "truth", "answer", "picture"]
-                # The pictures of an offline table wait in the user's folder of wandb, those of a list in the run's own:
-                # a run that is copied to where the network is still shows them.
+                # Offline, wandb keeps the pictures of a table in the user's folder, and those of a list in the run's
+                # folder. So the list is logged too: it is still there when the run is copied and synced elsewhere.
                 pictures = [wandb.Image(one.picture, caption=f"{one.score:.4f} {one.id}") for one in worst]
                 rows: list[Iterable[Any]] = [[*_cells(one), shown] for one, shown in zip(worst, pictures, strict=True)]
                 tracked.summary.update(figures(scores))
@@ -53,7 +56,7 @@ def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, sco
 
 
 def figures(scores: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of scores.json by name, such as `score/oof` and `score/fold0`; those that are not finite left out."""
+    """Return the finite numbers of scores.json by name, such as `score/oof` and `score/fold0`."""
     oof = scores["oof"]
     named = {
         "score/oof": oof["value"],

@@ -1,4 +1,4 @@
-"""A drawn contest of four kinds of bodies, asked in three ways, and tiny trainings of it that tests share."""
+"""A drawn contest of four kinds of bodies with three questions, and tiny trainings of it that tests share."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ TRAIN, TEST = 24, 6
 
 @dataclass(frozen=True)
 class Bodies:
-    """A project folder with the contest, its data, a config for each way of asking, and runs called `tiny`."""
+    """A project folder with the contest, its data, a config for each question, and runs with the name `tiny`."""
 
     home: Path
 
@@ -103,7 +103,7 @@ def draw(home: Path) -> Bodies:
         who, name = number % 4, f"b{number:02}"
         write_picture(bodies.data / f"{name}.png", identity_picture(3, who, number, (32, 32)))
         if number < TRAIN:
-            # Every dog is a cat too, and every third ant has no label at all.
+            # Every dog has the label cat too, and every third ant has no label.
             several = {0: "" if number % 3 == 0 else "ant", 1: "bee", 2: "cat", 3: "cat dog"}[who]
             train.append(f"{name},{CLASSES[who]},{several}")
         else:
@@ -121,13 +121,13 @@ def draw(home: Path) -> Bodies:
 
 @pytest.fixture(scope="session")
 def drawn_bodies(tmp_path_factory: pytest.TempPathFactory) -> Bodies:
-    """Nothing is trained; nobody may change it."""
+    """Return the project without trained runs. Tests must not change it."""
     return draw(tmp_path_factory.mktemp("bodies"))
 
 
 @pytest.fixture(scope="session")
 def trained_bodies(drawn_bodies: Bodies) -> Bodies:
-    """Both folds of each way of asking, trained by the command; nobody may change it."""
+    """Train both folds of each question with the command. Tests must not change the runs."""
     from medalist.cli.main import run
 
     with contextlib.chdir(drawn_bodies.home), contextlib.redirect_stdout(io.StringIO()):
@@ -138,7 +138,7 @@ def trained_bodies(drawn_bodies: Bodies) -> Bodies:
 
 @pytest.fixture
 def bodies(trained_bodies: Bodies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bodies:
-    """A copy, to be spoilt at will; the working folder is its project."""
+    """Return a copy of the project, which a test may change, and make it the working folder."""
     for variable in ("MEDALIST_DATA", "MEDALIST_RUNS"):
         monkeypatch.delenv(variable, raising=False)
     shutil.copytree(trained_bodies.home, tmp_path / "home")
@@ -148,7 +148,7 @@ def bodies(trained_bodies: Bodies, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 @pytest.fixture
 def settings_of(drawn_bodies: Bodies) -> Callable[..., object]:
-    """Reads a config with changes."""
+    """Return a function that reads a config with overrides."""
     from medalist.kinds import load_settings
 
     return lambda name, *changes: load_settings(drawn_bodies.config(name), changes)

@@ -163,7 +163,7 @@ def test_the_page_of_single_labels_shows_the_numbers() -> None:
         "of 30 images",
         "Not shown: 28 smaller.",
         "map@5 0.700",  # a row of a table, not a point of a curve over thresholds
-        f"Of 60 images {60 - wrong} are answered rightly ({100 * (60 - wrong) / 60:.1f} %)",
+        f"Of 60 images {60 - wrong} are answered correctly ({100 * (60 - wrong) / 60:.1f} %)",
         "expected calibration error",
         "the most probable class of each image",
         "Mean over 3 classes",
@@ -211,7 +211,7 @@ def test_the_page_of_grades_has_cuts_and_no_curves() -> None:
     assert "AUC" not in read.text and "calibration error" not in read.text
     truth, answer = np.eye(3, dtype=bool)[[0, 0, 0, 0]], np.eye(3, dtype=bool)[[0, 1, 1, 2]]
     read = Reader(render_classification(report("ordinal", truth=truth, answer=answer, probabilities=None)))
-    assert "Of 4 images 1 are answered rightly (25.0 %), 75.0 % within one grade" in read.text
+    assert "Of 4 images 1 are answered correctly (25.0 %), 75.0 % within one grade" in read.text
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -271,7 +271,7 @@ def test_one_answer_of_each_image_counts() -> None:
     found = first_answers(told)
     assert [one.argmax(axis=1).tolist() for one in found] == [[0, 1, 2], [1, 1, 2]]
     read = Reader(render_classification(told))
-    assert "Of 3 images 2 are answered rightly" in read.text and "Left out: 2 without" in read.text
+    assert "Of 3 images 2 are answered correctly" in read.text and "Left out: 2 without" in read.text
     assert "the most probable counts" in read.text
     bare = replace(told, probabilities=None)  # then nothing says which of several answers comes first
     assert [one.argmax(axis=1).tolist() for one in first_answers(bare)] == [[2], [2]]

@@ -13,7 +13,7 @@ import torch
 from lightning_fabric import Fabric
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Normalisation
+from medalist.data.items import Normalisation
 from medalist.data.loader import Batch
 from medalist.data.targets import LabelTarget, LabelTargets
 from medalist.errors import ConfigError, DataError, FoldError

@@ -140,7 +140,7 @@ def test_runs_that_do_not_fit_are_not_blended(bodies: Bodies, medalist: Callable
     changed = text.replace("kind: coral", "kind: cross_entropy\n  smoothing: 0.0")
     (twin / "config.yaml").write_text(changed)
     line = medalist("submit", "bodies.grades/tiny", "bodies.grades/twin", "--data", "data").line
-    assert "one gives grades, the other probabilities" in line
+    assert "one run has grades, the other probabilities" in line
     line = medalist("submit", "bodies/tiny", "bodies.grades/tiny", "--data", "data").line
     assert "different contests" in line
 
@@ -148,8 +148,8 @@ def test_runs_that_do_not_fit_are_not_blended(bodies: Bodies, medalist: Callable
 @pytest.mark.parametrize(
     ("columns", "words"),
     [
-        (("bee", "ant", "cat", "dog"), "another order"),
-        (("ant", "bee", "cat", "cow"), "other classes cannot be blended"),
+        (("bee", "ant", "cat", "dog"), "in different orders"),
+        (("ant", "bee", "cat", "cow"), "different classes cannot be blended"),
     ],
 )
 def test_predictions_of_other_classes_are_not_blended(
@@ -213,12 +213,12 @@ def test_plan_and_debug_know_the_kind(bodies: Bodies, medalist: Callable[..., An
         ),
         ("loss={kind: regression}", "does not fit task.mode = single"),
         ("decide={kind: regression}", "decide.kind = regression is for grades"),
-        ("train.mix=[{kind: mosaic}]", "a mosaic has no one label"),
+        ("train.mix=[{kind: mosaic}]", "a mosaic has no single label"),
         ("loss={kind: cross_entropy, class_weights: {cow: 2}}", "there is no class 'cow'"),
         ("decide={kind: argmax, top: 9}", "decide.top = 9, but there are 4 classes"),
         ("model.pooling=gme", "did you mean 'gem'"),
         ("task.kind=clasify", "did you mean 'classify'?"),
-        ("competition=bodies.several", "task.mode asks for one"),
+        ("competition=bodies.several", "task.mode allows one"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_any_training(
@@ -245,7 +245,7 @@ def test_a_label_that_is_not_in_the_list_is_named(bodies: Bodies, medalist: Call
     line = medalist("train", "bodies.yaml", "--data", "data", "--name", "bad").line
     assert "beee" in line and "bee" in line
     line = medalist("train", "bodies.several.yaml", "--data", "data", "--name", "bad").line
-    assert "the label 'cat' stands there twice" in line
+    assert "the label 'cat' is there twice" in line
 
 
 def test_scores_name_no_secret_and_are_json(bodies: Bodies, medalist: Callable[..., Any]) -> None:
@@ -297,7 +297,7 @@ def test_a_submission_says_where_it_is_decided_otherwise_than_configured(
     change = "decide={kind: threshold, threshold: 0.9, least: 1}"
     assert medalist("score", "bodies.several/tiny", "--data", "data", change).code == 0
     ended = medalist("submit", "bodies.several/tiny", "--data", "data", "-o", "out.csv")
-    assert ended.code == 0 and "is decided as it was scored" in ended.out
+    assert ended.code == 0 and "uses the decide keys that it was scored with" in ended.out
     assert medalist("report", "bodies.several/tiny", "--data", "data").code == 0
     assert "threshold" in (bodies.run("bodies.several").folder / "report" / "index.html").read_text()
 
@@ -341,4 +341,4 @@ def test_answers_that_the_format_cannot_write_are_refused_before_training(
     name: str, changes: tuple[str, ...], bodies: Bodies, medalist: Callable[..., Any]
 ) -> None:
     line = medalist("train", f"{name}.yaml", "--data", "data", "--name", "new", *changes).line
-    assert "give answers that the contest does not take" in line
+    assert "give answers that the contest does not accept" in line

@@ -200,5 +200,5 @@ def test_composed_identities_need_images_on_a_dark_ground(changes: dict[str, Any
     EmbedSettings.model_validate(tree)
     for part, change in changes.items():
         tree[part] = {**tree[part], **change}
-    with pytest.raises(ValueError, match=r"task.composed makes images"):
+    with pytest.raises(ValueError, match=r"task.composed adds light images"):
         EmbedSettings.model_validate(tree)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Normalisation
+from medalist.data.items import Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import ShuffleBatchSampler
@@ -146,11 +146,11 @@ def test_gray_is_made_by_the_usual_weights() -> None:
             CROP,
             (32, 32),
             False,
-            r"^augment gives 24x24 for s0, but the network is to see 30x28 by image.train_size .*;",
+            r"^augment gives 24x24 for s0, but the network needs 30x28 by image.train_size .*;",
         ),
         (CROP, (32, 32), False, r"'RandomCrop: \{height: 28, width: 30\}', or set image.train_size=\[24, 24\]$"),
         (({"Resize": {"height": 28, "width": 30, "p": 0.5}},), (32, 32), False, r"^augment gives 32x32 for s\d"),
-        ((), (28, 30), True, r"^s0 is 28x30 in one of its turns, but .* 30x28 .*; take an image.size .* equal"),
+        ((), (28, 30), True, r"^s0 is 28x30 in one of its views, but .* 30x28 .*; set an image.size .* equal"),
         (({"RandomCrop": {"height": 28, "width": 30}},), (28, 30), True, r"^augment: .*; on sample s0, 28x30$"),
     ],
 )

@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from medalist.data.dataset import reader
-from medalist.data.transforms import normalise
+from medalist.data.items import normalise, reader
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
 from medalist.kinds import load_settings, run_settings
@@ -118,7 +117,7 @@ def test_what_is_embedded_is_not_embedded_again(
     whales: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = file_of(whales.run, "oof/fold0").stat().st_mtime_ns
-    monkeypatch.setattr("medalist.tasks.embed.embedding._networks", None)
+    monkeypatch.setattr("medalist.tasks.embed.embedding.load_networks", None)
     predict(whales.run, settings_of(whales), whales.contest(), 0, quiet)
     assert file_of(whales.run, "oof/fold0").stat().st_mtime_ns == before
 

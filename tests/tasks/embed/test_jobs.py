@@ -11,7 +11,7 @@ import torch
 
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import reader
+from medalist.data.items import reader
 from medalist.data.loader import Batch
 from medalist.data.samplers import ShuffleBatchSampler
 from medalist.data.targets import LabelTargets
@@ -21,7 +21,8 @@ from medalist.errors import ConfigError
 from medalist.folds.folds import Folds
 from medalist.records import Sample
 from medalist.reporter import SilentReporter
-from medalist.tasks.embed.jobs import build_criterion, build_job, build_network, build_normalisation, classes_of
+from medalist.tasks.embed.jobs import build_criterion, build_job, build_network, classes_of
+from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.jobs import FoldPlace, open_devices
 

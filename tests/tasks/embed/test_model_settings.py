@@ -16,7 +16,7 @@ def config(**changes: Any) -> EmbedderConfig:
     [
         ({"dim": None}, "neck 'linear_bn' needs the number of components"),
         ({"neck": "bn"}, "leave out dim, or take neck: linear_bn"),
-        ({"weights": "imagenet", "options": {"layers": [1]}}, "say weights: none"),
+        ({"weights": "imagenet", "options": {"layers": [1]}}, "set weights: none"),
         ({"frozen": True}, "frozen keeps the encoder as it is, and weights: none leaves it random"),
     ],
 )

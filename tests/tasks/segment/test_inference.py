@@ -13,7 +13,8 @@ from torch.nn.functional import interpolate
 from torch.utils.data import DataLoader
 
 from medalist.codecs.images import read_image
-from medalist.data.dataset import InferenceDataset, Normalisation
+from medalist.data.dataset import InferenceDataset
+from medalist.data.items import Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.views import VIEWS

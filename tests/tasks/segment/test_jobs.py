@@ -13,7 +13,8 @@ from PIL import Image
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import InferenceDataset, reader
+from medalist.data.dataset import InferenceDataset
+from medalist.data.items import reader
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget
@@ -28,7 +29,8 @@ from medalist.reporter import SilentReporter
 from medalist.tasks.jobs import FoldPlace, open_devices
 from medalist.tasks.pixels import filled_cache, read_of
 from medalist.tasks.segment.inference import predict
-from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, build_task, target_maker
+from medalist.tasks.segment.jobs import build_job, build_task, target_maker
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 

@@ -26,7 +26,7 @@ def test_kind_picks_the_config() -> None:
     [
         ({"kind": "unett"}, "unett"),
         ({"channels": []}, "at least 1"),
-        ({"channels": ["body", "body"]}, "channel 'body' stands twice"),
+        ({"channels": ["body", "body"]}, "channel 'body' is there twice"),
         ({"channels": [" "]}, "needs a name"),
         ({"encoder": ""}, "at least 1 character"),
         ({"encodr": "resnet34"}, "Extra inputs"),

@@ -140,7 +140,7 @@ def test_tensors_by_order_must_agree_in_shape_and_kind(tmp_path: Path, lite0: Re
     names = list(state)
     swapped = {**state, names[1]: state[names[6]]}
     torch.save(swapped, tmp_path / "swapped.pth")
-    with pytest.raises(WeightsError, match=r"_bn0.weight \(32, 1, 3, 3\) stands where bn1.weight \(32,\)"):
+    with pytest.raises(WeightsError, match=r"found .*_bn0.weight \(32, 1, 3, 3\), expected bn1.weight \(32,\)"):
         build_model(smp_config(), Resolved(LITE0, tmp_path / "swapped.pth", "", "path"))
     order = [
         names[0],
@@ -149,7 +149,7 @@ def test_tensors_by_order_must_agree_in_shape_and_kind(tmp_path: Path, lite0: Re
         *names[3:],
     ]  # weight and bias of a norm: one shape, another meaning
     torch.save({name: state[name] for name in order}, tmp_path / "order.pth")
-    with pytest.raises(WeightsError, match=r"_bn0.bias .* stands where bn1.weight"):
+    with pytest.raises(WeightsError, match=r"_bn0.bias .*, expected bn1.weight"):
         build_model(smp_config(), Resolved(LITE0, tmp_path / "order.pth", "", "path"))
 
 

@@ -1,1 +1,1 @@
-"""Classification of whole images: one label, several, or a grade."""
+"""Classification of whole images: an image has one label, several labels, or a grade."""

@@ -1,4 +1,4 @@
-"""Answers of classifiers: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+"""Answers of classifiers: implements `tasks.protocols.Answering` for this kind. Torch-free."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
-    """Decide the out-of-fold predictions, write the answers as rows and score what is parsed back."""
+    """Make answers from the OOF predictions, write them as rows, read the rows back and score them."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of labels have no such figure; leave it out")
     classes = classes_of(contest)
@@ -52,14 +52,15 @@ def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Report
     rows = [(sample.id, found[sample.id]) for sample in samples]
     form, truths = contest.competition.submission, {sample.id: answered.truths[sample.id] for sample in samples}
     found_oof = through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
-    # A score that is not the mean over samples (kappa, AUC, macro F1) has no meaning within a stratum of one class.
+    # A score that is no mean over samples (kappa, AUC, macro F1) has no meaning within a stratum, because a stratum may
+    # have only one class.
     by_sample = found_oof.score.by_sample
     is_mean = isclose(found_oof.score.value, fsum(by_sample.values()) / len(by_sample), abs_tol=1e-9)
     return replace(found_oof, by_stratum=is_mean)
 
 
 def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> OofPredictions:
-    """The out-of-fold predictions of these folds with their truths, in the order of the training samples."""
+    """Return the OOF predictions of these folds with their truths, in the order of the training samples."""
     store, of_folds = TableStore(run.folder / "oof"), run.folds()
     truths = contest.evaluation.fold_truths(contest, of_folds, folds)
     values: dict[str, Values] = {}
@@ -80,7 +81,7 @@ def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> OofPred
 def _numbers(
     answered: OofPredictions, contest: Contest, config: DecideConfig, classes: Sequence[str], reporter: Reporter
 ) -> tuple[dict[int, Values], dict[str, Any]]:
-    """The numbers with which each fold is decided, and what is said of them."""
+    """Return the thresholds or cuts for each fold, and what `scores.json` says about tuning (empty without tuning)."""
     folds = np.unique(answered.folds).tolist()
     if not is_tuned(config):
         return dict.fromkeys(folds, default_thresholds(config, classes)), {}
@@ -90,7 +91,7 @@ def _numbers(
 
 
 def _said(found: Tuned, config: DecideConfig, classes: Sequence[str]) -> dict[str, Any]:
-    """What `scores.json` says of tuning: thresholds by class, one threshold, or cuts."""
+    """Return what `scores.json` says about tuning: thresholds by class, one threshold, or cuts, and three scores."""
 
     def named(numbers: Values) -> Any:
         if isinstance(config, ThresholdsConfig):
@@ -107,7 +108,10 @@ def _said(found: Tuned, config: DecideConfig, classes: Sequence[str]) -> dict[st
 
 
 def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
-    """Blend the runs' predictions with equal weights, and decide as the first run was scored."""
+    """Blend the test predictions of runs with equal weights, and decide as the first run was scored.
+
+    Raises RunError where the thresholds of the first run were tuned on other predictions than it has now.
+    """
     first, settings = runs[0]
     how: DecideConfig = scored_decide(first, TypeAdapter(DecideConfig), settings.decide)
     classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
@@ -117,7 +121,7 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
     if is_tuned(how):
         _refuse_stale(first, contest)
         if len(runs) > 1:
-            reporter.say(f"note: the blend is decided by what was tuned on {first.name} alone")
+            reporter.say(f"note: the blend uses the numbers that were tuned on {first.name} only")
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
     answers = decide(values, how, numbers, classes)
@@ -125,7 +129,10 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
 
 
 def scored_thresholds(run: Run, how: DecideConfig, classes: Sequence[str]) -> Values:
-    """The thresholds or cuts that the score has found, or that the config says; RunError where none were found yet."""
+    """Return the thresholds or cuts: those of the last score where they are tuned, else those of the config.
+
+    Raises RunError where nothing was tuned for these classes yet.
+    """
     if not is_tuned(how):
         return default_thresholds(how, classes)
     scores = run.scores() or {}
@@ -150,18 +157,21 @@ def scored_thresholds(run: Run, how: DecideConfig, classes: Sequence[str]) -> Va
 
 
 def _refuse_stale(run: Run, contest: Contest) -> None:
-    """RunError where thresholds were tuned on other predictions than those that are there now."""
+    """Raise RunError where the run's thresholds were tuned on other predictions than it has now."""
     there = {f"fold{fold}": made_by(run, contest, f"oof/fold{fold}") for fold in run.trained_folds()}
     now = {name: sha256_json(dict(made)) for name, made in there.items() if made is not None}
     if (run.scores() or {}).get("predictions") != now:
         raise RunError(
-            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds are not those of "
-            f"its predictions; run medalist score {run.competition}/{run.name} again"
+            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds were tuned on other "
+            f"predictions; run medalist score {run.competition}/{run.name} again"
         )
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
-    """What made the predictions of a part; None also where the contest has other classes now than the run."""
+    """Return what the predictions of a part were made with.
+
+    Returns None where the part is not complete, or where the contest now has other classes than the run.
+    """
     folder, _, name = part.rpartition("/")
     found = TableStore(run.folder / (folder or name)).part(name)
     if found is None or (contest is not None and not has_classes(run, classes_of(contest))):
@@ -170,22 +180,28 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 
 def blend_conflict(one: ClassifySettings, other: ClassifySettings) -> str | None:
-    """Grades and probabilities cannot be blended, nor probabilities of one label with those of several."""
+    """Return why two runs cannot be blended; None where they can.
+
+    Grades cannot be blended with probabilities, and probabilities of one label not with those of several labels.
+    """
     if one.gives_grades != other.gives_grades:
-        return "cannot be blended: one gives grades, the other probabilities; take runs with the same kind of loss"
+        return "cannot be blended: one run has grades, the other probabilities; take runs with the same kind of loss"
     if (one.task.mode == "multi") != (other.task.mode == "multi"):
-        return "cannot be blended: one says how likely one label is, the other several; take runs of one task.mode"
+        return (
+            "cannot be blended: one run has probabilities of one label, the other of several labels; take runs with "
+            "the same task.mode"
+        )
     return None
 
 
 def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
-    """What tuning has gained."""
+    """Return a table of what tuning has gained, and of the tuned numbers; nothing where nothing was tuned."""
     found = scores.get("tuning")
     if not found:
         return ()
     line = (
-        f"tuned: {found['honest']:.4f} with the numbers of other folds, {found['naive']:.4f} with those tuned on all, "
-        f"{found['untuned']:.4f} untuned"
+        f"tuned: {found['honest']:.4f} with the numbers tuned on the other folds, {found['naive']:.4f} with those "
+        f"tuned on all folds, {found['untuned']:.4f} untuned"
     )
     numbers = found["thresholds"]
     if isinstance(numbers, Mapping):
@@ -196,14 +212,14 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores."""
-    from medalist.tasks.classify import report  # it draws, which scoring does not need
+    """Return the samples with the lowest scores, the worst first."""
+    from medalist.tasks.classify import report  # here, because it imports drawing, which scoring does not need
 
     return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: ClassifySettings, oof: Oof, page: RunReport) -> None:
-    """The page with confusions, calibration, curves, and the worst and most doubtful images."""
+    """Write the report with confusions, calibration, curves, and the worst and most doubtful images."""
     from medalist.tasks.classify.page import write_classification_report
     from medalist.tasks.classify.report import classification_report
 

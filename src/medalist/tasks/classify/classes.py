@@ -1,40 +1,62 @@
-"""The contest's classes, and that a run keeps to those it was trained on. Torch-free."""
+"""The contest's classes, and a check that a run is used only with the classes it was trained on. Torch-free."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
 from medalist.files import read_json, write_json
 from medalist.runs.runs import Run
+from medalist.tasks.classify.settings import ClassifySettings
 
 
 def classes_of(contest: Contest) -> tuple[str, ...]:
-    """The classes in their order, as the contest's format names them; ConfigError where it asks for no labels."""
-    found = getattr(contest.competition.submission, "classes", None)
+    """Return the classes in the order of the contest's submission format.
+
+    Raises ConfigError where the contest does not ask for labels.
+    """
+    return competition_classes(contest.competition)
+
+
+def competition_classes(competition: Competition) -> tuple[str, ...]:
+    """Return the classes of a competition as `classes_of` does, without its data."""
+    found = getattr(competition.submission, "classes", None)
     if not found:
         raise ConfigError(
-            f"task.kind = classify, but {contest.competition.name} does not ask for labels; begin with another base"
+            f"task.kind = classify, but {competition.name} does not ask for labels; begin with another base"
         )
     return tuple(found)
 
 
+GRADE = "grade"
+"""The name of the only column in the predictions of runs that predict grades."""
+
+
+def columns_of(settings: ClassifySettings, classes: Sequence[str]) -> tuple[str, ...]:
+    """Return the names of the columns of a prediction: the classes, or `GRADE`."""
+    return (GRADE,) if settings.gives_grades else tuple(classes)
+
+
 def keep_classes(run: Run, classes: Sequence[str]) -> None:
-    """Write the classes that a run is trained on, `classes.json`; RunError where it was begun on others."""
+    """Write the classes that a run is trained on to `classes.json`, if this file does not exist yet.
+
+    Raises RunError where the run has other classes already.
+    """
     if not (run.folder / "classes.json").exists():
         write_json(run.folder / "classes.json", list(classes))
     refuse_other_classes(run, classes)
 
 
 def has_classes(run: Run, classes: Sequence[str]) -> bool:
-    """Whether these are the classes that the run was trained on, in their order."""
+    """Return whether the run was trained on these classes in this order; true where it has no `classes.json`."""
     path = run.folder / "classes.json"
     return not path.exists() or read_json(path) == list(classes)
 
 
 def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
-    """RunError where the contest's list of classes is not that which the run was trained on, in its order."""
+    """Raise RunError where the run was trained on other classes than these, or on the same in another order."""
     if not has_classes(run, classes):
         known = read_json(run.folder / "classes.json")
         pairs = zip(known, classes, strict=False) if isinstance(known, list) else ()
@@ -45,6 +67,6 @@ def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
             else (f"class {at} was '{known[at]!s:.60}' and is '{classes[at]:.60}'")
         )
         raise RunError(
-            f"{run.folder} was trained on another list of classes ({what}); undo that in the competition, "
-            "or train under another name: medalist train ... --name NAME"
+            f"{run.folder} was trained on another list of classes ({what}); restore the list in the competition, or "
+            "train a new run: medalist train ... --name NAME"
         )

@@ -1,4 +1,4 @@
-"""What classification costs: the kind's side of a probe (`planning.cost_model.CostModel`)."""
+"""The cost model of classification: implements `planning.cost_model.CostModel`, which a probe uses."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from medalist.planning.inference_cost import InferenceBatch, held_out, inference
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.classify.classes import classes_of
+from medalist.tasks.classify.classes import classes_of, columns_of
 from medalist.tasks.classify.inference import predict
-from medalist.tasks.classify.jobs import build_job, build_normalisation, build_task
-from medalist.tasks.classify.predict import columns_of
+from medalist.tasks.classify.jobs import build_job, build_task
+from medalist.tasks.classify.network import build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace
@@ -29,7 +29,7 @@ from medalist.tasks.probed import sampled_source
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
-    """Decoded samples."""
+    """Return the data source: a sampled cache of decoded images."""
     height, width = kept_size(setup.settings.image)
     sizes = [CHANNELS * height * width] * len(setup.contest.split.train)
     return sampled_source(setup, no_target, sizes, until)
@@ -38,7 +38,7 @@ def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) ->
 def job(
     setup: TrainSetup, settings: ClassifySettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
-    """The training of a fold."""
+    """Return the training of a fold under these settings."""
     contest, place = setup.contest, FoldPlace(setup.folds, fold, folder)
     classes, read = classes_of(contest), read_of(contest, settings)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
@@ -46,34 +46,37 @@ def job(
 
 
 def passes(settings: ClassifySettings, folds: int) -> int:
-    """Each fold's network sees the test part."""
+    """Return the forward passes over the test part: one for each fold's network."""
     return folds
 
 
 def copies(settings: ClassifySettings, folds: int) -> int:
-    """The folds' numbers are averaged."""
+    """Return 1, because the predictions of all folds are averaged into one prediction on disk."""
     return 1
 
 
 def batches(samples: list[Sample], settings: ClassifySettings) -> list[InferenceBatch]:
-    """Batches of one size."""
+    """Return the batches in which these samples are predicted; all images have one size."""
     return inference_batches([settings.image.size] * len(samples), 1, settings.predict.batch)
 
 
 def predicted(setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
-    """What a fold has held out, or the test part."""
+    """Return the fold's held-out samples, or the test part where `fold` is None."""
     return [held_out(setup, fold) if fold is not None else list(setup.contest.split.test)]
 
 
 def computed(setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
-    """All that is predicted."""
+    """Return the batches of all samples that are predicted."""
     return [one for part in predicted(setup, fold) for one in batches(part, setup.settings)]
 
 
 def time_predictions(
     setup: TrainSetup, settings: ClassifySettings, job: TrainJob, folder: Path, each: float, fold: int, until: float
 ) -> tuple[list[Timed], float]:
-    """Time batches of the OOF part in all views; a number for each class is what is kept of an image."""
+    """Time batches of the fold's OOF part in all views; return the times and the bytes on disk for each pixel.
+
+    A prediction has one float32 for each class, or one float32 for a grade.
+    """
     samples, (height, width) = predicted(setup, fold)[0], settings.image.size
     columns = columns_of(settings, classes_of(setup.contest))
     found = timed(batches(samples, settings), partial(_once, setup, settings, job, samples), until)
@@ -81,7 +84,7 @@ def time_predictions(
 
 
 def again(setup: TrainSetup, settings: ClassifySettings, job: TrainJob, fold: int, before: Timed) -> float:
-    """The same batch under other settings."""
+    """Time the batch of `before` again under these settings; return the new forward time divided by the old one."""
     samples = predicted(setup, fold)[0]
     one = next(one for one in batches(samples, settings) if one.pixels == before.pixels)
     _once(setup, settings, job, samples, one)

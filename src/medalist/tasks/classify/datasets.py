@@ -1,4 +1,4 @@
-"""Augmented training samples with their labels."""
+"""The training dataset of classification: augmented images with their labels."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Item, Key, Normalisation
 from medalist.data.fitted import Channels, SeenSize, fitted_item
 from medalist.data.fitting import Size
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
@@ -17,7 +17,7 @@ from medalist.errors import ConfigError
 
 
 class LabelTrainDataset(Dataset[Item]):
-    """Training samples in the size that the network sees; asked by (epoch, position)."""
+    """Training samples in the size that the network gets; the key of an item is (epoch, position)."""
 
     def __init__(
         self,
@@ -30,9 +30,9 @@ class LabelTrainDataset(Dataset[Item]):
         size: Size,
         channels: Channels = 3,
     ):
-        """`indices` are those of the cache's samples that belong to this set, `targets` theirs.
+        """`indices`: the numbers of those samples of the cache that belong to this dataset; `targets`: their targets.
 
-        size: (height, width) that augmentation ends in, `FitConfig.seen_in_training`.
+        size: the (height, width) in which augmentation must end, `FitConfig.seen_in_training`.
         """
         assert len(indices) == len(targets), (len(indices), len(targets))
         self.cache, self.indices, self.targets = cache, tuple(indices), tuple(targets)
@@ -44,9 +44,9 @@ class LabelTrainDataset(Dataset[Item]):
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1] of the set as epoch key[0] sees it.
+        """Return the sample at position key[1] of the dataset, augmented for epoch key[0].
 
-        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size.
+        Raises ConfigError, which names the sample, where it cannot be augmented, or where it gets another size.
         """
         index = self.indices[key[1]]
         image, name = self.cache[index][0], self.cache.samples[index].id
@@ -57,7 +57,7 @@ class LabelTrainDataset(Dataset[Item]):
         return fitted_item(index, image, self.normalisation, self.channels, self.targets[key[1]])
 
     def check(self) -> None:
-        """Augment the first and the last sample in some epochs; ConfigError where one comes out in another size."""
+        """Augment the first and the last sample in a few epochs. Raises ConfigError where one gets another size."""
         if not self.indices:
             raise ConfigError("no training sample is left in this fold; make fewer folds")
         for position in {0, len(self) - 1}:

@@ -1,4 +1,4 @@
-"""From probabilities or grades to labels. Torch-free."""
+"""Make labels from probabilities or grades. Torch-free."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Values = NDArray[np.float64]
 
 
 def refuse_unfit(config: DecideConfig, classes: Sequence[str]) -> None:
-    """ConfigError for a decision that does not fit the contest's classes."""
+    """Raise ConfigError where the decision's settings do not fit the contest's classes."""
     match config:
         case ThresholdsConfig(thresholds=dict(named)):
             unknown = [name for name in named if name not in classes]
@@ -40,7 +40,7 @@ def refuse_unfit(config: DecideConfig, classes: Sequence[str]) -> None:
 
 
 def is_tuned(config: DecideConfig) -> bool:
-    """Whether the decision has numbers that are found on out-of-fold predictions."""
+    """Return whether the thresholds or cuts of the decision are tuned on OOF predictions."""
     match config:
         case ThresholdConfig():
             return config.threshold == "tuned"
@@ -53,7 +53,7 @@ def is_tuned(config: DecideConfig) -> bool:
 
 
 def default_thresholds(config: DecideConfig, classes: Sequence[str]) -> Values:
-    """The numbers of a decision before any tuning: thresholds float64[C], or cuts float64[C - 1]; empty for argmax."""
+    """Return the numbers of a decision before tuning: thresholds float64[C] or cuts float64[C-1]; none for argmax."""
     match config:
         case ThresholdConfig():
             return np.full(len(classes), 0.5 if config.threshold == "tuned" else config.threshold)
@@ -71,15 +71,18 @@ def default_thresholds(config: DecideConfig, classes: Sequence[str]) -> Values:
 
 
 def grades(values: Values) -> Values:
-    """The grade of each row, float64[N]: of class probabilities [N, C] their mean grade, else the one column [N, 1]."""
+    """Return the grade of each row, float64[N].
+
+    It is the mean grade of class probabilities [N, C], or the only column of grades [N, 1].
+    """
     return values[:, 0] if values.shape[1] == 1 else values @ np.arange(values.shape[1])
 
 
 def decide(values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]) -> list[Labels]:
-    """Labels of each row of float64[N, C] (probabilities) or [N, 1] (grades).
+    """Return the labels of each row of float64[N, C] (probabilities) or [N, 1] (grades).
 
-    numbers: thresholds or cuts, as `default_thresholds` or the tuning gives them. Answers have the probabilities, where
-    there are any, so that formats can write them.
+    numbers: thresholds or cuts, from `default_thresholds` or from tuning. The answers keep the probabilities, where
+    there are any, because some formats write them.
     """
     names = decided_names(values, config, numbers, classes)
     if values.shape[1] == 1 and len(classes) > 1:
@@ -90,7 +93,7 @@ def decide(values: Values, config: DecideConfig, numbers: Values, classes: Seque
 def decided_names(
     values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]
 ) -> list[tuple[str, ...]]:
-    """The names alone."""
+    """Return only the names of the labels of each row; see `decide`."""
     match config:
         case ArgmaxConfig():
             best = np.argsort(-values, axis=1, kind="stable")[:, : config.top]
@@ -100,7 +103,7 @@ def decided_names(
             return [(classes[at],) for at in cut.tolist()]
         case ThresholdConfig() | ThresholdsConfig():
             rows = decided_flags(values, numbers, config.least, config.most)
-            order = np.argsort(-values, axis=1, kind="stable")  # the most probable first, as ranked formats want them
+            order = np.argsort(-values, axis=1, kind="stable")  # the most probable first, as ranked formats need it
             ranked = zip(order.tolist(), rows.tolist(), strict=True)
             return [tuple(classes[at] for at in places if flags[at]) for places, flags in ranked]
         case _:
@@ -108,14 +111,19 @@ def decided_names(
 
 
 def decided_flags(values: Values, thresholds: Values, least: int = 0, most: int | None = None) -> NDArray[np.bool_]:
-    """Which classes are above their thresholds, bool[N, C]; the most probable ones where there are too few or many."""
+    """Return which classes are chosen, bool[N, C]: those above their thresholds, from `least` up to `most` of them.
+
+    Where too few are above their thresholds, the most probable other classes are added. Where too many are, the most
+    probable of them are kept.
+    """
     flags: NDArray[np.bool_] = values > thresholds
     if least or most is not None:
         order = np.argsort(-values, axis=1, kind="stable")
         rank = np.empty_like(order)
         np.put_along_axis(rank, order, np.arange(values.shape[1])[np.newaxis], axis=1)
         count = np.clip(flags.sum(axis=1), least, values.shape[1] if most is None else most)
-        # Above its threshold first, then by probability: a class with a low threshold keeps its place.
+        # Classes above their thresholds come first, then all by probability, so that a class with a low threshold is
+        # not replaced by a more probable class that is below its threshold.
         order = np.lexsort((rank, ~flags), axis=1)
         place = np.empty_like(order)
         np.put_along_axis(place, order, np.arange(values.shape[1])[np.newaxis], axis=1)

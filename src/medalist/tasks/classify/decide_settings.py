@@ -13,17 +13,23 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class ArgmaxConfig(ConfigModel):
-    """The class with the highest probability; with `top` above 1 so many of them, the most probable first (MAP@k)."""
+    """The class with the highest probability, or several classes, the most probable first."""
 
     kind: Literal["argmax"] = "argmax"
+    """`argmax` selects this decision."""
+
     top: int = Field(default=1, ge=1, le=1000)
+    """The number of classes that are answered, such as 5 for MAP@5."""
 
 
 class _LabelsConfig(ConfigModel):
-    """least: an image gets so many labels at least, its most probable ones. most: and so many at most; None = any."""
+    """How many labels an image may have."""
 
     least: int = Field(default=0, ge=0, le=1000)
+    """An image gets at least this many labels, its most probable ones."""
+
     most: int | None = Field(default=None, ge=1)
+    """An image gets at most this many labels; null means any number."""
 
     @model_validator(mode="after")
     def _least_below_most(self) -> Self:
@@ -33,34 +39,39 @@ class _LabelsConfig(ConfigModel):
 
 
 class ThresholdConfig(_LabelsConfig):
-    """Every class whose probability is above one threshold.
-
-    threshold: a number; or `tuned`, that which scores best on the out-of-fold predictions of the other folds.
-    """
+    """Every class whose probability is above one threshold."""
 
     kind: Literal["threshold"]
+    """`threshold` selects this decision."""
+
     threshold: Probability | Literal["tuned"] = 0.5
+    """The threshold: a number, or `tuned`, the number that scores best on the out-of-fold predictions of the other
+    folds."""
 
 
 class ThresholdsConfig(_LabelsConfig):
-    """Every class whose probability is above its own threshold.
-
-    thresholds: by class, 0.5 where not named; or `tuned`, those which score best on the other folds.
-    """
+    """Every class whose probability is above its own threshold."""
 
     kind: Literal["thresholds"]
+    """`thresholds` selects this decision."""
+
     thresholds: dict[str, Probability] | Literal["tuned"] = "tuned"
+    """The thresholds: by the name of the class, 0.5 where a class is not named, or `tuned`, those that score best on
+    the out-of-fold predictions of the other folds."""
 
 
 class RegressionConfig(ConfigModel):
     """One number, 0 for the first grade, is cut into grades.
 
-    cuts: `round`, to the nearest grade; `tuned`, cuts that score best on the other folds; or the cuts themselves,
-    rising, one fewer than there are grades. Of class probabilities the number is their mean grade.
+    Where the network predicts class probabilities, the number is their mean grade.
     """
 
     kind: Literal["regression"]
+    """`regression` selects this decision."""
+
     cuts: tuple[float, ...] | Literal["round", "tuned"] = "tuned"
+    """Where the number is cut. `round`: to the nearest grade. `tuned`: the cuts that score best on the out-of-fold
+    predictions of the other folds. Or the cuts themselves, rising, one fewer than there are grades."""
 
     @model_validator(mode="after")
     def _cuts_rise(self) -> Self:
@@ -72,4 +83,4 @@ class RegressionConfig(ConfigModel):
 DecideConfig = Annotated[
     ArgmaxConfig | ThresholdConfig | ThresholdsConfig | RegressionConfig, Field(discriminator="kind")
 ]
-"""How a prediction becomes labels; `kind` picks."""
+"""How a prediction becomes labels; `kind` selects the model."""

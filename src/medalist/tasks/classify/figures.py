@@ -1,6 +1,6 @@
-"""What is drawn and counted of a run of image classification: confusions, calibration, curves and figures by class.
+"""Counts and figures for the report of a classification run: confusions, calibration, curves and values by class.
 
-Arrays in, plain values and matplotlib Figures out. N is the number of samples, C of the contest's classes.
+Inputs are arrays, results are plain values and matplotlib Figures. N is the number of samples, C that of the classes.
 """
 
 from __future__ import annotations
@@ -30,25 +30,26 @@ Floats = NDArray[np.floating[Any]]
 Indices = NDArray[np.int64]
 
 MOST_MATRIX = 24
-"""Classes in a confusion matrix."""
+"""Largest number of classes in a confusion matrix."""
 MOST_CURVES = 10
-"""Classes whose curves are drawn."""
+"""Largest number of classes whose curves are drawn."""
 MOST_CLASSES = 40
-"""Classes in a table."""
+"""Largest number of classes in a table."""
 NARROW = 8
-"""Classes up to which a confusion matrix takes half of the page's width."""
+"""A confusion matrix with at most this many classes takes half of the page's width."""
 RIGHT, WRONG = ACCENT, LINES[1]
 """Colours of a confusion matrix."""
 
 _COLOURS = (*LINES[:7], "#7a9a01", "#8c564b", "#5b5bd6")
-_WIDE = 100  # times the smallest bar; from there on bars are drawn on a log scale
-_BLOCK = 1 << 22  # class decisions that are counted at a time
+_WIDE = 100  # bars have a log scale where the largest is more than this many times the smallest
+_BLOCK = 1 << 22  # number of class decisions that are counted at a time, to limit memory
 
 
 def shortened(name: str, most: int = 24) -> str:
-    """The name on one line, its middle left out where it is wider than `most` letters; broad letters count twice.
+    """Return the name on one line; where it is wider than `most` letters, its middle is replaced by "…".
 
-    Names of classes often begin alike (`tomato_leaf_mold`, `tomato_leaf_rust`), so both their ends are kept.
+    Wide letters (as in Chinese) count twice. Both ends of a name are kept, because names of classes often begin with
+    the same words (`tomato_leaf_mold`, `tomato_leaf_rust`).
     """
     text = printable(name, 4096)
     widths = np.array([1 + (east_asian_width(letter) in "WF") for letter in text], np.int64)
@@ -60,7 +61,7 @@ def shortened(name: str, most: int = 24) -> str:
 
 
 def brief(count: float) -> str:
-    """A count in at most five letters: 1234, 12k, 3.4M."""
+    """Return a count as text of at most five letters: 1234, 12k, 3.4M."""
     for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
         if count >= (1e4 if unit == "k" else size):
             scaled = count / size
@@ -74,10 +75,11 @@ Matrix = csr_array[Any, tuple[int, int]]
 
 
 def confusion_matrix(truth: Flags, answer: Flags) -> Matrix:
-    """Count samples by (truth, answer), bool[N, C] each: a sparse int64[C, C], as there may be thousands of classes.
+    """Count samples by (truth, answer); return a sparse int64[C, C], because there may be thousands of classes.
 
-    Its diagonal counts the labels that are found. Beside it each missed label of a sample is paired with each false one
-    of the same sample; where every sample has one label and one answer that is the usual confusion matrix.
+    truth, answer: bool[N, C]. The diagonal counts the labels that are found. Off the diagonal each missed label of a
+    sample is paired with each false label of the same sample. Where every sample has one label and one answer, this is
+    the usual confusion matrix.
     """
     missed, false = csr_array(truth & ~answer, dtype=np.int64), csr_array(answer & ~truth, dtype=np.int64)
     found = class_counts(truth, answer).both
@@ -85,16 +87,19 @@ def confusion_matrix(truth: Flags, answer: Flags) -> Matrix:
 
 
 def most_confused(matrix: Matrix, most: int = MOST_MATRIX) -> Indices:
-    """The classes, in their order, that take part in most confusions: int64[at most `most`].
+    """Return the numbers of the classes with the most confusions, ascending: int64[n], n at most `most`.
 
-    matrix: counts [C, C] by (truth, answer). Equal classes are taken in their order.
+    matrix: counts [C, C] by (truth, answer). Of classes with equal counts the first ones are taken.
     """
     wrong = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * matrix.diagonal()
     return np.sort(np.argsort(-wrong, kind="stable")[:most]).astype(np.int64)
 
 
 def frequent_confusions(matrix: Matrix, most: int = 12) -> list[tuple[int, int, int]]:
-    """(truth, answer, count) of the most frequent confusions, the most frequent first, equal ones in their order."""
+    """Return (truth, answer, count) of the `most` most frequent confusions, in descending order of count.
+
+    Confusions with equal counts are in the order of truth, then answer.
+    """
     cells = matrix.tocoo()
     wrong = (cells.row != cells.col) & (cells.data > 0)
     rows, columns, counts = cells.row[wrong], cells.col[wrong], cells.data[wrong]
@@ -103,10 +108,10 @@ def frequent_confusions(matrix: Matrix, most: int = 12) -> list[tuple[int, int, 
 
 
 def confusion_figure(counts: Indices, totals: Indices, classes: Sequence[str]) -> Figure:
-    """Draw a confusion matrix, the truth in rows: counts, on a colour that is the share of the truth's samples.
+    """Draw a confusion matrix with the truth in rows; a cell's colour shows its share of the samples of its row.
 
-    counts: int64[S, S] by (truth, answer) of S classes. totals: int64[S], all samples of each, also those whose answer
-    is not among the S. classes: S names. Cells without samples are left empty.
+    counts: int64[S, S] by (truth, answer) of S classes. totals: int64[S], all samples of each class, also those whose
+    answer is not among the S classes. classes: S names. Cells without samples are left empty.
     """
     size, names = len(classes), [shortened(name) for name in classes]
     width = 5.6 if size <= NARROW else 11.4
@@ -134,17 +139,17 @@ def _cell(ax: Axes, row: int, column: int, count: int, share: float, size: int) 
     percent = f"{share:.0%}" if share >= 0.005 else "<1%"
     words = f"{count}\n{percent}" if size <= 5 else f"{count}" if size <= NARROW else brief(count)
     text = ax.text(column + 0.5, row + 0.5, words, size=8.5, color=INK, ha="center", va="center")
-    text.set_in_layout(False)  # there may be hundreds, and none leaves its cell
+    text.set_in_layout(False)  # to save time: there may be hundreds of texts, and all of them fit into their cells
 
 
 # ----------------------------------------------------------------------------------------------------- calibration
 
 
 def decisions_calibration(truth: Flags, probabilities: Floats, bins: int = 15) -> CalibrationBins:
-    """Calibration of all class decisions taken as one: whether a class is there, by its probability.
+    """Return the calibration of all N * C class decisions together: whether a sample has a class, by its probability.
 
-    truth: bool[N, C]; probabilities: float[N, C] in 0..1. It is `calibration_bins` of the flat arrays, in less memory.
-    Raises DataError as that does.
+    truth: bool[N, C]; probabilities: float[N, C] in 0..1. The result is that of `calibration_bins` on the flat arrays,
+    computed in less memory. Raises DataError as `calibration_bins` does.
     """
     step = max(1, _BLOCK // max(1, truth.shape[1]))
     starts = range(0, len(truth), step)
@@ -161,9 +166,9 @@ def decisions_calibration(truth: Flags, probabilities: Floats, bins: int = 15) -
 
 
 def calibration_figure(bins: CalibrationBins, confidence: str, accuracy: str, what: str = "images") -> Figure:
-    """Draw the share that is right over the confidence, and below it how many samples each bin has.
+    """Draw the share of right decisions over the confidence, and below it the number of decisions in each bin.
 
-    confidence, accuracy: what the axes are called. what: that which is counted.
+    confidence, accuracy: names of the axes. what: the name of the counted things.
     """
     figure = Figure(figsize=(5.6, 4.8), layout=ConstrainedLayoutEngine(hspace=0.07))
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
@@ -193,19 +198,22 @@ def calibration_figure(bins: CalibrationBins, confidence: str, accuracy: str, wh
 
 @dataclass(frozen=True, eq=False)
 class ClassRanks:
-    """ROC AUC and average precision of each class: float64[C], NaN where a class has positives or negatives alone."""
+    """ROC AUC and average precision of each class: float64[C], NaN for a class with positives or negatives only."""
 
     auc: NDArray[np.float64]
     precision: NDArray[np.float64]
 
     def lowest(self, most: int = MOST_CURVES) -> Indices:
-        """The classes with the lowest AUC, the lowest first; those without one are left out."""
-        order = np.argsort(self.auc, kind="stable")  # NaN stands last
+        """Return the classes with the lowest AUC, the lowest first; classes without an AUC are left out."""
+        order = np.argsort(self.auc, kind="stable")  # sorts NaN last
         return order[: min(most, int(np.isfinite(self.auc).sum()))].astype(np.int64)
 
 
 def class_ranks(truth: Flags, probabilities: Floats) -> ClassRanks:
-    """Rank the samples by each class: bool[N, C] and float[N, C]. Raises DataError where a probability is NaN."""
+    """Return AUC and average precision of each class. truth: bool[N, C]; probabilities: float[N, C].
+
+    Raises DataError where a probability is NaN.
+    """
     auc = roc_auc(truth, probabilities)
     precision = average_precision(truth, probabilities)
     return ClassRanks(auc, np.where(np.isfinite(auc), precision, np.nan))
@@ -214,9 +222,9 @@ def class_ranks(truth: Flags, probabilities: Floats) -> ClassRanks:
 def curves_by_class_figure(
     truth: Flags, probabilities: Floats, classes: Sequence[str], ranks: ClassRanks, shown: Indices
 ) -> Figure:
-    """Draw the ROC curve and the precision-recall curve of the classes `shown`, at most ten; the legend has AUC and AP.
+    """Draw the ROC and precision-recall curves of the classes `shown`, at most ten; the legend shows AUC and AP.
 
-    truth: bool[N, C]; probabilities: float[N, C]. Each class shown has an AUC.
+    truth: bool[N, C]; probabilities: float[N, C]. Each class in `shown` must have an AUC.
     """
     assert len(shown) <= len(_COLOURS), f"{len(shown)} classes for {len(_COLOURS)} colours"
     figure = Figure(figsize=(11.4, 3.9), layout="constrained")
@@ -243,9 +251,9 @@ def curves_by_class_figure(
 
 @dataclass(frozen=True)
 class ClassTable:
-    """A row for each class: its name, how many samples have it and how many are answered so, and its figures.
+    """A table with a row for each class: (name, samples that have it, samples answered with it, its figures).
 
-    heads: what the figures are. left_out: classes that are not shown.
+    heads: names of the figures. left_out: the number of classes that are not shown.
     """
 
     heads: tuple[str, ...]
@@ -260,12 +268,13 @@ def class_table(
     ranks: ClassRanks | None = None,
     by_class: Mapping[str, Mapping[str, float]] = MappingProxyType({}),
 ) -> ClassTable:
-    """Precision, recall, F1, AUC and AP of each class. Figures that the score has by class replace these.
+    """Return the table of precision, recall, F1, AUC and AP of each class.
 
-    truth, answer: bool[N, C]. by_class: by the name of a figure (`recall`, `log_loss`), its values by class.
+    truth, answer: bool[N, C]. by_class: figures that the score has by class, {name of the figure (`recall`,
+    `log_loss`): {class: value}}; they replace the computed figures.
 
-    All classes are in their order; of more than `MOST_CLASSES` those with the lowest F1, the lowest first. A figure is
-    NaN where it does not exist.
+    The classes are in their order. Of more than `MOST_CLASSES` classes, those with the lowest F1 are kept, the lowest
+    first. A figure is NaN where it does not exist.
     """
     counts = class_counts(truth, answer)
     columns = {
@@ -280,7 +289,7 @@ def class_table(
         columns[head] = np.array([figures.get(name, own[place]) for place, name in enumerate(classes)], np.float64)
     order = np.arange(len(classes))
     if len(classes) > MOST_CLASSES:
-        order = np.argsort(columns["f1"], kind="stable")[:MOST_CLASSES]  # NaN stands last
+        order = np.argsort(columns["f1"], kind="stable")[:MOST_CLASSES]  # sorts NaN last
     rows = [
         (classes[at], int(counts.truth[at]), int(counts.answer[at]), tuple(float(one[at]) for one in columns.values()))
         for at in order.tolist()
@@ -292,7 +301,10 @@ def class_table(
 def class_parts(
     parts: Mapping[str, float], classes: Sequence[str]
 ) -> tuple[dict[str, float], dict[str, dict[str, float]]]:
-    """Split the parts of a score that are of one class (`recall rust`) off: the rest; and by figure, by class."""
+    """Separate the parts of a score that belong to one class (`recall rust`).
+
+    Returns the other parts, and the separated ones as {figure: {class: value}}.
+    """
     known, rest, by_class = set(classes), dict[str, float](), dict[str, dict[str, float]]()
     for part, value in parts.items():
         figure, space, name = part.partition(" ")

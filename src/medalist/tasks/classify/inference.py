@@ -1,4 +1,4 @@
-"""Prediction of whole images by one or several classifiers, averaged over views."""
+"""Prediction of whole images by one or several classifiers, averaged over networks and views."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
+from medalist.engine.placement import Placement
 from medalist.engine.views import VIEWS, apply_view
 from medalist.tasks.classify.settings import ClassifyPredictConfig
 from medalist.tasks.classify.task import ClassifyTask
@@ -18,20 +18,23 @@ from medalist.tasks.classify.task import ClassifyTask
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric,
+    place: Placement,
     task: ClassifyTask,
     models: Sequence[nn.Module],
     loader: Iterable[Batch],
     config: ClassifyPredictConfig,
     channels_last: bool,
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32]]]:
-    """Yield sample indices and their predictions float32[B, C], batch by batch; networks and views count equally."""
+    """Yield sample indices and predictions float32[B, C] (probabilities) or float32[B, 1] (grades), batch by batch.
+
+    A prediction is the mean over networks and views, with equal weights.
+    """
     for model in models:
         model.eval()
     views = VIEWS[config.tta]
     for raw in loader:
-        batch = raw.to(fabric.device, channels_last)
-        with fabric.autocast():
+        batch = raw.to(place.device, channels_last)
+        with place.autocast():
             total: Tensor | None = None
             for view in views:
                 seen = apply_view(batch.image, view) if len(views) > 1 else batch.image

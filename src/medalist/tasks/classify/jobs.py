@@ -1,4 +1,4 @@
-"""One fold's training of a classifier."""
+"""Make the training of one fold of a classifier."""
 
 from __future__ import annotations
 
@@ -7,30 +7,23 @@ from collections.abc import Sequence
 from lightning_fabric import Fabric
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Normalisation, Read
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget
 from medalist.engine.job import TrainJob
 from medalist.errors import FoldError
-from medalist.models.backbone import encoder_statistics
 from medalist.models.weights import Resolved
 from medalist.tasks.classify.datasets import LabelTrainDataset
 from medalist.tasks.classify.losses import LabelLoss, class_totals
-from medalist.tasks.classify.network import build_network
+from medalist.tasks.classify.network import build_network, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 
 
-def build_normalisation(settings: ClassifySettings) -> Normalisation:
-    """What the encoder was pretrained with."""
-    mean, std = encoder_statistics(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
-
-
 def build_task(settings: ClassifySettings, classes: Sequence[str], counts: Sequence[int]) -> ClassifyTask:
-    """The task of a config; `counts`: training samples of each class."""
+    """Return the task of a config. `counts`: number of training samples of each class."""
     return ClassifyTask(LabelLoss(settings.loss, classes, counts), settings.task.mode, len(classes))
 
 
@@ -44,10 +37,10 @@ def build_job(
     weights: Resolved | None,
     read: Read,
 ) -> TrainJob:
-    """One fold's training, ready to go; `targets` are those of the cache's samples.
+    """Return the training of one fold, ready to start; `targets` are those of the cache's samples.
 
-    Raises ConfigError where augmented images do not have the size that the config says, and FoldError where the
-    training part has no sample of a class.
+    Raises ConfigError where augmented images do not have the config's size, and FoldError where the fold's training
+    part has no sample of a class and the config does not allow this.
     """
     training, held_out = place.positions(cache.samples)
     counts = class_totals([targets[index].value for index in training], len(classes))
@@ -76,18 +69,18 @@ def build_job(
 
 
 def stratum_of(target: LabelTarget, classes: Sequence[str]) -> str:
-    """What a balanced sampler balances: the class, or the set of labels."""
+    """Return the stratum of a sample for weighted sampling: its class, or its set of labels joined by spaces."""
     if target.value.dtype.kind == "f":
         return " ".join(name for name, has in zip(classes, target.value.tolist(), strict=True) if has) or "no label"
     return classes[int(target.value)]
 
 
 def refuse_absent(settings: ClassifySettings, classes: Sequence[str], counts: Sequence[int], fold: int) -> None:
-    """FoldError where the training part of a fold has no sample of a class, and the config does not allow it."""
+    """Raise FoldError where a fold's training part has no sample of a class and the config does not allow this."""
     absent = [name for name, count in zip(classes, counts, strict=True) if not count]
     if absent and settings.task.absent == "refuse":
         listed = ", ".join(f"'{name:.60}'" for name in absent[:5]) + (" and more" if len(absent) > 5 else "")
         raise FoldError(
             f"the training part of fold {fold} has no sample of {len(absent)} of {len(classes)} classes ({listed}), so "
-            "they would never be learned; make fewer folds, or say task.absent=allow"
+            "they would never be learned; make fewer folds, or set task.absent=allow"
         )

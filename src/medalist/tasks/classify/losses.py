@@ -1,4 +1,4 @@
-"""Losses on labels of whole images: one class, several, or a grade."""
+"""Losses for labels of whole images: one class, several classes, or a grade."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from medalist.tasks.classify.loss_settings import (
 )
 
 BETA = 0.999
-"""Of effective numbers, as published (arXiv 1901.05555)."""
+"""Beta of the effective numbers of samples, as published (arXiv 1901.05555)."""
 
 LEAST = 1e-6
-"""The probability of the wrong side counts as so much at least: a power below 1 has no gradient at 0."""
+"""Lower limit for the probability of the wrong side, because a power below 1 has no finite gradient at 0."""
 
 
 def class_weights(config: ClassWeights, classes: Sequence[str], counts: Sequence[int]) -> NDArray[np.float64]:
-    """How much each class counts: float64[C], of mean 1 over the training samples.
+    """Return the weight of each class, float64[C]; the mean of the weights over the training samples is 1.
 
-    counts: training samples of each class; a class without one counts as one with a single sample. Raises ConfigError
-    for a weight of a class that there is not, and where all that have samples are 0.
+    counts: number of training samples of each class; a class without samples counts as a class with one sample. Raises
+    ConfigError where `config` names a class that does not exist, and where the mean of the weights is 0.
     """
     sizes = np.maximum(np.asarray(counts, np.float64), 1)
     if isinstance(config, dict):
@@ -52,21 +52,23 @@ def class_weights(config: ClassWeights, classes: Sequence[str], counts: Sequence
         weights = np.ones(len(classes))
     mean = float((weights * sizes).sum() / sizes.sum())
     if mean <= 0:
-        raise ConfigError("loss.class_weights: every class that has samples weighs 0; give one of them more")
+        raise ConfigError(
+            "loss.class_weights: all classes with samples have weight 0; give one of them a larger weight"
+        )
     return weights / mean
 
 
 class LabelLoss(nn.Module):
     """The loss of each sample: outputs float32[B, O], values int64[B] or float32[B, C] -> float32[B].
 
-    int64 values are classes (or grades), float32 ones say of each class whether a sample has it. It has no parameters
-    and keeps nothing, so that a checkpoint has none of it.
+    int64 values are classes (or grades); float32 values are 1 for each class that a sample has, and 0 for others. The
+    loss has no parameters and no state, so it is not saved in a checkpoint.
     """
 
     weights: Tensor
 
     def __init__(self, config: LossConfig, classes: Sequence[str], counts: Sequence[int]):
-        """`counts`: training samples of each class."""
+        """`counts`: number of training samples of each class."""
         super().__init__()
         self.config = config
         asked: ClassWeights = "none" if isinstance(config, AsymmetricConfig) else config.class_weights
@@ -74,8 +76,11 @@ class LabelLoss(nn.Module):
         self.register_buffer("weights", weights)
 
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
-        """The loss of each sample."""
-        outputs, weights, config = outputs.float(), self.weights.to(outputs.device), self.config
+        """Return the loss of each sample, float32[B]."""
+        if self.weights.device != outputs.device:
+            with torch.inference_mode(False):  # a validation may come first, and a training uses the same weights
+                self.weights = self.weights.to(outputs.device)  # moved once: a copy in each step waits for the GPU
+        outputs, weights, config = outputs.float(), self.weights, self.config
         match config:
             case CrossEntropyConfig():
                 plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)
@@ -103,14 +108,14 @@ class LabelLoss(nn.Module):
 
 
 def _focal_softmax(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
-    """Focal loss of one class."""
+    """Return the focal loss of each sample where a sample has one class; values: int64[B]."""
     log_p = functional.log_softmax(outputs, dim=1).gather(1, values[:, None])[:, 0]
     wrong = (-torch.expm1(log_p)).clamp(min=LEAST)
     return -(wrong**gamma) * log_p * weights[values]
 
 
 def _focal_sigmoid(outputs: Tensor, values: Tensor, gamma: float, weights: Tensor) -> Tensor:
-    """Binary focal loss, mean over classes; `weights` count for the positive side."""
+    """Return the binary focal loss of each sample, a mean over classes; `weights` apply to positive labels only."""
     plain = functional.binary_cross_entropy_with_logits(outputs, values, reduction="none")
     wrong = torch.where(values > 0.5, -outputs, outputs).sigmoid().clamp(min=LEAST)
     sides = torch.where(values > 0.5, weights, torch.ones_like(weights))
@@ -118,10 +123,10 @@ def _focal_sigmoid(outputs: Tensor, values: Tensor, gamma: float, weights: Tenso
 
 
 def asymmetric(outputs: Tensor, values: Tensor, config: AsymmetricConfig) -> Tensor:
-    """Asymmetric loss (arXiv 2009.14119, equations 4 to 6), mean over classes.
+    """Return the asymmetric loss (arXiv 2009.14119, equations 4 to 6) of each sample, as a mean over classes.
 
     L+ = (1 - p) ** positive * log(p), L- = p_m ** negative * log(1 - p_m), p_m = max(p - clip, 0). As in the authors'
-    code no gradient goes through the focusing factors.
+    code, no gradient goes through the focusing factors.
     """
     p = outputs.sigmoid()
     shifted = (p - config.clip).clamp(min=0)
@@ -134,7 +139,7 @@ def asymmetric(outputs: Tensor, values: Tensor, config: AsymmetricConfig) -> Ten
 
 
 def outputs_of(config: LossConfig, classes: int) -> int:
-    """How many numbers a network gives for an image under this loss."""
+    """Return O, the number of outputs that a network needs for each image under this loss."""
     match config:
         case RegressionLossConfig():
             return 1
@@ -145,22 +150,23 @@ def outputs_of(config: LossConfig, classes: int) -> int:
 
 
 def as_predictions(config: LossConfig, multi_label: bool, outputs: Tensor) -> Tensor:
-    """Outputs float32[B, O] become what is stored and averaged: probabilities float32[B, C], or a grade float32[B, 1].
+    """Turn outputs float32[B, O] into predictions: probabilities float32[B, C], or grades float32[B, 1].
 
-    multi_label: an image may have several labels, so each class has a probability of its own.
+    multi_label: an image may have several labels, so the probabilities of its classes do not sum to 1.
     """
     outputs = outputs.float()
     match config:
         case RegressionLossConfig():
             return outputs
         case CoralConfig():
-            return outputs.sigmoid().sum(dim=1, keepdim=True)  # the mean grade: it counts the grades that are reached
+            # The sum is the mean grade, because each term is the probability that one more grade is reached.
+            return outputs.sigmoid().sum(dim=1, keepdim=True)
         case _:
             return outputs.sigmoid() if multi_label else outputs.softmax(dim=1)
 
 
 def class_totals(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], classes: int) -> list[int]:
-    """How many of these targets have each class."""
+    """Return the number of these targets that have each class."""
     counts = np.zeros(classes, np.int64)
     for value in values:
         if value.dtype.kind == "f":
@@ -171,5 +177,5 @@ def class_totals(values: Sequence[NDArray[np.int64] | NDArray[np.float32]], clas
 
 
 def named_loss(per_sample: Tensor) -> Mapping[str, Tensor]:
-    """The mean loss under the name that the training loop reads."""
+    """Return the mean loss as `loss`, the name that the training loop reads."""
     return {"loss": per_sample.mean()}

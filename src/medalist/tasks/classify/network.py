@@ -1,11 +1,12 @@
-"""From a config to a network: float32[B, in, h, w] -> outputs float32[B, O]."""
+"""Build the classification network of a config: float32[B, in, h, w] -> outputs float32[B, O]."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from medalist.models.backbone import Encoder, build_encoder
+from medalist.data.items import Normalisation
+from medalist.models.backbone import Encoder, build_encoder, encoder_statistics
 from medalist.models.pooling import PooledHead
 from medalist.models.weights import Resolved
 from medalist.tasks.classify.loss_settings import CoralConfig
@@ -14,51 +15,54 @@ from medalist.tasks.classify.settings import ClassifierConfig, ClassifySettings
 
 
 class CoralLayer(nn.Module):
-    """One slope for all grades and a bias for each but the first (arXiv 1901.07884): [B, dim] -> [B, grades - 1]."""
+    """The CORAL layer (arXiv 1901.07884): one weight vector for all grades, and a bias for each grade but the first.
+
+    [B, dim] -> logits [B, grades - 1].
+    """
 
     def __init__(self, dim: int, grades: int):
-        """Biases begin falling, so that a lower grade is reached more easily."""
+        """The initial biases fall from grade to grade, so that lower grades are reached more easily."""
         super().__init__()
         self.slope = nn.Linear(dim, 1, bias=False)
         self.bias = nn.Parameter(torch.linspace(1, -1, grades - 1) if grades > 2 else torch.zeros(1))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Logits of each grade being reached."""
+        """Return for each grade but the first the logit that the grade is reached."""
         logits: Tensor = self.slope(vectors) + self.bias
         return logits
 
 
 class ClassifierHead(PooledHead):
-    """Feature maps [B, C, h, w] become outputs float32[B, O]: pooling, dropout, neck, a linear layer."""
+    """Pooling, dropout, neck and a linear layer: feature maps [B, C, h, w] -> outputs float32[B, O]."""
 
     def __init__(self, config: ClassifierConfig, encoder: Encoder, classifier: nn.Module | None, outputs: int):
-        """`classifier` is the last layer; None = a linear one."""
+        """`classifier`: the last layer; None builds a linear layer with `outputs` outputs."""
         super().__init__(config, encoder.width, encoder.cells)
         self.classifier = classifier or nn.Linear(self.dim, outputs)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Outputs of a batch."""
+        """Return the outputs of a batch of features."""
         outputs: Tensor = self.classifier(self.pooled(features))
         return outputs.float()
 
 
 class Classifier(nn.Module):
-    """An image becomes a number for each class: float32[B, in, h, w] -> float32[B, O]."""
+    """An encoder and a head: images float32[B, in, h, w] -> outputs float32[B, O]."""
 
     def __init__(self, encoder: Encoder, head: ClassifierHead):
-        """Both parts as they are built below."""
+        """`encoder` and `head` as `build_network` makes them."""
         super().__init__()
         self.encoder = encoder
         self.head = head
 
     def forward(self, image: Tensor) -> Tensor:
-        """Outputs of a batch."""
+        """Return the outputs of a batch of images."""
         outputs: Tensor = self.head(self.encoder(image))
         return outputs
 
 
 def build_network(settings: ClassifySettings, weights: Resolved | None, fold: int, classes: int) -> Classifier:
-    """The network with its pretrained encoder; what is random in it depends on the seed and the fold alone."""
+    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
     encoder = build_encoder(settings.model, settings.image.size, weights)
     outputs = outputs_of(settings.loss, classes)
@@ -66,3 +70,9 @@ def build_network(settings: ClassifySettings, weights: Resolved | None, fold: in
     if isinstance(settings.loss, CoralConfig):
         head.classifier = CoralLayer(head.dim, classes)
     return Classifier(encoder, head)
+
+
+def build_normalisation(settings: ClassifySettings) -> Normalisation:
+    """Return the mean and std that the encoder was pretrained with."""
+    mean, std = encoder_statistics(settings.model)
+    return Normalisation(tuple(mean), tuple(std))

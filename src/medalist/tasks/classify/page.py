@@ -1,7 +1,7 @@
-"""The page of a run of image classification: confusions, classes, calibration, curves, tuning, images.
+"""The report page of a classification run: confusions, classes, calibration, curves, tuning, images.
 
-Plain data goes through `classification.html.j2`, which extends `report/page.html.j2`; what is said there of hostile
-names holds. N is the number of samples, C of the contest's classes.
+The data are rendered by `classification.html.j2`, which extends `report/page.html.j2`; the rules of `report/page.py`
+for hostile names hold here too. N is the number of samples, C the number of the contest's classes.
 """
 
 from __future__ import annotations
@@ -43,18 +43,19 @@ from medalist.tasks.classify.figures import (
 )
 
 MOST_STRATA = 12
-"""Strata on the page: where they are classes there may be thousands."""
+"""Strata on the page at most; where strata are classes, there may be thousands."""
 SIDE = 384
-"""Longer side of a picture on the page, pixels; smaller ones are not enlarged."""
+"""Longer side of a picture on the page, in pixels; smaller pictures are not enlarged."""
 INCH = 72 / 11.4
-"""Width on the page, rem, of an inch of a figure: 11.4 inches fill it."""
+"""Width on the page, in rem, of one inch of a figure; a figure of 11.4 inches has the full width of the page."""
 
 
 @dataclass(frozen=True, eq=False)
 class ImageTile:
     """One OOF image on the page.
 
-    truth, answer: its labels in words. note: what is said of its probabilities ("p(rust) 0.97"). picture: uint8[H,W,3].
+    truth, answer: its labels as text. note: its highest probabilities or its grade as text ("p(rust) 0.97"). picture:
+    uint8[H, W, 3].
     """
 
     id: str
@@ -68,16 +69,16 @@ class ImageTile:
 
 @dataclass(frozen=True, eq=False)
 class ClassificationReport:
-    """What the page of a classification run shows; plain data, nothing is read from disk.
+    """The data of the report page of a classification run: plain values; nothing else is read from disk.
 
-    run: what the page of any run shows, without pictures.
-    classes: the contest's C classes in their order; grades from the lowest where mode is `ordinal`.
-    truth, answer: bool[N, C], the labels of each sample, and what was decided.
-    probabilities: float[N, C] in 0..1, of every class; None where a prediction is one number, a grade.
-    worst, doubtful: images in the order in which they are shown; `chosen` picks them.
-    tuning: what scores.json says of it: `thresholds` (by class, one number, or a list of cuts), `by_fold` {fold: the
+    run: the parts that the page of every run has, without pictures.
+    classes: the contest's C classes in their order; where mode is `ordinal`, the grades from the lowest.
+    truth, answer: bool[N, C], the true labels and the decided labels of each sample.
+    probabilities: float[N, C] in 0..1; None where a prediction is one number, a grade.
+    worst, doubtful: images in the order in which they are shown; `chosen` selects them.
+    tuning: the section of scores.json: `thresholds` (by class, one number, or a list of cuts), `by_fold` {fold: the
         same}, and the scores `honest`, `naive` and `untuned`. Empty where nothing was tuned.
-    facts: (what, value) rows of a small table.
+    facts: rows (name, value) of a small table.
     """
 
     run: RunReport
@@ -102,7 +103,7 @@ def render_classification(report: ClassificationReport) -> str:
     _check(report)
     report = replace(report, classes=tuple(name or "–" for name in report.classes))
     scores, left_out = few_strata(report.run.scores, MOST_STRATA)
-    # map@1 and map@5 are no curve over thresholds, so parts are not left to the page of any run.
+    # The parts are taken away from the page of every run: it would draw map@1 and map@5 as a curve over thresholds.
     parts: Mapping[str, float] = scores["oof"].pop("parts", None) or {}
     values = page_values(replace(report.run, scores=scores))
     rest, by_class = class_parts(parts, report.classes)
@@ -128,15 +129,15 @@ def render_classification(report: ClassificationReport) -> str:
 
 
 def chosen(by_sample: Mapping[str, float], doubt: Mapping[str, float], most: int) -> tuple[list[str], list[str]]:
-    """Return the ids of the worst and of the most doubtful samples, at most `most` of each; none is in both.
+    """Return the ids of the worst and of the most doubtful samples, at most `most` of each; no id is in both.
 
-    by_sample: scores by id; samples without a finite one are left out. doubt: by id, how far the answer is from
-    another one, the smaller the more doubtful: the margin between the two most probable classes, or the distance from
-    the nearest threshold or cut; samples without a finite one are not doubtful.
+    by_sample: scores by id; samples without a finite score are left out. doubt: margins by id: the difference between
+    the two highest probabilities, or the distance to the nearest threshold or cut. A smaller margin is more doubtful;
+    samples without a finite margin are not doubtful.
 
-    The worst have the lowest scores; of equal scores those with the largest margin come first, the confident mistakes.
-    They are at most half of the samples, and none that has the highest score, unless all have the same. Whatever is
-    equal still is in the order of a hash, so that it is not all of one class.
+    The worst samples have the lowest scores. Of equal scores those with the largest margin come first, because they are
+    confident mistakes. The worst are at most half of the samples, and none of them has the highest score, unless all
+    scores are equal. Samples that are equal in both are sorted by a hash, so that they are not all of one class.
     """
     scores = {name: float(value) for name, value in by_sample.items() if finite(value)}
     margins = {name: float(doubt[name]) for name in scores if finite(doubt.get(name))}
@@ -150,9 +151,9 @@ def chosen(by_sample: Mapping[str, float], doubt: Mapping[str, float], most: int
 
 
 def verdict(tile: ImageTile, mode: str) -> Literal["right", "wrong", ""]:
-    """Whether an image is answered rightly; the first answer counts. Nothing is said where the words cannot tell."""
+    """Return whether the answer of an image is right, by its first label; "" where the text cannot show it."""
     if tile.answer == tile.truth:
-        return "" if mode == "multi" else "right"  # many labels may be cut
+        return "" if mode == "multi" else "right"  # a text shows only the first labels, so others may differ
     return "right" if mode == "single" and tile.answer.startswith(f"{tile.truth}, ") else "wrong"
 
 
@@ -161,11 +162,11 @@ def verdict(tile: ImageTile, mode: str) -> Literal["right", "wrong", ""]:
 
 @dataclass(frozen=True)
 class TuningTable:
-    """What tuning has found: its scores, and thresholds (or cuts, each between two grades) by fold.
+    """The result of tuning: its scores, and thresholds (or cuts, each between two grades) by fold.
 
-    gain: of the honest score over the untuned one, None where one is not known. folds: the heads. rows: the class, the
-    two grades, or nothing for the one threshold of all; the number for the test part, and those of the folds. left_out:
-    rows not shown.
+    gain: the honest score minus the untuned one, None where one is not known. what: "threshold" or "cut". folds: the
+    column heads. rows: (names, number for the test part, numbers of the folds); names are the class, the two grades of
+    a cut, or empty for one threshold of all classes. left_out: the number of rows that are not shown.
     """
 
     scores: Mapping[str, Any]
@@ -177,9 +178,9 @@ class TuningTable:
 
 
 def tuning_table(tuning: Mapping[str, Any], classes: Sequence[str]) -> TuningTable | None:
-    """Return what the page shows of `ClassificationReport.tuning`; None where nothing was tuned.
+    """Return the table of `ClassificationReport.tuning`; None where nothing was tuned.
 
-    Of more than `MOST_CLASSES` rows it has those whose numbers differ most between the folds, these first.
+    Of more than `MOST_CLASSES` rows it keeps those whose numbers differ most between the folds, sorted by this.
     """
     by_fold = tuning.get("by_fold") if isinstance(tuning.get("by_fold"), Mapping) else None
     folds = {str(fold): _named(found, classes) for fold, found in (by_fold or {}).items()}
@@ -202,7 +203,7 @@ def tuning_table(tuning: Mapping[str, Any], classes: Sequence[str]) -> TuningTab
 
 
 def _named(found: Any, classes: Sequence[str]) -> dict[tuple[str, ...], float]:
-    """Thresholds by class, cuts by the grades on both sides, one threshold by an empty name; numbers alone."""
+    """Return the finite numbers by name: thresholds by class, cuts by their two grades, one threshold by ()."""
     if isinstance(found, Mapping):
         return {(str(name),): float(value) for name, value in found.items() if finite(value)}
     if isinstance(found, list | tuple):
@@ -222,7 +223,10 @@ def _spread(numbers: Sequence[float | None]) -> float:
 
 
 def first_answers(report: ClassificationReport) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """The truth and one answer of each sample that has both, bool[n, C]; of several answers the most probable."""
+    """Return truth and answer, bool[n, C], of the samples with one true label and an answer.
+
+    Where there are probabilities, only the most probable of several labels in an answer is kept.
+    """
     answer = report.answer
     if report.probabilities is not None:
         ranked = np.where(answer, report.probabilities, -1.0)
@@ -232,7 +236,7 @@ def first_answers(report: ClassificationReport) -> tuple[NDArray[np.bool_], NDAr
 
 
 def _confusion(report: ClassificationReport) -> dict[str, Any]:
-    """What the section of confusions shows; a matrix where each image has one label."""
+    """Return the values of the section of confusions; it has a matrix only where each image has one label."""
     single = report.mode != "multi"
     truth, answer = first_answers(report) if single else (report.truth, report.answer)
     matrix, totals = confusion_matrix(truth, answer), truth.sum(axis=0)
@@ -302,7 +306,7 @@ def _fitted(picture: Picture) -> Picture:
 
 
 def _check(report: ClassificationReport) -> None:
-    """Refuse what cannot be shown: shapes are our fault, probabilities may come from a file."""
+    """Check shapes, and raise DataError for a bad probability, because probabilities may come from a damaged file."""
     assert report.truth.ndim == 2 and report.truth.shape[1] == len(report.classes), report.truth.shape
     assert report.truth.shape == report.answer.shape, (report.truth.shape, report.answer.shape)
     if report.probabilities is None:

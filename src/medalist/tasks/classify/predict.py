@@ -1,4 +1,4 @@
-"""Out-of-fold and test predictions of classifiers, kept as tables."""
+"""OOF and test predictions of classifiers, written to disk as tables."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from medalist.contest import Contest
 from medalist.data.fitted import FittedInferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.checkpoint import load_weights
 from medalist.engine.rows import merged_rows
 from medalist.errors import TrainingError
 from medalist.records import Sample
@@ -19,27 +18,21 @@ from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of, columns_of, refuse_other_classes
 from medalist.tasks.classify.inference import predict as predict_batches
-from medalist.tasks.classify.jobs import build_normalisation, build_task
-from medalist.tasks.classify.network import build_network
+from medalist.tasks.classify.jobs import build_task
+from medalist.tasks.classify.network import build_network, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.networks import trained_network
 from medalist.tasks.pixels import read_of
-
-GRADE = "grade"
-"""The one column of runs that give a number."""
-
-
-def columns_of(settings: ClassifySettings, classes: Sequence[str]) -> tuple[str, ...]:
-    """What the columns of a prediction are called."""
-    return (GRADE,) if settings.gives_grades else tuple(classes)
 
 
 def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Predict what a fold has held out; of None the test part by all trained folds, averaged.
+    """Predict a fold's held-out samples; for None the test part, averaged over all trained folds.
 
-    Nothing where that is done with the weights that are there.
+    Does nothing where these predictions exist already and were made with the present weights. Raises TrainingError
+    where a prediction is not finite.
     """
     folds, samples, part = predicted_part(run, contest, fold)
     store, classes = TableStore(run.folder / part[0]), classes_of(contest)
@@ -54,7 +47,7 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
         bad = np.flatnonzero(~np.isfinite(values).all(axis=1))
         if len(bad):
             raise TrainingError(
-                f"the prediction of sample {ids[bad[0]]} is not finite; lower train.lr, or say train.precision=32-true"
+                f"the prediction of sample {ids[bad[0]]} is not finite; lower train.lr, or set train.precision=32-true"
             )
         store.write(part[1], wanted, values)
     fabric.barrier()
@@ -69,14 +62,13 @@ def _values(
     part: tuple[TableStore, str],
     reporter: Reporter,
 ) -> NDArray[np.float32]:
-    """Predictions float32[N, C]; of several processes the first has all."""
+    """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    models = []
-    for fold in folds:
-        model = build_network(settings, None, fold, len(classes))
-        load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+    models = [
+        trained_network(build_network(settings, None, fold, len(classes)), run, settings, fold, fabric)
+        for fold in folds
+    ]
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
     dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)
@@ -85,7 +77,7 @@ def _values(
     loader = batches(dataset, sampler, settings.loader.workers, fabric.device.type == "cuda")
     store, name = part
     if fabric.is_global_zero:
-        store.start(name)  # stopped half-way, it must not pass for what was there before
+        store.start(name)  # removes the index, so that an interrupted prediction does not look complete
     fabric.barrier()
     rows = np.zeros((len(samples), len(columns_of(settings, classes))), np.float32)
     with reporter.progress(f"predict {name}", sum(map(len, sampler.batches))) as bar:

@@ -1,4 +1,4 @@
-"""Whether the contest's format can take the answers that a config will give; tried on made-up predictions."""
+"""Check with made-up predictions that the contest's submission format accepts the answers of a config."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from medalist.tasks.classify.settings import ClassifySettings
 
 
 def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, classes: Sequence[str]) -> None:
-    """ConfigError where an answer cannot be written: of a sure prediction, or of one that favours no class."""
+    """Raise ConfigError where the submission format cannot write an answer of the config.
+
+    Tried are a sure prediction and one that prefers no class, or the lowest and the highest grade.
+    """
     count = len(classes)
     if settings.gives_grades:
         values = np.array([[0.0], [count - 1.0]])
@@ -27,5 +30,5 @@ def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, clas
         except SubmissionError as error:
             raise ConfigError(
                 f"task.mode = {settings.task.mode}, loss.kind = {settings.loss.kind} and decide.kind = "
-                f"{settings.decide.kind} give answers that the contest does not take: {error}"
+                f"{settings.decide.kind} give answers that the contest does not accept: {error}"
             ) from None

@@ -1,4 +1,4 @@
-"""What the page of a classification run shows, from its predictions and scores. Torch-free."""
+"""Gather the data of a classification run's report from its predictions and scores. Torch-free."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from medalist.tasks.scored import scored_decide
 def classification_report(
     run: Run, contest: Contest, settings: ClassifySettings, oof: Oof, page: RunReport
 ) -> ClassificationReport:
-    """Gather what the page shows; RunError where the predictions are not those that were scored."""
+    """Return the data of the report. Raises RunError where the predictions are not those that were scored."""
     classes, scores = classes_of(contest), page.scores
     folds = [int(fold) for fold in scores["oof"]["folds"]]
     for fold in folds:
@@ -45,7 +45,8 @@ def classification_report(
     how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
     numbers = scored_thresholds(run, how, classes)
     names = decided_names(values, how, numbers, classes)
-    # Where the rows hold labels the answers are those that were scored, else what would be decided.
+    # Where the written rows have labels, these are shown. Other formats write only probabilities, so for them the
+    # labels are decided here.
     known = {name: _labels(oof.answers[name]) for name in ids}
     answers = {name: known[name] if known[name].names else Labels(one) for name, one in zip(ids, names, strict=True)}
     probabilities = None if settings.gives_grades else values
@@ -83,12 +84,12 @@ def classification_report(
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores."""
+    """Return the samples with the lowest scores, the worst first."""
     return pictured(run, contest, oof, extremes(oof.score.by_sample)[0], labels_in_words)
 
 
 def labels_in_words(answer: object) -> str:
-    """The first labels of an answer."""
+    """Return the first five labels of an answer or a truth as text; "no label" where it has none."""
     return ", ".join(printable(name, 80) for name in _labels(answer).names[:5]) or "no label"
 
 
@@ -98,11 +99,14 @@ def _labels(answer: object) -> Labels:
 
 
 def _doubt(values: Values, mode: str, numbers: Values) -> Values:
-    """How doubtful each answer is, float64[N]; the smaller the more so."""
+    """Return the margin of each answer, float64[N]; a smaller margin is a more doubtful answer.
+
+    It is the distance to the nearest threshold or cut, or the difference between the two highest probabilities.
+    """
     if mode == "multi":
         doubt: Values = np.abs(values - (numbers if len(numbers) else 0.5)).min(axis=1)
     elif len(numbers) == 0 and values.shape[1] == 1:
-        doubt = np.ones(len(values))  # of one class nothing is doubtful
+        doubt = np.ones(len(values))  # with only one class no answer is doubtful
     elif values.shape[1] == 1:
         doubt = np.abs(grades(values)[:, np.newaxis] - numbers).min(axis=1)
     else:

@@ -21,35 +21,38 @@ from medalist.tasks.classify.loss_settings import LossConfig
 
 
 class ClassifyConfig(TaskConfig):
-    """Whole images get labels.
-
-    mode: `single`, each image has one of the contest's classes; `multi`, any number of them; `ordinal`, one of them,
-    and they are grades in their order.
-    absent: what is done where a fold's training part has no sample of a class: `refuse`, or `allow` (that class is then
-    never learned there).
-    """
+    """Whole images get labels."""
 
     kind: Literal["classify"]
+    """`classify`: the answers are labels of whole images."""
+
     mode: Literal["single", "multi", "ordinal"] = "single"
+    """`single`: each image has one of the contest's classes. `multi`: each image has any number of classes. `ordinal`:
+    each image has one class, and the classes are grades in their order."""
+
     absent: Literal["refuse", "allow"] = "refuse"
+    """What is done where a fold's training part has no sample of a class: `refuse` stops, and `allow` trains without
+    this class, which is then never learned in this fold."""
 
 
 class ClassifierConfig(EncoderConfig):
     """An image becomes a number for each class: a timm encoder, pooling, a neck, a linear layer."""
 
     kind: Literal["classifier"] = "classifier"
+    """`classifier` is the only kind."""
+
     pooling: Pooling = "avg"
 
 
 class ClassifyPredictConfig(ConfigModel):
-    """Prediction of whole images.
-
-    tta: views whose probabilities (or grades) are averaged: `none`, `mirror` (2: as it is, and left for right), `flips`
-    (4), `d4` (8). batch: images in one forward.
-    """
+    """Prediction of whole images."""
 
     tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    """The views whose probabilities (or grades) are averaged: `none`, `mirror` (2 views: as it is, and left for right),
+    `flips` (4 views) or `d4` (8 views)."""
+
     batch: int = Field(default=32, ge=1)
+    """The number of images in one forward."""
 
 
 LOSSES = {
@@ -65,11 +68,21 @@ class ClassifySettings(Experiment):
 
     task: ClassifyConfig
     image: FitConfig
+
     model: ClassifierConfig
+    """The network."""
+
     loss: LossConfig
+    """What the training minimises; the kinds of losses that fit depend on task.mode. `single`: cross_entropy, focal.
+    `multi`: bce, focal, asymmetric. `ordinal`: regression, coral, cross_entropy, focal."""
+
     sampler: SampleSamplerConfig = ShuffleSampler()
+    """Which samples make a batch."""
+
     predict: ClassifyPredictConfig = ClassifyPredictConfig()
+
     decide: DecideConfig = ArgmaxConfig()
+    """How probabilities or grades become labels."""
 
     @property
     def pretrained(self) -> Pretrained:
@@ -96,15 +109,15 @@ class ClassifySettings(Experiment):
         if isinstance(decide, RegressionConfig) and mode != "ordinal":
             raise ValueError("decide.kind = regression is for grades: task.mode = ordinal; take argmax")
         if self.gives_grades and not isinstance(decide, RegressionConfig):
-            raise ValueError(f"loss.kind = {loss} gives one number, a grade; say decide.kind=regression")
+            raise ValueError(f"loss.kind = {loss} gives one number, a grade; set decide.kind=regression")
         if mode == "multi" and isinstance(decide, ArgmaxConfig) and decide.top == 1:
             raise ValueError("task.mode = multi has any number of labels; take decide.kind threshold or thresholds")
         if mode == "ordinal" and isinstance(decide, ThresholdConfig | ThresholdsConfig):
             raise ValueError("task.mode = ordinal has one grade for each image; take decide.kind regression or argmax")
         if any(mix.kind == "mosaic" for mix in self.train.mix):
-            raise ValueError("train.mix: a mosaic has no one label; take mixup or cutmix")
+            raise ValueError("train.mix: a mosaic has no single label; take mixup or cutmix")
         if self.train.sizes and self.model.pooling == "flat":
-            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+            raise ValueError("model.pooling = flat needs images of one size, so train.sizes must be empty")
         if self.model.pooling == "flat" and self.predict.tta == "d4" and self.image.size[0] != self.image.size[1]:
-            raise ValueError("predict.tta = d4 turns images, and model.pooling = flat has its places; take mirror")
+            raise ValueError("predict.tta = d4 turns images, but model.pooling = flat needs one size; set it to mirror")
         return self

@@ -1,4 +1,4 @@
-"""A sample's labels as the target that the loss takes. Torch-free but for the target's type."""
+"""Make the target of a sample, on which the network is trained, from its labels."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from medalist.tasks.classify.classes import classes_of
 def label_target(
     truth: Answer, sample: Sample, number: Mapping[str, int], multi_label: bool, search: bool = True
 ) -> LabelTarget:
-    """The target of a sample: its class int64[], or with `multi_label` float32[C], 1 for each that it has.
+    """Return the target of a sample: its class as int64[], or with `multi_label` float32[C] with 1 for its labels.
 
-    number: of each class. search: whether errors name the nearest class, which takes time. Raises DataError for a label
-    that is not in the list, and for other than one label where one is asked for.
+    number: class name -> number of the class. search: whether an error names the most similar class, which takes time.
+    Raises DataError for a label that is not a class of the contest, and, without `multi_label`, for a sample that does
+    not have exactly one label.
     """
     assert isinstance(truth, Labels), type(truth).__name__
     for name in truth.names:
@@ -34,13 +35,13 @@ def label_target(
         return LabelTarget(value)
     if len(truth.names) != 1:
         raise DataError(
-            f"sample {sample.id} has {len(truth.names)} labels, and task.mode asks for one; say task.mode=multi"
+            f"sample {sample.id} has {len(truth.names)} labels, but task.mode allows one; set task.mode=multi"
         )
     return LabelTarget(np.asarray(number[truth.names[0]], np.int64))
 
 
 def all_targets(contest: Contest, samples: Sequence[Sample], multi_label: bool) -> list[LabelTarget]:
-    """The targets of samples; one DataError names all samples whose labels are bad."""
+    """Return the targets of samples. Raises one DataError for all samples whose labels are bad."""
     number = {name: at for at, name in enumerate(classes_of(contest))}
     found: list[LabelTarget] = []
     bad: list[str] = []

@@ -1,13 +1,12 @@
-"""Classification: the loss, and figures of what is held out."""
+"""Classification: the loss, and the validation figures of held-out samples."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from math import fsum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,21 +19,24 @@ from medalist.metrics.label_arrays import class_counts, mean_f_beta, quadratic_k
 from medalist.metrics.label_ranks import roc_auc
 from medalist.tasks.classify.losses import LabelLoss, as_predictions, named_loss
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 Mode = Literal["single", "multi", "ordinal"]
 
 
 class ClassifyTask(StatelessLoss):
-    """What the loop needs to know of classification."""
+    """The loss and validation of classification, for the training loop."""
 
     def __init__(self, loss: LabelLoss, mode: Mode, classes: int):
-        """`loss` has no weights to learn."""
+        """`loss` must have no trained weights. `classes`: number of the contest's classes."""
         self._loss, self.mode, self.classes = loss, mode, classes
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The mean loss of outputs float32[B, O].
+        """Return the mean loss of outputs float32[B, O].
 
-        A mixed batch counts for its own labels and for those that were mixed in, by the share of each (arXiv
-        1710.09412).
+        For a mixed batch it is the loss on the samples' own labels and the loss on the labels that were mixed in, each
+        weighted by its share (arXiv 1710.09412).
         """
         target = _labels(batch)
         own = self._loss(outputs, target.values)
@@ -44,13 +46,14 @@ class ClassifyTask(StatelessLoss):
         return named_loss(share * own + (1 - share) * self._loss(outputs, others))
 
     def predictions(self, outputs: Tensor) -> Tensor:
-        """Probabilities float32[B, C], or a grade float32[B, 1]: what may be averaged over views and networks."""
+        """Return probabilities float32[B, C], or grades float32[B, 1]; they may be averaged over views and networks."""
         return as_predictions(self._loss.config, self.mode == "multi", outputs)
 
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
-        """`val_loss`, the mean over samples; and accuracy, or macro AUC and F1 at 0.5, or kappa of rounded grades.
+        """Return `val_loss`, the mean over samples, and figures by mode.
 
-        The mean is of an exact sum, so it does not depend on how samples are shared by processes.
+        single: accuracy. multi: macro AUC, and F1 at the threshold 0.5. ordinal: kappa of rounded grades. The mean is
+        made from an exact sum, so it does not depend on how samples are divided among processes.
         """
         rows: list[tuple[int, float, list[float], int | list[float]]] = []
         for outputs, batch in seen:

@@ -1,4 +1,4 @@
-"""Training of classifiers: the kind's side of `tasks.protocols.Training`."""
+"""Training of classifiers: implements `tasks.protocols.Training` for this kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.classify.classes import classes_of, keep_classes, refuse_other_classes
 from medalist.tasks.classify.decide import refuse_unfit
-from medalist.tasks.classify.jobs import build_job, build_normalisation
+from medalist.tasks.classify.jobs import build_job
+from medalist.tasks.classify.network import build_normalisation
 from medalist.tasks.classify.predict import predict
 from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets
@@ -29,7 +30,10 @@ __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse
 
 
 def rehearse(setup: TrainSetup) -> None:
-    """Make the training of each fold on blank images: errors where sizes, labels, classes or the encoder do not fit."""
+    """Make the training of each fold with blank images.
+
+    Raises an error where image sizes, labels, classes, the encoder or the submission format do not fit.
+    """
     settings, contest = setup.settings, setup.contest
     classes = classes_of(contest)
     refuse_other_classes(setup.run, classes)
@@ -45,7 +49,7 @@ def rehearse(setup: TrainSetup) -> None:
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
-    """Read all training samples, as far as the cache goes."""
+    """Read all training samples into the cache; return a function from the number of a fold to its training."""
     settings, contest, classes = setup.settings, setup.contest, classes_of(setup.contest)
     if fabric.is_global_zero:
         keep_classes(setup.run, classes)
@@ -58,15 +62,15 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
-    """Measure a minute of the real loop."""
-    from medalist.planning.forecast import make_plan  # a training does without
+    """Return the expected cost of the training; it is measured with the real loop."""
+    from medalist.planning.forecast import make_plan  # here, because a training does not need it
     from medalist.tasks.classify import cost
 
     return make_plan(setup, cost, request, started, reporter)
 
 
 def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
-    """The fold's training; pixels are decoded when a batch wants them."""
+    """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest, place = setup.settings, setup.contest, FoldPlace.of(setup, fold)
     classes = classes_of(contest)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")

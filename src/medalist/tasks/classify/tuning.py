@@ -1,7 +1,7 @@
-"""Thresholds and cuts that score best on out-of-fold predictions, each fold answered with those of the other folds.
+"""Tune thresholds and cuts on OOF predictions. Each fold is answered with the numbers that were tuned on the others.
 
-The score is the contest's own. One number at a time is moved over candidates among the predictions (coordinate ascent),
-for some rounds; a change has to gain something, so equal candidates leave what was there.
+The score is the contest's own. In each of some rounds one number after the other is set to the best of its candidates,
+which are taken from the predictions (coordinate ascent). A number is changed only where the score increases.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from medalist.tasks.classify.decide import Values, decided_names, default_thresh
 from medalist.tasks.classify.decide_settings import DecideConfig, RegressionConfig, ThresholdConfig
 
 CANDIDATES = 24
-"""Values that are tried for each number in a round."""
+"""Number of values that are tried for each threshold or cut in a round."""
 
 ROUNDS = 3
-"""At most; it ends earlier where a round has changed nothing."""
+"""Rounds at most; the search ends earlier where a round has changed nothing."""
 
 LEAST_GAIN = 1e-9
+"""A candidate is better only where the score increases by more than this."""
 
 Metric = Callable[[Mapping[str, Labels], Mapping[str, Labels]], Score]
 
 
 @dataclass(frozen=True, eq=False)
 class Tuned:
-    """What tuning found.
+    """The result of tuning.
 
-    by_fold: the numbers with which each fold is answered, found on the others. final: found on all, for the test part.
-    honest: the score of all folds, each by the numbers of the others; naive: of all by `final`, which have seen them;
-    untuned: by the numbers of the config.
+    by_fold: the numbers with which each fold is answered, tuned on the other folds. final: the numbers tuned on all
+    folds, for the test part. honest: the score of all folds, each answered with its numbers in `by_fold`. naive: the
+    score of all folds with `final`, which was tuned on these same folds. untuned: the score with the default numbers.
     """
 
     by_fold: Mapping[int, Values]
@@ -46,7 +47,10 @@ class Tuned:
 
 @dataclass(frozen=True, eq=False)
 class OofPredictions:
-    """Predictions of some samples with their truth: ids and truths in the order of the rows of values float64[N, C]."""
+    """OOF predictions of some samples with their truths.
+
+    values: float64[N, C] (C = 1 for grades). ids, and folds int64[N], are in the order of the rows of values.
+    """
 
     ids: tuple[str, ...]
     truths: Mapping[str, Labels]
@@ -54,7 +58,7 @@ class OofPredictions:
     folds: NDArray[np.int64]
 
     def rows(self, chosen: NDArray[np.bool_]) -> OofPredictions:
-        """Some of the rows."""
+        """Return the rows where `chosen`, bool[N], is true."""
         ids = tuple(name for name, take in zip(self.ids, chosen.tolist(), strict=True) if take)
         return OofPredictions(ids, {name: self.truths[name] for name in ids}, self.values[chosen], self.folds[chosen])
 
@@ -66,9 +70,9 @@ def tune(
     metric: Metric,
     advance: Callable[[], None] = lambda: None,
 ) -> Tuned:
-    """Tune nested over folds; `advance` is called once for each fold and once for all.
+    """Tune the numbers for each fold on the other folds, and the final numbers on all folds.
 
-    Raises RunError for fewer than two folds.
+    `advance` is called once for each fold and once for the final numbers. Raises RunError for fewer than two folds.
     """
     numbers = np.unique(answered.folds).tolist()
     if len(numbers) < 2:
@@ -96,7 +100,7 @@ def tune(
 
 
 def best_thresholds(answered: OofPredictions, config: DecideConfig, classes: Sequence[str], metric: Metric) -> Values:
-    """The thresholds or cuts that score best on these samples, by coordinate ascent from the untuned ones."""
+    """Return the thresholds or cuts with the best score on these samples; the search starts from the defaults."""
     numbers = default_thresholds(config, classes)
     best = _value(answered, config, numbers, classes, metric)
     shared = isinstance(config, ThresholdConfig)
@@ -115,13 +119,16 @@ def best_thresholds(answered: OofPredictions, config: DecideConfig, classes: Seq
 
 
 def _candidates(values: Values, config: DecideConfig, numbers: Values, at: int) -> list[float]:
-    """Values that part the predictions at even shares; cuts stay between their neighbours."""
+    """Return the candidates for number `at`, ascending: values between the predictions, and evenly spaced values.
+
+    Candidates of a cut lie between the two neighbouring cuts.
+    """
     if isinstance(config, RegressionConfig):
         column = grades(values)
         low = numbers[at - 1] if at else -np.inf
         high = numbers[at + 1] if at + 1 < len(numbers) else np.inf
         column = column[(column > low) & (column < high)]
-        # Few grades may lie between two cuts that are far apart: the space between them is tried as well.
+        # Evenly spaced values are tried too, because few predictions may lie between two cuts that are far apart.
         inner = np.linspace(max(low, numbers[at] - 0.75), min(high, numbers[at] + 0.75), CANDIDATES // 2 + 2)[1:-1]
         found = [*_between(column, CANDIDATES // 2), *inner.tolist()]
         return sorted({value for value in found if low < value < high})
@@ -131,7 +138,7 @@ def _candidates(values: Values, config: DecideConfig, numbers: Values, at: int) 
 
 
 def _between(column: Values, count: int) -> list[float]:
-    """Values half-way between neighbours, at even shares of a column."""
+    """Return up to `count` evenly spread values, each half-way between two neighbouring values of a column."""
     ordered = np.unique(column)
     if len(ordered) < 2:
         return []

@@ -1,1 +1,1 @@
-"""Metric learning: identities from unit vectors."""
+"""Metric learning: a network embeds images as unit vectors, and identities are found by comparing them."""

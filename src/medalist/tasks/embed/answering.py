@@ -1,4 +1,4 @@
-"""Answers of embedders: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+"""Answers of embedders: implements `tasks.protocols.Answering` for this kind. Torch-free."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
 from medalist.tasks.scored import scored_decide, through_file, trained_and_predicted
 
 NMI = "nmi"
-"""The figure that is made when it is asked for: how well clusters of the queries agree with their identities."""
+"""The name of an optional figure: how well clusters of the queries agree with their identities."""
 
 
 if TYPE_CHECKING:
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 
 def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
-    """Rank the splits of the trained folds, write the answers as rows and score what is parsed back."""
+    """Rank the retrieval splits of the trained folds, write the answers as rows, read the rows back and score them."""
     unknown = [name for name in figures if name != NMI]
     if unknown:
-        raise ConfigError(f"there is no figure '{unknown[0]}'; there is: {NMI}")
+        raise ConfigError(f"unknown figure '{unknown[0]}'; the only optional figure is {NMI}")
     trained = trained_and_predicted(run, lambda part: made_by(run, contest, part))
     ranked = rank_oof(run, contest, settings, trained, reporter, NMI in figures)
     path, details = run.folder / "oof.csv", {"retrieval": dict(ranked.details)}
@@ -39,7 +39,7 @@ def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter,
 
 
 def test(runs: Sequence[tuple[Run, EmbedSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
-    """Blend the runs' similarities with equal weights, and rank as the first run was scored."""
+    """Blend the cosines of runs with equal weights, and rank as the first run was scored."""
     first, settings = runs[0]
     how = scored_decide(first, TypeAdapter(RankConfig), settings.decide)
     ranked = rank_test(runs, contest, how, _threshold(first, how), reporter)
@@ -47,7 +47,10 @@ def test(runs: Sequence[tuple[Run, EmbedSettings]], contest: Contest, reporter: 
 
 
 def _threshold(run: Run, how: RankConfig) -> float | None:
-    """The threshold of new identities that the score has found, or that its config says; None where there is none."""
+    """Return the threshold of new identities: that of the last score where it is tuned, else that of the config.
+
+    Returns None where there is no threshold. Raises RunError where no threshold was tuned yet.
+    """
     if how.new != "tuned":
         return how.new
     found = (run.scores() or {}).get("retrieval", {}).get("threshold")
@@ -57,7 +60,10 @@ def _threshold(run: Run, how: RankConfig) -> float | None:
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
-    """What made the vectors of a part; the test part has two, of its queries and of its gallery."""
+    """Return what the vectors of a part were made with; None where the part is not complete.
+
+    The test part has two stored parts, queries and gallery. Returns None where they were made with different things.
+    """
     if part != "test":
         return read_vectors(run, part).made_by if is_embedded(run, part) else None
     assert contest is not None, "the parts of the test part are the contest's"
@@ -67,12 +73,12 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 
 def blend_conflict(one: EmbedSettings, other: EmbedSettings) -> str | None:
-    """Cosines of all embedders can be averaged."""
+    """Return None, because the cosines of all embedders can be averaged."""
     return None
 
 
 def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
-    """What cosines alone are worth, and what the threshold of new identities has gained."""
+    """Return tables of the figures by cosine alone, and of what the threshold of new identities has gained."""
     details = scores.get("retrieval") or {}
     tables = []
     if details.get("cosine_alone"):
@@ -80,23 +86,23 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
         tables.append(Table("gallery samples by cosine alone", ("figure", "mean"), rows))
     if "honest" in details:
         line = (
-            f"new identities: {details['honest']:.4f} with the thresholds of other folds, {details['naive']:.4f} with "
-            f"one tuned on all, {details['without_threshold']:.4f} without; "
-            f"{details['threshold']:.4f} for the test part"
+            f"new identities: score {details['honest']:.4f} with thresholds tuned on the other folds, "
+            f"{details['naive']:.4f} with one tuned on all folds, {details['without_threshold']:.4f} without; "
+            f"threshold {details['threshold']:.4f} for the test part"
         )
         tables.append(Table(lines=(line,)))
     return tables
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores among queries that their gallery can answer."""
-    from medalist.tasks.embed import report  # it draws, which scoring does not need
+    """Return the queries with the lowest scores among those that have a right answer, the worst first."""
+    from medalist.tasks.embed import report  # here, because it imports drawing, which scoring does not need
 
     return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: EmbedSettings, oof: Oof, page: RunReport) -> None:
-    """The page with queries and their hits, a map and similarities."""
+    """Write the report with queries and their hits, a map of the embeddings, and similarities."""
     from medalist.tasks.embed.page import write_retrieval_report
     from medalist.tasks.embed.report import retrieval_report
 

@@ -1,4 +1,4 @@
-"""Made-up identities for signs: parts of two training identities, joined into one sign that was never seen."""
+"""Made-up identities of signs: parts of two training identities are joined into a new sign."""
 
 from __future__ import annotations
 
@@ -20,28 +20,32 @@ from medalist.data.transforms import sample_seed
 from medalist.errors import ConfigError
 
 COMPOSING = 3
-"""Sets the generator of compositions apart from others of the run's seed."""
+"""A part of the generator's seed, so that compositions use other random numbers than the rest of the run."""
 
 LOTS = 18
-"""What is drawn for one composition."""
+"""Number of random values that one composition uses."""
 
 FROM_ONE_GROUP, ALONG_AN_AXIS, CUT = 0.6, 0.6, 0.35
-"""Shares of all compositions, of all compositions, and of all parts."""
+"""Share of compositions with both identities from one group, share of compositions whose parts are joined along an
+axis, and share of parts that are cut."""
 
 SCALE_JITTER, SHIFT_JITTER = 0.08, 3 / 64
-"""How far a part's sides (as a share of them) and its place (of the image's side) vary from draw to draw."""
+"""Largest random change of a part from draw to draw: of its sides, as a share of them, and of its position, as a share
+of the image's side."""
 
 LIGHT, LEFT_AT_LEAST = 128, 1 / 160
-"""A cut that leaves less than this share of an image's pixels at this value or above is not made."""
+"""A part is not cut where fewer than the share `LEFT_AT_LEAST` of the image's pixels would be left with a value of at
+least `LIGHT`."""
 
 
 @dataclass(frozen=True)
 class SignPart:
-    """What one identity gives to a composition.
+    """The part of one identity in a composition.
 
-    turns: quarter turns against the clock. scale: of its width and height, then aspect: of its height alone. cut: what
-    lies on one side of a line is left out, before all else; (x, y, offset): pixels stay where x * column + y * row <
-    offset, counted from the image's middle, the offset in sides of the sign. None = the whole sign.
+    turns: counter-clockwise quarter turns. scale: factor of width and height. aspect: a further factor of the height
+    only. cut: None uses the whole sign; (x, y, offset) removes everything on one side of a line, before turning and
+    scaling: pixels stay where x * column + y * row < offset. Columns and rows count from the image's middle, and the
+    offset is in sides of the sign.
     """
 
     identity: int
@@ -53,9 +57,10 @@ class SignPart:
 
 @dataclass(frozen=True)
 class Composition:
-    """A made-up identity: two parts, `distance` (in sides of a whole sign) apart along `angle` (radians, y down).
+    """A made-up identity of two parts.
 
-    samples: how many it has, as many as the one of both identities that has fewer.
+    angle: the direction from the first to the second part, in radians, with y downwards. distance: between the parts'
+    middles, in sides of a whole sign. samples: the number of its samples, the smaller count of its two identities.
     """
 
     first: SignPart
@@ -66,10 +71,11 @@ class Composition:
 
 
 def compose(seed: int, count: int, sizes: Sequence[int], groups: Sequence[Hashable | None]) -> tuple[Composition, ...]:
-    """`count` compositions of identities, each a pure function of the seed, its number and the identities.
+    """Return `count` compositions of identities; each depends only on the seed, its number and the identities.
 
-    `sizes` and `groups` of the identities: their samples, and the alphabets that they belong to (None = none). Only
-    identities with two samples are used. ConfigError where fewer than two have so many.
+    sizes: the number of samples of each identity. groups: the group (for example the alphabet) of each identity, None =
+    no group. Only identities with at least two samples are used. Raises ConfigError where there are fewer than two such
+    identities.
     """
     if not count:
         return ()
@@ -77,13 +83,14 @@ def compose(seed: int, count: int, sizes: Sequence[int], groups: Sequence[Hashab
     if len(able) < 2:
         raise ConfigError(
             f"task.composed = {count} needs two identities with at least two training samples each, but {len(able)} of "
-            f"{len(sizes)} have so many; set task.composed=0"
+            f"{len(sizes)} identities have two; set task.composed=0"
         )
     alike: dict[Hashable, list[int]] = defaultdict(list)
     for identity in able:
         if groups[identity] is not None:
             alike[groups[identity]].append(identity)
-    lots = np.random.default_rng((seed, COMPOSING)).random((count, LOTS)).tolist()  # row by row: those of more begin so
+    # Drawn row by row, so that a larger count begins with the same compositions.
+    lots = np.random.default_rng((seed, COMPOSING)).random((count, LOTS)).tolist()
     return tuple(_composition(iter(row), able, alike, sizes, groups) for row in lots)
 
 
@@ -94,12 +101,12 @@ def _composition(
     sizes: Sequence[int],
     groups: Sequence[Hashable | None],
 ) -> Composition:
-    """From lots in 0..1, as many in each case."""
+    """Make a composition from `lot`, random values in 0..1; every composition uses the same number of them."""
     one = able[int(next(lot) * len(able))]
     group = alike.get(groups[one], ())
     others = group if next(lot) < FROM_ONE_GROUP and len(group) > 1 else able
     place = int(next(lot) * (len(others) - 1))
-    two = others[place + (place >= bisect_left(others, one))]  # anyone else
+    two = others[place + (place >= bisect_left(others, one))]  # any identity but `one`
     first, second = _part(one, 0.6, lot), _part(two, 0.4, lot)
     along, turn = next(lot) < ALONG_AN_AXIS, 4 * next(lot)
     angle = pi / 2 * (int(turn) if along else turn)
@@ -110,15 +117,15 @@ def _composition(
 def _part(identity: int, smallest: float, lot: Iterator[float]) -> SignPart:
     turns, scale, aspect = int(4 * next(lot)), smallest + (1 - smallest) * next(lot), 0.7 + 0.3 * next(lot)
     is_cut, side = next(lot) < CUT, 2 * pi * next(lot)
-    cut = cos(side), sin(side), -0.04 + 0.23 * next(lot)  # a little less than half of the sign stays, to most of it
+    cut = cos(side), sin(side), -0.04 + 0.23 * next(lot)  # keeps from a little less than half to most of the sign
     return SignPart(identity, turns, scale, aspect, cut if is_cut else None)
 
 
 class Composed:
-    """The samples of compositions, drawn from images that a cache holds: light signs on a ground of 0.
+    """The samples of compositions, made from images of a cache: light signs on a background of 0.
 
-    The n-th sample of a composition is made of the n-th samples, by id, of both identities: where ids name writers, the
-    parts come from one hand.
+    The n-th sample of a composition is made from the n-th samples of both identities, sorted by id. So where ids name
+    the writer, both parts come from the same writer.
     """
 
     def __init__(
@@ -130,7 +137,7 @@ class Composed:
         image: FitConfig,
         seed: int,
     ):
-        """`indices` among the cache's samples and their `labels`, the identities that the compositions speak of."""
+        """`indices`: numbers of the cache's samples. `labels`: their identities, which the compositions refer to."""
         self.cache, self.compositions, self.image, self.seed = cache, tuple(compositions), image, seed
         self.identities = max(labels, default=-1) + 1
         self._starts = [0, *accumulate(composition.samples for composition in compositions)]
@@ -143,21 +150,24 @@ class Composed:
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """The number of each sample's composition."""
+        """The number of the composition of each sample."""
         return tuple(number for number, made in enumerate(self.compositions) for _ in range(made.samples))
 
     def parts(self, position: int) -> tuple[int, int, int]:
-        """The composition of the sample at `position`, and the two samples of the cache that it is made of."""
+        """Return the composition's number of the sample at `position`, and the cache's two samples it is made from."""
         number = bisect_right(self._starts, position) - 1
         shot, made = position - self._starts[number], self.compositions[number]
         return number, self._members[made.first.identity][shot], self._members[made.second.identity][shot]
 
     def draw(self, epoch: int, position: int, again: int = 0) -> Pixels:
-        """uint8[H, W, 3] of `kept_size`: the sample as this epoch sees it; `again` counts how often it came before."""
+        """Draw the sample for an epoch: uint8[H, W, 3] of `kept_size`.
+
+        again: how often the sample was drawn before in this epoch.
+        """
         number, one, two = self.parts(position)
         random = np.random.default_rng(sample_seed(self.seed, epoch, len(self.cache) + position, 1, again))
         image, made = self.image, self.compositions[number]
-        # Real images are framed by the same rule: a trimmed sign takes this share of its image's side, at most.
+        # A trimmed sign takes at most this share of its image's side; real images are framed by the same rule.
         share = 1.0 if image.trim is None else image.trim
         jitter = random.uniform(-1, 1, (2, 2, 2))
         joined = joined_parts(made, *_gray(self.cache[one][0], self.cache[two][0]), share, jitter)
@@ -169,7 +179,7 @@ class Composed:
 
 
 def _gray(one: Pixels, two: Pixels) -> tuple[Pixels, Pixels]:
-    """Both images with one channel, where neither has colours: a third of the work."""
+    """Return both images with one channel where neither has colours, because this is a third of the work."""
     single = []
     for image in (one, two):
         red, *others = cv2.split(image)
@@ -182,10 +192,10 @@ def _gray(one: Pixels, two: Pixels) -> tuple[Pixels, Pixels]:
 def joined_parts(
     made: Composition, one: Pixels, two: Pixels, share: float, jitter: NDArray[np.float64]
 ) -> NDArray[np.uint8]:
-    """Both parts on a square ground of 0 that holds them wherever they lie: uint8[S, S, C].
+    """Draw both parts on a square background of 0: uint8[S, S, C], large enough for every position of the parts.
 
     one, two: uint8[H, W, C] of one size, whose signs take `share` of the longer side around the middle. jitter:
-    float[2, 2, 2] in -1..1, of each part its scales and shifts, x before y.
+    float[2, 2, 2] in -1..1: for each part its scales, then its shifts, each x before y.
     """
     longest = max(one.shape[:2])
     side = share * longest
@@ -199,7 +209,7 @@ def joined_parts(
         along = part.scale * part.aspect * (1 + SCALE_JITTER * higher)
         x = (canvas - 1) / 2 + sign * away * cos(made.angle) + SHIFT_JITTER * longest * right
         y = (canvas - 1) / 2 + sign * away * sin(made.angle) + SHIFT_JITTER * longest * down
-        # A quarter turn against the clock takes (x, y) to (y, -x), rows counted downwards.
+        # A counter-clockwise quarter turn moves (x, y) to (y, -x), because rows count downwards.
         a, b = ((1, 0), (0, 1), (-1, 0), (0, -1))[part.turns]
         middle_x, middle_y = (image.shape[1] - 1) / 2, (image.shape[0] - 1) / 2
         affine = np.array(
@@ -213,7 +223,7 @@ def joined_parts(
 
 
 def _cut(image: Pixels, part: SignPart, side: float) -> Pixels:
-    """The image without what the part leaves out; whole where next to nothing would be left."""
+    """Return the image after the part's cut, or the whole image where the cut would leave almost nothing."""
     if part.cut is None:
         return image
     x, y, offset = part.cut

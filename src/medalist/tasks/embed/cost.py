@@ -1,4 +1,4 @@
-"""What embedding costs: the kind's side of a probe (`planning.cost_model.CostModel`)."""
+"""The cost model of embedding: implements `planning.cost_model.CostModel`, which a probe uses."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from medalist.retrieval.contests import fold_splits
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.embed.features import kept_features, made_of
 from medalist.tasks.embed.inference import embed
-from medalist.tasks.embed.jobs import build_job, build_normalisation
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.jobs import build_job
+from medalist.tasks.embed.network import Embedder, Head, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices
@@ -34,11 +34,11 @@ from medalist.tasks.pixels import CHANNELS, no_target, read_of
 from medalist.tasks.probed import sampled_source
 
 FEATURES_AT_MOST = 200_000_000
-"""Values of random features that are made; beyond it one row stands for all."""
+"""Number of random feature values that are made at most; where more are needed, all samples share one row."""
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
-    """Decoded samples, or random features in the place of those of a frozen encoder."""
+    """Return the data source: a sampled cache of decoded images, or random features in place of a frozen encoder's."""
     settings, samples = setup.settings, setup.contest.split.train
     if settings.model.frozen:
         features, each = _features(setup, settings, folder)
@@ -50,7 +50,10 @@ def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) ->
 
 
 def _features(setup: TrainSetup, settings: EmbedSettings, folder: Path) -> tuple[NDArray[Any], float]:
-    """Random features of the shape of a frozen encoder's, and the seconds of one image, by `kept_features` itself."""
+    """Return random features of the shape of a frozen encoder's features, and the seconds that one image takes.
+
+    The time is measured with `kept_features` on a few images.
+    """
     samples, fabric = setup.contest.split.train, open_devices(settings)
     read = read_of(setup.contest, settings)
     took = []
@@ -62,7 +65,7 @@ def _features(setup: TrainSetup, settings: EmbedSettings, folder: Path) -> tuple
         found = kept_features(settings, setup.weights, samples[:wanted], read, fabric, home, SilentReporter())
         took.append(time.perf_counter() - started)
     more = counts[1] - counts[0]
-    # The encoder is built in both; what further images take is what counts.
+    # Both measurements include building the encoder, so the difference is the time of the additional images.
     each = max(0.0, took[1] - took[0]) / more if more else took[1] / counts[1]
     shape = (len(samples), *found.shape[1:])
     random = np.random.default_rng(settings.seed)
@@ -75,29 +78,29 @@ def _features(setup: TrainSetup, settings: EmbedSettings, folder: Path) -> tuple
 def job(
     setup: TrainSetup, settings: EmbedSettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
-    """The training of a fold."""
+    """Return the training of a fold under these settings."""
     contest, place = setup.contest, FoldPlace(setup.folds, fold, folder)
     read, new = read_of(contest, settings), retrieval_of(contest).new
     return build_job(settings, fabric, source.data, contest.split.train, place, setup.weights, read, new)
 
 
 def passes(settings: EmbedSettings, folds: int) -> int:
-    """Each fold's network sees the test part; frozen encoders are one for all folds."""
+    """Return the forward passes over the test part: one for each fold's network, or one for a frozen encoder."""
     return 1 if settings.model.frozen else folds
 
 
 def copies(settings: EmbedSettings, folds: int) -> int:
-    """The folds' vectors stand side by side."""
+    """Return the number of folds, because the vectors of all folds are stored side by side."""
     return folds
 
 
 def batches(samples: list[Sample], settings: EmbedSettings) -> list[InferenceBatch]:
-    """Batches of one size."""
+    """Return the batches in which these samples are predicted; all images have one size."""
     return inference_batches([settings.image.size] * len(samples), 1, settings.predict.batch)
 
 
 def predicted(setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
-    """What a fold's splits ask and answer with; of the test part its queries, and its gallery."""
+    """Return the samples of a fold's retrieval splits in one list; for None the test queries, and the gallery."""
     split = setup.contest.split
     if fold is None:
         gallery = [] if split.gallery == split.test else list(split.gallery or split.train)
@@ -107,7 +110,10 @@ def predicted(setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
 
 
 def computed(setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
-    """All that is predicted, without what a frozen encoder has said already: of all training samples it is kept."""
+    """Return the batches of all samples that are predicted.
+
+    With a frozen encoder the training samples are left out, because their features are stored already.
+    """
     settings, parts = setup.settings, predicted(setup, fold)
     if settings.model.frozen and settings.predict.tta == "none":
         parts = [part for part in parts if tuple(part) != tuple(setup.contest.split.train)]
@@ -117,7 +123,10 @@ def computed(setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
 def time_predictions(
     setup: TrainSetup, settings: EmbedSettings, job: TrainJob, folder: Path, each: float, fold: int, until: float
 ) -> tuple[list[Timed], float]:
-    """Time batches of the OOF part in all views; a vector is what is kept of an image."""
+    """Time batches of the fold's OOF part in all views; return the times and the bytes on disk for each pixel.
+
+    A prediction is one float32 vector for each image.
+    """
     samples = predicted(setup, fold)[0]
     every = batches(samples, settings)
     height, width = settings.image.size
@@ -129,7 +138,7 @@ def time_predictions(
 
 
 def again(setup: TrainSetup, settings: EmbedSettings, job: TrainJob, fold: int, before: Timed) -> float:
-    """The same batch under other settings."""
+    """Time the batch of `before` again under these settings; return the new forward time divided by the old one."""
     if settings.model.frozen:
         return 1.0
     samples = predicted(setup, fold)[0]
@@ -139,7 +148,7 @@ def again(setup: TrainSetup, settings: EmbedSettings, job: TrainJob, fold: int, 
 
 
 def _dim(job: TrainJob) -> int:
-    """Components of an embedder's vectors: what its loss is made for."""
+    """Return the number of components of the embedder's vectors."""
     head = job.model.head if isinstance(job.model, Embedder) else job.model
     assert isinstance(head, Head)
     return head.dim

@@ -1,4 +1,4 @@
-"""Samples with a class: whole images of one size, turned, augmented, normalised."""
+"""The training dataset of metric learning: whole images of one size, turned, augmented and normalised, with a class."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import Item, Key, Normalisation
 from medalist.data.fitted import Channels, SeenSize, fitted_item
 from medalist.data.fitting import Size
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
@@ -20,29 +20,29 @@ from medalist.errors import ConfigError
 from medalist.tasks.embed.composing import Composed
 
 View = tuple[int, bool]
-"""Quarter turns against the clock, then whether left and right are swapped."""
+"""Number of counter-clockwise quarter turns, and whether left and right are swapped after them."""
 
 Value = TypeVar("Value")
 
 
 def views_of(turns: bool, mirrored: bool) -> tuple[View, ...]:
-    """The views in which each sample exists as a class of its own: 1, 2, 4 or 8; the first is the image as it is."""
+    """Return the 1, 2, 4 or 8 views of each sample; the first is the image itself. Each view has its own class."""
     return tuple((turn, mirror) for turn in range(4 if turns else 1) for mirror in ((False, True)[: 1 + mirrored]))
 
 
 def seen_from(image: NDArray[np.uint8], view: View) -> NDArray[np.uint8]:
-    """uint8[H, W, C] in one of its views."""
+    """Return one view of uint8[H, W, C]."""
     turns, mirror = view
     turned = np.rot90(image, turns)
     return np.ascontiguousarray(turned[:, ::-1] if mirror else turned)
 
 
 class IdentityTrainDataset(Dataset[Item]):
-    """Augmented training samples with the class of each; asked by (epoch, position).
+    """Augmented training samples with their classes; the key of an item is (epoch, position).
 
-    With V views of each sample, position p is view p % V of sample p // V, and its class is label * V + p % V: a turned
-    identity is another one. So there are V times as many positions and classes. Composed samples come after them, not
-    turned, each composition a class of its own after all others.
+    With V views of each sample, position p is view p % V of sample p // V, and its class is label * V + p % V, because
+    a turned identity is a different identity. So there are V times as many positions and classes. Composed samples come
+    after these positions and are not turned; each composition is a class, after all other classes.
     """
 
     def __init__(
@@ -58,9 +58,8 @@ class IdentityTrainDataset(Dataset[Item]):
         channels: Channels = 3,
         composed: Composed | None = None,
     ):
-        """`indices` are those of the cache's samples that belong to this set, `labels` their classes from 0.
-
-        `composed` is made of the same.
+        """`indices`: the numbers of those samples of the cache that belong to this dataset; `labels`: their classes,
+        from 0. `composed` must be made from the same indices and labels.
         """
         assert len(indices) == len(labels) and min(labels, default=0) >= 0, (len(indices), len(labels))
         self.cache = cache
@@ -83,14 +82,15 @@ class IdentityTrainDataset(Dataset[Item]):
         return len(self.labels)
 
     def spread(self, values: Sequence[Value]) -> list[Value | None]:
-        """A value of each sample, as its group, for each position; None for composed ones."""
+        """Repeat a value of each sample, such as its group, for each of its positions; None for composed samples."""
         assert len(values) == len(self.indices), (len(values), len(self.indices))
         return [*(value for value in values for _ in self.views), *[None] * (len(self) - self._real)]
 
     def __getitem__(self, key: Key) -> Item:
-        """The sample at key[1] of the set as epoch key[0] sees it.
+        """Return the sample at position key[1] of the dataset, augmented for epoch key[0].
 
-        ConfigError, naming the sample, where it cannot be augmented so, or comes out in another size than was checked.
+        Raises ConfigError, which names the sample, where it cannot be augmented, or where its augmented size differs
+        from the size given to `check`.
         """
         again = key[2] if len(key) == 3 else 0
         if key[1] < self._real:
@@ -111,11 +111,11 @@ class IdentityTrainDataset(Dataset[Item]):
         return fitted_item(index, image, self.normalisation, self.channels, label_target(self.labels[key[1]]))
 
     def check(self, size: Size) -> None:
-        """Hold augmentation against (height, width), what the network is to see: `FitConfig.seen_in_training`.
+        """Check that augmentation gives `size`, the (height, width) of `FitConfig.seen_in_training`.
 
-        The first and the last sample are augmented in all views, and the last composed one. ConfigError where one comes
-        out in another size. From then on `__getitem__` checks each sample, and where nothing is augmented it takes the
-        middle of that size.
+        All views of the first and the last sample are augmented, and the last composed sample. Raises ConfigError where
+        one of them gets another size. After this call `__getitem__` checks the size of every sample; without
+        augmentation it cuts larger images to their middle.
         """
         if not self.indices:
             raise ConfigError("no training sample is left; lower task.rare")
@@ -127,5 +127,5 @@ class IdentityTrainDataset(Dataset[Item]):
 
 
 def label_target(label: int) -> LabelTarget:
-    """The target of a class."""
+    """Return the target for the class `label`."""
     return LabelTarget(np.array(label, np.int64))

@@ -1,34 +1,30 @@
-"""Embeddings of a run: of held-out samples, of the test part, and of any image files."""
+"""Compute embeddings with the networks of a run: of held-out samples, of the test part, and of any image files."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 from torch.utils.data import Dataset
 
 from medalist.competition import load_competition
 from medalist.contest import Contest
-from medalist.data.dataset import Item, Key, Read, reader
-from medalist.data.devices import takes_channels_last
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Item, Key, Read, reader
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import LabelTarget, LabelTargets
-from medalist.engine.checkpoint import load_part, load_weights
+from medalist.engine.checkpoint import load_part
 from medalist.engine.devices import first_alone
 from medalist.engine.rows import merged_rows
 from medalist.errors import DataError, RunError
-from medalist.models.backbone import build_encoder
-from medalist.models.weights import Resolved, encoder_weights
 from medalist.processes import place
 from medalist.records import Sample
 from medalist.reporter import Reporter
@@ -38,9 +34,10 @@ from medalist.search.gallery import Embeddings
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.features import kept_features
 from medalist.tasks.embed.inference import embed
-from medalist.tasks.embed.jobs import build_criterion, build_normalisation, classes_of
+from medalist.tasks.embed.jobs import build_criterion, classes_of
+from medalist.tasks.embed.loaded import CRITERION, EmbedNetworks, frozen_weights, load_networks
 from medalist.tasks.embed.losses.settings import MarginTerm
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import (
     is_embedded,
@@ -55,20 +52,19 @@ from medalist.tasks.jobs import open_devices, trained_or_refuse
 from medalist.tasks.pixels import read_of
 
 NAMED_AT_MOST = 10
+"""Bad files that an error message names at most."""
 
 _GOOD, _BAD = LabelTarget(np.array(0, np.int64)), LabelTarget(np.array(1, np.int64))
-"""What `_Marked` says of an image."""
-
-CRITERION = "criterion."
-"""Part of the names of a loss's own tensors in a checkpoint."""
+"""The targets of `_Marked`, for images that can and cannot be read."""
 
 
 def predict(run: Run, settings: EmbedSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Embed what a fold's splits ask and answer with, by the network that did not see it; of None the test part.
+    """Embed the queries and the gallery of a fold's retrieval splits by the fold's network; for None the test part.
 
-    In contests of known identities the gallery is the fold's training part, which that network has seen, as the one
-    that answers the test part will have. The test part's queries and gallery are embedded by all trained folds.
-    Nothing where that is done.
+    The network did not see the queries in training. In contests of known identities the gallery is the fold's training
+    part, which the network has seen; this is the same for the test part, whose gallery is the training data. The test
+    part's queries and gallery are embedded by the networks of all trained folds. Does nothing where these embeddings
+    exist already. Raises RunError where no fold was trained.
     """
     if fold is None:
         trained = trained_or_refuse(run)
@@ -92,9 +88,10 @@ def embed_files(
     fold: int | None = None,
     skip_bad: bool = False,
 ) -> tuple[Embeddings, list[str]]:
-    """Embed image files (id, path) with all trained folds, or with one; returns also a line for each file left out.
+    """Embed image files (id, path) with the networks of all trained folds, or of `fold`.
 
-    Without `skip_bad` one DataError names all files that cannot be read. Raises RunError where nothing was trained.
+    Returns the embeddings, and a line for each file that was left out. Without `skip_bad`, raises one DataError for all
+    files that cannot be read. Raises RunError where no fold was trained.
     """
     folds = run.trained_folds() if fold is None else [fold]
     if not folds or not set(folds) <= set(run.trained_folds()):
@@ -102,7 +99,7 @@ def embed_files(
         raise RunError(f"{run.folder} has {what}; run medalist train first")
     read = reader(load_competition(settings.competition).white, settings.image)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
-    networks = _networks(run, settings, folds)
+    networks = load_networks(run, settings, folds)
     vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), reporter)
     lines = []
     for index in bad:
@@ -113,8 +110,8 @@ def embed_files(
     if bad and not skip_bad:
         more = f"; and {len(lines) - NAMED_AT_MOST} more" if len(lines) > NAMED_AT_MOST else ""
         raise DataError(
-            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; mend them, "
-            "or leave them out with --skip-bad"
+            f"{len(bad)} of {len(files)} images cannot be read: {'; '.join(lines[:NAMED_AT_MOST])}{more}; repair "
+            "them, or leave them out with --skip-bad"
         )
     good = np.setdiff1d(np.arange(len(samples)), bad)
     ids = tuple(samples[index].id for index in good)
@@ -122,7 +119,7 @@ def embed_files(
 
 
 def made_of(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str, str]:
-    """What decides the vectors of these folds' networks."""
+    """Return everything that the vectors of these folds' networks depend on, by name."""
     return made_by(run, settings, folds)
 
 
@@ -141,12 +138,12 @@ def _embed(
         known = store.read(part)
         if known.ids == ids and dict(known.made_by) == made:
             return
-    networks = _networks(run, settings, folds)
+    networks = load_networks(run, settings, folds)
     read = read_of(contest, settings)
     source: Dataset[Item] = _whole(settings, samples, read)
     if settings.model.frozen and settings.predict.tta == "none":
         fabric, home = open_devices(settings), run.folder.parent
-        weights = _encoder_of(run, settings)
+        weights = frozen_weights(run, settings)
         features = first_alone(fabric, lambda: kept_features(settings, weights, samples, read, fabric, home, reporter))
         source, networks = FeatureDataset(features, range(len(samples))), replace(networks, shared=None)
     vectors, _ = _vectors(settings, networks, source, len(samples), reporter, f"embed {name}", store.folder)
@@ -157,7 +154,7 @@ def _embed(
 
 
 def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: int) -> None:
-    """Write the class prototypes that a fold's loss has learned, where it learns any; turned identities left out."""
+    """Write the class prototypes of a fold's loss, where it has any, without turned and composed identities."""
     if not any(isinstance(term, MarginTerm) for term in settings.loss.terms):
         return
     made, name = made_by(run, settings, [fold]), prototypes_name(fold)
@@ -174,7 +171,7 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
     seen: Counter[str] = Counter()
     ids, rows = [], []
     for row, label in enumerate(found[1].tolist()):
-        if label % views == 0 and label < views * len(classes.names):  # composed identities come after them
+        if label % views == 0 and label < views * len(classes.names):  # composed identities have higher labels
             identity = classes.names[label // views]
             ids.append(f"{seen[identity]}/{identity}")
             seen[identity] += 1
@@ -188,64 +185,21 @@ def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> Fi
     return FittedInferenceDataset(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
 
 
-@dataclass(frozen=True, eq=False)
-class _Networks:
-    """The networks of some folds, without their losses; frozen encoders are one, and the networks heads on it."""
-
-    models: tuple[nn.Module, ...]
-    shared: nn.Module | None = None
-
-
-def _networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> _Networks:
-    models: list[nn.Module] = []
-    weights, size = _encoder_of(run, settings), settings.image.size
-    encoder = build_encoder(settings.model, size, weights)
-    for fold in folds:
-        if not settings.model.frozen and models:
-            encoder = build_encoder(settings.model, size, weights)
-        head = Head(settings.model, encoder)
-        network = head if settings.model.frozen else Embedder(encoder, head)
-        load_weights(network, run.checkpoint(fold, settings.train.keep), without=CRITERION)
-        models.append(network)
-    return _Networks(tuple(models), encoder if settings.model.frozen else None)
-
-
-def _encoder_of(run: Run, settings: EmbedSettings) -> Resolved | None:
-    """The weights of a frozen encoder, which no checkpoint holds; RunError where they are not those of the training."""
-    if not settings.model.frozen:
-        return None
-    weights = encoder_weights(settings.model.encoder, settings.model.weights)
-    assert weights is not None
-    if dict(run.lock().weights) != {weights.name: weights.sha256}:
-        raise RunError(
-            f"{weights.path} is not the file that {run.name} was trained on ({weights.sha256[:12]} now); put back the "
-            "one that its lock.json names, or train a new run"
-        )
-    return weights
-
-
 def _vectors(
     settings: EmbedSettings,
-    networks: _Networks,
+    networks: EmbedNetworks,
     source: Dataset[Item],
     count: int,
     reporter: Reporter,
     title: str = "embed",
     shared_folder: Path | None = None,
 ) -> tuple[NDArray[np.float32], list[int]]:
-    """Vectors float32[count, D], and the rows whose image was bad (label 1 of a `_Marked` set).
+    """Return the vectors float32[count, D], and the rows whose image cannot be read (label 1 in a `_Marked` dataset).
 
-    With `shared_folder` several processes share the work, and the first has all vectors in the end.
+    With `shared_folder` several processes share the work; at the end only the first process has all vectors.
     """
     fabric, last = open_devices(settings), settings.train.channels_last
-
-    def ready(model: nn.Module) -> nn.Module:
-        if takes_channels_last(fabric.device, last):
-            model = model.to(memory_format=torch.channels_last)
-        return fabric.to_device(model)
-
-    models = [ready(model) for model in networks.models]
-    shared = ready(networks.shared) if networks.shared is not None else None
+    networks = networks.placed(settings, fabric)
     rank, world = (fabric.global_rank, fabric.world_size) if shared_folder else (0, 1)
     order = SizeBucketSampler([settings.image.size] * count, 1, settings.predict.batch, rank, world)
     loader = batches(source, order, settings.loader.workers, fabric.device.type == "cuda")
@@ -260,7 +214,7 @@ def _vectors(
             yield batch
 
     with reporter.progress(title, sum(map(len, order.batches))) as bar:
-        for indices, vectors in embed(fabric, models, passed(), settings.predict, last, shared):
+        for indices, vectors in embed(fabric, networks.models, passed(), settings.predict, last, networks.shared):
             rows = np.empty((count, vectors.shape[1]), np.float32) if rows is None else rows
             rows[list(indices)] = vectors
             bar.advance(len(indices))
@@ -272,7 +226,10 @@ def _vectors(
 
 
 class _Marked(Dataset[Item]):
-    """Labels each image 0, or 1 with blank pixels where it cannot be read, so that one does not stop thousands."""
+    """A dataset with label 0 for each image, or label 1 and a blank image where the file cannot be read.
+
+    So one bad file does not stop the embedding of all others.
+    """
 
     def __init__(self, whole: FittedInferenceDataset):
         self.whole = whole

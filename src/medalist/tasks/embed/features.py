@@ -1,4 +1,4 @@
-"""What a frozen encoder says of each image, computed once and kept, so that a head is trained in seconds."""
+"""Features of a frozen encoder, computed once and stored on disk, so that a head is trained in seconds."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import nn
 
-from medalist.data.dataset import Read
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Read
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.errors import DataError
@@ -24,8 +24,15 @@ from medalist.models.pooling import build_pooling, pools_before
 from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.reporter import Reporter
-from medalist.tasks.embed.jobs import build_normalisation
+from medalist.tasks.embed.network import build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
+from medalist.tasks.networks import placed
+
+ALWAYS = {"contrast", "invert", "size", "train_size", "fit", "fill", "margin", "trim"}
+"""The keys of `image` that always count in the name of a file of features.
+
+Keys that came later count only where they do not have their default, so that kept features stay valid.
+"""
 
 
 def kept_features(
@@ -37,10 +44,11 @@ def kept_features(
     home: Path,
     reporter: Reporter,
 ) -> NDArray[Any]:
-    """Features of whole images in the order of `samples`, mapped: pooled float32[N, C], or maps float16[N, C, h, w].
+    """Return the features of whole images in the order of `samples`; they are computed where no stored file fits.
 
-    They are pooled where the pooling has nothing to learn. Kept under `home/features`, in a file named by the hash of
-    the encoder, its weights, how images are read, and the images. Maps are kept as halves, as they are large.
+    The array is memory-mapped: float32[N, C] pooled features where the pooling has no weights to learn, else
+    float16[N, C, h, w] maps, in half precision because they are large. The file is in `home/features`, and its name is
+    the hash of the encoder, its weights, how images are read, the precision, and the images.
     """
     assert weights is not None, "a frozen encoder has weights"
     made = made_of(settings, weights, samples)
@@ -53,7 +61,7 @@ def kept_features(
     pooled = pools_before(settings.model)
     if pooled:
         encoder = nn.Sequential(encoder, build_pooling(settings.model))
-    model = fabric.to_device(encoder.eval())
+    model = placed(encoder, fabric, settings.train.channels_last)
     norm, channels = build_normalisation(settings), settings.model.in_channels
     whole = FittedInferenceDataset(samples, range(len(samples)), settings.image.size, norm, read, channels=channels)
     order = SizeBucketSampler([settings.image.size] * len(samples), 1, settings.predict.batch)
@@ -72,20 +80,22 @@ def kept_features(
             bar.advance(len(batch.indices))
         assert array is not None
         array.flush()
-        del array  # Windows renames no file that is mapped
+        del array  # Windows cannot rename a mapped file
     write_json(note, made)
     result: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     return result
 
 
 def made_of(settings: EmbedSettings, weights: Resolved, samples: Sequence[Sample]) -> dict[str, Any]:
-    """What decides the features: the encoder, its weights, how images are read, precision, and the images."""
+    """Return everything that the features depend on: encoder, weights, how images are read, precision, and images."""
     model = settings.model.model_dump(mode="json", include={"encoder", "options", "in_channels"})
+    image = settings.image.model_dump(mode="json", include=ALWAYS)
+    image |= settings.image.model_dump(mode="json", exclude_defaults=True)
     return {
         "model": model,
         "pooled": settings.model.pooling if pools_before(settings.model) else None,
         "weights": weights.sha256,
-        "image": settings.image.model_dump(mode="json"),
+        "image": image,
         "precision": settings.train.precision,
         "samples": sha256_json([[s.id, [[path.name, path.stat().st_size] for path in s.images]] for s in samples]),
     }

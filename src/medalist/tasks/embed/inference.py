@@ -6,19 +6,19 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from medalist.data.loader import Batch
+from medalist.engine.placement import Placement
 from medalist.engine.views import VIEWS, apply_view
 from medalist.tasks.embed.settings import EmbedPredictConfig
 
 
 @torch.inference_mode()
 def embed(
-    fabric: Fabric,
+    place: Placement,
     models: Sequence[nn.Module],
     loader: Iterable[Batch],
     config: EmbedPredictConfig,
@@ -27,21 +27,22 @@ def embed(
 ) -> Iterator[tuple[tuple[int, ...], NDArray[np.float32]]]:
     """Yield sample indices and their unit vectors float32[B, D * networks], batch by batch.
 
-    The vectors of one network are averaged over views. Those of several networks stand side by side, each scaled so
-    that a cosine of the whole is the mean of their cosines: their spaces have nothing in common to be averaged.
-    shared: an encoder that looks once for all networks, which are then heads on its features.
+    The vectors of one network are averaged over views. The vectors of several networks are concatenated instead,
+    because they belong to different embedding spaces. They are scaled so that the cosine of two concatenated vectors is
+    the mean of the networks' cosines. shared: an encoder that all networks share; the networks are then heads on its
+    features.
     """
     for model in (*models, *([shared] if shared else [])):
         model.eval()
     for raw in loader:
-        batch = raw.to(fabric.device, channels_last)
-        with fabric.autocast():
+        batch = raw.to(place.device, channels_last)
+        with place.autocast():
             parts = _mean_views(models, shared, batch.image, config.tta)
         yield batch.indices, normalize(torch.cat(parts, dim=1), dim=-1).cpu().numpy()
 
 
 def _mean_views(models: Sequence[nn.Module], shared: nn.Module | None, image: Tensor, tta: str) -> list[Tensor]:
-    """Each network's unit vectors float32[B, D], averaged over views; features that are kept already have one view."""
+    """Return each network's unit vectors float32[B, D], averaged over views; stored features have only one view."""
     views = VIEWS[tta]
     totals: list[Tensor | float] = [0.0] * len(models)
     for view in views:

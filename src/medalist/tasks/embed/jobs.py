@@ -1,4 +1,4 @@
-"""One fold's training of an embedder."""
+"""Make the training of one fold of an embedder."""
 
 from __future__ import annotations
 
@@ -16,35 +16,32 @@ from torch.utils.data import Dataset
 
 from medalist.data.cache import PixelCache
 from medalist.data.class_sampler import ClassBatchSampler
-from medalist.data.dataset import Item, Normalisation, Read
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
+from medalist.data.items import Item, Read
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler
 from medalist.data.settings import ClassSampler, ShuffleSampler
 from medalist.engine.job import TrainJob
 from medalist.errors import ConfigError
-from medalist.models.backbone import build_encoder, encoder_statistics
+from medalist.models.backbone import build_encoder
 from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.retrieval.splits import identity_of
 from medalist.tasks.embed.composing import Composed, Composition, compose
 from medalist.tasks.embed.datasets import IdentityTrainDataset, label_target, views_of
 from medalist.tasks.embed.losses.metric import MetricLoss, build_metric_loss
-from medalist.tasks.embed.network import Embedder, Head
+from medalist.tasks.embed.network import Embedder, Head, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.task import EmbedTask
 from medalist.tasks.jobs import FoldPlace, make_job
 
 
-def build_normalisation(settings: EmbedSettings) -> Normalisation:
-    """What the encoder was pretrained with."""
-    mean, std = encoder_statistics(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
-
-
 @dataclass(frozen=True)
 class Classes:
-    """The identities that a fold is trained on: their names, how many samples each has, what is composed of them."""
+    """The identities that a fold is trained on.
+
+    names: of the identities. sizes: the number of samples of each. composed: compositions made from them.
+    """
 
     names: tuple[str, ...]
     sizes: tuple[int, ...]
@@ -52,14 +49,15 @@ class Classes:
 
     @property
     def number(self) -> dict[str, int]:
-        """The class of each identity."""
+        """The number of each identity's class, by name."""
         return {name: number for number, name in enumerate(self.names)}
 
 
 def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | None) -> Classes:
-    """The identities among training samples, without `new` and without rare ones; ConfigError for fewer than two.
+    """Return the identities of the training samples, without `new` and without rare ones.
 
-    With task.composed, ConfigError too where fewer than two have two samples.
+    Raises ConfigError for fewer than two identities and, with task.composed, where fewer than two identities have two
+    samples.
     """
     count = Counter(identity_of(sample) for sample in training)
     kept = sorted(name for name in count if name != new and count[name] >= settings.task.rare)
@@ -75,14 +73,14 @@ def classes_of(settings: EmbedSettings, training: Sequence[Sample], new: str | N
 
 
 def build_criterion(settings: EmbedSettings, dim: int, classes: Classes) -> MetricLoss:
-    """The loss over a fold's classes, turned ones too, then composed ones, on vectors of `dim` components."""
+    """Return the loss on vectors of `dim` components. Its classes: all views of the identities, then compositions."""
     views = views_of(settings.task.turns, settings.task.mirrored)
     sizes = [size for size in classes.sizes for _ in views] + [made.samples for made in classes.composed]
     return build_metric_loss(settings.loss, dim, sizes)
 
 
 def build_network(settings: EmbedSettings, weights: Resolved | None, fold: int, classes: Classes) -> Embedder:
-    """The network with its loss; what is random in it depends on the seed and the fold alone."""
+    """Return the network with its loss; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
     encoder = build_encoder(settings.model, settings.image.size, weights)
     head = Head(settings.model, encoder)
@@ -100,10 +98,10 @@ def build_job(
     read: Read,
     new: str | None,
 ) -> TrainJob:
-    """One fold's training of an embedder: the whole network on pixels, or its head on features [N, ...] kept before.
+    """Return the training of one fold: of the whole network on pixels, or of its head on stored features [N, ...].
 
-    `samples` are those of the source, in its order. Raises ConfigError where augmented images do not have the size
-    that the config says, or there are too few identities.
+    `samples` are those of the source, in its order. Raises ConfigError where augmented images do not have the config's
+    size, or where there are too few identities.
     """
     training, held_out = place.positions(samples)
     classes = classes_of(settings, [samples[index] for index in training], new)
@@ -133,7 +131,7 @@ def build_job(
         size = settings.image.size
         held_set = FittedInferenceDataset(source, held_out, size, norm, read, targets=held_targets, channels=channels)
         at: Sequence[int] = train_set.labels
-        # A turned alphabet is an alphabet of its own.
+        # Each view of a group (for example of an alphabet) is its own group.
         spread = train_set.spread([samples[index].group for index in training])
         groups = [_turned(group, place % len(train_set.views)) for place, group in enumerate(spread)]
         model: nn.Module = network

@@ -1,6 +1,6 @@
-"""What embeddings look like as a whole: a map of them, and how near same and different identities lie.
+"""Figures of the embeddings as a whole: a map, and the similarity of equal and of different identities.
 
-Arrays in, plain values and matplotlib Figures out. Whatever is drawn at random is drawn by a seed.
+Inputs are arrays, results are plain values and matplotlib Figures. All random choices are seeded.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ Indices = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 MOST_MAPPED = 2000
-"""Embeddings on a map."""
+"""Largest number of embeddings on a map."""
 MOST_PAIRS = 200_000
-"""Pairs of one page, both kinds together."""
+"""Largest number of pairs on one page, both kinds together."""
 
-_COLOURS = (*LINES[:7], "#7a9a01", "#8c564b", "#5b5bd6")  # gray is for the others
-_OTHERS = "#9aa1ab"
-_BLOCK = 4096  # pairs whose vectors are in memory together
+_COLOURS = (*LINES[:7], "#7a9a01", "#8c564b", "#5b5bd6")  # for the most frequent identities
+_OTHERS = "#9aa1ab"  # gray, for all other identities
+_BLOCK = 4096  # number of pairs whose vectors are in memory at the same time
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Cosines of pairs, float32[n] each: of one identity, and of two."""
+    """Cosines of pairs, float32[n] each. same: pairs of one identity. different: pairs of two identities."""
 
     same: Vectors
     different: Vectors
@@ -42,14 +42,18 @@ class Pairs:
 
 @dataclass(frozen=True)
 class EqualError:
-    """The cosine at which as large a share of same pairs lies below as of different ones at or above; the share."""
+    """The equal error of pairs.
+
+    cosine: the value at which both error rates are equal: the share of same pairs below it, and the share of different
+    pairs at or above it. share: this error rate.
+    """
 
     cosine: float
     share: float
 
 
 def joined_pairs(parts: Iterable[Pairs]) -> Pairs:
-    """All pairs of several draws."""
+    """Return the pairs of several draws together."""
     some = [Pairs(np.zeros(0, np.float32), np.zeros(0, np.float32)), *parts]
     return Pairs(np.concatenate([one.same for one in some]), np.concatenate([one.different for one in some]))
 
@@ -57,10 +61,11 @@ def joined_pairs(parts: Iterable[Pairs]) -> Pairs:
 def sampled_pairs(
     question: Asked, mine: Sequence[str], theirs: Sequence[str], each: int, rng: Generator, new: str | None = None
 ) -> Pairs:
-    """Cosines of pairs of a query and a gallery sample of one split, at most `each` of one identity and of two.
+    """Draw pairs of a query and a gallery sample of one split and return their cosines.
 
-    mine, theirs: the identities of question.queries and question.gallery. Pairs that the contest hides from one another
-    are left out. Nobody knows who is behind `new`: it is never the same, and is compared with other names only.
+    There are at most `each` pairs of one identity and at most `each` of two. mine, theirs: the identities of
+    question.queries and of question.gallery. Pairs that the contest hides from one another are left out. A sample named
+    `new` is only paired with samples of other names, because two samples named `new` may show different identities.
     """
     names, codes = np.unique(np.array([*mine, *theirs], object).astype(str), return_inverse=True)
     asking, answering = codes[: len(mine)].astype(np.int64), codes[len(mine) :].astype(np.int64)
@@ -75,7 +80,10 @@ def sampled_pairs(
 
 
 def equal_error(pairs: Pairs) -> EqualError | None:
-    """Where the two kinds of error are nearest to one another, and their mean there; None without pairs of both."""
+    """Return the cosine at which the two error rates are most similar, and their mean there.
+
+    Returns None where one kind of pairs is missing.
+    """
     if not len(pairs.same) or not len(pairs.different):
         return None
     same, different = np.sort(pairs.same), np.sort(pairs.different)
@@ -87,10 +95,10 @@ def equal_error(pairs: Pairs) -> EqualError | None:
 
 
 def flat(vectors: Vectors, *, umap: bool = False, seed: int = 0) -> tuple[NDArray[np.float64], str]:
-    """The vectors [n, D] in two dimensions, float64[n, 2], and how they came there, in words.
+    """Project vectors [n, D] to two dimensions; return float64[n, 2] and the method as text.
 
-    The two principal components; with `umap` a UMAP by cosines (McInnes et al. 2018, arXiv 1802.03426) where the
-    package `umap` is installed and there are enough vectors for it.
+    The method is PCA (two principal components). With `umap` it is UMAP by cosines (McInnes et al. 2018, arXiv
+    1802.03426) where the package `umap` is installed and there are more than 15 vectors.
     """
     if umap and len(vectors) > 15 and find_spec("umap") is not None:
         made = importlib.import_module("umap").UMAP(metric="cosine", random_state=seed, n_jobs=1)
@@ -100,14 +108,15 @@ def flat(vectors: Vectors, *, umap: bool = False, seed: int = 0) -> tuple[NDArra
     points = np.zeros((len(vectors), 2))
     count = min(2, len(lengths))
     points[:, :count] = left[:, :count] * lengths[:count]
-    points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)  # an SVD leaves the signs open
+    # The signs of an SVD are arbitrary, so they are fixed: the largest value of each component is positive.
+    points *= np.where(points[np.abs(points).argmax(axis=0), [0, 1]] < 0, -1.0, 1.0)
     total = float((lengths**2).sum())
     share = float((lengths[:2] ** 2).sum()) / total if total > 0 else 0.0
     return points, f"PCA: two principal components, {share:.0%} of the variance"
 
 
 def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str | None = None) -> Figure:
-    """Draw points [n, 2]: the ten most frequent identities in colour, of those with several samples; others gray."""
+    """Draw points [n, 2]: the ten most frequent identities with several samples in colour, all others gray."""
     counts = Counter(name for name in identities if name != new)
     frequent = [name for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count > 1][:10]
     figure = Figure(figsize=(11.4, 5.6), layout="constrained")
@@ -116,7 +125,7 @@ def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str 
     rest = ~np.isin(who, np.array(frequent, object))
     ax.scatter(points[rest, 0], points[rest, 1], s=9, color=_OTHERS, alpha=0.55, linewidths=0, label="others")
     for place, name in enumerate(frequent):
-        mark = "o" if place % 2 == 0 else "^"  # neighbours in the legend differ in more than colour
+        mark = "o" if place % 2 == 0 else "^"  # so that neighbours in the legend differ in shape too
         mine = points[who == name]
         ax.scatter(mine[:, 0], mine[:, 1], s=30, color=_COLOURS[place], marker=mark, linewidths=0, label=label(name))
     plain_axes(ax, "", "")
@@ -133,7 +142,7 @@ def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str 
 
 
 def pairs_figure(pairs: Pairs, error: EqualError | None, threshold: float | None = None) -> Figure:
-    """Draw the shares of same and different pairs over their cosine, the equal error and the threshold of new ones."""
+    """Draw histograms of the cosines of same and different pairs, the equal error and the threshold."""
     figure = Figure(figsize=(11.4, 3.3), layout="constrained")
     ax = figure.subplots()
     every = np.concatenate([pairs.same, pairs.different, np.array([] if threshold is None else [threshold])])
@@ -145,7 +154,7 @@ def pairs_figure(pairs: Pairs, error: EqualError | None, threshold: float | None
             shares = np.histogram(values, edges)[0] / len(values)
             ax.stairs(shares, edges, fill=True, color=colour, alpha=0.45, label=name)
             ax.stairs(shares, edges, color=colour, linewidth=1.2)
-    ax.set_ylim(0, 1.22 * ax.get_ylim()[1])  # room for the words
+    ax.set_ylim(0, 1.22 * ax.get_ylim()[1])  # leaves room for the text
     lines = [] if error is None else [(error.cosine, "equal error", (0, (1, 2)))]
     lines += [] if threshold is None else [(threshold, "new below", (0, (4, 2)))]
     for place, (at, words, dashes) in enumerate(lines):
@@ -167,7 +176,7 @@ def pairs_figure(pairs: Pairs, error: EqualError | None, threshold: float | None
 
 
 def _same(asking: Indices, answering: Indices, unknown: int, each: int, rng: Generator) -> tuple[Indices, Indices]:
-    """Queries and gallery rows of one identity: all pairs, or `each` of them, drawn evenly."""
+    """Return the query and gallery rows of pairs of one identity: all pairs, or `each` of them, drawn uniformly."""
     order = np.argsort(answering, kind="stable")
     first, last = (np.searchsorted(answering[order], asking, side) for side in ("left", "right"))
     ends = np.cumsum(np.where(asking == unknown, 0, last - first))
@@ -178,8 +187,8 @@ def _same(asking: Indices, answering: Indices, unknown: int, each: int, rng: Gen
 
 
 def _others(asking: Indices, answering: Indices, each: int, rng: Generator) -> tuple[Indices, Indices]:
-    """Queries and gallery rows of two names: all pairs, or about `each` of them, drawn evenly."""
-    chosen = _drawn(len(asking) * len(answering), 2 * each, rng)  # as some are of one name
+    """Return the query and gallery rows of pairs of two names: all pairs, or about `each` of them, drawn uniformly."""
+    chosen = _drawn(len(asking) * len(answering), 2 * each, rng)  # twice as many, because some have one name
     queries, rows = np.divmod(chosen, max(1, len(answering)))
     differ = np.flatnonzero(asking[queries] != answering[rows])
     kept = differ[_drawn(len(differ), each, rng)]
@@ -187,7 +196,10 @@ def _others(asking: Indices, answering: Indices, each: int, rng: Generator) -> t
 
 
 def _drawn(count: int, most: int, rng: Generator) -> Indices:
-    """All of 0..count-1, or `most` of them in order; a few fewer where there are so many that some come twice."""
+    """Return all of 0..count-1, or `most` of them, ascending.
+
+    For a large count the numbers are drawn with replacement and repeated ones removed, so there may be a few fewer.
+    """
     if count <= most:
         return np.arange(count, dtype=np.int64)
     if count <= 16 * most:

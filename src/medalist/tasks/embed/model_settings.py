@@ -10,14 +10,16 @@ from medalist.models.settings import EncoderConfig, Neck
 
 
 class EmbedderConfig(EncoderConfig):
-    """An image becomes a unit vector: a timm encoder, pooling, a neck.
-
-    frozen: the encoder is not trained, and its features are computed once and kept; augmentation must be empty.
-    """
+    """An image becomes a unit vector: a timm encoder, pooling, a neck."""
 
     kind: Literal["embedder"] = "embedder"
+    """`embedder` is the only kind."""
+
     neck: Neck = "linear_bn"
+
     frozen: bool = False
+    """Whether the encoder is left untrained. Its features are then computed once and kept, and `augment` must be
+    empty."""
 
     @model_validator(mode="after")
     def _weights_to_freeze(self) -> Self:

@@ -1,6 +1,7 @@
-"""The page of a retrieval run: the page of a run, with queries and their hits, a map and similarities.
+"""The report page of a retrieval run: the page of every run, with queries and their hits, a map and similarities.
 
-Plain data goes through `retrieval.html.j2`, which extends `page.html.j2`; what is said there of hostile names holds.
+The data are rendered by `retrieval.html.j2`, which extends `page.html.j2`; the rules of `report/page.py` for hostile
+names hold here too.
 """
 
 from __future__ import annotations
@@ -21,20 +22,20 @@ from medalist.report.pictures import FOUND, GAP, MISSED, PAPER, Colour, Picture,
 from medalist.tasks.embed.likeness import EqualError, Pairs
 
 SIDE = 168
-"""Longer side of a picture in a row of hits, pixels."""
+"""Longer side of a picture in a row of hits, in pixels."""
 MOST_HITS = 6
-"""Hits of one query on the page."""
+"""Hits of one query on the page at most."""
 WORST, OTHERS = 12, 6
-"""Queries on the page of a retrieval run: the worst; and as many typical and as many of the best."""
+"""Queries on the page at most: `WORST` of the worst; `OTHERS` of the typical and again `OTHERS` of the best."""
 MOST_STRATA = 12
-"""Strata on the page: where they are identities there may be thousands."""
+"""Strata on the page at most; where strata are identities, there may be thousands."""
 
 RIGHT, WRONG = FOUND, MISSED
 OVERLOOKED: Colour = (63, 127, 214)
-"""The frame of a right answer that was missed."""
+"""Colour of the frame of a right answer that was missed."""
 
 Hit = tuple[Picture, str, bool | None]
-"""A picture, the lines below it, and whether it is right; None where that is not asked or not known."""
+"""A picture, the lines below it, and whether the hit is right; None where this is not asked or not known."""
 
 _Cell = tuple[Picture, str, Colour | None]
 _FRAME, _GAP, _APART, _LINE = 5, 8, 26, 20
@@ -42,7 +43,10 @@ _FRAME, _GAP, _APART, _LINE = 5, 8, 26, 20
 
 @dataclass(frozen=True, eq=False)
 class QueryPicture:
-    """One OOF query on the page; `picture` is uint8[H, W, 3], of `hits_grid`. what: "12 right answers", say."""
+    """One OOF query on the page.
+
+    what: a note on the query, for example "12 right answers". picture: uint8[H, W, 3], from `hits_grid`.
+    """
 
     id: str
     identity: str
@@ -54,7 +58,7 @@ class QueryPicture:
 
 @dataclass(frozen=True, eq=False)
 class EmbeddingMap:
-    """A drawn map: the figure, how it was made, of how many samples of which fold."""
+    """A map of embeddings. how: the method, as text. samples: the number of samples on it, all held out by `fold`."""
 
     figure: Figure
     how: str
@@ -64,7 +68,7 @@ class EmbeddingMap:
 
 @dataclass(frozen=True, eq=False)
 class Similarities:
-    """Cosines of pairs, drawn."""
+    """The figure of the cosines of pairs, the pairs, and their equal error (None where it does not exist)."""
 
     figure: Figure
     pairs: Pairs
@@ -73,12 +77,13 @@ class Similarities:
 
 @dataclass(frozen=True, eq=False)
 class RetrievalReport:
-    """What the page of a retrieval run shows; plain data, nothing is read from disk.
+    """The data of the report page of a retrieval run: plain values; nothing else is read from disk.
 
-    run: what the page of any run shows, without pictures. `run.scores["retrieval"]` may have `threshold`, `thresholds`
-        {fold: value}, `honest`, `naive` and `without_threshold`: the scores of answers with and without new identities.
+    run: the parts that the page of every run has, without pictures. `run.scores["retrieval"]` may have `threshold`,
+        `thresholds` {fold: value}, and `honest`, `naive` and `without_threshold`: the scores of answers with and
+        without new identities.
     worst, typical, best: queries in the order in which they are shown.
-    facts: (what, value) rows of a small table. new: the name of a new identity, None where the contest has none.
+    facts: rows (name, value) of a small table. new: the name of a new identity, None where the contest has none.
     """
 
     run: RunReport
@@ -106,7 +111,8 @@ def render_retrieval(report: RetrievalReport) -> str:
     thresholds = tuned.get("thresholds")
     parts: Mapping[str, Any] = values["oof"].get("parts") or {}
     values |= {
-        # Recall@1 and Recall@5 are no curve over thresholds, and the table of facts has the unanswerable.
+        # Without `thresholds`, recall@1 and recall@5 are not drawn as a curve over thresholds. `unanswerable` is left
+        # out, because the table of facts shows it.
         "parts": {name: part for name, part in parts.items() if name != "unanswerable"},
         "thresholds": None,
         "left_out_strata": left_out,
@@ -123,9 +129,10 @@ def render_retrieval(report: RetrievalReport) -> str:
 
 
 def shown_queries(by_sample: Mapping[str, float]) -> tuple[list[str], list[str], list[str]]:
-    """Ids of the worst, of typical (the middle of the rest) and of the best queries; none stands twice.
+    """Return the ids of the worst, of typical, and of the best queries; no id is in two of them.
 
-    Scores of queries often are equal: these are in the order of a hash, so that they are not all of one identity.
+    The typical queries are the middle of those that are neither worst nor best. Queries often have equal scores. They
+    are sorted by a hash, so that they are not all of one identity.
     """
 
     def place(name: str) -> tuple[float, str]:
@@ -148,15 +155,15 @@ def hits_grid(
     columns: int | None = None,
     side: int = SIDE,
 ) -> Picture:
-    """Draw a query and its hits, framed green where right and red where wrong, with lines of text below each.
+    """Draw a query and its hits, with a green frame for right hits, a red one for wrong hits, and text below each.
 
     Args:
-        query: uint8[H, W, 3]; not framed, nor are hits of which it is not known whether they are right.
-        hits: pictures of any size, the lines below each (parted by a line break), and whether it is right.
+        query: uint8[H, W, 3]; it has no frame. Hits that are not known to be right or wrong have no frame either.
+        hits: pictures of any size, the lines below each (separated by line breaks), and whether it is right.
         caption: the lines below the query.
-        missed: a right answer that is not among the hits; it stands last, apart, framed blue.
-        columns: hits in a row; None puts all into one.
-        side: longer side of each picture, pixels.
+        missed: a right answer that is not among the hits; it is drawn last, with a gap before it and a blue frame.
+        columns: hits in a row; None puts all hits into one row.
+        side: longer side of each picture, in pixels.
     """
     assert columns is None or columns >= 1, f"columns must be at least 1, not {columns}"
     wide = max(1, columns or len(hits))
@@ -174,7 +181,7 @@ def hits_grid(
 
 
 def text_tile(text: str, side: int = SIDE) -> Picture:
-    """A gray tile that says what has no picture: the name of a new identity, say."""
+    """Draw a gray tile with text, for an answer that has no picture, such as the name of a new identity."""
     tile = np.full((side // 2, side, 3), 225, np.uint8)
     line = captioned(np.zeros((0, side - 24, 3), np.uint8), text)
     ink = line.astype(np.int16) - np.array(PAPER, np.int16)
@@ -185,7 +192,7 @@ def text_tile(text: str, side: int = SIDE) -> Picture:
 
 
 def _band(cells: Sequence[_Cell | None], side: int, apart: bool) -> Picture:
-    """One row: the query, then the hits, then what was missed where the last cell stands apart; None is no cell."""
+    """Draw one row: the query, the hits and, where `apart`, a missed answer in the last cell; None is an empty cell."""
     width, last = side + 2 * _FRAME, len(cells) - 1
     lefts = [_GAP + place * (width + _GAP) + (place > 0) * (_APART - _GAP) for place in range(len(cells))]
     lefts[last] += (_APART - _GAP) * apart
@@ -212,7 +219,7 @@ def _framed(picture: Picture, colour: Colour | None, side: int) -> Picture:
 
 
 def _strip(text: str, width: int) -> Picture:
-    """Lines of text below one another, uint8[h, width, 3]."""
+    """Draw lines of text one below the other, uint8[h, width, 3]."""
     empty = np.zeros((0, width, 3), np.uint8)
     lines = [captioned(empty, line)[:_LINE] for line in text.split("\n")]
     return np.concatenate(lines)

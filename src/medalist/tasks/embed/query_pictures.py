@@ -1,4 +1,4 @@
-"""Rows of pictures on the page of a run: a query, its first answers, and a right one that was missed."""
+"""Rows of pictures for the report: a query, its first answers, and a right answer that was missed."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ from medalist.tasks.embed.vectors import retrieval_of
 
 @dataclass(frozen=True, eq=False)
 class QueryRows:
-    """Makes the rows of pictures of one retrieval split's queries.
+    """Draws the rows of pictures for the queries of one retrieval split.
 
-    number: of each name that may be answered; labels: int64[N], that of each gallery sample; unknown: the number of
-    `new`, -1 where there is none.
+    samples: by id. question: the queries and the gallery. number: name -> number, for each name that may be answered.
+    labels: int64[N], the number of each gallery sample's name. unknown: the number of the name of new identities, -1
+    where there is none.
     """
 
     contest: Contest
@@ -35,7 +36,7 @@ class QueryRows:
 
     @classmethod
     def of(cls, contest: Contest, samples: Mapping[str, Sample], question: Asked, who: Sequence[str]) -> QueryRows:
-        """Rows of a split; who: the identity of each gallery sample."""
+        """Return the rows of a split. who: the identity of each gallery sample."""
         number: dict[str, int] = {}
         names = who if retrieval_of(contest).names == "identities" else question.gallery
         labels = np.array([number.setdefault(name, len(number)) for name in names], np.int64)
@@ -44,7 +45,7 @@ class QueryRows:
         return cls(contest, samples, question, number, labels, unknown)
 
     def drawn(self, row: int, fold: int, score: float, truth: Ranking, answer: Ranking) -> QueryPicture:
-        """The row of pictures of one query: of its first answers, and of a right one that is not among them."""
+        """Draw the row of one query: the query, its first answers, and a right answer that is not among them."""
         name = self.question.queries[row]
         identity = identity_of(self.samples[name])
         cosines = self._cosines(row)
@@ -66,7 +67,7 @@ class QueryRows:
         return QueryPicture(name, identity, fold, score, what, picture)
 
     def _cosines(self, row: int) -> NDArray[np.float32]:
-        """The cosine of each gallery sample, -inf for those that the query may not see and for unknown identities."""
+        """Return the cosine of each gallery sample; -inf for samples hidden from the query and for new identities."""
         question, code = self.question, int(self.question.query_codes[row])
         barred = (question.gallery_codes == code) & (code >= 0) | (self.labels == self.unknown)
         values = question.gallery_vectors @ question.query_vectors[row]
@@ -75,7 +76,10 @@ class QueryRows:
     def _missed(
         self, names: Sequence[str], answer: Ranking, cosines: NDArray[np.float32], best: NDArray[np.float64]
     ) -> tuple[Picture, str] | None:
-        """Of right names that are not shown the first that stands further down in the answer, else the nearest."""
+        """Return the tile of one of `names`, the right names that are not shown; None where there are none.
+
+        It is the first of them that is further down in the answer, or, where the answer has none, the nearest one.
+        """
         if not names:
             return None
         later = [one for one in answer.names if one in names]
@@ -89,7 +93,7 @@ class QueryRows:
     def _tile(
         self, name: str, cosines: NDArray[np.float32], best: NDArray[np.float64], verdict: str
     ) -> tuple[Picture, str]:
-        """The picture of a name: its sample that is nearest to the query; a tile of text where it has none to see."""
+        """Return the picture of a name, its sample nearest to the query, and the lines below; text without a sample."""
         if not np.isfinite(self._best(name, best)):
             return text_tile(name), _lines(verdict, name)
         rows = np.flatnonzero(self.labels == self.number[name])
@@ -105,5 +109,5 @@ class QueryRows:
 
 
 def _lines(*words: str) -> str:
-    """Lines below a picture; names may hold line breaks of their own, which are no lines here."""
+    """Join the lines below a picture; line breaks inside a name do not start a new line."""
     return "\n".join(printable(word, 80) for word in words)

@@ -1,4 +1,4 @@
-"""From a run's embeddings to ranked answers, of held-out samples and of the test part. Torch-free."""
+"""Make ranked answers from a run's embeddings, for held-out samples and for the test part. Torch-free."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ from medalist.tasks.embed.vectors import embedded, fold_prototypes, retrieval_of
 
 @dataclass(frozen=True, eq=False)
 class Ranked:
-    """What a run answers to samples it did not see, before it is written.
+    """The OOF answers of a run before they are written.
 
-    samples: those that ask. form: the contest's format, bound to the names that may answer. details: what the score's
-    file says of it: the threshold of new identities, and the value with and without it.
+    samples: the queries. truths, answers: by sample id. form: the contest's format, bound to the names that may be
+    answered. details: the section of `scores.json`: figures by cosine alone, the threshold of new identities, and the
+    score with and without it.
     """
 
     samples: tuple[Sample, ...]
@@ -46,9 +47,9 @@ class Ranked:
 def rank_oof(
     run: Run, contest: Contest, settings: EmbedSettings, folds: Sequence[int], reporter: Reporter, nmi: bool = False
 ) -> Ranked:
-    """Rank the splits of these folds, each by the embeddings of the network that did not see its queries.
+    """Rank the retrieval splits of these folds, each by the embeddings of the network that did not see its queries.
 
-    nmi: among what is told, also how well clusters of the queries agree with their identities.
+    nmi: whether the details also have NMI, how well clusters of the queries agree with their identities.
     """
     facts, samples = retrieval_of(contest), {sample.id: sample for sample in contest.split.train}
     found: dict[int, dict[str, Candidates]] = {}
@@ -85,7 +86,7 @@ def _by_cosine(
     recall: float,
     nmi: bool,
 ) -> Figures:
-    """What the embeddings of one split are worth before anything else is done: samples by cosine, any rank."""
+    """Return the figures of one split with gallery samples ranked by cosine alone: no re-ranking and no threshold."""
     facts = retrieval_of(contest)
     gallery = [name for name in split.gallery if facts.new is None or identity_of(samples[name]) != facts.new]
     row_of = {name: row for row, name in enumerate(gallery)}
@@ -107,7 +108,7 @@ def _by_cosine(
 
 
 def _mean(figures: Sequence[Figures]) -> dict[str, float]:
-    """Figures of several splits, weighted by their queries that can be answered."""
+    """Return the mean figures of several splits, weighted by the number of their queries with a right answer."""
     weights = [each.queries - each.unanswerable if each.values else 0 for each in figures]
     names = next((list(each.values) for each in figures if each.values), [])
     return {
@@ -124,7 +125,7 @@ def rank_test(
     threshold: float | None,
     reporter: Reporter,
 ) -> dict[str, Ranking]:
-    """Answers to the test part; several runs count equally: a similarity is the mean of theirs."""
+    """Return the answers to the test part. The cosine of several runs is the mean of the runs' cosines."""
     facts, split = retrieval_of(contest), contest.split
     gallery = split.gallery or split.train
     samples = {sample.id: sample for sample in (*split.test, *gallery)}
@@ -146,7 +147,7 @@ def rank_splits(
     reporter: Reporter,
     title: str,
 ) -> dict[str, Candidates]:
-    """The candidates of each query of several splits."""
+    """Return the ranked candidates of each query of several retrieval splits, by query id."""
     facts = retrieval_of(contest)
     named = facts.names == "identities"
     exclusion_key = None
@@ -177,7 +178,11 @@ def _threshold(
     contest: Contest,
     score: Callable[[Mapping[str, Any], Mapping[str, Any]], Score],
 ) -> tuple[dict[int, float | None], dict[str, Any]]:
-    """The similarity below which a query is a new identity, for each fold, and what is told of it."""
+    """Return the threshold for each fold, and the details for `scores.json`.
+
+    A query with a similarity below the threshold is a new identity; None is no threshold. Raises RunError where the
+    contest has no new identities but the config asks for them, and where fewer than two folds are there for tuning.
+    """
     new, depth = retrieval_of(contest).new, retrieval_of(contest).depth
     if new is None or config.new is None:
         if config.new is not None:
@@ -199,7 +204,7 @@ def _threshold(
 
 
 def _side_by_side(runs: Sequence[tuple[Run, EmbedSettings]], name: str) -> Embeddings:
-    """Embeddings of one part by several runs as one: its cosines are the means of theirs."""
+    """Concatenate the embeddings of one part by several runs, so that a cosine is the mean of the runs' cosines."""
     parts = []
     for run, settings in runs:
         parts.append(embedded(run, name, settings, run.trained_folds()))
@@ -212,15 +217,15 @@ def _side_by_side(runs: Sequence[tuple[Run, EmbedSettings]], name: str) -> Embed
 
 
 def _one_runs_prototypes(runs: Sequence[tuple[Run, EmbedSettings]]) -> ClassPrototypes | None:
-    """The class prototypes of one run; those of several runs would each need all identities of the others."""
+    """Return the class prototypes of one run. Raises RunError for several runs, whose identities may differ."""
     if len(runs) > 1:
-        raise RunError("decide.prototypes works with one run; say decide.prototypes=0 when scoring, or submit one run")
+        raise RunError("decide.prototypes works with one run; set decide.prototypes=0 when scoring, or submit one run")
     run = runs[0][0]
     return fold_prototypes(run, run.trained_folds())
 
 
 def _counting(advance: Callable[[int], None]) -> Callable[[int, int], None]:
-    """Turn 'so many of the split's queries' into steps of a bar over all splits."""
+    """Return a function that turns the number of a split's finished queries into steps of a progress bar."""
     before = 0
 
     def report(done: int, _: int) -> None:

@@ -1,4 +1,4 @@
-"""What the page of a run of embeddings shows: queries with their hits, a map, similarities. Torch-free."""
+"""Gather the data of an embedding run's report: queries with their hits, a map, similarities. Torch-free."""
 
 from __future__ import annotations
 
@@ -41,13 +41,17 @@ from medalist.tasks.pictured import pictured
 from medalist.tasks.protocols import Oof, WorstSample
 
 NAMES = 5
-"""So many first answers to a query stand in a table."""
+"""Number of first answers to a query that a table shows."""
 
 
 def retrieval_report(
     run: Run, contest: Contest, settings: EmbedSettings, oof: Oof, page: RunReport, umap: bool = False
 ) -> RetrievalReport:
-    """What the page of a run of embeddings shows besides."""
+    """Return the data of the report.
+
+    umap: whether the map is made by UMAP, see `likeness.flat`. Raises RunError where the embeddings are not those that
+    were scored.
+    """
     facts, samples = retrieval_of(contest), {sample.id: sample for sample in contest.split.train}
     truths, answers = _rankings(oof.truths), _rankings(oof.answers)
     groups = shown_queries({name: oof.score.by_sample[name] for name in truths if truths[name].names})
@@ -94,7 +98,7 @@ def retrieval_report(
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores among queries that their gallery can answer."""
+    """Return the queries with the lowest scores among those that have a right answer, the worst first."""
     asked = {name: oof.score.by_sample[name] for name, truth in oof.truths.items() if _first_names(truth)}
     return pictured(run, contest, oof, shown_queries(asked)[0], _first_names)
 
@@ -110,7 +114,7 @@ def _rankings(answers: Mapping[str, Any]) -> dict[str, Ranking]:
 
 
 def _scored_embeddings(run: Run, settings: EmbedSettings, fold: int, scores: Mapping[str, Any]) -> Embeddings:
-    """A fold's embeddings; RunError where they are not those that were scored."""
+    """Return a fold's embeddings. Raises RunError where they are not those that were scored."""
     found = embedded(run, f"oof/fold{fold}", settings, [fold])
     store, part = stored(run, f"oof/fold{fold}")
     if (scores.get("predictions") or {}).get(f"fold{fold}") != sha256_json(dict(found.made_by)):
@@ -130,7 +134,7 @@ def _asked(contest: Contest, split: RetrievalSplit, vectors: Embeddings, samples
 def _map(
     vectors: Embeddings, held_out: Sequence[str], samples: Mapping[str, Sample], fold: int, new: str | None, umap: bool
 ) -> EmbeddingMap | None:
-    """A map of samples that the fold's network did not see; None for fewer than three."""
+    """Return a map of samples that the fold's network did not see in training; None for fewer than three samples."""
     ids = [name for name in held_out if name in vectors.row_of]
     if len(ids) > MOST_MAPPED:
         chosen: NDArray[np.int64] = np.sort(np.random.default_rng(fold).choice(len(ids), MOST_MAPPED, replace=False))
@@ -144,7 +148,7 @@ def _map(
 def _facts(
     contest: Contest, config: RankConfig, truths: Mapping[str, Ranking], sizes: Sequence[tuple[int, int, int]]
 ) -> list[tuple[str, str]]:
-    """Rows of the small table; sizes: queries, gallery samples and components of each split."""
+    """Return the rows of the table of facts. sizes: (queries, gallery samples, vector components) of each split."""
     new = retrieval_of(contest).new
     counts = Counter(identity_of(sample) for sample in contest.split.train)
     named = [count for name, count in counts.items() if name != new]
@@ -152,11 +156,11 @@ def _facts(
     galleries = sorted(rows for _, rows, _ in sizes)
     span = f"{galleries[0]:,}" if galleries[0] == galleries[-1] else f"{galleries[0]:,} to {galleries[-1]:,}"
     many = any(q >= FEW_QUERIES and n >= FEW_ROWS and q * n * dim >= FEW_PRODUCTS for q, n, dim in sizes)
-    how = f"by cells at a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
+    how = f"by coarse clusters, with a recall of at least {config.recall:g}" if many and config.recall < 1 else "exact"
     steps = [f"decide.{name}={value}" for name, value in _changed(config)]
     return [
         ("queries", f"{len(truths):,} in {len(sizes):,} {'split' if len(sizes) == 1 else 'splits'}"),
-        ("without an answer", f"{lonely:,} queries: their gallery has nobody of their identity"),
+        ("without an answer", f"{lonely:,} queries whose gallery has no sample of their identity"),
         ("gallery", f"{span} samples a split"),
         ("identities", f"{len(named):,} in training, {sum(count == 1 for count in named):,} of them with one sample"),
         *(
@@ -171,7 +175,7 @@ def _facts(
 
 
 def _changed(config: RankConfig) -> list[tuple[str, Any]]:
-    """What a config adds to the ranking by cosines; new identities have their own section."""
+    """Return the settings of `config` that differ from ranking by cosine alone; new identities are shown elsewhere."""
     plain, found = (one.model_dump(mode="json", exclude={"new", "new_share"}) for one in (RankConfig(), config))
     found["rerank"] = found["rerank"]["kind"]
     plain["rerank"] = plain["rerank"]["kind"]

@@ -15,31 +15,36 @@ from medalist.tasks.embed.model_settings import EmbedderConfig
 
 
 class EmbedConfig(TaskConfig):
-    """Metric learning: identities become unit vectors, alike ones near.
-
-    turns: each quarter turn of an identity is an identity of its own (4 times as many), for signs that mean something
-    else when turned. Mirrored ones too where mirrored is true.
-    rare: identities with fewer training samples than this are not trained on (1 = all are).
-    composed: so many made-up identities are trained on beside the real ones, each joined of parts of two of them: for
-    light signs on a dark even ground, as ink on paper is after image.invert. They make an epoch longer.
-    """
+    """Metric learning: images become unit vectors, and images of one identity lie near each other."""
 
     kind: Literal["embed"]
+    """`embed`: the answers are ranked names."""
+
     turns: bool = False
+    """Whether each quarter turn of an identity is an identity of its own, which makes 4 times as many. This is for
+    signs that mean something else when they are turned."""
+
     mirrored: bool = False
+    """Whether each mirrored identity is an identity of its own; with `turns`, each mirrored quarter turn too."""
+
     rare: int = Field(default=1, ge=1, le=1000)
+    """Identities with fewer training samples than this are not trained on; 1 trains on all."""
+
     composed: int = Field(default=0, ge=0, le=100_000)
+    """The number of made-up identities that are trained on beside the real ones, each joined from parts of two real
+    ones. This is for light signs on a dark even ground, such as ink on paper after image.invert. Made-up identities
+    make an epoch longer."""
 
 
 class EmbedPredictConfig(ConfigModel):
-    """Embedding of whole images.
-
-    tta: views whose vectors are averaged: `none`, `mirror` (2: as it is, and left for right), `flips` (4), `d4` (8).
-    batch: images in one forward.
-    """
+    """Embedding of whole images."""
 
     tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    """The views whose vectors are averaged: `none`, `mirror` (2 views: as it is, and left for right), `flips` (4
+    views) or `d4` (8 views)."""
+
     batch: int = Field(default=32, ge=1)
+    """The number of images in one forward."""
 
 
 class EmbedSettings(Experiment):
@@ -47,11 +52,20 @@ class EmbedSettings(Experiment):
 
     task: EmbedConfig
     image: FitConfig
+
     model: EmbedderConfig
+    """The network."""
+
     loss: MetricLossConfig
+    """What the training minimises."""
+
     sampler: SamplerConfig = ShuffleSampler()
+    """Which samples make a batch."""
+
     predict: EmbedPredictConfig = EmbedPredictConfig()
+
     decide: RankConfig = RankConfig()
+    """How embeddings become ranked answers."""
 
     @property
     def pretrained(self) -> Pretrained:
@@ -91,16 +105,16 @@ class EmbedSettings(Experiment):
         if self.model.frozen and (self.image.train_size is not None or self.task.turns or self.task.mirrored):
             raise ValueError("model.frozen sees each image once: no image.train_size, task.turns or task.mirrored")
         if self.task.composed and (self.model.frozen or self.image.fill):
-            raise ValueError("task.composed makes images, light on a ground of 0: no model.frozen, image.fill = 0")
+            raise ValueError("task.composed adds light images on black: set model.frozen to false and image.fill to 0")
         mixed = [mix.kind for mix in self.train.mix]
         if "mosaic" in mixed:
-            raise ValueError("train.mix: a mosaic has no one identity; take mixup or cutmix")
+            raise ValueError("train.mix: a mosaic has no single identity; take mixup or cutmix")
         if mixed and not all(isinstance(term, MarginTerm) for term in self.loss.terms):
             raise ValueError("train.mix blends classes, so loss.terms must be arcface or cosface alone")
         if self.model.frozen and (mixed or self.train.sizes or self.train.freeze):
             raise ValueError("model.frozen trains on features: no train.mix, train.sizes or train.freeze")
         if self.train.sizes and self.model.pooling == "flat":
-            raise ValueError("model.pooling = flat is of one size, so train.sizes must be empty")
+            raise ValueError("model.pooling = flat needs images of one size, so train.sizes must be empty")
         if self.model.frozen and self.image.margin != 1:
             raise ValueError("model.frozen keeps the features of whole images, so image.margin must be 1")
         return self

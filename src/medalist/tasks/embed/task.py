@@ -1,4 +1,4 @@
-"""Metric learning: the loss on unit vectors, and how held-out samples find each other."""
+"""Metric learning: the loss on unit vectors, and the validation figures of held-out samples."""
 
 from __future__ import annotations
 
@@ -16,28 +16,29 @@ from medalist.retrieval.evaluate import evaluate
 from medalist.tasks.embed.losses.metric import MetricLoss
 
 FIRST_ANSWERS = 5
-"""Answers of each held-out sample that a validation counts."""
+"""Number of answers to each held-out sample that a validation counts."""
 
 Seen = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]
-"""Sample index, label and vector of held-out samples."""
+"""Indices [N], labels [N] and vectors [N, D] of held-out samples."""
 
 
 class EmbedTask:
-    """What the loop needs to know of embeddings."""
+    """The loss and validation of embedders, for the training loop."""
 
     def __init__(self, criterion: MetricLoss):
-        """`criterion` is also a part of the network, which trains and saves what it learns (class prototypes)."""
+        """`criterion` is also a part of the network, so that its weights (class prototypes) are trained and saved."""
         self.criterion = criterion
 
     def begin_epoch(self) -> None:
-        """Empty cross-batch memories."""
+        """Empty the cross-batch memory."""
         self.criterion.new_epoch()
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The scalar `loss` to minimise, and its terms, from unit vectors float32[B, D].
+        """Return the scalar `loss` to minimise and its terms. outputs: unit vectors float32[B, D].
 
-        Where samples are compared with each other, those of all processes are. A mixed batch counts for its own
-        classes and for those that were mixed in, by the share of each (arXiv 1710.09412).
+        A loss that compares samples with each other gets the samples of all processes. For a mixed batch the loss is
+        the sum of the loss on the samples' own classes and the loss on the classes that were mixed in, each weighted by
+        its share (arXiv 1710.09412).
         """
         target = _labels(batch)
         labels = target.values
@@ -51,7 +52,7 @@ class EmbedTask:
         return {name: share * value + (1 - share) * mixed_in[name] for name, value in losses.items()}
 
     def memory(self) -> dict[str, Tensor]:
-        """The cross-batch memory."""
+        """Return the cross-batch memory."""
         return self.criterion.memory()
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
@@ -59,10 +60,11 @@ class EmbedTask:
         self.criterion.remember(memory)
 
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
-        """How well held-out samples find others of their identity among themselves: recall@1, recall@5, map@5.
+        """Return recall@1, recall@5 and map@5 of held-out samples that search their identity among the others.
 
-        `val_loss` is 1 - map@5, over the samples that have another of their identity; 1 where none has. This is
-        quick: the score is made of the contest's own splits, by `medalist score`.
+        `val_loss` is 1 - map@5. The figures are means over the samples that share their identity with another held-out
+        sample; where there is none, `val_loss` is 1. These figures are fast to compute; the score, on the contest's own
+        retrieval splits, is computed by `medalist score`.
         """
         found = _gathered(seen, fabric)
         if found is None:
@@ -73,12 +75,12 @@ class EmbedTask:
         own = np.arange(len(labels))
         figures = evaluate(vectors, labels, vectors, labels, ks=(1, FIRST_ANSWERS), depth=FIRST_ANSWERS, own=own).values
         names = ("recall@1", f"recall@{FIRST_ANSWERS}", f"map@{FIRST_ANSWERS}")
-        values = {name: figures[name] for name in names if name in figures}  # no sample may have another of its own
+        values = {name: figures[name] for name in names if name in figures}  # empty where no identity has two samples
         return {"val_loss": 1 - values.get(names[-1], 0.0), **values}
 
 
 def _gathered(seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> Seen | None:
-    """What all processes have seen; None where that is nothing."""
+    """Return the samples that all processes have seen; None where there are none."""
     parts: list[Seen] = []
     for outputs, batch in seen:
         vectors = outputs.float().cpu().numpy()

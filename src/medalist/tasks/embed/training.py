@@ -1,4 +1,4 @@
-"""Training of embedders: the kind's side of `tasks.protocols.Training`."""
+"""Training of embedders: implements `tasks.protocols.Training` for this kind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from medalist.runs.setup import TrainSetup
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.embedding import predict
 from medalist.tasks.embed.features import kept_features
-from medalist.tasks.embed.jobs import Classes, build_job, build_normalisation, classes_of
-from medalist.tasks.embed.network import Embedder
+from medalist.tasks.embed.jobs import Classes, build_job, classes_of
+from medalist.tasks.embed.network import Embedder, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
@@ -35,8 +35,9 @@ __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse
 
 
 def rehearse(setup: TrainSetup) -> None:
-    """Make the training of each fold on blank images: ConfigError where sizes, identities, batches or the encoder do
-    not fit.
+    """Make the training of each fold with blank images.
+
+    Raises ConfigError where image sizes, identities, batches or the encoder do not fit.
     """
     settings, contest = setup.settings, setup.contest
     new = retrieval_of(contest).new
@@ -52,7 +53,10 @@ def rehearse(setup: TrainSetup) -> None:
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
-    """Read all training samples, or keep what a frozen encoder says of them."""
+    """Read all training samples into the cache, or compute and store their features where the encoder is frozen.
+
+    Returns a function from the number of a fold to its training.
+    """
     settings, contest, samples = setup.settings, setup.contest, setup.contest.split.train
     read, new = read_of(contest, settings), retrieval_of(contest).new
     source: PixelCache | NDArray[np.float32]
@@ -69,15 +73,18 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
-    """Measure a minute of the real loop."""
-    from medalist.planning.forecast import make_plan  # a training does without
+    """Return the expected cost of the training; it is measured with the real loop."""
+    from medalist.planning.forecast import make_plan  # here, because a training does not need it
     from medalist.tasks.embed import cost
 
     return make_plan(setup, cost, request, started, reporter)
 
 
 def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
-    """The fold's training on pixels; a frozen encoder is a part of the network, as features of all images take long."""
+    """Return the fold's training on pixels.
+
+    A frozen encoder is made a part of the network, because computing the features of all images takes long.
+    """
     settings, contest, place = setup.settings, setup.contest, FoldPlace.of(setup, fold)
     samples, new, frozen = contest.split.train, retrieval_of(contest).new, settings.model.frozen
     whole = settings.model_copy(update={"model": settings.model.model_copy(update={"frozen": False})})
@@ -96,7 +103,7 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
 
 
 def class_names(settings: EmbedSettings, classes: Classes) -> list[str]:
-    """What each class of an embedder is called: the identity, its turn, then composed ones."""
+    """Return the name of each class: the identity with its view ("a turned 90"), then "composition 0" and so on."""
     views = views_of(settings.task.turns, settings.task.mirrored)
     words = [f" turned {90 * turns}" * bool(turns) + " mirrored" * mirror for turns, mirror in views]
     named = [f"{name}{word}" for name in classes.names for word in words]

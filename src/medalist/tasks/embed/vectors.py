@@ -1,4 +1,4 @@
-"""What a run's embeddings are made by, and where they are read from. Torch-free."""
+"""What a run's embeddings depend on, and where they are stored. Torch-free."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file
 from medalist.retrieval.heads import ClassPrototypes
-from medalist.runs.runs import Run
+from medalist.runs.runs import Run, said_section
 from medalist.search.embeddings import RUN
 from medalist.search.gallery import Embeddings
 from medalist.stores.vectors import VectorStore
@@ -20,7 +20,7 @@ from medalist.tasks.embed.settings import EmbedSettings
 
 
 def retrieval_of(contest: Contest) -> Retrieval:
-    """How the contest asks for identities; ConfigError where it does not."""
+    """Return how the contest asks for identities. Raises ConfigError where it does not ask for them."""
     if contest.competition.retrieval is None:
         raise ConfigError(
             f"task.kind = embed, but {contest.competition.name} does not ask for identities; begin with another base"
@@ -29,40 +29,44 @@ def retrieval_of(contest: Contest) -> Retrieval:
 
 
 def stored(run: Run, name: str) -> tuple[VectorStore, str]:
-    """The store and the part behind a name such as "oof/fold0"."""
+    """Return the store and the part for a name such as "oof/fold0"."""
     folder, _, part = name.rpartition("/")
     return VectorStore(run.folder / folder), part
 
 
 def made_by(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str, str]:
-    """What decides an embedding: each fold's weights, the frozen encoder's, how images are read, and the views."""
+    """Return everything that an embedding depends on, by name.
+
+    `fold0`, `fold1`, ...: the hash of each fold's weights. `encoder`: the weights of a frozen encoder. `image`: how
+    images are read. `predict`: the views. The run's name is added under `RUN`, for messages.
+    """
     keep = settings.train.keep
     made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
     if settings.model.frozen:
         made["encoder"] = json.dumps(dict(run.lock().weights), sort_keys=True)
-    made["image"] = json.dumps(settings.image.model_dump(mode="json"), sort_keys=True)
-    made["predict"] = json.dumps(settings.predict.model_dump(mode="json", exclude={"batch"}), sort_keys=True)
+    for section in ("image", "predict"):
+        made[section] = json.dumps(said_section(run, settings, section), sort_keys=True)
     made[RUN] = f"{run.competition}/{run.name}"
     return made
 
 
 def test_parts(contest: Contest) -> tuple[str, str]:
-    """The parts that hold the queries and the gallery of the test part; one part where all queries answer as well."""
+    """Return the names of the parts with the test queries and with the gallery; the same name where both are equal."""
     same = contest.split.gallery == contest.split.test
     return "test/queries", "test/queries" if same else "test/gallery"
 
 
 def is_embedded(run: Run, name: str) -> bool:
-    """Whether a part of the contest was embedded whole."""
+    """Return whether the embeddings of a part are complete."""
     store, part = stored(run, name)
     return store.path(part).with_suffix(".json").exists()
 
 
 def embedded(run: Run, name: str, settings: EmbedSettings, folds: Sequence[int]) -> Embeddings:
-    """A part's embeddings; RunError where they come from other weights than those that are there now.
+    """Return a part's embeddings. Raises RunError where they were made with other weights than the run has now.
 
-    `predict.*` may be another than the config's: they were then made so by `medalist predict RUN predict.tta=...`.
-    So may the run's name: its folder was moved since, or copied.
+    `predict.*` may differ from the config, because `medalist predict RUN predict.tta=...` may have made the embeddings.
+    The run's name may differ too, because the run's folder may have been moved or copied.
     """
     store, part = stored(run, name)
     found = store.read(part)
@@ -77,20 +81,21 @@ def embedded(run: Run, name: str, settings: EmbedSettings, folds: Sequence[int])
 
 
 def read_vectors(run: Run, name: str) -> Embeddings:
-    """A part's embeddings, whatever made them."""
+    """Return a part's embeddings, without checking what made them."""
     store, part = stored(run, name)
     return store.read(part)
 
 
 def prototypes_name(fold: int) -> str:
-    """Where the class prototypes of a fold lie: ids are `<number of the sub-centre>/<identity>`."""
+    """Return the name of the part with a fold's class prototypes; its ids are `<sub-centre's number>/<identity>`."""
     return f"oof/fold{fold}.prototypes"
 
 
 def fold_prototypes(run: Run, folds: Sequence[int]) -> ClassPrototypes | None:
-    """The class prototypes of folds, put together as their embeddings are; None where a fold has none.
+    """Return the class prototypes of folds, concatenated like their embeddings.
 
-    Of several folds the identities that all of them know, each with one centre: the mean of its sub-centres.
+    Several folds give the identities that all of them know, each with one prototype, the mean of its sub-centres.
+    Returns None where a fold has no prototypes, or where no identity is known to all folds.
     """
     if not all(is_embedded(run, prototypes_name(fold)) for fold in folds):
         return None
@@ -110,7 +115,7 @@ def _prototypes(found: Embeddings) -> ClassPrototypes:
 
 
 def _mean(prototypes: ClassPrototypes) -> dict[str, np.ndarray[tuple[int], np.dtype[np.float32]]]:
-    """The mean of each identity's sub-centres, of length 1."""
+    """Return the mean of each identity's sub-centres, scaled to length 1."""
     rows: dict[str, list[int]] = {}
     for row, name in enumerate(prototypes.names):
         rows.setdefault(name, []).append(row)

@@ -1,1 +1,1 @@
-"""Segmentation: masks and instances from maps of the image."""
+"""Segmentation: a network predicts maps of an image, from which masks or instances are made."""

@@ -1,4 +1,4 @@
-"""Answers of segmentation: the kind's side of `tasks.protocols.Answering`. Torch-free."""
+"""Answers of segmentation: implements `tasks.protocols.Answering` for this kind. Torch-free."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
-    """Decide the out-of-fold maps, write the answers as rows and score what is parsed back."""
+    """Make answers from the OOF maps, write them as rows, read the rows back and score them."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of masks have no such figure; leave it out")
     folds, trained = run.folds(), trained_and_predicted(run, lambda part: made_by(run, contest, part))
@@ -63,14 +63,14 @@ def _answers(
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:
-    """What made the maps of a part."""
+    """Return what the maps of a part were made with; None where the part is not complete."""
     folder, _, name = part.rpartition("/")
     found = MapStore(run.folder / (folder or name)).part(name)
     return found.made_by if found else None
 
 
 def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
-    """Maps of other channels cannot be blended."""
+    """Return why two runs cannot be blended: their maps have different channels. None where they are the same."""
     channels, others = one.model.channels, other.model.channels
     if channels == others:
         return None
@@ -81,19 +81,19 @@ def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
 
 
 def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
-    """Nothing besides."""
+    """Return no tables, because this kind shows only the score."""
     return ()
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores."""
-    from medalist.tasks.segment import report  # it draws, which scoring does not need
+    """Return the samples with the lowest scores, the worst first."""
+    from medalist.tasks.segment import report  # here, because it imports drawing, which scoring does not need
 
     return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings, oof: Oof, page: RunReport) -> None:
-    """The page with the worst and the best pictures."""
+    """Write the report with pictures of the worst and the best samples."""
     from medalist.tasks.segment import report
 
     report.write_page(path, run, contest, oof, page)

@@ -1,4 +1,4 @@
-"""What segmentation costs: the kind's side of a probe (`planning.cost_model.CostModel`)."""
+"""The cost model of segmentation: implements `planning.cost_model.CostModel`, which a probe uses."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS, read_of
 from medalist.tasks.probed import sampled_source
 from medalist.tasks.segment.inference import predict
-from medalist.tasks.segment.jobs import build_job, build_normalisation, build_task, target_maker
+from medalist.tasks.segment.jobs import build_job, build_task, target_maker
+from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
-    """Decoded samples, each with its maps."""
+    """Return the data source: a sampled cache of decoded images and their target maps."""
     settings: SegmentSettings = setup.settings
     weight = CHANNELS + len(settings.model.channels)
     sizes = [weight * sample.size[0] * sample.size[1] for sample in setup.contest.split.train]
@@ -39,40 +40,40 @@ def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) ->
 def job(
     setup: TrainSetup, settings: SegmentSettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
-    """The training of a fold."""
+    """Return the training of a fold under these settings."""
     place, read = FoldPlace(setup.folds, fold, folder), read_of(setup.contest, settings)
     return build_job(settings, fabric, source.data, place, setup.weights, read)
 
 
 def passes(settings: SegmentSettings, folds: int) -> int:
-    """Each fold's network sees the test part."""
+    """Return the forward passes over the test part: one for each fold's network."""
     return folds
 
 
 def copies(settings: SegmentSettings, folds: int) -> int:
-    """The folds' maps are averaged."""
+    """Return 1, because the maps of all folds are averaged into one prediction on disk."""
     return 1
 
 
 def batches(samples: list[Sample], settings: SegmentSettings) -> list[InferenceBatch]:
-    """Batches of one padded size."""
+    """Return the batches in which these samples are predicted; all images of a batch have one padded size."""
     return inference_batches([sample.size for sample in samples], settings.model.stride, settings.predict.batch)
 
 
 def predicted(setup: TrainSetup, fold: int | None) -> list[list[Sample]]:
-    """What a fold has held out, or the test part."""
+    """Return the fold's held-out samples, or the test part where `fold` is None."""
     return [held_out(setup, fold) if fold is not None else list(setup.contest.split.test)]
 
 
 def computed(setup: TrainSetup, fold: int | None) -> list[InferenceBatch]:
-    """All that is predicted."""
+    """Return the batches of all samples that are predicted."""
     return [one for part in predicted(setup, fold) for one in batches(part, setup.settings)]
 
 
 def time_predictions(
     setup: TrainSetup, settings: SegmentSettings, job: TrainJob, folder: Path, each: float, fold: int, until: float
 ) -> tuple[list[Timed], float]:
-    """Time batches of the OOF part in all views, and count the bytes of the maps that were written."""
+    """Time batches of the fold's OOF part in all views; return the times and the bytes on disk for each pixel."""
     every, store = computed(setup, fold), MapStore(folder)
     samples = predicted(setup, fold)[0]
     found = timed(every, partial(_once, setup, settings, job, samples, store), until)
@@ -84,7 +85,7 @@ def time_predictions(
 
 
 def again(setup: TrainSetup, settings: SegmentSettings, job: TrainJob, fold: int, before: Timed) -> float:
-    """The same batch under other settings."""
+    """Time the batch of `before` again under these settings; return the new forward time divided by the old one."""
     one = next(one for one in computed(setup, fold) if one.pixels == before.pixels)
     samples, store = predicted(setup, fold)[0], MapStore(job.folder / "store")
     _once(setup, settings, job, samples, store, one)
@@ -130,7 +131,11 @@ def _one_view(
     store: MapStore,
     one: InferenceBatch,
 ) -> Timed:
-    """A batch for which there is no time in all views: one view at the largest scale, which takes the same memory."""
+    """Estimate the time of a batch for which there is no time to compute all views.
+
+    Only one view at the largest scale is computed, which needs the same memory; its time is multiplied by the number of
+    views and by the pixels of all scales.
+    """
     scales, largest = settings.predict.scales, max(settings.predict.scales)
     single = settings.predict.model_copy(update={"tta": "none", "scales": (largest,)})
     found = _once(setup, settings.model_copy(update={"predict": single}), job, samples, store, one)

@@ -1,15 +1,15 @@
-"""Prediction of whole images by one or several networks, averaged over views and scales."""
+"""Prediction of whole images by one or several networks, averaged over networks, views and scales."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from medalist.data.loader import Batch
+from medalist.engine.placement import Placement
 from medalist.engine.views import VIEWS, apply_view, invert_view
 from medalist.records import MapPrediction
 from medalist.tasks.segment.settings import PredictConfig
@@ -18,7 +18,7 @@ from medalist.tasks.segment.task import SegmentTask
 
 @torch.inference_mode()
 def predict(
-    fabric: Fabric,
+    place: Placement,
     task: SegmentTask,
     models: Sequence[nn.Module],
     loader: Iterable[Batch],
@@ -26,12 +26,15 @@ def predict(
     stride: int,
     channels_last: bool,
 ) -> Iterator[tuple[int, MapPrediction]]:
-    """Yield (sample index, MapPrediction at native size), batch by batch; networks, views and scales count equally."""
+    """Yield (sample index, MapPrediction at native size), batch by batch.
+
+    A prediction is the mean over networks, views and scales, with equal weights.
+    """
     for model in models:
         model.eval()
     for raw in loader:
-        batch = raw.to(fabric.device, channels_last)
-        with fabric.autocast():
+        batch = raw.to(place.device, channels_last)
+        with place.autocast():
             probabilities = average_views(task, models, batch.image, config, stride)
         yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
 
@@ -39,7 +42,7 @@ def predict(
 def average_views(
     task: SegmentTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
 ) -> Tensor:
-    """Mean probabilities float32[B, C, h, w] of float32[B, 3, h, w] over networks, scales and views."""
+    """Return probabilities float32[B, C, h, w] of float32[B, 3, h, w]: the mean over networks, scales and views."""
     total: Tensor | None = None
     for scale in config.scales:
         scaled = _rescaled(image, scale, stride)

@@ -1,18 +1,17 @@
-"""One fold's training of a segmentation network."""
+"""Make the training of one fold of a segmentation network."""
 
 from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
 
-import torch
 from lightning_fabric import Fabric
-from torch import nn
 
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
-from medalist.data.dataset import InferenceDataset, Normalisation, Read, TrainDataset
+from medalist.data.dataset import InferenceDataset, TrainDataset
+from medalist.data.items import Read
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
@@ -20,31 +19,19 @@ from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.pixels import TargetOf
-from medalist.tasks.segment.network import build_model, normalisation
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.tasks.segment.targets import map_target
 from medalist.tasks.segment.task import SegmentTask
 
 
 def build_task(settings: SegmentSettings) -> SegmentTask:
-    """The task of a config."""
+    """Return the task of a config."""
     return SegmentTask(settings.loss, settings.model.channels)
 
 
-def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
-    """The network with its pretrained encoder; what is random in it depends on the seed and the fold alone."""
-    torch.manual_seed(settings.seed * 1000 + fold)
-    return build_model(settings.model, weights)
-
-
-def build_normalisation(settings: SegmentSettings) -> Normalisation:
-    """What the encoder was pretrained with."""
-    mean, std = normalisation(settings.model)
-    return Normalisation(tuple(mean), tuple(std))
-
-
 def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
-    """What makes the maps of a sample."""
+    """Return the function that makes the target maps of a sample from its truth."""
     return partial(_target_of, contest.competition, contest.data, settings)
 
 
@@ -55,7 +42,10 @@ def _target_of(competition: Competition, data: Path, settings: SegmentSettings, 
 def build_job(
     settings: SegmentSettings, fabric: Fabric, cache: PixelCache, place: FoldPlace, weights: Resolved | None, read: Read
 ) -> TrainJob:
-    """One fold's training, ready to go. ConfigError where the augmented images do not fit the network."""
+    """Return the training of one fold, ready to start.
+
+    Raises ConfigError where the augmented images do not fit the network.
+    """
     training, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
     train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed)

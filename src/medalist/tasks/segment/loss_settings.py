@@ -15,24 +15,37 @@ Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class LossConfig(ConfigModel):
-    """A weighted sum of named terms; those with weight 0 are not computed.
-
-    bce, dice, jaccard, focal, lovasz, tversky: weight of each term; at least one is above 0.
-    channels: weight of each output channel inside every term, 1 where not named.
-    focal_gamma: how strongly the focal term plays down what is right already (arXiv 1708.02002).
-    tversky_alpha, tversky_beta: what a false positive and a false negative cost (arXiv 1706.05721).
-    """
+    """A weighted sum of named terms. A term with weight 0 is not computed, and at least one weight is above 0."""
 
     bce: Weight = 0.0
+    """The weight of the binary cross-entropy."""
+
     dice: Weight = 0.0
+    """The weight of the Dice loss."""
+
     jaccard: Weight = 0.0
+    """The weight of the Jaccard loss."""
+
     focal: Weight = 0.0
+    """The weight of the focal loss (arXiv 1708.02002)."""
+
     lovasz: Weight = 0.0
+    """The weight of the Lovász hinge (arXiv 1705.08790)."""
+
     tversky: Weight = 0.0
+    """The weight of the Tversky loss (arXiv 1706.05721)."""
+
     channels: dict[str, Weight] = Field(default_factory=dict)
+    """The weight of each output channel inside every term, by the channel's name; 1 where a channel is not named."""
+
     focal_gamma: float = Field(default=2.0, ge=1, le=10)
+    """How strongly the focal term reduces the loss of pixels that are right already (arXiv 1708.02002)."""
+
     tversky_alpha: float = Field(default=0.3, gt=0, le=10)
+    """The cost of a false positive in the Tversky term (arXiv 1706.05721)."""
+
     tversky_beta: float = Field(default=0.7, gt=0, le=10)
+    """The cost of a false negative in the Tversky term (arXiv 1706.05721)."""
 
     @model_validator(mode="after")
     def _something_to_minimise(self) -> Self:

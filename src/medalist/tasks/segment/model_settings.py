@@ -13,16 +13,17 @@ STRIDE = 32
 
 
 class _Network(ConfigModel):
-    """What all networks share.
-
-    weights: "imagenet" (found by the resolver of weights.py), "none", or a file with the encoder's state.
-    channels: names of the output channels, in order ("body", "border").
-    in_channels: input channels; pretrained first convolutions are adapted to other counts than 3.
-    """
+    """What all networks share."""
 
     weights: str = Field(default="imagenet", min_length=1)
+    """The weights that the encoder begins with: `imagenet` (found by the resolver of
+    src/medalist/models/weights.py), `none`, or a file with the encoder's state."""
+
     channels: tuple[str, ...] = Field(min_length=1)
+    """The names of the output channels, in order, such as `[body, border]`."""
+
     in_channels: int = Field(default=3, ge=1, le=1024)
+    """The number of input channels. A pretrained first convolution is adapted to numbers other than 3."""
 
     @field_validator("channels")
     @classmethod
@@ -32,7 +33,7 @@ class _Network(ConfigModel):
                 raise ValueError("a channel needs a name, such as body")
         twice = sorted({name for name in channels if channels.count(name) > 1})
         if twice:
-            raise ValueError(f"channel '{twice[0]}' stands twice; each channel needs its own name")
+            raise ValueError(f"channel '{twice[0]}' is there twice; each channel needs its own name")
         return channels
 
     @property
@@ -42,19 +43,22 @@ class _Network(ConfigModel):
 
 
 class SmpConfig(_Network):
-    """A decoder of segmentation-models-pytorch over any timm encoder with features at strides (2,) 4 … 32.
-
-    encoder: a timm name, with or without the tag of its weights ("resnet34", "resnet34.tv_in1k").
-    decoder_channels: widths of the five decoder blocks, deepest first (unet, unetplusplus; default 256 … 16).
-    attention: scSE gates in the decoder (unet, unetplusplus); its blocks are then at least 16 wide.
-    dropout: probability for the merged pyramid (fpn; default 0.2).
-    """
+    """A decoder of segmentation-models-pytorch over any timm encoder with features at strides (2,) 4 … 32."""
 
     kind: Literal["unet", "unetplusplus", "fpn", "linknet"]
+    """The decoder."""
+
     encoder: str = Field(min_length=1)
+    """A name of timm, with or without the tag of its weights (`resnet34`, `resnet34.tv_in1k`)."""
+
     decoder_channels: tuple[PositiveInt, ...] | None = None
+    """The widths of the five decoder blocks, deepest first; only for unet and unetplusplus. null means 256 … 16."""
+
     attention: Literal["scse"] | None = None
+    """scSE gates in the decoder; only for unet and unetplusplus. The decoder blocks are then at least 16 wide."""
+
     dropout: float | None = Field(default=None, ge=0, lt=1)
+    """The probability of dropout for the merged pyramid; only for fpn. null means 0.2."""
 
     @property
     def encoder_name(self) -> str:
@@ -79,18 +83,18 @@ class SmpConfig(_Network):
                 raise ValueError(f"'{option}' is for {' and '.join(kinds)}, not for {self.kind}; leave it out")
         if self.attention and self.decoder_channels and min(self.decoder_channels) < 16:
             narrow = min(self.decoder_channels)
-            raise ValueError(f"'attention: scse' squeezes 16 to 1, so decoder_channels are at least 16, not {narrow}")
+            raise ValueError(f"'attention: scse' needs decoder_channels of at least 16, not {narrow}")
         return self
 
 
 class TernausConfig(_Network):
-    """TernausNet as published (arXiv 1801.05746): a U-Net over VGG11 or VGG16 without batch normalisation.
-
-    filters: width of the decoder's last block; the deeper blocks are multiples of it.
-    """
+    """TernausNet as published (arXiv 1801.05746): a U-Net over VGG11 or VGG16 without batch normalisation."""
 
     kind: Literal["ternausnet11", "ternausnet16"]
+    """`ternausnet11` has the encoder VGG11, `ternausnet16` has VGG16."""
+
     filters: int = Field(default=32, ge=1, le=256)
+    """The width of the decoder's last block. The widths of the deeper blocks are multiples of it."""
 
     @property
     def encoder_name(self) -> str:

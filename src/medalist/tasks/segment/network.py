@@ -1,4 +1,4 @@
-"""From a config to a network: float32[B, in, h, w] -> logits float32[B, len(channels), h, w]."""
+"""Build the segmentation network of a config: float32[B, in, h, w] -> logits float32[B, len(channels), h, w]."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 import torch
 from torch import nn
 
+from medalist.data.items import Normalisation
 from medalist.errors import ConfigError, WeightsError
 from medalist.models.encoders import (
     IMAGENET,
@@ -21,17 +22,18 @@ from medalist.models.encoders import (
 )
 from medalist.models.weights import Resolved, load_state
 from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.tasks.segment.settings import SegmentSettings
 
 _SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
 
 
 def build_model(config: ModelConfig, weights: Resolved | None = None) -> nn.Module:
-    """Build the network, its encoder filled from `weights` (see `encoder_weights`), or random where None.
+    """Build the network; its encoder gets `weights` (see `encoder_weights`), or random weights where that is None.
 
-    The network takes float32[B, in_channels, h, w], normalised with `normalisation(config)`, h and w
-    multiples of `config.stride`, and gives logits float32[B, len(channels), h, w]. It is in training mode.
-    Nothing is downloaded here. Random parts are drawn from torch's generator, which the caller seeds.
-    Raises ConfigError (encoder unknown, or not usable for segmentation), WeightsError (they do not fit).
+    The network takes float32[B, in_channels, h, w], normalised with `normalisation(config)`, where h and w are
+    multiples of `config.stride`, and returns logits float32[B, len(channels), h, w]. It is in training mode. Nothing is
+    downloaded here. Random weights come from torch's generator, which the caller seeds. Raises ConfigError (the encoder
+    is unknown, or cannot be used for segmentation) and WeightsError (the weights do not fit).
     """
     match config:
         case SmpConfig():
@@ -43,7 +45,7 @@ def build_model(config: ModelConfig, weights: Resolved | None = None) -> nn.Modu
 
 
 def normalisation(config: ModelConfig) -> Statistics:
-    """(mean, std) for each input channel of images in 0..1, as the encoder's weights expect them."""
+    """Return (mean, std) for each input channel of images in 0..1, as the encoder's weights expect them."""
     match config:
         case SmpConfig():
             return statistics(config.encoder, config.in_channels)
@@ -51,6 +53,18 @@ def normalisation(config: ModelConfig) -> Statistics:
             return adapted(IMAGENET, config.in_channels)
         case _:
             assert_never(config)
+
+
+def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
+    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
+    torch.manual_seed(settings.seed * 1000 + fold)
+    return build_model(settings.model, weights)
+
+
+def build_normalisation(settings: SegmentSettings) -> Normalisation:
+    """Return the mean and std that the encoder was pretrained with."""
+    mean, std = normalisation(settings.model)
+    return Normalisation(tuple(mean), tuple(std))
 
 
 def _build_ternausnet(config: TernausConfig, weights: Resolved | None) -> nn.Module:
@@ -84,11 +98,11 @@ def _build_smp(config: SmpConfig, weights: Resolved | None) -> nn.Module:
         options["decoder_dropout"] = config.dropout
     check_encoder(config.encoder)
     if config.encoder.startswith("swin"):
-        options["strict_img_size"] = False  # windows are padded, so any size that the stride divides will do
+        options["strict_img_size"] = False  # windows are padded, so every multiple of the stride is accepted
     if weights is not None:
-        # The state itself is handed to timm, so that timm's own code adapts the first convolution and renames
-        # what features_only renames, and no hub is asked. It was fitted to the whole classifier before: for
-        # features timm loads without `strict`, and would leave what is missing random without a word.
+        # The state dict is passed to timm, so that timm's own code adapts the first convolution and renames the tensors
+        # that features_only renames, and no hub is asked. Before, the state dict is checked against the whole
+        # classifier: for features timm loads without `strict`, and missing tensors would silently stay random.
         try:
             state = fitted_state(config.encoder, load_state(weights.path))
         except WeightsError as error:
@@ -119,7 +133,10 @@ def _build_smp(config: SmpConfig, weights: Resolved | None) -> nn.Module:
 
 
 def _check_shapes(network: nn.Module, config: SmpConfig) -> None:
-    """One pass of zeros, so that an encoder whose features do not line up is refused before training."""
+    """Run the network once on zeros. Raises ConfigError where it fails or the output has a wrong shape.
+
+    So an encoder whose features do not fit the decoder is refused before the training.
+    """
     height, width = 2 * config.stride, 3 * config.stride
     network.eval()
     try:

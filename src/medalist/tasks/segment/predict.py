@@ -1,4 +1,4 @@
-"""Out-of-fold and test predictions of segmentation networks, kept on disk at native size."""
+"""OOF and test predictions of segmentation networks, written to disk at native size."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ from medalist.contest import Contest
 from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.checkpoint import load_weights
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.networks import trained_network
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
-from medalist.tasks.segment.jobs import build_network, build_normalisation, build_task
+from medalist.tasks.segment.jobs import build_task
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 
 def predict(run: Run, settings: SegmentSettings, contest: Contest, fold: int | None, reporter: Reporter) -> None:
-    """Predict what a fold has held out; of None the test part by all trained folds, averaged.
+    """Predict a fold's held-out samples; for None the test part, averaged over all trained folds.
 
-    Nothing where that is done with the weights that are there.
+    Does nothing where these predictions exist already and were made with the present weights.
     """
     folds, samples, part = predicted_part(run, contest, fold)
     _predict(run, settings, contest, folds, samples, MapStore(run.folder / part[0]), part[1], reporter)
@@ -46,11 +47,7 @@ def _predict(
         return
     store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)
-    models = []
-    for fold in folds:
-        model = build_network(settings, None, fold)
-        load_weights(model, run.checkpoint(fold, settings.train.keep))
-        models.append(fabric.to_device(model))
+    models = [trained_network(build_network(settings, None, fold), run, settings, fold, fabric) for fold in folds]
     stride = settings.model.stride
     read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
@@ -58,7 +55,7 @@ def _predict(
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
     if fabric.is_global_zero:
-        store.start(name)  # stopped half-way, it must not pass for what was there before
+        store.start(name)  # removes the index, so that an interrupted prediction does not look complete
     fabric.barrier()
     with reporter.progress(f"predict {name}", sum(map(len, order.batches))) as bar:
         for index, prediction in predict_batches(
@@ -66,7 +63,7 @@ def _predict(
         ):
             store.write(samples[index].id, prediction)
             bar.advance()
-    fabric.barrier()  # whole are the parts of all processes
+    fabric.barrier()  # the prediction is complete only when all processes have written their samples
     if fabric.is_global_zero:
         store.finish(name, part)
     fabric.barrier()

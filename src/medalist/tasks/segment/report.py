@@ -1,4 +1,4 @@
-"""What the page of a segmentation run shows besides: its worst and best samples. Torch-free."""
+"""The parts of the report that only segmentation has: pictures of the worst and best samples. Torch-free."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from medalist.tasks.protocols import Oof, WorstSample
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """The lowest scores."""
+    """Return the samples with the lowest scores, the worst first."""
     folds = run.folds()
     by_id = {sample.id: sample for sample in oof.samples}
     return [
@@ -33,7 +33,7 @@ def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
 
 
 def write_page(path: Path, run: Run, contest: Contest, oof: Oof, page: RunReport) -> None:
-    """The page with the worst and the best pictures."""
+    """Write the report with pictures of the worst and the best samples."""
     lowest, best = extremes(oof.score.by_sample)
     by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
 

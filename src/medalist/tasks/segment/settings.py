@@ -16,26 +16,28 @@ from medalist.tasks.segment.model_settings import ModelConfig
 
 
 class SegmentConfig(TaskConfig):
-    """Segmentation: masks, or instances by body and border.
-
-    border: a pixel belongs to the border where a window of 2*border+1 pixels around it sees two different objects.
-    """
+    """Segmentation: masks, or instances by body and border."""
 
     kind: Literal["segment"] = "segment"
+    """`segment`: the answers are made of pixels."""
+
     border: int = Field(default=2, ge=1, le=50)
+    """A pixel belongs to the border where a window of 2*border+1 pixels around it sees two different objects."""
 
 
 class PredictConfig(ConfigModel):
-    """Prediction of whole images.
-
-    tta: views that are averaged: `none`, `flips` (4: identity, both flips, half turn) or `d4` (8: with quarter turns).
-    scales: sizes at which each view is seen, relative to the native one; the maps are averaged at native size.
-    batch: images of one size in one forward.
-    """
+    """Prediction of whole images."""
 
     tta: Literal["none", "flips", "d4"] = "flips"
+    """The views that are averaged: `none`, `flips` (4 views: identity, both flips, half turn) or `d4` (8 views: also
+    with quarter turns)."""
+
     scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
+    """The sizes at which each view is seen, relative to the native size, each within 0.1..8. The maps are averaged at
+    native size."""
+
     batch: int = Field(default=4, ge=1)
+    """The number of images of one size in one forward."""
 
     @model_validator(mode="after")
     def _scales_in_range(self) -> PredictConfig:
@@ -49,11 +51,20 @@ class SegmentSettings(Experiment):
 
     task: SegmentConfig = SegmentConfig()
     image: ImageConfig = ImageConfig()
+
     model: ModelConfig
+    """The network."""
+
     loss: LossConfig
+    """What the training minimises."""
+
     sampler: SampleSamplerConfig = ShuffleSampler()
+    """Which samples make a batch."""
+
     predict: PredictConfig = PredictConfig()
+
     decide: DecideConfig
+    """How probability maps become the final objects."""
 
     @property
     def pretrained(self) -> Pretrained:

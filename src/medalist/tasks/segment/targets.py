@@ -1,4 +1,4 @@
-"""From the truth to the maps that a network is trained on."""
+"""Make the target maps, on which a network is trained, from the truth."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ INSTANCE_CHANNELS = ("body", "border")
 
 
 def map_target(truth: Answer, config: SegmentConfig, channels: Sequence[str]) -> MapTarget:
-    """The target uint8[H, W, C] of 0 and 1, one map for each of the network's channels.
+    """Return the target uint8[H, W, C] of 0 and 1, one map for each of the network's channels.
 
-    Instances give `body` (any object) and `border` (between touching objects); a mask with one channel gives its
-    foreground, with C channels its classes 1..C. Raises ConfigError for channels that this truth cannot give.
+    Instances give the maps `body` (all objects) and `border` (between touching objects). A mask gives its foreground
+    where there is one channel, and its classes 1..C where there are C channels. Raises ConfigError for channels that
+    this truth cannot give.
     """
     match truth:
         case Instances(labels=labels):
@@ -51,13 +52,16 @@ def map_target(truth: Answer, config: SegmentConfig, channels: Sequence[str]) ->
 
 
 def touching_border(labels: NDArray[np.int32], radius: int) -> NDArray[np.bool_]:
-    """Pixels whose window of 2*radius+1 sees two different objects: bool[H, W] from int32[H, W], 0 = background."""
+    """Return bool[H, W], true for pixels whose square window of side 2*radius+1 contains two different objects.
+
+    labels: int32[H, W], 0 = background. Raises ConfigError for more than 65534 objects.
+    """
     if labels.max(initial=0) >= np.iinfo(np.uint16).max:
         raise ConfigError(f"an image with {labels.max()} objects; at most 65534 can be told apart")
     numbers = labels.astype(np.uint16)
     kernel = np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
     highest = cv2.dilate(numbers, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0)
-    # Background must not win the minimum: it becomes the largest number there is.
+    # Background becomes the largest number, so that it is never the minimum of a window that has an object.
     raised = np.where(numbers == 0, np.uint16(65535), numbers)
     lowest = cv2.erode(raised, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=65535)
     border: NDArray[np.bool_] = (highest > 0) & (highest != lowest)

@@ -1,13 +1,13 @@
-"""Segmentation: the loss, figures of what is held out, and predictions at native size."""
+"""Segmentation: the loss, the validation figures of held-out samples, and predictions at native size."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from math import fsum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.devices import with_float64
@@ -19,9 +19,12 @@ from medalist.records import MapPrediction
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.losses import segmentation_loss
 
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
+
 
 class SegmentTask(StatelessLoss):
-    """What the loop needs to know of segmentation, and how outputs become predictions."""
+    """The loss and validation of segmentation for the training loop, and the step from outputs to predictions."""
 
     def __init__(self, loss: LossConfig, channels: Sequence[str]):
         """`channels` are the network's output channels, in order."""
@@ -29,15 +32,15 @@ class SegmentTask(StatelessLoss):
         self._loss = loss
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
-        """The scalar `loss` to minimise, and its named parts, from logits float32[B, C, h, w]."""
+        """Return the scalar `loss` to minimise and its named parts. outputs: logits float32[B, C, h, w]."""
         return segmentation_loss(outputs, _maps(batch), self._loss, self.channels)
 
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
-        """`val_loss` and its parts as means over samples, and Dice of each channel over all their pixels (1 if empty).
+        """Return `val_loss` and its parts as means over samples, and `dice_<channel>` over all pixels of all samples.
 
-        The loss of each sample is its own, without the padding: losses over whole batches, such as Dice, would depend
-        on how samples are batched. Means do not depend on how samples are shared by processes, to the last bit: they
-        are of exact sums.
+        The Dice of a channel is 1 where neither answers nor targets have any pixel of it. The loss is computed for each
+        sample alone and without the padding, because losses over whole batches, such as Dice, depend on how samples are
+        batched. The means are made from exact sums, so they are the same to the last bit for any number of processes.
         """
         parts: tuple[str, ...] = ()
         figures: list[Tensor] = []
@@ -47,7 +50,7 @@ class SegmentTask(StatelessLoss):
                 losses = self.loss(logits, batch)
                 parts = tuple(losses)
                 overlap, both = _overlap(logits, batch)
-                # Kept on the device, where that has float64: nothing waits for it before the last batch.
+                # The figures stay on a device that has float64 until the last batch, so that no batch waits for a copy.
                 own = with_float64(torch.stack(list(losses.values()))).double()
                 figures.append(torch.cat([own, overlap, both]))
         rows: list[list[float]] = all_gather_lists(torch.stack(figures).tolist() if figures else [], fabric)
@@ -65,11 +68,11 @@ class SegmentTask(StatelessLoss):
         }
 
     def probabilities(self, outputs: Tensor) -> Tensor:
-        """Logits -> float32 probabilities of the same shape."""
+        """Return float32 probabilities of the same shape as the logits `outputs`."""
         return outputs.float().sigmoid()
 
     def predict(self, probabilities: Tensor, batch: Batch) -> list[MapPrediction]:
-        """Undo the padding and round to 8 bits: one MapPrediction at native size for each sample of the batch."""
+        """Remove the padding, round to 8 bits, and return one MapPrediction at native size for each sample."""
         maps = (probabilities * 255).round().to(torch.uint8).cpu().numpy()
         return [
             MapPrediction(np.ascontiguousarray(padding.undo(image)), self.channels)
@@ -78,7 +81,7 @@ class SegmentTask(StatelessLoss):
 
 
 def _overlap(outputs: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """For each channel the overlap of answer and target, and the sum of both sides, in pixels."""
+    """Return for each channel, in pixels, the overlap of answer and target and the sum of their sizes."""
     target = with_float64(_maps(batch))
     answer = with_float64((outputs > 0).float())
     over_all, wide = (0, 2, 3), torch.float64  # float32 cannot count beyond 16.8 million pixels

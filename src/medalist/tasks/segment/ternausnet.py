@@ -1,7 +1,7 @@
-"""TernausNet-11 and -16: U-Nets over VGG encoders (arXiv 1801.05746), with the published names.
+"""TernausNet-11 and -16: U-Nets with VGG encoders (arXiv 1801.05746), with the published layer names.
 
-The encoder's convolutions are registered twice, as `encoder.N` (torchvision's `features.N`) and under their
-stage's name; both names share one storage, so a state dict holds each of these tensors twice.
+The encoder's convolutions are registered twice: as `encoder.N` (torchvision's `features.N`) and under the name of
+their stage. Both names share one storage, so a state dict lists each of these tensors twice.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class InterpolatedBlock(nn.Module):
 class TernausNet11(nn.Module):
     """VGG11 encoder, transposed-convolution decoder. float[B, in, h, w] -> logits float[B, classes, h, w].
 
-    h and w must be multiples of 32. The output is logits for any number of classes; nothing is squashed.
+    h and w must be multiples of 32. The output is logits for any number of classes, without a sigmoid or softmax.
     """
 
     def __init__(self, classes: int = 1, in_channels: int = 3, filters: int = 32) -> None:
@@ -93,14 +93,14 @@ class TernausNet11(nn.Module):
 class TernausNet16(nn.Module):
     """VGG16 encoder, interpolating decoder. float[B, in, h, w] -> logits float[B, classes, h, w].
 
-    h and w must be multiples of 32. The output is logits for any number of classes; nothing is squashed.
+    h and w must be multiples of 32. The output is logits for any number of classes, without a sigmoid or softmax.
     """
 
     def __init__(self, classes: int = 1, in_channels: int = 3, filters: int = 32) -> None:
         super().__init__()
         self.pool = nn.MaxPool2d(2, 2)
         self.encoder = vgg_features(VGG16, in_channels)
-        layers = list(self.encoder)  # each stage without its pool, which stands at 4, 9, 16, 23 and 30
+        layers = list(self.encoder)  # the slices below leave out the pools, which are layers 4, 9, 16, 23 and 30
         self.conv1 = nn.Sequential(*layers[0:4])
         self.conv2 = nn.Sequential(*layers[5:9])
         self.conv3 = nn.Sequential(*layers[10:16])

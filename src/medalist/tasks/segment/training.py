@@ -1,4 +1,4 @@
-"""Training of segmentation: the kind's side of `tasks.protocols.Training`."""
+"""Training of segmentation: implements `tasks.protocols.Training` for this kind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
-from medalist.tasks.segment.jobs import build_job, build_network, build_normalisation, target_maker
+from medalist.tasks.segment.jobs import build_job, target_maker
+from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
 
@@ -31,9 +32,9 @@ __all__ = ["debug_subject", "fit", "forecast", "open_data", "predict", "rehearse
 
 
 def rehearse(setup: TrainSetup) -> None:
-    """Take blank images of the contest's sizes the way of real ones: ConfigError where they do not fit the network.
+    """Prepare the training with blank images of the contest's sizes. Raises ConfigError where something does not fit.
 
-    Augmentation must end in one size that the network takes, the sampler must find its strata in each fold's training
+    Augmentation must end in one size that the network accepts, the sampler must find its strata in each fold's training
     part, and the truth must give the network's channels.
     """
     settings: SegmentSettings = setup.settings
@@ -54,13 +55,13 @@ def rehearse(setup: TrainSetup) -> None:
         training = set(setup.folds.training(fold))
         strata = [sample.stratum for sample in samples if sample.id in training]
         sample_sampler(settings.sampler, settings, strata, fabric)
-    with suppress(DataError):  # the cache names all bad samples at once
+    with suppress(DataError):  # because the cache reports all bad samples at once later
         target_maker(setup.contest, settings)(samples[0])
     rehearse_network(settings.train, build_network(settings, setup.weights, setup.chosen[0]))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
-    """Read all training samples, as far as the cache goes."""
+    """Read all training samples into the cache; return a function from the number of a fold to its training."""
     settings, contest = setup.settings, setup.contest
     cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
     read = read_of(contest, settings)
@@ -68,15 +69,15 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
-    """Measure a minute of the real loop."""
-    from medalist.planning.forecast import make_plan  # a training does without
+    """Return the expected cost of the training; it is measured with the real loop."""
+    from medalist.planning.forecast import make_plan  # here, because a training does not need it
     from medalist.tasks.segment import cost
 
     return make_plan(setup, cost, request, started, reporter)
 
 
 def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
-    """The fold's training; pixels are decoded when a batch wants them."""
+    """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest = setup.settings, setup.contest
     place = FoldPlace.of(setup, fold)
     cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)

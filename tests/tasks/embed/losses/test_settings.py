@@ -42,7 +42,7 @@ def test_a_sum_of_terms_is_read_and_written() -> None:
             "terms: [{kind: cosface, by_size: log, margin: 0.1, least: 0.2}]",
             "terms.0: least = 0.2 is above margin = 0.1: common classes get the smaller one",
         ),
-        ("terms: [{kind: triplet}, {kind: triplet}]", "the term 'triplet' stands twice; keep one of them"),
+        ("terms: [{kind: triplet}, {kind: triplet}]", "the term 'triplet' is there twice; keep one of them"),
         (
             "terms: [{kind: arcface}, {kind: cosface}]",
             "'arcface' and 'cosface' both make class prototypes; keep one of them",

@@ -1,1 +1,1 @@
-"""Losses on embeddings."""
+"""Losses on embedding vectors."""

@@ -11,17 +11,20 @@ from torch.nn import functional
 
 from medalist.tasks.embed.losses.settings import MarginTerm
 
-SMALLEST_SQUARE = 1e-8  # of a sine: below what float32 can tell from 0, so only an angle of exactly 0 or pi meets it
+# Lower limit of the square of a sine. It is smaller than float32 can resolve here, so it applies only at angles 0 and
+# pi.
+SMALLEST_SQUARE = 1e-8
 
 
 class MarginSoftmax(nn.Module):
-    """Cross-entropy of scaled cosines to class prototypes, where the right class has to win by a margin.
+    """Cross-entropy of scaled cosines to class prototypes, where the right class must win by a margin m.
 
-    arcface (arXiv 1801.07698) takes cos(theta + m) for the right class, and where theta + m passes pi, where that would
-    grow again, cos(theta) - m sin(m); cosface (arXiv 1801.09414) takes cos(theta) - m. With several prototypes a class
-    has the cosine of its nearest one (sub-centre ArcFace, ECCV 2020).
-    The prototypes are the parameter `weight`, float32[C * prototypes, dim], class after class; only their directions
-    count. They start as random unit vectors from torch's generator.
+    arcface (arXiv 1801.07698) uses cos(theta + m) for the right class. Where theta + m is larger than pi, this would
+    grow again, so cos(theta) - m sin(m) is used there. cosface (arXiv 1801.09414) uses cos(theta) - m. With several
+    prototypes for a class, the cosine of the nearest one counts (sub-centre ArcFace, ECCV 2020).
+
+    The prototypes are the parameter `weight`, float32[C * prototypes, dim], sorted by class; only their directions
+    matter. They start as random unit vectors from torch's generator.
     """
 
     margins: Tensor
@@ -33,7 +36,7 @@ class MarginSoftmax(nn.Module):
         self.register_buffer("margins", margins_by_size(term, class_sizes), persistent=False)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The mean over a batch; embeddings: float32[B, dim] with unit rows; labels: int64[B] in 0..C-1."""
+        """Return the mean loss of a batch. embeddings: float32[B, dim] with unit rows; labels: int64[B] in 0..C-1."""
         cosines = embeddings @ functional.normalize(self.weight.float()).T
         if self.term.prototypes > 1:
             cosines = cosines.reshape(len(cosines), -1, self.term.prototypes).max(dim=2).values
@@ -45,22 +48,24 @@ class MarginSoftmax(nn.Module):
     def _with_margin(self, cosine: Tensor, margin: Tensor) -> Tensor:
         if self.term.kind == "cosface":
             return cosine - margin
-        # A root has no slope at 0. There the sine counts as a constant: at the centre itself nothing pulls anyway.
+        # The square root has no finite gradient at 0, so the sine is a constant there. This loses nothing, because at
+        # the prototype itself there is no direction to move in.
         sine = (1 - cosine.square()).clamp(min=SMALLEST_SQUARE).sqrt()
         turned = cosine * margin.cos() - sine * margin.sin()
         return torch.where(cosine >= -margin.cos(), turned, cosine - margin * margin.sin())
 
     def prototypes(self) -> tuple[Tensor, Tensor]:
-        """The prototypes, float32[C * prototypes, dim], unit rows, and the class of each, int64; without a graph."""
+        """Return the prototypes, float32[C * prototypes, dim] with unit rows, detached, and their classes, int64."""
         rows = functional.normalize(self.weight.detach().float())
         return rows, torch.arange(len(rows), device=rows.device) // self.term.prototypes
 
 
 def margins_by_size(term: MarginTerm, class_sizes: Sequence[int]) -> Tensor:
-    """The margin of each class, float32[C]: `least + (margin - least) * f`, f = 1 at the rarest, 0 at the most common.
+    """Return the margin of each class, float32[C]: `least + (margin - least) * f`.
 
-    class_sizes: training samples of each class, at least 1. `power`: f is linear in size ** -power (arXiv 2010.05350);
-    `log`: in log(size). Where all classes have one size, they all get `margin`.
+    f is 1 for the rarest class and 0 for the most common one. class_sizes: number of training samples of each class, at
+    least 1. With by_size `power`, f is linear in size ** -power (arXiv 2010.05350); with `log`, it is linear in
+    log(size). Where all classes have the same size, all get `margin`.
     """
     assert min(class_sizes) >= 1, f"class {min(range(len(class_sizes)), key=class_sizes.__getitem__)} has no samples"
     if term.by_size == "none" or min(class_sizes) == max(class_sizes):
@@ -75,5 +80,5 @@ def margins_by_size(term: MarginTerm, class_sizes: Sequence[int]) -> Tensor:
 
 
 def unit_rows(rows: int, dim: int) -> Tensor:
-    """Directions drawn evenly from the sphere by torch's generator: float32[rows, dim] with unit rows."""
+    """Return random unit vectors float32[rows, dim], uniform on the sphere, drawn by torch's generator."""
     return functional.normalize(torch.randn(rows, dim))

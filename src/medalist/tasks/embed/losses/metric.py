@@ -1,4 +1,4 @@
-"""Losses on embeddings: a weighted sum of terms. All is computed in float32 with autocast off."""
+"""Losses on embeddings: a weighted sum of terms. All terms are computed in float32 with autocast off."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from medalist.tasks.embed.losses.settings import (
 
 
 def build_metric_loss(config: MetricLossConfig, dim: int, class_sizes: Sequence[int]) -> MetricLoss:
-    """The loss that a config describes; its parameters start from torch's generator.
+    """Return the loss that a config describes; torch's generator draws the initial values of its parameters.
 
-    dim: of the embeddings; class_sizes: training samples of each class 0..C-1, each at least 1.
-    Raises DataError where there are not two classes: then there is nothing to tell apart.
+    dim: number of components of the embeddings. class_sizes: number of training samples of each class 0..C-1, at least
+    1. Raises DataError for fewer than two classes.
     """
     if len(class_sizes) < 2:
         raise DataError(
@@ -38,12 +38,14 @@ def build_metric_loss(config: MetricLossConfig, dim: int, class_sizes: Sequence[
 class MetricLoss(nn.Module):
     """A weighted sum of terms on the unit vectors of a batch.
 
-    class prototypes, proxies and the siamese weights are parameters, and are all that its state holds. The cross-batch
-    memory (arXiv 1912.06798) is no part of it: `new_epoch` empties it, and within an epoch `memory` and `remember` keep
-    it. While training, a batch is paired with itself, with gradients
-    on both sides, and with the memory, and then joins it; in eval mode the memory is neither read nor written.
-    The memory does not know samples. Where a sampler gives a sample twice in an epoch, it may meet its own older copy
-    as a positive: another augmentation of it, as two copies in one batch would be.
+    The parameters are class prototypes, proxies and the siamese weights; the state dict holds nothing else. The
+    cross-batch memory (arXiv 1912.06798) is not in the state dict. `new_epoch` empties it; within an epoch a checkpoint
+    saves it by `memory` and restores it by `remember`.
+
+    In training mode a batch is paired with itself, with gradients on both sides, and with the memory; then the batch is
+    added to the memory. In eval mode the memory is neither read nor written. The memory does not store sample ids. So
+    where a sampler repeats a sample in an epoch, its older copy may be a positive: another augmentation of the sample,
+    as two copies in one batch are.
     """
 
     def __init__(self, config: MetricLossConfig, dim: int, class_sizes: Sequence[int]) -> None:
@@ -56,19 +58,19 @@ class MetricLoss(nn.Module):
 
     @property
     def compares(self) -> bool:
-        """Whether samples of a batch are compared with each other, and not with class prototypes alone."""
+        """Whether samples of a batch are compared with each other, and not only with class prototypes or proxies."""
         return not all(isinstance(term, MarginTerm | ProxyNcaTerm) for term in self.config.terms)
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        """The loss of a batch and its terms.
+        """Return the loss of a batch and its terms.
 
-        embeddings: float[B, dim] of any precision, unit rows; labels: int64[B] in 0..C-1.
-        Returns "loss", a float32 scalar with a graph, and each term by its kind: detached, before its weight. A term on
-        pairs is 0 where the batch has none of one class (and the memory gives none).
+        embeddings: float[B, dim] of any precision with unit rows. labels: int64[B] in 0..C-1. Returns "loss", a float32
+        scalar with a gradient graph, and each term by its kind, detached and not multiplied by its weight. A term on
+        pairs is 0 where the batch and the memory give no positive pair.
         """
         assert embeddings.shape == (len(labels), self.dim), (embeddings.shape, labels.shape, self.dim)
         with torch.autocast(embeddings.device.type, enabled=False):
-            # Rows that were of unit length in half precision are not any more in single.
+            # Normalised again, because unit vectors in half precision do not have length 1 in float32.
             embeddings = functional.normalize(embeddings.float())
             known, known_labels = self._known.to(embeddings.device), self._known_labels.to(labels.device)
             loss = embeddings.new_zeros(())
@@ -88,15 +90,15 @@ class MetricLoss(nn.Module):
         return {"loss": loss, **parts}
 
     def new_epoch(self) -> None:
-        """Empty the cross-batch memory; to be called when an epoch begins."""
+        """Empty the cross-batch memory; the training loop calls this at the beginning of an epoch."""
         self._known, self._known_labels = self._known.new_empty(0, self.dim), self._known_labels.new_empty(0)
 
     def memory(self) -> dict[str, Tensor]:
-        """The cross-batch memory: `known` float32[M, dim] and its `labels` int64[M]; nothing where none is kept."""
+        """Return the cross-batch memory: `known` float32[M, dim] and its `labels` int64[M]; empty without a memory."""
         return {"known": self._known, "labels": self._known_labels} if self._most else {}
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
-        """Set the cross-batch memory; ValueError where it does not fit, LookupError where a part is missing."""
+        """Set the cross-batch memory. Raises ValueError where shapes do not fit, LookupError for a missing tensor."""
         if not self._most:
             return
         known, labels = memory["known"], memory["labels"]
@@ -105,9 +107,10 @@ class MetricLoss(nn.Module):
         self._known, self._known_labels = known.float(), labels.long()
 
     def prototypes(self) -> tuple[Tensor, Tensor] | None:
-        """The class prototypes of the margin softmax, float32[M, dim] with unit rows, and the class of each, int64[M].
+        """Return the prototypes of the margin softmax, float32[M, dim] with unit rows, and their classes, int64[M].
 
-        Sub-centres stand one after another. Without a graph. None where there is no margin term.
+        The sub-centres of a class are neighbouring rows. The tensors are detached. Returns None where there is no
+        margin term.
         """
         return next((term.prototypes() for term in self.terms.values() if isinstance(term, MarginSoftmax)), None)
 
@@ -129,18 +132,19 @@ def _module(term: Term, dim: int, class_sizes: Sequence[int]) -> nn.Module:
 class Siamese(nn.Module):
     """Sigmoid of a learned weighted L1 distance, with cross-entropy over pairs (Koch et al. 2015).
 
-    All pairs of a batch count; the mean over pairs of one class and that over pairs of different classes are averaged.
-    A distance of 0 starts with the logit 2, that of two random directions with about -2.
+    All pairs of a batch count. The loss is the average of two means: over pairs of one class, and over pairs of two
+    classes. At the start of training, a distance of 0 has the logit 2, and the distance of two random directions has a
+    logit of about -2.
     """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        # Two random unit vectors are 2 * sqrt(dim / pi) apart in L1, nearly.
+        # The L1 distance of two random unit vectors is about 2 * sqrt(dim / pi).
         self.weight = nn.Parameter(torch.full((dim,), -2 * (torch.pi / dim) ** 0.5))
         self.bias = nn.Parameter(torch.tensor(2.0))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The loss of a batch; embeddings: float32[B, dim] with unit rows; labels: int64[B]."""
+        """Return the loss of a batch. embeddings: float32[B, dim] with unit rows; labels: int64[B]."""
         first, second = torch.triu_indices(len(labels), len(labels), offset=1, device=labels.device)
         logits = (embeddings[first] - embeddings[second]).abs() @ self.weight.float() + self.bias.float()
         same = labels[first] == labels[second]
@@ -154,8 +158,9 @@ class Siamese(nn.Module):
 class ProxyNca(nn.Module):
     """ProxyNCA++ (arXiv 2004.01113): softmax over squared distances to a unit proxy of each class, times `scale`.
 
-    Squared distances of unit vectors are 2 - 2 cos, so the logits are 2 * scale * cos. Not the library's: that takes
-    the logarithm after the softmax, and so drops the samples that are farthest off where `scale` is large.
+    The squared distance of unit vectors is 2 - 2 cos, so the logits are 2 * scale * cos. The library's loss is not
+    used, because it takes the logarithm after the softmax; with a large `scale` this loses the samples that are
+    farthest away.
     """
 
     def __init__(self, term: ProxyNcaTerm, dim: int, classes: int) -> None:
@@ -164,7 +169,7 @@ class ProxyNca(nn.Module):
         self.weight = nn.Parameter(unit_rows(classes, dim))
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The mean over a batch; embeddings: float32[B, dim] with unit rows; labels: int64[B] in 0..C-1."""
+        """Return the mean loss of a batch. embeddings: float32[B, dim] with unit rows; labels: int64[B] in 0..C-1."""
         cosines = embeddings @ functional.normalize(self.weight.float()).T
         return functional.cross_entropy(2 * self.scale * cosines, labels)
 
@@ -172,9 +177,9 @@ class ProxyNca(nn.Module):
 class Prototypes(nn.Module):
     """Prototypical episodes (arXiv 1703.05175): a batch is an episode.
 
-    The first `shots` samples of each identity, in the order of the batch, are averaged into its prototype; all others
-    are queries, classified among all prototypes of the batch. An identity with no more samples than that is a prototype
-    only. The mean stays as it is, inside the sphere, as in the paper.
+    The prototype of an identity is the mean of its first `shots` samples, in the order of the batch. All other samples
+    are queries, which are classified among all prototypes of the batch. An identity with at most `shots` samples gives
+    a prototype but no queries. As in the paper the mean is not normalised, so prototypes lie inside the sphere.
     """
 
     def __init__(self, term: PrototypeTerm) -> None:
@@ -182,15 +187,15 @@ class Prototypes(nn.Module):
         self.term = term
 
     def forward(self, embeddings: Tensor, labels: Tensor) -> Tensor:
-        """The mean over the queries; embeddings: float32[B, dim] with unit rows; labels: int64[B]."""
+        """Return the mean loss of the queries. embeddings: float32[B, dim] with unit rows; labels: int64[B]."""
         identities, identity = torch.unique(labels, return_inverse=True)
         member = identity[:, None] == torch.arange(len(identities), device=labels.device)
-        turn = member.long().cumsum(dim=0).gather(1, identity[:, None])[:, 0]  # 1 for the first of its identity
+        turn = member.long().cumsum(dim=0).gather(1, identity[:, None])[:, 0]  # 1 for the first sample of an identity
         query = turn > self.term.shots
         if not query.any():
             return (embeddings * 0).sum()
         support = (member & ~query[:, None]).float()
         prototypes = support.T @ embeddings / support.sum(dim=0)[:, None]
-        # The square of the query is the same for all prototypes, and falls out of the softmax.
+        # The square of the query is left out, because it is the same for all prototypes and cancels in the softmax.
         nearness = 2 * embeddings[query] @ prototypes.T - prototypes.square().sum(dim=1)
         return functional.cross_entropy(self.term.scale * nearness, identity[query])

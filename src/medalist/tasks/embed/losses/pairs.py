@@ -1,7 +1,8 @@
-"""Losses on pairs and triplets of a batch: which of them count (mining), and the published loss of those that do.
+"""Losses on pairs and triplets of a batch: select pairs or triplets (mining), and compute the published loss on them.
 
-The losses are pytorch-metric-learning's. Choosing is done here: that library's miners, given the batch and a memory as
-one reference, would take a sample for its own positive, and its triplets cost the square of the memory.
+The losses are those of pytorch-metric-learning. Mining is done here, because that library's miners would take a sample
+as its own positive where the batch and a memory are given together, and because its triplets cost the square of the
+memory.
 """
 
 from __future__ import annotations
@@ -22,18 +23,19 @@ from medalist.tasks.embed.losses.settings import (
 
 PairTerm = TripletTerm | ContrastiveTerm | MultiSimilarityTerm | CircleTerm | SupConTerm
 Chosen = tuple[Tensor, ...]
-"""int64 rows of triplets (anchors, positives, negatives), or of pairs (anchors, positives, anchors, negatives)."""
+"""int64 row numbers: triplets (anchors, positives, negatives), or pairs (anchors, positives, anchors, negatives)."""
 
-SEMIHARD_MARGIN = 0.2  # of squared distances: FaceNet's, for terms that have no margin of this kind
+SEMIHARD_MARGIN = 0.2  # FaceNet's margin between squared distances, for terms without a margin of this kind
 EASE = 0.1  # epsilon of multi-similarity mining, as published
-NEAREST, FARTHEST = 0.5, 1.4  # distances: nearer ones are drawn as if at the first, farther ones never; as published
+# As published: negatives nearer than NEAREST are drawn like those at this distance, those beyond FARTHEST never.
+NEAREST, FARTHEST = 0.5, 1.4
 
 
 class PairLoss(nn.Module):
-    """One term on pairs. It has no parameters and no state.
+    """One term of the loss, on pairs or triplets. It has no parameters and no state.
 
-    Means are the library's: over the triplets, the pairs (same and different apart) or the anchors whose loss is not 0;
-    multi-similarity's over all anchors.
+    Means are taken as in the library: over the triplets, over the pairs (positive and negative pairs separately), or
+    over the anchors whose loss is not 0. The multi-similarity loss is a mean over all anchors.
     """
 
     def __init__(self, term: PairTerm) -> None:
@@ -42,10 +44,10 @@ class PairLoss(nn.Module):
         self.published, self.factor = _published(term)
 
     def forward(self, embeddings: Tensor, labels: Tensor, known: Tensor, known_labels: Tensor) -> Tensor:
-        """The loss of a batch; 0 with a graph where it has no positive pair.
+        """Return the loss of a batch; 0 (with a gradient graph) where the batch has no positive pair.
 
-        embeddings: float32[B, D] with unit rows, the anchors; labels: int64[B]; known: float32[M, D], int64[M]:
-        earlier embeddings. Anchors are paired with the batch and with these, never with themselves.
+        embeddings: float32[B, D] with unit rows, the anchors. labels: int64[B]. known: float32[M, D], and known_labels:
+        int64[M], of earlier batches. Anchors are paired with the batch and with `known`, but never with themselves.
         """
         others, other_labels = torch.cat([embeddings, known]), torch.cat([labels, known_labels])
         same = labels[:, None] == other_labels[None]
@@ -61,11 +63,12 @@ class PairLoss(nn.Module):
 
 
 def _published(term: PairTerm) -> tuple[nn.Module, float]:
-    """The library's loss, and what it is multiplied by."""
+    """Return the library's loss, and the factor by which it is multiplied."""
     module: nn.Module
     match term:
         case TripletTerm():
-            # Squared distances of unit vectors are 2 - 2 cos, so they are margin apart where cosines are margin / 2.
+            # The squared distance of unit vectors is 2 - 2 cos. So a margin between squared distances is half as large
+            # between cosines, and the loss is then multiplied by 2.
             module = losses.TripletMarginLoss(margin=term.margin / 2, distance=distances.CosineSimilarity())
             return module, 2.0
         case ContrastiveTerm():
@@ -82,24 +85,28 @@ def _published(term: PairTerm) -> tuple[nn.Module, float]:
 
 
 class _Hadsell(losses.ContrastiveLoss):  # type: ignore[misc]
-    """The library's loss has plain distances; the paper's are squared, and so is its hinge (Hadsell et al. 2006)."""
+    """The contrastive loss with squared distances and a squared hinge, as in the paper (Hadsell et al. 2006).
+
+    The library's own loss does not square them.
+    """
 
     def get_per_pair_loss(self, *args: Any) -> Any:
         return super().get_per_pair_loss(*args) ** 2
 
 
 def choose(term: PairTerm, cosines: Tensor, same: Tensor, different: Tensor, dim: int) -> Chosen:
-    """Which pairs or triplets count, as the term's miner says.
+    """Select the pairs or triplets that count in the loss, by the term's miner.
 
-    cosines: float32[B, N] of B anchors and N others; same, different: bool[B, N], what may be paired at all.
-    dim: of the embeddings.
+    cosines: float32[B, N] of B anchors and N others. same, different: bool[B, N], the allowed positive and negative
+    pairs. dim: number of components of the embeddings.
+
     none: all; as triplets for a triplet term, else as pairs.
-    multi_similarity: of these, positives farther than the nearest negative less `EASE`, and negatives nearer than the
-    farthest positive more `EASE` (arXiv 1904.06627).
-    hard: of each anchor the farthest positive and the nearest negative (arXiv 1703.07737).
-    semihard: triplets whose negative is farther than the positive, by the margin at most (arXiv 1503.03832).
-    distance: for each positive pair one negative, drawn by torch's generator with odds that even out how often each
-    distance occurs on the sphere (arXiv 1706.07567).
+    multi_similarity: positives with a cosine below that of the nearest negative plus `EASE`, and negatives with a
+    cosine above that of the farthest positive minus `EASE` (arXiv 1904.06627).
+    hard: for each anchor the farthest positive and the nearest negative (arXiv 1703.07737).
+    semihard: triplets whose negative is farther than the positive, but by the margin at most (arXiv 1503.03832).
+    distance: for each positive pair one negative. It is drawn by torch's generator, with probabilities that compensate
+    how often each distance occurs on the sphere (arXiv 1706.07567).
     """
     match term.miner:
         case "none":
@@ -107,7 +114,8 @@ def choose(term: PairTerm, cosines: Tensor, same: Tensor, different: Tensor, dim
         case "multi_similarity":
             farthest = cosines.masked_fill(~same, torch.inf).amin(dim=1, keepdim=True)
             nearest = cosines.masked_fill(~different, -torch.inf).amax(dim=1, keepdim=True)
-            # Without a positive the farthest is at infinity, and no negative counts; the other way round as well.
+            # For an anchor without positives `farthest` is infinite, so none of its negatives is selected. Likewise
+            # none of its positives is selected for an anchor without negatives.
             return _all(term, same & (cosines - EASE < nearest), different & (cosines + EASE > farthest))
         case "hard":
             (anchors,) = torch.where(same.any(dim=1) & different.any(dim=1))
