@@ -42,7 +42,10 @@ def test_check_of_an_unknown_contest(medalist: Command, at_home: Path) -> None:
     assert ended.code == 2 and ended.line.endswith("did you mean 'toy_nuclei'?")
 
 
-def test_outside_of_a_checkout_it_is_said(medalist: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_competitions_are_it_is_said(
+    medalist: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.competition.shipped_folder", lambda name: None)
     monkeypatch.chdir(tmp_path)
     ended = medalist("check", "toy_nuclei")
     assert ended.code == 2 and "no folder 'competitions'" in ended.line

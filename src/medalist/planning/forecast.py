@@ -171,6 +171,8 @@ def _options(setup: TrainSetup, base: Base, made: Plan, request: PlanRequest, un
         except MedalistError as error:
             found.append(Option(variant.change, None, variant.changes, " ".join(str(error).split())[:120]))
         let_go()
+    if not setup.settings.train.compile:
+        found.append(Option("train.compile=true", None, True, "not measured: compiling takes minutes"))
     return found
 
 

@@ -292,7 +292,7 @@ def _read_cursor(cursor: str, asked: list[Any], id_kind: int) -> tuple[bytes, in
         raise fault
     *order, key, last = told
     if order != asked:
-        raise SearchError("the cursor belongs to another order_by or descending; begin without a cursor")
+        raise SearchError("cursor: it belongs to another order_by or descending; begin without a cursor")
     good = key is None or (type(key) is int and 0 <= key < 2**64 and order[0] is not None)
     if not good or type(last) is not (str if id_kind == STRINGS else int):
         raise fault

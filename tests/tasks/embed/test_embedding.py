@@ -201,7 +201,7 @@ def test_nothing_to_embed_is_told(whales: Any, quiet: SilentReporter, files: Any
 
 def test_an_id_twice_is_refused(whales: Any, quiet: SilentReporter) -> None:
     path = whales.contest().split.train[0].images[0]
-    with pytest.raises(SearchError, match="more than once"):
+    with pytest.raises(SearchError, match="ids are repeated"):
         embed_files(whales.run, settings_of(whales), [("a", path), ("a", path)], quiet)
 
 
