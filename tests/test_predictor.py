@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import os
+import pickle
 import shutil
 import subprocess
 import sys
@@ -16,6 +19,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 import medalist
 from medalist.codecs.images import read_image
@@ -142,11 +146,15 @@ def test_bf16_is_close(trained: Toy, predictor: Predictor) -> None:
         (np.array(3, np.uint8), "has the shape of a number"),
         (PIXELS.astype(np.uint16), r"16 bits a channel; type \(image\.clip\(0, 65535\) \* \(255 / 65535\)\)"),
         (PIXELS / np.float32(255), r"is float32, .* type \(image \* 255\)\.round\(\)"),
-        (PIXELS > 5, "is bool, an image is uint8"),
-        (torch.zeros(3, 4, 4), r"is a Tensor; give a path, or numpy\.asarray\(image\)"),
-        (Image.fromarray(PIXELS), "is a Image; give a path"),
-        (None, "is a NoneType"),
-        ({"image": PIXELS}, "is a dict"),
+        (PIXELS > 5, r"is bool, .* type image\.astype\(numpy\.uint8\) \* 255$"),
+        (PIXELS.astype(np.int64), r"is int64, .*; type image\.round\(\)\.astype\(numpy\.uint8\)$"),
+        (PIXELS * 2.0, r"its values reach from 0 to 510$"),
+        (np.full((4, 5, 3), np.nan), "holds values that are no such numbers"),
+        ((path for path in ()), r"is of type generator; give a path, list\(images\) for several, or numpy"),
+        (torch.zeros(3, 4, 4), r"is of type Tensor; give a path, .*numpy\.asarray\(image\)"),
+        (Image.fromarray(PIXELS), "is of type Image; give a path"),
+        (None, "is of type NoneType"),
+        ({"image": PIXELS}, "is of type dict"),
         ("no/such.png", r"no/such\.png: "),
         (Path(__file__), "not a PNG, JPEG or TIFF"),
     ],
@@ -155,7 +163,7 @@ def test_what_is_no_image_is_one_line(predictor: Predictor, image: Any, line: st
     with pytest.raises(DataError, match=line) as error:
         predictor.predict(image)
     assert "\n" not in str(error.value)
-    with pytest.raises(DataError, match="image 1 of 2"):
+    with pytest.raises(DataError, match=r"images\[1\]"):
         predictor.answer([PIXELS, image])
 
 
@@ -194,12 +202,12 @@ def test_a_run_without_what_is_asked(trained: Toy, at_home: Path, tmp_path: Path
     for name, line in (("tiy", "did you mean"), ("", "no run ''")):
         with pytest.raises(RunError, match=line):
             open_run(name, runs=trained.runs)
-    with pytest.raises(RunError, match=r"has no trained fold \[7\]; trained are \[0, 1\]"):
+    with pytest.raises(RunError, match=r"folds = \[0, 7\]; .* has the trained folds 0, 1$"):
         open_run("tiny", runs=trained.runs, folds=[0, 7])
     shutil.copytree(trained.runs, tmp_path / "runs")
     for fold in (0, 1):
         (tmp_path / "runs" / "toy_nuclei" / "tiny" / f"fold{fold}" / "last.safetensors").unlink()
-    with pytest.raises(RunError, match="has no trained fold; trained are none; run medalist train first"):
+    with pytest.raises(RunError, match="has no trained fold; run medalist train first"):
         open_run("tiny", runs=tmp_path / "runs")
     with pytest.raises(RunError, match="makes no embeddings; use predict or answer"):
         open_run("tiny", runs=trained.runs, device="cpu").embed(PIXELS)
@@ -211,12 +219,92 @@ def test_a_run_without_what_is_asked(trained: Toy, at_home: Path, tmp_path: Path
         ({"device": "gpu"}, "no device 'gpu' here"),
         ({"device": "cuda:99"}, "no device 'cuda:99' here"),
         ({"device": ""}, "no device '' here"),
+        ({"device": "meta"}, "no device 'meta' here"),
+        ({"precision": ""}, "precision = ''; allowed"),
         ({"precision": "bf16"}, "precision = 'bf16'; allowed: 32-true, 16-mixed, bf16-mixed"),
     ],
 )
 def test_settings_that_cannot_be(trained: Toy, at_home: Path, wrong: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError, match=line):
         open_run("tiny", runs=trained.runs, **wrong)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "line"),
+    [
+        ({"folds": "0"}, r"folds = '0'; type a list of numbers, such as folds=\[0\]"),
+        ({"folds": 0}, "folds = 0; type a list"),
+        ({"folds": [0.0]}, r"folds = \[0\.0\]; type a list"),
+        ({"folds": []}, r"folds = \[\]; .* has the trained folds 0, 1"),
+        ({"name": None}, "name = None; type COMPETITION/RUN"),
+        ({"name": "a\0b"}, "no run"),
+        ({"name": "x" * 5000}, "no run 'xxx"),
+        ({"runs": 5}, "runs = 5; type "),
+    ],
+)
+def test_what_names_no_run_is_one_line(trained: Toy, at_home: Path, wrong: dict[str, Any], line: str) -> None:
+    given: dict[str, Any] = {"name": "tiny", "runs": trained.runs, **wrong}
+    with pytest.raises(RunError, match=line):
+        open_run(given.pop("name"), **given)
+
+
+def test_the_working_folder_may_change(trained: Toy, at_home: Path, tmp_path: Path, monkeypatch: Any) -> None:
+    shutil.copytree(trained.runs, tmp_path / "runs")
+    monkeypatch.chdir(tmp_path)
+    predictor = open_run("tiny", device="cpu", changes="predict.tta=none")
+    expected = predictor.answer(PIXELS)
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    found = predictor.answer(PIXELS)
+    assert isinstance(found, Instances) and isinstance(expected, Instances)
+    assert (found.labels == expected.labels).all() and predictor.run.folder.is_absolute()
+
+
+def test_a_copy_of_a_fold_is_not_another_fold(toy: Toy, at_home: Path) -> None:
+    shutil.copytree(toy.run.fold_folder(0), toy.run.folder / "fold00")
+    assert open_run("tiny", runs=toy.runs, device="cpu").folds == (0, 1)
+
+
+def test_weights_that_are_no_numbers_are_refused(toy: Toy, at_home: Path) -> None:
+    path = toy.run.checkpoint(0, "last")
+    state = load_file(path)
+    name = next(name for name, value in state.items() if value.ndim == 4)
+    state[name][0, 0] = float("nan")
+    save_file(state, path)
+    with pytest.raises(RunError, match=rf"last\.safetensors: {name} holds NaN or infinity"):
+        open_run("tiny", runs=toy.runs, device="cpu")
+
+
+def test_defaults_of_torch_do_not_matter(trained: Toy, at_home: Path, predictor: Predictor) -> None:
+    expected = maps(predictor.predict(PIXELS))
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = open_run("tiny", runs=trained.runs, device="cpu").predict(PIXELS)
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (maps(found) == expected).all()
+    with torch.device("meta"):
+        assert (maps(open_run("tiny", runs=trained.runs, device="cpu").predict(PIXELS)) == expected).all()
+
+
+def test_a_predictor_stays_in_its_process(predictor: Predictor) -> None:
+    assert copy.deepcopy(predictor) is predictor
+    with pytest.raises(RunError, match=r"cannot be sent to another process; call medalist\.open_run there"):
+        pickle.dumps(predictor)
+
+
+def test_a_pipe_is_not_waited_for(predictor: Predictor, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    with pytest.raises(DataError, match="not a file that can be read as an image"):
+        predictor.predict(tmp_path / "pipe.png")
+
+
+def test_an_unknown_channel_is_named(predictor: Predictor) -> None:
+    prediction = predictor.predict(PIXELS)
+    assert isinstance(prediction, MapPrediction)
+    with pytest.raises(DataError, match="no channel 'bodi'; there are: body, border"):
+        prediction.channel("bodi")
 
 
 def test_runs_are_found_as_the_commands_find_them(trained: Toy, at_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

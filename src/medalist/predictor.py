@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import index
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard, cast, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +50,14 @@ class Predictor:
     _predicting: Predicting
     _networks: Networks
 
+    def __deepcopy__(self, memo: object) -> Predictor:
+        """Return this predictor: it never changes."""
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        """Refuse to be sent to another process, which would cost more than to open the run there."""
+        raise RunError(f"{self!r} cannot be sent to another process; call medalist.open_run there")
+
     def __repr__(self) -> str:
         folds = ", ".join(map(str, self.folds))
         return f"<Predictor of {self.run.competition}/{self.run.name}, folds {folds}>"
@@ -67,7 +76,7 @@ class Predictor:
         if _is_one(images):
             return self._predicted([images], ("image",))[0]
         several = cast("Sequence[Image]", images)
-        names = tuple(f"image {place} of {len(several)}" for place in range(len(several)))
+        names = tuple(f"images[{place}]" for place in range(len(several)))
         return self._predicted(several, names)
 
     @overload
@@ -168,13 +177,10 @@ def open_run(
     """
     sleep_soon()
     keep_buffers()
-    run = find_run(os.fspath(name), Path(runs if runs is not None else os.environ.get("MEDALIST_RUNS", "runs")))
-    settings = changed_settings(run, list(changes), "predict")
-    trained = run.trained_folds()
-    chosen = tuple(trained if folds is None else dict.fromkeys(folds))
-    if not chosen or not set(chosen) <= set(trained):
-        what = "no trained fold" if folds is None else f"no trained fold {sorted(set(chosen) - set(trained))}"
-        raise RunError(f"{run.folder} has {what}; trained are {trained or 'none'}; run medalist train first")
+    # The whole path, because the working folder may change later.
+    run = Run(_found(name, runs if runs is not None else os.environ.get("MEDALIST_RUNS") or "runs").folder.resolve())
+    settings = changed_settings(run, [changes] if isinstance(changes, str) else list(changes), "predict")
+    chosen = _chosen(run, folds)
     competition = _competition(run, settings)
     predicting = kind_of(settings).predicting
     if predicting is None:
@@ -182,6 +188,31 @@ def open_run(
     kind = predicting()
     networks = _loaded(kind, run, settings, competition, chosen, device, precision)
     return Predictor(run, settings, chosen, competition, kind, networks)
+
+
+def _found(name: object, runs: object) -> Run:
+    """The run with this name; RunError also for what is no name."""
+    for what, value in (("name", name), ("runs", runs)):
+        if not isinstance(value, (str, os.PathLike)):
+            raise RunError(f"{what} = {value!r:.80}; type COMPETITION/RUN, or the path of its folder")
+    try:
+        return find_run(os.fsdecode(name), Path(os.fsdecode(runs)))  # type: ignore[arg-type]  # checked above
+    except (OSError, ValueError) as error:
+        raise RunError(f"no run {str(name)[:80]!r}: {error}") from None
+
+
+def _chosen(run: Run, folds: Sequence[int] | None) -> tuple[int, ...]:
+    """The folds whose networks predict; RunError for those that are not trained, and for what is no list of numbers."""
+    trained = run.trained_folds()
+    try:
+        chosen = tuple(trained) if folds is None else tuple(dict.fromkeys(map(index, folds)))
+    except TypeError:
+        raise RunError(f"folds = {folds!r:.80}; type a list of numbers, such as folds=[0]") from None
+    if not trained:
+        raise RunError(f"{run.folder} has no trained fold; run medalist train first")
+    if not chosen or not set(chosen) <= set(trained):
+        raise RunError(f"folds = {list(chosen)}; {run.folder} has the trained folds {', '.join(map(str, trained))}")
+    return chosen
 
 
 def _loaded(
@@ -197,9 +228,16 @@ def _loaded(
 
     from medalist.engine.placement import DevicePlacement, find_device, find_precision
 
-    place = DevicePlacement(find_device(device), find_precision(precision or settings.train.precision))
-    with torch.random.fork_rng(devices=[]):  # networks are made with random weights, and the user's generator stays
-        return kind.open_networks(run, settings, competition, folds, place)
+    precision = settings.train.precision if precision is None else precision
+    place = DevicePlacement(find_device(device), find_precision(precision))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)  # the user may have set another type, or another device
+    try:
+        # Networks are made with random weights, and the user's generator stays.
+        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+            return kind.open_networks(run, settings, competition, folds, place)
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _competition(run: Run, settings: Experiment) -> Competition:
@@ -227,8 +265,10 @@ def _is_one(images: Image | Sequence[Image]) -> TypeGuard[Image]:
 def _checked(image: Any, name: str, white: int) -> NDArray[np.uint8]:
     """Return an array that is an image as networks take them; DataError says what else it is, and what to type."""
     if not isinstance(image, np.ndarray):
+        several = "list(images) for several, or " if isinstance(image, Iterable) else ""
         raise DataError(
-            f"{name} is a {type(image).__name__}; give a path, or numpy.asarray(image) as uint8[H, W, 3] in RGB order"
+            f"{name} is of type {type(image).__name__}; give a path, {several}numpy.asarray(image) as uint8[H, W, 3] "
+            "in RGB order"
         )
     shape = "x".join(map(str, image.shape))
     if image.ndim == 4:
@@ -249,8 +289,19 @@ def _checked(image: Any, name: str, white: int) -> NDArray[np.uint8]:
             f"{name} has 16 bits a channel; type (image.clip(0, {white}) * (255 / {white})).round().astype(numpy.uint8)"
         )
     if image.dtype != np.uint8:
-        raise DataError(
-            f"{name} is {image.dtype}, an image is uint8 in 0..255; from 0..1 type (image * 255).round().astype("
-            "numpy.uint8)"
-        )
+        raise DataError(f"{name} is {image.dtype}, and an image is uint8 in 0..255; {_to_8_bits(image)}")
     return np.ascontiguousarray(image)
+
+
+def _to_8_bits(image: NDArray[Any]) -> str:
+    """What to type for an array of another type, by its values."""
+    if image.dtype == bool:
+        return "type image.astype(numpy.uint8) * 255"
+    if image.dtype.kind not in "iuf" or not np.isfinite(image).all():
+        return "this array holds values that are no such numbers"
+    low, high = image.min(), image.max()
+    if low >= 0 and high <= 1 and image.dtype.kind == "f":
+        return "type (image * 255).round().astype(numpy.uint8)"
+    if low >= 0 and high <= 255:
+        return "type image.round().astype(numpy.uint8)"
+    return f"its values reach from {low:g} to {high:g}"

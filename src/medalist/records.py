@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from medalist.errors import DataError
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -163,6 +165,8 @@ class MapPrediction:
 
     def channel(self, name: str) -> NDArray[np.float32]:
         """Return the probabilities float32[H, W] of one channel, in 0..1; ValueError where there is no such channel."""
+        if name not in self.channels:
+            raise DataError(f"no channel '{name}'; there are: {', '.join(self.channels)}")
         probability: NDArray[np.float32] = self.maps[self.channels.index(name)].astype("float32") / 255
         return probability
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -281,3 +282,15 @@ def test_all_real_objects_survive_a_round_trip(contest_data: Callable[[str], Pat
     assert sum(map(len, texts.values())) == 22_108
     for name, objects in texts.items():
         assert encode_labels(decode_labels(objects, sizes[name])) == objects
+
+
+@pytest.mark.parametrize("order", ["col", "rows", "F", None])
+def test_another_word_for_the_order_is_refused(order: Any) -> None:
+    for call in (lambda: encode_mask(np.ones((2, 3), bool), order), lambda: decode_mask("1 2", (2, 3), order)):
+        with pytest.raises(RleError, match=r"order = .*; allowed: 'column', 'row'"):
+            call()
+
+
+def test_a_mask_has_two_axes() -> None:
+    with pytest.raises(RleError, match=r"a mask is \[H, W\], and this array is \[2, 2, 2\]"):
+        encode_mask(np.ones((2, 2, 2), bool))

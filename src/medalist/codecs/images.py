@@ -103,6 +103,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
         raise DataError(f"{path}: {reason(error)}") from error
     if folder:
         raise DataError(f"{path}: a folder, not an image")
+    if path.exists() and not path.is_file():  # a pipe would make the reader wait
+        raise DataError(f"{path}: not a file that can be read as an image")
     try:
         # The file is opened here, not by name in Pillow, because Pillow 13 would map some TIFF files into memory, and
         # would mix up the pixels of those with a turned orientation.

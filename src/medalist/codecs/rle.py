@@ -15,12 +15,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.errors import DataError
+
 Order = Literal["column", "row"]
 
 _MAX_NUMBER = 10**18  # so that the sum of a start and a length fits in int64
 
 
-class RleError(ValueError):
+class RleError(DataError, ValueError):
     """A text is no valid RLE of its image. The message is part of a sentence; it names the rule and the value."""
 
 
@@ -172,6 +174,7 @@ def _joined(numbers: NDArray[np.int64]) -> tuple[str, NDArray[np.int64]]:
 
 def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
     """The sorted positions (from 0) of pixels that differ from the pixel before; before the first pixel is False."""
+    _refuse_form(mask, order)
     lines = mask if order == "row" else mask.T
     if lines.size == 0:
         return np.empty(0, np.int64)
@@ -191,6 +194,7 @@ def _edges(mask: NDArray[np.bool_], order: Order) -> NDArray[np.int64]:
 
 def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
     """The pixels of [H, W] as a flat array, in the order in which runs are counted."""
+    _refuse_form(image, order)
     turned = image if order == "row" else image.T
     if turned.flags.c_contiguous or turned.size == 0:
         return turned.ravel()
@@ -199,10 +203,19 @@ def _scan(image: NDArray[Any], order: Order) -> NDArray[Any]:
 
 def _unscan(flat: NDArray[Any], size: tuple[int, int], order: Order) -> NDArray[Any]:
     """Undo _scan: the image [H, W], contiguous in memory."""
+    _refuse_form(flat.reshape(size), order)
     if order == "row" or flat.size == 0:
         return flat.reshape(size)
     turned = flat.reshape(size[::-1])
     return cv2.transpose(turned)
+
+
+def _refuse_form(image: NDArray[Any], order: str) -> None:
+    """Raise RleError for another word than the two orders, which would silently mean one of them, and for no [H, W]."""
+    if order not in ("column", "row"):
+        raise RleError(f"order = {order!r}; allowed: 'column', 'row'")
+    if image.ndim != 2:
+        raise RleError(f"a mask is [H, W], and this array is {list(image.shape)}")
 
 
 def _quoted(word: str) -> str:

@@ -56,6 +56,9 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None) -> No
         raise RunError(
             f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
         ) from None
+    bad = next((name for name, value in model.state_dict().items() if not value.isfinite().all()), None)
+    if bad is not None:
+        raise RunError(f"checkpoint {path}: {bad} holds NaN or infinity; delete its folder and train that fold again")
 
 
 def load_part(part: nn.Module, path: Path, word: str) -> None:

@@ -46,12 +46,14 @@ def find_device(name: str) -> torch.device:
 
     Raises ConfigError where torch does not know the name, or this machine has no such device.
     """
-    if name == "auto":
+    if name in ("auto", None):
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps"):
+            raise RuntimeError("networks do not predict there")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError, ImportError) as error:
         reason = " ".join(str(error).split())[:100]
         raise ConfigError(f"no device '{name}' here ({reason}); take 'auto', 'cpu', 'cuda' or 'mps'") from None
     return device

@@ -122,7 +122,7 @@ class Run:
     def trained_folds(self) -> list[int]:
         """Return the numbers of the folds whose training has ended, which means that their `last` weights exist."""
         names = [path.parent.name for path in self.folder.glob("fold*/last.safetensors")]
-        return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold[0-9]{1,6}", name))
+        return sorted(int(name.removeprefix("fold")) for name in names if re.fullmatch("fold(0|[1-9][0-9]{0,5})", name))
 
     def scores(self) -> dict[str, Any] | None:
         """Return what `medalist score` wrote, or None before it has run.
