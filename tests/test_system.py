@@ -152,6 +152,15 @@ def test_windows_is_asked_again_to_replace_a_file(
     assert [one.name for one in tmp_path.iterdir()] == ["note"]
 
 
+@pytest.mark.parametrize("is_windows", [True, False])
+def test_an_output_of_windows_that_lacks_a_letter(is_windows: bool) -> None:
+    code = f"from medalist import system; system.WINDOWS = {is_windows}; system.print_unknown_letters(); print('é → b')"
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252"}
+    ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (ended.returncode == 0) == is_windows
+    assert ended.stdout.decode("cp1252").strip() == ("é ? b" if is_windows else "")
+
+
 ENDED = """\
 import os, sys, time
 from pathlib import Path

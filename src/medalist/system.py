@@ -7,6 +7,7 @@ stand-ins. docs/platforms.md says what was never run on Windows and macOS.
 from __future__ import annotations
 
 import _thread
+import io
 import os
 import signal
 import sys
@@ -123,6 +124,13 @@ def replace(temporary: Path, path: Path) -> None:
             if not WINDOWS or time.monotonic() >= deadline:
                 raise
         time.sleep(0.02)
+
+
+def print_unknown_letters() -> None:
+    """Print `?` for a letter that the output cannot encode. On Windows a file or a pipe is often not in UTF-8."""
+    for stream in (sys.stdout, sys.stderr):
+        if WINDOWS and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @contextmanager

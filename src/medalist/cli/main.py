@@ -22,6 +22,7 @@ from medalist.cli.session import Session
 from medalist.errors import users_line
 from medalist.processes import ending_with_parent, place
 from medalist.processors import sleep_soon
+from medalist.system import print_unknown_letters
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 plus the number of the signal."""
@@ -68,6 +69,7 @@ def version() -> None:
 def main() -> None:
     """Run the command line and exit."""
     sleep_soon()  # no command has imported torch yet
+    print_unknown_letters()
     with ending_with_parent():
         code = run(sys.argv[1:])
     raise SystemExit(code)
