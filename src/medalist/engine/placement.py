@@ -46,7 +46,7 @@ def find_device(name: str) -> torch.device:
 
     Raises ConfigError where torch does not know the name, or this machine has no such device.
     """
-    if name in ("auto", None):
+    if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)

@@ -26,7 +26,7 @@ from medalist.training.machine import machine
 from medalist.training.request import TrainRequest, run_name
 
 PROBED_IMAGES = 500
-"""Image files whose headers are read to note which kinds a run is trained on: about a tenth of a second."""
+"""Image files whose headers are read to note which kinds a run is trained on."""
 
 RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps")
 """Names that no run may have, because they name other folders beside the runs."""
