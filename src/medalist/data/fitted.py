@@ -107,7 +107,19 @@ class FittedInferenceDataset(Dataset[Item]):
         else:
             image = read_named(self.read, self.source[index])
         target = None if self.targets is None else self.targets[key[1]]
-        return fitted_item(index, middle_crop(image, self.size), self.normalisation, self.channels, target)
+        return middle_item(index, image, self.size, self.normalisation, self.channels, target)
+
+
+def middle_item(
+    index: int,
+    image: NDArray[np.uint8],
+    size: Size,
+    norm: Normalisation,
+    channels: Channels,
+    target: Target | None = None,
+) -> Item:
+    """Return the item of the middle of a fitted image, (height, width) `size`, as the network sees it in prediction."""
+    return fitted_item(index, middle_crop(image, size), norm, channels, target)
 
 
 def fitted_item(

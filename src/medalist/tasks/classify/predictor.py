@@ -11,8 +11,7 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from medalist.competition import Competition
-from medalist.data.fitted import fitted_item
-from medalist.data.fitting import middle_crop
+from medalist.data.fitted import middle_item
 from medalist.data.items import Item, Normalisation
 from medalist.engine.placement import Placement
 from medalist.records import Answer, Prediction, TablePrediction
@@ -52,8 +51,7 @@ class ClassifyNetworks:
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
         settings = self.settings
-        middle = middle_crop(image, settings.image.size)
-        return fitted_item(position, middle, self.normalisation, settings.model.in_channels, None)
+        return middle_item(position, image, settings.image.size, self.normalisation, settings.model.in_channels)
 
 
 def open_networks(

@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.competition import Competition
-from medalist.data.fitted import fitted_item
-from medalist.data.fitting import middle_crop
+from medalist.data.fitted import middle_item
 from medalist.data.items import Item, Normalisation
 from medalist.engine.placement import Placement
 from medalist.errors import RunError
@@ -49,8 +48,7 @@ class Embedders:
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
         settings = self.settings
-        middle = middle_crop(image, settings.image.size)
-        return fitted_item(position, middle, self.normalisation, settings.model.in_channels, None)
+        return middle_item(position, image, settings.image.size, self.normalisation, settings.model.in_channels)
 
 
 def open_networks(
