@@ -37,11 +37,12 @@ def save_weights(model: nn.Module, path: Path) -> None:
         save_model(model, str(temporary))
 
 
-def load_weights(model: nn.Module, path: Path, without: str | None = None) -> None:
+def load_weights(model: nn.Module, path: Path, without: str | None = None, *, finite: bool = True) -> None:
     """Load weights that `save_weights` wrote into a network.
 
     without: tensors whose name holds this word are not loaded, for instance the weights of a loss, which are not needed
-    for prediction. Raises RunError where the file is missing or damaged, or belongs to another network.
+    for prediction. finite: weights with NaN or infinity are refused; `debug` takes them and shows where they are.
+    Raises RunError where the file is missing or damaged, or belongs to another network.
     """
     try:
         if without is None:
@@ -57,7 +58,7 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None) -> No
             f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
         ) from None
     bad = next((name for name, value in model.state_dict().items() if not value.isfinite().all()), None)
-    if bad is not None:
+    if finite and bad is not None:
         raise RunError(f"checkpoint {path}: {bad} holds NaN or infinity; delete its folder and train that fold again")
 
 

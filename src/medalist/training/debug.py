@@ -131,7 +131,7 @@ def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
     folder = request.folder or setup.run.folder / "debug"
     subject = kind_of(setup.settings).training().debug_subject(setup, setup.chosen[0])
     if request.checkpoint is not None:
-        load_weights(subject.job.model, request.checkpoint)
+        load_weights(subject.job.model, request.checkpoint, finite=False)
     return Scene(setup, subject, folder)
 
 
