@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import sys
 import pytest
 
 from medalist import processors
-from medalist.processors import keep_buffers, sleep_soon
+from medalist.processors import collector_paused, keep_buffers, sleep_soon
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="glibc and libgomp are those of Linux")
 
@@ -116,3 +117,16 @@ def test_threads_of_a_loaded_torch_are_not_said_to_sleep(monkeypatch: pytest.Mon
 def test_the_command_line_sets_it_before_torch() -> None:
     told = python("import sys; from medalist.cli import main; sys.argv[1:] = ['doctor']; main.main()", COLUMNS="200")
     assert "GOMP_SPINCOUNT=1000" in told and "kept by the process (mallopt)" in told
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_the_collector_is_paused_and_then_as_before(running: bool) -> None:
+    was = gc.isenabled()
+    try:
+        (gc.enable if running else gc.disable)()
+        with pytest.raises(ValueError, match="inside"), collector_paused():
+            assert not gc.isenabled()
+            raise ValueError("inside")
+        assert gc.isenabled() is running
+    finally:
+        (gc.enable if was else gc.disable)()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from medalist.config import ConfigLayers, read_layers, saved_layers
 from medalist.errors import ConfigError, RunError
+from medalist.processors import collector_paused
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
@@ -49,12 +50,14 @@ def _segment_answering() -> Answering:
     return answering
 
 
+@collector_paused()
 def _segment_training() -> Training:
     from medalist.tasks.segment import training
 
     return training
 
 
+@collector_paused()
 def _segment_predicting() -> Predicting:
     from medalist.tasks.segment import predictor
 
@@ -73,18 +76,21 @@ def _embed_answering() -> Answering:
     return answering
 
 
+@collector_paused()
 def _embed_training() -> Training:
     from medalist.tasks.embed import training
 
     return training
 
 
+@collector_paused()
 def _embed_predicting() -> Predicting:
     from medalist.tasks.embed import predictor
 
     return predictor
 
 
+@collector_paused()
 def _embed_embedding() -> Embedding:
     from medalist.tasks.embed import embedding
 
@@ -103,12 +109,14 @@ def _classify_answering() -> Answering:
     return answering
 
 
+@collector_paused()
 def _classify_training() -> Training:
     from medalist.tasks.classify import training
 
     return training
 
 
+@collector_paused()
 def _classify_predicting() -> Predicting:
     from medalist.tasks.classify import predictor
 

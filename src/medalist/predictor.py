@@ -19,7 +19,7 @@ from medalist.competition import Competition, load_competition
 from medalist.errors import ConfigError, DataError, RunError
 from medalist.experiment import Experiment
 from medalist.kinds import kind_of
-from medalist.processors import keep_buffers, sleep_soon
+from medalist.processors import collector_paused, keep_buffers, sleep_soon
 from medalist.records import Answer, Prediction, VectorPrediction
 from medalist.runs.runs import Run, find_run
 from medalist.shipped import CONTESTS, own_folder
@@ -215,6 +215,7 @@ def _chosen(run: Run, folds: Sequence[int] | None) -> tuple[int, ...]:
     return chosen
 
 
+@collector_paused()
 def _loaded(
     kind: Predicting,
     run: Run,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -24,16 +25,21 @@ if TYPE_CHECKING:
 Network = TypeVar("Network", bound=nn.Module)
 
 
-def trained_network(
-    model: Network, run: Run, settings: Experiment, fold: int, place: Placement, without: str | None = None
-) -> Network:
-    """Load the weights of a fold into a network, and move it to its device, ready to predict.
+def trained_networks(
+    model: nn.Module, run: Run, settings: Experiment, folds: Sequence[int], place: Placement
+) -> tuple[nn.Module, ...]:
+    """Load the weights of each fold into a copy of a network, and move it to its device, ready to predict.
 
-    without: tensors whose name holds this word are not loaded, as in `load_weights`. Raises RunError where the
-    checkpoint is missing or does not fit.
+    A copy takes a fifth of the time in which a network is built. Raises RunError where a checkpoint is missing or does
+    not fit.
     """
-    load_weights(model, run.checkpoint(fold, settings.train.keep), without)
-    return placed(model, place, settings.train.channels_last)
+
+    def trained(fold: int) -> nn.Module:
+        network = copy.deepcopy(model)
+        load_weights(network, run.checkpoint(fold, settings.train.keep))
+        return placed(network, place, settings.train.channels_last)
+
+    return tuple(map(trained, folds))
 
 
 def placed(model: Network, place: Placement, channels_last: bool) -> Network:

@@ -64,6 +64,11 @@ class Classifier(nn.Module):
 def build_network(settings: ClassifySettings, weights: Resolved | None, fold: int, classes: int) -> Classifier:
     """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
+    return build_model(settings, classes, weights)
+
+
+def build_model(settings: ClassifySettings, classes: int, weights: Resolved | None = None) -> Classifier:
+    """Return the network: its encoder with `weights`, where they are given, and all else random."""
     encoder = build_encoder(settings.model, settings.image.size, weights)
     outputs = outputs_of(settings.loss, classes)
     head = ClassifierHead(settings.model, encoder, None, outputs)

@@ -21,10 +21,10 @@ from medalist.stores.tables import TableStore
 from medalist.tasks.classify.classes import classes_of, columns_of, refuse_other_classes
 from medalist.tasks.classify.inference import predict as predict_batches
 from medalist.tasks.classify.jobs import build_task
-from medalist.tasks.classify.network import build_network, build_normalisation
+from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
-from medalist.tasks.networks import trained_network
+from medalist.tasks.networks import trained_networks
 from medalist.tasks.pixels import read_of
 
 
@@ -65,10 +65,7 @@ def _values(
     """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    models = [
-        trained_network(build_network(settings, None, fold, len(classes)), run, settings, fold, fabric)
-        for fold in folds
-    ]
+    models = trained_networks(build_model(settings, len(classes)), run, settings, folds, fabric)
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
     dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)

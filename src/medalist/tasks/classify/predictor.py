@@ -22,10 +22,10 @@ from medalist.tasks.classify.decide import decide
 from medalist.tasks.classify.decide_settings import DecideConfig
 from medalist.tasks.classify.inference import predict
 from medalist.tasks.classify.losses import LabelLoss
-from medalist.tasks.classify.network import build_network, build_normalisation
+from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
-from medalist.tasks.networks import batches_of_images, trained_network
+from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.scored import scored_decide
 
 
@@ -60,13 +60,9 @@ def open_networks(
     """Load the networks of these folds; RunError where the contest has other classes now than the run."""
     classes = competition_classes(competition)
     refuse_other_classes(run, classes)
-
-    def network(fold: int) -> nn.Module:
-        return trained_network(build_network(settings, None, fold, len(classes)), run, settings, fold, place)
-
     loss = LabelLoss(settings.loss, classes, [1] * len(classes))  # prediction needs its kind, and no weights
     task = ClassifyTask(loss, settings.task.mode, len(classes))
-    models = tuple(network(fold) for fold in folds)
+    models = trained_networks(build_model(settings, len(classes)), run, settings, folds, place)
     return ClassifyNetworks(settings, place, models, build_normalisation(settings), task, columns_of(settings, classes))
 
 

@@ -14,11 +14,11 @@ from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
-from medalist.tasks.networks import trained_network
+from medalist.tasks.networks import trained_networks
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_task
-from medalist.tasks.segment.network import build_network, build_normalisation
+from medalist.tasks.segment.network import build_model, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 
 
@@ -47,7 +47,7 @@ def _predict(
         return
     store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)
-    models = [trained_network(build_network(settings, None, fold), run, settings, fold, fabric) for fold in folds]
+    models = trained_networks(build_model(settings.model), run, settings, folds, fabric)
     stride = settings.model.stride
     read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)

@@ -18,7 +18,7 @@ from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import DecideConfig
 from medalist.records import Answer, MapPrediction, Prediction
 from medalist.runs.runs import Run
-from medalist.tasks.networks import batches_of_images, trained_network
+from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.network import build_model, build_normalisation
@@ -53,7 +53,7 @@ def open_networks(
     run: Run, settings: SegmentSettings, competition: Competition, folds: Sequence[int], place: Placement
 ) -> SegmentNetworks:
     """Load the networks of these folds."""
-    models = tuple(trained_network(build_model(settings.model), run, settings, fold, place) for fold in folds)
+    models = trained_networks(build_model(settings.model), run, settings, folds, place)
     task = SegmentTask(settings.loss, settings.model.channels)
     return SegmentNetworks(settings, place, models, build_normalisation(settings), task)
 
