@@ -23,8 +23,8 @@ from medalist.planning.cost_model import CostModel, predicted_batches
 from medalist.planning.inference_cost import InferenceBatch, chosen, held_out, largest_peak, pixels_of, time_validation
 from medalist.planning.probe import Ran, Subject, attempt, device_peak, let_go, run, weights_bytes
 from medalist.planning.sampled_cache import SampledCache
-from medalist.reporter import Reporter
 from medalist.processors import release_buffers
+from medalist.reporter import Reporter
 from medalist.runs.cost import forget_peak
 from medalist.runs.plans import in_bytes
 from medalist.runs.setup import TrainSetup
