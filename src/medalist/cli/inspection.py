@@ -64,14 +64,17 @@ def board(
     competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
     """List all runs with score, standard errors, cost, and the changes of each against its parent run."""
-    from medalist.workflows.board import COLUMNS, board_rows
+    from medalist.workflows.board import COLUMNS, board_rows, refuse_unknown
 
     here = session(context)
     rows = board_rows(here.runs, competition)
     if rows:
         table(here.console, str(here.runs), list(COLUMNS), rows)
-    else:
+    elif competition is None:
         say(here.console, f"no runs under {here.runs}; begin with medalist train CONFIG")
+    else:
+        refuse_unknown(here.runs, competition)
+        say(here.console, f"no runs of {competition} under {here.runs}; begin with medalist train CONFIG")
 
 
 def doctor(

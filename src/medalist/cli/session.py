@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from medalist.cli.console import ConsoleReporter
+from medalist.reporter import printable
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
 Data = Annotated[
@@ -66,7 +67,7 @@ def spread(here: Session, devices: int) -> None:
 
 def say(console: Console, text: str) -> None:
     """Print a plain line. Names that users have chosen are never read as markup, and paths are not wrapped."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -77,5 +78,5 @@ def table(console: Console, title: str, columns: list[str], rows: list[list[Any]
         figures = all(FIGURE.fullmatch("" if row[number] is None else str(row[number])) for row in rows)
         made.add_column(column, justify="right" if figures else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*(escape("" if cell is None else printable(str(cell)).replace("\n", " ")) for cell in row))
     console.print(made)

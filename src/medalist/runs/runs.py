@@ -27,6 +27,7 @@ from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
+from medalist.reading import CONFIG_BYTES, read_text
 from medalist.records import Sample, Split
 
 LOCK_FORMAT = 1
@@ -84,7 +85,7 @@ class Run:
     def config(self) -> str:
         """Return the text of the resolved config of the training. Raises RunError where it cannot be read."""
         try:
-            return (self.folder / "config.yaml").read_text(encoding="utf-8")
+            return read_text(self.folder / "config.yaml", CONFIG_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise RunError(f"{self.folder} is not a run: config.yaml: {reason}; run medalist train first") from None
