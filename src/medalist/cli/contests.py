@@ -138,11 +138,13 @@ def validate(
 ) -> None:
     """Check any file against the contest's rules. Each problem is a line with row, column, value and rule."""
     from medalist.errors import SubmissionError
+    from medalist.formats.submission import problems_of_file
     from medalist.runs.opening import open_contest
 
     here = session(context)
     contest = open_contest(competition, data, here.runs)
-    problems = contest.evaluation.format_of_test(contest).validate(file, contest.split.test, contest.reference)
+    form = contest.evaluation.format_of_test(contest)
+    problems = problems_of_file(file, form, contest.split.test, contest.reference)
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:

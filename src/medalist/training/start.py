@@ -23,6 +23,7 @@ from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
 from medalist.training.machine import machine
 from medalist.training.request import TrainRequest
+from medalist.workflows.names import refuse_unwritable
 
 PROBED_IMAGES = 500
 """Image files whose headers are read to note which kinds a run is trained on."""
@@ -40,6 +41,7 @@ def checked(request: TrainRequest) -> TrainSetup:
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
+    refuse_unwritable(contest)
     folds = contest_folds(contest, settings.folds, root)
     chosen = tuple(dict.fromkeys(request.folds)) or tuple(range(folds.n))
     for number in chosen:
