@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, load_config, say, session, table
 from medalist.kinds import run_settings
 
 Side = Annotated[str, typer.Argument(help="A config file or a run.")]
@@ -22,14 +22,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the resolved config, after its augmentation is checked too."""
+    """Print the resolved config, after its augmentation and the name of its encoder are checked too."""
     from medalist.config import dump_config
     from medalist.data.transforms import compose_augment
-    from medalist.kinds import load_settings
 
-    settings = load_settings(config, tuple(overrides or ()))
+    here = session(context)
+    settings = load_config(here, config, overrides or ())
     compose_augment(settings.augment)
-    say(session(context).console, dump_config(settings).rstrip())
+    if settings.pretrained is not None:
+        from medalist.models.encoders import check_encoder
+
+        check_encoder(settings.pretrained.encoder)
+    say(here.console, dump_config(settings).rstrip())
 
 
 def diff(context: typer.Context, first: Side, second: Side) -> None:

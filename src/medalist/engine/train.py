@@ -32,7 +32,7 @@ from medalist.engine.snapshots import keep_snapshots, mean_network
 from medalist.engine.syncnorm import synchronised
 from medalist.errors import TrainingError
 from medalist.files import write_text
-from medalist.metrics.epochs import is_score
+from medalist.metrics.epochs import is_score, told
 from medalist.reporter import Progress
 
 if TYPE_CHECKING:
@@ -326,5 +326,5 @@ def _save_weights(job: TrainJob, state: TrainState, name: str) -> None:
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
-    shown = (f"{name} {row[name]:.4f}" for name in row if name in LOSSES or is_score(name))
+    shown = (told(name, row[name]) for name in row if name in LOSSES or is_score(name))
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"
