@@ -288,8 +288,11 @@ def find_run(name: str, root: Path) -> Run:
     """
     if name:
         for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
-            if (folder / "lock.json").is_file():
-                return Run(folder)
+            try:
+                if (folder / "lock.json").is_file():
+                    return Run(folder)
+            except OSError as error:  # for example a name that is too long for a file
+                raise RunError(f"no run '{name[:60]}…': {error.strerror}") from None
     known = all_runs(root)
     named = [run for run in known if run.name == name]
     if len(named) == 1:
