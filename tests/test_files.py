@@ -195,7 +195,7 @@ def test_a_malformed_table_is_refused_with_its_row(tmp_path: Path, content: str 
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: No such file"):
         read_table(tmp_path / "none.csv", ("Id",))
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="a folder, not a file"):
         read_table(tmp_path, ("Id",))
 
 

@@ -62,7 +62,7 @@ def test_usual_ids_pass(form: SubmissionFormat, truth: Any) -> None:
 
 
 @pytest.mark.parametrize(("form", "truth"), FORMS)
-@pytest.mark.parametrize("bad", ["a\nb", "a\rb", "\udcff"])
+@pytest.mark.parametrize("bad", ["a\nb", "\udcff"])
 def test_an_id_that_is_lost_in_the_file_is_named_before_the_training(
     form: SubmissionFormat, truth: Any, bad: str
 ) -> None:

@@ -100,7 +100,10 @@ def _change_slug(change: str) -> str:
 
 
 def _slug(text: str, longest: int) -> str:
-    return re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")[:longest].rstrip("-.")
+    """Return the words of a text with `-` between them, as many whole ones as fit."""
+    words = re.sub(r"[^A-Za-z0-9_.]+", "-", text).strip("-.")
+    cut = words[:longest] if len(words) <= longest or "-" not in words[: longest + 1] else words[: longest + 1]
+    return (cut if len(cut) <= longest else cut.rpartition("-")[0]).rstrip("-.")
 
 
 def former_name(config: Path, overrides: Sequence[str]) -> str:

@@ -35,12 +35,14 @@ def refuse_unwritable(contest: Contest) -> None:
         answer = Ranking(tuple(f"n{number}" for number in range(width)), 1.0 if form.confident else None)
         _refuse(contest, form, [(sample, answer) for sample in asked], "id")
         return
-    first = contest.truth(split.train[0])
+    try:
+        first = contest.truth(split.train[0])
+        truths = contest.truths(split.train) if isinstance(first, Labels) else {}
+    except DataError:
+        return  # the training itself lists all truths that cannot be read
     match first:
         case Labels():
-            trained = {sample.id for sample in split.train}
-            pairs = [(one, contest.truth(one) if one.id in trained else first) for one in asked]
-            _refuse(contest, form, pairs, "id or a label")
+            _refuse(contest, form, [(one, truths.get(one.id, first)) for one in asked], "id or a label")
         case Mask():
             dot: Answer = Mask(np.ones((1, 1), np.uint8))
             _refuse(contest, form, [(replace(sample, size=(1, 1)), dot) for sample in asked], "id")
