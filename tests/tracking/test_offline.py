@@ -15,12 +15,14 @@ from medalist.tracking import wandb as module
 from medalist.tracking.wandb import _mode, forget_superseded, import_wandb
 
 TRAINS = """
-import sys
+import sys, time
 from pathlib import Path
 from medalist.tracking.wandb import wandb_rows
 
 with wandb_rows(Path(sys.argv[1]), project="p", group="g", name="n", id="0123456789abcdef", config={}) as write:
-    write({"step": 1.0, "loss": 2.0})
+    for step in range(8):  # without the switch the first query comes after some seconds
+        write({"step": float(step), "loss": 2.0})
+        time.sleep(1.5)
 """
 
 

@@ -89,6 +89,9 @@ def print_help(
 def main() -> None:
     """Run the command line and exit."""
     hold_standard_streams()
+    if "--debug" not in sys.argv:
+        # What a library's object could not do at its end would follow the line of an error as a traceback.
+        sys.unraisablehook = lambda unraisable: None
     sleep_soon()  # no command has imported torch yet
     print_unknown_letters()
     with ending_with_parent():
