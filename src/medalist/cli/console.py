@@ -26,7 +26,7 @@ BROKEN_PIPE = 141
 class PlainConsole(Console):
     """A console on which no text can be a code for the terminal, whatever names the text holds."""
 
-    def render_str(self, text: str, **how: Any) -> Text:  # type: ignore[override]  # the options are passed on
+    def render_str(self, text: str, **how: Any) -> Text:
         """Make a text that can be drawn. Rich calls this for every string: of lines, and of the cells of tables."""
         return super().render_str(printable(text), **how)
 

@@ -24,7 +24,7 @@ SHORT = 80
 WORD = 28
 """The most letters that such a name has of a key, and of a value."""
 
-PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=,+-]*")
+PLAIN = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.=,+-]*[A-Za-z0-9_])?")
 """Names that every file system and every shell takes as they are."""
 
 
