@@ -21,6 +21,7 @@ from medalist.layouts import (
     read_split,
     with_sizes,
 )
+from medalist.layouts.faults import same_ids
 from medalist.records import Sample, Split
 
 
@@ -309,3 +310,13 @@ def test_sizes_are_read_in_the_order_given(whales: Path) -> None:
     named = [(name, whales / "train" / f"{name}.png") for name in ("c.1", "a")]
     assert [(one.id, one.size) for one in with_sizes(named)] == [("c.1", (1, 2)), ("a", (5, 5))]
     assert with_sizes([]) == ()
+
+
+def test_ids_in_two_unicode_forms_are_not_downloaded_again() -> None:
+    with pytest.raises(DataError) as caught:
+        same_ids("train image", ["cafe\u0301", "b"], "row in the annotations", ["caf\u00e9", "b"])
+    told = str(caught.value)
+    assert "with Unicode NFD as a train image and with NFC as a row in the annotations" in told
+    assert "rename the files" in told and "download" not in told
+    with pytest.raises(DataError, match="download the contest again"):
+        same_ids("train image", ["caf\u00e9"], "row", ["th\u00e9"])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, RunName, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, RunName, load_config, say, session, table
 
 Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/, or FOLDER.TRACK.")]
 
@@ -43,11 +43,10 @@ def folds(
     """Make (or read) the folds of a config, and show them with their hash."""
     from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds
     from medalist.folds.folds import summary
-    from medalist.kinds import load_settings
     from medalist.runs.opening import open_contest
 
     here = session(context)
-    settings = load_settings(config, tuple(overrides or ()))
+    settings = load_config(here, config, overrides or ())
     contest = open_contest(settings.competition, data or settings.data, here.runs)
     if rehash:
         keep_edited_folds(contest, settings.folds, here.runs)
@@ -138,11 +137,13 @@ def validate(
 ) -> None:
     """Check any file against the contest's rules. Each problem is a line with row, column, value and rule."""
     from medalist.errors import SubmissionError
+    from medalist.formats.submission import problems_of_file
     from medalist.runs.opening import open_contest
 
     here = session(context)
     contest = open_contest(competition, data, here.runs)
-    problems = contest.evaluation.format_of_test(contest).validate(file, contest.split.test, contest.reference)
+    form = contest.evaluation.format_of_test(contest)
+    problems = problems_of_file(file, form, contest.split.test, contest.reference)
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from medalist.errors import DataError
+from medalist.errors import DataError, UnreadableFile
 from medalist.files import reason
+from medalist.reading import IMAGE_BYTES, open_file
 
 _DAMAGE = (  # errors of Pillow and OpenCV for damaged or hostile files; Warning where warnings are turned into errors
     OSError,
@@ -108,7 +109,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
     try:
         # The file is opened here, not by name in Pillow, because Pillow 13 would map some TIFF files into memory, and
         # would mix up the pixels of those with a turned orientation.
-        with path.open("rb") as file, Image.open(file, formats=("PNG", "JPEG", "TIFF")) as image:
+        with open_file(path, IMAGE_BYTES) as file, Image.open(file, formats=("PNG", "JPEG", "TIFF")) as image:
             at = file.tell()
             whole, deep, has_exif = _described(image, file)
             file.seek(at)
@@ -117,6 +118,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, int, bool]]:
             orientation = image.getexif().get(ExifTags.Base.Orientation, 1) if has_exif else 1
             yield image, orientation if orientation in range(1, 9) else 1, deep
     except (FileNotFoundError, PermissionError) as error:
+        raise DataError(f"{path}: {reason(error)}") from error
+    except UnreadableFile as error:
         raise DataError(f"{path}: {reason(error)}") from error
     except UnidentifiedImageError as error:
         found = "not a PNG, JPEG or TIFF image of 8 or 16 bits" if path.stat().st_size else "an empty file"

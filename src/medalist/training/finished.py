@@ -9,7 +9,7 @@ from medalist.files import sha256_file
 from medalist.kinds import kind_of, run_settings
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, config_hash, manifest_hash
-from medalist.training.request import TrainRequest, run_name
+from medalist.training.request import TrainRequest
 
 
 def finished(request: TrainRequest) -> Run | None:
@@ -21,7 +21,7 @@ def finished(request: TrainRequest) -> Run | None:
     changed, because the training writes the new values.
     """
     settings, root = request.settings, request.root
-    run = Run(root / settings.competition / (request.name or run_name(request.config, request.overrides)))
+    run = Run(root / settings.competition / request.run_name)
     if not (run.folder / "lock.json").exists() or not _same_config(run, settings):
         return None
     contest = open_contest(settings.competition, request.data or settings.data, root)
