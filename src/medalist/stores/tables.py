@@ -7,16 +7,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.contents import hash_file
 from medalist.errors import RunError
 from medalist.files import written
 from medalist.records import TablePrediction
-from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+from medalist.stores.store import StoredPart, are_intact, finish_part, hashes_in, read_part, refuse_changed, start_part
 
 ID = "id"
 
@@ -43,13 +44,13 @@ class TableStore:
         table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
         with written(self.path(name)) as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
-        finish_part(self.folder, name, part, "columns")
+        finish_part(self.folder, name, replace(part, files=hashes_in(self.folder, [self.path(name).name])), "columns")
 
     def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
         """Return a part and its values float32[N, C].
 
-        Raises RunError, which names the file, where it is missing or damaged, does not fit its index, or has values
-        that are not finite.
+        Raises RunError, which names the file, where it is missing, damaged or changed, does not fit its index, or
+        has values that are not finite.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -57,6 +58,8 @@ class TableStore:
         part, path = self.part(name), self.path(name)
         if part is None:
             raise RunError(f"no predictions {path}; run medalist predict again")
+        if part.files:
+            refuse_changed(path, hash_file(path), part.files)
         try:
             table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
@@ -89,3 +92,8 @@ class TableStore:
     def part(self, name: str) -> StoredPart | None:
         """Return the index of a part; None where the part is missing or not complete."""
         return read_part(self.folder, name, "columns") if self.path(name).exists() else None
+
+    def intact(self, name: str) -> bool:
+        """Return whether the file of a complete part is the one that was written, as far as its hash is known."""
+        part = self.part(name)
+        return part is None or are_intact(self.folder, part.files)
