@@ -66,7 +66,7 @@ def read_hashes(run: Run, lock: Lock) -> dict[str, str] | None:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.reader(file, strict=True))
-        found = {name: digest for name, digest in rows[1:]}
+        found = dict(rows[1:])
     except (OSError, ValueError, csv.Error):
         found = None
     if found is None or seal(found) != lock.contents:

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from medalist.errors import RunError
-from medalist.files import read_json, refuse_newer, write_json
+from medalist.files import read_json, refuse_newer, sha256_json, write_json
 from medalist.runs.runs import Run
 
 FILE = "tries.json"
@@ -41,13 +41,13 @@ class Try:
 class Kept:
     """The score that `submit` uses.
 
-    origin: where its `decide` comes from. decide: its settings. rows: the hash of its `oof.csv`. sources: the hashes of
-    the code that decided and scored, by file.
+    origin: where its `decide` comes from. decide: its settings. scores: the hash of the content of `scores.json`.
+    sources: the hashes of the code that decided and scored, by file.
     """
 
     origin: Origin
     decide: Mapping[str, Any]
-    rows: str
+    scores: str
     sources: Mapping[str, str]
 
 
@@ -91,7 +91,6 @@ def add_try(run: Run, one: Try, kept: Kept | None) -> None:
     write_json(run.folder / FILE, {"format": FORMAT, **value})
 
 
-def kept_of_scores(run: Run, scores: Mapping[str, Any]) -> Kept | None:
-    """Return what is known of the score in `scores.json`; None where it was written before that was recorded."""
-    kept = read_tries(run).kept
-    return kept if kept is not None and kept.rows == scores.get("rows") else None
+def is_edited(scores: Mapping[str, Any], kept: Kept | None) -> bool:
+    """Return whether the content of `scores.json` is not that of the kept score, as far as that is known."""
+    return kept is not None and kept.scores != sha256_json(dict(scores))

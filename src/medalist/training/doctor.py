@@ -23,6 +23,8 @@ from medalist.folds.folds import Folds, read_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
 from medalist.processors import keep_buffers, sleep_soon
+from medalist.runs.contest_files import hash_contest, refuse_changed
+from medalist.runs.fold_weights import refuse_other_fold
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
 from medalist.training.machine import machine
@@ -177,6 +179,13 @@ def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Pa
         return
     if now != lock.data:
         yield ["data", _short(lock.data), f"{_short(now)} in {contest.data}"]
+    elif not lock.contents:
+        yield ["contents of the data", "not recorded", "not checked: the run is older than these hashes"]
+    else:
+        try:
+            refuse_changed(run, contest, hash_contest(contest, root))
+        except MedalistError as error:
+            yield ["contents of the data", _short(lock.contents), str(error)]
 
 
 def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
@@ -218,7 +227,11 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
             name = f"fold{fold}/{path.name}"
             try:
                 with safetensors.safe_open(path, "np"):  # reads only the header, and checks the length of the file
-                    continue
+                    pass
+                if config_hash(settings, settings) == run.lock().config:  # else no weights are those of the config
+                    refuse_other_fold(run, fold, path.stem)
+            except RunError as error:
+                yield [name, "written", str(error)]
             except FileNotFoundError:
                 yield [name, "written", "missing"]
             except (OSError, safetensors.SafetensorError) as error:

@@ -15,7 +15,7 @@ from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
 from medalist.runs.runs import Lock, Run, all_runs, config_hash
 from medalist.runs.sources import Sources, changed, scoring_sources
-from medalist.runs.tries import kept_of_scores
+from medalist.runs.tries import is_edited, read_tries
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
@@ -102,8 +102,10 @@ def _doubts(
     if config_hash(settings, settings) != lock.config:
         found.append("config.yaml edited")
     if scores:
-        kept = kept_of_scores(run, scores)
-        if kept is not None and changed(kept.sources, sources(settings.competition, settings.task.kind)):
+        kept = read_tries(run).kept
+        if is_edited(scores, kept):
+            found.append("scores.json edited")
+        elif kept is not None and changed(kept.sources, sources(settings.competition, settings.task.kind)):
             found.append("stale: scored by other code")
         if {int(fold) for fold in scores["oof"]["folds"]} - set(run.trained_folds()):
             found.append("a scored fold is gone")

@@ -105,7 +105,9 @@ def score_run(
         return scores
     write_json(run.folder / "scores.json", scores)
     origin: Origin = "config" if own.decide == settings.decide else "--keep"
-    add_try(run, one, Kept(origin, scores["decide"], scores["rows"], scoring_sources(own.competition, own.task.kind)))
+    add_try(
+        run, one, Kept(origin, scores["decide"], sha256_json(scores), scoring_sources(own.competition, own.task.kind))
+    )
     if settings.tracking != "none":
         from medalist.workflows.track import track_scores  # imported here, because most runs have no tracker
 

@@ -13,7 +13,7 @@ from medalist.folds.folds import check_folds
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.runs.sources import changed, predicting_sources, reading_sources, scoring_sources, shown, stale_parts
-from medalist.runs.tries import kept_of_scores
+from medalist.runs.tries import is_edited, read_tries
 
 
 def warn_of_score(run: Run, contest: Contest, settings: Experiment, reporter: Reporter) -> None:
@@ -86,7 +86,9 @@ def score_fault(run: Run, settings: Experiment, scores: Mapping[str, Any], made:
     """
     if scores.get("predictions") != dict(made):
         return "it is of other folds, weights or predictions than the run has now"
-    kept = kept_of_scores(run, scores)
+    kept = read_tries(run).kept
+    if is_edited(scores, kept):
+        return f"{run.folder / 'scores.json'} is not what score wrote"
     files = [] if kept is None else changed(kept.sources, scoring_sources(settings.competition, settings.task.kind))
     return f"other code decided and scored, {shown(files)} changed since" if files else None
 
