@@ -48,7 +48,7 @@ def test_a_result_is_on_the_disk_before_its_name_is(
 ) -> None:
     """After a power cut there is the old file or the new one, and no empty one."""
     path, done, honest = tmp_path / "scores.json", [], Path.replace
-    monkeypatch.setattr(os, "fsync", lambda place: done.append(Path(os.readlink(f"/proc/self/fd/{place}"))))
+    monkeypatch.setattr(os, "fsync", lambda place: done.append(Path(f"/proc/self/fd/{place}").readlink()))
 
     def replace(old: Path, new: Path) -> Path:
         done.append(new)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
@@ -67,7 +68,7 @@ def test_weights_of_another_config_or_of_other_folds_are_refused(toy: Any) -> No
 def test_weights_that_changed_after_their_training_are_refused(toy: Any) -> None:
     run = toy.run
     path = run.checkpoint(0, "last")
-    tensors = {name: value + 1 for name, value in load_file(path).items()}
+    tensors = {name: np.asarray(value + 1) for name, value in load_file(path).items()}
     save_file(tensors, path, metadata={"medalist": json.dumps(note_of(0, run.lock()))})
     assert "is not what the training of fold 0 wrote" in one_line(RunError, lambda: weights_hash(run, 0, "last"))
     keep_hashes(run, 0)  # as the end of a training does

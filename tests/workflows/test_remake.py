@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,8 @@ def with_groups(contest: Contest, groups: dict[str, str]) -> Contest:
 
 def pair_of_two_folds(contest: Contest, root: Path) -> tuple[str, str]:
     folds = contest_folds(contest, CONFIG, root)
-    alone = [name for name in sorted(folds.fold) if list(folds.group.values()).count(folds.group[name]) < 2]
+    sizes = Counter(folds.group.values())
+    alone = [name for name in sorted(folds.fold) if not folds.group[name] or sizes[folds.group[name]] == 1]
     first = alone[0]
     return first, next(name for name in alone if folds.fold[name] != folds.fold[first])
 

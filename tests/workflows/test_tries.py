@@ -107,7 +107,7 @@ def test_a_score_that_was_edited_is_no_score(toy: Any, score: Callable[..., Any]
     assert "scores.json is not what score wrote" in submitted(toy)
     assert "0.9900 (scores.json edited)" in medalist("--runs", toy.runs, "board").out
     score()
-    assert "edited" not in medalist("--runs", toy.runs, "board").out
+    assert "(" not in medalist("--runs", toy.runs, "board").out
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_broken_byte_of_one_run_is_one_line_of_the_board(
     (broken / file).write_bytes(data)
     ended = medalist("--runs", toy.runs, "board")
     assert ended.code == 0 and "toy_nuclei/tiny" in ended.out and "toy_nuclei/broken" in ended.out, ended
-    assert str(Path("broken") / file) in ended.out
+    assert Path(file).name in ended.out
 
 
 @pytest.mark.parametrize("value", ['"high"', "null", "[1]", "{}"])

@@ -75,7 +75,7 @@ def stored_parts(run: Run, split: str) -> dict[str, Sources]:
 
     They are empty for parts that were stored before sources were recorded.
     """
-    found = {}
+    found: dict[str, Sources] = {}
     for path in sorted((run.folder / split).glob("*.json")):
         try:
             value: Any = read_json(path)

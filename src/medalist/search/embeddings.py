@@ -207,7 +207,8 @@ def write_embeddings(path: Path, embeddings: Embeddings, sources: Mapping[str, s
         note.unlink(missing_ok=True)  # without the .json nobody reads the new vectors with the old ids
     shape = list(embeddings.vectors.shape)
     told = {"format": FORMAT, "shape": shape, "made_by": dict(embeddings.made_by), "ids": list(embeddings.ids)}
-    write_json(note, {**told, "sources": dict(sources or {}), "files": {path.name: hash_file(path)}})
+    recorded = {"sources": dict(sources)} if sources else {}
+    write_json(note, {**told, **recorded, "files": {path.name: hash_file(path)}})
 
 
 def read_embeddings(path: Path) -> Embeddings:

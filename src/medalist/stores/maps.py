@@ -78,12 +78,12 @@ class MapStore:
             data = path.read_bytes()
         except OSError as error:
             raise RunError(f"no prediction {path} ({error.strerror}); run medalist predict again") from None
-        if files:
-            refuse_changed(path, hash_bytes(data), files)
         # The file is checked first, because libpng writes its own messages about damage to the terminal.
         stacked = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if _whole_png(data) else None
         if stacked is None or stacked.ndim != 2 or stacked.shape[0] % len(channels):
             raise RunError(f"prediction {path} is damaged; delete it and run medalist predict again")
+        if files:
+            refuse_changed(path, hash_bytes(data), files)
         maps: NDArray[np.uint8] = stacked.astype(np.uint8).reshape(len(channels), -1, stacked.shape[1])
         return MapPrediction(maps, tuple(channels))
 

@@ -68,7 +68,7 @@ def finish_part(folder: Path, name: str, part: StoredPart, columns: str) -> None
     for left in folder.glob(".????????-*"):
         left.unlink(missing_ok=True)
     index: dict[str, Any] = {columns: list(part.columns), "ids": list(part.ids), "made_by": dict(part.made_by)}
-    index |= {"sources": dict(part.sources), "files": dict(part.files)}
+    index |= {name: dict(value) for name, value in (("sources", part.sources), ("files", part.files)) if value}
     write_json(folder / f"{name}.json", {"format": FORMAT, **index})
 
 
@@ -83,7 +83,7 @@ def read_part(folder: Path, name: str, columns: str) -> StoredPart | None:
     value: Any = read_json(path)
     refuse_newer(value, path, FORMAT)
     try:
-        recorded = (dict(value.get("sources", {})), dict(value.get("files", {})))
+        recorded = [dict(value[what]) if what in value else {} for what in ("sources", "files")]
         return StoredPart(tuple(value[columns]), tuple(value["ids"]), dict(value["made_by"]), *recorded)
     except (KeyError, TypeError, ValueError):
         raise RunError(f"{path} is not an index of predictions; delete it and run medalist predict again") from None

@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.contents import hash_file
+from medalist.contents import hash_bytes
 from medalist.errors import RunError
 from medalist.files import written
 from medalist.records import TablePrediction
-from medalist.stores.store import StoredPart, are_intact, finish_part, hashes_in, read_part, refuse_changed, start_part
+from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, start_part
 
 ID = "id"
 
@@ -44,7 +44,7 @@ class TableStore:
         table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
         with written(self.path(name)) as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
-        finish_part(self.folder, name, replace(part, files=hashes_in(self.folder, [self.path(name).name])), "columns")
+        finish_part(self.folder, name, replace(part, files={self.path(name).name: _hash(values)}), "columns")
 
     def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
         """Return a part and its values float32[N, C].
@@ -58,8 +58,6 @@ class TableStore:
         part, path = self.part(name), self.path(name)
         if part is None:
             raise RunError(f"no predictions {path}; run medalist predict again")
-        if part.files:
-            refuse_changed(path, hash_file(path), part.files)
         try:
             table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
@@ -74,6 +72,8 @@ class TableStore:
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
             raise RunError(f"{path}: the numbers of sample {part.ids[row]} are not finite; train and predict again")
+        if part.files:
+            refuse_changed(path, _hash(values), part.files)
         return part, values
 
     def predictions(self, name: str, ids: Sequence[str]) -> list[TablePrediction]:
@@ -95,5 +95,12 @@ class TableStore:
 
     def intact(self, name: str) -> bool:
         """Return whether the file of a complete part is the one that was written, as far as its hash is known."""
-        part = self.part(name)
-        return part is None or are_intact(self.folder, part.files)
+        try:
+            return self.part(name) is None or bool(self.read(name))
+        except RunError:
+            return False
+
+
+def _hash(values: NDArray[np.float32]) -> str:
+    """Return the hash of numbers, and not of their file, which another version of Parquet may write in other bytes."""
+    return hash_bytes(np.ascontiguousarray(values, np.float32).tobytes())
