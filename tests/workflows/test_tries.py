@@ -77,7 +77,9 @@ def test_a_try_is_kept_only_on_request_and_let_go_on_request(toy: Any, score: Ca
     assert len(read_tries(toy.run).tries) == 2  # each decision once
 
 
-def test_fewer_folds_than_the_run_has_are_said_loudly(toy: Any, score: Callable[..., Any]) -> None:
+def test_fewer_folds_than_the_run_has_are_said_loudly(
+    toy: Any, score: Callable[..., Any], medalist: Callable[..., Any]
+) -> None:
     score()
     shutil.rmtree(toy.run.fold_folder(1))
     said = submitted(toy)
@@ -86,6 +88,7 @@ def test_fewer_folds_than_the_run_has_are_said_loudly(toy: Any, score: Callable[
         "warning: tiny: fold 1 was scored or predicted before, and the weights are gone: only 0 of 2 count now" in said
     )
     assert "is STALE: it is of other folds, weights or predictions than the run has now; medalist score" in said
+    assert "fold1 was scored and is gone" in medalist("--runs", toy.runs, "board").out
     assert "warning: tiny: fold 1 was scored or predicted before" in score()
 
 

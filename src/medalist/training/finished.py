@@ -5,9 +5,9 @@ from __future__ import annotations
 from medalist.contest import Contest, contest_folds
 from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment
+from medalist.files import sha256_file
 from medalist.kinds import kind_of, run_settings
 from medalist.runs.contest_files import hash_contest, refuse_changed
-from medalist.runs.fold_weights import weights_hash
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, config_hash, manifest_hash
 from medalist.training.request import TrainRequest, run_name
@@ -52,4 +52,4 @@ def _is_whole(run: Run, settings: Experiment, contest: Contest, fold: int) -> bo
     if fold not in run.trained_folds() or not weights.exists() or not (folder / "cost.json").exists():
         return False
     made = kind_of(settings).answering().made_by(run, contest, f"oof/fold{fold}") or {}
-    return made.get(f"fold{fold}") == weights_hash(run, fold, settings.train.keep) and not any(folder.glob("state-*"))
+    return made.get(f"fold{fold}") == sha256_file(weights) and not any(folder.glob("state-*"))

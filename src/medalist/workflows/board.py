@@ -36,7 +36,8 @@ class Entry:
     oof: the section `oof` of scores.json, empty for a run without a score. trained: the number of trained folds.
     seconds: the time of the trained folds. planned: the planned seconds of all folds, or None where there is no plan of
     this config. off: the error of the plan over the folds that are done. born: the time of the run's start (Unix time).
-    doubts: words about what does not fit together any more, such as a score of other code.
+    doubts: words about what does not fit together any more, such as a score of other code. gone: the folds that were
+    scored and whose weights are not there any more.
     """
 
     run: Run
@@ -49,6 +50,7 @@ class Entry:
     off: PlanError | None
     born: float
     doubts: tuple[str, ...] = ()
+    gone: tuple[int, ...] = ()
 
 
 def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
@@ -85,7 +87,8 @@ def read_entry(run: Run, sources: Callable[[str, str], Sources] = scoring_source
         oof = scores.get("oof", {})
         seconds = sum(_seconds(run, fold) for fold in trained)
         doubts = _doubts(run, settings, lock, scores, sources)
-        made = Entry(run, settings, lock, oof, len(trained), seconds, whole, plan_error(run), born, doubts)
+        gone = tuple(sorted({int(fold) for fold in oof.get("folds", ())} - set(trained)))
+        made = Entry(run, settings, lock, oof, len(trained), seconds, whole, plan_error(run), born, doubts, gone)
         _row(made, None)  # whatever cannot be shown is a fault of this run's files alone
         float(oof.get("value", 0.0)), set(lock.overrides)
     except (TypeError, ValueError, LookupError, AttributeError, OSError, OverflowError) as error:
@@ -107,8 +110,6 @@ def _doubts(
             found.append("scores.json edited")
         elif kept is not None and changed(kept.sources, sources(settings.competition, settings.task.kind)):
             found.append("stale: scored by other code")
-        if {int(fold) for fold in scores["oof"]["folds"]} - set(run.trained_folds()):
-            found.append("a scored fold is gone")
     return tuple(found)
 
 
@@ -140,6 +141,7 @@ def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
 def _row(entry: Entry, parent: Entry | None) -> list[Any]:
     oof = entry.oof
     changes = _changes(entry, parent) if parent else []
+    lost = [f"fold{fold} was scored and is gone" for fold in entry.gone]
     return [
         f"{entry.run.competition}/{entry.run.name}",
         " ".join((_figure(oof.get("value")), *(f"({doubt})" for doubt in entry.doubts))).strip(),
@@ -149,7 +151,7 @@ def _row(entry: Entry, parent: Entry | None) -> list[Any]:
         f"{entry.seconds:.0f}",
         _plan(entry),
         parent.run.name if parent else "",
-        ", ".join(_change(key, old, new) for key, new, old in changes),
+        ", ".join([*lost, *(_change(key, old, new) for key, new, old in changes)]),
     ]
 
 

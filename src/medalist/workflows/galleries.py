@@ -17,7 +17,7 @@ from medalist.files import read_table, written
 from medalist.kinds import embedding_of, run_settings
 from medalist.report.pictures import GAP, PAPER, Picture, fit_image, grid
 from medalist.reporter import Reporter
-from medalist.runs.runs import Run, refuse_edited
+from medalist.runs.runs import Run
 from medalist.search.checks import Plan
 from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown, space_of
 from medalist.search.fields import ID, IDENTITY, PATH, Columns, as_cell, kinds_of, read_fields, values_of
@@ -121,7 +121,6 @@ def embed_images(
     Raises DataError where no image is left.
     """
     settings = run_settings(run)
-    refuse_edited(run, settings)
     embedding = embedding_of(run, settings)
     embeddings, left_out = embedding.embed_files(run, settings, source.files, reporter, fold=fold, skip_bad=skip_bad)
     if not len(embeddings):
@@ -208,7 +207,6 @@ def open_gallery(run: Run, folder: Path) -> Gallery:
     """
     gallery = Gallery.open(folder)
     settings = run_settings(run)
-    refuse_edited(run, settings)
     made = embedding_of(run, settings).made_of(run, settings, run.trained_folds())
     if space_of(made) != gallery.space:
         raise SearchError(
