@@ -161,7 +161,7 @@ def answering_of(run: Run) -> Answering:
 
 
 def embedding_of(run: Run, settings: Experiment) -> Embedding:
-    """Return the `Embedding` of a run's kind. Raises RunError where the kind makes no vectors, or its config was edited.
+    """Return the `Embedding` of a run's kind. Raises RunError where it makes no vectors, or the config was edited.
 
     settings: the run's own, without changes.
     """

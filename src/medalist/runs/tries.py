@@ -93,4 +93,7 @@ def add_try(run: Run, one: Try, kept: Kept | None) -> None:
 
 def is_edited(scores: Mapping[str, Any], kept: Kept | None) -> bool:
     """Return whether the content of `scores.json` is not that of the kept score, as far as that is known."""
-    return kept is not None and kept.scores != sha256_json(dict(scores))
+    try:
+        return kept is not None and kept.scores != sha256_json(dict(scores))
+    except ValueError:  # not a number or infinite, which `write_json` never writes
+        return True
