@@ -43,6 +43,24 @@ def test_written_puts_the_file_in_place_and_makes_folders(tmp_path: Path) -> Non
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("flush", [True, False])
+def test_a_result_is_on_the_disk_before_its_name_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flush: bool
+) -> None:
+    """After a power cut there is the old file or the new one, and no empty one."""
+    path, done, honest = tmp_path / "scores.json", [], Path.replace
+    monkeypatch.setattr(os, "fsync", lambda place: done.append(Path(f"/proc/self/fd/{place}").readlink()))
+
+    def replace(old: Path, new: Path) -> Path:
+        done.append(new)
+        return honest(old, new)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    write_text(path, "new", flush=flush)
+    assert [each.name for each in done[-2:]] == ([path.name, tmp_path.name] if flush else [path.name])
+    assert len(done) == (3 if flush else 1) and (not flush or done[0].name.endswith("-scores.json"))
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ValueError, SystemExit])
 def test_written_leaves_the_old_file_and_nothing_else_after_an_exception(
     tmp_path: Path, error: type[BaseException]

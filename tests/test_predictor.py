@@ -89,7 +89,7 @@ def test_a_list_keeps_its_order_whatever_the_sizes(predictor: Predictor) -> None
 
 
 def test_answers_are_decided_as_the_last_score_was(toy: Toy, medalist: Callable[..., Any], at_home: Path) -> None:
-    command = ("score", "toy_nuclei/tiny", "decide.body=0.4", "decide.min_size=0", "--data", str(toy.data))
+    command = ("score", "toy_nuclei/tiny", "decide.body=0.4", "decide.min_size=0", "--keep", "--data", str(toy.data))
     assert medalist("--runs", str(toy.runs), *command).code == 0
     predictor = open_run("tiny", runs=toy.runs, device="cpu")
     settings: Any = run_settings(toy.run)

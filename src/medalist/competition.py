@@ -141,6 +141,13 @@ def load_competition(name: str, folder: Path | None = None) -> Competition:
     return found[track]
 
 
+def source_folder(name: str) -> Path | None:
+    """Return the folder with the code of a competition or a track; None where there is none. Nothing is imported."""
+    places = (own_folder(CONTESTS), shipped_folder(CONTESTS))
+    found = (place / folder_of(name) for place in places if place is not None)
+    return next((folder for folder in found if (folder / "__init__.py").is_file()), None)
+
+
 def competition_names(folder: Path) -> list[str]:
     """Return the names of all competitions in a `competitions/` folder, with their tracks; imports each of them."""
     names = [(home, track) for home in folder_names(folder) for track in sorted(_values(home, folder))]

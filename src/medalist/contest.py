@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from medalist.competition import Competition, find_groups
+from medalist.contents import CACHE, hash_bytes, hash_files
 from medalist.errors import FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds.folds import Folds, check_folds, make_folds, read_folds, read_folds_table, rehash, write_folds
 from medalist.folds.settings import FoldsConfig
 from medalist.reading import TABLE_BYTES, read_bytes
-from medalist.records import Answer, Sample, Split
+from medalist.records import Answer, Grouping, Sample, Split
 
 if TYPE_CHECKING:
     from medalist.formats.submission import SubmissionFormat
+
+
+LOOKED_AT = ".images.json"
+"""The suffix of the file beside the folds that says in which images groups were looked for."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +120,9 @@ def folds_path(contest: Contest, config: FoldsConfig, root: Path) -> Path:
 def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
     """Return the folds: those of the user's file, else those that were made before, else new folds, which are written.
 
-    Raises FoldError where the folds do not fit the samples.
+    Where the contest looks for groups in the images, the images of folds that were made before are hashed, and groups
+    are looked for again where images or the rule have changed since. Raises FoldError where the folds do not fit the
+    samples, or split a group of today; it names the file, and how to make it again.
     """
     if config.file is not None:
         folds = read_folds_table(config.file)
@@ -124,14 +133,63 @@ def contest_folds(contest: Contest, config: FoldsConfig, root: Path) -> Folds:
     path = folds_path(contest, config, root)
     if path.exists():
         folds = read_folds(path)
-        check_folds(folds, contest.split.train)
+        _check_again(contest, config, root, path, folds)
         return folds
     found = find_groups(contest.competition, contest.split) if config.grouped else None
     folds = make_folds(contest.split.train, config, found.group_of if found else None)
     if found:
-        write_json(path.with_suffix(".groups.json"), asdict(found))
+        _write_groups(path, found, _looked_at(contest, root))
     write_folds(path, folds)
     return folds
+
+
+def _check_again(contest: Contest, config: FoldsConfig, root: Path, path: Path, folds: Folds) -> None:
+    """Raise FoldError where folds that were made before do not fit the contest of today."""
+    made = datetime.fromtimestamp(path.stat().st_mtime).strftime("%Y-%m-%d")
+    old = (
+        f"{path}, which was made on {made} and kept since, does not fit the samples and groups that the contest has "
+        "now; make it again: medalist folds CONFIG --remake (refused while runs use it; another folds.seed makes a new "
+        "file)"
+    )
+    check_folds(folds, contest.split.train, grouped=config.grouped, remedy=old)
+    if config.grouped and contest.competition.groups is not None:
+        now, known = _looked_at(contest, root), path.with_suffix(LOOKED_AT)
+        if not known.exists() or read_json(known, FoldError) != now:
+            found = find_groups(contest.competition, contest.split)
+            assert found is not None
+            check_folds(folds, contest.split.train, found.group_of, remedy=old)
+            _write_groups(path, found, now)
+
+
+def _write_groups(path: Path, found: Grouping, looked_at: Mapping[str, Any]) -> None:
+    write_json(path.with_suffix(".groups.json"), asdict(found))
+    write_json(path.with_suffix(LOOKED_AT), dict(looked_at))
+
+
+def _looked_at(contest: Contest, root: Path) -> dict[str, Any]:
+    """Return the hashes of what groups are found by: the images of the train and test part, and the rule's own text."""
+    samples = [*contest.split.train, *contest.split.test]
+    seen = hash_files([str(path) for sample in samples for path in sample.images], _cache(contest, root))
+    images = {sample.id: [seen[str(path)] for path in sample.images] for sample in samples}
+    try:
+        rule = hash_bytes(inspect.getsource(contest.competition.groups).encode())  # type: ignore[arg-type]
+    except (TypeError, OSError):  # no plain function, such as a partial
+        rule = ""
+    return {"format": 1, "images": sha256_json(images), "rule": rule}
+
+
+def _cache(contest: Contest, root: Path) -> Path:
+    return root / contest.competition.name / CACHE
+
+
+def strata_changed(contest: Contest, config: FoldsConfig, folds: Folds) -> bool:
+    """Return whether the folds are balanced over other strata than the samples have now, which makes them uneven only.
+
+    False for folds of the user's own table.
+    """
+    if config.file is not None or not config.stratified:
+        return False
+    return any(folds.stratum[sample.id] != (sample.stratum or "") for sample in contest.split.train)
 
 
 def keep_edited_folds(contest: Contest, config: FoldsConfig, root: Path) -> None:

@@ -28,11 +28,14 @@ LONGEST_CELL = 2**25
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path` (same suffix); it is renamed to `path` when the block ends without error.
 
     After any exception, Ctrl-C too, the temporary file is deleted and `path` is unchanged. Makes parent folders.
-    Raises MedalistError where the disk is full or the file cannot be written.
+    flush: the file, and then its name in the folder, are on the disk when the block has ended, so that a power cut
+    leaves the old file or the new one. Without it a power cut may leave an empty file; it is for files of which there
+    are thousands and whose hash is kept elsewhere, and for those that can be made again. Raises MedalistError where the
+    disk is full or the file cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     try:
@@ -41,7 +44,11 @@ def written(path: Path) -> Iterator[Path]:
         raise _not_written(path, error) from error
     try:
         yield temporary
+        if flush:
+            system.flush_file(temporary)
         system.replace(temporary, path)
+        if flush:
+            system.flush_folder(path.parent)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         # Some writers (safetensors, torch) raise an error of their own that keeps only the text of the system's error.
@@ -71,9 +78,9 @@ def reason(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write UTF-8 text, whole or not at all. Newlines are not translated."""
-    with written(path) as temporary:
+def write_text(path: Path, text: str, *, flush: bool = True) -> None:
+    """Write UTF-8 text, whole or not at all. Newlines are not translated. flush: see `written`."""
+    with written(path, flush=flush) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
 

@@ -161,7 +161,13 @@ def answering_of(run: Run) -> Answering:
 
 
 def embedding_of(run: Run, settings: Experiment) -> Embedding:
-    """Return the `Embedding` of a run's kind. Raises RunError where the kind makes no vectors."""
+    """Return the `Embedding` of a run's kind. Raises RunError where it makes no vectors, or the config was edited.
+
+    settings: the run's own, without changes.
+    """
+    from medalist.runs.runs import refuse_edited  # imported here, because reading a config does not need runs
+
+    refuse_edited(run, settings)
     embedding = kind_of(settings).embedding
     if embedding is None:
         able = " or ".join(name for name, kind in KINDS.items() if kind.embedding is not None)

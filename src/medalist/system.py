@@ -149,6 +149,27 @@ def hold_standard_streams() -> None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
 
 
+def flush_file(path: Path) -> None:
+    """Write a file's content from the system's buffers to the disk. Raises OSError, for instance for a full disk."""
+    place = os.open(str(path), os.O_RDWR)  # Windows flushes only files that are open for writing
+    try:
+        os.fsync(place)
+    finally:
+        os.close(place)
+
+
+def flush_folder(folder: Path) -> None:
+    """Write the names of a folder's files to the disk, where the system and the file system can do it."""
+    if WINDOWS:  # it cannot open a folder, and its file system writes names in order
+        return
+    place = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some network file systems refuse it
+            os.fsync(place)
+    finally:
+        os.close(place)
+
+
 def print_unknown_letters() -> None:
     """Print `?` for a letter that the output cannot encode: many terminals and pipes are not in UTF-8."""
     for stream in (sys.stdout, sys.stderr):

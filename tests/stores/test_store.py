@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medalist.errors import RunError
+from medalist.records import MapPrediction
+from medalist.search.embeddings import Embeddings
+from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+from medalist.stores.tables import TableStore
+from medalist.stores.vectors import VectorStore
 
 PART = StoredPart(("body", "id", "é"), ("a", "b/c", 'x"\n'), {"fold0": "00ff", "predict": '{"tta": "none"}'})
 
@@ -66,3 +73,61 @@ def test_a_damaged_index_is_named_on_one_line(text: str, tmp_path: Path) -> None
     with pytest.raises(RunError, match=r"fold0\.json") as caught:
         read_part(tmp_path, "fold0", "columns")
     assert "\n" not in str(caught.value)
+
+
+# ------------------------------------------------------------------------------------------------- changed files
+
+
+def maps_of(folder: Path) -> tuple[MapStore, Callable[[], object], Path]:
+    store = MapStore(folder / "contest" / "tiny" / "oof")
+    store.write("a", MapPrediction(np.zeros((1, 4, 4), np.uint8), ("body",)))
+    store.finish("fold0", StoredPart(("body",), ("a",), {}))
+    return store, lambda: store.read("a", ("body",), store.files(["fold0"])), store.path("a")
+
+
+def table_of(folder: Path) -> tuple[TableStore, Callable[[], object], Path]:
+    store = TableStore(folder / "contest" / "tiny" / "oof")
+    store.write("fold0", StoredPart(("cat",), ("a",), {}), np.zeros((1, 1), np.float32))
+    return store, lambda: store.read("fold0"), store.path("fold0")
+
+
+def vectors_of(folder: Path) -> tuple[VectorStore, Callable[[], object], Path]:
+    store = VectorStore(folder / "contest" / "tiny" / "oof")
+    store.write("fold0", Embeddings(("a",), np.eye(4, dtype=np.float32)[:1], {}))
+    return store, lambda: store.read("fold0"), store.path("fold0")
+
+
+Made = tuple[MapStore | TableStore | VectorStore, Callable[[], object], Path]
+
+
+@pytest.mark.parametrize("make", [maps_of, table_of, vectors_of])
+def test_a_prediction_that_was_overwritten_is_refused_by_its_name(tmp_path: Path, make: Callable[[Path], Made]) -> None:
+    """As by the truth, which would score well."""
+    store, read, path = make(tmp_path)
+    read()
+    assert store.intact("fold0")
+    if isinstance(store, MapStore):
+        store.write("a", MapPrediction(np.full((1, 4, 4), 255, np.uint8), ("body",)))
+    elif isinstance(store, TableStore):
+        other = TableStore(tmp_path / "other")
+        other.write("fold0", StoredPart(("cat",), ("a",), {}), np.ones((1, 1), np.float32))
+        path.write_bytes(other.path("fold0").read_bytes())
+    else:
+        np.save(path, np.eye(4, dtype=np.float32)[1:2])
+    assert not store.intact("fold0")
+    with pytest.raises(RunError, match="is not what was predicted") as caught:
+        read()
+    message = str(caught.value)
+    assert "\n" not in message and message.startswith(f"{path} is not what was predicted")
+    assert message.endswith("predict again: medalist predict contest/tiny --split oof")
+
+
+@pytest.mark.parametrize("make", [maps_of, table_of, vectors_of])
+def test_parts_from_before_hashes_are_read(tmp_path: Path, make: Callable[[Path], Made]) -> None:
+    store, read, _ = make(tmp_path)
+    index = store.folder / "fold0.json"
+    value = json.loads(index.read_text())
+    del value["files"]
+    index.write_text(json.dumps(value))
+    read()
+    assert store.intact("fold0")

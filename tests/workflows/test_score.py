@@ -16,6 +16,7 @@ from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import WatershedConfig
 from medalist.records import Answer, Sample
 from medalist.reporter import SilentReporter
+from medalist.runs.fold_weights import keep_hashes
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.segment import answering
@@ -121,7 +122,7 @@ def test_a_writer_that_writes_nonsense_is_refused(
 def test_the_scores_say_what_was_used(toy: Any, quiet: SilentReporter) -> None:
     run = toy.run
     settings = changed_settings(run, ["decide.min_size=77", "decide.body=0.4"], "decide")
-    scores = score_run(run, toy.contest(), settings, quiet)
+    scores = score_run(run, toy.contest(), settings, quiet, keep=True)
     assert scores["decide"] == WatershedConfig(min_size=77, body=0.4).model_dump(mode="json")
     assert scores["weights"] == "last" and scores["optimistic"] is False
     assert scores["predict"] == {f"fold{fold}": {"scales": [1.0], "tta": "none"} for fold in (0, 1)}
@@ -143,6 +144,7 @@ def test_best_weights_are_called_optimistic(toy: Any, quiet: SilentReporter) -> 
     for fold in (0, 1):  # other bytes than those of last
         path = run.checkpoint(fold, "best")
         path.write_bytes(run.checkpoint(fold, "last").read_bytes() + b" ")
+        (run.fold_folder(fold) / "weights.json").unlink()
     assert "come from other weights" in one_line(
         RunError, lambda: score_run(run, toy.contest(), run_settings(run), quiet)
     )
@@ -158,6 +160,7 @@ def test_best_weights_are_called_optimistic(toy: Any, quiet: SilentReporter) -> 
 def test_predictions_of_other_weights_are_refused(toy: Any, quiet: SilentReporter) -> None:
     path = toy.run.checkpoint(1, "last")
     path.write_bytes(path.read_bytes() + b" ")
+    keep_hashes(toy.run, 1)  # as after another training
     message = one_line(RunError, lambda: score_run(toy.run, toy.contest(), run_settings(toy.run), quiet))
     assert "predictions of fold 1" in message and "run medalist predict toy_nuclei/tiny --split oof" in message
 

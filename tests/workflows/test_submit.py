@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from safetensors.numpy import load_file, save_file
 
 from medalist.errors import MedalistError, RunError, SubmissionError
 from medalist.files import read_json, sha256_file, write_json
@@ -19,6 +21,7 @@ from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import DecideConfig, WatershedConfig
 from medalist.records import Answer, Instances, MapPrediction
 from medalist.reporter import LineReporter, SilentReporter
+from medalist.runs.fold_weights import keep_hashes, note_of
 from medalist.runs.runs import Run, find_run
 from medalist.stores.maps import MapStore
 from medalist.tasks.scored import scored_decide
@@ -79,6 +82,8 @@ def test_it_is_decided_as_it_was_scored(toy: Any, quiet: SilentReporter, tmp_pat
     assert scored_decide(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig()
     settings = changed_settings(toy.run, ["decide.min_size=5000"], "decide")
     score_run(toy.run, toy.contest(), settings, quiet)
+    assert scored_decide(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig()  # it was a try
+    score_run(toy.run, toy.contest(), settings, quiet, keep=True)
     assert scored_decide(toy.run, TypeAdapter(DecideConfig), configured) == WatershedConfig(min_size=5000)
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
     assert all(answer.count == 0 for answer in parsed(toy, tmp_path / "s.csv").values())  # type: ignore[union-attr]
@@ -101,7 +106,9 @@ def test_what_is_missing_or_of_other_weights_is_predicted(toy: Any, quiet: Silen
     part = MapStore(toy.run.folder / "test").part("test")
     assert part is not None and part.made_by["fold1"] == sha256_file(toy.run.checkpoint(1, "last"))
     other = toy.run.checkpoint(1, "last")
-    shutil.copy(toy.run.checkpoint(0, "last"), other)  # fold 1 was trained again
+    tensors = {name: np.asarray(value * 0.5) for name, value in load_file(other).items()}
+    save_file(tensors, other, metadata={"medalist": json.dumps(note_of(1, toy.run.lock()))})
+    keep_hashes(toy.run, 1)  # fold 1 was trained again
     submit([toy.run], tmp_path / "s.csv", None, toy.runs, quiet)
     again = MapStore(toy.run.folder / "test").part("test")
     assert again is not None and again.made_by["fold1"] == sha256_file(other) != part.made_by["fold1"]
@@ -157,7 +164,7 @@ def test_the_first_run_says_how_a_blend_is_decided(
     toy: Any, second: Run, quiet: SilentReporter, tmp_path: Path
 ) -> None:
     settings = changed_settings(second, ["decide.body=0.65", "decide.seed=0.66"], "decide")
-    score_run(second, toy.contest(), settings, quiet)
+    score_run(second, toy.contest(), settings, quiet, keep=True)
     counts = []
     for runs in ([toy.run, second], [second, toy.run], [second]):
         submit(runs, tmp_path / "s.csv", None, toy.runs, quiet)

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, RunName, load_config, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, RunName, Session, load_config, say, session, table
+from medalist.errors import ConfigError
+
+if TYPE_CHECKING:
+    from medalist.runs.runs import Run
 
 Competition = Annotated[str, typer.Argument(metavar="NAME", help="A folder under competitions/, or FOLDER.TRACK.")]
+
+
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Read each file of the contest, also those whose times say it is unchanged.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -39,18 +49,24 @@ def folds(
     overrides: Overrides = None,
     data: Data = None,
     rehash: Annotated[bool, typer.Option("--rehash", help="Accept the manual changes in the folds file.")] = False,
+    remake: Annotated[
+        bool, typer.Option("--remake", help="Make the folds again; refused while runs use them.")
+    ] = False,
 ) -> None:
     """Make (or read) the folds of a config, and show them with their hash."""
-    from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds
+    from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds, strata_changed
     from medalist.folds.folds import summary
     from medalist.runs.opening import open_contest
+    from medalist.workflows.remake import remake_folds
 
     here = session(context)
     settings = load_config(here, config, overrides or ())
     contest = open_contest(settings.competition, data or settings.data, here.runs)
+    if rehash and remake:
+        raise ConfigError("--rehash keeps the folds file as it is now, --remake replaces it; use one of them")
     if rehash:
         keep_edited_folds(contest, settings.folds, here.runs)
-    made = contest_folds(contest, settings.folds, here.runs)
+    made = (remake_folds if remake else contest_folds)(contest, settings.folds, here.runs)
     strata = sorted({stratum for stratum in made.stratum.values() if stratum})
     if len(strata) > SHOWN_STRATA:  # with identities as strata there would be thousands of columns
         say(here.console, f"{len(strata)} strata, balanced over the folds")
@@ -64,6 +80,11 @@ def folds(
     found = groups_found(contest, settings.folds, here.runs)
     if found:
         say(here.console, found)
+    if strata_changed(contest, settings.folds, made):
+        say(
+            here.console,
+            "warning: the contest has other strata now than these folds balance; --remake makes them again",
+        )
     say(here.console, f"hash {made.hash}")
 
 
@@ -73,18 +94,28 @@ def score(
     overrides: Overrides = None,
     data: Data = None,
     nmi: Annotated[bool, typer.Option("--nmi", help="For embeddings: also cluster the queries by k-means.")] = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Let submit decide like this from now on; alone: like the config again.")
+    ] = False,
+    tries: Annotated[bool, typer.Option("--tries", help="List the scores that were tried, and score nothing.")] = False,
+    verify: Verify = False,
 ) -> None:
-    """Score the OOF answers, read back from their file. decide.* may be changed; submit uses the scored settings."""
+    """Score the OOF answers, read back from their file. A score with decide.* changed is a try; --keep keeps it."""
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run, said_section
-    from medalist.workflows.score import changed_settings, score_run
+    from medalist.workflows.score import changed_settings, kept_settings, score_run
 
     here = session(context)
     found = find_run(run, here.runs)
+    if tries:
+        _list_tries(here, found)
+        return
     settings = changed_settings(found, overrides or [], "decide")
-    contest = open_run_contest(found, settings.competition, data, here.runs)
-    scores = score_run(found, contest, settings, here.reporter, ("nmi",) if nmi else ())
+    if not overrides and not keep:
+        settings = kept_settings(found, settings)
+    contest = open_run_contest(found, settings.competition, data, here.runs, verify)
+    scores = score_run(found, contest, settings, here.reporter, ("nmi",) if nmi else (), keep)
     oof = scores["oof"]
     rows = [[f"fold {fold}", f"{value:.4f}", None] for fold, value in oof["folds"].items()]
     if len(oof["strata"]) <= SHOWN_STRATA:
@@ -111,6 +142,37 @@ def score(
     if scores["optimistic"]:
         how = "train.keep = best" if settings.train.keep == "best" else "train.average.of = best"
         say(here.console, f"optimistic: {how} chose the weights on the samples they are scored on")
+    _say_kept(here, found, scores)
+
+
+def _say_kept(here: Session, run: Run, scores: Mapping[str, Any]) -> None:
+    """Say whether a score was a try, and what submit uses, where that is not the config's own."""
+    from medalist.runs.tries import read_tries
+
+    kept, known = read_tries(run).kept, run.scores()
+    is_kept = known is not None and known["rows"] == scores["rows"] and known["decide"] == scores["decide"]
+    if not is_kept:
+        uses = "the config's decide" if known is None else f"{known['oof']['value']:.4f}"
+        say(here.console, f"a try: submit uses {uses} as before; --keep keeps this one, --tries lists all")
+    elif kept is not None and kept.origin == "--keep":
+        say(here.console, "kept: submit decides like this, not like the config; `score RUN --keep` alone goes back")
+
+
+def _list_tries(here: Session, run: Run) -> None:
+    from medalist.runs.tries import read_tries
+
+    found = read_tries(run)
+    rows = [
+        [
+            ", ".join(f"{key}={value}" for key, value in one.changes.items()) or "the config's",
+            f"{one.value:.4f}",
+            None if one.error is None else f"{one.error:.4f}",
+            f"{len(one.folds)}/{one.folds_of}",
+            "kept" if found.is_kept(one) else "",
+        ]
+        for one in sorted(found.tries, key=lambda one: -one.value)
+    ]
+    table(here.console, f"{run.competition}/{run.name}", ["decide", "OOF", "± samples", "folds", ""], rows)
 
 
 def submit(
@@ -118,6 +180,7 @@ def submit(
     runs: Annotated[list[str], typer.Argument(metavar="RUN [RUN ...]", help="Runs to blend with equal weights.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("submission.csv"),
     data: Data = None,
+    verify: Verify = False,
 ) -> None:
     """Predict the test part where it is missing, blend runs, make answers, write the submission and validate it."""
     from medalist.runs.runs import find_run
@@ -125,7 +188,7 @@ def submit(
 
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
-    count = run_submit(found, output, data, here.runs, here.reporter)
+    count = run_submit(found, output, data, here.runs, here.reporter, verify)
     say(here.console, f"{output}: {count} rows, valid")
 
 
@@ -160,13 +223,13 @@ SHOWN_STRATA = 12
 
 def report(context: typer.Context, run: RunName, data: Data = None) -> None:
     """Write the run's page: curves, scores by fold and stratum, and pictures of the worst and the best samples."""
-    from medalist.kinds import run_settings
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
     from medalist.workflows.report import report as run_report
+    from medalist.workflows.score import changed_settings
 
     here = session(context)
     found = find_run(run, here.runs)
-    settings = run_settings(found)
+    settings = changed_settings(found, [], "decide")
     page = run_report(found, open_run_contest(found, settings.competition, data, here.runs), settings)
     say(here.console, f"{page}")

@@ -93,12 +93,18 @@ def predict(
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
+    from medalist.runs.sources import predicting_sources, shown, stale_parts
+    from medalist.stores.store import start_part
     from medalist.workflows.score import changed_settings
 
     here = session(context)
     found = find_run(run, here.runs)
     settings = changed_settings(found, overrides or [], "predict")
     contest = open_run_contest(found, settings.competition, data, here.runs)
+    now = predicting_sources(settings.competition, settings.task.kind)
+    for part, files in stale_parts(found, split, now).items():
+        say(here.console, f"{part} is made again: other code made it, {shown(files)} changed since")
+        start_part(found.folder / split, part.partition("/")[2])
     spread(here, devices)
     training = kind_of(settings).training()
     for fold in found.trained_folds() if split == "oof" else [None]:

@@ -32,10 +32,14 @@ KEPT = 2
 STATE = re.compile(r"state-([0-9]{10})\.safetensors")
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write a network's weights to a file, which is written whole or not at all."""
+def save_weights(model: nn.Module, path: Path, note: Mapping[str, str] | None = None) -> None:
+    """Write a network's weights to a file, which is written whole or not at all.
+
+    note: texts about the weights, which the file's metadata keeps as one JSON value under `medalist`.
+    """
+    metadata = {"medalist": json.dumps(dict(note), sort_keys=True)} if note else None
     with written(path) as temporary:
-        save_model(model, str(temporary))
+        save_model(model, str(temporary), metadata)
 
 
 def load_weights(model: nn.Module, path: Path, without: str | None = None, *, finite: bool = True) -> None:

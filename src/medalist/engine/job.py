@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -20,7 +20,11 @@ from medalist.engine.task import Task
 
 @dataclass(frozen=True, eq=False)
 class TrainJob:
-    """All inputs of one training. `names` holds the sample ids by index, for error messages."""
+    """All inputs of one training.
+
+    names: the sample ids by index, for error messages. note: texts that are written into the files of weights, such as
+    the fold, so that a file says whose weights it holds.
+    """
 
     fabric: Fabric
     task: Task
@@ -33,6 +37,7 @@ class TrainJob:
     folder: Path
     names: Sequence[str]
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    note: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def title(self) -> str:

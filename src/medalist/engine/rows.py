@@ -22,7 +22,7 @@ def merged_rows(
     """
     part = folder / f"part{fabric.global_rank}-of-{fabric.world_size}.npz"
     own = np.zeros((0, 0), np.float32) if rows is None else rows[list(indices)]
-    with written(part) as temporary:
+    with written(part, flush=False) as temporary:
         np.savez(temporary, indices=np.asarray(indices, np.int64), rows=own)
     fabric.barrier()
     if fabric.is_global_zero:

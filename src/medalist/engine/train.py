@@ -244,7 +244,7 @@ def _average(job: TrainJob, keeper: nn.Module, kept: Sequence[int]) -> Row:
     mean = mean_network(keeper, job.folder, kept, images)
     figures = validate_held_out(job, mean)
     if job.fabric.is_global_zero:
-        save_weights(mean, job.folder / "average.safetensors")
+        save_weights(mean, job.folder / "average.safetensors", job.note)
     return figures
 
 
@@ -322,7 +322,7 @@ def _keeper(state: TrainState) -> nn.Module:
 
 def _save_weights(job: TrainJob, state: TrainState, name: str) -> None:
     if job.fabric.is_global_zero:
-        save_weights(_keeper(state), job.folder / f"{name}.safetensors")
+        save_weights(_keeper(state), job.folder / f"{name}.safetensors", job.note)
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:

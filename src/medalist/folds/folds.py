@@ -18,6 +18,7 @@ import io
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -169,6 +170,19 @@ def read_folds(path: Path) -> Folds:
     return folds
 
 
+def hashes_of(path: Path) -> set[str]:
+    """Return the hashes that runs of a folds file may have: that of its first line, and that of its rows.
+
+    They differ where the file was edited. Rows that cannot be read have none.
+    """
+    text = _text(path)
+    mark = _MARK.fullmatch(text.partition("\n")[0].rstrip("\r"))
+    found = set() if mark is None else {mark[1]}
+    with suppress(FoldError):
+        found.add(_parse(path, text, mark, grow=True).hash)
+    return found
+
+
 def rehash(path: Path) -> Folds:
     """Accept a folds file that was changed by hand: read it, write its present hash into it, and return the folds.
 
@@ -191,19 +205,24 @@ def read_folds_table(path: Path) -> Folds:
 
 
 def check_folds(
-    folds: Folds, samples: Sequence[Sample], groups: Mapping[str, str] | None = None, grouped: bool = True
+    folds: Folds,
+    samples: Sequence[Sample],
+    groups: Mapping[str, str] | None = None,
+    grouped: bool = True,
+    remedy: str | None = None,
 ) -> None:
     """Raise FoldError where folds and samples differ in their ids, or (with `grouped`) where a group is split.
 
-    The groups are those in the folds, and those of `groups`, or of the samples where `groups` is None.
+    The groups are those in the folds, and those of `groups`, or of the samples where `groups` is None. remedy: the end
+    of each message; by default it is what helps with a table of the user's own.
     """
     _unique(sample.id for sample in samples)
     ids = {sample.id for sample in samples}
-    remedy = "make the folds again (delete the folds file) or correct the table"
+    same = remedy or "make the folds again (delete the folds file) or correct the table"
     if missing := ids - folds.fold.keys():
-        raise FoldError(f"{_names(missing)} in no fold; {remedy}")
+        raise FoldError(f"{_names(missing)} in no fold; {same}")
     if extra := folds.fold.keys() - ids:
-        raise FoldError(f"{_names(extra)} in the folds but not in the contest; {remedy}")
+        raise FoldError(f"{_names(extra)} in the folds but not in the contest; {same}")
     if not grouped:
         return
     for group_of in (folds.group, {sample.id: _group(sample, groups) for sample in samples}):
@@ -213,7 +232,8 @@ def check_folds(
             if group_of[name] and folds.fold[name] != folds.fold[other]:
                 raise FoldError(
                     f"group '{group_of[name]}' is split: '{other}' is in fold {folds.fold[other]}, "
-                    f"'{name}' in fold {folds.fold[name]}; put them together, or set folds.grouped to false"
+                    f"'{name}' in fold {folds.fold[name]}; "
+                    f"{remedy or 'put them together, or set folds.grouped to false'}"
                 )
 
 

@@ -38,7 +38,7 @@ def write_picture(path: Path, image: NDArray[np.uint8] | NDArray[np.bool_]) -> N
 
     image: uint8[h, w, 3], gray uint8[h, w], or bool[h, w], which a PNG stores as one bit for each pixel (True = white).
     """
-    with written(path) as unfinished:
+    with written(path, flush=False) as unfinished:
         Image.fromarray(image).save(unfinished, quality=90)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from medalist.competition import folder_of, load_competition
 from medalist.contest import Contest
 from medalist.errors import DataError, RunError
+from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.runs import Run, all_runs, manifest_hash
 
 
@@ -44,15 +45,18 @@ def _data_folder(name: str, data: str | Path | None, root: Path) -> Path:
     return folder
 
 
-def open_run_contest(run: Run, competition: str, data: str | None, root: Path) -> Contest:
+def open_run_contest(run: Run, competition: str, data: str | None, root: Path, verify: bool = False) -> Contest:
     """Return the contest that a run was trained on, with its data.
 
     The data folder is `data`, otherwise the folder that the run was trained with, otherwise the one that `open_contest`
-    finds. Raises RunError where the data differs from the data that the run was trained on.
+    finds. verify: whether every file is read, also those whose times say that they are unchanged. Raises RunError,
+    which names the files, where the data differs from the data that the run was trained on.
     """
     lock = run.lock()
     known = lock.data_folder if Path(lock.data_folder).is_dir() else None
     contest = open_contest(competition, data or known, root)
+    if lock.contents:  # else the run is older than hashes of contents
+        refuse_changed(run, contest, hash_contest(contest, root, verify))
     if manifest_hash(contest.split) != lock.data:
         raise RunError(f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data")
     return contest

@@ -3,7 +3,7 @@
 runs/<competition>/folds/n5-seed2018-gs-<ids>.csv  the folds, shared by runs; the name says how they were made
 runs/<competition>/<run>/config.yaml           the resolved config
 runs/<competition>/<run>/lock.json             provenance
-runs/<competition>/<run>/folds.csv             the folds of this run
+runs/<competition>/<run>/folds.csv data.csv    the folds of this run; the hashes of the contest's files
 runs/<competition>/<run>/fold0/ ...            weights, metrics.jsonl, cost.json; states while it trains
 runs/<competition>/<run>/oof/ test/            predictions
 runs/<competition>/<run>/oof.csv scores.json   OOF answers as written rows, and their score
@@ -50,6 +50,8 @@ class Lock:
     commit: the project's git commit. config, data, folds: sha256 hashes. weights: the sha256 of pretrained weights by
     name. data_folder: the path of the data on the machine that trained. packages: versions by name. images: the kinds
     of image files among the training samples (`codecs.images.image_kind`); empty in runs from before they were noted.
+    contents: the hash of `data.csv`, which has the hashes of the contest's files. sources: the hashes of the code that
+    reads images and truths. Both are empty in runs from before they were recorded.
     """
 
     commit: str
@@ -64,6 +66,8 @@ class Lock:
     python: str = field(default_factory=lambda: sys.version.split()[0])
     machine: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    contents: str = ""
+    sources: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,15 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
         raise RunError(f"{run.folder} was made with other {others[0]}{told}; {remedy}")
 
 
+def refuse_edited(run: Run, settings: Experiment) -> None:
+    """Raise RunError where the config of a run, as it was read, is not the one that the run was made with."""
+    if config_hash(settings, settings) != run.lock().config:
+        raise RunError(
+            f"{run.folder / 'config.yaml'} was edited since the run was made, so it does not say how; change it back, "
+            "or train under another name: medalist train ... --name NAME"
+        )
+
+
 def _listed(changes: Sequence[str]) -> str:
     """Return the first five changes in parentheses; empty where there are none."""
     return f" ({'; '.join(changes[:5])}{'; ...' if len(changes) > 5 else ''})" if changes else ""
@@ -201,6 +214,8 @@ def make_lock(
     overrides: Sequence[str],
     machine: Mapping[str, str] | None = None,
     images: Sequence[str] = (),
+    contents: str = "",
+    sources: Mapping[str, str] | None = None,
 ) -> Lock:
     """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
@@ -215,6 +230,8 @@ def make_lock(
         packages=packages(),
         machine=dict(machine or {}),
         images=tuple(images),
+        contents=contents,
+        sources=dict(sources or {}),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from medalist.contest import Contest
@@ -18,7 +19,8 @@ class TrainSetup:
     """A training whose checks have passed. Only images that cannot be read can still stop it.
 
     settings: the config, of its kind's own type. folds: all folds. chosen: the numbers of the folds to train. weights:
-    the pretrained weights, or None where the config asks for none. run: the run's folder. lock: its provenance.
+    the pretrained weights, or None where the config asks for none. run: the run's folder. lock: its provenance. files:
+    the hashes of the contest's files (see `runs.contest_files`).
     """
 
     settings: Any
@@ -28,6 +30,7 @@ class TrainSetup:
     weights: Resolved | None
     run: Run
     lock: Lock
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def under(self, settings: Any) -> TrainSetup:
         """Return the same setup with other settings; probes use it to try options."""

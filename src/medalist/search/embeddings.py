@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.contents import hash_file
 from medalist.errors import SearchError
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, written
 from medalist.reading import open_file
@@ -192,8 +193,10 @@ def beside(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def write_embeddings(path: Path, embeddings: Embeddings) -> None:
-    """Write vectors to `path` (.npy), then ids and provenance to the .json beside it.
+def write_embeddings(path: Path, embeddings: Embeddings, sources: Mapping[str, str] | None = None) -> None:
+    """Write vectors to `path` (.npy), then ids and provenance to the .json beside it, with the hash of the .npy.
+
+    sources: the hashes of the code that made the vectors, by file; `medalist embed` records none.
 
     An interrupt in between leaves an .npy without its .json, which `read_embeddings` refuses. The embeddings may be
     mapped from `path` itself. Raises MedalistError where a file cannot be written.
@@ -204,10 +207,9 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
             np.save(file, np.ascontiguousarray(embeddings.vectors), allow_pickle=False)
         note.unlink(missing_ok=True)  # without the .json nobody reads the new vectors with the old ids
     shape = list(embeddings.vectors.shape)
-    write_json(
-        note,
-        {"format": FORMAT, "shape": shape, "made_by": dict(embeddings.made_by), "ids": list(embeddings.ids)},
-    )
+    told = {"format": FORMAT, "shape": shape, "made_by": dict(embeddings.made_by), "ids": list(embeddings.ids)}
+    recorded = {"sources": dict(sources)} if sources else {}
+    write_json(note, {**told, **recorded, "files": {path.name: hash_file(path)}})
 
 
 def read_embeddings(path: Path) -> Embeddings:

@@ -6,8 +6,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
@@ -17,11 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.contents import hash_bytes
 from medalist.errors import RunError
 from medalist.files import written
 from medalist.reading import IMAGE_BYTES, read_bytes
 from medalist.records import MapPrediction
-from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+from medalist.stores.store import StoredPart, are_intact, finish_part, hashes_in, read_part, refuse_changed, start_part
 from medalist.system import CASELESS, DEVICES
 
 LONGEST = 180
@@ -60,11 +61,15 @@ class MapStore:
         channels, height, width = prediction.maps.shape
         done, data = cv2.imencode(".png", prediction.maps.reshape(channels * height, width), _FAST)
         assert done
-        with written(self.path(sample_id)) as temporary:
+        with written(self.path(sample_id), flush=False) as temporary:  # `finish` keeps the hash of each file
             temporary.write_bytes(data.tobytes())
 
-    def read(self, sample_id: str, channels: Sequence[str]) -> MapPrediction:
-        """Read one prediction back. Raises RunError, which names the file, where it is missing or damaged."""
+    def read(self, sample_id: str, channels: Sequence[str], files: Mapping[str, str] | None = None) -> MapPrediction:
+        """Read one prediction back.
+
+        files: the hashes of files by name, as `files` returns them; a file that has another hash now is refused. Raises
+        RunError, which names the file, where it is missing, damaged or changed.
+        """
         path = self.path(sample_id)
         try:
             data = read_bytes(path, IMAGE_BYTES)
@@ -74,6 +79,8 @@ class MapStore:
         stacked = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if _whole_png(data) else None
         if stacked is None or stacked.ndim != 2 or stacked.shape[0] % len(channels):
             raise RunError(f"prediction {path} is damaged; delete it and run medalist predict again")
+        if files:
+            refuse_changed(path, hash_bytes(data), files)
         maps: NDArray[np.uint8] = stacked.astype(np.uint8).reshape(len(channels), -1, stacked.shape[1])
         return MapPrediction(maps, tuple(channels))
 
@@ -82,8 +89,18 @@ class MapStore:
         start_part(self.folder, name)
 
     def finish(self, name: str, part: StoredPart) -> None:
-        """Mark a part as complete, and delete temporary files that a killed process left."""
-        finish_part(self.folder, name, part, "channels")
+        """Mark a part as complete, with the hashes of its files; delete temporary files that a killed process left."""
+        files = hashes_in(self.folder, (self.path(sample_id).name for sample_id in part.ids))
+        finish_part(self.folder, name, replace(part, files=files), "channels")
+
+    def files(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the hashes of the files of these parts, by file name; parts without hashes have none."""
+        parts = [self.part(name) for name in names]
+        return {file: digest for part in parts if part is not None for file, digest in part.files.items()}
+
+    def intact(self, name: str) -> bool:
+        """Return whether the files of a complete part are those that were written, as far as their hashes are known."""
+        return are_intact(self.folder, self.files([name]))
 
     def part(self, name: str) -> StoredPart | None:
         """Return the index of a part; None where the part is missing or not complete."""

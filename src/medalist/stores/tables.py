@@ -7,17 +7,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.contents import hash_bytes
 from medalist.errors import RunError
 from medalist.files import written
 from medalist.reading import require_file
 from medalist.records import TablePrediction
-from medalist.stores.store import StoredPart, finish_part, read_part, start_part
+from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, start_part
 
 ID = "id"
 
@@ -44,13 +45,13 @@ class TableStore:
         table = pa.table(arrays, names=[ID, *(f"{number} {column}" for number, column in enumerate(part.columns))])
         with written(self.path(name)) as temporary:
             pq.write_table(table, temporary, write_page_checksum=True)
-        finish_part(self.folder, name, part, "columns")
+        finish_part(self.folder, name, replace(part, files={self.path(name).name: _hash(values)}), "columns")
 
     def read(self, name: str) -> tuple[StoredPart, NDArray[np.float32]]:
         """Return a part and its values float32[N, C].
 
-        Raises RunError, which names the file, where it is missing or damaged, does not fit its index, or has values
-        that are not finite.
+        Raises RunError, which names the file, where it is missing, damaged or changed, does not fit its index, or
+        has values that are not finite.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -73,6 +74,8 @@ class TableStore:
         if not np.isfinite(values).all():
             row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
             raise RunError(f"{path}: the numbers of sample {part.ids[row]} are not finite; train and predict again")
+        if part.files:
+            refuse_changed(path, _hash(values), part.files)
         return part, values
 
     def predictions(self, name: str, ids: Sequence[str]) -> list[TablePrediction]:
@@ -91,3 +94,15 @@ class TableStore:
     def part(self, name: str) -> StoredPart | None:
         """Return the index of a part; None where the part is missing or not complete."""
         return read_part(self.folder, name, "columns") if self.path(name).exists() else None
+
+    def intact(self, name: str) -> bool:
+        """Return whether the file of a complete part is the one that was written, as far as its hash is known."""
+        try:
+            return self.part(name) is None or bool(self.read(name))
+        except RunError:
+            return False
+
+
+def _hash(values: NDArray[np.float32]) -> str:
+    """Return the hash of numbers, and not of their file, which another version of Parquet may write in other bytes."""
+    return hash_bytes(np.ascontiguousarray(values, np.float32).tobytes())

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,9 @@ from medalist.engine.settings import TrainConfig
 from medalist.engine.task import Task
 from medalist.errors import RunError
 from medalist.experiment import Experiment
-from medalist.files import sha256_file
 from medalist.folds.folds import Folds
 from medalist.records import Sample
+from medalist.runs.fold_weights import note_of, weights_hash
 from medalist.runs.runs import Run, manifest_hash, said_section
 from medalist.runs.setup import TrainSetup
 
@@ -36,16 +36,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FoldPlace:
-    """One fold of a run. folds: all folds. fold: the number of the fold. folder: the folder for the fold's files."""
+    """One fold of a run.
+
+    folds: all folds. fold: the number of the fold. folder: the folder for the fold's files. note: what its weights say
+    of themselves.
+    """
 
     folds: Folds
     fold: int
     folder: Path
+    note: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, setup: TrainSetup, fold: int) -> FoldPlace:
         """Return the place of a fold in the run of `setup`."""
-        return cls(setup.folds, fold, setup.run.fold_folder(fold))
+        return cls(setup.folds, fold, setup.run.fold_folder(fold), note_of(fold, setup.lock))
 
     def positions(self, samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
         """Return the positions in `samples` of the fold's training samples and of its held-out samples."""
@@ -103,6 +108,7 @@ def make_job(
         folder=place.folder,
         names=names,
         checkpoint=settings.checkpoint,
+        note=place.note,
     )
 
 
@@ -144,7 +150,7 @@ def made_by(run: Run, settings: Experiment, contest: Contest, folds: Sequence[in
     `fold0`, `fold1`, ...: the hash of each fold's weights. `predict`: the settings of prediction as JSON. `data`: the
     hash of the contest's files, without their pixels.
     """
-    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, settings.train.keep)) for fold in folds}
+    made = {f"fold{fold}": weights_hash(run, fold, settings.train.keep) for fold in folds}
     made["predict"] = json.dumps(said_section(run, settings, "predict"), sort_keys=True)
     made["data"] = manifest_hash(contest.split)
     return made

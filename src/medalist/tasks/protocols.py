@@ -89,11 +89,20 @@ class WorstSample:
 class Answering(Protocol):
     """Makes answers from a run's predictions, without torch. `settings` have the kind's own type."""
 
-    def oof(self, run: Run, contest: Contest, settings: Any, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
-        """Make answers from the OOF predictions of the trained folds, write them as rows to `oof.csv`, and score these.
+    def oof(
+        self,
+        run: Run,
+        contest: Contest,
+        settings: Any,
+        reporter: Reporter,
+        figures: Sequence[str] = (),
+        rows: Path | None = None,
+    ) -> Oof:
+        """Make answers from the OOF predictions of the trained folds, write them as rows to a csv, and score these.
 
-        figures: names of further figures that the user asks for. Raises ConfigError for a figure that the kind does not
-        have, and RunError where there are no predictions, or where they were made with other weights.
+        figures: names of further figures that the user asks for. rows: the csv; None is the run's `oof.csv`. Raises
+        ConfigError for a figure that the kind does not have, and RunError where there are no predictions, or where they
+        were made with other weights.
         """
         ...
 

@@ -12,9 +12,9 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
-from medalist.files import sha256_file
 from medalist.formats.submission import SubmissionFormat, write_submission
 from medalist.records import Answer, Sample
+from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run
 from medalist.tasks.protocols import Oof
 
@@ -49,8 +49,8 @@ def trained_and_predicted(run: Run, made_by: MadeBy) -> list[int]:
 
 
 def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str] | None) -> None:
-    """Raise RunError where the OOF predictions of a fold were made with other weights than the fold has now."""
-    if made is None or made.get(f"fold{fold}") != sha256_file(run.checkpoint(fold, keep)):
+    """Raise RunError where a fold's OOF predictions were made with other weights, or its weights are not its own."""
+    if made is None or made.get(f"fold{fold}") != weights_hash(run, fold, keep):
         raise RunError(
             f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
             f"run medalist predict {run.competition}/{run.name} --split oof"

@@ -24,6 +24,8 @@ from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, weights_folder
 from medalist.processors import keep_buffers, sleep_soon
 from medalist.reading import require_file
+from medalist.runs.contest_files import hash_contest, refuse_changed
+from medalist.runs.fold_weights import read_note
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
 from medalist.system import offline
@@ -179,6 +181,13 @@ def _data(run: Run, settings: Experiment, lock: Lock, data: str | None, root: Pa
         return
     if now != lock.data:
         yield ["data", _short(lock.data), f"{_short(now)} in {contest.data}"]
+    elif not lock.contents:
+        yield ["contents of the data", "not recorded", "not checked: the run is older than these hashes"]
+    else:
+        try:
+            refuse_changed(run, contest, hash_contest(contest, root))
+        except MedalistError as error:
+            yield ["contents of the data", _short(lock.contents), str(error)]
 
 
 def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
@@ -221,7 +230,9 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
             try:
                 require_file(path)
                 with safetensors.safe_open(path, "np"):  # reads only the header, and checks the length of the file
-                    continue
+                    note = read_note(path)
+                if note is not None and note.get("fold") != str(fold):
+                    yield [name, "written", f"holds the weights of fold {note.get('fold')}"]
             except FileNotFoundError:
                 yield [name, "written", "missing"]
             except (OSError, safetensors.SafetensorError) as error:

@@ -7,6 +7,7 @@ from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.kinds import kind_of, run_settings
+from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, config_hash, manifest_hash
 from medalist.training.request import TrainRequest
@@ -18,16 +19,19 @@ def finished(request: TrainRequest) -> Run | None:
     A fold is finished when it is trained and predicted and has no states left. Config, data and folds of the run must
     be those of the request. None means that something is left to do, to write or to report, which the training itself
     then does. For instance, None is returned where the sections of the config for decisions, tracking or caches have
-    changed, because the training writes the new values.
+    changed, because the training writes the new values. Raises RunError, which names the file, where the content of a
+    file of the contest has changed.
     """
     settings, root = request.settings, request.root
     run = Run(root / settings.competition / request.run_name)
     if not (run.folder / "lock.json").exists() or not _same_config(run, settings):
         return None
     contest = open_contest(settings.competition, request.data or settings.data, root)
+    lock = run.lock()
+    if lock.contents:
+        refuse_changed(run, contest, hash_contest(contest, root))
     folds = contest_folds(contest, settings.folds, root)
     chosen = request.folds or tuple(range(folds.n))
-    lock = run.lock()
     same = (manifest_hash(contest.split), folds.hash) == (lock.data, lock.folds)
     if same and all(_is_whole(run, settings, contest, fold) for fold in chosen):
         return run

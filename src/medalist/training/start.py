@@ -18,9 +18,11 @@ from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights
 from medalist.processes import place
 from medalist.records import Sample
+from medalist.runs.contest_files import hash_contest, refuse_changed, seal, write_hashes
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
+from medalist.runs.sources import reading_sources
 from medalist.training.machine import machine
 from medalist.training.request import TrainRequest
 from medalist.workflows.names import refuse_unwritable
@@ -42,19 +44,33 @@ def checked(request: TrainRequest) -> TrainSetup:
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
     refuse_unwritable(contest)
+    run, files = Run(root / settings.competition / name), hash_contest(contest, root)
+    known = (run.folder / "lock.json").exists()
+    if known:
+        refuse_changed(run, contest, files)
     folds = contest_folds(contest, settings.folds, root)
     chosen = tuple(dict.fromkeys(request.folds)) or tuple(range(folds.n))
     for number in chosen:
         if not 0 <= number < folds.n:
             raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
     hashes = {weights.name: weights.sha256} if weights else {}
-    where = (contest.data, request.config, request.overrides)
-    lock = make_lock(settings, contest.split, folds, hashes, *where, machine(), image_kinds(contest.split.train))
-    run = Run(root / settings.competition / name)
-    if (run.folder / "lock.json").exists():
+    lock = make_lock(
+        settings,
+        contest.split,
+        folds,
+        hashes,
+        contest.data,
+        request.config,
+        request.overrides,
+        machine(),
+        image_kinds(contest.split.train),
+        seal(files),
+        reading_sources(settings.competition),
+    )
+    if known:
         refuse_mismatch(run, settings, lock, settings_before(run))
         lock = run.lock()
-    setup = TrainSetup(settings, contest, folds, chosen, weights, run, lock)
+    setup = TrainSetup(settings, contest, folds, chosen, weights, run, lock, files)
     if set(chosen) - set(run.trained_folds()):
         kind_of(settings).training().rehearse(setup)
     return setup
@@ -77,6 +93,8 @@ def settings_before(run: Run) -> Experiment | None:
 def prepare(request: TrainRequest) -> TrainSetup:
     """Call `checked`, and then make the run's folder with its config, lock and folds."""
     setup = checked(request)
+    if not (setup.run.folder / "lock.json").exists():
+        write_hashes(setup.run, setup.files)
     create_run(setup.run.folder, setup.settings, setup.lock, settings_before(setup.run))
     write_folds(setup.run.folder / "folds.csv", setup.folds)
     return setup

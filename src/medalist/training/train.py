@@ -19,6 +19,7 @@ from medalist.processes import alone_in
 from medalist.processors import release_buffers
 from medalist.reporter import Reporter
 from medalist.runs.cost import read_cost, write_cost
+from medalist.runs.fold_weights import forget_hashes, has_hashes, keep_hashes, read_note
 from medalist.runs.runs import Run
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.protocols import FoldJob, Training
@@ -49,6 +50,8 @@ def train(setup: TrainSetup, reporter: Reporter) -> Run:
             release_buffers()
         for fold in setup.chosen:
             with _holding(run.fold_folder(fold), fabric):
+                if fabric.is_global_zero and read_note(run.checkpoint(fold, "last")) and not has_hashes(run, fold):
+                    keep_hashes(run, fold)  # a process that was killed at the end of the training has not
                 started = time.perf_counter()
                 training.predict(run, setup.settings, setup.contest, fold, reporter)
                 if fabric.is_global_zero:
@@ -92,7 +95,11 @@ def _fit_all(setup: TrainSetup, training: Training, todo: Sequence[int], fabric:
                     bar.skip(job.steps)
                     continue
                 with _tracker(setup, job, config) if tracked else nullcontext(lambda row: None) as log:
+                    if fabric.is_global_zero:
+                        forget_hashes(run, fold)
                     training.fit(job, log, bar)
+                    if fabric.is_global_zero:
+                        keep_hashes(run, fold)
 
 
 def _tracker(setup: TrainSetup, job: FoldJob, config: Mapping[str, Any]) -> AbstractContextManager[Log]:

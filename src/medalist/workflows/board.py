@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medalist.competition import load_competition
 from medalist.config import differences
-from medalist.errors import ConfigError, MedalistError
+from medalist.errors import ConfigError, MedalistError, RunError
 from medalist.kinds import run_settings
 from medalist.reporter import read_status
 from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
-from medalist.runs.runs import Lock, Run, all_runs
+from medalist.runs.runs import Lock, Run, all_runs, config_hash
+from medalist.runs.sources import Sources, changed, scoring_sources
+from medalist.runs.tries import is_edited, read_tries
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
@@ -39,7 +42,9 @@ class Entry:
     oof: the section `oof` of scores.json, empty for a run without a score. trained: the number of trained folds.
     unfinished: a text for each fold whose training has begun and not ended. seconds: the time of the trained folds.
     planned: the planned seconds of all folds, or None where there is no plan of this config. off: the error of the plan
-    over the folds that are done. born: the time of the run's start (Unix time).
+    over the folds that are done. born: the time of the run's start (Unix time). doubts: words about what does not fit
+    together any more, such as a score of other code. gone: the folds that were scored and whose weights are not there
+    any more.
     """
 
     run: Run
@@ -52,6 +57,8 @@ class Entry:
     planned: float | None
     off: PlanError | None
     born: float
+    doubts: tuple[str, ...] = ()
+    gone: tuple[int, ...] = ()
 
 
 def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
@@ -61,10 +68,11 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
     """
     entries: list[Entry] = []
     damaged: list[list[Any]] = []
+    sources = cache(scoring_sources)  # the runs of a contest share them
     for run in all_runs(root):
         if competition is None or run.competition == competition:
             try:
-                entries.append(read_entry(run))
+                entries.append(read_entry(run, sources))
             except MedalistError as error:
                 blank = [""] * (len(COLUMNS) - 2)
                 damaged.append([f"{run.competition}/{run.name}", *blank, " ".join(str(error).split())])
@@ -81,17 +89,30 @@ def refuse_unknown(root: Path, competition: str) -> None:
         raise ConfigError(f"{error}; contests with runs under {root}: {', '.join(known) or 'none'}") from None
 
 
-def read_entry(run: Run) -> Entry:
-    """Read a run's files. Raises MedalistError, which names the file, where one is damaged."""
-    trained = run.trained_folds()
-    settings, lock = run_settings(run), run.lock()
-    by_fold = planned(run, lock.config)
-    whole = None if by_fold is None else sum(by_fold.values())
-    born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch
-    oof = (run.scores() or {}).get("oof", {})
-    seconds = sum(_seconds(run, fold) for fold in trained)
-    begun = tuple(_unfinished(run, trained))
-    return Entry(run, settings, lock, oof, len(trained), begun, seconds, whole, plan_error(run), born)
+def read_entry(run: Run, sources: Callable[[str, str], Sources] = scoring_sources) -> Entry:
+    """Read a run's files. Raises MedalistError, which names the file or the run, where one is damaged.
+
+    sources: a function that returns the hashes of the code that scores, of a contest and its kind.
+    """
+    try:
+        trained = run.trained_folds()
+        settings, lock = run_settings(run), run.lock()
+        by_fold = planned(run, lock.config)
+        whole = None if by_fold is None else sum(by_fold.values())
+        born = (run.folder / "lock.json").stat().st_mtime  # written once, before the first epoch
+        scores = run.scores() or {}
+        oof = scores.get("oof", {})
+        seconds = sum(_seconds(run, fold) for fold in trained)
+        doubts = _doubts(run, settings, lock, scores, sources)
+        gone = tuple(sorted({int(fold) for fold in oof.get("folds", ())} - set(trained)))
+        begun, off = tuple(_unfinished(run, trained)), plan_error(run)
+        made = Entry(run, settings, lock, oof, len(trained), begun, seconds, whole, off, born, doubts, gone)
+        _row(made, None)  # whatever cannot be shown is a fault of this run's files alone
+        float(oof.get("value", 0.0)), set(lock.overrides)
+    except (TypeError, ValueError, LookupError, AttributeError, OSError, OverflowError) as error:
+        reason = " ".join(str(error).split())[:80]
+        raise RunError(f"{run.folder} has a damaged file ({type(error).__name__}: {reason})") from None
+    return made
 
 
 def _unfinished(run: Run, trained: Sequence[int]) -> Iterator[str]:
@@ -113,6 +134,22 @@ def _moment(path: Path) -> float:
         return path.stat().st_mtime
     except OSError:
         return 0.0
+
+
+def _doubts(
+    run: Run, settings: Experiment, lock: Lock, scores: dict[str, Any], sources: Callable[[str, str], Sources]
+) -> tuple[str, ...]:
+    """Return words about what has changed since a run was made or scored; no file of predictions is read."""
+    found = []
+    if config_hash(settings, settings) != lock.config:
+        found.append("config.yaml edited")
+    if scores:
+        kept = read_tries(run).kept
+        if is_edited(scores, kept):
+            found.append("scores.json edited")
+        elif kept is not None and changed(kept.sources, sources(settings.competition, settings.task.kind)):
+            found.append("stale: scored by other code")
+    return tuple(found)
 
 
 def _seconds(run: Run, fold: int) -> float:
@@ -146,16 +183,17 @@ def _row(entry: Entry, parent: Entry | None) -> list[Any]:
     if parent is None:
         changes = [_cut(override) for override in entry.lock.overrides]
     folds = f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained"
+    lost = [f"fold{fold} was scored and is gone" for fold in entry.gone]
     return [
         f"{entry.run.competition}/{entry.run.name}",
-        _figure(oof.get("value")),
+        " ".join((_figure(oof.get("value")), *(f"({doubt})" for doubt in entry.doubts))).strip(),
         _figure(oof.get("standard_error")),
         _figure(oof.get("standard_error_samples")),
         "; ".join([folds, *entry.unfinished]),
         f"{entry.seconds:.0f}",
         _plan(entry),
         parent.run.name if parent else "",
-        ", ".join(changes),
+        ", ".join([*lost, *changes]),
     ]
 
 

@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from medalist.config import differences
+from pydantic import ValidationError
+
+from medalist.config import differences, with_present_names
 from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment
@@ -18,16 +23,21 @@ from medalist.kinds import kind_of, load_settings, run_settings
 from medalist.metrics.paired import standard_error
 from medalist.records import Score
 from medalist.reporter import Reporter
-from medalist.runs.runs import SCORES_FORMAT, Run
-from medalist.tasks.protocols import Oof
+from medalist.runs.runs import SCORES_FORMAT, Run, refuse_edited
+from medalist.runs.sources import scoring_sources
+from medalist.runs.tries import FILE as TRIES
+from medalist.runs.tries import Kept, Origin, Try, add_try, read_tries
+from medalist.tasks.protocols import Answering, Oof
+from medalist.workflows.stale import warn_of_score
 
 
 def changed_settings(run: Run, overrides: Sequence[str], allowed: str) -> Experiment:
     """Return a run's settings with `key=value` changes inside the section `allowed`.
 
-    Raises ConfigError for a change outside of that section.
+    Raises ConfigError for a change outside of that section, and RunError where the run's config was edited.
     """
     settings = run_settings(run)
+    refuse_edited(run, settings)
     if not overrides:
         return settings
     changed = load_settings(run.folder / "config.yaml", tuple(overrides))
@@ -37,16 +47,86 @@ def changed_settings(run: Run, overrides: Sequence[str], allowed: str) -> Experi
     return changed
 
 
-def score_run(
-    run: Run, contest: Contest, settings: Experiment, reporter: Reporter, figures: Sequence[str] = ()
-) -> dict[str, Any]:
-    """Score the OOF answers of the trained folds, write `oof.csv` and `scores.json`, and return the scores.
+def kept_settings(run: Run, settings: Experiment) -> Experiment:
+    """Return a run's settings with the `decide` that `score --keep` has kept; the settings themselves where none was.
 
-    The scores are also logged to the tracker of the run's config (`tracking`). figures: names of further figures that
-    the kind computes on request.
+    Raises RunError where the kept settings cannot be read any more.
     """
+    kept = read_tries(run).kept
+    if kept is None or kept.origin == "config":
+        return settings
+    try:
+        values = {**settings.model_dump(mode="json"), "decide": dict(kept.decide)}
+        whole = type(settings).model_validate_json(json.dumps(with_present_names(values, type(settings))))
+        return settings.model_copy(update={"decide": whole.decide})
+    except ValidationError:
+        raise RunError(
+            f"{run.folder / TRIES} keeps a decision that this version cannot read; keep one again: medalist score "
+            f"{run.competition}/{run.name} --keep"
+        ) from None
+
+
+def score_run(
+    run: Run,
+    contest: Contest,
+    settings: Experiment,
+    reporter: Reporter,
+    figures: Sequence[str] = (),
+    keep: bool = False,
+) -> dict[str, Any]:
+    """Score the OOF answers of the trained folds, and return the scores.
+
+    Where `decide` is the one that is kept (the config's own, or that of an earlier `keep`), or with `keep`, `oof.csv`
+    and `scores.json` are written, and the scores are logged to the tracker of the run's config (`tracking`). Otherwise
+    it is a try: only a line is added to `tries.json`. figures: names of further figures that the kind computes on
+    request.
+    """
+    own = run_settings(run)
+    is_kept = keep or kept_settings(run, own).decide == settings.decide
+    warn_of_score(run, contest, settings, reporter)
     answering = kind_of(settings).answering()
-    oof = answering.oof(run, contest, settings, reporter, figures)
+    with ExitStack() as scratch:
+        rows = run.folder / "oof.csv" if is_kept else _scratch(scratch)
+        apart = {} if is_kept else {"rows": rows}
+        oof = answering.oof(run, contest, settings, reporter, figures, **apart)
+        scores = _scores(run, contest, settings, answering, oof, rows)
+    errors = scores["oof"]
+    one = Try(
+        changes=_changes(own, settings),
+        decide=scores["decide"],
+        value=errors["value"],
+        error=errors["standard_error_samples"],
+        folds=tuple(errors["folds"]),
+        folds_of=errors["folds_of"],
+        predictions=scores["predictions"],
+    )
+    if not is_kept:
+        add_try(run, one, None)
+        return scores
+    write_json(run.folder / "scores.json", scores)
+    origin: Origin = "config" if own.decide == settings.decide else "--keep"
+    add_try(
+        run, one, Kept(origin, scores["decide"], sha256_json(scores), scoring_sources(own.competition, own.task.kind))
+    )
+    if settings.tracking != "none":
+        from medalist.workflows.track import track_scores  # imported here, because most runs have no tracker
+
+        track_scores(run, contest, settings, oof, scores)
+    return scores
+
+
+def _scratch(stack: ExitStack) -> Path:
+    return Path(stack.enter_context(TemporaryDirectory())) / "try.csv"
+
+
+def _changes(own: Experiment, settings: Experiment) -> dict[str, Any]:
+    return {key: value for key, _, value in differences(own, settings) if key.startswith("decide.")}
+
+
+def _scores(
+    run: Run, contest: Contest, settings: Experiment, answering: Answering, oof: Oof, rows: Path
+) -> dict[str, Any]:
+    """Return what `scores.json` says. rows: the csv that was scored."""
     folds = run.folds()
     by_fold: dict[str, float] = {}
     for fold in sorted({folds.fold_of(sample.id) for sample in oof.samples}):
@@ -60,7 +140,7 @@ def score_run(
         by_stratum[stratum] = {"score": _part(contest, oof, ids).value, "samples": len(ids)}
     parts = {f"fold{fold}": answering.made_by(run, contest, f"oof/fold{fold}") for fold in by_fold}
     makers = {name: made for name, made in parts.items() if made is not None}
-    scores = {
+    return {
         "format": SCORES_FORMAT,
         "oof": {
             "value": oof.score.value,
@@ -78,15 +158,9 @@ def score_run(
         **oof.details,
         "predict": predicted_with(makers),
         "predictions": {name: sha256_json(dict(made)) for name, made in makers.items()},
-        "rows": sha256_file(run.folder / "oof.csv"),
+        "rows": sha256_file(rows),
         "by_sample": dict(oof.score.by_sample),
     }
-    write_json(run.folder / "scores.json", scores)
-    if settings.tracking != "none":
-        from medalist.workflows.track import track_scores  # imported here, because most runs have no tracker
-
-        track_scores(run, contest, settings, oof, scores)
-    return scores
 
 
 def oof_of_scores(run: Run, contest: Contest) -> Oof:

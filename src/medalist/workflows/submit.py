@@ -10,33 +10,43 @@ from medalist.config import means_same, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
-from medalist.files import sha256_file, written
+from medalist.files import written
 from medalist.formats.submission import refuse, write_submission
 from medalist.kinds import kind_of, run_settings
 from medalist.reporter import Reporter
+from medalist.runs.fold_weights import weights_hash
 from medalist.runs.opening import open_run_contest
-from medalist.runs.runs import Run
+from medalist.runs.runs import Run, refuse_edited
 from medalist.workflows.score import predicted_with
+from medalist.workflows.submitted import told, warnings
 
 Configured = tuple[Run, Experiment]
 
 
-def submit(runs: Sequence[Run], output: Path, data: str | None, root: Path, reporter: Reporter) -> int:
+def submit(
+    runs: Sequence[Run], output: Path, data: str | None, root: Path, reporter: Reporter, verify: bool = False
+) -> int:
     """Blend the runs' test predictions with equal weights, make answers, write and validate. Return the number of rows.
 
     Answers are made with the `decide` settings that the first run was scored with (`scores.json` has them), otherwise
-    with those of its config. The output file appears only after validation. Raises RunError, before anything is
-    predicted, for runs that cannot be blended, and SubmissionError for a file that the contest would refuse.
+    with those of its config. The output file appears only after validation. The reporter gets a line for each run with
+    its folds, weights, decision and OOF score, and warnings. verify: whether each file of the contest is read, see
+    `open_run_contest`. Raises RunError, before anything is predicted, for runs that cannot be blended or were edited,
+    and SubmissionError for a file that the contest would refuse.
     """
     configured = [(run, run_settings(run)) for run in runs]
     refuse_unlike(configured)
+    for run, own in configured:
+        refuse_edited(run, own)
     first, settings = configured[0]
-    contest = open_run_contest(first, settings.competition, data, root)
+    contest = open_run_contest(first, settings.competition, data, root, verify)
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
     decided = (first.scores() or {}).get("decide")
     if decided is not None and not means_same(decided, settings.decide):
         reporter.say(f"note: {first.name} uses the decide keys that it was scored with, {decided}, not its config's")
+    for line in (*warnings(configured, contest), *told(configured, contest)):
+        reporter.say(line)
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
         rows = write_submission(unfinished, found.form, found.answers)
@@ -75,7 +85,7 @@ def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, rep
     made = kind.answering().made_by(run, contest, "test") or {}
     by_folds = {name: digest for name, digest in made.items() if name.startswith("fold")}
     keep = settings.train.keep
-    if by_folds == {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in run.trained_folds()} != {}:
+    if by_folds == {f"fold{fold}": weights_hash(run, fold, keep) for fold in run.trained_folds()} != {}:
         used = predicted_with({"test": made})["test"]
         if scored and used and used != scored:
             reporter.say(f"note: {run.name} was scored with predict {scored}, its test part was predicted with {used}")

@@ -101,7 +101,9 @@ def test_tuned_thresholds_are_those_of_the_other_folds_and_go_into_the_submissio
 
 
 def test_decisions_may_be_changed_without_predicting_again(bodies: Bodies, medalist: Callable[..., Any]) -> None:
-    ended = medalist("score", "bodies.several/tiny", "--data", "data", "decide={kind: threshold, threshold: 0.0}")
+    ended = medalist(
+        "score", "bodies.several/tiny", "--data", "data", "--keep", "decide={kind: threshold, threshold: 0.0}"
+    )
     assert ended.code == 0, ended
     rows = read_table(bodies.run("bodies.several").folder / "oof.csv", ("id",))
     assert {row["labels"] for row in rows} == {" ".join(CLASSES)}
@@ -180,7 +182,7 @@ def test_other_weights_and_nothing_tuned_are_said(bodies: Bodies, medalist: Call
     assert "run medalist score bodies.several/tiny first" in line
     weights = run.checkpoint(0, "last")
     weights.write_bytes(run.checkpoint(1, "last").read_bytes())
-    assert "come from other weights" in medalist("score", "bodies.several/tiny", "--data", "data").line
+    assert "holds the weights of fold 1" in medalist("score", "bodies.several/tiny", "--data", "data").line
 
 
 def test_training_again_has_nothing_to_do_and_a_stopped_one_ends_the_same(
@@ -307,7 +309,7 @@ def test_a_submission_says_where_it_is_decided_otherwise_than_configured(
     bodies: Bodies, medalist: Callable[..., Any]
 ) -> None:
     change = "decide={kind: threshold, threshold: 0.9, least: 1}"
-    assert medalist("score", "bodies.several/tiny", "--data", "data", change).code == 0
+    assert medalist("score", "bodies.several/tiny", "--data", "data", change, "--keep").code == 0
     ended = medalist("submit", "bodies.several/tiny", "--data", "data", "-o", "out.csv")
     assert ended.code == 0 and "uses the decide keys that it was scored with" in ended.out
     assert medalist("report", "bodies.several/tiny", "--data", "data").code == 0

@@ -31,7 +31,14 @@ if TYPE_CHECKING:
     from medalist.report.page import RunReport
 
 
-def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+def oof(
+    run: Run,
+    contest: Contest,
+    settings: ClassifySettings,
+    reporter: Reporter,
+    figures: Sequence[str] = (),
+    rows: Path | None = None,
+) -> Oof:
     """Make answers from the OOF predictions, write them as rows, read the rows back and score them."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of labels have no such figure; leave it out")
@@ -49,9 +56,9 @@ def oof(run: Run, contest: Contest, settings: ClassifySettings, reporter: Report
         answers = decide(part.values, settings.decide, by_fold[fold], classes)
         found |= dict(zip(part.ids, answers, strict=True))
     samples = tuple(sample for sample in contest.split.train if sample.id in found)
-    rows = [(sample.id, found[sample.id]) for sample in samples]
+    written = [(sample.id, found[sample.id]) for sample in samples]
     form, truths = contest.competition.submission, {sample.id: answered.truths[sample.id] for sample in samples}
-    found_oof = through_file(run.folder / "oof.csv", contest, form, samples, truths, rows, details)
+    found_oof = through_file(rows or run.folder / "oof.csv", contest, form, samples, truths, written, details)
     # A score that is no mean over samples (kappa, AUC, macro F1) has no meaning within a stratum, because a stratum may
     # have only one class.
     by_sample = found_oof.score.by_sample

@@ -16,6 +16,7 @@ from medalist.errors import TrainingError
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
+from medalist.runs.sources import predicting_sources
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
 from medalist.tasks.classify.classes import classes_of, columns_of, refuse_other_classes
@@ -38,8 +39,9 @@ def predict(run: Run, settings: ClassifySettings, contest: Contest, fold: int | 
     store, classes = TableStore(run.folder / part[0]), classes_of(contest)
     refuse_other_classes(run, classes)
     ids = tuple(sample.id for sample in samples)
-    wanted = StoredPart(columns_of(settings, classes), ids, made_by(run, settings, contest, folds))
-    if store.part(part[1]) == wanted:
+    sources = predicting_sources(settings.competition, settings.task.kind)
+    wanted = StoredPart(columns_of(settings, classes), ids, made_by(run, settings, contest, folds), sources)
+    if store.part(part[1]) == wanted and store.intact(part[1]):
         return
     values = _values(run, settings, contest, folds, samples, (store, part[1]), reporter)
     fabric = open_devices(settings)

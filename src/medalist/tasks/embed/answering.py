@@ -27,14 +27,21 @@ if TYPE_CHECKING:
     from medalist.report.page import RunReport
 
 
-def oof(run: Run, contest: Contest, settings: EmbedSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+def oof(
+    run: Run,
+    contest: Contest,
+    settings: EmbedSettings,
+    reporter: Reporter,
+    figures: Sequence[str] = (),
+    rows: Path | None = None,
+) -> Oof:
     """Rank the retrieval splits of the trained folds, write the answers as rows, read the rows back and score them."""
     unknown = [name for name in figures if name != NMI]
     if unknown:
         raise ConfigError(f"unknown figure '{unknown[0]}'; the only optional figure is {NMI}")
     trained = trained_and_predicted(run, lambda part: made_by(run, contest, part))
     ranked = rank_oof(run, contest, settings, trained, reporter, NMI in figures)
-    path, details = run.folder / "oof.csv", {"retrieval": dict(ranked.details)}
+    path, details = rows or run.folder / "oof.csv", {"retrieval": dict(ranked.details)}
     return through_file(path, contest, ranked.form, ranked.samples, ranked.truths, ranked.answers.items(), details)
 
 

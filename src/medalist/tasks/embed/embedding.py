@@ -30,6 +30,7 @@ from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.retrieval.contests import fold_splits
 from medalist.runs.runs import Run
+from medalist.runs.sources import predicting_sources
 from medalist.search.gallery import Embeddings
 from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.features import kept_features
@@ -134,7 +135,7 @@ def _embed(
 ) -> None:
     store, part = stored(run, name)
     ids, made = tuple(sample.id for sample in samples), made_by(run, settings, folds)
-    if is_embedded(run, name):
+    if is_embedded(run, name) and store.intact(part):
         known = store.read(part)
         if known.ids == ids and dict(known.made_by) == made:
             return
@@ -149,7 +150,7 @@ def _embed(
     vectors, _ = _vectors(settings, networks, source, len(samples), reporter, f"embed {name}", store.folder)
     fabric = open_devices(settings)
     if fabric.is_global_zero:
-        store.write(part, Embeddings(ids, vectors, made))
+        store.write(part, Embeddings(ids, vectors, made), predicting_sources(settings.competition, settings.task.kind))
     fabric.barrier()
 
 
@@ -158,7 +159,8 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
     if not any(isinstance(term, MarginTerm) for term in settings.loss.terms):
         return
     made, name = made_by(run, settings, [fold]), prototypes_name(fold)
-    if place().rank or (is_embedded(run, name) and dict(read_vectors(run, name).made_by) == made):
+    store, part = stored(run, name)
+    if place().rank or (is_embedded(run, name) and store.intact(part) and dict(store.read(part).made_by) == made):
         return
     held_out = set(run.folds().held_out(fold))
     training = [sample for sample in contest.split.train if sample.id not in held_out]
@@ -176,8 +178,8 @@ def _keep_prototypes(run: Run, settings: EmbedSettings, contest: Contest, fold: 
             ids.append(f"{seen[identity]}/{identity}")
             seen[identity] += 1
             rows.append(row)
-    store, part = stored(run, name)
-    store.write(part, Embeddings(tuple(ids), found[0][rows].numpy(), made))
+    sources = predicting_sources(settings.competition, settings.task.kind)
+    store.write(part, Embeddings(tuple(ids), found[0][rows].numpy(), made), sources)
 
 
 def _whole(settings: EmbedSettings, samples: Sequence[Sample], read: Read) -> FittedInferenceDataset:

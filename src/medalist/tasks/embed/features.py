@@ -13,6 +13,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 from torch import nn
 
+from medalist.contents import CACHE, hash_files
 from medalist.data.fitted import FittedInferenceDataset
 from medalist.data.items import Read
 from medalist.data.loader import batches
@@ -49,12 +50,16 @@ def kept_features(
 
     The array is memory-mapped: float32[N, C] pooled features where the pooling has no weights to learn, else
     float16[N, C, h, w] maps, in half precision because they are large. The file is in `home/features`, and its name is
-    the hash of the encoder, its weights, how images are read, the precision, and the images.
+    the hash of the encoder, its weights, how images are read, the precision, and the names of the images. They are
+    computed again where the contents of the images have changed.
     """
     assert weights is not None, "a frozen encoder has weights"
     made = made_of(settings, weights, samples)
     path = home / "features" / f"{sha256_json(made)[:16]}.npy"
     note = path.with_suffix(".json")
+    # The contents are not part of the name, so that the features of changed images replace the ones before.
+    seen = hash_files([str(image) for sample in samples for image in sample.images], home / CACHE)
+    made["contents"] = sha256_json([[seen[str(image)] for image in sample.images] for sample in samples])
     if path.exists() and note.exists() and read_json(note, DataError) == made:
         require_file(path)
         kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)

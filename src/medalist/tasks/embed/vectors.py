@@ -10,8 +10,8 @@ import numpy as np
 from medalist.competition import Retrieval
 from medalist.contest import Contest
 from medalist.errors import ConfigError, RunError
-from medalist.files import sha256_file
 from medalist.retrieval.heads import ClassPrototypes
+from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run, said_section
 from medalist.search.embeddings import RUN
 from medalist.search.gallery import Embeddings
@@ -41,7 +41,7 @@ def made_by(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> dict[str
     images are read. `predict`: the views. The run's name is added under `RUN`, for messages.
     """
     keep = settings.train.keep
-    made = {f"fold{fold}": sha256_file(run.checkpoint(fold, keep)) for fold in folds}
+    made = {f"fold{fold}": weights_hash(run, fold, keep) for fold in folds}
     if settings.model.frozen:
         made["encoder"] = json.dumps(dict(run.lock().weights), sort_keys=True)
     for section in ("image", "predict"):

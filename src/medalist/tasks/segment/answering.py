@@ -25,7 +25,14 @@ if TYPE_CHECKING:
     from medalist.report.page import RunReport
 
 
-def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporter, figures: Sequence[str] = ()) -> Oof:
+def oof(
+    run: Run,
+    contest: Contest,
+    settings: SegmentSettings,
+    reporter: Reporter,
+    figures: Sequence[str] = (),
+    rows: Path | None = None,
+) -> Oof:
     """Make answers from the OOF maps, write them as rows, read the rows back and score them."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of masks have no such figure; leave it out")
@@ -37,7 +44,7 @@ def oof(run: Run, contest: Contest, settings: SegmentSettings, reporter: Reporte
     truths = contest.evaluation.fold_truths(contest, folds, trained)
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers([(run, settings)], "oof", samples, settings.decide, bar)
-        path = run.folder / "oof.csv"
+        path = rows or run.folder / "oof.csv"
         return through_file(path, contest, contest.competition.submission, samples, truths, answers)
 
 
@@ -56,10 +63,16 @@ def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter
 def _answers(
     runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample], how: DecideConfig, bar: Progress
 ) -> Iterator[tuple[str, Answer]]:
+    stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
+    files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
-        maps = [MapStore(run.folder / split).read(sample.id, settings.model.channels) for run, settings in runs]
+        maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
         yield sample.id, decide(blend(maps), how)
         bar.advance()
+
+
+def _parts(run: Run, split: str) -> list[str]:
+    return ["test"] if split == "test" else [f"fold{fold}" for fold in run.trained_folds()]
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:

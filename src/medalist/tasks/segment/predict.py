@@ -11,6 +11,7 @@ from medalist.data.samplers import SizeBucketSampler
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
+from medalist.runs.sources import predicting_sources
 from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
@@ -42,8 +43,9 @@ def _predict(
     reporter: Reporter,
 ) -> None:
     made = made_by(run, settings, contest, folds)
-    part = StoredPart(settings.model.channels, tuple(sample.id for sample in samples), made)
-    if store.part(name) == part:
+    sources = predicting_sources(settings.competition, settings.task.kind)
+    part = StoredPart(settings.model.channels, tuple(sample.id for sample in samples), made, sources)
+    if store.part(name) == part and store.intact(name):
         return
     store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)

@@ -1,0 +1,155 @@
+"""The files of a contest that a run was made from, with the hashes of their contents, in `data.csv` of the run.
+
+They are the images of all samples, the files that annotations and `meta` name, and, for training samples whose
+annotation says nothing, the files of the data folder that bear the sample's name: their truth must come from there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from medalist.contents import CACHE, hash_files
+from medalist.contest import Contest
+from medalist.errors import RunError
+from medalist.files import sha256_json, write_text
+from medalist.records import Sample
+from medalist.runs.runs import Lock, Run
+
+FILE = "data.csv"
+COLUMNS = ["file", "blake2b"]
+LONGEST_NAME = 1000
+"""The most letters of an annotation that may be the name of a file."""
+
+SHOWN = 3
+
+Hashes = Mapping[str, str]
+"""The hash of each file's content, by its path relative to the data folder, with slashes."""
+
+
+def hash_contest(contest: Contest, root: Path, verify: bool = False) -> dict[str, str]:
+    """Return the hashes of the files of a contest; unchanged files are not read again (see `medalist.contents`).
+
+    root: the folder of all runs, which keeps the hashes. verify: whether each file is read. Raises DataError, which
+    names the file, where one is missing or cannot be read.
+    """
+    files = _files(contest, str(root.absolute()))
+    digests = hash_files(files.values(), root / contest.competition.name / CACHE, verify)
+    return {name: digests[path] for name, path in files.items()}
+
+
+def write_hashes(run: Run, hashes: Hashes) -> None:
+    """Write `data.csv` of a run."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(sorted(hashes.items()))
+    write_text(run.folder / FILE, text.getvalue())
+
+
+def seal(hashes: Hashes) -> str:
+    """Return the hash of all hashes, which stands in the lock, so that an edited `data.csv` is recognised."""
+    return sha256_json(dict(hashes))
+
+
+def read_hashes(run: Run, lock: Lock) -> dict[str, str] | None:
+    """Return the hashes that the run was made with; None for runs from before contents were hashed.
+
+    Raises RunError where `data.csv` is missing or was edited.
+    """
+    if not lock.contents:
+        return None
+    path = run.folder / FILE
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.reader(file, strict=True))
+        found = dict(rows[1:])
+    except (OSError, ValueError, csv.Error):
+        found = None
+    if found is None or seal(found) != lock.contents:
+        raise RunError(
+            f"{path} is missing or was edited, so nothing says whether the data is that of the run; put it back, or "
+            "train a new run with --name NAME"
+        )
+    return found
+
+
+def refuse_changed(run: Run, contest: Contest, now: Hashes) -> None:
+    """Raise RunError, which names the files, where files that the run was made from have other contents or are gone.
+
+    Nothing is known, and nothing refused, for runs from before contents were hashed.
+    """
+    before = read_hashes(run, run.lock())
+    other = sorted(name for name, digest in (before or {}).items() if now.get(name) != digest)
+    if not other:
+        return
+    named = ", ".join(f"{name} {'has other content' if name in now else 'is gone'}" for name in other[:SHOWN])
+    more = f" and {len(other) - SHOWN} more files" if len(other) > SHOWN else ""
+    raise RunError(
+        f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data: since then, "
+        f"{named}{more}; put the files back, or train under another name: medalist train ... --name NAME"
+    )
+
+
+def _files(contest: Contest, root: str) -> dict[str, str]:
+    """Return the absolute path of each file by its name relative to the data folder."""
+    data, split = str(contest.data.absolute()), contest.split
+    paths = {str(image.absolute()): None for sample in split.all for image in sample.images}
+    named: dict[str, str | None] = {}
+    for sample in split.all:
+        texts = (*sample.annotation, *(value for value in sample.meta.values() if isinstance(value, str)))
+        for text in texts:
+            if text not in named:
+                named[text] = _named(text, sample, data)
+    paths |= {path: None for path in named.values() if path is not None}
+    silent = [sample for sample in split.train if not any(sample.annotation)]
+    if silent:
+        paths |= dict.fromkeys(_bearing(data, silent, root))
+    start = data + os.sep
+    return {
+        (path[len(start) :] if path.startswith(start) else os.path.relpath(path, data)).replace(os.sep, "/"): path
+        for path in paths
+    }
+
+
+def _named(text: str, sample: Sample, data: str) -> str | None:
+    """Return the path of the file that a text names, from the data folder, from the image's folder or from here."""
+    if (
+        not 0 < len(text) <= LONGEST_NAME
+        or not ("." in text or "/" in text or os.sep in text)
+        or not text.isprintable()
+    ):
+        return None
+    places = [Path(data, text), *(image.parent / text for image in sample.images[:1]), Path(text)]
+    return next((str(path.absolute()) for path in places if path.is_file()), None)
+
+
+def _bearing(data: str, samples: Sequence[Sample], root: str) -> Iterator[str]:
+    """Yield the files below the data folder that bear the name of a sample or of its image, or are in its folder."""
+    names = {sample.id for sample in samples} | {image.stem for sample in samples for image in sample.images}
+    seen: set[tuple[int, int]] = set()  # a folder can be reached twice by links
+    folders = [(data, False)]
+    while folders:
+        folder, inside = folders.pop()
+        about = Path(folder).stat()
+        if (about.st_dev, about.st_ino) in seen or folder == root:
+            continue
+        seen.add((about.st_dev, about.st_ino))
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir():
+                    folders.append((entry.path, inside or entry.name in names))
+                elif entry.is_file() and (inside or _bears(entry.name, names)):
+                    yield entry.path
+
+
+def _bears(file: str, names: set[str]) -> bool:
+    """Whether a file's name is one of `names`, or begins with one that a sign such as `_`, `-` or `.` ends."""
+    if file in names:
+        return True
+    return any(file[:at] in names for at, letter in enumerate(file) if at and not letter.isalnum())

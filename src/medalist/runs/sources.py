@@ -1,0 +1,128 @@
+"""The source files that a result depends on: those that read, predict, decide and score, and the contest's folder.
+
+Their hashes are kept with what they made, so that a result of other code is recognised. Names are `medalist/...` and
+`competitions/...`, with slashes.
+
+A change of a comment counts too: to leave it out, each command would have to parse all files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from medalist.competition import source_folder
+from medalist.contents import hash_bytes
+from medalist.errors import MedalistError
+from medalist.files import read_json
+from medalist.runs.runs import Run
+
+READING = ("codecs", "layouts", "data/items.py", "data/padding.py", "data/fitting.py", "tasks/pixels.py", "records.py")
+"""What in medalist turns files into the pixels and the truth that networks see."""
+
+PREDICTING = (*READING, "data/fitted.py", "data/dataset.py", "models", "engine/views.py", "tasks/networks.py")
+"""What turns images into predictions; the kind's own folder belongs to it too."""
+
+SCORING = ("layouts", "formats", "metrics", "postprocess", "retrieval", "contest.py", "tasks/scored.py", "records.py")
+"""What turns predictions into answers and their score; the kind's own folder belongs to it too."""
+
+UNUSED = frozenset({"cost", "page", "report", "query_pictures", "training", "predictor", "rehearsal", "losses"})
+"""Modules and folders of a kind that neither predict nor decide."""
+
+IGNORED = frozenset({"__pycache__", "tests", "README.md"})
+"""What in a contest's folder is no part of its code."""
+
+SHOWN = 3
+LARGEST = 1_000_000
+"""Bytes of the largest file of a contest's folder that counts as its code; larger ones are data."""
+
+Sources = Mapping[str, str]
+"""The hash of each source file, by name."""
+
+
+def reading_sources(competition: str) -> dict[str, str]:
+    """Return the sources that make the pixels and truths of a contest."""
+    return {**_own(READING), **_contest(competition)}
+
+
+def predicting_sources(competition: str, kind: str) -> dict[str, str]:
+    """Return the sources that make predictions. kind: the name of the folder of the kind of contest."""
+    return {**_own((*PREDICTING, f"tasks/{kind}")), **_contest(competition)}
+
+
+def scoring_sources(competition: str, kind: str) -> dict[str, str]:
+    """Return the sources that decide and score."""
+    return {**_own((*SCORING, f"tasks/{kind}")), **_contest(competition)}
+
+
+def changed(recorded: Sources, now: Sources) -> list[str]:
+    """Return the names of files that differ, are new or are gone; none where no sources were recorded."""
+    if not isinstance(recorded, dict) or not recorded:
+        return []
+    return sorted(name for name in recorded.keys() | now.keys() if recorded.get(name) != now.get(name))
+
+
+def shown(names: Sequence[str]) -> str:
+    """Return the first names as text for one line, and the number of the others."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def stored_parts(run: Run, split: str) -> dict[str, Sources]:
+    """Return the recorded sources of each stored part of `oof` or `test`, by its path in the run without suffix.
+
+    They are empty for parts that were stored before sources were recorded.
+    """
+    found: dict[str, Sources] = {}
+    for path in sorted((run.folder / split).glob("*.json")):
+        try:
+            value: Any = read_json(path)
+        except MedalistError:
+            continue  # whoever uses the part names the damage
+        recorded = value.get("sources") if isinstance(value, dict) else None
+        found[f"{split}/{path.stem}"] = recorded if isinstance(recorded, dict) else {}
+    return found
+
+
+def stale_parts(run: Run, split: str, now: Sources) -> dict[str, list[str]]:
+    """Return the parts of `oof` or `test` that other sources have predicted, with the files that differ."""
+    parts = {name: changed(recorded, now) for name, recorded in stored_parts(run, split).items()}
+    return {name: files for name, files in parts.items() if files}
+
+
+@cache
+def _own(places: tuple[str, ...]) -> dict[str, str]:
+    """Return the hashes of files of medalist. A process reads them once, because it does not load them again either."""
+    home = Path(__file__).resolve().parent.parent
+    found = {}
+    for place in places:
+        path = home / place
+        files = sorted(path.rglob("*.py")) if path.is_dir() else [path] if path.is_file() else []
+        for file in files:
+            parts = file.relative_to(home).parts
+            # tasks/KIND/...: the modules for training, reports and plans are left out
+            if not (parts[0] == "tasks" and len(parts) > 2 and {*parts[2:-1], file.stem} & UNUSED):
+                found["/".join(("medalist", *parts))] = hash_bytes(file.read_bytes())
+    return found
+
+
+def _contest(competition: str) -> dict[str, str]:
+    folder = source_folder(competition)
+    if folder is None:
+        return {}
+    return {
+        "/".join(("competitions", folder.name, *path.relative_to(folder).parts)): hash_bytes(path.read_bytes())
+        for path in _files(folder)
+    }
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.name in IGNORED or path.name.startswith("."):
+            continue
+        if path.is_dir():
+            yield from _files(path)
+        elif path.is_file() and path.stat().st_size <= LARGEST:
+            yield path
