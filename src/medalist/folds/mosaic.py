@@ -39,6 +39,7 @@ Rule = Literal["below", "right", "twin"]
 _CORRELATION, _SURPRISE, _STEP = 0.6, 3.5, 1.4  # the bounds of c, z and step for a single border
 _RING_SURPRISE, _RING_STEP = 2.0, 2.0  # the bounds of z and step for a border in a closed ring of four
 _TWIN = 0.95
+_COPY = 0.98  # for a warning about images of any contest, of which other pictures may be alike
 _SIDE = 24  # pixels of a thumbnail's side; unrelated nuclei correlate by up to 0.77 with 16, and 0.75 with 24
 _QUIET = 2e-3  # the mean square of the rounding to 8 bits, after the square root
 _FLAT = 0.2  # a thumbnail with a smaller standard deviation, after the square root, shows nothing
@@ -124,7 +125,7 @@ def field_groups(samples: Sequence[Sample]) -> Grouping:
 
 
 def _look(pixels: NDArray[np.uint8]) -> _Look:
-    root = np.sqrt(pixels.mean(axis=2, dtype=np.float32))
+    root = _root(pixels)
     height, width = root.shape
     rows, columns = [0, min(1, height - 1)], [0, min(1, width - 1)]
     return _Look(
@@ -132,8 +133,30 @@ def _look(pixels: NDArray[np.uint8]) -> _Look:
         bottom=root[::-1][rows],
         left=root.T[columns],
         right=root.T[::-1][columns],
-        thumbnail=cv2.resize(root, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32),
+        thumbnail=_reduced(root),
     )
+
+
+def _root(pixels: NDArray[np.uint8]) -> Floats:
+    root: Floats = np.sqrt(pixels.mean(axis=2, dtype=np.float32))
+    return root
+
+
+def _reduced(root: Floats) -> Floats:
+    return cv2.resize(root, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> Floats:
+    """Return the thumbnail of an image uint8[H, W, 3] by which copies are found: float32, square."""
+    return _reduced(_root(pixels))
+
+
+def near_copies(ids: Sequence[str], thumbnails: Floats) -> list[Join]:
+    """Return the pairs of images that are near copies, also flipped or turned, by their thumbnails float32[N, s, s].
+
+    The bound is higher than that of twins. Time and memory grow with the square of the number of images.
+    """
+    return _alike(ids, thumbnails, _COPY)
 
 
 def _seams(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
@@ -231,13 +254,16 @@ def _twins(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
     """Find pairs whose thumbnails agree in one of the eight flips and turns; the sizes of the images may differ."""
     if len(ids) < 2:
         return []
-    stack = np.stack([look.thumbnail for look in looks])
+    return _alike(ids, np.stack([look.thumbnail for look in looks]), _TWIN)
+
+
+def _alike(ids: Sequence[str], stack: Floats, bound: float) -> list[Join]:
     plain = _detailed(stack)
     best = np.full((len(ids), len(ids)), -1, np.float32)
     for turned in (stack, stack[:, :, ::-1]):
         for turns in range(4):
             np.maximum(best, plain @ _detailed(np.rot90(turned, turns, (1, 2))).T, out=best)
-    return [Join(ids[i], ids[j], "twin", float(best[i, j])) for i, j in np.argwhere(np.triu(best, 1) > _TWIN)]
+    return [Join(ids[i], ids[j], "twin", float(best[i, j])) for i, j in np.argwhere(np.triu(best, 1) > bound)]
 
 
 def _detailed(thumbnails: Floats) -> Floats:
