@@ -34,11 +34,13 @@ _COHERENT = 0.2  # a reading is better where its coherence is higher by this
 _SHARE = 0.85  # or where the contrast is higher in this share of the samples,
 _FEWEST = 8  # of which there must be this many for a claim from contrast alone
 _SURE = 2.0  # standard errors above chance that the contrast of true truths has
+_FEW, _TIMES = 3, 2.0  # or this many where the contrast is higher in all, and this many times as high on average
+_EXCHANGED = "with rows and columns exchanged"
 _MIRRORS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
     "mirrored left to right": lambda mask: mask[:, ::-1],
     "upside down": lambda mask: mask[::-1],
     "turned by 180 degrees": lambda mask: mask[::-1, ::-1],
-    "with rows and columns exchanged": lambda mask: mask.T,
+    _EXCHANGED: lambda mask: mask.T,
 }
 
 Bools = NDArray[np.bool_]
@@ -186,7 +188,8 @@ def _order_line(pairs: Sequence[Pair]) -> str:
     """A line where the codes are more coherent in the other order."""
     read = [pair for pair in pairs if pair.order is not None]
     order = read[0].order if read else None
-    read = [pair for pair in read if pair.order == order]
+    # The other order exchanges rows and columns of a square image, which `_mirror_line` looks for.
+    read = [pair for pair in read if pair.order == order and pair.mask.shape[0] != pair.mask.shape[1]]
     if order is None:
         return ""
     other: Order = "row" if order == "column" else "column"
@@ -270,13 +273,18 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
             if mask.shape == pair.mask.shape:
                 there = contrast(pair.steps, _fitted(mask, pair.steps))
                 scores.append((contrast(pair.steps, _fitted(pair.mask, pair.steps)), there))
-        better = float(np.mean([there > here for here, there in scores])) if scores else 0.0
-        if len(scores) >= _FEWEST and better >= _SHARE:
-            here, there = np.mean(scores, axis=0).tolist()
+        if not scores:
+            continue
+        better = float(np.mean([there > here for here, there in scores]))
+        here, there = np.mean(scores, axis=0).tolist()
+        many = len(scores) >= _FEWEST and better >= _SHARE
+        if many or (len(scores) >= _FEW and better == 1 and there > _TIMES * here):
+            codes = how == _EXCHANGED and any(pair.order is not None for pair in pairs)
+            hint = ", for example by the other `order` of run-length codes" if codes else ""
             return (
                 f"truths fit their images better {how}: the mean step of brightness at outlines is then {there:.0f} in "
                 f"place of {here:.0f}, and larger in {100 * better:.0f} % of {len(scores)} samples; look at some, and "
-                "correct `truth`"
+                f"correct `truth`{hint}"
             )
     return ""
 

@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from medalist.codecs.images import decode_image
 from medalist.competition import Competition
 from medalist.contest import Contest
@@ -122,7 +120,7 @@ def _copies_line(contest: Contest, seen: Seen) -> Iterator[str]:
     if len(seen.thumbnails) < 2:
         return
     names = list(seen.thumbnails)
-    joins = near_copies(names, np.stack([seen.thumbnails[name] for name in names]))
+    joins = near_copies(names, list(seen.thumbnails.values()))
     train = {sample.id for sample in contest.split.train}
     inside = [join for join in joins if join.first in train and join.second in train]
     across = [join for join in joins if (join.first in train) != (join.second in train)]
