@@ -122,7 +122,7 @@ def _refuse_classes(truth: Mask, sample: Sample) -> None:
 
     values = values_in(truth.classes)
     if [value for value in values if value] != [255]:
-        named = f" ({sample.annotation[0]:.80})" if len(sample.annotation) == 1 else ""
+        named = f" ({sample.annotation[0]:.80})" if len(sample.annotation) == 1 and sample.annotation[0] else ""
         raise DataError(
             f"sample {sample.id}{named}: its mask has {told(values)}, and a submission of this contest has one class; "
             "in `truth`, return the class that is asked for: Mask((classes == 1).astype(np.uint8)), or "

@@ -156,3 +156,18 @@ def test_labels_are_turned_as_the_contest_says(tmp_path: Path) -> None:
     image.save(tmp_path / "x.png", exif=exif)
     assert np.array_equal(read_label_picture(tmp_path / "x.png").ids, np.rot90(IDS, -1))
     assert np.array_equal(read_label_picture(tmp_path / "x.png", "stored").ids, IDS)
+
+
+def test_grays_of_a_gif_are_its_labels(tmp_path: Path) -> None:
+    """GIF has no gray pictures, so the grays that occur were numbered: 0, 1, 2, 255 became 0, 1, 2, 3."""
+    ids = np.array([[0, 1, 2, 255]], np.uint8)
+    Image.fromarray(ids).save(tmp_path / "x.gif")
+    assert np.array_equal(read_label_picture(tmp_path / "x.gif").ids, ids)
+    assert "0, 1, 2, 255 (void)" in refusal(tmp_path / "x.gif")
+
+
+def test_palettes_of_grays_that_may_mean_two_things_are_refused(tmp_path: Path) -> None:
+    few = palette_picture(tmp_path / "x.png", IDS, [0, 0, 0, 5, 5, 5, 9, 9, 9, 12, 12, 12])
+    assert "the numbers 0, 1, 2, 3 as the grays 0, 5, 9, 12, and both may be classes" in refusal(few)
+    spread = palette_picture(tmp_path / "y.png", IDS, [0, 0, 0, 85, 85, 85, 170, 170, 170, 255, 255, 255])
+    assert np.array_equal(read_label_picture(spread).ids, IDS)

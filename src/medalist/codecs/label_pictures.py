@@ -19,6 +19,7 @@ VOID = 255
 _HALF = 128
 _BETWEEN = 0.1  # the largest share of a lossy mask's pixels that may be far from black and white
 _FAR = 64  # how far from black and white a value of a lossy mask is then
+_SMALL = 32  # grays up to this, and void, may be numbers of classes
 _NAMED = 12  # the most values that one message lists
 
 
@@ -46,8 +47,9 @@ def read_label_picture(path: Path, orientation: Orientation = "shown") -> LabelP
     """Read a picture of labels: PNG, GIF, TIFF or JPEG.
 
     The values are the palette's numbers, or the gray values as stored: gray of 1, 2 or 4 bits gives 0..1, 0..3, 0..15.
-    RGB is read where its three channels are equal. Raises DataError as `read_image` does; where colours stand for
-    classes; where a gray TIFF has 0 as white; and for 16-bit values above 255.
+    RGB is read where its three channels are equal. Of a GIF with a palette of grays, the grays are read. Raises
+    DataError as `read_image` does; where colours stand for classes; where a palette of grays may mean its numbers or
+    its grays; where a gray TIFF has 0 as white; and for 16-bit values above 255.
     """
     raster = read_raster(path)
     header, values = raster.header, raster.values
@@ -65,7 +67,34 @@ def read_label_picture(path: Path, orientation: Orientation = "shown") -> LabelP
     white = (1 << header.bits) - 1 if raster.palette is None and header.bits < 8 else 255
     ids //= 255 // white
     turn = header.orientation if orientation == "shown" else 1
-    return LabelPicture(np.ascontiguousarray(upright(ids, turn)), raster.palette, white, header.format == "JPEG")
+    picture = LabelPicture(np.ascontiguousarray(upright(ids, turn)), raster.palette, white, header.format == "JPEG")
+    return _of_grays(path, picture, header.format == "GIF")
+
+
+def _of_grays(path: Path, picture: LabelPicture, gif: bool) -> LabelPicture:
+    """Take the grays of a palette in place of its numbers where a gray picture was surely stored so.
+
+    GIF has no gray pictures, so writers number the grays that occur. Raises DataError where both could be the classes.
+    """
+    grays = _grays(picture)
+    if picture.palette is None or grays is None:
+        return picture
+    used = picture.palette[picture.values, 0].tolist()
+    if used == picture.values or set(used) <= {0, 255}:
+        return picture
+    small = all(gray <= _SMALL or gray == VOID for gray in used)
+    if gif and small:
+        return LabelPicture(grays)
+    if gif or small:
+        raise DataError(
+            f"{path}: the palette shows the numbers {_list(picture.values)} as the grays {_list(used)}, and both may "
+            "be classes; save it as a gray PNG, or with a palette of colours"
+        )
+    return picture
+
+
+def _list(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values[:_NAMED])) + (", …" if len(values) > _NAMED else "")
 
 
 def read_mask_picture(

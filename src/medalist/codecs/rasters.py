@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -23,7 +23,8 @@ from medalist.codecs.tiff_forms import TiffForm, plain_files
 from medalist.errors import DataError
 from medalist.files import reason
 
-Values = NDArray[np.uint8] | NDArray[np.uint16]
+Values = NDArray[Any]
+"""An array of uint8 or uint16."""
 
 _DAMAGE = (  # errors of Pillow and OpenCV for damaged or hostile files; Warning where warnings are turned into errors
     DamageError,

@@ -41,9 +41,7 @@ def masks_in_folder(
     """
     found = images_in_folder(root, part, suffixes)
     faults = [f"'{path.name}'" for name, path in found if not name.endswith(ending) or name == ending]
-    refuse(
-        f"{root / part}: masks whose names do not end in '{ending}'", faults, "take them out, or give another ending"
-    )
+    refuse(f"{root / part}: names that do not end in '{ending}'", faults, "take them out, or give another ending")
     return [(name.removesuffix(ending), path) for name, path in found]
 
 

@@ -65,14 +65,13 @@ def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[
     pairs = list(_pairs(contest, truths))
     if not pairs:
         return
-    wrong_order = _order_line(pairs)
-    if wrong_order:
-        yield wrong_order
-        return  # all that follows would only repeat that
     line = _turn_line(contest, pairs)
     if line:
         yield line
-    line = _mirror_line([pair for pair in pairs if pair.turn == 1]) or _contrast_line(pairs)
+    # Codes of turned images that were made on other pixels would look as if they were in the other order.
+    upright_ones = [pair for pair in pairs if pair.turn == 1]
+    # One line is enough: what follows would only repeat it.
+    line = _order_line(upright_ones) or _mirror_line(upright_ones) or _contrast_line(upright_ones)
     if line:
         yield line
 
@@ -169,7 +168,8 @@ def _order_of(sample: Sample, mask: Bools) -> Order | None:
     """The order in which a sample's codes give this mask; None where its annotation is no run-length codes."""
     for order in ("column", "row"):
         for base in (1, 0):
-            if np.array_equal(_decoded(sample, sample.size, order, base), mask):
+            found = _decoded(sample, sample.size, order, base)
+            if found is not None and np.array_equal(found, mask):
                 return order
     return None
 
@@ -292,9 +292,11 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
 def _contrast_line(pairs: Sequence[Pair]) -> str:
     """A line where outlines have no more contrast than the same outlines at other places."""
     ranks = [contrast_rank(pair.steps, _fitted(pair.mask, pair.steps)) for pair in pairs]
+    if len(ranks) < _FEWEST:
+        return ""
     chance = math.sqrt((SHIFTS + 2) / (12 * SHIFTS * len(ranks)))  # the standard error of the mean of random ranks
     mean = float(np.mean(ranks))
-    if len(ranks) < _FEWEST or mean >= 0.5 + _SURE * chance:
+    if mean >= 0.5 + _SURE * chance:
         return ""
     lowest = sorted(zip(ranks, (pair.sample.id for pair in pairs), strict=True))[:3]
     return (
