@@ -59,7 +59,7 @@ def decode_image(path: str | os.PathLike[str], white: int = 65535, orientation: 
     if raster.palette is not None:
         values = cv2.merge([cv2.LUT(values, raster.palette[:, channel]) for channel in range(3)]).astype(np.uint8)
     elif values.ndim == 2:
-        values = values[..., np.newaxis].repeat(3, axis=2)
+        values = np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8)
     turn = raster.header.orientation if orientation == "shown" else 1
     return Decoded(np.ascontiguousarray(upright(values, turn)), brightest, raster.header.several)
 

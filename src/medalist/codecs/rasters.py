@@ -147,7 +147,7 @@ def _raster(image: Image.Image, header: Header) -> Raster:
         palette.ravel()[: colours.size] = colours
         return Raster(np.array(image), palette, header)
     if image.mode in ("1", "L"):
-        return Raster(np.array(image.convert("L")), None, header)
+        return Raster(np.array(image if image.mode == "L" else image.convert("L")), None, header)
     if image.mode in ("LA", "La"):
         return Raster(np.ascontiguousarray(np.asarray(image)[..., 0]), None, header)
     if image.mode in ("RGB", "RGBA"):
