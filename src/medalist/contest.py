@@ -39,8 +39,8 @@ class Contest:
     split: Split
 
     def truth(self, sample: Sample) -> Answer:
-        """Return the truth of a training sample."""
-        return self.competition.truth(self.data, sample)
+        """Return the truth of a training sample. Raises DataError as `Competition.checked_truth` does."""
+        return self.competition.checked_truth(self.data, sample)
 
     def truths(self, samples: Sequence[Sample]) -> dict[str, Answer]:
         """Return the truths of training samples, by sample id."""

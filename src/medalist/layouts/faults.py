@@ -12,11 +12,14 @@ SHOWN = 10
 """The most faults that an error names; it only counts the others."""
 
 
-def refuse(where: str, faults: Sequence[str], remedy: str) -> None:
-    """Raise DataError, which names the faults and the remedy, where there are faults."""
+def refuse(where: str, faults: Sequence[str], remedy: str = "") -> None:
+    """Raise DataError, which names the faults and the remedy, where there are faults.
+
+    remedy: "" where each fault names its own.
+    """
     if faults:
         more = f"; and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
-        raise DataError(f"{where}: {'; '.join(faults[:SHOWN])}{more} ({remedy})")
+        raise DataError(f"{where}: {'; '.join(faults[:SHOWN])}{more}{f' ({remedy})' if remedy else ''}")
 
 
 def _same_forms(one: str, left: AbstractSet[str], other: str, right: AbstractSet[str]) -> None:

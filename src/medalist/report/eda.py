@@ -20,7 +20,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medalist.codecs.images import read_image
 from medalist.competition import Competition, find_groups
 from medalist.folds.folds import Folds, make_folds, summary
 from medalist.folds.settings import FoldsConfig
@@ -56,7 +55,7 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
     images: list[dict[str, object]] = []
     areas: list[pd.DataFrame] = []
     for sample in samples:
-        image = read_image(sample.images[0], competition.white)
+        image = competition.image(sample.images[0])
         area = object_areas(competition.truth(data, sample))
         stratum = sample.stratum or ALL
         images.append(
@@ -244,8 +243,7 @@ def oof_figure(
     places = np.linspace(0, max(0, len(ordered) - 1), min(most, len(ordered))).round().astype(int)
     shown = [ordered[place] for place in places]
     pictures = [
-        side_by_side(read_image(by_id[name].images[0], competition.white), truths[name], answers[name], side=384)
-        for name in shown
+        side_by_side(competition.image(by_id[name].images[0]), truths[name], answers[name], side=384) for name in shown
     ]
     return picture_figure(grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown]))
 
@@ -285,7 +283,7 @@ def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.flo
 
 
 def _with_truth(competition: Competition, data: Path, sample: Sample) -> Picture:
-    image = stretched(read_image(sample.images[0], competition.white))
+    image = stretched(competition.image(sample.images[0]))
     return outline(image, competition.truth(data, sample), side=320)
 
 

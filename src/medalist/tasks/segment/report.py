@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.records import Sample
 from medalist.report.page import RunReport, SamplePicture, extremes, write_report
@@ -44,6 +43,6 @@ def write_page(path: Path, run: Run, contest: Contest, oof: Oof, page: RunReport
 
 
 def _picture(contest: Contest, oof: Oof, sample: Sample, fold: int = 0) -> SamplePicture:
-    image = read_image(sample.images[0], contest.competition.white)
+    image = contest.competition.image(sample.images[0])
     picture = side_by_side(image, oof.truths[sample.id], oof.answers[sample.id])
     return SamplePicture(sample.id, fold, oof.score.by_sample[sample.id], sample.stratum, picture)
