@@ -278,7 +278,8 @@ def _calibration(report: ClassificationReport) -> dict[str, Any]:
         "error": bins.expected_error(),
         "confidence": float(np.nansum(shares * bins.confidence)),
         "accuracy": float(np.nansum(shares * bins.accuracy)),
-        "figure": svg(calibration_figure(bins, *words, what)),
+        # One bin alone would be a chart with one point.
+        "figure": svg(calibration_figure(bins, *words, what)) if (bins.counts > 0).sum() > 1 else None,
     }
 
 
