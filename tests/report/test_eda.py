@@ -139,7 +139,7 @@ def test_a_stratum_has_one_colour_in_all_figures(samples, tmp_path):
     def colours(figure) -> dict[str, tuple[float, ...]]:
         ax = figure.axes[0]
         handles, names = ax.get_legend_handles_labels()
-        return {name: tuple(handle.patches[0].get_facecolor()) for name, handle in zip(names, handles, strict=True)}
+        return {name: tuple(handle.get_facecolor()) for name, handle in zip(names, handles, strict=True)}
 
     of_images, of_areas = colours(eda.objects_figure(looks.images)), colours(eda.areas_figure(looks.objects))
     assert set(of_images) == {"all", "dark", "stain"} and set(of_areas) == {"dark"}

@@ -305,6 +305,8 @@ def test_a_stratum_has_one_colour_everywhere():
     assert colours["stain"] != colours["dark"]
     assert text.count(f"background: {colours['stain']}") == 2  # its bar and the caption of its sample
     assert colours["stain"] in text.split("The score in parts")[1]  # its part of the histogram
+    unnamed = render(report(scores={"by_sample": scores["by_sample"]}, strata=strata, worst=[], best=[]))
+    assert colours["stain"] not in unnamed  # no table says which stratum it is
     many = render(report(scores={"oof": {"strata": {f"s{n}": {"score": 0.5} for n in range(99)}}}))
     assert not any(colour in many for colour in stratum_colours(map(str, range(10))).values())
 

@@ -87,6 +87,16 @@ def stratum_colours(strata: Iterable[str]) -> dict[str, str]:
     return {name: STRATA[place % len(STRATA)] for place, name in enumerate(sorted(set(strata)))}
 
 
+def own_colours(strata: Iterable[str], shown: Iterable[str] = ()) -> dict[str, str]:
+    """Return `stratum_colours` where each stratum has a colour of its own, and each name in `shown` is a stratum.
+
+    Otherwise return nothing: a colour that several strata share says nothing. `shown` are the classes or identities of
+    a chart; they have the colours of strata where they are the strata.
+    """
+    names = set(strata)
+    return stratum_colours(names) if len(names) <= len(STRATA) and set(shown) <= names else {}
+
+
 def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """Draw each part of the score over its thresholds: by name, (threshold, value) pairs."""
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
@@ -108,7 +118,7 @@ def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -
     plain_axes(
         ax,
         f"{label(next(iter(thresholds)))} by threshold" if len(thresholds) == 1 else "by threshold",
-        "threshold",
+        "threshold of the metric",
     )
     legend(ax, len(thresholds))
     return figure

@@ -270,11 +270,14 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _strata(frame: pd.DataFrame) -> dict[str, str]:
-    """Return the colour of each stratum that the frame has. The frame's type of stratum names all strata."""
+    """Return the colour of each stratum that the frame has, the most frequent first.
+
+    The colours follow from all strata of the data, which are named by the type of the column.
+    """
     column = frame["stratum"]
     known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique()
-    there = set(column.unique())
-    return {name: colour for name, colour in stratum_colours(map(str, known)).items() if name in there}
+    colours, counts = stratum_colours(map(str, known)), column.value_counts(sort=True)
+    return {str(name): colours[str(name)] for name, count in counts.items() if count}
 
 
 def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> None:

@@ -21,14 +21,13 @@ from markupsafe import Markup
 
 from medalist.files import write_text
 from medalist.report.charts import (
-    STRATA,
     curves_figure,
     drawable,
     finite,
     finite_values,
     fold_name,
+    own_colours,
     spread_figure,
-    stratum_colours,
     svg,
     thresholds_figure,
 )
@@ -146,9 +145,7 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
     error, over = oof.get("standard_error"), f"{len(folds)} folds"
     if not finite(error):
         error, over = oof.get("standard_error_samples"), f"the {unit[1]}"
-    colours = stratum_colours([*strata, *report.strata.values()])
-    if len(colours) > len(STRATA):
-        colours = {}  # a colour that several strata share says nothing
+    colours = own_colours([*strata, *report.strata.values()])
     return {
         "report": report,
         "unit": unit,
@@ -170,7 +167,7 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
         "curves": svg(curves_figure(report.curves)) if drawable(report.curves) & {"loss", "val_loss", "lr"} else None,
         "last_rows": last_rows(report.curves),
         "thresholds": svg(thresholds_figure(thresholds)) if thresholds else None,
-        "spread": _spread(by_sample, report.strata, colours, unit[1]),
+        "spread": _spread(by_sample, report.strata, colours if strata else {}, unit[1]),
         "same": next(iter(by_sample.values())) if len(by_sample) > 1 and len(set(by_sample.values())) == 1 else None,
         "provenance": flattened(report.provenance),
         "colours": {"found": FOUND, "missed": MISSED, "false": FALSE},
@@ -180,7 +177,10 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
 def _spread(
     by_sample: Mapping[str, float], strata: Mapping[str, str], colours: Mapping[str, str], what: str
 ) -> Markup | None:
-    """Return the chart of the samples' scores; None where they are all the same, because one bar is no chart."""
+    """Return the chart of the samples' scores; None where they are all the same, because one bar is no chart.
+
+    colours: of the strata that a table names; the chart has no legend of its own.
+    """
     if len(set(by_sample.values())) < 2:
         return None
     known = [strata[name] for name in by_sample if name in strata]

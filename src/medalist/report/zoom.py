@@ -56,9 +56,9 @@ def with_frames(picture: Picture, windows: Sequence[Window], size: tuple[int, in
         bottom = min(int(rows.stop * down), picture.shape[0]) - 1
         end = min(int(columns.stop * right), picture.shape[1]) - 1
         cv2.rectangle(framed, (left, top), (end, bottom), FRAME, 2)
-        above = top - 4 if top >= 16 else min(bottom + 14, picture.shape[0] - 3)
-        cv2.putText(framed, letter, (left, above), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
-        cv2.putText(framed, letter, (left, above), cv2.FONT_HERSHEY_SIMPLEX, 0.5, FRAME, 1, cv2.LINE_AA)
+        corner = (left + 6, min(top + 18, picture.shape[0] - 3))
+        cv2.putText(framed, letter, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.65, (0, 0, 0), 4, cv2.LINE_AA)
+        cv2.putText(framed, letter, corner, cv2.FONT_HERSHEY_SIMPLEX, 0.65, FRAME, 2, cv2.LINE_AA)
     return framed
 
 
