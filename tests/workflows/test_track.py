@@ -122,7 +122,7 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pictures are enough where their number does not matter: to compress them takes most of the time."""
-    monkeypatch.setattr(segment_report, "extremes", lambda by_sample: extremes(by_sample, most=3))
+    monkeypatch.setattr(segment_report, "extremes", lambda by_sample, wrong: extremes(by_sample, 3, wrong))
 
 
 def test_scoring_again_goes_on_in_the_same_run(
