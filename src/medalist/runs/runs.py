@@ -27,6 +27,7 @@ from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
+from medalist.parts import parts_conflict
 from medalist.records import Sample, Split
 
 LOCK_FORMAT = 1
@@ -49,6 +50,7 @@ class Lock:
     commit: the project's git commit. config, data, folds: sha256 hashes. weights: the sha256 of pretrained weights by
     name. data_folder: the path of the data on the machine that trained. packages: versions by name. images: the kinds
     of image files among the training samples (`codecs.images.image_kind`); empty in runs from before they were noted.
+    parts: the hash of the contest's own parts (`parts.OwnParts.hash`); empty where the config names none.
     """
 
     commit: str
@@ -63,6 +65,7 @@ class Lock:
     python: str = field(default_factory=lambda: sys.version.split()[0])
     machine: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
+    parts: str = ""
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Run:
         return self.folder / f"fold{fold}"
 
     def checkpoint(self, fold: int, keep: str) -> Path:
-        """Return the path of a fold's weights that predict. `keep` is `last`, `best` or `average`."""
+        """Return the path of a fold's weights that predict. `keep` is `last`, `best`, `average` or `raw`."""
         return self.fold_folder(fold) / f"{keep}.safetensors"
 
     def trained_folds(self) -> list[int]:
@@ -177,6 +180,9 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
     if before is not None and config_hash(before, before) != old.config:
         told = _listed([f"{key} is {there} there, and {now} in this config" for key, there, now in changed])
         raise RunError(f"{run.folder / 'config.yaml'} was edited since the run was made{told}; {remedy}")
+    conflict = parts_conflict(settings, old.parts, lock.parts, FREE)
+    if conflict:
+        raise RunError(f"{run.folder}: {conflict}; {remedy}")
     others = [what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)]
     if changed or (before is None and old.config != lock.config):
         others.insert(0, "config")
@@ -200,6 +206,7 @@ def make_lock(
     overrides: Sequence[str],
     machine: Mapping[str, str] | None = None,
     images: Sequence[str] = (),
+    parts: str = "",
 ) -> Lock:
     """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
@@ -214,6 +221,7 @@ def make_lock(
         packages=packages(),
         machine=dict(machine or {}),
         images=tuple(images),
+        parts=parts,
     )
 
 

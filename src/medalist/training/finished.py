@@ -7,8 +7,9 @@ from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.kinds import kind_of, run_settings
+from medalist.parts import parts_conflict, used_hash
 from medalist.runs.opening import open_contest
-from medalist.runs.runs import Run, config_hash, manifest_hash
+from medalist.runs.runs import FREE, Run, config_hash, manifest_hash
 from medalist.training.request import TrainRequest, run_name
 
 
@@ -29,6 +30,7 @@ def finished(request: TrainRequest) -> Run | None:
     chosen = request.folds or tuple(range(folds.n))
     lock = run.lock()
     same = (manifest_hash(contest.split), folds.hash) == (lock.data, lock.folds)
+    same = same and parts_conflict(settings, lock.parts, used_hash(settings, contest.competition), FREE) == ""
     if same and all(_is_whole(run, settings, contest, fold) for fold in chosen):
         return run
     return None

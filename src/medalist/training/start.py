@@ -17,6 +17,7 @@ from medalist.experiment import Experiment
 from medalist.folds.folds import write_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights
+from medalist.parts import parts_of, used_hash
 from medalist.processes import place
 from medalist.records import Sample
 from medalist.runs.opening import open_contest
@@ -42,10 +43,10 @@ def checked(request: TrainRequest) -> TrainSetup:
     name = request.name or run_name(request.config, request.overrides)
     if Path(name).name != name or name in RESERVED:
         raise ConfigError(f"a run cannot be called '{name}'; give --name a plain word")
-    compose_augment(settings.augment)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
+    compose_augment(settings.augment, parts_of(contest.competition))
     folds = contest_folds(contest, settings.folds, root)
     chosen = tuple(dict.fromkeys(request.folds)) or tuple(range(folds.n))
     for number in chosen:
@@ -53,7 +54,8 @@ def checked(request: TrainRequest) -> TrainSetup:
             raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
     hashes = {weights.name: weights.sha256} if weights else {}
     where = (contest.data, request.config, request.overrides)
-    lock = make_lock(settings, contest.split, folds, hashes, *where, machine(), image_kinds(contest.split.train))
+    kinds, parts = image_kinds(contest.split.train), used_hash(settings, contest.competition)
+    lock = make_lock(settings, contest.split, folds, hashes, *where, machine(), kinds, parts)
     run = Run(root / settings.competition / name)
     if (run.folder / "lock.json").exists():
         refuse_mismatch(run, settings, lock, settings_before(run))
