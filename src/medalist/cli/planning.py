@@ -50,6 +50,7 @@ def plan(
     from medalist.training.start import checked
 
     here = session(context)
+    say(here.console, f"measuring for about {seconds:.0f} s, after torch is loaded; --seconds changes that")
     if place().world > 1:
         raise ConfigError("medalist plan measures on one process; start it without torchrun, and type --devices N")
     changes = tuple(overrides or ())
@@ -80,9 +81,14 @@ def show(console: Console, made: Plan) -> None:
     say(
         console, f"disk: checkpoints {in_bytes(disk['checkpoints'])}, predictions up to {in_bytes(disk['predictions'])}"
     )
+    if made.shares:
+        spent = [
+            [one.what, clock(one.seconds), f"{100 * one.seconds / made.whole:.0f} %", one.change] for one in made.shares
+        ]
+        table(console, "what the time is spent on", ["what", "time", "share", "smaller by"], spent)
     if made.options:
         shown = [_option(option, made.whole) for option in made.options]
-        table(console, "options, measured", ["option", "all", "gain", ""], shown)
+        table(console, "options", ["option", "all", "gain", ""], shown)
     for note in made.notes:
         say(console, f"note: {note}")
 
