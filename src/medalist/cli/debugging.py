@@ -42,7 +42,6 @@ def debug(
     from medalist.training.request import TrainRequest
 
     here = session(context)
-    say(here.console, f"debug makes 2 x {steps} steps of training (--steps); how long they take is said after a few")
     names = tuple(dict.fromkeys(name.strip() for name in (samples or "").split(",") if name.strip()))
     changes = tuple(overrides or ())
     request = TrainRequest(load_settings(config, changes), config, changes, data, (fold,), None, here.runs)

@@ -50,12 +50,12 @@ def plan(
     from medalist.training.start import checked
 
     here = session(context)
-    say(here.console, f"measuring for about {seconds:.0f} s, after torch is loaded; --seconds changes that")
     if place().world > 1:
         raise ConfigError("medalist plan measures on one process; start it without torchrun, and type --devices N")
     changes = tuple(overrides or ())
     settings = load_settings(config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
+    say(here.console, f"measuring until {seconds:.0f} s after the start of the command; --seconds changes that")
     request = PlanRequest(devices, workers, seconds)
     made = kind_of(settings).training().forecast(setup, request, started, here.reporter)
     show(here.console, made)

@@ -106,6 +106,7 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
     cases as a training before it starts.
     """
     scene = prepare_scene(asked, request)
+    reporter.say(f"two tests make {request.steps} steps each (--steps); how long they take is said after a few batches")
     job, epoch = scene.job, request.epoch - 1
     named = [named_batch(scene.subject, request.samples, epoch)] if request.samples else []
     batches = named or list(islice(stream(job, epoch), DIAGNOSED))

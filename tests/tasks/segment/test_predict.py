@@ -60,7 +60,7 @@ def test_the_test_part_is_the_mean_of_the_folds(
 
 
 def test_what_is_done_is_not_done_again(toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.tasks.segment.predict.build_network", None)
+    monkeypatch.setattr("medalist.tasks.segment.predict.build_model", None)
     run, contest = toy.run, toy.contest()
     predict(run, run_settings(run), contest, 0, quiet)
     predict(run, run_settings(run), contest, None, quiet)
