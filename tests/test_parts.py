@@ -12,13 +12,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from medalist.competition import load_competition
 from medalist.config import OwnConfig
+from medalist.data.transforms import augment, compose_augment, sample_seed
+from medalist.engine.settings import TrainConfig
 from medalist.errors import ConfigError
 from medalist.parts import NO_PARTS, OwnParts, parts_conflict, parts_of
 from medalist.predictor import open_run
 from medalist.records import Instances, MapPrediction
+from medalist.tasks.own import OwnLoss, own_network, refuse_without_encoder
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.loss_settings import LossConfig
 
@@ -154,8 +158,6 @@ def test_arguments_become_what_the_hints_say(home: Path) -> None:
 
 
 def test_a_file_that_fails_is_told_with_its_line(home: Path) -> None:
-    from medalist.tasks.own import OwnLoss, own_network
-
     own = parts_of(load_competition("toy_nuclei"))
     parts_file(home).write_text(WRONG)
     for name, told in (
@@ -182,6 +184,24 @@ def test_a_file_that_fails_is_told_with_its_line(home: Path) -> None:
         found(home, "NETWORKS", "a", {})
     with pytest.raises(ConfigError, match=r"^model\.kind = own, but the competition comes from no folder"):
         NO_PARTS.find("NETWORKS", OwnConfig(name="a"), "model", 2)
+
+
+def test_transforms_of_ones_own_are_seeded_as_others(home: Path) -> None:
+    own, image = parts_of(load_competition("toy_nuclei")), np.zeros((16, 16, 3), np.uint8)
+    pipeline = compose_augment((OwnConfig(name="specks", args={"share": 0.2, "p": 1.0}),), own)
+    one, again, other = (augment(pipeline, image, None, sample_seed(1, epoch, 0))[0] for epoch in (0, 0, 1))
+    assert one.any() and np.array_equal(one, again) and not np.array_equal(one, other)
+    parts_file(home).write_text("TRANSFORMS = {'none': lambda: 3}\n")
+    with pytest.raises(ConfigError, match=r"^augment\[0\] = none: .* makes int, and a transform must be"):
+        compose_augment((OwnConfig(name="none"),), own)
+
+
+def test_a_learning_rate_of_an_encoder_that_is_not_there_is_refused(home: Path) -> None:
+    config = OwnConfig(name="net")
+    refuse_without_encoder(nn.Sequential(), config, TrainConfig())
+    refuse_without_encoder(nn.ModuleDict({"encoder": nn.Linear(1, 1)}), config, TrainConfig(encoder_lr=0.1))
+    with pytest.raises(ConfigError, match=r"^train\.encoder_lr acts on the parameters below 'encoder'"):
+        refuse_without_encoder(nn.Linear(1, 1), config, TrainConfig(encoder_lr=0.1))
 
 
 def test_the_hash_is_of_all_that_the_parts_import(home: Path) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from medalist.cli.planning import show
 from medalist.kinds import kind_of, load_settings
@@ -24,7 +25,7 @@ def made(untrained: Any, quiet: Any) -> Plan:
     return kind_of(settings).training().forecast(setup, request, time.perf_counter(), quiet)
 
 
-def test_a_plan_ranks_by_share_of_the_cost(made: Plan) -> None:
+def test_a_plan_ranks_by_share_of_the_cost(made: Plan, capsys: pytest.CaptureFixture[str]) -> None:
     seconds = [one.seconds for one in made.shares]
     assert seconds == sorted(seconds, reverse=True)
     assert sum(seconds) == pytest.approx(made.whole)
@@ -40,11 +41,6 @@ def test_a_plan_ranks_by_share_of_the_cost(made: Plan) -> None:
             found = options[change].seconds
             assert found is not None and found == pytest.approx(made.whole - saved)
             assert options[change].note.startswith("computed")
-
-
-def test_the_table_says_what_makes_each_smaller(made: Plan, capsys: pytest.CaptureFixture[str]) -> None:
-    from rich.console import Console
-
     show(Console(width=200), made)
     out = capsys.readouterr().out
     assert "what the time is spent on" in out and "train.evaluate_every=4" in out and "model.encoder" in out

@@ -207,6 +207,7 @@ def test_a_sweep_of_predictions_trains_nothing_and_uses_stored_weights(scored: A
     assert not list(found.scratch.parent.glob(found.scratch.name))
 
 
+@pytest.mark.slow
 def test_a_sweep_of_decisions_by_trials_goes_on_and_trains_nothing(
     scored: Any, trainer: Trainer, tmp_path: Path
 ) -> None:

@@ -36,7 +36,7 @@ def lone_batches_told(where: str, setting: str) -> Iterator[None]:
             raise
         raise TrainingError(
             f"{where}: a norm of the network sees one value for each channel, because a batch has one sample, and one "
-            f"value has no variance; type {setting}=2 or more, or train on larger images"
+            f"value has no variance; type {setting}=2 or more"
         ) from error
 
 
@@ -72,12 +72,12 @@ def refuse_lone(
     except ValueError as error:
         if not is_lone(error):
             raise
-        shown = f"{least[1]}x{least[0]}" if len(least) == 2 else "this size"
+        seen = f"images of {least[1]}x{least[0]}" if len(least) == 2 else "pooled features"
         why = "" if config.batch == 1 else ", because the training part of a fold has one sample"
         remedy = f"type {setting}=2 or more" if config.batch == 1 else "make folds with more samples"
         raise ConfigError(
-            f"a batch of one sample{why}: {entered[-1]} then sees one value for each channel at images of {shown}, and "
-            f"one value has no variance; {remedy}, or train on larger images"
+            f"a batch of one sample{why}: {entered[-1]} then sees one value for each channel at {seen}, and one value "
+            f"has no variance; {remedy} (larger images help where no pooling comes before it)"
         ) from None
     finally:
         for hook in hooks:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from medalist.config import OwnConfig
+from medalist.engine.settings import TrainConfig
 from medalist.errors import ConfigError
 from medalist.parts import OwnParts, running
 
@@ -40,6 +41,16 @@ def own_network(
             f"model = {config.name} gives {given} for an image of {shown}, and must give {[1, *expected]}"
         )
     return network.train()
+
+
+def refuse_without_encoder(network: nn.Module, config: OwnConfig, train: TrainConfig) -> None:
+    """Raise ConfigError where settings of the encoder's learning rate would act on nothing."""
+    asked = [name for name in ("encoder_lr", "layer_decay") if getattr(train, name) != 1]
+    if asked and not any(name.startswith("encoder.") for name, _ in network.named_parameters()):
+        raise ConfigError(
+            f"train.{asked[0]} acts on the parameters below 'encoder', and model = {config.name} has none; give its "
+            f"encoder this name, or leave train.{asked[0]} out"
+        )
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from medalist.codecs.images import image_kind
+from medalist.config import OwnConfig
 from medalist.contest import contest_folds
 from medalist.data.transforms import compose_augment
 from medalist.engine.devices import first_alone, open_fabric
@@ -23,6 +24,7 @@ from medalist.records import Sample
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
+from medalist.system import FORKS
 from medalist.training.machine import machine
 from medalist.training.request import TrainRequest, run_name
 
@@ -47,6 +49,8 @@ def checked(request: TrainRequest) -> TrainSetup:
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
     compose_augment(settings.augment, parts_of(contest.competition))
+    if settings.loader.workers and not FORKS and any(isinstance(one, OwnConfig) for one in settings.augment):
+        raise ConfigError("augment: on this system workers cannot make transforms of parts.py; set loader.workers=0")
     folds = contest_folds(contest, settings.folds, root)
     chosen = tuple(dict.fromkeys(request.folds)) or tuple(range(folds.n))
     for number in chosen:

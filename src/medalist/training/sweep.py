@@ -150,7 +150,9 @@ class Sweep:
 
     def _try(self, point: Point) -> None:
         """Score the base under the settings of a point; the scores of the base's run stay as they are."""
-        if point.scores or self.base.state.startswith("failed"):
+        if self.base.state.startswith("failed") and point is not self.base:
+            point.state = f"failed: the base {self.base.name} failed"
+        if point.scores or point.state.startswith("failed"):
             return
         started = time.perf_counter()
         try:

@@ -36,6 +36,7 @@ def home(drawn_bodies: Bodies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return home
 
 
+@pytest.mark.slow
 def test_own_parts_of_the_page_train_and_answer(home: Path, medalist: Callable[..., Any]) -> None:
     for words in (("train", "own.yaml"), ("score", "bodies/own"), ("submit", "bodies/own", "-o", "out.csv")):
         ended = medalist(*words, "--data", "data")

@@ -24,7 +24,7 @@ from medalist.tasks.classify.predict import predict
 from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
-from medalist.tasks.own import OwnLoss
+from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
 
@@ -53,6 +53,8 @@ def rehearse(setup: TrainSetup) -> None:
         job = build_job(settings, fabric, cache, targets, classes, place, setup.weights, read)
         seen = (settings.model.in_channels, *settings.image.seen_in_training)
         rehearse_network(settings.train, job.model, [job.sampler], fabric.world_size, seen)
+        if isinstance(settings.model, OwnConfig):
+            refuse_without_encoder(job.model, settings.model, settings.train)
     if isinstance(settings.loss, OwnConfig):
         values = torch.from_numpy(np.stack([target.value for target in targets[:2]]))
         OwnLoss(settings.loss, own, by_sample=True).refuse_unfit((len(values), len(classes)), values)

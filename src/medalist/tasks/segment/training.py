@@ -21,7 +21,7 @@ from medalist.records import MapPrediction, Sample
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
-from medalist.tasks.own import OwnLoss
+from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
 from medalist.tasks.segment.deciding import decide_by
@@ -65,6 +65,8 @@ def rehearse(setup: TrainSetup) -> None:
     with suppress(DataError):  # because the cache reports all bad samples at once later
         target_maker(setup.contest, settings)(samples[0])
     network = build_network(settings, setup.weights, setup.chosen[0], own)
+    if isinstance(settings.model, OwnConfig):
+        refuse_without_encoder(network, settings.model, settings.train)
     shape = (2, len(settings.model.channels), *size)
     if isinstance(settings.loss, OwnConfig):
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
