@@ -226,3 +226,11 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
 
 def _values_of(module: ModuleType) -> dict[str, Any]:
     return {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}
+
+
+def package_of(competition: Competition) -> ModuleType | None:
+    """Return the package of the folder that defines a competition; None for a value that no folder defines."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith(MODULES) and hasattr(module, "__path__") and competition in _values_of(module).values():
+            return module
+    return None

@@ -124,7 +124,8 @@ def assert_same_end(first: TrainJob, second: TrainJob) -> None:
     """The same files, no state, snapshot or half-written file among them, and the same numbers to the last bit."""
     names = sorted(path.name for path in first.folder.iterdir())
     assert names == sorted(path.name for path in second.folder.iterdir())
-    assert set(names) <= {"average.safetensors", "best.safetensors", "last.safetensors", "metrics.jsonl"}
+    kept = {f"{name}.safetensors" for name in ("average", "best", "last", "raw")}
+    assert set(names) <= kept | {"metrics.jsonl"} and ("raw.safetensors" in names) == (first.config.ema > 0)
     assert ("average.safetensors" in names) == (first.config.average is not None)
     (weights, rows), (other_weights, other_rows) = end(first.folder), end(second.folder)
     assert rows == other_rows and [list(row) for row in rows] == [list(row) for row in other_rows]

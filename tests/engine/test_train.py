@@ -258,12 +258,14 @@ def test_averaged_weights_are_those_kept(make: Make, quiet: Progress, monkeypatc
     run(job, quiet)
     assert len(states) == 1 + 2 * 2
     raw, kept = states[-1], weights(job)
+    assert_equal(weights(job, "raw"), raw)
     assert not torch.equal(kept["decoder.2.weight"], raw["decoder.2.weight"])
     for name in kept:
         if kept[name].is_floating_point():
             average = states[0][name]
-            for state in states[1:]:
-                average = 0.75 * average + 0.25 * state[name]
+            for step, state in enumerate(states[1:]):
+                decay = min(0.75, (1 + step) / (10 + step))
+                average = decay * average + (1 - decay) * state[name]
             torch.testing.assert_close(kept[name], average, rtol=1e-5, atol=1e-6)
 
 

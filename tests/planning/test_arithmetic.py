@@ -150,6 +150,7 @@ def test_checkpoints_are_counted() -> None:
     assert state_bytes(adam, 100, 90) == 280 and state_bytes(sgd, 100, 90) == 100
     assert state_bytes(config(optimizer="sgd", ema=0.9), 100, 90) == 290
     assert checkpoint_bytes(adam, 100, 90, 1) == 2 * 100 + 2 * 280
+    assert checkpoint_bytes(config(ema=0.9), 100, 90, 1) == 3 * 100 + 2 * 380  # also the weights without average
     averaged = config(average={"of": "last", "count": 3})
     assert checkpoint_bytes(averaged, 100, 90, 2) == 2 * (2 * 100 + 100 + 3 * 100 + 2 * 280)
 

@@ -12,15 +12,14 @@ from medalist.errors import ConfigError, RunError
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.training.axes import Axis, Choice, Range
+from medalist.training.distributions import distribution, typed
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.sweep import (
     COLUMNS,
     Sweep,
-    distribution,
     sweep_file,
     sweep_grid,
     sweep_trials,
-    typed,
     write_table,
 )
 
@@ -162,6 +161,73 @@ def test_a_damaged_journal_is_one_line(sweep: Callable[..., Sweep], tmp_path: Pa
     (tmp_path / "study.log").write_text("{}\n[\n")
     with pytest.raises(RunError, match=r"study\.log is damaged .*; delete it to start again$"):
         sweep_trials(sweep(folds=(0,)), SPACE, 2, 5, tmp_path / "study.log", 1)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def scored(toy: Any, medalist: Callable[..., Any]) -> Any:
+    assert medalist("--runs", toy.runs, "score", "toy_nuclei/tiny", "--data", toy.data).code == 0
+    return toy
+
+
+def tried(toy: Any, trainer: Trainer, *fixed: str) -> Sweep:
+    return Sweep(toy.config, fixed, str(toy.data), (), toy.runs, trainer, SilentReporter())
+
+
+def test_a_sweep_of_decisions_trains_nothing_and_uses_stored_predictions(
+    scored: Any, trainer: Trainer, medalist: Callable[..., Any]
+) -> None:
+    before = files_of(scored.run.folder)
+    found = tried(scored, trainer, "decide.seed=0.55")
+    sweep_grid(found, [Choice("decide.body", ("0.5", "0.95")), Choice("decide.min_size", ("20",))])
+    assert trainer.jobs == [] and files_of(scored.run.folder) == before
+    assert [run.name for run in scored.runs.glob("toy_nuclei/*") if (run / "lock.json").exists()] == ["tiny"]
+    rows = by_name(found)
+    best, worse = "tiny+decide.seed=0.55", "tiny+decide.seed=0.55+decide.body=0.95+decide.min_size=20"
+    assert set(rows) == {best, worse} and float(rows[worse]["OOF"]) < float(rows[best]["OOF"])
+    assert rows[best]["state"] == "done, the base" and rows[worse]["folds"] == "2/2"
+    words = ("score", "toy_nuclei/tiny", "--data", scored.data, "decide.seed=0.55", "decide.body=0.5")
+    shown = medalist("--runs", scored.runs, *words).out
+    assert f"{found.base.scores['oof']['value']:.4f}" in shown
+
+
+def test_a_sweep_of_predictions_trains_nothing_and_uses_stored_weights(scored: Any, trainer: Trainer) -> None:
+    before = files_of(scored.run.folder)
+    found = tried(scored, trainer)
+    sweep_grid(found, [Choice("predict.tta", ("none", "flips")), Choice("decide.body", ("0.4", "0.5"))])
+    assert trainer.jobs == [] and files_of(scored.run.folder) == before
+    points = {point.name: point for point in found.points.values()}
+    assert len(points) == 4 and all(point.state == "done" for point in points.values())
+    made = {point.scores["predict"]["fold0"]["tta"] for point in points.values()}
+    assert made == {"none", "flips"}
+    assert not list(found.scratch.parent.glob(found.scratch.name))
+
+
+@pytest.mark.slow
+def test_a_sweep_of_decisions_by_trials_goes_on_and_trains_nothing(
+    scored: Any, trainer: Trainer, tmp_path: Path
+) -> None:
+    space: list[Axis] = [Range("decide.body", 0.3, 0.9, False)]
+    rows = []
+    for trials in (2, 3):
+        found = tried(scored, trainer)
+        sweep_trials(found, space, trials, 1, tmp_path / "study.log", 1)
+        rows.append([row[:2] for row in found.rows()])
+    assert trainer.jobs == [] and len(rows[1]) == 4
+    assert all(row in rows[1] for row in rows[0])
+
+
+def test_a_sweep_of_decisions_of_a_fold_that_is_not_trained_trains_the_base_once(scored: Any, trainer: Trainer) -> None:
+    shutil.copytree(scored.run.folder, scored.runs.parent / "kept")
+    shutil.rmtree(scored.run.folder / "fold1")
+    (scored.run.folder / "oof" / "fold1.json").unlink()
+    trainer.toy = type("Kept", (), {"run": type(scored.run)(scored.runs.parent / "kept"), "contest": scored.contest})
+    found = tried(scored, trainer)
+    sweep_grid(found, [Choice("decide.body", ("0.5", "0.6", "0.7"))])
+    assert trainer.done == [("tiny", 1)] and len(found.rows()) == 3
 
 
 def test_ranges_become_distributions() -> None:

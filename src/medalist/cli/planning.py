@@ -55,6 +55,7 @@ def plan(
     changes = tuple(overrides or ())
     settings = load_config(here, config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
+    say(here.console, f"measuring until {seconds:.0f} s after the start of the command; --seconds changes that")
     request = PlanRequest(devices, workers, seconds)
     made = kind_of(settings).training().forecast(setup, request, started, here.reporter)
     show(here.console, made)
@@ -80,9 +81,14 @@ def show(console: Console, made: Plan) -> None:
     say(
         console, f"disk: checkpoints {in_bytes(disk['checkpoints'])}, predictions up to {in_bytes(disk['predictions'])}"
     )
+    if made.shares:
+        spent = [
+            [one.what, clock(one.seconds), f"{100 * one.seconds / made.whole:.0f} %", one.change] for one in made.shares
+        ]
+        table(console, "what the time is spent on", ["what", "time", "share", "smaller by"], spent)
     if made.options:
         shown = [_option(option, made.whole) for option in made.options]
-        table(console, "options, measured", ["option", "all", "gain", ""], shown)
+        table(console, "options", ["option", "all", "gain", ""], shown)
     for note in made.notes:
         say(console, f"note: {note}")
 

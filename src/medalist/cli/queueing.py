@@ -112,7 +112,7 @@ def sweep(
 ) -> None:
     """Train a config with many values of some keys, and compare each with the base on the same folds.
 
-    Each set of values is a run of its own. Run the command again to resume.
+    Each set of values is a run of its own. Keys of decide and predict train nothing. Run the command again to resume.
     """
     from medalist.training.axes import parse_words
     from medalist.training.fold_queue import processors

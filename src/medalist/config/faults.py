@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 from pydantic_core import ErrorDetails
 
 Tree = dict[str, Any]
@@ -80,6 +80,9 @@ def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
     while get_origin(annotation) is Annotated:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) in (Union, types.UnionType):
+        for arg in get_args(annotation):
+            if get_origin(arg) is Annotated and any(isinstance(m, Tag) and m.tag == step for m in get_args(arg)[1:]):
+                return member_of(arg, "")[0], True
         members = [member_of(arg, "")[0] for arg in get_args(annotation) if arg is not type(None)]
         for member in members:
             if isinstance(member, type) and issubclass(member, BaseModel) and "kind" in member.model_fields:
@@ -88,6 +91,17 @@ def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
                     return member, True
         return (members[0], False) if members else (None, False)
     return annotation, False
+
+
+def default_member(annotation: Any) -> type[BaseModel] | None:
+    """Return the model of a union that may leave out its `kind`: its first tagged member; None where there is none."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    for arg in get_args(annotation):
+        if get_origin(arg) is Annotated and any(isinstance(one, Tag) for one in get_args(arg)[1:]):
+            model = member_of(arg, "")[0]
+            return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+    return None
 
 
 def said_by(layers: Sequence[Layer], keys: Sequence[int | str]) -> str:

@@ -27,6 +27,7 @@ from medalist.config.faults import (
     COMMAND_LINE,
     Layer,
     Tree,
+    default_member,
     first_line,
     member_of,
     one_line,
@@ -266,10 +267,19 @@ def _with_new_names(tree: Tree, whole: Tree, annotation: Any, prefix: str, notes
 
 
 def _other_model(old: Tree, new: Tree, annotation: Any) -> bool:
-    """Whether the kinds of two blocks are known to have different models."""
-    if "kind" not in old or "kind" not in new or old["kind"] == new["kind"]:
+    """Whether the kinds of two blocks are known to have different models.
+
+    Where the union has a model that may leave out its `kind`, a block without `kind` has this model. A higher block
+    without `kind` may also mean the keys of the lower block's kind, and does where it has one of them.
+    """
+    default = default_member(annotation)
+    if old.get("kind") == new.get("kind") or (default is None and not ("kind" in old and "kind" in new)):
         return False
-    (old_model, _), (new_model, is_known) = member_of(annotation, old["kind"]), member_of(annotation, new["kind"])
+    old_model, _ = member_of(annotation, old["kind"]) if "kind" in old else (default, True)
+    new_model, is_known = member_of(annotation, new["kind"]) if "kind" in new else (default, True)
+    if "kind" not in new:
+        known = old_model.model_fields if isinstance(old_model, type) and issubclass(old_model, BaseModel) else new
+        is_known = not known.keys() & new.keys()
     return is_known and old_model is not new_model
 
 

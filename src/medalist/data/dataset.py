@@ -14,6 +14,7 @@ from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.errors import ConfigError
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.records import Sample
 
 PROBED_EPOCHS = 4
@@ -42,14 +43,17 @@ class TrainDataset(Dataset[Item]):
         augment: Augmentations,
         normalisation: Normalisation,
         seed: int,
+        own: OwnParts = NO_PARTS,
     ):
-        """`indices`: the numbers of those samples of the cache that belong to this dataset."""
+        """`indices`: the numbers of those samples of the cache that belong to this dataset. `own`: the parts of the
+        contest's folder.
+        """
         self.cache = cache
         self.indices = tuple(indices)
         self.normalisation = normalisation
         self.seed = seed
         self.size: tuple[int, int] | None = None
-        self._pipeline = compose_augment(augment)
+        self._pipeline = compose_augment(augment, own)
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig, kind_or
 
-Augmentations = tuple[dict[str, dict[str, Any]], ...]
-"""Public transforms of albumentations in order, each as `{ClassName: {its arguments}}`."""
+Transform = Annotated[
+    Annotated[dict[str, dict[str, Any]], Tag("public")] | Annotated[OwnConfig, Tag("own")],
+    Discriminator(lambda value: "own" if kind_or("public")(value) == "own" else "public"),
+]
+"""A public transform of albumentations, as `{ClassName: {its arguments}}`, or one of the contest's folder."""
+
+Augmentations = tuple[Transform, ...]
+"""Transforms in order."""
 
 
 class ImageConfig(ConfigModel):

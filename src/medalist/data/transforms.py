@@ -13,9 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from medalist.config import OwnConfig
 from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
 from medalist.errors import ConfigError
+from medalist.parts import NO_PARTS, OwnParts, running
 
 os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # otherwise its import asks the network for a newer version
 import albumentations as A  # type: ignore[import-untyped]  # noqa: N812
@@ -78,12 +80,33 @@ would be shifted against its image by up to half a pixel. They get INTER_NEAREST
 otherwise."""
 
 
-def compose_augment(augment: Augmentations) -> A.Compose:
+def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compose:
     """Build the augmentation pipeline from the config. Raises ConfigError, which names the entry and the allowed words.
 
-    Masks are transformed with the image, by nearest neighbour unless a transform's `mask_interpolation` says otherwise.
+    own: the parts of the contest's folder. Masks are transformed with the image, by nearest neighbour unless a
+    transform's `mask_interpolation` says otherwise.
     """
-    return A.Compose([_transform(f"augment[{number}]", entry) for number, entry in enumerate(augment)], seed=0)
+    made = [
+        _own_transform(f"augment[{number}]", entry, own)
+        if isinstance(entry, OwnConfig)
+        else _transform(f"augment[{number}]", entry)
+        for number, entry in enumerate(augment)
+    ]
+    return A.Compose(made, seed=0)
+
+
+def _own_transform(where: str, entry: OwnConfig, own: OwnParts) -> A.BasicTransform:
+    """Make a transform of the contest's folder. Raises ConfigError where it is not one of albumentations' kind."""
+    make = own.find("TRANSFORMS", entry, where, 0)
+    assert own.file is not None
+    with running(own.file, f"{where} = {entry.name} cannot be made"):
+        made = make()
+    if not isinstance(made, A.DualTransform | A.ImageOnlyTransform):
+        raise ConfigError(
+            f"{where} = {entry.name}: {own.file} makes {type(made).__name__}, and a transform must be an "
+            "albumentations.ImageOnlyTransform or DualTransform"
+        )
+    return made
 
 
 def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform:
@@ -173,6 +196,8 @@ def augment(
         result = pipeline(image=image, **({} if target is None else target.to_augment()))
     except TRANSFORM_FAILS as error:
         raise ConfigError(f"augment: {_reason(error)}") from error
+    if result["image"].dtype != np.uint8:
+        raise ConfigError(f"augment gives an image of {result['image'].dtype}; each transform must keep 8 bits")
     return result["image"], None if target is None else target.augmented(result)
 
 

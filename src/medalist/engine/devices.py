@@ -137,3 +137,22 @@ def together(fabric: Fabric) -> Iterator[None]:
             f"process {fabric.global_rank} of {fabric.world_size} lost contact with another process; the message of "
             "that process says why; run the same command to resume"
         ) from error
+
+
+def read_later(loss: Tensor) -> Callable[[], float]:
+    """Return a function that reads a loss as soon as its batch is done.
+
+    A plain `loss.item()` would also wait for the later work that the GPU was given.
+    """
+    if not loss.is_cuda:
+        return loss.detach().item
+    host = torch.empty((), dtype=loss.dtype, pin_memory=True)
+    host.copy_(loss.detach(), non_blocking=True)
+    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
+    done.record()
+
+    def read() -> float:
+        done.synchronize()
+        return host.item()
+
+    return read

@@ -138,8 +138,9 @@ class TrainConfig(ConfigModel):
     """The largest norm of the gradient; a longer gradient is scaled down. 0 means no limit."""
 
     ema: float = Field(default=0.0, ge=0, lt=1)
-    """The decay of an exponential moving average of the weights, which is validated and kept in place of the weights;
-    0 means no average."""
+    """The decay of an exponential moving average of the weights over steps, which is validated and kept as `last` and
+    `best`; 0 means no average. In step n the decay is at most (1 + n) / (10 + n), so that the first weights are
+    forgotten. The last weights without average are kept as `raw`."""
 
     average: AverageConfig | None = None
     """The mean of the weights of several epochs; null means none."""
@@ -172,9 +173,9 @@ class TrainConfig(ConfigModel):
     evaluate_every: int = Field(default=1, ge=0)
     """The number of epochs between validations, which choose the checkpoint `best`; 0 validates only at the end."""
 
-    keep: Literal["last", "best", "average"] = "last"
-    """The checkpoint that predicts: `last`, `average`, or `best` by the held-out loss. `best` is optimistic, and each
-    score says so."""
+    keep: Literal["last", "best", "average", "raw"] = "last"
+    """The checkpoint that predicts: `last`, `average`, `raw` (the last weights where `ema` averages them), or `best` by
+    the held-out loss. `best` is optimistic, and each score says so."""
 
     @model_validator(mode="after")
     def _parts_fit(self) -> Self:
@@ -182,6 +183,8 @@ class TrainConfig(ConfigModel):
             raise ValueError("train.keep = best needs train.evaluate_every of at least 1")
         if self.keep == "average" and self.average is None:
             raise ValueError("train.keep = average needs train.average, for instance {of: last, count: 5}")
+        if self.keep == "raw" and not self.ema:
+            raise ValueError("train.keep = raw is for train.ema; without an average over steps, `last` is the same")
         if self.average and self.average.count > self.epochs:
             raise ValueError(f"train.average.count = {self.average.count}, but there are {self.epochs} epochs")
         if self.average and self.average.of == "best" and self.evaluate_every == 0:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from lightning_fabric.wrappers import _FabricModule
-from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -21,14 +20,16 @@ from medalist.data.devices import takes_channels_last
 from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
-from medalist.engine.devices import mean_over_processes, reset_scaler, seed_generators
+from medalist.engine.devices import mean_over_processes, read_later, reset_scaler, seed_generators
 from medalist.engine.job import TrainJob
+from medalist.engine.lone_batch import lone_batches_told
 from medalist.engine.mining import HardBatches, skipped
 from medalist.engine.mixing import mixed, resized
 from medalist.engine.optimizer import freeze, make_optimizer, regroup, scaled_lr, train_mode, unfreeze
 from medalist.engine.resume import CheckpointPolicy, LoopState, Parts, Row, find_state, restore, restored_loop, save
 from medalist.engine.schedule import lr_factor
 from medalist.engine.snapshots import keep_snapshots, mean_network
+from medalist.engine.step_average import follow, step_average, too_slow
 from medalist.engine.syncnorm import synchronised
 from medalist.errors import TrainingError
 from medalist.files import write_text
@@ -62,6 +63,8 @@ class TrainState:
 def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     """Train one fold, and write metrics.jsonl and the weights `last`, `best` (with held-out samples) and `average`.
 
+    With train.ema these are averages over steps, and `raw` are the last weights without average.
+
     Resumes from the newest state that is whole; the result is then the same as without the interruption. Raises
     TrainingError where a loss is not finite; for a training batch it names the sample ids.
     """
@@ -73,9 +76,12 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
         from medalist.models.recompute import recompute  # imported here, because few trainings need it
 
         recompute(job.model)
-    with saving(job.folder) as saver:
+    with saving(job.folder) as saver, lone_batches_told(job.title, job.sampler.setting):
         state = _begin(job, saver, progress)
         loop = state.loop
+        slow = too_slow(config, config.epochs * math.ceil(job.batches / config.accumulate))
+        if slow:
+            progress.say(f"{job.title}: {slow}")
         for epoch in range(loop.epoch, config.epochs):
             if epoch == config.freeze > 0 and loop.done == 0:
                 _wrap_anew(job, state)
@@ -87,6 +93,8 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
             _end_epoch(job, state, row)
             log(row)
             progress.say(f"{job.title} {_line(row, config.epochs)}")
+    if fabric.is_global_zero and config.ema:
+        save_weights(job.model, job.folder / "raw.safetensors")
     _save_weights(job, state, "last")
     if fabric.is_global_zero:
         forget_states(job.folder)
@@ -107,8 +115,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     frozen = freeze(job.model) if loop.epoch < config.freeze else ()
     optimizer = make_optimizer(job.model, config, fabric.world_size)
     model, wrapped = _wrap(job, optimizer)
-    average = ModelEmaV3(job.model, decay=config.ema) if config.ema else None
-    parts = Parts(fabric, job.task, job.model, average, optimizer)
+    parts = Parts(fabric, job.task, job.model, step_average(job.model, config), optimizer)
     reset_scaler(fabric)  # a fold that was trained before in this process has changed the scale
     if saved is not None:
         restore(saved, path, parts)
@@ -162,7 +169,7 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
         losses, is_step = _train_batch(job, state, number, raw)
         stream.tell(raw, losses["loss"])
         _refuse_nan(job, pending, epoch)  # checks the batch before, so that the GPU has work while a loss is read
-        pending = _pending_loss(losses["loss"]), raw.indices
+        pending = read_later(losses["loss"]), raw.indices
         for name, value in _over_all(losses).items():
             loop.sums.setdefault(name, torch.zeros_like(value)).add_(value)
         state.progress.advance()
@@ -191,7 +198,8 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
     group = min(config.accumulate, count - first)
     is_step = number + 1 == first + group
     steps = math.ceil(count / config.accumulate)
-    factor = lr_factor(epoch * steps + number // config.accumulate, config.epochs * steps, config)
+    step = epoch * steps + number // config.accumulate
+    factor = lr_factor(step, config.epochs * steps, config)
     for parameters in state.parts.optimizer.param_groups:
         parameters["lr"] = parameters["peak_lr"] * factor
     with fabric.no_backward_sync(state.model, enabled=not is_step):
@@ -203,7 +211,7 @@ def _train_batch(job: TrainJob, state: TrainState, number: int, raw: Batch) -> t
         state.optimizer.step()
         state.optimizer.zero_grad()
         if state.parts.average:
-            state.parts.average.update(job.model)
+            follow(state.parts.average, job.model, config, step)
     return losses, is_step
 
 
@@ -283,25 +291,6 @@ def _over_all(losses: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _part(name: str) -> str:
     """Return the name of a loss in a row, with a prefix so that a part is not confused with a score of its name."""
     return name if name == "loss" else f"loss_{name}"
-
-
-def _pending_loss(loss: Tensor) -> Callable[[], float]:
-    """Return a function that reads a loss as soon as its batch is done.
-
-    A plain `loss.item()` would also wait for the later work that the GPU was given.
-    """
-    if not loss.is_cuda:
-        return loss.detach().item
-    host = torch.empty((), dtype=loss.dtype, pin_memory=True)
-    host.copy_(loss.detach(), non_blocking=True)
-    done = torch.cuda.Event()  # type: ignore[no-untyped-call]
-    done.record()
-
-    def read() -> float:
-        done.synchronize()
-        return host.item()
-
-    return read
 
 
 def _refuse_nan(job: TrainJob, pending: Pending | None, epoch: int) -> None:

@@ -78,6 +78,8 @@ class PooledHead(nn.Module):
         self.pool = build_pooling(config, width)
         self.drop = nn.Dropout(config.dropout)
         width = width * (cells if config.pooling == "flat" else 1)
+        self.features = (width,)
+        """The shape of one sample's features after pooling."""
         self.dim = config.dim or width
         parts: list[nn.Module] = []
         if config.neck.startswith("linear"):

@@ -175,10 +175,10 @@ def state_bytes(train: TrainConfig, weights: int, trained: int) -> int:
 
 
 def checkpoint_bytes(train: TrainConfig, weights: int, trained: int, folds: int) -> int:
-    """Return the bytes of the checkpoints of all folds: last, best, average and its snapshots, and two states.
+    """Return the bytes of the checkpoints of all folds: last, best, raw, average and its snapshots, and two states.
 
     weights: bytes of one file of weights. trained: bytes of the parameters that are trained.
     """
     state = state_bytes(train, weights, trained)
-    files = 2 + (1 + train.average.count if train.average else 0)
+    files = 2 + (1 if train.ema else 0) + (1 + train.average.count if train.average else 0)
     return folds * (files * weights + 2 * state)

@@ -31,6 +31,7 @@ from medalist.planning.inference_cost import pixels_of
 from medalist.planning.measure import Base, measure
 from medalist.planning.options import Variant, variants
 from medalist.planning.probe import attempt, let_go
+from medalist.planning.shares import computed_options, encoder_share, shares
 from medalist.reporter import Reporter
 from medalist.runs.plans import Option, Plan, PlanRequest, in_bytes, sorted_options, write_plan
 from medalist.runs.setup import TrainSetup
@@ -53,7 +54,8 @@ def make_plan(setup: TrainSetup, costs: CostModel, request: PlanRequest, started
     with tempfile.TemporaryDirectory() as folder, _threads(request.folds_at_once):
         base = measure(setup, costs, Path(folder), ends, reporter)
         made = _reckoned(setup, base, request)
-        found = _options(setup, base, made, request, ends["options"])
+        made = replace(made, shares=shares(setup, base, made, encoder_share(base.ran.job)))
+        found = [*computed_options(setup, base, made), *_options(setup, base, made, request, ends["options"])]
         # The probe's networks are freed before the temporary folder is deleted.
         del base
     made = replace(made, options=tuple(sorted_options(found)), probe_seconds=time.perf_counter() - started)

@@ -60,13 +60,23 @@ def sorted_options(options: Sequence[Option]) -> list[Option]:
 
 
 @dataclass(frozen=True)
+class Share:
+    """What a part of the time is spent on, its seconds over all folds, and what to type to make it smaller."""
+
+    what: str
+    seconds: float
+    change: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """The expected cost of a training.
 
     seconds: seconds by part (PARTS), over all folds. by_fold: seconds by fold and part (BY_FOLD). wall: seconds until
     the queue's last fold is done and the test part is predicted. compute: seconds of processors or GPUs, summed over
     all processes. disk: bytes of `checkpoints` and `predictions`. measured: the figures of the measurements. notes:
-    sentences about what was not measured. probe_seconds: the time that the measurements took.
+    sentences about what was not measured. probe_seconds: the time that the measurements took. shares: what the time is
+    spent on, the largest first.
     """
 
     config: str
@@ -86,6 +96,7 @@ class Plan:
     measured: Mapping[str, Any]
     notes: tuple[str, ...]
     probe_seconds: float
+    shares: tuple[Share, ...] = ()
 
     @property
     def whole(self) -> float:

@@ -13,12 +13,10 @@ runs/<competition>/<run>/report/index.html
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from difflib import get_close_matches
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,10 @@ from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
+from medalist.parts import parts_conflict
 from medalist.reading import CONFIG_BYTES, read_text
 from medalist.records import Sample, Split
+from medalist.runs.versions import commit, packages
 
 LOCK_FORMAT = 1
 """The format of lock.json. A number above it means that a newer version wrote the file."""
@@ -51,7 +51,8 @@ class Lock:
     name. data_folder: the path of the data on the machine that trained. packages: versions by name. images: the kinds
     of image files among the training samples (`codecs.images.image_kind`); empty in runs from before they were noted.
     contents: the hash of `data.csv`, which has the hashes of the contest's files. sources: the hashes of the code that
-    reads images and truths. Both are empty in runs from before they were recorded.
+    reads images and truths. Both are empty in runs from before they were recorded. parts: the hash of the contest's own
+    parts (`parts.OwnParts.hash`); empty where the config names none.
     """
 
     commit: str
@@ -68,6 +69,7 @@ class Lock:
     images: tuple[str, ...] = ()
     contents: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
+    parts: str = ""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Run:
         return self.folder / f"fold{fold}"
 
     def checkpoint(self, fold: int, keep: str) -> Path:
-        """Return the path of a fold's weights that predict. `keep` is `last`, `best` or `average`."""
+        """Return the path of a fold's weights that predict. `keep` is `last`, `best`, `average` or `raw`."""
         return self.fold_folder(fold) / f"{keep}.safetensors"
 
     def trained_folds(self) -> list[int]:
@@ -182,6 +184,9 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
     if before is not None and config_hash(before, before) != old.config:
         told = _listed([f"{key} is {there} there, and {now} in this config" for key, there, now in changed])
         raise RunError(f"{run.folder / 'config.yaml'} was edited since the run was made{told}; {remedy}")
+    conflict = parts_conflict(settings, old.parts, lock.parts, FREE)
+    if conflict:
+        raise RunError(f"{run.folder}: {conflict}; {remedy}")
     others = [what for what in MUST_MATCH if getattr(old, what) != getattr(lock, what)]
     if changed or (before is None and old.config != lock.config):
         others.insert(0, "config")
@@ -216,6 +221,7 @@ def make_lock(
     images: Sequence[str] = (),
     contents: str = "",
     sources: Mapping[str, str] | None = None,
+    parts: str = "",
 ) -> Lock:
     """Return the provenance of a run that is about to start. `machine` describes the machine that trains."""
     return Lock(
@@ -232,6 +238,7 @@ def make_lock(
         images=tuple(images),
         contents=contents,
         sources=dict(sources or {}),
+        parts=parts,
     )
 
 
@@ -278,24 +285,6 @@ def manifest_hash(split: Split) -> str:
     if not split.gallery:  # older runs have hashes without a gallery part, and must still match
         parts.pop()
     return sha256_json([[line(sample) for sample in part] for part in parts])
-
-
-def commit() -> str:
-    """Return the project's git commit, with `+` where tracked files differ from it; `unknown` outside a checkout."""
-    here = Path(__file__).parent
-    try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True)
-        status = ["git", "status", "--porcelain", "--untracked-files=no"]
-        changed = subprocess.run(status, cwd=here, capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return head.stdout.strip() + ("+" if changed.stdout.strip() else "")
-
-
-def packages() -> dict[str, str]:
-    """Return the version of every installed distribution by its name, sorted by name."""
-    found = {dist.name: dist.version for dist in distributions() if dist.name}  # a broken distribution has no name
-    return dict(sorted(found.items()))
 
 
 def find_run(name: str, root: Path) -> Run:

@@ -15,16 +15,18 @@ from torch.utils.data import Dataset, Sampler
 from medalist.contest import Contest
 from medalist.data.items import Item, Key
 from medalist.data.loader import batches
-from medalist.data.samplers import ShuffleBatchSampler
+from medalist.data.samplers import ShuffleBatchSampler, TrainBatchSampler
 from medalist.data.settings import SampleSamplerConfig, ShuffleSampler, WeightedSampler
 from medalist.engine.devices import open_fabric
 from medalist.engine.job import TrainJob
+from medalist.engine.lone_batch import refuse_lone, smallest_batch
 from medalist.engine.optimizer import freeze
 from medalist.engine.settings import TrainConfig
 from medalist.engine.task import Task
 from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.folds.folds import Folds
+from medalist.parts import NO_PARTS, OwnParts, parts_of
 from medalist.records import Sample
 from medalist.runs.fold_weights import note_of, weights_hash
 from medalist.runs.runs import Run, manifest_hash, said_section
@@ -39,18 +41,20 @@ class FoldPlace:
     """One fold of a run.
 
     folds: all folds. fold: the number of the fold. folder: the folder for the fold's files. note: what its weights say
-    of themselves.
+    of themselves. own: the parts of the contest's folder.
     """
 
     folds: Folds
     fold: int
     folder: Path
     note: Mapping[str, str] = field(default_factory=dict)
+    own: OwnParts = NO_PARTS
 
     @classmethod
     def of(cls, setup: TrainSetup, fold: int) -> FoldPlace:
         """Return the place of a fold in the run of `setup`."""
-        return cls(setup.folds, fold, setup.run.fold_folder(fold), note_of(fold, setup.lock))
+        own = parts_of(setup.contest.competition)
+        return cls(setup.folds, fold, setup.run.fold_folder(fold), note_of(fold, setup.lock), own)
 
     def positions(self, samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
         """Return the positions in `samples` of the fold's training samples and of its held-out samples."""
@@ -112,11 +116,22 @@ def make_job(
     )
 
 
-def rehearse_network(train: TrainConfig, network: nn.Module) -> None:
-    """Apply grad_checkpointing and freeze of the config to a network that will not be trained.
+def rehearse_network(
+    train: TrainConfig,
+    network: nn.Module,
+    samplers: Sequence[TrainBatchSampler] = (),
+    world: int = 1,
+    shape: Sequence[int] = (),
+) -> None:
+    """Apply grad_checkpointing and freeze of the config to a network that will not be trained, and try small batches.
 
-    Raises ConfigError where the network does not support them.
+    samplers: of the folds. world: the number of processes. shape: of one sample, [C, h, w] or [C], as the network gets
+    it. Raises ConfigError where the network does not support the config, or cannot be trained on a batch of one sample
+    and would get one.
     """
+    smallest = min(samplers, key=smallest_batch, default=None)
+    if smallest is not None:
+        refuse_lone(train, network, smallest_batch(smallest), world, shape, smallest.setting)
     if train.grad_checkpointing:
         from medalist.models.recompute import recompute
 

@@ -6,6 +6,7 @@ All tests work on copies of the network.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -41,8 +42,10 @@ from medalist.report.network import (
 )
 from medalist.report.pictures import Picture
 from medalist.reporter import Reporter
+from medalist.runs.plans import short_clock
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.protocols import DebugSubject
+from medalist.training.coverage import coverage
 from medalist.training.findings import Diagnostics, facts, tables, wrong
 from medalist.training.request import TrainRequest
 from medalist.training.start import checked
@@ -103,14 +106,20 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
     cases as a training before it starts.
     """
     scene = prepare_scene(asked, request)
+    reporter.say(f"two tests make {request.steps} steps each (--steps); how long they take is said after a few batches")
     job, epoch = scene.job, request.epoch - 1
     named = [named_batch(scene.subject, request.samples, epoch)] if request.samples else []
     batches = named or list(islice(stream(job, epoch), DIAGNOSED))
+    names = scene.subject.channels or scene.subject.classes
+    covered = coverage(batches, tuple(names), scene.setup.settings.augment)
     with reporter.progress("debug", 6) as bar:
         seen = anatomy(job, batches[0])
         bar.advance()
+        started = time.perf_counter()
         hunted = hunt(job, batches)
         bar.advance()
+        each = (time.perf_counter() - started) / len(batches)
+        bar.say(f"two tests of {request.steps} steps follow, about {short_clock(2 * request.steps * each)} (--steps)")
         # Where values are not finite at the start, the other tests would only show more such values.
         sound = hunted.culprit is None
         idle = idleness(job, batches) if sound else None
@@ -121,7 +130,7 @@ def debug(asked: TrainRequest, request: DebugRequest, reporter: Reporter) -> Deb
         bar.advance()
         tested = lr_range(job, stream(job, epoch), request.steps) if sound else None
         bar.advance()
-    diagnostics = Diagnostics(seen, hunted, idle, flowing, tried, tested, job.config.lr)
+    diagnostics = Diagnostics(seen, hunted, idle, flowing, tried, tested, job.config.lr, covered)
     return _written(scene, diagnostics, batches[:PICTURED])
 
 
@@ -178,6 +187,7 @@ def named_batch(subject: DebugSubject, names: Sequence[str], epoch: int) -> Batc
 def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -> Debugged:
     folder, settings = scene.folder, scene.setup.settings
     found, lines, shown = wrong(diagnostics), facts(diagnostics), tables(diagnostics)
+    told = dict(lines)
     channels = tuple(scene.subject.channels)
     pictures = list(_pictures(scene, batches))
     charts = []
@@ -185,13 +195,13 @@ def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -
         chart = write_chart(
             folder / "overfit.png", overfit_figure(diagnostics.overfit.losses, diagnostics.overfit.goal)
         )
-        charts.append(("Overfitting one batch", lines[1][1], chart))
+        charts.append(("Overfitting one batch", told["one batch"], chart))
     if diagnostics.lr_range:
         tested = diagnostics.lr_range
         figure = lr_range_figure(
             tested.rates, tested.losses, tested.smoothed, tested.steepest, tested.tenth, diagnostics.lr
         )
-        charts.append(("Learning-rate range", lines[-1][1], write_chart(folder / "lr_range.png", figure)))
+        charts.append(("Learning-rate range", told["learning rate"], write_chart(folder / "lr_range.png", figure)))
     page = DebugReport(
         run=scene.setup.run.name,
         competition=settings.competition,

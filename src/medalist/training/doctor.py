@@ -27,7 +27,8 @@ from medalist.reading import require_file
 from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.fold_weights import read_note
 from medalist.runs.opening import open_contest
-from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
+from medalist.runs.runs import Lock, Run, config_hash, manifest_hash
+from medalist.runs.versions import commit, packages
 from medalist.system import offline
 from medalist.training.machine import machine
 

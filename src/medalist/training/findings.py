@@ -12,6 +12,7 @@ from medalist.engine.gradients import Flow, Flows
 from medalist.engine.inspect import Anatomy, Idle, Idleness, NetworkPart
 from medalist.engine.nan_hunt import Culprit, Hunt
 from medalist.report.network import Grid
+from medalist.training.coverage import Coverage, coverage_line, coverage_table, coverage_warning, crop_advice
 
 MANY_DEAD, MANY_EVEN = 0.3, 0.3
 """From these shares of dead or constant channels on, a layer gets a warning. Pretrained networks have some such
@@ -35,11 +36,14 @@ class Diagnostics:
     overfit: Overfit | None
     lr_range: LrRange | None
     lr: float
+    coverage: Coverage | None = None
 
 
 def wrong(diagnostics: Diagnostics) -> list[str]:
     """Return the warnings, worst first; most say what to check."""
     found = [_hunted(diagnostics.hunt), *_learned(diagnostics), *_flowing(diagnostics.flows), *_idle(diagnostics.idle)]
+    if diagnostics.coverage is not None:
+        found.insert(1, coverage_warning(diagnostics.coverage))
     return [line for line in found if line]
 
 
@@ -86,7 +90,7 @@ def _learned(diagnostics: Diagnostics) -> list[str]:
             f"lr {tried.lr:.1e}: lower train.lr"
         )
     elif tried and not tried.learned:
-        lines.append(_not_learned(tried))
+        lines.append(_not_learned(tried, diagnostics.coverage))
     if tested and tested.tenth is None and len(tested.losses) > 10:
         lines.append("no learning rate between the lowest and the highest made the loss fall: look at loss and targets")
     elif tested and tested.diverged and diagnostics.lr >= tested.rates[-1]:
@@ -101,7 +105,7 @@ def _learned(diagnostics: Diagnostics) -> list[str]:
     return lines
 
 
-def _not_learned(tried: Overfit) -> str:
+def _not_learned(tried: Overfit, found: Coverage | None) -> str:
     steps, first, last = len(tried.losses) - 1, tried.losses[0], tried.losses[-1]
     line = f"the network did not overfit one batch: in {steps} steps its loss went {first:.4g} -> {last:.4g}, "
     line += f"not below {tried.goal:.4g}"
@@ -113,6 +117,8 @@ def _not_learned(tried: Overfit) -> str:
         return line + f"; {steps} steps are few: use --steps {max(100, 2 * ENOUGH_STEPS)}"
     if last < first - 0.5 * (first - tried.goal):
         return line + "; the loss is still falling: use more --steps, or another train.lr"
+    if found is not None and found.mostly_empty:
+        return f"{line}; {found.empty} of {found.samples} samples hold no target: {crop_advice(found)}"
     return line + "; check that images and targets belong together, then check train.lr, dropout and the loss"
 
 
@@ -178,6 +184,8 @@ def tables(diagnostics: Diagnostics) -> list[Grid]:
     made = [parts_table(diagnostics.anatomy)]
     if diagnostics.flows:
         made.append(stage_table(diagnostics.flows, diagnostics.anatomy))
+    if diagnostics.coverage:
+        made.append(coverage_table(diagnostics.coverage))
     if diagnostics.idle:
         made.append(idle_table(diagnostics.idle))
     if diagnostics.flows:
@@ -276,6 +284,8 @@ def facts(diagnostics: Diagnostics) -> list[tuple[str, str]]:
             _hunted(diagnostics.hunt) or f"nothing in {diagnostics.hunt.samples} samples, forward and backward",
         )
     ]
+    if diagnostics.coverage:
+        found.append(("targets", coverage_line(diagnostics.coverage)))
     if diagnostics.overfit:
         tried = diagnostics.overfit
         text = f"{len(tried.losses) - 1} steps at lr {tried.lr:.1e}: loss {tried.losses[0]:.4g} -> "

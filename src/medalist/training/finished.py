@@ -7,9 +7,10 @@ from medalist.errors import ConfigError, RunError
 from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.kinds import kind_of, run_settings
+from medalist.parts import parts_conflict, used_hash
 from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.opening import open_contest
-from medalist.runs.runs import Run, config_hash, manifest_hash
+from medalist.runs.runs import FREE, Run, config_hash, manifest_hash
 from medalist.training.request import TrainRequest
 
 
@@ -33,6 +34,7 @@ def finished(request: TrainRequest) -> Run | None:
     folds = contest_folds(contest, settings.folds, root)
     chosen = request.folds or tuple(range(folds.n))
     same = (manifest_hash(contest.split), folds.hash) == (lock.data, lock.folds)
+    same = same and parts_conflict(settings, lock.parts, used_hash(settings, contest.competition), FREE) == ""
     if same and all(_is_whole(run, settings, contest, fold) for fold in chosen):
         return run
     return None

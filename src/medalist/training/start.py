@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lightning_fabric import Fabric
 
 from medalist.codecs.images import image_kind
+from medalist.config import OwnConfig
 from medalist.contest import contest_folds
 from medalist.data.transforms import compose_augment
 from medalist.engine.devices import first_alone, open_fabric
@@ -16,6 +17,7 @@ from medalist.experiment import Experiment
 from medalist.folds.folds import write_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights
+from medalist.parts import parts_of, used_hash
 from medalist.processes import place
 from medalist.records import Sample
 from medalist.runs.contest_files import hash_contest, refuse_changed, seal, write_hashes
@@ -23,6 +25,7 @@ from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
 from medalist.runs.sources import reading_sources
+from medalist.system import FORKS
 from medalist.training.machine import machine
 from medalist.training.request import TrainRequest
 from medalist.workflows.names import refuse_unwritable
@@ -39,10 +42,12 @@ def checked(request: TrainRequest) -> TrainSetup:
     """
     settings, root = request.settings, request.root
     name = request.run_name
-    compose_augment(settings.augment)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
+    compose_augment(settings.augment, parts_of(contest.competition))
+    if settings.loader.workers and not FORKS and any(isinstance(one, OwnConfig) for one in settings.augment):
+        raise ConfigError("augment: on this system workers cannot make transforms of parts.py; set loader.workers=0")
     refuse_unwritable(contest)
     run, files = Run(root / settings.competition / name), hash_contest(contest, root)
     known = (run.folder / "lock.json").exists()
@@ -66,6 +71,7 @@ def checked(request: TrainRequest) -> TrainSetup:
         image_kinds(contest.split.train),
         seal(files),
         reading_sources(settings.competition),
+        used_hash(settings, contest.competition),
     )
     if known:
         refuse_mismatch(run, settings, lock, settings_before(run))

@@ -15,12 +15,13 @@ from medalist.contest import Contest
 from medalist.ensemble.blend import blend_tables
 from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_json
+from medalist.parts import parts_of
 from medalist.records import Labels
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
 from medalist.tasks.classify.classes import classes_of, has_classes, refuse_other_classes
-from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, refuse_unfit
+from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, own_decide, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.tuning import OofPredictions, Tuned, tune
@@ -49,11 +50,12 @@ def oof(
     for fold in trained:
         refuse_other_weights(run, fold, settings.train.keep, made_by(run, contest, f"oof/fold{fold}"))
     answered = oof_predictions(run, contest, trained)
+    own = own_decide(settings.decide, parts_of(contest.competition))
     by_fold, details = _numbers(answered, contest, settings.decide, classes, reporter)
     found: dict[str, Labels] = {}
     for fold in trained:
         part = answered.rows(answered.folds == fold)
-        answers = decide(part.values, settings.decide, by_fold[fold], classes)
+        answers = decide(part.values, settings.decide, by_fold[fold], classes, own)
         found |= dict(zip(part.ids, answers, strict=True))
     samples = tuple(sample for sample in contest.split.train if sample.id in found)
     written = [(sample.id, found[sample.id]) for sample in samples]
@@ -131,7 +133,7 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
             reporter.say(f"note: the blend uses the numbers that were tuned on {first.name} only")
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     values = np.stack([blend_tables(rows).values for rows in zip(*tables, strict=True)]).astype(np.float64)
-    answers = decide(values, how, numbers, classes)
+    answers = decide(values, how, numbers, classes, own_decide(how, parts_of(contest.competition)))
     return TestAnswers(contest.evaluation.format_of_test(contest), zip(ids, answers, strict=True))
 
 

@@ -11,6 +11,7 @@ from lightning_fabric import Fabric
 from medalist.data.fitted import FittedInferenceDataset
 from medalist.data.fitting import kept_size
 from medalist.engine.job import TrainJob
+from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
 from medalist.planning.cost_model import Source
 from medalist.planning.inference_cost import InferenceBatch, held_out, inference_batches, read_batch, timed
@@ -39,7 +40,8 @@ def job(
     setup: TrainSetup, settings: ClassifySettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
     """Return the training of a fold under these settings."""
-    contest, place = setup.contest, FoldPlace(setup.folds, fold, folder)
+    contest = setup.contest
+    place = FoldPlace(setup.folds, fold, folder, own=parts_of(contest.competition))
     classes, read = classes_of(contest), read_of(contest, settings)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
     return build_job(settings, fabric, source.data, targets, classes, place, setup.weights, read)

@@ -14,6 +14,7 @@ from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.errors import ConfigError
+from medalist.parts import NO_PARTS, OwnParts
 
 
 class LabelTrainDataset(Dataset[Item]):
@@ -29,15 +30,17 @@ class LabelTrainDataset(Dataset[Item]):
         seed: int,
         size: Size,
         channels: Channels = 3,
+        own: OwnParts = NO_PARTS,
     ):
         """`indices`: the numbers of those samples of the cache that belong to this dataset; `targets`: their targets.
 
-        size: the (height, width) in which augmentation must end, `FitConfig.seen_in_training`.
+        size: the (height, width) in which augmentation must end, `FitConfig.seen_in_training`. own: the parts of the
+        contest's folder.
         """
         assert len(indices) == len(targets), (len(indices), len(targets))
         self.cache, self.indices, self.targets = cache, tuple(indices), tuple(targets)
         self.normalisation, self.seed, self.channels = normalisation, seed, channels
-        self._pipeline = compose_augment(augment)
+        self._pipeline = compose_augment(augment, own)
         self._seen = SeenSize(size, bool(augment))
 
     def __len__(self) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.config import OwnConfig
 from medalist.errors import ConfigError
+from medalist.parts import OwnParts, running
 from medalist.records import Labels
 from medalist.tasks.classify.decide_settings import (
     ArgmaxConfig,
@@ -64,7 +66,7 @@ def default_thresholds(config: DecideConfig, classes: Sequence[str]) -> Values:
             if isinstance(config.cuts, str):
                 return np.arange(0.5, len(classes) - 1)
             return np.array(config.cuts, np.float64)
-        case ArgmaxConfig():
+        case ArgmaxConfig() | OwnConfig():
             return np.empty(0)
         case _:
             assert_never(config)
@@ -78,23 +80,67 @@ def grades(values: Values) -> Values:
     return values[:, 0] if values.shape[1] == 1 else values @ np.arange(values.shape[1])
 
 
-def decide(values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]) -> list[Labels]:
+OwnDecide = Callable[[Values, Sequence[str]], tuple[str, ...]]
+"""A function: a row of values and the classes -> the names of its labels, the best first."""
+
+
+def own_decide(config: DecideConfig, own: OwnParts) -> OwnDecide | None:
+    """Return the function of the contest's folder that a config names, or None where it names none.
+
+    The function: one row float64[C] of probabilities (or float64[1], a grade), and the classes -> the names of its
+    labels, the best first. Raises ConfigError where there is none of this name; the function raises it where it fails,
+    or where it answers something else.
+    """
+    if not isinstance(config, OwnConfig):
+        return None
+    function = own.find("DECIDES", config, "decide", 2)
+
+    def names(row: Values, classes: Sequence[str]) -> tuple[str, ...]:
+        assert own.file is not None
+        with running(own.file, f"decide = {config.name} fails"):
+            found = function(row.copy(), tuple(classes))
+        if isinstance(found, str) or not isinstance(found, Sequence) or not all(name in classes for name in found):
+            raise ConfigError(
+                f"decide = {config.name} gives {found!r:.100}, and must give a tuple of names of classes, such as "
+                f"('{classes[0]:.60}',)"
+            )
+        if len(set(found)) < len(found):
+            raise ConfigError(f"decide = {config.name} gives a class twice: {found!r:.100}")
+        return tuple(found)
+
+    return names
+
+
+def decide(
+    values: Values,
+    config: DecideConfig,
+    numbers: Values,
+    classes: Sequence[str],
+    own: OwnDecide | None = None,
+) -> list[Labels]:
     """Return the labels of each row of float64[N, C] (probabilities) or [N, 1] (grades).
 
-    numbers: thresholds or cuts, from `default_thresholds` or from tuning. The answers keep the probabilities, where
-    there are any, because some formats write them.
+    numbers: thresholds or cuts, from `default_thresholds` or from tuning. own: what `own_decide` returned. The answers
+    keep the probabilities, where there are any, because some formats write them.
     """
-    names = decided_names(values, config, numbers, classes)
+    names = decided_names(values, config, numbers, classes, own)
     if values.shape[1] == 1 and len(classes) > 1:
         return [Labels(one) for one in names]
     return [Labels(one, row) for one, row in zip(names, values, strict=True)]
 
 
 def decided_names(
-    values: Values, config: DecideConfig, numbers: Values, classes: Sequence[str]
+    values: Values,
+    config: DecideConfig,
+    numbers: Values,
+    classes: Sequence[str],
+    own: OwnDecide | None = None,
 ) -> list[tuple[str, ...]]:
     """Return only the names of the labels of each row; see `decide`."""
     match config:
+        case OwnConfig():
+            assert own is not None
+            return [own(row, classes) for row in values]
         case ArgmaxConfig():
             best = np.argsort(-values, axis=1, kind="stable")[:, : config.top]
             return [tuple(classes[at] for at in row) for row in best.tolist()]

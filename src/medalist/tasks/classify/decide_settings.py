@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 
@@ -81,6 +81,6 @@ class RegressionConfig(ConfigModel):
 
 
 DecideConfig = Annotated[
-    ArgmaxConfig | ThresholdConfig | ThresholdsConfig | RegressionConfig, Field(discriminator="kind")
+    ArgmaxConfig | ThresholdConfig | ThresholdsConfig | RegressionConfig | OwnConfig, Field(discriminator="kind")
 ]
 """How a prediction becomes labels; `kind` selects the model."""

@@ -14,6 +14,7 @@ from medalist.data.targets import LabelTarget
 from medalist.engine.job import TrainJob
 from medalist.errors import FoldError
 from medalist.models.weights import Resolved
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.classify.datasets import LabelTrainDataset
 from medalist.tasks.classify.losses import LabelLoss, class_totals
 from medalist.tasks.classify.network import build_network, build_normalisation
@@ -22,9 +23,15 @@ from medalist.tasks.classify.task import ClassifyTask
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 
 
-def build_task(settings: ClassifySettings, classes: Sequence[str], counts: Sequence[int]) -> ClassifyTask:
-    """Return the task of a config. `counts`: number of training samples of each class."""
-    return ClassifyTask(LabelLoss(settings.loss, classes, counts), settings.task.mode, len(classes))
+def build_task(
+    settings: ClassifySettings, classes: Sequence[str], counts: Sequence[int], own: OwnParts = NO_PARTS
+) -> ClassifyTask:
+    """Return the task of a config.
+
+    counts: number of training samples of each class. own: the parts of the contest's folder, which only a training
+    needs.
+    """
+    return ClassifyTask(LabelLoss(settings.loss, classes, counts, own), settings.task.mode, len(classes))
 
 
 def build_job(
@@ -55,6 +62,7 @@ def build_job(
         settings.seed,
         settings.image.seen_in_training,
         channels,
+        place.own,
     )
     train_set.check()
     strata = [stratum_of(targets[index], classes) for index in training]
@@ -63,8 +71,8 @@ def build_job(
     held_set = FittedInferenceDataset(cache, held_out, size, norm, read, targets=held_targets, channels=channels)
     rank, world = fabric.global_rank, fabric.world_size
     held_sampler = SizeBucketSampler([size] * len(held_out), 1, settings.predict.batch, rank, world)
-    model = build_network(settings, weights, place.fold, len(classes))
-    task, names = build_task(settings, classes, counts), [sample.id for sample in cache.samples]
+    model = build_network(settings, weights, place.fold, len(classes), place.own)
+    task, names = build_task(settings, classes, counts, place.own), [sample.id for sample in cache.samples]
     return make_job(settings, fabric, task, model, (train_set, sampler), (held_set, held_sampler), place, names)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig
 
 ClassWeights = dict[str, Annotated[float, Field(ge=0, le=1000)]] | Literal["none", "balanced", "effective"]
 """How much each class counts: weights by the name of the class, or the rule that gives them."""
@@ -112,6 +112,6 @@ class CoralConfig(ConfigModel):
 
 
 LossConfig = Annotated[
-    CrossEntropyConfig | BceConfig | FocalConfig | AsymmetricConfig | RegressionLossConfig | CoralConfig,
+    CrossEntropyConfig | BceConfig | FocalConfig | AsymmetricConfig | RegressionLossConfig | CoralConfig | OwnConfig,
     Field(discriminator="kind"),
 ]

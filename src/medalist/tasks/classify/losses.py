@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medalist.config import OwnConfig
 from medalist.errors import ConfigError
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.classify.loss_settings import (
     AsymmetricConfig,
     BceConfig,
@@ -22,6 +24,7 @@ from medalist.tasks.classify.loss_settings import (
     LossConfig,
     RegressionLossConfig,
 )
+from medalist.tasks.own import OwnLoss
 
 BETA = 0.999
 """Beta of the effective numbers of samples, as published (arXiv 1901.05555)."""
@@ -67,20 +70,25 @@ class LabelLoss(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, config: LossConfig, classes: Sequence[str], counts: Sequence[int]):
-        """`counts`: number of training samples of each class."""
+    def __init__(self, config: LossConfig, classes: Sequence[str], counts: Sequence[int], own: OwnParts = NO_PARTS):
+        """`counts`: number of training samples of each class. `own`: the parts of the contest's folder."""
         super().__init__()
         self.config = config
-        asked: ClassWeights = "none" if isinstance(config, AsymmetricConfig) else config.class_weights
+        self._own = OwnLoss(config, own, by_sample=True) if isinstance(config, OwnConfig) else None
+        asked: ClassWeights = "none" if isinstance(config, AsymmetricConfig | OwnConfig) else config.class_weights
         weights = torch.tensor(class_weights(asked, classes, counts), dtype=torch.float32)
         self.register_buffer("weights", weights)
 
     def forward(self, outputs: Tensor, values: Tensor) -> Tensor:
         """Return the loss of each sample, float32[B]."""
+        return self._computed(outputs, values) if self._own is None else self._own(outputs, values)
+
+    def _computed(self, outputs: Tensor, values: Tensor) -> Tensor:
         if self.weights.device != outputs.device:
             with torch.inference_mode(False):  # a validation may come first, and a training uses the same weights
                 self.weights = self.weights.to(outputs.device)  # moved once: a copy in each step waits for the GPU
         outputs, weights, config = outputs.float(), self.weights, self.config
+        assert not isinstance(config, OwnConfig)
         match config:
             case CrossEntropyConfig():
                 plain = functional.cross_entropy(outputs, values, reduction="none", label_smoothing=config.smoothing)

@@ -7,11 +7,14 @@ from torch import Tensor, nn
 
 from medalist.data.items import Normalisation
 from medalist.models.backbone import Encoder, build_encoder, encoder_statistics
+from medalist.models.encoders import IMAGENET, adapted
 from medalist.models.pooling import PooledHead
 from medalist.models.weights import Resolved
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.classify.loss_settings import CoralConfig
 from medalist.tasks.classify.losses import outputs_of
-from medalist.tasks.classify.settings import ClassifierConfig, ClassifySettings
+from medalist.tasks.classify.settings import ClassifierConfig, ClassifySettings, OwnClassifierConfig
+from medalist.tasks.own import own_network
 
 
 class CoralLayer(nn.Module):
@@ -61,16 +64,26 @@ class Classifier(nn.Module):
         return outputs
 
 
-def build_network(settings: ClassifySettings, weights: Resolved | None, fold: int, classes: int) -> Classifier:
+def build_network(
+    settings: ClassifySettings, weights: Resolved | None, fold: int, classes: int, own: OwnParts = NO_PARTS
+) -> nn.Module:
     """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
-    return build_model(settings, classes, weights)
+    return build_model(settings, classes, weights, own)
 
 
-def build_model(settings: ClassifySettings, classes: int, weights: Resolved | None = None) -> Classifier:
-    """Return the network: its encoder with `weights`, where they are given, and all else random."""
-    encoder = build_encoder(settings.model, settings.image.size, weights)
+def build_model(
+    settings: ClassifySettings, classes: int, weights: Resolved | None = None, own: OwnParts = NO_PARTS
+) -> nn.Module:
+    """Return the network: its encoder with `weights`, where they are given, and all else random.
+
+    own: the parts of the contest's folder.
+    """
     outputs = outputs_of(settings.loss, classes)
+    if isinstance(settings.model, OwnClassifierConfig):
+        seen = (settings.model.in_channels, *settings.image.size)
+        return own_network(settings.model, own, seen, outputs, (outputs,))
+    encoder = build_encoder(settings.model, settings.image.size, weights)
     head = ClassifierHead(settings.model, encoder, None, outputs)
     if isinstance(settings.loss, CoralConfig):
         head.classifier = CoralLayer(head.dim, classes)
@@ -78,6 +91,9 @@ def build_model(settings: ClassifySettings, classes: int, weights: Resolved | No
 
 
 def build_normalisation(settings: ClassifySettings) -> Normalisation:
-    """Return the mean and std that the encoder was pretrained with."""
-    mean, std = encoder_statistics(settings.model)
+    """Return the mean and std that the encoder was pretrained with; those of ImageNet for a network of one's own."""
+    if isinstance(settings.model, OwnClassifierConfig):
+        mean, std = adapted(IMAGENET, settings.model.in_channels)
+    else:
+        mean, std = encoder_statistics(settings.model)
     return Normalisation(tuple(mean), tuple(std))

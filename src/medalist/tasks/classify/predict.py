@@ -13,6 +13,7 @@ from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.rows import merged_rows
 from medalist.errors import TrainingError
+from medalist.parts import parts_of
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
@@ -67,7 +68,8 @@ def _values(
     """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    models = trained_networks(build_model(settings, len(classes)), run, settings, folds, fabric)
+    network = build_model(settings, len(classes), own=parts_of(contest.competition))
+    models = trained_networks(network, run, settings, folds, fabric)
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
     dataset = FittedInferenceDataset(samples, range(len(samples)), size, norm, read, channels=channels)

@@ -14,11 +14,12 @@ from medalist.competition import Competition
 from medalist.data.fitted import middle_item
 from medalist.data.items import Item, Normalisation
 from medalist.engine.placement import Placement
+from medalist.parts import parts_of
 from medalist.records import Answer, Prediction, TablePrediction
 from medalist.runs.runs import Run
 from medalist.tasks.classify.answering import scored_thresholds
 from medalist.tasks.classify.classes import columns_of, competition_classes, refuse_other_classes
-from medalist.tasks.classify.decide import decide
+from medalist.tasks.classify.decide import decide, own_decide
 from medalist.tasks.classify.decide_settings import DecideConfig
 from medalist.tasks.classify.inference import predict
 from medalist.tasks.classify.losses import LabelLoss
@@ -62,7 +63,8 @@ def open_networks(
     refuse_other_classes(run, classes)
     loss = LabelLoss(settings.loss, classes, [1] * len(classes))  # prediction needs its kind, and no weights
     task = ClassifyTask(loss, settings.task.mode, len(classes))
-    models = trained_networks(build_model(settings, len(classes)), run, settings, folds, place)
+    network = build_model(settings, len(classes), own=parts_of(competition))
+    models = trained_networks(network, run, settings, folds, place)
     return ClassifyNetworks(settings, place, models, build_normalisation(settings), task, columns_of(settings, classes))
 
 
@@ -75,10 +77,10 @@ def decider(
     """
     how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
     classes = competition_classes(competition)
-    numbers = scored_thresholds(run, how, classes)
+    numbers, part = scored_thresholds(run, how, classes), own_decide(how, parts_of(competition))
 
     def decided(prediction: Prediction) -> Answer:
         assert isinstance(prediction, TablePrediction)
-        return decide(prediction.values[np.newaxis].astype(np.float64), how, numbers, classes)[0]
+        return decide(prediction.values[np.newaxis].astype(np.float64), how, numbers, classes, part)[0]
 
     return decided

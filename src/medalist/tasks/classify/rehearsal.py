@@ -8,14 +8,18 @@ import numpy as np
 
 from medalist.errors import ConfigError, SubmissionError
 from medalist.formats.submission import SubmissionFormat
-from medalist.tasks.classify.decide import decide, default_thresholds
+from medalist.parts import NO_PARTS, OwnParts
+from medalist.tasks.classify.decide import decide, default_thresholds, own_decide
 from medalist.tasks.classify.settings import ClassifySettings
 
 
-def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, classes: Sequence[str]) -> None:
+def refuse_unanswerable(
+    settings: ClassifySettings, form: SubmissionFormat, classes: Sequence[str], own: OwnParts = NO_PARTS
+) -> None:
     """Raise ConfigError where the submission format cannot write an answer of the config.
 
-    Tried are a sure prediction and one that prefers no class, or the lowest and the highest grade.
+    Tried are a sure prediction and one that prefers no class, or the lowest and the highest grade. own: the parts of
+    the contest's folder.
     """
     count = len(classes)
     if settings.gives_grades:
@@ -24,7 +28,7 @@ def refuse_unanswerable(settings: ClassifySettings, form: SubmissionFormat, clas
         doubtful = np.zeros(count) if settings.task.mode == "multi" else np.full(count, 1 / count)
         values = np.stack([np.eye(count)[0], doubtful])
     numbers = default_thresholds(settings.decide, classes)
-    for answer in decide(values, settings.decide, numbers, classes):
+    for answer in decide(values, settings.decide, numbers, classes, own_decide(settings.decide, own)):
         try:
             form.rows("any", answer)
         except SubmissionError as error:

@@ -11,13 +11,14 @@ from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_json
 from medalist.metrics.label_arrays import as_flags
+from medalist.parts import parts_of
 from medalist.records import Labels
 from medalist.report.page import RunReport, extremes
 from medalist.report.pictures import SIDE, fit_image, printable
 from medalist.runs.runs import Run
 from medalist.tasks.classify.answering import made_by, oof_predictions, scored_thresholds
 from medalist.tasks.classify.classes import classes_of
-from medalist.tasks.classify.decide import Values, decided_names, grades
+from medalist.tasks.classify.decide import Values, decided_names, grades, own_decide
 from medalist.tasks.classify.decide_settings import DecideConfig
 from medalist.tasks.classify.page import ClassificationReport, ImageTile, chosen
 from medalist.tasks.classify.settings import ClassifySettings
@@ -43,7 +44,7 @@ def classification_report(
     ids, values, mode = answered.ids, answered.values, settings.task.mode
     how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
     numbers = scored_thresholds(run, how, classes)
-    names = decided_names(values, how, numbers, classes)
+    names = decided_names(values, how, numbers, classes, own_decide(how, parts_of(contest.competition)))
     # Where the written rows have labels, these are shown. Other formats write only probabilities, so for them the
     # labels are decided here.
     known = {name: _labels(oof.answers[name]) for name in ids}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import FitConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.models.settings import EncoderConfig, Pooling
@@ -44,6 +44,19 @@ class ClassifierConfig(EncoderConfig):
     pooling: Pooling = "avg"
 
 
+class OwnClassifierConfig(OwnConfig):
+    """A network of the contest's own `parts.py` (see docs/own_parts.md)."""
+
+    in_channels: Literal[1, 3] = 3
+    """The channels of an input image: 3, or 1 for gray images."""
+
+
+ModelConfig = Annotated[
+    Annotated[ClassifierConfig, Tag("classifier")] | Annotated[OwnClassifierConfig, Tag("own")],
+    Discriminator(kind_or("classifier")),
+]
+
+
 class ClassifyPredictConfig(ConfigModel):
     """Prediction of whole images."""
 
@@ -69,12 +82,12 @@ class ClassifySettings(Experiment):
     task: ClassifyConfig
     image: FitConfig
 
-    model: ClassifierConfig
+    model: ModelConfig
     """The network."""
 
     loss: LossConfig
     """What the training minimises; the kinds of losses that fit depend on task.mode. `single`: cross_entropy, focal.
-    `multi`: bce, focal, asymmetric. `ordinal`: regression, coral, cross_entropy, focal."""
+    `multi`: bce, focal, asymmetric. `ordinal`: regression, coral, cross_entropy, focal. `own` fits all of them."""
 
     sampler: SampleSamplerConfig = ShuffleSampler()
     """Which samples make a batch."""
@@ -85,8 +98,10 @@ class ClassifySettings(Experiment):
     """How probabilities or grades become labels."""
 
     @property
-    def pretrained(self) -> Pretrained:
-        """The weights of the encoder."""
+    def pretrained(self) -> Pretrained | None:
+        """The weights of the encoder; None for a network of the contest's folder, which brings its own."""
+        if isinstance(self.model, OwnClassifierConfig):
+            return None
         return Pretrained(self.model.encoder, self.model.weights)
 
     @property
@@ -104,11 +119,11 @@ class ClassifySettings(Experiment):
     def _parts_fit(self) -> Self:
         """Refuse, before any training, what cannot work together."""
         mode, loss, decide = self.task.mode, self.loss.kind, self.decide
-        if loss not in LOSSES[mode]:
+        if loss not in LOSSES[mode] and not isinstance(self.loss, OwnConfig):
             raise ValueError(f"loss.kind = {loss} does not fit task.mode = {mode}; take {' or '.join(LOSSES[mode])}")
         if isinstance(decide, RegressionConfig) and mode != "ordinal":
             raise ValueError("decide.kind = regression is for grades: task.mode = ordinal; take argmax")
-        if self.gives_grades and not isinstance(decide, RegressionConfig):
+        if self.gives_grades and not isinstance(decide, RegressionConfig | OwnConfig):
             raise ValueError(f"loss.kind = {loss} gives one number, a grade; set decide.kind=regression")
         if mode == "multi" and isinstance(decide, ArgmaxConfig) and decide.top == 1:
             raise ValueError("task.mode = multi has any number of labels; take decide.kind threshold or thresholds")
@@ -116,8 +131,9 @@ class ClassifySettings(Experiment):
             raise ValueError("task.mode = ordinal has one grade for each image; take decide.kind regression or argmax")
         if any(mix.kind == "mosaic" for mix in self.train.mix):
             raise ValueError("train.mix: a mosaic has no single label; take mixup or cutmix")
-        if self.train.sizes and self.model.pooling == "flat":
+        flat = isinstance(self.model, ClassifierConfig) and self.model.pooling == "flat"
+        if self.train.sizes and flat:
             raise ValueError("model.pooling = flat needs images of one size, so train.sizes must be empty")
-        if self.model.pooling == "flat" and self.predict.tta == "d4" and self.image.size[0] != self.image.size[1]:
+        if flat and self.predict.tta == "d4" and self.image.size[0] != self.image.size[1]:
             raise ValueError("predict.tta = d4 turns images, but model.pooling = flat needs one size; set it to mirror")
         return self

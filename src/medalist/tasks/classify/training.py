@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
 from lightning_fabric import Fabric
 
+from medalist.config import OwnConfig
 from medalist.data.fitting import kept_size
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
+from medalist.parts import parts_of
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.classify.classes import classes_of, keep_classes, refuse_other_classes
@@ -20,6 +24,7 @@ from medalist.tasks.classify.predict import predict
 from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
+from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
 
@@ -38,14 +43,21 @@ def rehearse(setup: TrainSetup) -> None:
     classes = classes_of(contest)
     refuse_other_classes(setup.run, classes)
     refuse_unfit(settings.decide, classes)
-    refuse_unanswerable(settings, contest.competition.submission, classes)
+    own = parts_of(contest.competition)
+    refuse_unanswerable(settings, contest.competition.submission, classes, own)
     targets = all_targets(contest, contest.split.train, settings.task.mode == "multi")
     cache = blank_cache(contest, kept_size(settings.image), no_target)
     read, fabric = read_of(contest, settings), open_devices(settings)
     for fold in setup.chosen:
         place = FoldPlace.of(setup, fold)
         job = build_job(settings, fabric, cache, targets, classes, place, setup.weights, read)
-        rehearse_network(settings.train, job.model)
+        seen = (settings.model.in_channels, *settings.image.seen_in_training)
+        rehearse_network(settings.train, job.model, [job.sampler], fabric.world_size, seen)
+        if isinstance(settings.model, OwnConfig):
+            refuse_without_encoder(job.model, settings.model, settings.train)
+    if isinstance(settings.loss, OwnConfig):
+        values = torch.from_numpy(np.stack([target.value for target in targets[:2]]))
+        OwnLoss(settings.loss, own, by_sample=True).refuse_unfit((len(values), len(classes)), values)
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:

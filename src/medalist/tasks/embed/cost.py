@@ -16,6 +16,7 @@ from medalist.data.fitting import kept_size
 from medalist.engine.job import TrainJob
 from medalist.engine.views import VIEWS
 from medalist.files import sha256_json
+from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
 from medalist.planning.cost_model import Source
 from medalist.planning.inference_cost import InferenceBatch, inference_batches, read_batch, timed
@@ -79,7 +80,8 @@ def job(
     setup: TrainSetup, settings: EmbedSettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
     """Return the training of a fold under these settings."""
-    contest, place = setup.contest, FoldPlace(setup.folds, fold, folder)
+    contest = setup.contest
+    place = FoldPlace(setup.folds, fold, folder, own=parts_of(contest.competition))
     read, new = read_of(contest, settings), retrieval_of(contest).new
     return build_job(settings, fabric, source.data, contest.split.train, place, setup.weights, read, new)
 

@@ -17,6 +17,7 @@ from medalist.data.settings import Augmentations
 from medalist.data.targets import LabelTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.errors import ConfigError
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.embed.composing import Composed
 
 View = tuple[int, bool]
@@ -57,9 +58,10 @@ class IdentityTrainDataset(Dataset[Item]):
         mirrored: bool = False,
         channels: Channels = 3,
         composed: Composed | None = None,
+        own: OwnParts = NO_PARTS,
     ):
         """`indices`: the numbers of those samples of the cache that belong to this dataset; `labels`: their classes,
-        from 0. `composed` must be made from the same indices and labels.
+        from 0. `composed` must be made from the same indices and labels. `own`: the parts of the contest's folder.
         """
         assert len(indices) == len(labels) and min(labels, default=0) >= 0, (len(indices), len(labels))
         self.cache = cache
@@ -75,7 +77,7 @@ class IdentityTrainDataset(Dataset[Item]):
             behind = composed.identities * len(self.views)
             self.labels += tuple(behind + number for number in composed.labels)
         self._seen: SeenSize | None = None
-        self._pipeline = compose_augment(augment)
+        self._pipeline = compose_augment(augment, own)
         self._augments = bool(augment)
 
     def __len__(self) -> int:

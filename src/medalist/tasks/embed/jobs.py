@@ -126,6 +126,7 @@ def build_job(
             mirrored=settings.task.mirrored,
             channels=channels,
             composed=Composed(source, training, labels, classes.composed, settings.image, settings.seed),
+            own=place.own,
         )
         train_set.check(settings.image.seen_in_training)
         size = settings.image.size

@@ -21,7 +21,7 @@ from medalist.tasks.embed.datasets import views_of
 from medalist.tasks.embed.embedding import predict
 from medalist.tasks.embed.features import kept_features
 from medalist.tasks.embed.jobs import Classes, build_job, classes_of
-from medalist.tasks.embed.network import Embedder, build_normalisation
+from medalist.tasks.embed.network import Embedder, Head, build_normalisation
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import retrieval_of
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
@@ -49,7 +49,10 @@ def rehearse(setup: TrainSetup) -> None:
     read, fabric = read_of(contest, settings), open_devices(settings)
     for fold in setup.chosen:
         job = build_job(settings, fabric, source, samples, FoldPlace.of(setup, fold), setup.weights, read, new)
-        rehearse_network(settings.train, job.model)
+        seen: tuple[int, ...] = (settings.model.in_channels, *settings.image.seen_in_training)
+        if isinstance(job.model, Head):  # with a frozen encoder the head alone is trained, on features
+            seen = job.model.features
+        rehearse_network(settings.train, job.model, [job.sampler], fabric.world_size, seen)
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:

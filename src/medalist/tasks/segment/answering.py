@@ -11,15 +11,15 @@ from pydantic import TypeAdapter
 from medalist.contest import Contest
 from medalist.ensemble.blend import blend
 from medalist.errors import ConfigError
-from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import DecideConfig
+from medalist.parts import parts_of
 from medalist.records import Answer, Sample
 from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
 from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
-from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.deciding import Decide, decide_by
+from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
 if TYPE_CHECKING:
     from medalist.report.page import RunReport
@@ -42,8 +42,9 @@ def oof(
     held_out = {name for fold in trained for name in folds.held_out(fold)}
     samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
     truths = contest.evaluation.fold_truths(contest, folds, trained)
+    decide = decide_by(settings.decide, parts_of(contest.competition))
     with reporter.progress("decide oof", len(samples)) as bar:
-        answers = _answers([(run, settings)], "oof", samples, settings.decide, bar)
+        answers = _answers([(run, settings)], "oof", samples, decide, bar)
         path = rows or run.folder / "oof.csv"
         return through_file(path, contest, contest.competition.submission, samples, truths, answers)
 
@@ -51,23 +52,24 @@ def oof(
 def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
     """Blend the runs' maps with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
-    how = scored_decide(first, TypeAdapter(DecideConfig), settings.decide)
+    how: SegmentDecide = scored_decide(first, TypeAdapter(SegmentDecide), settings.decide)
+    decide = decide_by(how, parts_of(contest.competition))
 
     def answers() -> Iterator[tuple[str, Answer]]:
         with reporter.progress("decide test", len(contest.split.test)) as bar:
-            yield from _answers(runs, "test", contest.split.test, how, bar)
+            yield from _answers(runs, "test", contest.split.test, decide, bar)
 
     return TestAnswers(contest.evaluation.format_of_test(contest), answers())
 
 
 def _answers(
-    runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample], how: DecideConfig, bar: Progress
+    runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample], decide: Decide, bar: Progress
 ) -> Iterator[tuple[str, Answer]]:
     stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
         maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
-        yield sample.id, decide(blend(maps), how)
+        yield sample.id, decide(blend(maps))
         bar.advance()
 
 

@@ -12,6 +12,7 @@ from lightning_fabric import Fabric
 from medalist.data.dataset import InferenceDataset
 from medalist.engine.job import TrainJob
 from medalist.engine.views import VIEWS
+from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
 from medalist.planning.cost_model import Source
 from medalist.planning.inference_cost import InferenceBatch, held_out, inference_batches, read_batch, timed
@@ -41,7 +42,8 @@ def job(
     setup: TrainSetup, settings: SegmentSettings, fabric: Fabric, source: Source, fold: int, folder: Path
 ) -> TrainJob:
     """Return the training of a fold under these settings."""
-    place, read = FoldPlace(setup.folds, fold, folder), read_of(setup.contest, settings)
+    place = FoldPlace(setup.folds, fold, folder, own=parts_of(setup.contest.competition))
+    read = read_of(setup.contest, settings)
     return build_job(settings, fabric, source.data, place, setup.weights, read)
 
 

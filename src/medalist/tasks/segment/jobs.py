@@ -8,6 +8,7 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from medalist.competition import Competition
+from medalist.config import OwnConfig
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import InferenceDataset, TrainDataset
@@ -16,8 +17,10 @@ from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.models.weights import Resolved
+from medalist.parts import NO_PARTS, OwnParts
 from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
+from medalist.tasks.own import OwnLoss
 from medalist.tasks.pixels import TargetOf
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
@@ -25,9 +28,10 @@ from medalist.tasks.segment.targets import map_target
 from medalist.tasks.segment.task import SegmentTask
 
 
-def build_task(settings: SegmentSettings) -> SegmentTask:
-    """Return the task of a config."""
-    return SegmentTask(settings.loss, settings.model.channels)
+def build_task(settings: SegmentSettings, own: OwnParts = NO_PARTS) -> SegmentTask:
+    """Return the task of a config. own: the parts of the contest's folder, which only a training needs."""
+    loss = OwnLoss(settings.loss, own, by_sample=False) if isinstance(settings.loss, OwnConfig) else settings.loss
+    return SegmentTask(loss, settings.model.channels)
 
 
 def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
@@ -48,7 +52,7 @@ def build_job(
     """
     training, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
-    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed)
+    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed, place.own)
     train_set.check(stride)
     strata = [cache.samples[index].stratum for index in training]
     sampler = sample_sampler(settings.sampler, settings, strata, fabric)
@@ -60,7 +64,7 @@ def build_job(
         fabric.global_rank,
         fabric.world_size,
     )
-    model = build_network(settings, weights, place.fold)
+    model = build_network(settings, weights, place.fold, place.own)
     names = [sample.id for sample in cache.samples]
-    held = (held_set, held_sampler)
-    return make_job(settings, fabric, build_task(settings), model, (train_set, sampler), held, place, names)
+    held, task = (held_set, held_sampler), build_task(settings, place.own)
+    return make_job(settings, fabric, task, model, (train_set, sampler), held, place, names)

@@ -6,18 +6,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig
 
 STRIDE = 32
 """Every network here halves its input five times: height and width must be multiples of this many pixels."""
 
 
-class _Network(ConfigModel):
+class _Channels(ConfigModel):
     """What all networks share."""
-
-    weights: str = Field(default="imagenet", min_length=1)
-    """The weights that the encoder begins with: `imagenet` (found by the resolver of
-    src/medalist/models/weights.py), `none`, or a file with the encoder's state."""
 
     channels: tuple[str, ...] = Field(min_length=1)
     """The names of the output channels, in order, such as `[body, border]`."""
@@ -35,6 +31,14 @@ class _Network(ConfigModel):
         if twice:
             raise ValueError(f"channel '{twice[0]}' is there twice; each channel needs its own name")
         return channels
+
+
+class _Network(_Channels):
+    """What networks with an encoder share."""
+
+    weights: str = Field(default="imagenet", min_length=1)
+    """The weights that the encoder begins with: `imagenet` (found by the resolver of
+    src/medalist/models/weights.py), `none`, or a file with the encoder's state."""
 
     @property
     def stride(self) -> int:
@@ -102,4 +106,11 @@ class TernausConfig(_Network):
         return "vgg" + self.kind.removeprefix("ternausnet")
 
 
-ModelConfig = Annotated[SmpConfig | TernausConfig, Field(discriminator="kind")]
+class OwnNetworkConfig(OwnConfig, _Channels):
+    """A network of the contest's own `parts.py` (see docs/own_parts.md)."""
+
+    stride: int = Field(default=STRIDE, ge=1, le=1024)
+    """Height and width of the network's input must be multiples of this many pixels."""
+
+
+ModelConfig = Annotated[SmpConfig | TernausConfig | OwnNetworkConfig, Field(discriminator="kind")]

@@ -22,25 +22,31 @@ from medalist.models.encoders import (
 )
 from medalist.models.states import load_state
 from medalist.models.weights import Resolved
-from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
+from medalist.parts import NO_PARTS, OwnParts
+from medalist.tasks.own import own_network
+from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, SmpConfig, TernausConfig
 from medalist.tasks.segment.settings import SegmentSettings
 
 _SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
 
 
-def build_model(config: ModelConfig, weights: Resolved | None = None) -> nn.Module:
+def build_model(config: ModelConfig, weights: Resolved | None = None, own: OwnParts = NO_PARTS) -> nn.Module:
     """Build the network; its encoder gets `weights` (see `encoder_weights`), or random weights where that is None.
 
     The network takes float32[B, in_channels, h, w], normalised with `normalisation(config)`, where h and w are
     multiples of `config.stride`, and returns logits float32[B, len(channels), h, w]. It is in training mode. Nothing is
-    downloaded here. Random weights come from torch's generator, which the caller seeds. Raises ConfigError (the encoder
-    is unknown, or cannot be used for segmentation) and WeightsError (the weights do not fit).
+    downloaded here. Random weights come from torch's generator, which the caller seeds. own: the parts of the contest's
+    folder. Raises ConfigError (the encoder is unknown, or cannot be used for segmentation) and WeightsError (the
+    weights do not fit).
     """
     match config:
         case SmpConfig():
             return _build_smp(config, weights)
         case TernausConfig():
             return _build_ternausnet(config, weights)
+        case OwnNetworkConfig():
+            size, outputs = (2 * config.stride, 3 * config.stride), len(config.channels)
+            return own_network(config, own, (config.in_channels, *size), outputs, (outputs, *size))
         case _:
             assert_never(config)
 
@@ -50,20 +56,22 @@ def normalisation(config: ModelConfig) -> Statistics:
     match config:
         case SmpConfig():
             return statistics(config.encoder, config.in_channels)
-        case TernausConfig():
+        case TernausConfig() | OwnNetworkConfig():
             return adapted(IMAGENET, config.in_channels)
         case _:
             assert_never(config)
 
 
-def build_network(settings: SegmentSettings, weights: Resolved | None, fold: int) -> nn.Module:
+def build_network(
+    settings: SegmentSettings, weights: Resolved | None, fold: int, own: OwnParts = NO_PARTS
+) -> nn.Module:
     """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
-    return build_model(settings.model, weights)
+    return build_model(settings.model, weights, own)
 
 
 def build_normalisation(settings: SegmentSettings) -> Normalisation:
-    """Return the mean and std that the encoder was pretrained with."""
+    """Return the mean and std that the encoder was pretrained with; those of ImageNet for a network of one's own."""
     mean, std = normalisation(settings.model)
     return Normalisation(tuple(mean), tuple(std))
 

@@ -8,6 +8,7 @@ from medalist.contest import Contest
 from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
+from medalist.parts import parts_of
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
@@ -49,7 +50,8 @@ def _predict(
         return
     store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)
-    models = trained_networks(build_model(settings.model), run, settings, folds, fabric)
+    network = build_model(settings.model, own=parts_of(contest.competition))
+    models = trained_networks(network, run, settings, folds, fabric)
     stride = settings.model.stride
     read = read_of(contest, settings)
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)

@@ -14,15 +14,16 @@ from medalist.competition import Competition
 from medalist.data.items import Item, Normalisation, make_item
 from medalist.data.padding import pad_to_multiple
 from medalist.engine.placement import Placement
-from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import DecideConfig
+from medalist.parts import parts_of
 from medalist.records import Answer, MapPrediction, Prediction
 from medalist.runs.runs import Run
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.scored import scored_decide
+from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.inference import predict
+from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
-from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 from medalist.tasks.segment.task import SegmentTask
 
 
@@ -53,19 +54,20 @@ def open_networks(
     run: Run, settings: SegmentSettings, competition: Competition, folds: Sequence[int], place: Placement
 ) -> SegmentNetworks:
     """Load the networks of these folds."""
-    models = trained_networks(build_model(settings.model), run, settings, folds, place)
-    task = SegmentTask(settings.loss, settings.model.channels)
-    return SegmentNetworks(settings, place, models, build_normalisation(settings), task)
+    network = build_model(settings.model, own=parts_of(competition))
+    models = trained_networks(network, run, settings, folds, place)
+    return SegmentNetworks(settings, place, models, build_normalisation(settings), build_task(settings))
 
 
 def decider(
     run: Run, settings: SegmentSettings, competition: Competition, folds: Sequence[int]
 ) -> Callable[[Prediction], Answer]:
     """Return the function that makes a mask or instances from maps, with the settings of the last score."""
-    how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
+    how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
+    decide = decide_by(how, parts_of(competition))
 
     def decided(prediction: Prediction) -> Answer:
         assert isinstance(prediction, MapPrediction)
-        return decide(prediction, how)
+        return decide(prediction)
 
     return decided

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from medalist.config import OwnConfig
 from medalist.contest import Contest
 from medalist.files import sha256_json
-from medalist.postprocess.settings import DecideConfig
 from medalist.records import MapPrediction, Mask, Sample
 from medalist.report.page import RunReport, SamplePicture, extremes
 from medalist.report.pictures import Picture, joined, panels, shows_nothing, side_by_side
@@ -24,7 +24,7 @@ from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import made_by
 from medalist.tasks.segment.objects import Compared, Flaw, compared, flaws, totals, wrong_pixels
 from medalist.tasks.segment.page import SegmentationReport, write_segmentation_report
-from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 from medalist.tasks.segment.thresholds import decided_channel, swept
 
 WIDE = 1.5
@@ -73,13 +73,14 @@ def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
 
 def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings, oof: Oof, page: RunReport) -> None:
     """Write the report: objects by size, the score by threshold, and pictures of the worst and the best samples."""
-    how: DecideConfig = scored_decide(run, TypeAdapter(DecideConfig), settings.decide)
+    how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
     maps = _scored_maps(run, contest, settings, how, page)
     found = {sample.id: compared(oof.truths[sample.id], oof.answers[sample.id]) for sample in oof.samples}
     lowest, best = _told(oof, {name: one.wrong for name, one in found.items()})
     by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
     sweeps = []
-    if isinstance(maps, StoredMaps):
+    # What a decision of the contest's own folder compares is unknown.
+    if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig):
         score = contest.competition.score
         sweeps = swept(how, oof.samples, oof.truths, folds.fold_of, maps.read, score)
 
@@ -98,7 +99,7 @@ def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings
 
 
 def _scored_maps(
-    run: Run, contest: Contest, settings: SegmentSettings, how: DecideConfig, page: RunReport
+    run: Run, contest: Contest, settings: SegmentSettings, how: SegmentDecide, page: RunReport
 ) -> StoredMaps | str:
     """Return the maps that the score was made from, or why they cannot be shown, as a sentence."""
     scored = page.scores.get("predictions") or {}
@@ -108,7 +109,8 @@ def _scored_maps(
             again = f"run medalist score {run.competition}/{run.name} again"
             return f"The stored predictions of fold {fold} are not those that were scored; to see thresholds, {again}."
     channels = settings.model.channels
-    return StoredMaps(MapStore(run.folder / "oof"), channels, decided_channel(how, channels))
+    decided = channels[0] if isinstance(how, OwnConfig) else decided_channel(how, channels)
+    return StoredMaps(MapStore(run.folder / "oof"), channels, decided)
 
 
 def _nothing(oof: Oof, name: str) -> bool:

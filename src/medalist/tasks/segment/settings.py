@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.settings import DecideConfig, ThresholdConfig
+from medalist.postprocess.settings import ThresholdConfig, WatershedConfig
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.model_settings import ModelConfig
+from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
+
+SegmentLoss = Annotated[
+    Annotated[LossConfig, Tag("terms")] | Annotated[OwnConfig, Tag("own")], Discriminator(kind_or("terms"))
+]
+"""A weighted sum of terms, or a loss of the contest's folder."""
+
+SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | OwnConfig, Field(discriminator="kind")]
+"""How a prediction becomes an answer; `kind` selects the model."""
 
 
 class SegmentConfig(TaskConfig):
@@ -55,7 +63,7 @@ class SegmentSettings(Experiment):
     model: ModelConfig
     """The network."""
 
-    loss: LossConfig
+    loss: SegmentLoss
     """What the training minimises."""
 
     sampler: SampleSamplerConfig = ShuffleSampler()
@@ -63,12 +71,14 @@ class SegmentSettings(Experiment):
 
     predict: PredictConfig = PredictConfig()
 
-    decide: DecideConfig
+    decide: SegmentDecide
     """How probability maps become the final objects."""
 
     @property
-    def pretrained(self) -> Pretrained:
-        """The weights of the encoder."""
+    def pretrained(self) -> Pretrained | None:
+        """The weights of the encoder; None for a network of the contest's folder, which brings its own."""
+        if isinstance(self.model, OwnNetworkConfig):
+            return None
         return Pretrained(self.model.encoder_name, self.model.weights)
 
     @model_validator(mode="after")
@@ -84,9 +94,12 @@ class SegmentSettings(Experiment):
         """Refuse, before any training, a loss or a decision on channels that the network does not have."""
         channels = self.model.channels
         try:
-            self.loss.channel_weights(channels)
+            if isinstance(self.loss, LossConfig):
+                self.loss.channel_weights(channels)
         except ConfigError as error:
             raise ValueError(str(error)) from None
+        if isinstance(self.decide, OwnConfig):
+            return self
         wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
         if wanted is not None and wanted not in channels:
             raise ValueError(

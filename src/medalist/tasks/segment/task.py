@@ -16,6 +16,7 @@ from medalist.data.targets import MapTargets
 from medalist.engine.gathering import all_gather_lists
 from medalist.engine.task import StatelessLoss
 from medalist.records import MapPrediction
+from medalist.tasks.own import OwnLoss
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.losses import segmentation_loss
 
@@ -26,13 +27,15 @@ if TYPE_CHECKING:
 class SegmentTask(StatelessLoss):
     """The loss and validation of segmentation for the training loop, and the step from outputs to predictions."""
 
-    def __init__(self, loss: LossConfig, channels: Sequence[str]):
+    def __init__(self, loss: LossConfig | OwnLoss, channels: Sequence[str]):
         """`channels` are the network's output channels, in order."""
         self.channels = tuple(channels)
         self._loss = loss
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
         """Return the scalar `loss` to minimise and its named parts. outputs: logits float32[B, C, h, w]."""
+        if isinstance(self._loss, OwnLoss):
+            return {"loss": self._loss(outputs, _maps(batch).float())}
         return segmentation_loss(outputs, _maps(batch), self._loss, self.channels)
 
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:

@@ -7,19 +7,24 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from lightning_fabric import Fabric
 
+from medalist.config import OwnConfig
 from medalist.data.dataset import TrainDataset
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
-from medalist.records import Sample
+from medalist.parts import parts_of
+from medalist.records import MapPrediction, Sample
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
+from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.jobs import build_job, target_maker
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
@@ -38,7 +43,7 @@ def rehearse(setup: TrainSetup) -> None:
     part, and the truth must give the network's channels.
     """
     settings: SegmentSettings = setup.settings
-    samples = setup.contest.split.train
+    samples, own = setup.contest.split.train, parts_of(setup.contest.competition)
     if settings.model.in_channels != CHANNELS:
         raise ConfigError(
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
@@ -48,16 +53,26 @@ def rehearse(setup: TrainSetup) -> None:
         return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
 
     cache = blank_cache(setup.contest, None, blank)
-    whole = TrainDataset(cache, range(len(samples)), settings.augment, build_normalisation(settings), settings.seed)
-    whole.check(settings.model.stride)
+    norm = build_normalisation(settings)
+    whole = TrainDataset(cache, range(len(samples)), settings.augment, norm, settings.seed, own)
+    size = whole.check(settings.model.stride)
+    samplers = []
     fabric = open_devices(settings)
     for fold in setup.chosen:
         training = set(setup.folds.training(fold))
         strata = [sample.stratum for sample in samples if sample.id in training]
-        sample_sampler(settings.sampler, settings, strata, fabric)
+        samplers.append(sample_sampler(settings.sampler, settings, strata, fabric))
     with suppress(DataError):  # because the cache reports all bad samples at once later
         target_maker(setup.contest, settings)(samples[0])
-    rehearse_network(settings.train, build_network(settings, setup.weights, setup.chosen[0]))
+    network = build_network(settings, setup.weights, setup.chosen[0], own)
+    if isinstance(settings.model, OwnConfig):
+        refuse_without_encoder(network, settings.model, settings.train)
+    shape = (2, len(settings.model.channels), *size)
+    if isinstance(settings.loss, OwnConfig):
+        OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
+    if isinstance(settings.decide, OwnConfig):
+        decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
+    rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
