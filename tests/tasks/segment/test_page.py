@@ -137,3 +137,10 @@ def test_a_run_of_empty_masks_says_so() -> None:
     bare = report(objects=nothing, empty=20, sweeps=[])
     text = Reader(render_segmentation(replace(bare, run=bare.run.with_pictures([], [])))).text
     assert "No scored image has a true object." in text and "are empty, so there is nothing to show" in text
+
+
+def test_a_metric_without_scores_of_images_shows_no_pictures() -> None:
+    whole = report()
+    bare = replace(whole, run=replace(whole.run.with_pictures([], []), scores={"oof": {"value": 0.5}}))
+    text = Reader(render_segmentation(bare)).text
+    assert "Worst" not in text and "nothing to show" not in text and "Which objects are found" in text
