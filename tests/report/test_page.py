@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from medalist.report.charts import curves_figure, drawable, fold_name, stratum_colours
 from medalist.report.page import (
@@ -255,7 +256,13 @@ def test_numbers_as_text():
     ]
 
 
-def test_one_point_is_no_chart():
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not drawn, which takes most of the time; for tests of what is said."""
+    monkeypatch.setattr("medalist.report.page.svg", lambda figure: Markup("<svg></svg>"))
+
+
+def test_one_point_is_no_chart(undrawn):
     once = {"0": [{"epoch": 1, "loss": 0.5, "val_loss": 0.25}], "1": [{"epoch": 1, "loss": 0.75}]}
     page = Reader(render(report(curves=once)))
     assert [tag for tag, _ in page.tags].count("svg") == 2  # thresholds and scores
@@ -270,7 +277,7 @@ def test_one_point_is_no_chart():
     assert "svg" not in [tag for tag, _ in Reader(render(report(curves={}, scores={"by_sample": {"a": 1.0}}))).tags]
 
 
-def test_no_table_is_wider_than_the_page():
+def test_no_table_is_wider_than_the_page(undrawn):
     """Figures are rows and folds are columns, of which a table has six at most."""
     rows = [{"epoch": epoch, **{f"dice_channel{place}": 0.5 for place in range(30)}} for epoch in range(2)]
     text = render(report(curves={str(fold): rows for fold in range(10)}, scores={}, worst=[], best=[]))
@@ -281,7 +288,7 @@ def test_no_table_is_wider_than_the_page():
     assert "white-space: nowrap; overflow-wrap: normal; max-width: 14rem; overflow: hidden" not in text
 
 
-def test_long_tables_are_folded():
+def test_long_tables_are_folded(undrawn):
     def labels(**changes) -> list[str]:
         text = render(report(**changes))
         return [part[: part.index("</label>")] for part in text.split('<input type="checkbox">')[1:]]
@@ -311,7 +318,7 @@ def test_a_stratum_has_one_colour_everywhere():
     assert not any(colour in many for colour in stratum_colours(map(str, range(10))).values())
 
 
-def test_pictures_are_enlarged_by_a_click_without_scripts():
+def test_pictures_are_enlarged_by_a_click_without_scripts(undrawn):
     shown = replace(
         picture(HOSTILE, 0.1), note=f"why {HOSTILE}", details=[(f"a: {HOSTILE}", np.zeros((4, 4, 3), np.uint8))]
     )

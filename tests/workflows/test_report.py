@@ -8,9 +8,10 @@ import pytest
 
 from medalist.errors import RunError
 from medalist.kinds import run_settings
+from medalist.report.pictures import shows_nothing
 from medalist.reporter import SilentReporter
 from medalist.workflows.report import report
-from medalist.workflows.score import score_run
+from medalist.workflows.score import oof_of_scores, score_run
 
 
 def one_line(call: Callable[[], object]) -> str:
@@ -27,11 +28,15 @@ def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: SilentReport
     assert page == run.folder / "report" / "index.html"
     text = page.read_text()
     assert f"{scores['oof']['value']:.3f}" in text and "test_resnet" in text and "dark_gray" in text
-    assert text.count("<figure>") == 24
-    assert 24 < text.count("data:image/jpeg") <= 24 + 12 * 2  # and enlarged places of the worst
-    ordered = sorted(scores["by_sample"], key=lambda name: (scores["by_sample"][name], name))
-    assert all(name in text for name in (*ordered[:12], *ordered[-12:]))
-    assert ordered[12] not in text and ordered[13] not in text
+    oof = oof_of_scores(run, contest)
+    blank = {name for name in oof.truths if shows_nothing(oof.truths[name], oof.answers[name])}
+    shown = [name for name in scores["by_sample"] if f"image, truth and answer of {name}" in text]
+    assert text.count("<figure>") == len(shown) == min(24, 26 - len(blank))
+    assert len(shown) < text.count("data:image/jpeg") <= len(shown) + 12 * 2  # and enlarged places of the worst
+    assert not blank & set(shown) and (f"Left out: {len(blank)} images" in text) == bool(blank)
+    lost = [score for name, score in scores["by_sample"].items() if name not in {*shown, *blank}]
+    values = sorted(scores["by_sample"][name] for name in shown)
+    assert all(values[11] <= score <= values[12] for score in lost)
 
 
 def test_a_run_that_was_not_scored_says_what_to_type(toy: Any) -> None:

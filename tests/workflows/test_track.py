@@ -14,10 +14,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from wandb.proto import wandb_internal_pb2 as records
 
 from medalist.kinds import answering_of, run_settings
+from medalist.records import Answer
 from medalist.report.page import extremes
+from medalist.report.pictures import shows_nothing
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import Run
+from medalist.tasks.protocols import Oof
 from medalist.tasks.segment import report as segment_report
+from medalist.tasks.segment.objects import wrong_pixels
 from medalist.tracking.mark import read_mark
 from medalist.workflows.score import oof_of_scores, score_run
 from medalist.workflows.track import figures
@@ -68,6 +72,10 @@ def tables(run: Run) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in files]
 
 
+def pair(oof: Oof, name: str) -> tuple[Answer, Answer]:
+    return oof.truths[name], oof.answers[name]
+
+
 def assert_same(files: list[Path], pictures: list[Any]) -> None:
     assert len(files) == len(pictures)
     for path, picture in zip(files, pictures, strict=True):
@@ -99,7 +107,9 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
     assert {summary[f"score/fold{fold}"] for fold in range(2)} == set(scores["oof"]["folds"].values())
     (table,) = tables(run)
     assert table["columns"] == ["id", "fold", "stratum", "score", "truth", "answer", "picture"]
-    worst = extremes(scores["by_sample"])[0]
+    oof = oof_of_scores(run, contest)
+    told = {name: one for name, one in scores["by_sample"].items() if not shows_nothing(*pair(oof, name))}
+    worst = extremes(told, wrong={name: wrong_pixels(*pair(oof, name)) for name in told})[0]
     assert [row[0] for row in table["data"]] == worst and len(worst) == 12
     assert [row[3] for row in table["data"]] == [scores["by_sample"][name] for name in worst]
     assert [row[1] for row in table["data"]] == [run.folds().fold_of(name) for name in worst]

@@ -174,7 +174,7 @@ def decision_figure(
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
     ax = figure.subplots()
     for place, (line, values) in enumerate(scores.items()):
-        style = {"color": INK, "linewidth": 1.8, "marker": "o", "markersize": 3.4, "zorder": 3}
+        style: dict[str, Any] = {"color": INK, "linewidth": 1.8, "marker": "o", "markersize": 3.4, "zorder": 3}
         if place:
             style = {"color": LINES[(place - 1) % len(LINES)], "linewidth": 1.1, "alpha": 0.8}
         ax.plot(thresholds, values, label=label(line), **style)

@@ -83,7 +83,8 @@ def heat(
     if step > 1:
         values = cv2.dilate(values, np.ones((step | 1, step | 1), np.uint8)).astype(np.uint8)
     resized = cv2.resize(values, (width, height), interpolation=cv2.INTER_NEAREST)
-    picture = np.ascontiguousarray(cv2.applyColorMap(resized, cv2.COLORMAP_INFERNO)[:, :, ::-1])
+    coloured = cv2.applyColorMap(resized, cv2.COLORMAP_INFERNO)[:, :, ::-1]  # which gives BGR
+    picture: Picture = np.ascontiguousarray(coloured, dtype=np.uint8)
     if truth is not None:
         picture[edges(fit_labels(object_labels(truth)[part], side))] = TRUTH
     return picture

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import Markup
 
 from medalist.report.page import RunReport, SamplePicture
 from medalist.tasks.segment.objects import ObjectTotals, SizeRow
@@ -68,6 +69,13 @@ def report(**changes) -> SegmentationReport:
     )
     objects = ObjectTotals(SIZES, 181, 12, 281, 40, 631.0, 96.0)
     return replace(SegmentationReport(run, objects, True, 169, [SWEEP]), **changes)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are made but not drawn, which takes most of the time; for tests of what is said."""
+    for name in ("medalist.report.page", "medalist.tasks.segment.page"):
+        monkeypatch.setattr(f"{name}.svg", lambda figure: Markup("<svg></svg>"))
 
 
 def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> None:
@@ -137,3 +145,10 @@ def test_a_run_of_empty_masks_says_so() -> None:
     bare = report(objects=nothing, empty=20, sweeps=[])
     text = Reader(render_segmentation(replace(bare, run=bare.run.with_pictures([], [])))).text
     assert "No scored image has a true object." in text and "are empty, so there is nothing to show" in text
+
+
+def test_a_metric_without_scores_of_images_shows_no_pictures() -> None:
+    whole = report()
+    bare = replace(whole, run=replace(whole.run.with_pictures([], []), scores={"oof": {"value": 0.5}}))
+    text = Reader(render_segmentation(bare)).text
+    assert "Worst" not in text and "nothing to show" not in text and "Which objects are found" in text

@@ -15,9 +15,11 @@ from medalist.files import sha256_json
 from medalist.kinds import run_settings
 from medalist.metrics.masks import mean_dice
 from medalist.records import Mask, Sample, Split
+from medalist.report.page import extremes
 from medalist.report.zoom import FRAME
 from medalist.reporter import SilentReporter
 from medalist.tasks.protocols import Oof
+from medalist.tasks.segment import report as segment_report
 from medalist.tasks.segment.objects import compared
 from medalist.tasks.segment.report import _picture, worst, worst_places
 from medalist.workflows.report import report
@@ -86,7 +88,10 @@ def test_neighbours_share_one_place() -> None:
     assert worst_places(compared(truth, truth), SIZE, 2) == []
 
 
-def test_the_report_of_a_run_shows_thresholds_sizes_and_probabilities(toy: Any, quiet: SilentReporter) -> None:
+def test_the_report_of_a_run_shows_thresholds_sizes_and_probabilities(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_report, "extremes", lambda by_sample, wrong: extremes(by_sample, 2, wrong))
     run, contest, settings = toy.run, toy.contest(), run_settings(toy.run)
     scores = score_run(run, contest, settings, quiet)
     text = report(run, contest, settings).read_text()
@@ -97,7 +102,10 @@ def test_the_report_of_a_run_shows_thresholds_sizes_and_probabilities(toy: Any, 
     assert set(made) == {"fold0", "fold1"} and sha256_json({}) not in made.values()
 
 
-def test_maps_that_were_not_scored_are_not_shown(toy: Any, quiet: SilentReporter, predict_anew: Any) -> None:
+def test_maps_that_were_not_scored_are_not_shown(
+    toy: Any, quiet: SilentReporter, predict_anew: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segment_report, "extremes", lambda by_sample, wrong: extremes(by_sample, 2, wrong))
     run, contest, settings = toy.run, toy.contest(), run_settings(toy.run)
     score_run(run, contest, settings, quiet)
     predict_anew(run, contest, body=140, predict='{"scales": [1.5], "tta": "none"}')

@@ -80,9 +80,8 @@ def compared(truth: Answer, answer: Answer) -> Compared:
 def wrong_pixels(truth: Answer, answer: Answer) -> int:
     """Return the number of pixels that have another class, or an object on one side only."""
     there, said = object_labels(truth), object_labels(answer)
-    if isinstance(truth, Instances):
-        there, said = there > 0, said > 0
-    return int(np.count_nonzero(there != said))
+    differs = (there > 0) != (said > 0) if isinstance(truth, Instances) else there != said
+    return int(np.count_nonzero(differs))
 
 
 def pieces(classes: NDArray[np.uint8]) -> Numbers:
