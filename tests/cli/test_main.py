@@ -231,9 +231,10 @@ def test_a_terminal_without_all_letters_gets_question_marks(at_home: Path, tmp_p
 @bash
 def test_a_file_that_would_be_too_large_is_no_fault_of_ours(at_home: Path, tmp_path: Path) -> None:
     code = (
-        "from pathlib import Path; from medalist.cli import main; from medalist import files, kinds\n"
-        f"kinds.load_settings = lambda *_: files.write_text(Path({str(tmp_path / 'x')!r}), 'a' * 10**6)\n"
-        f"raise SystemExit(main.run(['show', {CONFIG!r}]))"
+        "from pathlib import Path; from medalist import files; from medalist.cli import main\n"
+        "from medalist.workflows import board\n"
+        f"board.board_rows = lambda *_: files.write_text(Path({str(tmp_path / 'x')!r}), 'a' * 10**6)\n"
+        "raise SystemExit(main.run(['board']))"
     )
     ended = shell(f'ulimit -f 8; {sys.executable} -c "$CODE"', CODE=code)
     assert ended.returncode == 2 and "ulimit -f" in ended.stderr and ended.stderr.count("\n") == 1

@@ -167,8 +167,13 @@ def test_interrupted_at_any_batch(make: Make, name: str) -> None:
         folder = f"{rhythm.steps} {at}"
         stop(make(folder, task=Interrupted(at), checkpoint=rhythm, **features))
         again = make(folder, checkpoint=rhythm, **features)
-        (skipped,) = run(again).skipped
+        heard = run(again)
+        (skipped,) = heard.skipped
         assert at - 4 < skipped <= at
+        told = [line for line in heard.said if "resumes" in line]
+        assert told == (
+            [f"fold 0: resumes at step {skipped}, in epoch {skipped // (steps // 3) + 1}"] if skipped else []
+        )
         assert_same_end(again, whole)
         shutil.rmtree(again.folder)
 

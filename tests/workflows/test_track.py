@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import struct
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ from medalist.tasks.segment import report as segment_report
 from medalist.tasks.segment.objects import wrong_pixels
 from medalist.tracking.mark import read_mark
 from medalist.workflows.score import oof_of_scores, score_run
-from medalist.workflows.track import figures
+from medalist.workflows.track import _of_one_size, figures
 
 Records = dict[str, list[Any]]
 
@@ -144,7 +145,18 @@ def test_scoring_again_goes_on_in_the_same_run(
         score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     (file,) = toy.run.folder.glob("wandb/offline-run-*/*.wandb")
     assert finished(file)["run"][0].run_id == read_mark(toy.run.folder, "wandb").id
-    assert capfd.readouterr() == ("", "") and caplog.text == ""
+    assert capfd.readouterr() == ("", "")
+    assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
+
+
+def test_pictures_that_are_listed_have_one_size() -> None:
+    """Of pictures of other sizes wandb warns on the terminal, and shows them all in the size of the first."""
+    pictures = [np.full((height, width, 3), 7, np.uint8) for height, width in ((2, 5), (4, 3))]
+    alike = _of_one_size(pictures)
+    assert [one.shape for one in alike] == [(4, 5, 3)] * 2
+    assert np.array_equal(alike[0][:2], pictures[0]) and (alike[0][2:] == 255).all()
+    assert np.array_equal(alike[1][:, :3], pictures[1]) and (alike[1][:, 3:] == 255).all()
+    assert _of_one_size([]) == []
 
 
 def test_tensorboard_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentReporter, few: None) -> None:
