@@ -14,7 +14,6 @@ import os
 import stat
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +75,8 @@ def hash_files(paths: Iterable[str], cache: Path, verify: bool = False) -> dict[
     found = {path: old[4] for path, stamp in stamps.items() if (old := known.get(keys[path])) and old[:4] == [*stamp]}
     todo = [path for path in stamps if path not in found]
     if todo:
+        from concurrent.futures import ThreadPoolExecutor  # imported here, because most commands hash nothing
+
         before = time.time_ns()
         with ThreadPoolExecutor(min(MOST_THREADS, os.cpu_count() or 1)) as pool:
             read = dict(zip(todo, pool.map(_hash, todo), strict=True))
