@@ -24,3 +24,19 @@ def contest_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def case() -> Callable[[str], Path]:
+    """Return a function from a name to a small input with a known right value, under ../shared/cases.
+
+    The test is skipped if it does not exist. Its README says what each file is.
+    """
+
+    def find(name: str) -> Path:
+        path = PROJECT.parent / "shared" / "cases" / name
+        if not path.is_file():
+            pytest.skip(f"{path} is not there")
+        return path
+
+    return find

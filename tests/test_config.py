@@ -539,3 +539,11 @@ def test_differences_name_the_leaves(load: Callable[..., Home]) -> None:
         ("weights.b", 2.0, 3.0),
         ("weights.c", None, 4.0),
     ]
+
+
+def test_a_config_of_megabytes_is_refused_before_it_is_parsed(load: Callable[..., Home], tmp_path: Path) -> None:
+    """50 MB of YAML took minutes."""
+    path = tmp_path / "large.yaml"
+    path.write_text("# nothing\n" * 30_000)
+    with pytest.raises(ConfigError, match=r"large.yaml cannot be read: 293 kB is more than the 256 kB"):
+        load_config(path, [], Home)

@@ -11,6 +11,7 @@ import pytest
 from medalist import __version__
 from medalist.errors import DataError, MedalistError, RunError
 from medalist.files import (
+    MOST_COLUMNS,
     read_json,
     read_table,
     refuse_newer,
@@ -212,7 +213,7 @@ def test_a_malformed_table_is_refused_with_its_row(tmp_path: Path, content: str 
 def test_a_table_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"none\.csv: No such file"):
         read_table(tmp_path / "none.csv", ("Id",))
-    with pytest.raises(DataError, match="Is a directory"):
+    with pytest.raises(DataError, match="a folder, not a file"):
         read_table(tmp_path, ("Id",))
 
 
@@ -230,3 +231,49 @@ def test_hashes(tmp_path: Path) -> None:
     assert sha256_json([1, 2]) != sha256_json([2, 1])
     text = json.dumps({"a": 1}).replace(" ", "")
     assert sha256_json({"a": 1}) == hashlib.sha256(text.encode()).hexdigest()
+
+
+# bounds
+
+
+def test_a_wide_header_is_read_in_linear_time_up_to_a_limit(tmp_path: Path) -> None:
+    """A header was compared with itself column by column: 2 million columns took over 40 seconds."""
+    path = tmp_path / "wide.csv"
+    names = [f"c{number}" for number in range(MOST_COLUMNS)]
+    path.write_text(",".join(names) + "\n" + "," * (MOST_COLUMNS - 1) + "\n")
+    (row,) = read_table(path, names)
+    assert len(row) == MOST_COLUMNS
+    path.write_text(",".join([*names, "c5"]) + "\n")
+    with pytest.raises(DataError, match="row 1: 100,001 columns; a csv may have at most 100,000"):
+        read_table(path, names)
+    path.write_text(",".join([*names[:-1], "c5"]) + "\n")
+    with pytest.raises(DataError, match="column 'c5' is there twice") as caught:
+        read_table(path, names[:2])
+    assert len(str(caught.value)) < 250
+    with pytest.raises(DataError, match="no column 'd'") as caught:
+        read_table(path, ["d", *names])
+    assert len(str(caught.value)) < 1000
+
+
+def test_a_row_of_another_width_in_a_wide_csv_is_a_short_line(tmp_path: Path) -> None:
+    path = tmp_path / "wide.csv"
+    path.write_text(",".join(f"c{number}" for number in range(5000)) + "\n" + "," * 6000 + "\n")
+    with pytest.raises(DataError, match="row 2: 6001 cells") as caught:
+        read_table(path, ["c0"])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_quote_that_is_never_closed_ends_at_a_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.files.LONGEST_CELL", 1000)
+    path = tmp_path / "open.csv"
+    path.write_text('id,text\na,b\nc,"never closed\n' + "d,e\n" * 1000)
+    with pytest.raises(DataError, match=r"row 3: malformed csv .a cell has more than 1,000 letters; is a quote opened"):
+        read_table(path, ["id"])
+
+
+def test_the_limit_on_the_size_of_files_is_told(tmp_path: Path) -> None:
+    """`ulimit -f` is no bug, and no full disk."""
+    with pytest.raises(MedalistError, match="ulimit -f"), written(tmp_path / "a") as temporary:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(temporary))
+    with pytest.raises(MedalistError, match="ulimit -f"), written(tmp_path / "a"):
+        raise RuntimeError(f"I/O error: {os.strerror(errno.EFBIG)} (os error 27)")

@@ -130,3 +130,23 @@ def test_the_collector_is_paused_and_then_as_before(running: bool) -> None:
         assert gc.isenabled() is running
     finally:
         (gc.enable if was else gc.disable)()
+
+
+RELEASED = """
+import psutil
+from medalist.processors import keep_buffers, release_buffers
+keep_buffers()
+def held():
+    return psutil.Process().memory_info().rss
+blocks = [bytearray(8_000_000) for _ in range(20)]
+last = bytearray(8_000_000)
+del blocks
+full = held()
+release_buffers()
+print(full - held())
+"""
+
+
+@linux
+def test_free_memory_is_returned_before_work_of_another_shape() -> None:
+    assert int(python(RELEASED)) > 100_000_000

@@ -139,6 +139,31 @@ def test_a_stretch_without_steps_makes_it_longer(clock: Clock) -> None:
     assert progress.left_seconds() == pytest.approx(20)
 
 
+def test_the_time_left_does_not_jump_around_an_evaluation(clock: Clock) -> None:
+    """An evaluation of 60 s after each 100 steps of 1 s is expected again, and does not count as slow steps."""
+    progress = silent(500)
+    told: list[float] = []
+
+    def evaluate() -> str:
+        for _ in range(6):
+            clock.now += 10
+            told.append(progress.left_seconds() or 0)
+        return "figures"
+
+    due = []
+    for epoch in range(5):
+        for step in range(100):
+            clock.now += 1
+            progress.advance()
+            told.append(progress.left_seconds() or 0)
+            due.append(499 - 100 * epoch - step + 60 * (5 - epoch))
+        assert progress.aside(evaluate) == "figures"
+        due += [400 - 100 * epoch + 60 * (4 - epoch) + rest for rest in (50, 40, 30, 20, 10, 0)]
+    for number, (said, right) in enumerate(zip(told, due, strict=True)):
+        if number > 106:  # from the end of the first evaluation on
+            assert said == pytest.approx(right, abs=1), number
+
+
 def test_a_note_says_how_far_it_is_and_goes_away(clock: Clock, tmp_path: Path) -> None:
     path = tmp_path / "fold0" / "progress.json"
     with LineReporter(lambda _: None).progress("train", 100, path) as progress:

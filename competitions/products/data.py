@@ -12,6 +12,7 @@ from medalist import layouts
 from medalist.errors import DataError
 from medalist.files import write_text
 from medalist.metrics.retrieval import recall_at
+from medalist.reading import TABLE_BYTES, read_text
 from medalist.records import Ranking, Score, Split
 
 COLUMNS = "image_id class_id super_class_id path"
@@ -71,7 +72,7 @@ def _lines(root: Path, part: str) -> Iterator[Line]:
     """Return the lines of a list. Each line is checked before it is returned; raises DataError that names its row."""
     path = root / f"Ebay_{part}.txt"
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path, TABLE_BYTES).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read ({error}); pass the data set's folder with --data") from error
     if not lines or lines[0].split() != COLUMNS.split():

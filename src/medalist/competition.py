@@ -12,11 +12,15 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
-from medalist.errors import ConfigError
-from medalist.records import Answer, Grouping, RetrievalSplit, Sample, Score, Split
+from medalist.errors import ConfigError, DataError
+from medalist.records import Answer, Grouping, Mask, RetrievalSplit, Sample, Score, Split
 from medalist.shipped import CONTESTS, own_folder, shipped_folder
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from medalist.codecs.images import Orientation
     from medalist.formats.submission import SubmissionFormat
 
 
@@ -64,6 +68,9 @@ class Competition:
     sample_submission: the contest's sample submission, a path inside the data folder; submissions are compared with
         it. Where it is None, submissions are compared with the ids of the test part, in any order.
     white: the value of a 16-bit image that is shown as white (4095 for 12-bit data).
+    orientation: "shown" where truths and answers are those of the picture as programs show it, turned by its EXIF
+        orientation; "stored" where they were made on the pixels as they are stored. Images are read so, and sizes are
+        those of the pixels that are read.
     draw: only for contests that make their own data: (folder, seed) -> None; it writes the contest into the folder.
     retrieval: only for contests of identities. `truth` is then `retrieval.splits.identity`, and the truths given to
         `score` are the right names of each query (`retrieval.splits.right_names`).
@@ -77,8 +84,27 @@ class Competition:
     groups: Callable[[Sequence[Sample]], Grouping] | None = None
     sample_submission: str | None = "sample_submission.csv"
     white: int = 65535
+    orientation: Orientation = "shown"
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None
+
+    def image(self, path: Path) -> NDArray[np.uint8]:
+        """Read an image of this contest: uint8[H, W, 3]. Raises DataError as `codecs.images.read_image` does."""
+        from medalist.codecs.images import read_image  # here, because many commands read no image
+
+        return read_image(path, self.white, self.orientation)
+
+    def checked_truth(self, data: Path, sample: Sample) -> Answer:
+        """Return the truth of a training sample.
+
+        Raises DataError as `truth` does, and where the submission could not say it: a mask of several values, while the
+        format has one class. All of them would silently become foreground.
+        """
+        truth = self.truth(data, sample)
+        # `one_class` is an optional property of a format; own formats of a contest need not have it.
+        if isinstance(truth, Mask) and getattr(self.submission, "one_class", False):
+            _refuse_classes(truth, sample)
+        return truth
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle the folder and the name, because other processes cannot import the competition's module by name."""
@@ -86,6 +112,22 @@ class Competition:
             if module_name.startswith(MODULES) and self in _values_of(module).values():
                 return load_competition, (self.name, Path(str(module.__file__)).parent.parent)
         return Competition, tuple(getattr(self, one.name) for one in fields(self))
+
+
+def _refuse_classes(truth: Mask, sample: Sample) -> None:
+    """Raise DataError for a mask with other values than 0 and 1, or 0 and 255."""
+    if truth.classes.max(initial=0) <= 1:
+        return
+    from medalist.codecs.label_pictures import told, values_in
+
+    values = values_in(truth.classes)
+    if [value for value in values if value] != [255]:
+        named = f" ({sample.annotation[0]:.80})" if len(sample.annotation) == 1 and sample.annotation[0] else ""
+        raise DataError(
+            f"sample {sample.id}{named}: its mask has {told(values)}, and a submission of this contest has one class; "
+            "in `truth`, return the class that is asked for: Mask((classes == 1).astype(np.uint8)), or "
+            "layouts.mask_picture(data, sample, foreground=(1,))"
+        )
 
 
 def find_groups(competition: Competition, split: Split) -> Grouping | None:

@@ -16,6 +16,7 @@ from medalist.errors import FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds.folds import Folds, check_folds, make_folds, read_folds, read_folds_table, rehash, write_folds
 from medalist.folds.settings import FoldsConfig
+from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Answer, Grouping, Sample, Split
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class Contest:
     split: Split
 
     def truth(self, sample: Sample) -> Answer:
-        """Return the truth of a training sample."""
-        return self.competition.truth(self.data, sample)
+        """Return the truth of a training sample. Raises DataError as `Competition.checked_truth` does."""
+        return self.competition.checked_truth(self.data, sample)
 
     def truths(self, samples: Sequence[Sample]) -> dict[str, Answer]:
         """Return the truths of training samples, by sample id."""
@@ -198,7 +199,7 @@ def keep_edited_folds(contest: Contest, config: FoldsConfig, root: Path) -> None
     """
     if config.file is not None and not config.file.is_file():
         raise FoldError(f"no folds file {config.file}; correct the path in folds.file")
-    if config.file is not None and not config.file.read_bytes().startswith(b"# sha256="):
+    if config.file is not None and not read_bytes(config.file, TABLE_BYTES).startswith(b"# sha256="):
         raise FoldError(f"{config.file} is a table of your own, without a hash: there is nothing to renew")
     rehash(config.file or folds_path(contest, config, root))
 

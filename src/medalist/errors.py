@@ -52,14 +52,62 @@ class WeightsError(MedalistError):
     """Pretrained weights cannot be found, or do not fit the network."""
 
 
-MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EMFILE)
-"""Errors of the operating system that are no bug in medalist: no space, quota, permission, too many open files."""
+class UnreadableFile(OSError):  # noqa: N818  # an OSError, so that whoever reads a file names it in its own words
+    """The path is a pipe, a device, a socket or a folder, or the file is larger than it may be there."""
+
+
+MACHINE = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.EFBIG,
+    errno.EIO,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+)
+"""Errors of the operating system that are no bug in medalist: no space, quota, permission, too many open files, a limit
+on the size of files, a disk that fails, a name that is too long."""
+
+SHORT = (
+    "Cannot allocate memory",  # fork and mmap
+    "can't allocate memory",  # torch
+    "can't start new thread",
+    "Insufficient memory",  # OpenCV
+    "failed to map segment from shared object",
+    "bad_alloc",
+    "CUDA out of memory",
+    "CUDA error: out of memory",
+    "MPS backend out of memory",
+)
+"""What errors say that come from too little memory, or a limit on it, and that are no MemoryError."""
 
 
 def users_line(error: BaseException) -> str | None:
-    """Return the line that the user is shown for a MedalistError or one of MACHINE; None where the error is a bug."""
+    """Return the line that the user is shown for a mistake of the user, or for what this machine refuses.
+
+    These are a MedalistError, an error of MACHINE, and too little memory. Returns None where the error is a bug.
+    """
     if isinstance(error, MedalistError):
         return str(error)
+    if is_short_of_memory(error):
+        told = " ".join(str(error).split())[:160]
+        return (
+            f"not enough memory{f' ({told})' if told else ''}; close other programs, raise the limit (ulimit -v), or "
+            "make train.batch, image.size or loader.workers smaller"
+        )
+    if isinstance(error, UnreadableFile):
+        return f"{error.filename}: {error.strerror}; give another file"
     if isinstance(error, OSError) and error.errno in MACHINE:
         return f"{error.filename or 'writing'}: {error.strerror}; correct this and run the command again"
     return None
+
+
+def is_short_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that there is too little memory, or that a limit on it is reached."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
+        return True
+    return isinstance(error, Exception) and any(word in str(error) for word in SHORT)

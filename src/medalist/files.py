@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,13 @@ from typing import Any
 
 from medalist import __version__, system
 from medalist.errors import DataError, MedalistError, RunError
+from medalist.reading import JSON_BYTES, TABLE_BYTES, open_file, read_bytes
+
+MOST_COLUMNS = 100_000
+"""The most columns of a csv."""
+
+LONGEST_CELL = 2**25
+"""The most letters of a cell of a csv. The run-length code of a mask of 10^9 pixels has a few million."""
 
 
 @contextmanager
@@ -50,11 +58,15 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def _disk_full(error: BaseException) -> bool:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return full or os.strerror(errno.ENOSPC) in str(error)
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    return full or any(os.strerror(number) in str(error) for number in (errno.ENOSPC, errno.EFBIG))
 
 
 def _not_written(path: Path, error: BaseException) -> MedalistError:
+    if os.strerror(errno.EFBIG) in str(error):
+        return MedalistError(
+            f"{path} would be larger than a file may be here; raise the limit (ulimit -f), or write to another disk"
+        )
     if _disk_full(error):
         return MedalistError(f"disk full while writing {path}; free space and run the command again")
     return MedalistError(f"cannot write {path}: {reason(error)}")
@@ -80,7 +92,7 @@ def write_json(path: Path, value: object) -> None:
 def read_json(path: Path, error: type[MedalistError] = RunError) -> Any:
     """Read a JSON file; raises `error` where it is missing or is not JSON."""
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_bytes(path, JSON_BYTES))
     except OSError as problem:
         raise error(f"{path}: {reason(problem)}") from problem
     except (ValueError, RecursionError) as problem:
@@ -116,8 +128,8 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     is row 1.
     """
     try:
-        data = path.read_bytes()
-        text = data.decode("utf-8-sig")  # spreadsheets write a byte order mark first
+        data = read_bytes(path, TABLE_BYTES)
+        data.decode("utf-8-sig")  # spreadsheets write a byte order mark first
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from error
     except UnicodeDecodeError as error:
@@ -126,35 +138,47 @@ def read_table(path: Path, columns: Sequence[str]) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
     header: list[str] | None = None
     number = 0
-    limit = csv.field_size_limit(
-        max(len(text), 1)
-    )  # the default limit of 131072 letters is too small for the RLE of a large mask
+    limit = csv.field_size_limit(LONGEST_CELL)  # the default of 131072 letters is too small for the RLE of a large mask
     try:
-        for number, cells in enumerate(csv.reader(io.StringIO(text, newline=""), strict=True), start=1):
+        # Decoded again line by line, because the whole text would take up to four bytes for each letter.
+        lines = io.TextIOWrapper(io.BytesIO(data), "utf-8-sig", newline="")
+        for number, cells in enumerate(csv.reader(lines, strict=True), start=1):
             if header is None:
                 header = _checked_header(path, cells, columns)
             elif len(cells) != len(header):
-                there = f"{len(cells)} cells ({_short(','.join(cells))})" if cells else "an empty line"
-                raise DataError(f"{path}, row {number}: {there}; expected {len(header)}: {','.join(header)}")
+                there = f"{len(cells)} cells ({_short(','.join(cells[:20]))})" if cells else "an empty line"
+                raise DataError(
+                    f"{path}, row {number}: {there}; expected {len(header)}: {_short(','.join(header[:20]))}"
+                )
             else:
                 rows.append(dict(zip(header, cells, strict=True)))
     except csv.Error as error:
-        raise DataError(f"{path}, row {number + 1}: malformed csv ({reason(error)})") from error
+        raise DataError(f"{path}, row {number + 1}: malformed csv ({_csv_fault(error)})") from error
     finally:
         csv.field_size_limit(limit)
     if header is None:
-        raise DataError(f"{path}: empty; expected a csv with the columns {','.join(columns)}")
+        raise DataError(f"{path}: empty; expected a csv with the columns {_short(','.join(columns), 500)}")
     return rows
 
 
+def _csv_fault(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return f"a cell has more than {LONGEST_CELL:,} letters; is a quote opened there and never closed?"
+    return reason(error)
+
+
 def _checked_header(path: Path, header: list[str], columns: Sequence[str]) -> list[str]:
+    if len(header) > MOST_COLUMNS:
+        raise DataError(f"{path}, row 1: {len(header):,} columns; a csv may have at most {MOST_COLUMNS:,}")
     shown = _short(",".join(header)) or "an empty line"
-    missing = [column for column in columns if column not in header]
+    times = Counter(header)
+    missing = [column for column in columns if column not in times]
     if missing:
-        raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {','.join(columns)}")
-    twice = [column for column in header if header.count(column) > 1]
-    if twice:
-        raise DataError(f"{path}, row 1: column '{twice[0]}' is there twice: {shown}")
+        wanted = _short(",".join(columns), 500)
+        raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {wanted}")
+    twice = next((column for column in header if times[column] > 1), None)
+    if twice is not None:
+        raise DataError(f"{path}, row 1: column '{_short(twice)}' is there twice: {shown}")
     return header
 
 
@@ -166,8 +190,8 @@ def _short(text: str, width: int = 60) -> str:
 def sha256_file(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, in hexadecimal. Raises DataError where the file cannot be read."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_file(path) as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]  # it has readinto
     except OSError as error:
         raise DataError(f"{path}: {reason(error)}") from error
 

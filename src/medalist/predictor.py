@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeGuard, cast, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import image_kind, read_image
+from medalist.codecs.images import image_kind
 from medalist.competition import Competition, load_competition
 from medalist.errors import ConfigError, DataError, RunError
 from medalist.experiment import Experiment
@@ -132,7 +132,7 @@ class Predictor:
         if isinstance(image, (str, os.PathLike)):
             try:
                 self._refuse_depth(Path(image))
-                return read_image(image, self._competition.white)
+                return self._competition.image(Path(image))
             except DataError as error:
                 raise DataError(str(error) if name == "image" else f"{name}: {error}") from error
         return _checked(image, name, self._competition.white)

@@ -62,6 +62,17 @@ def keep_buffers() -> str:
     return "kept by the process (mallopt)" if kept else "glibc refused to keep them"
 
 
+def release_buffers() -> None:
+    """Return to the system the free memory that glibc holds, before work of another shape begins; else do nothing.
+
+    A prediction does not fit into the holes that a training leaves, so that the process would hold both. Reference
+    cycles are collected first.
+    """
+    gc.collect()
+    if _on_linux() and hasattr(process := ctypes.CDLL(None), "malloc_trim"):
+        process.malloc_trim(0)
+
+
 def sleep_soon() -> str:
     """Make waiting OpenMP threads sleep soon; return a line that says what is set, or why nothing is.
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from medalist.reading import CONFIG_BYTES, read_bytes
 
 LINE_EVERY_SECONDS = 30.0
 """Plain output has a progress line after this many seconds without a line."""
@@ -25,6 +27,19 @@ RECENT_SHARE = 0.25
 
 RECENT_SECONDS = 30.0
 """The speed is measured over at least this many seconds."""
+
+Result = TypeVar("Result")
+
+
+def printable(text: str) -> str:
+    """Return a text for a terminal, with a blank for each character that cannot be printed; ends of lines stay.
+
+    Ids, labels, names of runs and paths come from files. Codes in them could clear the terminal, write elsewhere on it,
+    or let one name look like another.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() or letter == "\n" else " " for letter in text)
 
 
 @dataclass(frozen=True)
@@ -40,7 +55,7 @@ class ProgressStatus:
 def read_status(path: Path) -> ProgressStatus | None:
     """Read the status file that a Progress wrote; None where the file is missing or damaged."""
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(read_bytes(path, CONFIG_BYTES))
         left = value["left_seconds"]
         seconds = None if left is None else float(left)
         note = ProgressStatus(int(value["done"]), int(value["total"]), seconds, str(value["title"]))
@@ -58,6 +73,13 @@ class Progress(Protocol):
 
     def skip(self, steps: int) -> None:
         """Take steps that were already done off the total, so that they do not count for the speed."""
+        ...
+
+    def aside(self, work: Callable[[], Result]) -> Result:
+        """Do work that is no step and comes again after as many steps, for instance an evaluation; return its result.
+
+        Its time does not count for the speed of the steps, and is expected again each time.
+        """
         ...
 
     def say(self, text: str) -> None:
@@ -105,13 +127,13 @@ class LineReporter:
 
     def say(self, text: str) -> None:
         """Write the line."""
-        self.write(text)
+        self.write(printable(text))
 
     @contextmanager
     def progress(self, title: str, total: int, note: Path | None = None) -> Iterator[Progress]:
         """Write a line with the progress every LINE_EVERY_SECONDS."""
         with _noted(note):
-            yield TimedProgress(self.write, title, total, None, note)
+            yield TimedProgress(self.say, title, total, None, note)
 
 
 class Bar(Protocol):
@@ -138,6 +160,9 @@ class TimedProgress:
         self._bar, self._note = bar, note
         self._done = 0
         self._recent_steps = self._recent_seconds = 0.0
+        self._asides: list[float] = []  # the seconds of each piece of work that was no step
+        self._aside_since: float | None = None
+        self._aside_at = self._apart = 0  # the step after the last such piece, and the most steps between two
         self._started = self._stepped = self._said = self._noted = time.monotonic()
         self._write_note()
 
@@ -163,19 +188,45 @@ class TimedProgress:
         if self._bar is not None:
             self._bar.total(self._total)
 
+    def aside(self, work: Callable[[], Result]) -> Result:
+        """Do work that is no step, for instance an evaluation, and return its result."""
+        self._aside_since = began = time.monotonic()
+        self._apart = max(self._apart, self._done - self._aside_at, 1)
+        self._aside_at = self._done
+        try:
+            return work()
+        finally:
+            seconds = time.monotonic() - began
+            self._asides.append(seconds)
+            self._stepped += seconds
+            self._aside_since = None
+
     def say(self, text: str) -> None:
         """Write one line, with the time left."""
         self._said = time.monotonic()
-        self._write(f"{text}  [{self._done}/{self._total}, {self._left()} left]")
+        self._write(f"{text}  [{self._done}/{self._total}, {self.left()} left]")
 
     def left_seconds(self) -> float | None:
-        """Return the seconds that the remaining steps will take; None before the first step."""
+        """Return the seconds that the remaining steps, and the work between them, will take; None before a step."""
         if not self._recent_steps:
             return None
-        waited = time.monotonic() - self._stepped  # so that the estimate grows while no step is finished
-        return (self._recent_seconds + waited) / self._recent_steps * max(0, self._total - self._done)
+        now, steps = time.monotonic(), max(0, self._total - self._done)
+        # The estimate grows while no step is finished, except for the time of other work.
+        waited = (now if self._aside_since is None else self._aside_since) - self._stepped
+        return (self._recent_seconds + waited) / self._recent_steps * steps + self._aside_left(now, steps)
 
-    def _left(self) -> str:
+    def _aside_left(self, now: float, steps: int) -> float:
+        """Return the seconds of the other work until `steps` more steps are done: a piece after each `_apart` steps."""
+        begun = 0.0 if self._aside_since is None else now - self._aside_since
+        pieces = [*self._asides, begun] if begun > max(self._asides, default=0.0) else self._asides
+        if not pieces:
+            return 0.0
+        mean = sum(pieces) / len(pieces)
+        due = -(-(steps + self._done - self._aside_at) // self._apart)
+        return mean * due + (max(0.0, mean - begun) if begun else 0.0)
+
+    def left(self) -> str:
+        """Return the time that is left as m:ss; `?` before the first step."""
         seconds = self.left_seconds()
         if seconds is None:
             return "?"

@@ -25,6 +25,9 @@ CASELESS = sys.platform in ("darwin", "win32")
 FORKS = sys.platform == "linux"
 """Whether this process may be forked. macOS can fork too, but its own libraries may crash in the new process."""
 
+DEVICES = frozenset(["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))])
+"""Names that Windows takes for devices, with any suffix."""
+
 REPLACE_SECONDS = 2.0
 """How long a file that is in use is tried to be replaced on Windows."""
 
@@ -126,6 +129,26 @@ def replace(temporary: Path, path: Path) -> None:
         time.sleep(0.02)
 
 
+def offline() -> bool:
+    """Return whether MEDALIST_OFFLINE forbids the network; it does unless it is empty, "0", "false" or "no"."""
+    return os.environ.get("MEDALIST_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
+
+
+def hold_standard_streams() -> None:
+    """Open what this process was started without: its standard input, output or error.
+
+    Without them, the next opened file would get their numbers, and what a library prints would be written into it.
+    """
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(free, True)
+    os.close(free)
+    # Python has None for a stream that was closed.
+    if sys.stdout is None:
+        sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    if sys.stderr is None:
+        sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
 def flush_file(path: Path) -> None:
     """Write a file's content from the system's buffers to the disk. Raises OSError, for instance for a full disk."""
     place = os.open(str(path), os.O_RDWR)  # Windows flushes only files that are open for writing
@@ -148,9 +171,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def print_unknown_letters() -> None:
-    """Print `?` for a letter that the output cannot encode. On Windows a file or a pipe is often not in UTF-8."""
+    """Print `?` for a letter that the output cannot encode: many terminals and pipes are not in UTF-8."""
     for stream in (sys.stdout, sys.stderr):
-        if WINDOWS and isinstance(stream, io.TextIOWrapper):
+        if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 

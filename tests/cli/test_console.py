@@ -2,12 +2,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from medalist.cli.console import ConsoleReporter
-from medalist.reporter import ProgressStatus, read_status
+from medalist.cli.console import ConsoleReporter, PlainConsole
+from medalist.cli.queue_display import LiveDisplay, queue_table
+from medalist.cli.session import say, table
+from medalist.reporter import LineReporter, ProgressStatus, printable, read_status
+from medalist.runs.runs import Run
+from medalist.training.queue_status import JobEnd, JobStatus, QueueStatus
 
 
 class Clock:
@@ -123,3 +129,50 @@ def test_a_note_that_cannot_be_written_stops_nothing(tmp_path: Path) -> None:
         progress.advance(10)
         progress.say("on")
     assert file.getvalue() == "on  [10/10, 0:00 left]\n"
+
+
+CODES = "\x1b]0;title\x07\x1b[2Jname\x9b31m\u202e\u200b\r\x08"
+"""Codes that set a terminal's title, clear it, colour it, turn the direction of writing, and write over a line."""
+
+
+def clean(text: str) -> bool:
+    return all(letter.isprintable() or letter == "\n" for letter in text)
+
+
+def test_a_text_for_a_terminal_has_no_codes() -> None:
+    assert printable("é → ± 日本\n") == "é → ± 日本\n"
+    assert clean(printable(CODES)) and len(printable(CODES)) == len(CODES)
+
+
+def test_nothing_that_is_told_can_be_a_code_for_the_terminal() -> None:
+    """Ids, labels, strata, runs and paths reach the output by lines, tables, bars and logs."""
+    file, lines = io.StringIO(), list[str]()
+    console = PlainConsole(file=file, width=200)
+    console.print(f"x {CODES}")
+    say(console, f"x {CODES}")
+    table(console, CODES, ["id", CODES], [[CODES, 3], ["two\nlines", None]])
+    plain = ConsoleReporter(Console(file=file, width=200))
+    for reporter in (ConsoleReporter(console), plain, LineReporter(lines.append)):
+        reporter.say(CODES)
+        with reporter.progress(CODES, 3) as progress:
+            progress.say(CODES)
+    assert "two lines" in file.getvalue() and file.getvalue().count("name") == 9
+    assert clean(file.getvalue()) and all(map(clean, lines)) and len(lines) == 2
+
+
+def test_the_table_of_a_queue_has_no_codes_of_names(tmp_path: Path) -> None:
+    job: Any = SimpleNamespace(run=Run(tmp_path / CODES.replace("/", "")), fold=0, title=CODES)
+    file = io.StringIO()
+    console = PlainConsole(file=file, width=200)
+    console.print(queue_table(QueueStatus([job], [JobStatus("training", last=CODES)], 0, None)))
+    LiveDisplay(console).end(job, JobEnd(2, CODES, 0.0))
+    assert clean(file.getvalue()) and file.getvalue().count("name") == 4
+
+
+def test_a_bar_has_no_markup_of_its_title_and_shows_the_time_left(clock: Clock) -> None:
+    reporter, file = spoken(terminal=True)
+    with reporter.progress("[b]train[/b]", 100) as progress:
+        for _ in range(50):
+            clock.now += 1
+            progress.advance()
+    assert "[b]train[/b]" in file.getvalue() and "0:50" in file.getvalue()

@@ -12,7 +12,7 @@ import tifffile
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from medalist.codecs.images import image_kind, image_size, image_sizes, read_image
+from medalist.codecs.images import decode_image, image_kind, image_size, image_sizes, read_image
 from medalist.errors import DataError, MedalistError
 from medalist.files import read_table
 
@@ -287,3 +287,155 @@ def test_a_header_tells_the_kind(tmp_path: Path, mode: str, suffix: str, kind: s
 def test_deep_colours_are_told_too(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "x.png"), np.zeros((4, 5, 3), np.uint16))
     assert image_kind(tmp_path / "x.png") == "colour, 16 bits"
+
+
+# -------------------------------------------------------------------------------- what is not damaged is not called so
+
+
+def png_of(path: Path, width: int, height: int) -> Path:
+    """A PNG whose header says this size."""
+    Image.fromarray(COLOUR).save(path)
+    content = bytearray(path.read_bytes())
+    content[16:24] = struct.pack(">II", width, height)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    path.write_bytes(content)
+    return path
+
+
+def test_a_picture_of_360_megapixels_is_not_damaged(tmp_path: Path) -> None:
+    path = png_of(tmp_path / "x.png", 20000, 18000)
+    for read in (read_image, image_size):
+        with pytest.raises(DataError, match="20000x18000 = 360 million") as raised:
+            read(path)
+        assert "cut it into tiles, or scale it down" in one_line(raised)
+        assert "download" not in one_line(raised) and "damaged" not in one_line(raised)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_a_large_picture_gives_no_warning(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow warns of half as many pixels as it refuses; here a warning would become an error."""
+    Image.fromarray(COLOUR).save(tmp_path / f"x.{suffix}")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 400)
+    assert read_image(tmp_path / f"x.{suffix}").shape == (20, 30, 3)
+
+
+def test_too_little_memory_is_not_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(COLOUR).save(tmp_path / "x.png")
+
+    def full(*given: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", full)
+    monkeypatch.setattr(np, "ascontiguousarray", full)
+    with pytest.raises(DataError, match="not enough memory") as raised:
+        read_image(tmp_path / "x.png")
+    assert "download" not in one_line(raised)
+
+
+def spoilt_jpeg(path: Path, change: Callable[[bytearray, int], None], mode: str = "RGB") -> Path:
+    """A JPEG after a change at the place of its frame header (FF C0)."""
+    Image.fromarray(COLOUR).convert(mode).save(path)
+    content = bytearray(path.read_bytes())
+    change(content, content.index(b"\xff\xc0"))
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "word"),
+    [(1, 0xC3, "lossless JPEG"), (1, 0xC5, "hierarchical JPEG"), (4, 12, "JPEG of 12 bits")],
+)
+def test_other_sorts_of_jpeg_are_named(tmp_path: Path, place: int, value: int, word: str) -> None:
+    def change(content: bytearray, at: int) -> None:
+        content[at + place] = value
+
+    path = spoilt_jpeg(tmp_path / "x.jpg", change)
+    for read in (read_image, image_size):
+        with pytest.raises(DataError, match=word) as raised:
+            read(path)
+        assert "download" not in one_line(raised)
+
+
+def test_inks_that_may_be_negatives_are_refused(tmp_path: Path) -> None:
+    def change(content: bytearray, at: int) -> None:
+        place = content.index(b"Adobe")
+        content[place : place + 5] = b"Nobody"[:5]
+
+    with pytest.raises(DataError, match="four inks without the mark of Adobe"):
+        read_image(spoilt_jpeg(tmp_path / "x.jpg", change, "CMYK"))
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        (b"BM" + bytes(60), "a BMP image"),
+        (b"RIFF1234WEBPVP8 " + bytes(60), "a WebP image"),
+        (b"\0\0\0\x18ftypheic" + bytes(60), "a HEIF image"),
+        (b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(60), "a JPEG 2000 image"),
+        (bytes(128) + b"DICM" + bytes(60), "a DICOM file"),
+    ],
+)
+def test_other_formats_are_named(tmp_path: Path, content: bytes, word: str) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    with pytest.raises(DataError, match=word) as raised:
+        read_image(tmp_path / "x.png")
+    assert "convert it" in one_line(raised) and "download" not in one_line(raised)
+
+
+@pytest.mark.parametrize("mode", ["LA", "PA", "P"])
+def test_alpha_beside_gray_and_palettes(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(COLOUR).convert("L")
+    image = image.quantize(8) if "P" in mode else image
+    shown = np.asarray(image.convert("RGB"))
+    image = image.convert(mode)
+    if "A" in mode:
+        image.putalpha(Image.fromarray(COLOUR[..., 0]))
+    path = tmp_path / ("x.tif" if mode == "PA" else "x.png")
+    image.save(path)
+    assert np.array_equal(read_image(path), shown)
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_16_bit_png_with_alpha(tmp_path: Path, channels: int) -> None:
+    values = np.dstack((DEEP, DEEP[..., 0]))[..., :channels]
+    head = struct.pack(">IIBBBBB", 30, 20, 16, 4 if channels == 2 else 6, 0, 0, 0)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    chunks = ((b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    packed = (
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body)) for name, body in chunks
+    )
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    rgb = values[..., :1].repeat(3, axis=2) if channels == 2 else values[..., :3]
+    assert np.array_equal(read_image(tmp_path / "x.png"), scaled(rgb))
+
+
+def test_gif_is_read_and_animation_is_refused(tmp_path: Path) -> None:
+    image = Image.fromarray(COLOUR).quantize(16)
+    image.save(tmp_path / "x.gif")
+    assert np.array_equal(read_image(tmp_path / "x.gif"), np.asarray(image.convert("RGB")))
+    image.save(tmp_path / "x.gif", save_all=True, append_images=[Image.fromarray(~COLOUR).quantize(16)])
+    with pytest.raises(DataError, match="a GIF of 2 pictures"):
+        read_image(tmp_path / "x.gif")
+
+
+def test_the_first_picture_of_a_phone_is_read(tmp_path: Path) -> None:
+    """Such a JPEG has a second picture behind its first (MPO)."""
+    image = Image.fromarray(COLOUR)
+    image.save(tmp_path / "one.jpg")
+    image.save(tmp_path / "x.mpo", save_all=True, append_images=[Image.fromarray(~COLOUR)])
+    assert np.array_equal(read_image(tmp_path / "x.mpo"), read_image(tmp_path / "one.jpg"))
+
+
+def test_images_are_read_as_stored_where_the_contest_says_so(case: Callable[[str], Path]) -> None:
+    with Image.open(case("turned.jpg")) as image:
+        stored = np.asarray(image.convert("RGB"))
+    path = case("turned.jpg")
+    assert np.array_equal(read_image(path, orientation="stored"), stored)
+    assert image_size(path, "stored") == stored.shape[:2] == (60, 90)
+    assert image_size(path) == (90, 60)
+    assert np.array_equal(read_image(path), np.rot90(stored, -1))
+
+
+def test_the_brightest_value_of_deep_images_is_noted(case: Callable[[str], Path]) -> None:
+    assert decode_image(case("twelve_bits_in_16.tif")).brightest == 4095
+    assert decode_image(case("upright.png")).brightest is None

@@ -1,6 +1,10 @@
 from __future__ import annotations
 
+import errno
+import gc
+import os
 from collections.abc import Sequence
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +167,21 @@ def test_a_users_mistake_comes_out_as_one_line(workers: int, error: MedalistErro
             assert type(found) is type(error)
             message = str(found)
         assert message == str(error)
+
+
+def test_workers_that_do_not_start_are_one_line_and_leave_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With `ulimit -n 24`, torch's half-made iterator printed a traceback of its `__del__` after the line."""
+    honest, started = ForkProcess.start, list[ForkProcess]()
+
+    def start(process: ForkProcess) -> None:
+        if len(started) == 1:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        honest(process)
+        started.append(process)
+
+    monkeypatch.setattr(ForkProcess, "start", start)
+    data = TrainDataset(cache_of([(8, 8)] * 4), range(4), (), NORM, 0)
+    with pytest.raises(ConfigError, match=r"loader.workers=2: the workers do not start \(Too many open files\)"):
+        list(batches(data, ShuffleBatchSampler(4, 2, 0), 2))
+    gc.collect()  # an error in a __del__ would fail this test
+    assert len(started) == 1 and not any(process.is_alive() for process in started)

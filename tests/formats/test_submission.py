@@ -452,3 +452,46 @@ def test_errors_are_the_users() -> None:
     for wrong in ({"empty": "1 1"}, {"columns": ("a", "a")}, {"base": -1}):
         with pytest.raises(AssertionError):
             RleFormat(**wrong)  # type: ignore[arg-type]
+
+
+# ------------------------------------------------------------------------------- what only looks right or wrong
+
+CASES = Path(__file__).parents[3] / "shared" / "cases"
+MARKED = b"\xef\xbb\xbfid,rle_mask\r\nupright,\r\n"
+
+
+def test_a_sample_submission_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    """The contest made it, so "save it without one" is no remedy; in a submission it stays a problem."""
+    form, samples = RleFormat(("id", "rle_mask"), row_per="image"), [Sample("upright", (), (60, 90))]
+    reference, made = tmp_path / "sample_submission.csv", tmp_path / "made.csv"
+    case = CASES / "sample_bom.csv"
+    reference.write_bytes(case.read_bytes() if case.exists() else MARKED)
+    assert reference.read_bytes() == MARKED
+    check_submission(reference, form, samples, reference)
+    write_submission(made, form, [("upright", Mask(np.zeros((60, 90), np.uint8)))])
+    check_submission(made, form, samples, reference)
+    made.write_bytes(MARKED)
+    with pytest.raises(SubmissionError, match="byte order mark"):
+        check_submission(made, form, samples, reference)
+
+
+def test_ids_that_look_alike_are_told_apart(tmp_path: Path) -> None:
+    """macOS writes the names of files decomposed (NFD), and csv files have them composed (NFC)."""
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    form, samples = RleFormat(("id", "rle"), row_per="image"), [Sample(composed, (), (8, 8)), Sample("b", (), (8, 8))]
+    path = tmp_path / "a.csv"
+    path.write_text(f"id,rle\n{decomposed},\nb,\n", encoding="utf-8")
+    told = str(form.validate(path, samples)[0])
+    assert "accents are written as Unicode NFD and not NFC" in told and "did you mean" not in told
+    with pytest.raises(DataError, match="is written with Unicode NFD there and with NFC in the contest's data"):
+        form.validate(path, samples, path)
+
+
+def test_a_long_line_with_a_quote_takes_memory_in_proportion(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text('id,rle\n"' + "1 " * 500_000 + "\n")
+    rows, problems = read_rows(path, ["id", "rle"])
+    assert not rows and "a quote is only allowed around a whole cell" in problems[0].rule
+    path.write_text('id,rle\na,"' + '""' * 500_000 + '"\n')
+    ((row,), ()) = read_rows(path, ["id", "rle"])
+    assert row.cells == ("a", '"' * 500_000)

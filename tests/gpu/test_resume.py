@@ -14,6 +14,7 @@ from medalist.engine.checkpoint import states
 from medalist.engine.job import TrainJob
 from medalist.engine.settings import CheckpointConfig
 from medalist.engine.train import fit
+from medalist.reporter import Result
 
 Make = Callable[..., TrainJob]
 Trained = Callable[[TrainJob], tuple[list[float], dict[str, torch.Tensor]]]
@@ -38,6 +39,9 @@ class Stopping:
 
     def skip(self, steps: int) -> None:
         """Nothing is skipped before the stop."""
+
+    def aside(self, work: Callable[[], Result]) -> Result:
+        return work()
 
     def say(self, text: str) -> None:
         """Nobody reads it."""

@@ -16,11 +16,14 @@ from medalist.layouts import (
     instances,
     listed,
     mask,
+    mask_picture,
+    masks_in_folder,
     parted,
     read_annotations,
     read_split,
     with_sizes,
 )
+from medalist.layouts.faults import same_ids
 from medalist.records import Sample, Split
 
 
@@ -309,3 +312,120 @@ def test_sizes_are_read_in_the_order_given(whales: Path) -> None:
     named = [(name, whales / "train" / f"{name}.png") for name in ("c.1", "a")]
     assert [(one.id, one.size) for one in with_sizes(named)] == [("c.1", (1, 2)), ("a", (5, 5))]
     assert with_sizes([]) == ()
+
+
+def test_ids_in_two_unicode_forms_are_not_downloaded_again() -> None:
+    with pytest.raises(DataError) as caught:
+        same_ids("train image", ["cafe\u0301", "b"], "row in the annotations", ["caf\u00e9", "b"])
+    told = str(caught.value)
+    assert "with Unicode NFD as a train image and with NFC as a row in the annotations" in told
+    assert "rename the files" in told and "download" not in told
+    with pytest.raises(DataError, match="download the contest again"):
+        same_ids("train image", ["caf\u00e9"], "row", ["th\u00e9"])
+
+
+# -------------------------------------------------------------------------------- masks in files, columns of a table
+
+
+def masked(root: Path, **masks: list[int]) -> Path:
+    """A contest with an image and a mask file for each name; the masks' values in one row."""
+    for name, values in masks.items():
+        draw(root / "images" / f"{name}.png", (2, len(values)))
+        (root / "masks").mkdir(exist_ok=True)
+        Image.fromarray(np.array([values] * 2, np.uint8)).save(root / "masks" / f"{name}_mask.gif")
+    draw(root / "test" / "t.png")
+    return root
+
+
+def masked_split(root: Path, **options: Any) -> Split:
+    return read_split(
+        images_in_folder(root, "images"),
+        images_in_folder(root, "test"),
+        masks=masks_in_folder(root, "masks", "_mask"),
+        root=root,
+        **options,
+    )
+
+
+def test_masks_are_joined_by_their_names(tmp_path: Path) -> None:
+    split = masked_split(masked(tmp_path, b=[0, 255, 0], a=[0, 0, 255]))
+    assert [(one.id, one.annotation) for one in split.train] == [
+        ("a", ("masks/a_mask.gif",)),
+        ("b", ("masks/b_mask.gif",)),
+    ]
+    assert split.test[0].annotation == ()
+    assert mask_picture(tmp_path, split.train[0]).classes.tolist() == [[0, 0, 1]] * 2
+    assert mask_picture(tmp_path, split.train[1], threshold=9).classes.tolist() == [[0, 1, 0]] * 2
+
+
+def test_masks_without_images_are_named(tmp_path: Path) -> None:
+    root = masked(tmp_path, a=[0, 255], b=[0, 255])
+    (root / "masks" / "b_mask.gif").unlink()
+    with pytest.raises(DataError, match="'b' is a train image without a mask"):
+        masked_split(root)
+    Image.fromarray(np.zeros((2, 2), np.uint8)).save(root / "masks" / "b.png")
+    with pytest.raises(DataError, match=r"names that do not end in '_mask': 'b\.png'"):
+        masked_split(root)
+    with pytest.raises(DataError, match="is not inside"):
+        read_split(
+            images_in_folder(root, "images"),
+            images_in_folder(root, "test"),
+            masks=[("a", root / "a.png"), ("b", Path("/elsewhere/b.png"))],
+            root=root,
+        )
+
+
+def test_a_mask_of_several_classes_names_what_to_type(tmp_path: Path) -> None:
+    root = masked(tmp_path, a=[0, 1, 2, 255])
+    (one,) = masked_split(root).train
+    with pytest.raises(DataError, match=r"a_mask\.gif: a mask with the values 0, 1, 2, 255 .*type foreground=\(1,\)"):
+        mask_picture(root, one)
+    assert mask_picture(root, one, foreground=(1, 2)).classes.tolist() == [[0, 1, 1, 0]] * 2
+    with pytest.raises(DataError, match="image a names 2 mask files"):
+        mask_picture(root, Sample("a", (), (2, 4), ("x", "y")))
+
+
+def test_columns_of_a_table_become_group_stratum_and_meta(tmp_path: Path) -> None:
+    root = masked(tmp_path, a=[0, 255], b=[0, 255])
+    path = table(tmp_path / "meta.csv", "name,car,look,time\na,c1,,9\nb,,dark,8\nt,c2,light,7\nz,,,\n")
+    options = {"table": path, "id_column": "name", "group": "car", "stratum": "look", "meta": ("time",)}
+    split = masked_split(root, **options)
+    assert [(one.id, one.group, one.stratum, one.meta) for one in (*split.train, *split.test)] == [
+        ("a", "c1", None, {"time": "9"}),
+        ("b", None, "dark", {"time": "8"}),
+        ("t", "c2", "light", {"time": "7"}),
+    ]
+    table(path, "name,car,look,time\na,c1,,9\na,c1,,9\n")
+    with pytest.raises(DataError, match=r"value 'a': a second row; no row for the training image 'b'"):
+        masked_split(root, **options)
+    with pytest.raises(DataError, match="no column 'van'"):
+        masked_split(root, table=path, id_column="name", group="van")
+
+
+def test_sizes_are_those_of_the_orientation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        Image.fromarray(np.zeros((4, 6), np.uint8)).save(tmp_path / part / f"{part}.png", exif=exif)
+    train, test = images_in_folder(tmp_path, "train"), images_in_folder(tmp_path, "test")
+    for orientation, size in (("shown", (6, 4)), ("stored", (4, 6))):
+        split = read_split(train, test, {"train": ()}, orientation=orientation)  # type: ignore[arg-type]
+        assert split.train[0].size == split.test[0].size == size
+        assert with_sizes(train, orientation)[0].size == size  # type: ignore[arg-type]
+        listing = table(tmp_path / "x.csv", "id\ntrain\n")
+        one = listed(listing, "id", lambda name: tmp_path / "train" / "train.png", orientation=orientation)  # type: ignore[arg-type]
+        assert one[0].size == size
+
+
+def test_an_image_that_is_not_damaged_is_not_to_be_downloaded_again(tmp_path: Path) -> None:
+    draw(tmp_path / "test" / "t.png")
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "a.png").write_bytes(b"BM" + bytes(99))
+    with pytest.raises(DataError, match=r"1 of 2 images cannot be read: 'a': .*a BMP image.*convert it") as raised:
+        read_split(images_in_folder(tmp_path, "train"), images_in_folder(tmp_path, "test"), {"a": ()})
+    assert "download" not in str(raised.value)
+
+
+def test_a_byte_order_mark_is_read_everywhere(case: Callable[[str], Path]) -> None:
+    assert ids_in(case("sample_bom.csv"), "id") == ["upright"]

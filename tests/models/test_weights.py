@@ -17,8 +17,9 @@ from medalist.errors import ConfigError, MedalistError, WeightsError
 from medalist.files import sha256_file
 from medalist.models import hubs, weights
 from medalist.models.encoders import fitted_state
+from medalist.models.states import load_state
 from medalist.models.vgg import VGG11, vgg_features
-from medalist.models.weights import add_weights, encoder_weights, find_weights, list_weights, load_state
+from medalist.models.weights import add_weights, encoder_weights, find_weights, list_weights
 
 LITE0 = "tf_efficientnet_lite0"
 TINY = "test_resnet"  # timm's own test network; its weights are 'r160_in1k'

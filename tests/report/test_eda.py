@@ -130,3 +130,22 @@ def test_targets_and_answers_are_drawn(samples, tmp_path):
     few = eda.oof_figure(contest, samples, truths, truths, scores, most=2).axes[0].images[0].get_array()
     more = eda.oof_figure(contest, samples, truths, truths, scores, most=4).axes[0].images[0].get_array()
     assert more.shape[0] == pytest.approx(2 * few.shape[0], abs=20)
+
+
+def test_a_stratum_has_one_colour_in_all_figures(samples, tmp_path):
+    """Only the stratum `dark` has objects; it keeps its colour in the figure of objects."""
+    looks = eda.describe(competition(), tmp_path, samples)
+
+    def colours(figure) -> dict[str, tuple[float, ...]]:
+        ax = figure.axes[0]
+        handles, names = ax.get_legend_handles_labels()
+        return {name: tuple(handle.get_facecolor()) for name, handle in zip(names, handles, strict=True)}
+
+    of_images, of_areas = colours(eda.objects_figure(looks.images)), colours(eda.areas_figure(looks.objects))
+    assert set(of_images) == {"all", "dark", "stain"} and set(of_areas) == {"dark"}
+    assert of_areas["dark"] == of_images["dark"]
+    points = eda.modalities_figure(looks.images).axes[0]
+    names = points.get_legend_handles_labels()[1]
+    assert {name: tuple(dots.get_facecolor()[0][:3]) for name, dots in zip(names, points.collections, strict=True)} == {
+        name: colour[:3] for name, colour in of_images.items()
+    }

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from medalist.report.charts import curves_figure, fold_name
+from medalist.report.charts import curves_figure, drawable, fold_name, stratum_colours
 from medalist.report.page import (
     RunReport,
     SamplePicture,
@@ -253,3 +253,78 @@ def test_numbers_as_text():
         ("a.c.d", "–"),
         ("e", "[1]"),
     ]
+
+
+def test_one_point_is_no_chart():
+    once = {"0": [{"epoch": 1, "loss": 0.5, "val_loss": 0.25}], "1": [{"epoch": 1, "loss": 0.75}]}
+    page = Reader(render(report(curves=once)))
+    assert [tag for tag, _ in page.tags].count("svg") == 2  # thresholds and scores
+    assert "there are no curves yet" in page.text and "val_loss 0.25" in page.text
+    late = {"0": [{"epoch": 1, "loss": 0.5}, {"epoch": 2, "loss": 0.4, "val_loss": 0.25}]}
+    assert drawable(late) == {"epoch", "loss"}
+    assert [ax.get_title(loc="left") for ax in curves_figure(late).axes] == ["training loss"]
+    scores = {"oof": {"parts": {"ap@0.50": 0.5, "ap@0.75": float("nan")}}, "by_sample": dict.fromkeys("abc", 0.5)}
+    page = Reader(render(report(curves={}, scores=scores)))
+    assert "svg" not in [tag for tag, _ in page.tags]
+    assert "All 3 images score 0.500." in page.text and "ap@0.50 0.500" in page.text
+    assert "svg" not in [tag for tag, _ in Reader(render(report(curves={}, scores={"by_sample": {"a": 1.0}}))).tags]
+
+
+def test_no_table_is_wider_than_the_page():
+    """Figures are rows and folds are columns, of which a table has six at most."""
+    rows = [{"epoch": epoch, **{f"dice_channel{place}": 0.5 for place in range(30)}} for epoch in range(2)]
+    text = render(report(curves={str(fold): rows for fold in range(10)}, scores={}, worst=[], best=[]))
+    tables = text.split('<table class="figures">')[1:]
+    heads = [table[: table.index("</thead>")].count("<th") for table in tables]
+    assert heads == [1 + 1 + 6, 1 + 1 + 4]  # with <thead>
+    assert "fold 9" in tables[1] and "dice_channel29" in tables[0] and "dice_channel29" in tables[1]
+    assert "white-space: nowrap; overflow-wrap: normal; max-width: 14rem; overflow: hidden" not in text
+
+
+def test_long_tables_are_folded():
+    def labels(**changes) -> list[str]:
+        text = render(report(**changes))
+        return [part[: part.index("</label>")] for part in text.split('<input type="checkbox">')[1:]]
+
+    assert labels() == []
+    strata = {f"s{place}": {"score": 0.5, "samples": 2} for place in range(40)}
+    parts = {f"recall c{place}": 0.5 for place in range(13)}
+    lock = {f"package{place}": "1.0" for place in range(1234)}
+    scores = {"oof": {"strata": strata, "parts": parts}}
+    assert labels(scores=scores, provenance=lock) == ["all 40 strata", "all 13 parts", "all 1,234 rows"]
+    page = Reader(render(report(scores=scores, provenance=lock)))
+    assert "s39" in page.text and "package1233" in page.text  # they are there
+    assert "details" in [tag for tag, _ in page.tags]  # the config
+
+
+def test_a_stratum_has_one_colour_everywhere():
+    strata = {"a": "dark", "b": "stain", "c": "dark"}
+    scores = {"oof": {"strata": {"stain": {"score": 0.5, "samples": 1}}}, "by_sample": {"a": 0.1, "b": 0.5, "c": 0.9}}
+    text = render(report(scores=scores, strata=strata, worst=[replace(picture("b", 0.5), stratum="stain")], best=[]))
+    colours = stratum_colours(["stain", "dark"])
+    assert colours["stain"] != colours["dark"]
+    assert text.count(f"background: {colours['stain']}") == 2  # its bar and the caption of its sample
+    assert colours["stain"] in text.split("The score in parts")[1]  # its part of the histogram
+    unnamed = render(report(scores={"by_sample": scores["by_sample"]}, strata=strata, worst=[], best=[]))
+    assert colours["stain"] not in unnamed  # no table says which stratum it is
+    many = render(report(scores={"oof": {"strata": {f"s{n}": {"score": 0.5} for n in range(99)}}}))
+    assert not any(colour in many for colour in stratum_colours(map(str, range(10))).values())
+
+
+def test_pictures_are_enlarged_by_a_click_without_scripts():
+    shown = replace(
+        picture(HOSTILE, 0.1), note=f"why {HOSTILE}", details=[(f"a: {HOSTILE}", np.zeros((4, 4, 3), np.uint8))]
+    )
+    page = Reader(render(report(worst=[shown], best=[])))
+    boxes = [attributes for tag, attributes in page.tags if tag == "input"]
+    assert [box["aria-label"] for box in boxes] == [
+        f"enlarge image, truth and answer of {HOSTILE}",
+        f"enlarge a: {HOSTILE}",
+    ]
+    assert not {"script", "a", "button"} & {tag for tag, _ in page.tags}
+    assert f"why {HOSTILE}" in page.text and f"a: {HOSTILE}" in page.text
+
+
+def test_of_equal_scores_the_most_wrong_are_the_worst():
+    scores = {"a": 0.0, "b": 0.0, "c": 0.0, "d": 1.0, "e": float("nan"), "f": 1.0}
+    assert extremes(scores, 2, {"b": 7.0, "c": 9.0}) == (["c", "b"], ["f", "d"])

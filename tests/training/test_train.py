@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import errno
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ from medalist.kinds import load_settings, run_settings
 from medalist.reporter import SilentReporter
 from medalist.runs.setup import TrainSetup
 from medalist.stores.maps import MapStore
-from medalist.training.request import TrainRequest, run_name
+from medalist.system import DEVICES
+from medalist.training.request import TrainRequest, former_name, run_name
 from medalist.training.start import prepare
 from medalist.training.train import train
 from medalist.workflows.score import score_run
@@ -41,18 +43,58 @@ def refused(error: type[MedalistError], toy: Any, *overrides: str, **named: Any)
 def test_a_run_is_named_after_its_config_and_its_changes() -> None:
     config = Path("configs/x/unet.yaml")
     assert run_name(config, ()) == "unet"
-    assert run_name(config, ("train.lr=1e-3", " loss.bce = 2", "folds.file=a/b.csv")) == (
-        "unet+train.lr=1e-3+loss.bce=2+folds.file=a_b.csv"
-    )
-    long = [run_name(config, (f"augment={'é' * 400}{number}",)) for number in range(2)]
-    assert len(set(long)) == 2
-    assert all(len(name.encode()) <= 150 and name.startswith("unet+augment=é") for name in long)
+    assert run_name(config, ("train.lr=1e-3", " loss.bce = 2")) == "unet+train.lr=1e-3+loss.bce=2"
 
 
-def test_a_run_on_windows_has_a_name_that_can_be_a_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("medalist.training.request.WINDOWS", True)
-    config = Path("configs/x/unet.yaml")
-    assert run_name(config, ("sampler={kind: pxk}", "a='b|c'?.")) == "unet+sampler={kind_pxk}+a='b_c'_"
+ODD = [
+    ("augment=[{CropNonEmptyMaskIfExists:{height:160,width:160}},{D4:{}}]",),
+    ("augment=[{CropNonEmptyMaskIfExists:{height:160,width:160}},{D4:{p: 1}}]",),
+    ("sampler={kind: pxk}", "a='b|c'?."),
+    ("folds.file=a/b.csv",),
+    ("folds.file=a_b.csv", "train.epochs=1" * 30),
+    ("folds.file=A.csv",),
+    ("folds.file=a.csv.",),
+    ("folds.file=é.csv",),
+    ("folds.file=e\u0301.csv",),
+    ("augment=[]",),
+    ("augment={}",),
+    ("a=" + "[" * 3000,),
+    ('a=\x1b[31m\n<>:"/\\|?*',),
+]
+
+
+def test_a_name_of_a_run_is_short_and_safe_on_every_file_system() -> None:
+    """Of a change with brackets, quotes or many letters the name has plain words and a hash."""
+    names = [run_name(Path("configs/x/unet.yaml"), overrides) for overrides in ODD]
+    assert names[0].startswith("unet+augment=CropNonEmptyMaskIfExists+") and len(names[0]) < 60
+    assert len({name.casefold() for name in names}) == len(ODD)
+    for name in [
+        *names,
+        run_name(Path("con.yaml"), ()),
+        run_name(Path("my (1).yaml"), ()),
+        run_name(Path("é.yaml"), ()),
+    ]:
+        assert re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=,+-]{0,98}[A-Za-z0-9_]", name), name
+        assert name.partition(".")[0].upper() not in DEVICES
+
+
+def test_a_run_that_an_earlier_version_has_named_keeps_its_name(tmp_path: Path, untrained: Any) -> None:
+    settings, changes = load_settings(untrained.config), ("augment=[]",)
+    request = TrainRequest(settings, untrained.config, changes, None, (), None, untrained.runs)
+    assert re.fullmatch(r"tiny\+augment\+[0-9a-f]{8}", request.run_name)
+    former = untrained.runs / "toy_nuclei" / former_name(untrained.config, changes)
+    former.mkdir(parents=True)
+    (former / "lock.json").write_text("{}")
+    assert request.run_name == former.name == "tiny+augment=[]"
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "é" * 100, "a/b", "..", "", "folds", "a\nb"])
+def test_a_name_that_no_folder_can_have_is_refused_before_any_work(
+    medalist: Callable[..., Any], untrained: Any, name: str
+) -> None:
+    ended = medalist("--runs", untrained.runs, "train", untrained.config, "--data", untrained.data, "--name", name)
+    assert ended.code == 2 and "name" in ended.line and len(ended.line) < 200
+    assert not untrained.runs.exists()
 
 
 AUGMENT = "augment=[{RandomCrop: {height: 64, width: 64}}, {HorizontalFlp: {}}]"

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,7 @@ def test_the_best_score_stands_first_and_runs_without_one_last(toy: Any) -> None
     for name, value in (("bad", 0.1), ("good", 0.9), ("middle", 0.5)):
         entry(toy, name, value=value)
     assert list(rows_of(toy)) == ["good", "middle", "bad", "tiny"]
-    assert rows_of(toy)["good"]["OOF"] == "0.9000" and rows_of(toy)["good"]["folds"] == "1/2"
+    assert rows_of(toy)["good"]["OOF"] == "0.9000" and rows_of(toy)["good"]["folds"].startswith("1/2;")
     assert rows_of(toy)["tiny"]["OOF"] == "" and rows_of(toy)["tiny"]["folds"] == "2 trained"
     assert rows_of(toy, "other") == {}
 
@@ -83,14 +84,31 @@ def test_else_the_parent_is_the_most_alike_of_the_older_ones(toy: Any) -> None:
     assert rows["later"]["changed"] == ""
 
 
-def test_a_long_change_is_only_named(toy: Any) -> None:
+def test_a_long_change_stands_on_the_board(toy: Any) -> None:
+    """The name of a run has only a few words of its change, so the board must show the change."""
     entry(toy, "tiny", age=0)
     made = entry(toy, "other", age=1)
     config = made.folder / "config.yaml"
     text = config.read_text()
     assert "augment:\n" in text
     config.write_text(text.replace("augment:\n", "augment:\n" + "- D4: {p: 0.5}\n" * 9))
-    assert rows_of(toy)["other"]["changed"] == "augment (medalist diff shows it)"
+    told = rows_of(toy)["other"]["changed"]
+    assert told.startswith("augment → [{D4: {p: 0.5}}, {D4: {p: 0.5}}") and told.endswith("… (medalist diff shows it)")
+
+
+def test_the_change_of_a_run_without_a_parent_stands_on_the_board(toy: Any) -> None:
+    lock = read_json(toy.run.folder / "lock.json")
+    write_json(toy.run.folder / "lock.json", {**lock, "overrides": ["augment=[{D4: {}}]", "seed=3"]})
+    assert rows_of(toy)["tiny"]["changed"] == "augment=[{D4: {}}], seed=3"
+
+
+def test_a_fold_that_trains_now_stands_on_the_board(toy: Any) -> None:
+    """Without it a training of hours is told as "0 trained", like a run that never began."""
+    fold = toy.run.fold_folder(1)
+    (fold / "last.safetensors").unlink()
+    (fold / "progress.json").write_text('{"done": 3, "total": 9, "left_seconds": 61.0, "title": "x"}')
+    told = rows_of(toy)["tiny"]["folds"]
+    assert re.fullmatch(r"1 trained; fold 1 after epoch 1, 1:01 left \(0:[0-9]{2} ago\)", told), told
 
 
 def test_two_runs_of_one_moment_are_not_each_others_parents(toy: Any) -> None:

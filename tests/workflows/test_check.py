@@ -15,7 +15,7 @@ from medalist.formats.rle import RleFormat
 from medalist.records import Answer, Instances, Sample, Split
 from medalist.reporter import SilentReporter
 from medalist.runs.opening import open_contest
-from medalist.workflows.check import check, images_decode, perfect_score, truths_decode, unique_ids
+from medalist.workflows.check import WARNING, check, images_decode, perfect_score, truths_decode, unique_ids
 
 LABELS = "stage1_train_labels.csv"
 
@@ -40,6 +40,7 @@ def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: SilentRe
     assert "perfect answers, written and parsed back, score 1.000000" in lines
     assert "sample submission sample_submission.csv: valid" in lines
     assert lines[-1].startswith("data hash ")
+    assert not [line for line in lines if line.startswith(WARNING)]
 
 
 def test_ids_that_stand_twice_are_named(contest: Contest) -> None:
@@ -134,6 +135,11 @@ def drawn_contest(name: str, tmp_path: Path) -> Contest:
     assert draw is not None
     draw(tmp_path / "drawn", 3)
     return open_contest(name, tmp_path / "drawn", tmp_path)
+
+
+@pytest.mark.parametrize("name", ["aptos", "dogs_vs_cats", "plant_pathology"])
+def test_drawn_contests_give_no_word(name: str, at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
+    assert not [line for line in check(drawn_contest(name, tmp_path), quiet) if line.startswith(WARNING)]
 
 
 @pytest.mark.parametrize("name", ["google_landmark", "google_landmark.retrieval", "omniglot.oneshot"])

@@ -27,7 +27,8 @@ def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: SilentReport
     assert page == run.folder / "report" / "index.html"
     text = page.read_text()
     assert f"{scores['oof']['value']:.3f}" in text and "test_resnet" in text and "dark_gray" in text
-    assert text.count("data:image/jpeg") == 24
+    assert text.count("<figure>") == 24
+    assert 24 < text.count("data:image/jpeg") <= 24 + 12 * 2  # and enlarged places of the worst
     ordered = sorted(scores["by_sample"], key=lambda name: (scores["by_sample"][name], name))
     assert all(name in text for name in (*ordered[:12], *ordered[-12:]))
     assert ordered[12] not in text and ordered[13] not in text

@@ -111,7 +111,10 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
     assert_same([stored[row[6]["path"]] for row in sent["data"]], shown)
     history = {"/".join(item.nested_key): json.loads(item.value_json) for item in found["history"][-1].item}
     assert history["worst/_type"] == "table-file"
-    assert_same([file.parent / "files" / name for name in history["worst pictures/filenames"]], shown)
+    listed = [file.parent / "files" / name for name in history["worst pictures/filenames"]]
+    height, width = (max(picture.shape[side] for picture in shown) for side in (0, 1))
+    rests = [((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)) for picture in shown]
+    assert_same(listed, [np.pad(one, rest, constant_values=255) for one, rest in zip(shown, rests, strict=True)])
     told = {item.path for files in found["files"] for item in files.files}
     assert {history["worst/path"], *history["worst pictures/filenames"]} <= told
 
@@ -119,15 +122,19 @@ def test_wandb_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentRepor
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three pictures are enough where their number does not matter: to compress them takes most of the time."""
-    monkeypatch.setattr(segment_report, "extremes", lambda by_sample: extremes(by_sample, most=3))
+    monkeypatch.setattr(segment_report, "extremes", lambda by_sample, wrong: extremes(by_sample, 3, wrong))
 
 
-def test_scoring_again_goes_on_in_the_same_run(toy: Any, quiet: SilentReporter, few: None) -> None:
+def test_scoring_again_goes_on_in_the_same_run(
+    toy: Any, quiet: SilentReporter, few: None, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The second scoring replaces the files of the first, and nothing of wandb reaches the terminal."""
     tracked(toy.run, "wandb")
     for _ in range(2):
         score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
-    ids = {finished(file)["run"][0].run_id for file in toy.run.folder.glob("wandb/offline-run-*/*.wandb")}
-    assert ids == {read_mark(toy.run.folder, "wandb").id}
+    (file,) = toy.run.folder.glob("wandb/offline-run-*/*.wandb")
+    assert finished(file)["run"][0].run_id == read_mark(toy.run.folder, "wandb").id
+    assert capfd.readouterr() == ("", "") and caplog.text == ""
 
 
 def test_tensorboard_has_the_scores_and_the_worst_samples(toy: Any, quiet: SilentReporter, few: None) -> None:

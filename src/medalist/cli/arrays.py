@@ -43,6 +43,7 @@ def read_ids(path: Path) -> Labels:
     Raises SearchError for any other file.
     """
     from medalist.files import read_table
+    from medalist.reading import TABLE_BYTES, read_bytes
 
     if path.suffix == ".npy":
         return read_npy(path)
@@ -53,7 +54,8 @@ def read_ids(path: Path) -> Labels:
     if path.suffix != ".txt":
         raise SearchError(f"{path}: expected ids in a .npy, .csv or .txt")
     try:
-        return path.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n") if path.stat().st_size else []
+        text = read_bytes(path, TABLE_BYTES).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+        return text.removesuffix("\n").split("\n") if text else []
     except OSError as error:
         raise SearchError(f"{path}: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, RunName, Session, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, RunName, Session, load_config, say, session, table
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,12 +56,11 @@ def folds(
     """Make (or read) the folds of a config, and show them with their hash."""
     from medalist.contest import contest_folds, folds_path, groups_found, keep_edited_folds, strata_changed
     from medalist.folds.folds import summary
-    from medalist.kinds import load_settings
     from medalist.runs.opening import open_contest
     from medalist.workflows.remake import remake_folds
 
     here = session(context)
-    settings = load_settings(config, tuple(overrides or ()))
+    settings = load_config(here, config, overrides or ())
     contest = open_contest(settings.competition, data or settings.data, here.runs)
     if rehash and remake:
         raise ConfigError("--rehash keeps the folds file as it is now, --remake replaces it; use one of them")
@@ -201,11 +200,13 @@ def validate(
 ) -> None:
     """Check any file against the contest's rules. Each problem is a line with row, column, value and rule."""
     from medalist.errors import SubmissionError
+    from medalist.formats.submission import problems_of_file
     from medalist.runs.opening import open_contest
 
     here = session(context)
     contest = open_contest(competition, data, here.runs)
-    problems = contest.evaluation.format_of_test(contest).validate(file, contest.split.test, contest.reference)
+    form = contest.evaluation.format_of_test(contest)
+    problems = problems_of_file(file, form, contest.split.test, contest.reference)
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, load_config, say, session, table
 
 
 def add_to(app: typer.Typer) -> None:
@@ -36,7 +36,6 @@ def debug(
     ] = None,
 ) -> None:
     """Inspect a network: shapes, dead units, gradients, overfitting one batch, NaN, learning rates, first batches."""
-    from medalist.kinds import load_settings
     from medalist.training.debug import DebugRequest
     from medalist.training.debug import debug as run_debug
     from medalist.training.request import TrainRequest
@@ -44,7 +43,7 @@ def debug(
     here = session(context)
     names = tuple(dict.fromkeys(name.strip() for name in (samples or "").split(",") if name.strip()))
     changes = tuple(overrides or ())
-    request = TrainRequest(load_settings(config, changes), config, changes, data, (fold,), None, here.runs)
+    request = TrainRequest(load_config(here, config, changes), config, changes, data, (fold,), None, here.runs)
     found = run_debug(request, DebugRequest(steps, epoch, names, checkpoint, folder), here.reporter)
     for made in found.tables:
         if not made.folded:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, load_config, say, session, table
 from medalist.kinds import run_settings
 
 Side = Annotated[str, typer.Argument(help="A config file or a run.")]
@@ -22,14 +22,18 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the resolved config, after its augmentation is checked too."""
+    """Print the resolved config, after its augmentation and the name of its encoder are checked too."""
     from medalist.config import dump_config
     from medalist.data.transforms import compose_augment
-    from medalist.kinds import load_settings
 
-    settings = load_settings(config, tuple(overrides or ()))
+    here = session(context)
+    settings = load_config(here, config, overrides or ())
     compose_augment(settings.augment)
-    say(session(context).console, dump_config(settings).rstrip())
+    if settings.pretrained is not None:
+        from medalist.models.encoders import check_encoder
+
+        check_encoder(settings.pretrained.encoder)
+    say(here.console, dump_config(settings).rstrip())
 
 
 def diff(context: typer.Context, first: Side, second: Side) -> None:
@@ -64,14 +68,17 @@ def board(
     competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
     """List all runs with score, standard errors, cost, and the changes of each against its parent run."""
-    from medalist.workflows.board import COLUMNS, board_rows
+    from medalist.workflows.board import COLUMNS, board_rows, refuse_unknown
 
     here = session(context)
     rows = board_rows(here.runs, competition)
     if rows:
         table(here.console, str(here.runs), list(COLUMNS), rows)
-    else:
+    elif competition is None:
         say(here.console, f"no runs under {here.runs}; begin with medalist train CONFIG")
+    else:
+        refuse_unknown(here.runs, competition)
+        say(here.console, f"no runs of {competition} under {here.runs}; begin with medalist train CONFIG")
 
 
 def doctor(

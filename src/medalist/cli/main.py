@@ -1,10 +1,12 @@
 """`medalist`: the commands, the exit codes, and the one place that catches all exceptions.
 
-Exit codes: 0 done, 1 a fault of medalist, 2 the user's mistake (one line), 130 interrupted.
+Exit codes: 0 done, 1 a fault of medalist, 2 the user's mistake (one line), 130 interrupted, 141 when nobody reads the
+output any more.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 import warnings
@@ -14,15 +16,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from medalist import __version__
 from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
+from medalist.cli.console import BROKEN_PIPE, PlainConsole
 from medalist.cli.session import Session
 from medalist.errors import users_line
 from medalist.processes import ending_with_parent, place
 from medalist.processors import sleep_soon
-from medalist.system import print_unknown_letters
+from medalist.reporter import printable
+from medalist.system import hold_standard_streams, print_unknown_letters
 
 INTERRUPT = 130
 """The exit code after Ctrl-C: 128 plus the number of the signal."""
@@ -34,7 +37,7 @@ INTERRUPTED = "interrupted; all files are complete; run the same command to resu
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,  # prints or installs a shell's completion only where the user types the option for it
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
@@ -43,20 +46,29 @@ for room in (training, planning, queueing, debugging, contests, inspection, retr
 app.add_typer(weights.app, name="weights")
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
 @app.callback()
 def top(
     context: typer.Context,
     runs: Annotated[Path, typer.Option(envvar="MEDALIST_RUNS", help="The folder of all runs.")] = Path("runs"),
     quiet: Annotated[bool, typer.Option("--quiet", help="Plain lines without a bar.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    asked_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """Make the session that all commands share."""
-    del debug  # `run` reads this flag, because it prints the traceback
+    del debug, asked_version  # `run` reads --debug, because it prints the traceback
     # A pipe or a log file has no width, and lines must not be wrapped there.
     width = None if sys.stdout.isatty() else 200
     terminal = False if quiet else None
     # Of several processes only the first prints; errors are printed by the process in which they happen.
-    console = Console(width=width, force_terminal=terminal, emoji=False, quiet=place().rank > 0)
+    console = PlainConsole(width=width, force_terminal=terminal, emoji=False, quiet=place().rank > 0)
     context.obj = Session(console, runs, context.obj or ())
 
 
@@ -66,13 +78,38 @@ def version() -> None:
     typer.echo(__version__)
 
 
+@app.command("help")
+def print_help(
+    words: Annotated[list[str] | None, typer.Argument(metavar="[COMMAND]", help="As in: help index build.")] = None,
+) -> None:
+    """Print the help of a command, or of all commands."""
+    _command()([*(words or ()), "--help"], prog_name="medalist")
+
+
 def main() -> None:
     """Run the command line and exit."""
+    hold_standard_streams()
+    if "--debug" not in sys.argv:
+        # What a library's object could not do at its end would follow the line of an error as a traceback.
+        sys.unraisablehook = lambda unraisable: None
     sleep_soon()  # no command has imported torch yet
     print_unknown_letters()
     with ending_with_parent():
-        code = run(sys.argv[1:])
+        code = _flushed(run(sys.argv[1:]))
     raise SystemExit(code)
+
+
+def _flushed(code: int) -> int:
+    """Write what is left of the output, and return the exit code.
+
+    What cannot be written is given up here, because Python would try it again at its end, with a traceback.
+    """
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BROKEN_PIPE if isinstance(error, BrokenPipeError) else _fail(f"the output: {error.strerror}", code or 2)
+    return code
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -85,11 +122,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
+    output = sys.stdout
     try:
         words = [*flags, *(word for word in arguments if word not in ANYWHERE)]
         _command()(words, prog_name="medalist", obj=tuple(words))
     except SystemExit as end:  # typer ends with it, also after a usage error (2) or an interrupt (130)
         code = end.code if isinstance(end.code, int) else int(end.code is not None)
+        if sys.stdout is not output:  # typer has replaced it, because nobody reads it any more
+            return BROKEN_PIPE
         return _fail(INTERRUPTED, code) if code == INTERRUPT else code
     except KeyboardInterrupt:
         return _fail(INTERRUPTED, INTERRUPT)
@@ -115,11 +155,14 @@ def _command() -> Callable[..., object]:
 
 def _note(message: Warning | str, *_: object, **__: object) -> None:
     """Print a warning as one line, without its place in the code."""
-    sys.stderr.write(f"medalist: note: {' '.join(str(message).split())}\n")
+    sys.stderr.write(f"medalist: note: {_printed(str(message))}\n")
 
 
 def _fail(line: str, code: int) -> int:
     """Print one line on the standard error and return `code`; characters that cannot be printed become blanks."""
-    line = "".join(letter if letter.isprintable() else " " for letter in " ".join(line.split()))
-    sys.stderr.write(f"medalist: {line}\n")
+    sys.stderr.write(f"medalist: {_printed(line)}\n")
     return code
+
+
+def _printed(text: str) -> str:
+    return printable(" ".join(text.split()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from medalist.cli.session import ConfigFile, Data, Overrides, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, load_config, say, session, table
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def plan(
 ) -> None:
     """Measure a minute of the training. Print the time, memory and disk that all of it needs, and faster options."""
     started = time.perf_counter()
-    from medalist.kinds import kind_of, load_settings
+    from medalist.kinds import kind_of
     from medalist.processes import place
     from medalist.runs.plans import PlanRequest
     from medalist.training.request import TrainRequest
@@ -53,7 +53,7 @@ def plan(
     if place().world > 1:
         raise ConfigError("medalist plan measures on one process; start it without torchrun, and type --devices N")
     changes = tuple(overrides or ())
-    settings = load_settings(config, changes)
+    settings = load_config(here, config, changes)
     setup = checked(TrainRequest(settings, config, changes, data, tuple(fold or ()), name, here.runs))
     request = PlanRequest(devices, workers, seconds)
     made = kind_of(settings).training().forecast(setup, request, started, here.reporter)

@@ -11,6 +11,7 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
+from medalist.reporter import printable
 from medalist.training.queue_status import RUNNING, JobEnd, QueueJob, QueueStatus, clock, end_line
 
 
@@ -35,7 +36,7 @@ class LiveDisplay:
 
     def end(self, job: QueueJob, end: JobEnd) -> None:
         """Print a line about how a job ended."""
-        self._console.print(end_line(job, end), markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(end_line(job, end)), markup=False, highlight=False, soft_wrap=True)
 
     def show(self, status: Callable[[], QueueStatus]) -> None:
         """Draw the table again."""
@@ -51,6 +52,8 @@ def queue_table(found: QueueStatus) -> Table:
     for job, status in zip(found.jobs, found.statuses, strict=True):
         time_left = clock(status.left) if status.phase in RUNNING else ""
         epoch = str(status.epoch) if status.epoch else ""
-        made.add_row(escape(job.run.name), str(job.fold), status.word, epoch, status.last, status.best, time_left)
+        made.add_row(
+            escape(printable(job.run.name)), str(job.fold), status.word, epoch, status.last, status.best, time_left
+        )
     made.add_row("all", f"{found.ended}/{len(found.jobs)}", "", "", "", "", clock(found.left))
     return made

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Session, say, session, table
+from medalist.cli.session import ConfigFile, Data, Session, load_config, say, session, table
 from medalist.errors import ConfigError, RunError
 
 if TYPE_CHECKING:
@@ -114,7 +114,6 @@ def sweep(
 
     Each set of values is a run of its own. Run the command again to resume.
     """
-    from medalist.kinds import load_settings
     from medalist.training.axes import parse_words
     from medalist.training.fold_queue import processors
     from medalist.training.sweep import COLUMNS, Sweep, sweep_file, sweep_grid, sweep_trials, write_table
@@ -123,7 +122,7 @@ def sweep(
     fixed, swept = parse_words(changes)
     if not swept:
         raise ConfigError("nothing to sweep; type the values of a key, as train.lr=1e-4,3e-4")
-    competition = load_settings(config, fixed).competition
+    competition = load_config(here, config, fixed).competition
     with open_queue(here, workers, ray) as queue:
         found = Sweep(config, fixed, data, parse_folds(folds), here.runs, queue.run, here.reporter, prune)
         if trials is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
@@ -13,6 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from medalist.cli.console import ConsoleReporter
+from medalist.errors import ConfigError, MedalistError
+from medalist.reporter import printable
+
+if TYPE_CHECKING:
+    from medalist.experiment import Experiment
 
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE ...]", help="Changes to the config.")]
 Data = Annotated[
@@ -53,6 +60,34 @@ def session(context: typer.Context) -> Session:
     return found
 
 
+def load_config(here: Session, config: Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Read the config that a command names. Raises ConfigError; for a run in its place it says what to type."""
+    from medalist.kinds import load_settings
+
+    try:
+        return load_settings(config, tuple(overrides))
+    except ConfigError:
+        if not config.is_file():
+            refuse_run(here, config)
+        raise
+
+
+def refuse_run(here: Session, config: Path) -> None:
+    """Raise ConfigError where `config` names a run."""
+    from medalist.runs.runs import find_run
+
+    try:
+        run = find_run(str(config), here.runs)
+        lock = run.lock()
+    except (MedalistError, OSError):
+        return
+    again = shlex.join(["medalist", "train", lock.config_file, *lock.overrides, "--name", run.name])
+    raise ConfigError(
+        f"{config} is a run, not a config; to go on with its training: {again}; to score it: medalist score "
+        f"{run.competition}/{run.name}"
+    )
+
+
 def spread(here: Session, devices: int) -> None:
     """Start a process for each of several devices, and exit when they have ended.
 
@@ -66,7 +101,7 @@ def spread(here: Session, devices: int) -> None:
 
 def say(console: Console, text: str) -> None:
     """Print a plain line. Names that users have chosen are never read as markup, and paths are not wrapped."""
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def table(console: Console, title: str, columns: list[str], rows: list[list[Any]]) -> None:
@@ -77,5 +112,5 @@ def table(console: Console, title: str, columns: list[str], rows: list[list[Any]
         figures = all(FIGURE.fullmatch("" if row[number] is None else str(row[number])) for row in rows)
         made.add_column(column, justify="right" if figures else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(escape("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*(escape("" if cell is None else printable(str(cell)).replace("\n", " ")) for cell in row))
     console.print(made)

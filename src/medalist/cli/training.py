@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from medalist.cli.queueing import RayAddress, Workers
-from medalist.cli.session import ConfigFile, Data, Devices, Overrides, RunName, say, session, spread
+from medalist.cli.session import ConfigFile, Data, Devices, Overrides, RunName, load_config, say, session, spread
 from medalist.errors import ConfigError
 
 
@@ -38,7 +38,6 @@ def train(
     --devices: several processes train one fold. --workers: several folds train at a time, each on its own device.
     """
     from medalist.cli.queueing import parse_folds, train_in_queue
-    from medalist.kinds import load_settings
     from medalist.training.request import TrainRequest
 
     here = session(context)
@@ -50,7 +49,7 @@ def train(
     if folds and fold:
         raise ConfigError("--fold and --folds mean the same; use one of them")
     # The config is checked before other processes start, so that an error in it is printed only once.
-    settings = load_settings(config, tuple(overrides or ()))
+    settings = load_config(here, config, overrides or ())
     chosen = parse_folds(folds) if folds else tuple(fold or ())
     request = TrainRequest(settings, config, tuple(overrides or ()), data, chosen, name, here.runs)
     spread(here, devices)

@@ -35,6 +35,7 @@ from medalist.config.faults import (
 )
 from medalist.config.finding import base_file, config_file
 from medalist.errors import ConfigError
+from medalist.reading import CONFIG_BYTES, read_text
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -173,8 +174,10 @@ def _override_tree(overrides: Sequence[str]) -> Tree:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path, CONFIG_BYTES)
+    except OSError as error:
+        raise ConfigError(f"config file {path} cannot be read: {error.strerror or first_line(error)}") from None
+    except UnicodeDecodeError as error:
         raise ConfigError(f"config file {path} cannot be read: {first_line(error)}") from None
 
 

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medalist.codecs.images import read_image
+from medalist.codecs.images import Orientation, read_image
 from medalist.data.fitting import fit_image, kept_size, trimmed
 from medalist.data.padding import Padding
 from medalist.data.settings import FitConfig, ImageConfig
@@ -62,16 +62,16 @@ Read = Callable[[Path], NDArray[np.uint8]]
 file cannot be read."""
 
 
-def reader(white: int, config: ImageConfig) -> Read:
+def reader(white: int, config: ImageConfig, orientation: Orientation = "shown") -> Read:
     """Return the function that reads image files of a contest, and makes them ready as `prepared` does.
 
-    white: the value of a 16-bit image that is shown as white.
+    white: the value of a 16-bit image that is shown as white. orientation: how EXIF orientations are read.
     """
-    return partial(_read, white, config)
+    return partial(_read, white, orientation, config)
 
 
-def _read(white: int, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
-    return prepared(read_image(path, white), config)
+def _read(white: int, orientation: Orientation, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
+    return prepared(read_image(path, white, orientation), config)
 
 
 def prepared(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data.dataloader import _BaseDataLoaderIter
 
 from medalist.data.devices import copies_beside, takes_channels_last
 from medalist.data.items import Item, Key
@@ -82,6 +83,17 @@ class _Careful(Dataset[Item]):
 class _Loader(DataLoader[Any]):
     """A DataLoader that raises the errors which `_Careful` has returned."""
 
+    def _get_iterator(self) -> Any:
+        """Start the workers. Raises ConfigError where the system starts no more processes or opens no more files."""
+        try:
+            return super()._get_iterator()
+        except OSError as error:
+            _end_half_made(error)
+            raise ConfigError(
+                f"loader.workers={self.num_workers}: the workers do not start ({error.strerror}); lower it, or raise "
+                "the limit (ulimit -n, ulimit -u)"
+            ) from None
+
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         for batch in super().__iter__():
             if isinstance(batch, MedalistError):
@@ -92,6 +104,19 @@ class _Loader(DataLoader[Any]):
                     # them. It deletes the queues before the workers, and torch would wait 5 s for each worker.
                     del batch
             yield batch
+
+
+def _end_half_made(error: OSError) -> None:
+    """End the workers of an iterator that an error has left half made. torch's own end needs a whole one, and fails."""
+    at = error.__traceback__
+    while at is not None:
+        made = at.tb_frame.f_locals.get("self")
+        if isinstance(made, _BaseDataLoaderIter):
+            made._shutdown = True  # type: ignore[attr-defined]  # torch then does nothing more
+            for worker in getattr(made, "_workers", ()):
+                worker.terminate()
+                worker.join()
+        at = at.tb_next
 
 
 def _collate(items: Sequence[Item] | MedalistError) -> Batch | MedalistError:

@@ -41,6 +41,23 @@ NOT_HERE = {
 }
 """Image transforms of albumentations that cannot be used here, with the reason and what to do instead."""
 
+_FLAT = "augment is a flat list, whose transforms are each drawn by their own p"
+COMPOSITIONS = {
+    "OneOf": f"{_FLAT}; list the transforms themselves and divide p among them, as p: 0.25 for each of two",
+    "SomeOf": f"{_FLAT}; list the transforms themselves, each with its own p",
+    "OneOrOther": f"{_FLAT}; list both transforms, each with its own p",
+    "RandomOrder": f"{_FLAT} and applied in the order of the list; list the transforms themselves",
+    "Sequential": f"{_FLAT}; list the transforms themselves, in order",
+    "Compose": "augment is itself the list that Compose takes; list the transforms themselves",
+    "ReplayCompose": "augment is itself the list that Compose takes; list the transforms themselves",
+    "SelectiveChannelTransform": f"{_FLAT}; it holds other transforms, which are listed themselves",
+    "Lambda": "it would run code from a config; take one of albumentations' own transforms",
+    "BasicTransform": "it is the base of all transforms; take one of them",
+    "DualTransform": "it is the base of all transforms; take one of them",
+    "ImageOnlyTransform": "it is the base of all transforms; take one of them",
+}
+"""Words of albumentations that hold other transforms, or code, with what to do instead."""
+
 TRANSFORM_FAILS = (
     ValueError,
     TypeError,
@@ -79,6 +96,8 @@ def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform
     if name in NOT_HERE:
         raise ConfigError(f"{where}: '{name}' cannot be used: {NOT_HERE[name]}")
     known = _public_transforms()
+    if name in COMPOSITIONS:
+        raise ConfigError(f"{where}: '{name}' cannot be used: {COMPOSITIONS[name]}")
     if name not in known:
         near = get_close_matches(name, known, n=1)
         hint = f"; did you mean '{near[0]}'?" if near else "; see albumentations' list of transforms"

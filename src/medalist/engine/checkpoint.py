@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 
 from medalist.errors import RunError
 from medalist.files import refuse_newer, written
+from medalist.reading import require_file
 
 FORMAT = 1
 """The format of states. A number above it means that a newer version wrote the file."""
@@ -49,6 +50,7 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None, *, fi
     Raises RunError where the file is missing or damaged, or belongs to another network.
     """
     try:
+        require_file(path)
         if without is None:
             load_model(model, str(path))
         else:
@@ -72,6 +74,7 @@ def load_part(part: nn.Module, path: Path, word: str) -> None:
     Raises RunError where the file is damaged or does not fit.
     """
     try:
+        require_file(path)
         state = {name.partition(word)[2]: value for name, value in load_file(str(path)).items() if word in name}
         part.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -178,6 +181,7 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
 
 
 def _read(path: Path) -> SavedState:
+    require_file(path)
     with safe_open(str(path), "pt") as file:
         note = file.metadata() or {}
         refuse_newer(note, path, FORMAT)

@@ -17,6 +17,7 @@ from medalist.engine.checkpoint import SavedState, Saver, load_optimizer, load_s
 from medalist.engine.settings import CheckpointConfig
 from medalist.engine.task import Task
 from medalist.errors import RunError
+from medalist.reporter import Progress
 
 Row = dict[str, float]
 
@@ -44,6 +45,16 @@ class LoopState:
     def epoch(self) -> int:
         """The number of the present epoch, from 0."""
         return len(self.rows)
+
+    def skip_done(self, title: str, batches: int, progress: Progress) -> None:
+        """Take the steps before this state off the progress, and say where a resumed training begins again.
+
+        batches: the batches of an epoch.
+        """
+        done = self.epoch * batches + self.done
+        progress.skip(done)
+        if done:
+            progress.say(f"{title}: resumes at step {done}, in epoch {self.epoch + 1}")
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,7 +32,7 @@ from medalist.engine.snapshots import keep_snapshots, mean_network
 from medalist.engine.syncnorm import synchronised
 from medalist.errors import TrainingError
 from medalist.files import write_text
-from medalist.metrics.epochs import is_score
+from medalist.metrics.epochs import is_score, told
 from medalist.reporter import Progress
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _begin(job: TrainJob, saver: Saver, progress: Progress) -> TrainState:
     if fabric.is_global_zero:
         for broken in states(job.folder)[: len(damaged)]:  # a damaged state would be kept instead of a whole one
             broken.unlink()
-    progress.skip(loop.epoch * job.batches + loop.done)
+    loop.skip_done(job.title, job.batches, progress)
     return TrainState(model, wrapped, parts, loop, frozen, saver, CheckpointPolicy(job.checkpoint), progress)
 
 
@@ -212,7 +212,7 @@ def _validate(job: TrainJob, state: TrainState, row: Row) -> Row:
     config, epoch, keeper = job.config, state.loop.epoch, _keeper(state)
     figures: Row = {}
     if epoch + 1 == config.epochs or (config.evaluate_every and (epoch + 1) % config.evaluate_every == 0):
-        figures = validate_held_out(job, keeper)
+        figures = state.progress.aside(lambda: validate_held_out(job, keeper))
         if not math.isfinite(figures["val_loss"]):
             raise TrainingError(
                 f"{job.title}: the held-out loss is {figures['val_loss']} after epoch {epoch + 1}, though those of all "
@@ -326,5 +326,5 @@ def _save_weights(job: TrainJob, state: TrainState, name: str) -> None:
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
-    shown = (f"{name} {row[name]:.4f}" for name in row if name in LOSSES or is_score(name))
+    shown = (told(name, row[name]) for name in row if name in LOSSES or is_score(name))
     return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"

@@ -24,8 +24,9 @@ from functools import cached_property
 from pathlib import Path
 
 from medalist.errors import FoldError
-from medalist.files import sha256_json, written
+from medalist.files import reason, sha256_json, written
 from medalist.folds.settings import FoldsConfig
+from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Sample
 
 _COLUMNS = ("id", "fold", "group", "stratum")
@@ -266,12 +267,11 @@ def _names(names: Iterable[str]) -> str:
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:  # spreadsheets write a byte order mark first
-            return file.read()
+        return read_bytes(path, TABLE_BYTES).decode("utf-8-sig")  # spreadsheets write a byte order mark first
     except FileNotFoundError:
         raise FoldError(f"no folds file {path}; make it with 'medalist folds CONFIG'") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise FoldError(f"{path} cannot be read as a UTF-8 csv: {error}") from None
+        raise FoldError(f"{path} cannot be read as a UTF-8 csv: {reason(error)}") from None
 
 
 def _parse(path: Path, text: str, mark: re.Match[str] | None, grow: bool = False) -> Folds:

@@ -39,6 +39,10 @@ Rule = Literal["below", "right", "twin"]
 _CORRELATION, _SURPRISE, _STEP = 0.6, 3.5, 1.4  # the bounds of c, z and step for a single border
 _RING_SURPRISE, _RING_STEP = 2.0, 2.0  # the bounds of z and step for a border in a closed ring of four
 _TWIN = 0.95
+# Bounds of near copies, for a warning about the images of any contest: the correlation of thumbnails, and that of what
+# is left of the blocks of finer thumbnails without their smooth part; and the most pairs whose detail is compared.
+_COPY, _DETAIL, _CONFIRMED = 0.98, 0.95, 20_000
+_FINE, _BLOCK, _BLUR = 64, 16, 2.0  # pixels of a finer thumbnail's side, of a block's, and of the blur
 _SIDE = 24  # pixels of a thumbnail's side; unrelated nuclei correlate by up to 0.77 with 16, and 0.75 with 24
 _QUIET = 2e-3  # the mean square of the rounding to 8 bits, after the square root
 _FLAT = 0.2  # a thumbnail with a smaller standard deviation, after the square root, shows nothing
@@ -124,7 +128,7 @@ def field_groups(samples: Sequence[Sample]) -> Grouping:
 
 
 def _look(pixels: NDArray[np.uint8]) -> _Look:
-    root = np.sqrt(pixels.mean(axis=2, dtype=np.float32))
+    root = _root(pixels)
     height, width = root.shape
     rows, columns = [0, min(1, height - 1)], [0, min(1, width - 1)]
     return _Look(
@@ -132,8 +136,60 @@ def _look(pixels: NDArray[np.uint8]) -> _Look:
         bottom=root[::-1][rows],
         left=root.T[columns],
         right=root.T[::-1][columns],
-        thumbnail=cv2.resize(root, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32),
+        thumbnail=_reduced(root),
     )
+
+
+def _root(pixels: NDArray[np.uint8]) -> Floats:
+    root: Floats = np.sqrt(pixels.mean(axis=2, dtype=np.float32))
+    return root
+
+
+def _reduced(root: Floats) -> Floats:
+    return cv2.resize(root, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def thumbnail(pixels: NDArray[np.uint8]) -> Floats:
+    """Return the thumbnail of an image uint8[H, W, 3] by which near copies are found: float32, square."""
+    return cv2.resize(_root(pixels), (_FINE, _FINE), interpolation=cv2.INTER_AREA).astype(np.float32)
+
+
+def near_copies(ids: Sequence[str], thumbnails: Sequence[Floats]) -> list[Join]:
+    """Return the pairs of images that are near copies, also flipped or turned, by their thumbnails.
+
+    The bound on the correlation is higher than that of twins, and the fine detail must agree too: pictures of one sort
+    (eyes, X-rays) are alike without it. Time and memory grow with the square of the number of images.
+    """
+    if len(ids) < 2:
+        return []
+    small = [cv2.resize(one, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA) for one in thumbnails]
+    alike = sorted(_alike(ids, np.stack(small), _COPY), key=lambda join: -join.correlation)[:_CONFIRMED]
+    fine = {name: _fine_detail(one) for name, one in zip(ids, thumbnails, strict=True)}
+    return [join for join in alike if _detail_agrees(fine[join.first], fine[join.second])]
+
+
+def _fine_detail(one: Floats) -> Floats:
+    """A thumbnail without its smooth part, as blocks float32[n, n, b, b]."""
+    detail = one - cv2.GaussianBlur(one, (0, 0), _BLUR)
+    many = _FINE // _BLOCK
+    return np.ascontiguousarray(detail.reshape(many, _BLOCK, many, _BLOCK).swapaxes(1, 2), dtype=np.float32)
+
+
+def _detail_agrees(one: Floats, other: Floats) -> bool:
+    """Whether the detail of all blocks but one agrees, in one of the eight flips and turns.
+
+    Blocks without detail do not count. Pictures of one sort, such as eyes, share strong outlines, which agree in most
+    blocks; the one block is for what changes between two pictures of one scene.
+    """
+    for side in (other, other[:, ::-1, :, ::-1]):
+        for turns in range(4):
+            turned = np.rot90(np.rot90(side, turns), turns, (2, 3))
+            norms = np.linalg.norm(one, axis=(2, 3)) * np.linalg.norm(turned, axis=(2, 3))
+            shows = norms > (_QUIET * _BLOCK * _BLOCK)
+            agree = (one * turned).sum(axis=(2, 3))[shows] / norms[shows]
+            if agree.size > 1 and np.partition(agree, 1)[1] > _DETAIL:
+                return True
+    return False
 
 
 def _seams(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
@@ -231,13 +287,16 @@ def _twins(ids: Sequence[str], looks: Sequence[_Look]) -> list[Join]:
     """Find pairs whose thumbnails agree in one of the eight flips and turns; the sizes of the images may differ."""
     if len(ids) < 2:
         return []
-    stack = np.stack([look.thumbnail for look in looks])
+    return _alike(ids, np.stack([look.thumbnail for look in looks]), _TWIN)
+
+
+def _alike(ids: Sequence[str], stack: Floats, bound: float) -> list[Join]:
     plain = _detailed(stack)
     best = np.full((len(ids), len(ids)), -1, np.float32)
     for turned in (stack, stack[:, :, ::-1]):
         for turns in range(4):
             np.maximum(best, plain @ _detailed(np.rot90(turned, turns, (1, 2))).T, out=best)
-    return [Join(ids[i], ids[j], "twin", float(best[i, j])) for i, j in np.argwhere(np.triu(best, 1) > _TWIN)]
+    return [Join(ids[i], ids[j], "twin", float(best[i, j])) for i, j in np.argwhere(np.triu(best, 1) > bound)]
 
 
 def _detailed(thumbnails: Floats) -> Floats:

@@ -29,6 +29,7 @@ from medalist.formats.submission import (
     by_row,
     check_ids,
     ids_of_reference,
+    meant,
     read_rows,
     refuse,
     shortened,
@@ -315,7 +316,7 @@ def nearest(label: str, classes: Mapping[str, object], search: bool = True) -> s
 def unknown_rule(label: str, classes: Mapping[str, object], search: bool) -> str:
     """Return the rule that an unknown label breaks, with the class that was perhaps meant."""
     near = nearest(label, classes, search)
-    return "the contest has no such label" + (f"; did you mean '{shortened(near)}'?" if near else "")
+    return "the contest has no such label" + meant(label, near)
 
 
 def _known_parts(text: str, separator: str, classes: Mapping[str, object]) -> list[str]:
@@ -326,5 +327,4 @@ def _known_parts(text: str, separator: str, classes: Mapping[str, object]) -> li
 
 def _refuse_answer(sample_id: str, fault: Fault | None) -> None:
     if fault is not None:
-        _, value, rule = fault
-        raise SubmissionError(f"image {shortened(sample_id)}, value '{value}': {rule}")
+        raise SubmissionError(f"image {shortened(sample_id)}, value '{fault[1]}': {fault[2]}")

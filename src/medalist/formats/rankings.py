@@ -29,6 +29,7 @@ from medalist.formats.submission import (
     by_row,
     check_ids,
     ids_of_reference,
+    meant,
     read_rows,
     refuse,
     shortened,
@@ -233,4 +234,4 @@ def _unknown_rule(name: str, may: AbstractSet[str], search: bool) -> str:
     near = [other for other in (name.strip(" ,;"), Path(name).stem) if other in may]
     if not near and search and len(may) <= _SEARCHED:
         near = get_close_matches(name[:200], may, n=1)
-    return f"{rule}; did you mean '{shortened(near[0])}'?" if near else rule
+    return rule + meant(name, near[0] if near else None)

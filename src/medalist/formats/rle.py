@@ -55,6 +55,11 @@ class RleFormat:
         assert self.base >= 0, self.base
         assert self.empty.lower() in _EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
 
+    @property
+    def one_class(self) -> bool:
+        """Whether a mask is written as one class, so that its values above 0 cannot be told apart."""
+        return self.row_per == "image"
+
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
         """Return the rows of one answer. Raises SubmissionError where it is not of the type the contest asks for."""
         if self.row_per == "object" and isinstance(answer, Instances):

@@ -6,13 +6,16 @@ all formats share: it reads the csv strictly, and compares its ids with those th
 A csv is accepted where it is UTF-8 without byte order mark and without NUL, has the exact header, has as many cells in
 each row as in the header, and has no blank lines. Lines end in LF; CRLF is accepted too, because spreadsheets write it
 and the contests accept it. A cell may be quoted as a whole; a quote anywhere else, or a line break in quotes, is
-refused. The size of a cell is not limited.
+refused. The size of a cell is not limited. The contest's own sample submission may begin with a byte order mark.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import re
+import tempfile
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -21,6 +24,7 @@ from typing import Protocol
 
 from medalist.errors import DataError, SubmissionError
 from medalist.files import written
+from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Answer, Sample
 
 SHOWN = 72
@@ -96,7 +100,25 @@ def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple
 
 def check_submission(path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None) -> None:
     """Raise SubmissionError where the file has problems; it names the file, the first problem and how many more."""
-    refuse(path, form.validate(path, samples, reference))
+    refuse(path, problems_of_file(path, form, samples, reference))
+
+
+def problems_of_file(
+    path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None
+) -> list[Problem]:
+    """Return the problems of a file in row order, as `validate` of its format does.
+
+    A byte order mark is no problem of the contest's own sample submission, which is `reference`.
+    """
+    if reference is None or not (path.is_file() and reference.is_file() and path.samefile(reference)):
+        return form.validate(path, samples, reference)
+    raw = read_bytes(path, TABLE_BYTES)
+    if not raw.startswith(codecs.BOM_UTF8):
+        return form.validate(path, samples, reference)
+    with tempfile.TemporaryDirectory() as folder:
+        unmarked = Path(folder, path.name)
+        unmarked.write_bytes(raw.removeprefix(codecs.BOM_UTF8))
+        return form.validate(unmarked, samples, reference)
 
 
 def refuse(path: Path, problems: Sequence[Problem]) -> None:
@@ -106,6 +128,33 @@ def refuse(path: Path, problems: Sequence[Problem]) -> None:
         raise SubmissionError(f"{path}: {problems[0]}{more}")
 
 
+def twins(names: Iterable[str], others: Iterable[str]) -> dict[str, str]:
+    """Return, by name, the one of `others` that looks like the name and has other code points.
+
+    Unicode writes a letter with an accent as one sign (NFC) or as two (NFD). macOS and some archives write the names of
+    files in the second form, and spreadsheets write the first.
+    """
+    by_form = {unicodedata.normalize("NFC", other): other for other in others if not other.isascii()}
+    found = {name: by_form.get(unicodedata.normalize("NFC", name), name) for name in names if not name.isascii()}
+    return {name: other for name, other in found.items() if other != name}
+
+
+def unicode_form(name: str) -> str:
+    """Return the Unicode form in which a name is written, for messages: NFC, NFD or mixed."""
+    forms = [form for form in ("NFC", "NFD") if unicodedata.is_normalized(form, name)]
+    return forms[0] if forms else "mixed"
+
+
+def meant(name: str, near: str | None) -> str:
+    """Return the end of a rule that says which known name was perhaps meant; empty where `near` is None."""
+    if near is None:
+        return ""
+    if near in twins([name], [near]).values():
+        forms = f"as Unicode {unicode_form(name)} and not {unicode_form(near)}"
+        return f": it looks like '{shortened(near)}', but its accents are written {forms}"
+    return f"; did you mean '{shortened(near)}'?"
+
+
 def shortened(value: str) -> str:
     """Return a value for a message, shortened to SHOWN characters; unprintable ones are escaped (`\\n`, `\\ufeff`)."""
     if len(value) > SHOWN:
@@ -113,17 +162,20 @@ def shortened(value: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in value)
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> tuple[list[Row], list[Problem]]:
+def read_rows(path: Path, columns: Sequence[str], *, marked: bool = False) -> tuple[list[Row], list[Problem]]:
     """Read a csv as the docstring of this module says; return the valid rows, and a problem for each other line.
+
+    marked: whether a byte order mark at the beginning is skipped. A contest's own file may have one; in a submission
+    it is a problem, because most contests would read it as a part of the first column's name.
 
     Where the file cannot be read as text, is empty, or has another header, this is the only problem, and there are no
     rows. Raises SubmissionError where there is no such file.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path, TABLE_BYTES)
     except OSError as error:
         raise SubmissionError(f"{path}: cannot be read ({error.strerror}); name the csv to be sent") from error
-    text, problem = _decoded(raw)
+    text, problem = _decoded(raw.removeprefix(codecs.BOM_UTF8) if marked else raw)
     if problem is not None:
         return [], [problem]
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
@@ -190,13 +242,20 @@ def ids_of_reference(reference: Path, columns: Sequence[str], known: Sequence[st
     ids are not exactly the known ones.
     """
     try:
-        rows, problems = read_rows(reference, columns)
+        rows, problems = read_rows(reference, columns, marked=True)
     except SubmissionError as error:
         raise DataError(f"sample submission {error}") from error
     if problems:
         raise DataError(f"sample submission {reference}: {problems[0]}")
     ids = list(dict.fromkeys(row.cells[0] for row in rows))
     for name in sorted(set(ids) ^ set(known)):
+        if twin := twins([name], known if name in ids else ids):
+            forms = sorted((name, twin[name]), key=lambda one: one not in ids)
+            raise DataError(
+                f"sample submission {reference}: '{shortened(forms[0])}' is written with Unicode "
+                f"{unicode_form(forms[0])} there and with {unicode_form(forms[1])} in the contest's data; rename the "
+                "files, or the ids in the csv"
+            )
         there = f"there is no such {what}" if name in ids else f"this {what} is not asked for"
         raise DataError(f"sample submission {reference}: '{name}': {there}; download the contest again")
     return ids
@@ -225,7 +284,7 @@ def _decoded(raw: bytes) -> tuple[str, Problem | None]:
     return "", Problem(raw.count(b"\n", 0, bad) + 1, None, shortened(value), rule)
 
 
-_CELL = re.compile(r'(?:"((?:[^"]|"")*)"|([^",]*))(,|$)')
+_CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^",]*+))(,|$)')  # possessive, so that time and memory stay linear
 
 
 def _cells(line: str) -> tuple[str, ...] | None:
@@ -260,8 +319,10 @@ def _header_rule(header: tuple[str, ...] | None, columns: Sequence[str]) -> str:
 
 def _unknown_rule(name: str, expected: Sequence[str], search: bool) -> str:
     rule = "this id is not asked for"
+    if search and (twin := twins([name], expected)):
+        return rule + meant(name, twin[name])
     alike = [name.strip(), Path(name.strip()).stem]
     near = [other for other in alike if other in expected] if search else []
     if search and not near:
         near = get_close_matches(name[:200], expected, n=1)
-    return f"{rule}; did you mean '{shortened(near[0])}'?" if near else rule
+    return rule + meant(name, near[0] if near else None)

@@ -9,20 +9,30 @@ A contest's `read` calls a few functions of this room:
         order=ids_in(root / "sample_submission.csv", "id"),
     )
 
-The contest's `truth` is one call: `return mask(root / "train.csv", sample)`, or `instances(...)`. A contest of
+The contest's `truth` is one call: `return mask(root / "train.csv", sample)`, or `instances(...)`. Where masks
+are pictures, `masks=masks_in_folder(root, "train_masks")` and `root=root` take the place of the annotations, and the
+truth is `mask_picture(data, sample)`. A contest of
 identities lists its samples from a csv:
 `listed(root / "train.csv", "id", lambda name: root / "train" / name, identity="label")`. A contest of labels uses
 `layouts.label_tables`.
 Each step raises one DataError for all faults of its files, not only for the first fault.
 """
 
-from medalist.layouts.folders import IMAGE_SUFFIXES, Images, folder_per_image, images_in_folder
+from medalist.layouts.folders import (
+    IMAGE_SUFFIXES,
+    MASK_SUFFIXES,
+    Images,
+    folder_per_image,
+    images_in_folder,
+    masks_in_folder,
+)
 from medalist.layouts.splits import StratumOf, parted, read_split, with_sizes
 from medalist.layouts.tables import ids_in, listed, read_annotations
-from medalist.layouts.truths import instances, mask
+from medalist.layouts.truths import instances, mask, mask_picture
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "MASK_SUFFIXES",
     "Images",
     "StratumOf",
     "folder_per_image",
@@ -31,6 +41,8 @@ __all__ = [
     "instances",
     "listed",
     "mask",
+    "mask_picture",
+    "masks_in_folder",
     "parted",
     "read_annotations",
     "read_split",

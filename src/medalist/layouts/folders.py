@@ -9,6 +9,7 @@ from medalist.errors import DataError
 from medalist.layouts.faults import refuse
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MASK_SUFFIXES = (*IMAGE_SUFFIXES, ".gif")
 
 Images = Sequence[tuple[str, Path]]
 """The id and the file of each image, sorted by id."""
@@ -28,6 +29,20 @@ def images_in_folder(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFF
             named[path.stem] = path
     refuse(f"{root / part}", faults, "keep one file an id")
     return _not_empty(root / part, named, f"<id>{'|'.join(suffixes)}")
+
+
+def masks_in_folder(
+    root: Path, part: str, ending: str = "", suffixes: Sequence[str] = MASK_SUFFIXES
+) -> list[tuple[str, Path]]:
+    """List the masks `root/part/<id><ending>.<suffix>` with the ids of their images, sorted by id.
+
+    ending: what a mask's name has behind the id, such as "_mask". Raises DataError as `images_in_folder` does, and for
+    a name without the ending.
+    """
+    found = images_in_folder(root, part, suffixes)
+    faults = [f"'{path.name}'" for name, path in found if not name.endswith(ending) or name == ending]
+    refuse(f"{root / part}: names that do not end in '{ending}'", faults, "take them out, or give another ending")
+    return [(name.removesuffix(ending), path) for name, path in found]
 
 
 def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:

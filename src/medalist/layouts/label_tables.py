@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from medalist.codecs.images import Orientation
 from medalist.errors import DataError
 from medalist.files import read_table
 from medalist.formats.labels import unknown_rule
@@ -39,6 +40,7 @@ def labelled(
     stratum: str | None = None,
     meta: Sequence[str] = (),
     order: Sequence[str] | None = None,
+    orientation: Orientation = "shown",
 ) -> tuple[Sample, ...]:
     """List the samples of a csv, as `layouts.tables.listed` does, with their labels as annotation.
 
@@ -73,7 +75,9 @@ def labelled(
     refuse(f"{path}", faults, _REMEDY)
     if place is not None:
         labels = {name: tuple(sorted(own, key=place.__getitem__)) for name, own in labels.items()}
-    samples = listed(path, id_column, image, group=group, stratum=stratum, meta=meta, order=order)
+    samples = listed(
+        path, id_column, image, group=group, stratum=stratum, meta=meta, order=order, orientation=orientation
+    )
     return _with_labels(samples, labels, separator or "", stratum is None)
 
 
@@ -88,6 +92,7 @@ def one_hot_labelled(
     stratum: str | None = None,
     meta: Sequence[str] = (),
     order: Sequence[str] | None = None,
+    orientation: Orientation = "shown",
 ) -> tuple[Sample, ...]:
     """List the samples of a csv, as `layouts.tables.listed` does, with the classes whose cell is 1 as annotation.
 
@@ -110,7 +115,9 @@ def one_hot_labelled(
             faults.append(f"row {number}: {there}; there must be exactly one")
         labels[row[id_column]] = names
     refuse(f"{path}", faults, _REMEDY)
-    samples = listed(path, id_column, image, group=group, stratum=stratum, meta=meta, order=order)
+    samples = listed(
+        path, id_column, image, group=group, stratum=stratum, meta=meta, order=order, orientation=orientation
+    )
     return _with_labels(samples, labels, "|", stratum is None)
 
 

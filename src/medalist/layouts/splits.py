@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import image_size, read_image
+from medalist.codecs.images import Orientation, image_size, read_image
 from medalist.errors import DataError
+from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
 from medalist.layouts.folders import Images
@@ -25,40 +26,96 @@ StratumOf = Callable[[NDArray[np.uint8]], str]
 def read_split(
     train: Images,
     test: Images,
-    annotations: Mapping[str, Sequence[str]],
-    order: Sequence[str],
+    annotations: Mapping[str, Sequence[str]] | None = None,
+    order: Sequence[str] | None = None,
     *,
+    masks: Images | None = None,
+    root: Path | None = None,
+    table: Path | None = None,
+    id_column: str = "id",
+    group: str | None = None,
+    stratum: str | None = None,
+    meta: Sequence[str] = (),
     stratum_of: StratumOf | None = None,
     white: int = 65535,
+    orientation: Orientation = "shown",
 ) -> Split:
-    """Join images, annotations and the order of the submission into samples.
+    """Join images, truths and the order of the submission into samples.
 
-    Train samples are sorted by id; test samples are in the order of `order`. `stratum_of` returns the stratum of an
-    image from its pixels. With it, every image is decoded, which takes some ms for each image. `white` is the value of
-    a 16-bit image that is shown as white. Raises DataError, which names every id with an annotation but no image, or
-    the reverse; every id that only `order` or only the test images have; every id in both parts; and every image that
-    cannot be read.
+    annotations: the run-length codes of each training image. masks: in their place, the mask file of each training
+    image; `root`, the contest's folder, is then needed, and the annotation is the file's path inside it. order: the ids
+    of the test images as the submission has them; None sorts them.
+    table: a csv with a row for each training image, and perhaps for test images, with `id_column`. group, stratum:
+    columns of it; an empty cell means none. meta: columns that are kept as text.
+    Train samples are sorted by id. `stratum_of` returns the stratum of an image from its pixels, in place of a column.
+    With it, every image is decoded, which takes some ms for each image. `white` is the value of a 16-bit image that is
+    shown as white, and `orientation` says how EXIF orientations are read; give both as the Competition has them.
+    Raises DataError, which names every id with an annotation but no image, or the reverse; every id that only `order`
+    or only the test images have; every id in both parts; every training image without a row in the table; and every
+    image that cannot be read.
     """
+    assert (annotations is None) != (masks is None), "give annotations or masks"
+    assert masks is None or root is not None, "masks need root, the contest's folder"
+    assert stratum is None or stratum_of is None, "give stratum or stratum_of"
+    assert table is not None or not (group or stratum or meta), "group, stratum and meta are columns of a table"
     paths = {"train": dict(train), "test": dict(test)}
-    same_ids("train image", paths["train"], "row in the annotations", annotations)
+    if masks is not None:
+        assert root is not None
+        same_ids("train image", paths["train"], "mask", (name for name, _ in masks))
+        annotations = {name: (_inside(path, root),) for name, path in masks}
+    else:
+        assert annotations is not None
+        same_ids("train image", paths["train"], "row in the annotations", annotations)
+    order = sorted(paths["test"]) if order is None else order
     same_ids("test image", paths["test"], "row in the sample submission", order)
     both = sorted(paths["train"].keys() & paths["test"].keys())
     refuse("ids in both the train and the test part", both, "an image belongs to one part")
+    columns = {} if table is None else _columns(table, id_column, (group, stratum, *meta), paths["train"])
     named = [*sorted(train), *((name, paths["test"][name]) for name in order)]
-    seen = _see(named, stratum_of, white)
-    samples = [
-        Sample(id=name, images=(path,), size=size, stratum=stratum)
-        for (name, path), (size, stratum) in zip(named, seen, strict=True)
-    ]
-    return Split(
-        train=tuple(_annotated(sample, annotations[sample.id]) for sample in samples[: len(train)]),
-        test=tuple(samples[len(train) :]),
-    )
+    seen = _see(named, stratum_of, white, orientation)
+    samples = []
+    for (name, path), (size, look) in zip(named, seen, strict=True):
+        row = columns.get(name, {})
+        samples.append(
+            Sample(
+                id=name,
+                images=(path,),
+                size=size,
+                annotation=tuple(annotations.get(name, ())) if name in paths["train"] else (),
+                group=(row.get(group) or None) if group else None,
+                stratum=(row.get(stratum) or None) if stratum else look,
+                meta={column: row[column] for column in meta if column in row},
+            )
+        )
+    return Split(train=tuple(samples[: len(train)]), test=tuple(samples[len(train) :]))
 
 
-def with_sizes(named: Images) -> tuple[Sample, ...]:
+def _inside(path: Path, root: Path) -> str:
+    """The path inside the contest's folder, with slashes on every system."""
+    try:
+        return path.relative_to(root).as_posix()
+    except ValueError:
+        raise DataError(f"{path} is not inside {root}; give the contest's folder as root") from None
+
+
+def _columns(
+    table: Path, id_column: str, wanted: Sequence[str | None], train: Mapping[str, Path]
+) -> dict[str, dict[str, str]]:
+    """The row of each id in a table. DataError where a training image has none, or an id has two."""
+    rows: dict[str, dict[str, str]] = {}
+    faults = []
+    for number, row in enumerate(read_table(table, [id_column, *(name for name in wanted if name)]), start=2):
+        if row[id_column] in rows:
+            faults.append(f"row {number}, column {id_column}, value '{shortened(row[id_column])}': a second row")
+        rows[row[id_column]] = row
+    faults += [f"no row for the training image '{shortened(name)}'" for name in train if name not in rows]
+    refuse(f"{table}", faults, "keep one row for each training image")
+    return rows
+
+
+def with_sizes(named: Images, orientation: Orientation = "shown") -> tuple[Sample, ...]:
     """Return samples of (id, image) in their order. Raises DataError, which names the images that cannot be read."""
-    seen = _see(named, None, 65535)
+    seen = _see(named, None, 65535, orientation)
     return tuple(Sample(name, (path,), size) for (name, path), (size, _) in zip(named, seen, strict=True))
 
 
@@ -76,15 +133,17 @@ def parted(train: Sequence[Sample], test: Sequence[Sample], gallery: Sequence[Sa
     return Split(tuple(train), tuple(test), tuple(gallery or ()))
 
 
-def _see(named: Images, stratum_of: StratumOf | None, white: int) -> list[tuple[tuple[int, int], str | None]]:
+def _see(
+    named: Images, stratum_of: StratumOf | None, white: int, orientation: Orientation
+) -> list[tuple[tuple[int, int], str | None]]:
     """The size and stratum of each image. A few threads read them, because Pillow decodes without the GIL."""
 
     def see(item: tuple[str, Path]) -> tuple[tuple[int, int], str | None] | str:
         name, path = item
         try:
             if stratum_of is None:
-                return image_size(path), None
-            image = read_image(path, white)
+                return image_size(path, orientation), None
+            image = read_image(path, white, orientation)
             return (image.shape[0], image.shape[1]), stratum_of(image)
         except DataError as error:
             return f"'{name}': {error}"
@@ -92,9 +151,5 @@ def _see(named: Images, stratum_of: StratumOf | None, white: int) -> list[tuple[
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         seen = list(pool.map(see, named))
     bad = [fault for fault in seen if isinstance(fault, str)]
-    refuse(f"{len(bad)} of {len(named)} images cannot be read", bad, "download them again")
+    refuse(f"{len(bad)} of {len(named)} images cannot be read", bad)
     return [value for value in seen if not isinstance(value, str)]
-
-
-def _annotated(sample: Sample, codes: Sequence[str]) -> Sample:
-    return Sample(sample.id, sample.images, sample.size, tuple(codes), sample.group, sample.stratum, sample.meta)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
+from medalist.codecs.images import Orientation
 from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
@@ -63,11 +64,13 @@ def listed(
     stratum: str | None = None,
     meta: Sequence[str] = (),
     order: Sequence[str] | None = None,
+    orientation: Orientation = "shown",
 ) -> tuple[Sample, ...]:
     """List the samples of a csv with a row for each image, in the order of its rows, or in `order`.
 
     image: id -> its file. identity, group, stratum: the names of their columns, which may be the same column; the
     identity becomes the `annotation`, and an empty group or stratum means none. meta: columns that are kept as text.
+    orientation: how EXIF orientations are read, as the Competition has it.
     Raises DataError, which names every row whose id is empty, repeated, or a path out of the contest's folder, and
     every empty identity; then every id that only `order` or only the csv has; then every image that cannot be read.
     """
@@ -96,5 +99,5 @@ def listed(
             stratum=None if stratum is None else rows[sample.id][stratum] or None,
             meta={column: rows[sample.id][column] for column in meta},
         )
-        for sample in with_sizes(named)
+        for sample in with_sizes(named, orientation)
     )

@@ -1,12 +1,15 @@
-"""Decode the truth of a sample from its annotation."""
+"""Decode the truth of a sample from its annotation: run-length codes, or the name of a mask's file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
+from medalist.codecs.images import Orientation
+from medalist.codecs.label_pictures import read_mask_picture
 from medalist.codecs.rle import RleError, decode_labels, decode_mask
 from medalist.errors import DataError
 from medalist.records import Instances, Mask, Sample
@@ -35,3 +38,23 @@ def mask(source: Path, sample: Sample, order: Literal["column", "row"] = "column
     except RleError as error:
         raise DataError(f"{source}: image {sample.id}: {error}") from error
     return Mask(classes)
+
+
+def mask_picture(
+    data: Path,
+    sample: Sample,
+    *,
+    foreground: Sequence[int] | None = None,
+    threshold: int | None = None,
+    orientation: Orientation = "shown",
+) -> Mask:
+    """Read the mask file that a sample's annotation names (a path inside the folder `data`) as one class, 0 and 1.
+
+    foreground: the values of the picture that are the class; threshold: its gray values from it on. Without both, the
+    picture must have one value besides 0, which is 1 or white. Values are the numbers of a palette, never its colours.
+    Raises DataError for a sample that does not name one file, and as `codecs.label_pictures.read_mask_picture` does,
+    for example for a picture of several classes or with void.
+    """
+    if len(sample.annotation) != 1:
+        raise DataError(f"image {sample.id} names {len(sample.annotation)} mask files; there must be one")
+    return Mask(read_mask_picture(data / sample.annotation[0], foreground, threshold, orientation))

@@ -19,7 +19,8 @@ from medalist.models.encoders import (
     statistics,
 )
 from medalist.models.settings import EncoderConfig
-from medalist.models.weights import Resolved, load_state
+from medalist.models.states import load_state
+from medalist.models.weights import Resolved
 
 _TIMM_FAILS = (RuntimeError, ValueError, TypeError, AttributeError, AssertionError, IndexError, KeyError)
 

@@ -7,30 +7,24 @@
 from __future__ import annotations
 
 import os
-import pickle
 import re
 import shutil
-import warnings
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import huggingface_hub
-import safetensors
-import safetensors.torch
 import timm
-import torch
-from torch import Tensor
 
 from medalist.errors import ConfigError, WeightsError
 from medalist.files import sha256_file, written
 from medalist.models.encoders import check_encoder, fitted_state, full_name
 from medalist.models.hubs import HASH, PACKAGES, VGG_FILES, from_hub, in_cache, in_package, torch_cache, vgg_file
+from medalist.models.states import SUFFIXES, load_state
 from medalist.models.vgg import vgg_state
+from medalist.system import offline
 
 Source = Literal["path", "folder", "package", "cache", "hub"]
-SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -156,57 +150,6 @@ def add_weights(file: Path, name: str | None = None) -> Resolved:
     return Resolved(name, target, sha256_file(target), "folder")
 
 
-def load_state(path: Path) -> dict[str, Tensor]:
-    """Read a state dict from safetensors, or from torch's format with tensors only (no code of the file is ever run).
-
-    A state dict inside "state_dict", "model" or "state_dict_ema" is unwrapped, and the prefix "module." is removed from
-    names. Raises WeightsError where the file is missing or damaged, holds anything other than tensors, or holds values
-    that are not finite.
-    """
-    if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: weights are files ending in {', '.join(SUFFIXES)}")
-    try:
-        if path.suffix == ".safetensors":
-            content: object = safetensors.torch.load_file(path)
-        else:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # torch's notes on the file format; the contents are checked below
-                content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path} does not exist") from error
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} is refused: it is damaged or holds more than tensors, which can run code"
-        ) from error
-    except (
-        OSError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        AttributeError,
-        TypeError,
-        MemoryError,
-        zipfile.BadZipFile,
-        safetensors.SafetensorError,
-    ) as error:
-        raise WeightsError(f"{path} cannot be read as weights ({type(error).__name__}); it is damaged") from error
-    for key in ("state_dict_ema", "state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-            break
-    if not isinstance(content, dict) or not content:
-        raise WeightsError(f"{path} holds no state dict (names and tensors)")
-    state: dict[str, Tensor] = {}
-    for key, tensor in content.items():
-        if not isinstance(key, str) or not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
-            raise WeightsError(f"{path}: '{key}' is not a dense tensor; a state dict has names and tensors only")
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise WeightsError(f"{path}: tensor '{key}' has values that are not finite")
-        state[key.removeprefix("module.")] = tensor
-    return state
-
-
 def weights_folder() -> Path:
     """Return the folder of weights: $MEDALIST_WEIGHTS, else the nearest `weights/` in this folder or above.
 
@@ -217,11 +160,6 @@ def weights_folder() -> Path:
         return Path(given).expanduser()
     here = Path.cwd()
     return next((up / "weights" for up in (here, *here.parents) if (up / "weights").is_dir()), here / "weights")
-
-
-def offline() -> bool:
-    """Return whether MEDALIST_OFFLINE forbids the network; it does unless it is empty, "0", "false" or "no"."""
-    return os.environ.get("MEDALIST_OFFLINE", "").strip().lower() not in ("", "0", "false", "no")
 
 
 def _stems(name: str) -> list[str]:

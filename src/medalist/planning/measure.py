@@ -23,6 +23,7 @@ from medalist.planning.cost_model import CostModel, predicted_batches
 from medalist.planning.inference_cost import InferenceBatch, chosen, held_out, largest_peak, pixels_of, time_validation
 from medalist.planning.probe import Ran, Subject, attempt, device_peak, let_go, run, weights_bytes
 from medalist.planning.sampled_cache import SampledCache
+from medalist.processors import release_buffers
 from medalist.reporter import Reporter
 from medalist.runs.cost import forget_peak
 from medalist.runs.plans import in_bytes
@@ -103,7 +104,9 @@ def measure(setup: TrainSetup, costs: CostModel, folder: Path, ends: Mapping[str
     ran, unseen = _trained(subject, settings, stage, fold, ends["training"])
     weights, trained = weights_bytes(ran.job.model)
     validation = _validated(setup, costs, kept, ran.job, trained, ends["validation"])
-    after_training, between = peak_memory(), forget_peak()
+    after_training = peak_memory()
+    release_buffers()  # as a training does before it predicts
+    between = forget_peak()
     oof, bytes_a_pixel = costs.time_predictions(
         setup, settings, ran.job, folder / "store", source.each, fold, ends["oof"]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -22,6 +23,7 @@ from medalist.engine.settings import SizeStage
 from medalist.engine.train import fit
 from medalist.planning.arithmetic import Pace, Stage, pace
 from medalist.planning.cost_model import CostModel, Source
+from medalist.reporter import Result
 from medalist.runs.setup import TrainSetup
 
 LONG = 100_000
@@ -62,6 +64,10 @@ class Clock:
 
     def skip(self, steps: int) -> None:
         """Do nothing, because only finished batches are counted."""
+
+    def aside(self, work: Callable[[], Result]) -> Result:
+        """Do the work."""
+        return work()
 
     def say(self, text: str) -> None:
         """Do nothing, because nobody reads the lines of a probe."""

@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib as mpl
@@ -24,18 +25,30 @@ from medalist.report.pictures import printable
 
 INK = "#010203"
 ACCENT = "#3f7fd6"
+STRATA = (
+    "#4269d0",
+    "#efb118",
+    "#ff725c",
+    "#3ca951",
+    "#a463f2",
+    "#6cc5b0",
+    "#ff8ab7",
+    "#9c6b4e",
+    "#97bbf5",
+    "#9498a0",
+)
+"""Colours of strata; those of folds are `LINES`, so that a fold is not taken for a stratum."""
 LINES = ("#3f7fd6", "#e0762f", "#2f9e6e", "#b55bc4", "#c9a227", "#d64f63", "#2aa3b8", "#8a7f72")
 
 
 def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     """Draw training loss, validation loss and learning rate, with one line for each fold.
 
-    curves: by fold, the rows of metrics.jsonl, as in `page.RunReport`. Panels without numbers are left out.
+    curves: by fold, the rows of metrics.jsonl, as in `page.RunReport`. Panels of what is not `drawable` are left out.
     """
     panels = {"loss": "training loss", "val_loss": "validation loss", "lr": "learning rate"}
-    rows = [row for fold in curves.values() for row in fold]
     along = _along(curves)
-    shown = [name for name in panels if any(finite(row.get(name)) for row in rows)] or ["loss"]
+    shown = [name for name in panels if name in drawable(curves)] or ["loss"]
     figure = Figure(figsize=(11.4, 2.9), layout="constrained")
     axes = figure.subplots(1, len(shown), squeeze=False)[0]
     for ax, name in zip(axes, shown, strict=True):
@@ -59,6 +72,31 @@ def curves_figure(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> Figure:
     return figure
 
 
+def drawable(curves: Mapping[str, Sequence[Mapping[str, Any]]]) -> set[str]:
+    """Return the names of the figures that make a line: those with two numbers or more in one fold."""
+    names = {name for rows in curves.values() for row in rows for name in row}
+    return {name for name in names if any(sum(finite(row.get(name)) for row in rows) > 1 for rows in curves.values())}
+
+
+def stratum_colours(strata: Iterable[str]) -> dict[str, str]:
+    """Return a colour for each stratum, by its place in the order of names.
+
+    Charts and tables of one contest agree where each is given all strata of the contest. More strata than colours
+    share colours.
+    """
+    return {name: STRATA[place % len(STRATA)] for place, name in enumerate(sorted(set(strata)))}
+
+
+def own_colours(strata: Iterable[str], shown: Iterable[str] = ()) -> dict[str, str]:
+    """Return `stratum_colours` where each stratum has a colour of its own, and each name in `shown` is a stratum.
+
+    Otherwise return nothing: a colour that several strata share says nothing. `shown` are the classes or identities of
+    a chart; they have the colours of strata where they are the strata.
+    """
+    names = set(strata)
+    return stratum_colours(names) if len(names) <= len(STRATA) and set(shown) <= names else {}
+
+
 def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """Draw each part of the score over its thresholds: by name, (threshold, value) pairs."""
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
@@ -80,18 +118,32 @@ def thresholds_figure(thresholds: Mapping[str, Sequence[tuple[float, float]]]) -
     plain_axes(
         ax,
         f"{label(next(iter(thresholds)))} by threshold" if len(thresholds) == 1 else "by threshold",
-        "threshold",
+        "threshold of the metric",
     )
     legend(ax, len(thresholds))
     return figure
 
 
-def spread_figure(values: Sequence[float], what: str = "images") -> Figure:
-    """Draw the histogram of the samples' scores, with the median. `what`: the plural name of the samples."""
+def spread_figure(
+    values: Sequence[float],
+    what: str = "images",
+    strata: Sequence[str] = (),
+    colours: Mapping[str, str] = MappingProxyType({}),
+) -> Figure:
+    """Draw the histogram of the samples' scores, with the median. `what`: the plural name of the samples.
+
+    strata: the stratum of each value, or nothing. colours: by stratum; the parts of a bar have these colours.
+    """
     figure = Figure(figsize=(5.6, 2.9), layout="constrained")
     ax = figure.subplots()
     low, high = min(0.0, *values), max(1.0, *values)
-    ax.hist(values, bins=20, range=(low, high), color=ACCENT, rwidth=0.92)
+    names = [name for name in colours if name in set(strata)]
+    if len(strata) == len(values) and len(names) > 1 and set(strata) <= set(colours):
+        parts = [[value for value, one in zip(values, strata, strict=True) if one == name] for name in names]
+        shown = [colours[name] for name in names]
+        ax.hist(parts, bins=20, range=(low, high), color=shown, rwidth=0.92, stacked=True)
+    else:
+        ax.hist(values, bins=20, range=(low, high), color=ACCENT, rwidth=0.92)
     ax.set_ylim(top=1.16 * ax.get_ylim()[1])  # room for the text at the median
     middle = median(values)
     ax.axvline(middle, color=INK, linewidth=1, linestyle=(0, (3, 3)))
@@ -108,6 +160,38 @@ def spread_figure(values: Sequence[float], what: str = "images") -> Figure:
     )
     plain_axes(ax, f"{what} by score", "score")
     ax.yaxis.set_major_locator(MaxNLocator(5, integer=True))
+    return figure
+
+
+def decision_figure(
+    name: str, used: float, thresholds: Sequence[float], scores: Mapping[str, Sequence[float]]
+) -> Figure:
+    """Draw the score over a threshold of the decision, with a line at the one that is used.
+
+    name: of the threshold. scores: by line, a score for each threshold; the first line is that of all samples, and the
+    others, of folds, are thinner.
+    """
+    figure = Figure(figsize=(5.6, 2.9), layout="constrained")
+    ax = figure.subplots()
+    for place, (line, values) in enumerate(scores.items()):
+        style = {"color": INK, "linewidth": 1.8, "marker": "o", "markersize": 3.4, "zorder": 3}
+        if place:
+            style = {"color": LINES[(place - 1) % len(LINES)], "linewidth": 1.1, "alpha": 0.8}
+        ax.plot(thresholds, values, label=label(line), **style)
+    ax.axvline(used, color=INK, linewidth=1, linestyle=(0, (3, 3)))
+    side = "right" if used > (min(thresholds) + max(thresholds)) / 2 else "left"
+    ax.annotate(
+        f"scored with {used:g}",
+        (used, 0.0),
+        (-5 if side == "right" else 5, 6),
+        xycoords=("data", "axes fraction"),
+        textcoords="offset points",
+        ha=side,
+        size=8,
+        color=INK,
+    )
+    plain_axes(ax, f"score by {label(name)}", label(name))
+    legend(ax, len(scores))
     return figure
 
 

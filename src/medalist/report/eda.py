@@ -20,13 +20,12 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medalist.codecs.images import read_image
 from medalist.competition import Competition, find_groups
 from medalist.folds.folds import Folds, make_folds, summary
 from medalist.folds.settings import FoldsConfig
 from medalist.records import Answer, Instances, Labels, Mask, Ranking, Sample, Split
-from medalist.report.charts import LINES, label, legend, plain_axes
-from medalist.report.pictures import Picture, captioned, grid, outline, side_by_side, stretched
+from medalist.report.charts import label, legend, plain_axes, stratum_colours
+from medalist.report.pictures import Picture, captioned, grid, outline, shows_nothing, side_by_side, stretched
 
 ALL = "all"  # the stratum of samples that have none
 
@@ -56,7 +55,7 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
     images: list[dict[str, object]] = []
     areas: list[pd.DataFrame] = []
     for sample in samples:
-        image = read_image(sample.images[0], competition.white)
+        image = competition.image(sample.images[0])
         area = object_areas(competition.truth(data, sample))
         stratum = sample.stratum or ALL
         images.append(
@@ -73,9 +72,12 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
             }
         )
         areas.append(pd.DataFrame({"id": sample.id, "stratum": stratum, "area": area}))
+    # Both tables name all strata, so that a stratum has one colour in all figures, also where it has no objects.
+    strata = pd.CategoricalDtype(sorted({str(row["stratum"]) for row in images}))
     columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "brightness", "saturation"]
     objects = pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
-    return Description(pd.DataFrame(images, columns=columns), objects)
+    table = pd.DataFrame(images, columns=columns)
+    return Description(table.astype({"stratum": strata}), objects.astype({"stratum": strata}))
 
 
 def object_areas(truth: Answer) -> NDArray[np.int64]:
@@ -158,7 +160,7 @@ def folds_table(folds: Folds) -> pd.DataFrame:
 
 def objects_table(images: pd.DataFrame) -> pd.DataFrame:
     """Describe the number of objects in an image, by stratum, and the share of pixels that they cover."""
-    groups = images.groupby("stratum")
+    groups = images.groupby("stratum", observed=True)
     table = groups["objects"].agg(["count", "min", "median", "mean", "max"])
     table.columns = pd.Index(["images", "least", "median", "mean", "most"])
     return table.assign(**{"mean share covered": groups["covered"].mean()})
@@ -237,15 +239,16 @@ def oof_figure(
 ) -> Figure:
     """Draw image, truth and answer of `most` samples, spread evenly from the worst score to the best.
 
-    The mappings are by sample id; they need only the samples that were scored, which are those of `by_sample`.
+    The mappings are by sample id; they need only the samples that were scored, which are those of `by_sample`. Samples
+    that are empty in truth and answer are left out, because their pictures would show nothing.
     """
     by_id = {sample.id: sample for sample in samples}
-    ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
+    told = [name for name in by_sample if not shows_nothing(truths[name], answers[name])]
+    ordered = sorted(told, key=lambda name: (by_sample[name], name))
     places = np.linspace(0, max(0, len(ordered) - 1), min(most, len(ordered))).round().astype(int)
     shown = [ordered[place] for place in places]
     pictures = [
-        side_by_side(read_image(by_id[name].images[0], competition.white), truths[name], answers[name], side=384)
-        for name in shown
+        side_by_side(competition.image(by_id[name].images[0]), truths[name], answers[name], side=384) for name in shown
     ]
     return picture_figure(grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown]))
 
@@ -265,9 +268,14 @@ def _figure() -> tuple[Figure, Axes]:
 
 
 def _strata(frame: pd.DataFrame) -> dict[str, str]:
-    """Return a colour for each stratum, the most frequent first."""
-    names = frame["stratum"].value_counts(sort=True).index
-    return {str(name): LINES[place % len(LINES)] for place, name in enumerate(names)}
+    """Return the colour of each stratum that the frame has, the most frequent first.
+
+    The colours follow from all strata of the data, which are named by the type of the column.
+    """
+    column = frame["stratum"]
+    known = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column.unique()
+    colours, counts = stratum_colours(map(str, known)), column.value_counts(sort=True)
+    return {str(name): colours[str(name)] for name, count in counts.items() if count}
 
 
 def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.float64]) -> None:
@@ -285,7 +293,7 @@ def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.flo
 
 
 def _with_truth(competition: Competition, data: Path, sample: Sample) -> Picture:
-    image = stretched(read_image(sample.images[0], competition.white))
+    image = stretched(competition.image(sample.images[0]))
     return outline(image, competition.truth(data, sample), side=320)
 
 

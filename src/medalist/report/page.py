@@ -13,16 +13,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.resources import files as package_files
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from medalist.files import write_text
 from medalist.report.charts import (
     curves_figure,
+    drawable,
     finite,
     finite_values,
     fold_name,
+    own_colours,
     spread_figure,
     svg,
     thresholds_figure,
@@ -32,15 +36,25 @@ from medalist.report.pictures import FALSE, FOUND, MISSED, Colour, Picture, jpeg
 _THRESHOLDED = re.compile(r"(.+)@([0-9]+(?:\.[0-9]+)?)")
 
 
+LONG = 12
+"""A table with more rows than this is folded: the page shows its first rows, and all of them on a click."""
+
+
 @dataclass(frozen=True, eq=False)
 class SamplePicture:
-    """One OOF sample on the page; `picture` is uint8[H, W, 3], made by `pictures.side_by_side` without caption."""
+    """One OOF sample on the page.
+
+    picture: uint8[H, W, 3], panels beside each other, without caption. note: what is wrong with the answer, in words.
+    details: (words, picture) of places of the image, enlarged.
+    """
 
     id: str
     fold: int | str
     score: float
     stratum: str | None
     picture: Picture
+    note: str = ""
+    details: Sequence[tuple[str, Picture]] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +70,8 @@ class RunReport:
         {"score", "samples"}}, "parts": {name: score}}, "by_sample": {id: score}, "optimistic" (whether the weights
         were chosen by the metric on the fold itself)}; every key is optional.
     worst, best: pictures in the order in which they are shown.
+    strata: the stratum by sample id, of all training samples of the contest that have one. The colours of strata follow
+        from it, so that all pages and charts of the contest agree.
     """
 
     run: str
@@ -66,6 +82,7 @@ class RunReport:
     scores: Mapping[str, Any]
     worst: Sequence[SamplePicture] = field(default=())
     best: Sequence[SamplePicture] = field(default=())
+    strata: Mapping[str, str] = field(default_factory=dict)
 
     def with_pictures(self, worst: Sequence[SamplePicture], best: Sequence[SamplePicture]) -> RunReport:
         """Return the same content with pictures."""
@@ -74,12 +91,16 @@ class RunReport:
 
 @dataclass(frozen=True)
 class Bar:
-    """A table row with a bar: `share` is the length of the bar, 0..100; `samples` is None where it is not known."""
+    """A table row with a bar.
+
+    share: the length of the bar, 0..100. samples: None where it is not known. colour: None for that of all bars.
+    """
 
     name: str
     value: float | None
     share: float
     samples: int | None = None
+    colour: str | None = None
 
 
 def write_report(path: Path, report: RunReport) -> None:
@@ -117,13 +138,14 @@ def rendered(template: str, values: Mapping[str, Any], package: str | None = Non
 def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) -> dict[str, Any]:
     """Return the values that `page.html.j2` shows of a run. `unit`: what a sample is called, in singular and plural."""
     oof: Mapping[str, Any] = report.scores.get("oof") or {}
-    by_sample = finite_values((report.scores.get("by_sample") or {}).values())
+    by_sample = {name: float(value) for name, value in (report.scores.get("by_sample") or {}).items() if finite(value)}
     folds = {fold_name(name): value for name, value in (oof.get("folds") or {}).items()}
     strata: Mapping[str, Mapping[str, Any]] = oof.get("strata") or {}
     thresholds, parts = split_parts(oof.get("parts") or {})
     error, over = oof.get("standard_error"), f"{len(folds)} folds"
     if not finite(error):
         error, over = oof.get("standard_error_samples"), f"the {unit[1]}"
+    colours = own_colours([*strata, *report.strata.values()])
     return {
         "report": report,
         "unit": unit,
@@ -136,24 +158,46 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
         "stratum_bars": bars(
             {name: row.get("score") for name, row in strata.items()},
             {name: row.get("samples") for name, row in strata.items()},
+            colours,
         ),
+        "stratum_colours": colours,
+        "long": LONG,
+        "heat": None,
         "parts": parts,
-        "curves": svg(curves_figure(report.curves)) if any(report.curves.values()) else None,
+        "curves": svg(curves_figure(report.curves)) if drawable(report.curves) & {"loss", "val_loss", "lr"} else None,
         "last_rows": last_rows(report.curves),
         "thresholds": svg(thresholds_figure(thresholds)) if thresholds else None,
-        "spread": svg(spread_figure(by_sample, unit[1])) if by_sample else None,
+        "spread": _spread(by_sample, report.strata, colours if strata else {}, unit[1]),
+        "same": next(iter(by_sample.values())) if len(by_sample) > 1 and len(set(by_sample.values())) == 1 else None,
         "provenance": flattened(report.provenance),
         "colours": {"found": FOUND, "missed": MISSED, "false": FALSE},
     }
 
 
-def extremes(by_sample: Mapping[str, float], most: int = 12) -> tuple[list[str], list[str]]:
+def _spread(
+    by_sample: Mapping[str, float], strata: Mapping[str, str], colours: Mapping[str, str], what: str
+) -> Markup | None:
+    """Return the chart of the samples' scores; None where they are all the same, because one bar is no chart.
+
+    colours: of the strata that a table names; the chart has no legend of its own.
+    """
+    if len(set(by_sample.values())) < 2:
+        return None
+    known = [strata[name] for name in by_sample if name in strata]
+    return svg(spread_figure(list(by_sample.values()), what, known, colours))
+
+
+def extremes(
+    by_sample: Mapping[str, float], most: int = 12, wrong: Mapping[str, float] = MappingProxyType({})
+) -> tuple[list[str], list[str]]:
     """Return the ids of the worst samples (worst first) and of the best (best first); no id is in both.
 
-    There are at most `most` of each. Equal scores are ordered by id. Of fewer than 2 * `most` samples, one half
-    (rounded up) are the worst, and the other half the best.
+    There are at most `most` of each. Of equal scores those with more `wrong` come first among the worst, and are then
+    ordered by id. Samples without a finite score are left out. Of fewer than 2 * `most` samples, one half (rounded up)
+    are the worst, and the other half the best.
     """
-    ordered = sorted(by_sample, key=lambda name: (by_sample[name], name))
+    known = [name for name, value in by_sample.items() if finite(value)]
+    ordered = sorted(known, key=lambda name: (by_sample[name], -wrong.get(name, 0), name))
     worst = ordered[: min(most, -(-len(ordered) // 2))]
     rest = ordered[len(worst) :]
     return worst, rest[::-1][:most]
@@ -171,7 +215,11 @@ def few_strata(scores: Mapping[str, Any], most: int) -> tuple[dict[str, Any], in
     return {**scores, "oof": {**oof, "strata": kept}}, len(strata) - len(kept)
 
 
-def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] | None = None) -> list[Bar]:
+def bars(
+    values: Mapping[str, float | None],
+    samples: Mapping[str, int | None] | None = None,
+    colours: Mapping[str, str] = MappingProxyType({}),
+) -> list[Bar]:
     """Return a row for each value. Bars show the range 0..1, or a wider range where values are outside."""
     known = finite_values(values.values())
     low, high = min([0.0, *known]), max([0.0, *known])
@@ -183,6 +231,7 @@ def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] |
             value=value if finite(value) else None,
             share=round(100 * (value - low) / (high - low), 1) if value is not None and finite(value) else 0.0,
             samples=(samples or {}).get(name),
+            colour=colours.get(name),
         )
         for name, value in values.items()
     ]
@@ -191,10 +240,12 @@ def bars(values: Mapping[str, float | None], samples: Mapping[str, int | None] |
 def split_parts(parts: Mapping[str, float]) -> tuple[dict[str, list[tuple[float, float]]], dict[str, float]]:
     """Return the parts named `name@threshold` as sorted (threshold, value) pairs by name, and the other parts.
 
-    A name with only one threshold (for example a count of matches at IoU 0.5) is no curve; it is among the other parts.
+    A name with a number at only one threshold (for example a count of matches at IoU 0.5) is no curve; it is among the
+    other parts.
     """
     found = {name: match for name in parts if (match := _THRESHOLDED.fullmatch(name))}
-    curves = {name for name, count in Counter(match[1] for match in found.values()).items() if count > 1}
+    numbers = Counter(match[1] for name, match in found.items() if finite(parts[name]))
+    curves = {name for name, count in numbers.items() if count > 1}
     by_name: dict[str, list[tuple[float, float]]] = {name: [] for name in sorted(curves)}
     others: dict[str, float] = {}
     for name, value in parts.items():

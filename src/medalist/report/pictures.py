@@ -20,6 +20,8 @@ from medalist.records import Answer, Instances, Labels, Mask, Ranking
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
+Window = tuple[slice, slice]
+"""A part of an image: its rows and its columns, both with a start and an end inside the image."""
 
 FOUND: Colour = (38, 214, 92)
 MISSED: Colour = (255, 68, 51)
@@ -48,7 +50,7 @@ def stretched(image: Picture) -> Picture:
 
 def fit_image(image: Picture, side: int = SIDE) -> Picture:
     """Return the image resized so that its longer side has `side` pixels; the shorter side has at least one."""
-    height, width = _fitted(image.shape[:2], side)
+    height, width = fitted_size(image.shape[:2], side)
     shrinks = height * width < image.shape[0] * image.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (width, height), interpolation=way), dtype=np.uint8)
@@ -60,7 +62,7 @@ def fit_labels(labels: NDArray[np.int32], side: int = SIDE) -> NDArray[np.int32]
     Nearest-neighbour resizing loses objects that are smaller than its step. Each lost object is put back as one pixel;
     where two lost objects need the same pixel, the later one gets it.
     """
-    height, width = _fitted(labels.shape, side)
+    height, width = fitted_size(labels.shape, side)
     rows = ((np.arange(height) + 0.5) * labels.shape[0] / height).astype(np.intp)
     columns = ((np.arange(width) + 0.5) * labels.shape[1] / width).astype(np.intp)
     fitted: NDArray[np.int32] = labels[rows[:, None], columns[None, :]].astype(np.int32)
@@ -102,12 +104,20 @@ def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: i
     """
     _check_sizes(image, answer)
     picture = fit_image(image, side)
-    picture[edges(fit_labels(_labels(answer), side), thickness)] = colour
+    picture[edges(fit_labels(object_labels(answer), side), thickness)] = colour
     return picture
 
 
 def side_by_side(image: Picture, truth: Answer, answer: Answer, caption: str = "", side: int = SIDE) -> Picture:
-    """Draw three panels: the image, the truth on the image, and the answer on the image; errors have strong colours.
+    """Draw the three panels of `panels` beside each other. caption: one line above them; no line where it is empty."""
+    picture = joined(panels(image, truth, answer, side))
+    return captioned(picture, caption) if caption else picture
+
+
+def panels(
+    image: Picture, truth: Answer, answer: Answer, side: int = SIDE, window: Window | None = None
+) -> tuple[Picture, Picture, Picture]:
+    """Draw the image, the truth on the image, and the answer on the image; errors have strong colours.
 
     Instances are outlined: green for an object that is matched at IoU > 0.5 (at most one other object can match it),
     red for a missed true object, magenta for a false answered object. Masks are tinted by pixel: green where classes
@@ -118,30 +128,45 @@ def side_by_side(image: Picture, truth: Answer, answer: Answer, caption: str = "
         image: uint8[H, W, 3].
         truth: answer of the same height and width.
         answer: answer of the same type and size as `truth`.
-        caption: one line above the panels; no line where it is empty.
         side: longer side of one panel, in pixels.
+        window: the rows and columns that are drawn; None draws all. Objects are matched by all of their pixels, also
+            where the window shows only a part of them.
     """
     _check_sizes(image, truth)
     _check_sizes(image, answer)
-    shown = stretched(fit_image(image, side))
+    part = window or (slice(None), slice(None))
+    shown = stretched(fit_image(image[part], side))
     gray = _gray(shown)
     match truth, answer:
         case Instances(), Instances():
             found, right = matched(truth.labels, answer.labels)
-            panels = (
-                _drawn(gray, truth.labels, found, MISSED, side),
-                _drawn(gray, answer.labels, right, FALSE, side),
+            return (
+                shown,
+                _drawn(gray, truth.labels[part], found, MISSED, side),
+                _drawn(gray, answer.labels[part], right, FALSE, side),
             )
         case Mask(), Mask():
             agree = (truth.classes == answer.classes) & (truth.classes > 0)
-            panels = (
-                _tinted(gray, _verdict(truth.classes, agree), MISSED, side),
-                _tinted(gray, _verdict(answer.classes, agree), FALSE, side),
+            return (
+                shown,
+                _tinted(gray, _verdict(truth.classes, agree)[part], MISSED, side),
+                _tinted(gray, _verdict(answer.classes, agree)[part], FALSE, side),
             )
         case _:
             raise AssertionError(f"truth is {type(truth).__name__} but answer is {type(answer).__name__}")
-    picture = _joined((shown, *panels))
-    return captioned(picture, caption) if caption else picture
+
+
+def joined(pictures: Sequence[Picture], columns: int | None = None) -> Picture:
+    """Join pictures of one size, with thin bars between them: all in one row, or row by row with `columns` in a row."""
+    wide = columns or len(pictures)
+    blank = np.full_like(pictures[0], GAP)
+    rows = []
+    for first in range(0, len(pictures), wide):
+        row = [*pictures[first : first + wide], *[blank] * (first + wide - len(pictures))]
+        upright = np.full((row[0].shape[0], 3, 3), GAP, dtype=np.uint8)
+        rows.append(np.concatenate([part for picture in row for part in (upright, picture)][1:], axis=1))
+    level = np.full((3, rows[0].shape[1], 3), GAP, dtype=np.uint8)
+    return np.concatenate([part for row in rows for part in (level, row)][1:])
 
 
 def matched(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -233,13 +258,15 @@ def _gray(picture: Picture) -> Picture:
     return np.repeat(gray[:, :, None], 3, axis=2).astype(np.uint8)
 
 
-def _fitted(size: tuple[int, ...], side: int) -> tuple[int, int]:
+def fitted_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
+    """Return (height, width) in the proportion of `size`, the longer one `side`, each at least 1."""
     height, width = size
     scale = side / max(height, width)
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def _labels(answer: Answer) -> NDArray[np.int32]:
+def object_labels(answer: Answer) -> NDArray[np.int32]:
+    """Return int32[H, W]: the numbers of the objects, or the classes of a mask; 0 is background."""
     match answer:
         case Instances(labels):
             return labels
@@ -251,8 +278,13 @@ def _labels(answer: Answer) -> NDArray[np.int32]:
             assert_never(answer)
 
 
+def shows_nothing(truth: Answer, answer: Answer) -> bool:
+    """Return whether neither has a pixel of an object, so that a picture of them would show nothing."""
+    return not object_labels(truth).any() and not object_labels(answer).any()
+
+
 def _check_sizes(image: Picture, answer: Answer) -> None:
-    size = _labels(answer).shape
+    size = object_labels(answer).shape
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, (
         f"image must be uint8[H, W, 3], not {image.dtype}{list(image.shape)}"
     )
@@ -278,9 +310,3 @@ def _tinted(gray: Picture, verdict: NDArray[np.int32], bad: Colour, side: int) -
     tint = np.array([(0, 0, 0), FOUND, bad], dtype=np.float32)[fitted]
     weight = np.array([0.0, 0.35, 0.55], dtype=np.float32)[fitted][:, :, None]
     return (gray * (1 - weight) + tint * weight).round().astype(np.uint8)
-
-
-def _joined(panels: Sequence[Picture]) -> Picture:
-    bar = np.full((panels[0].shape[0], 3, 3), GAP, dtype=np.uint8)
-    parts = [part for panel in panels for part in (bar, panel)][1:]
-    return np.concatenate(parts, axis=1)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from medalist.errors import RunError
+from medalist.reading import JSON_BYTES, read_text
 from medalist.runs.runs import Run
 
 
@@ -13,7 +14,7 @@ def metrics_rows(run: Run, fold: int) -> list[dict[str, Any]]:
     """Return the rows of a fold's metrics.jsonl, one for each epoch. Raises RunError where it cannot be read."""
     path = run.fold_folder(fold) / "metrics.jsonl"
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [json.loads(line) for line in read_text(path, JSON_BYTES).splitlines()]
         if not all(isinstance(row, dict) for row in rows):
             raise ValueError("a line is not a row of figures")
         return rows

@@ -27,6 +27,7 @@ from medalist.errors import DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
+from medalist.reading import CONFIG_BYTES, read_text
 from medalist.records import Sample, Split
 
 LOCK_FORMAT = 1
@@ -88,7 +89,7 @@ class Run:
     def config(self) -> str:
         """Return the text of the resolved config of the training. Raises RunError where it cannot be read."""
         try:
-            return (self.folder / "config.yaml").read_text(encoding="utf-8")
+            return read_text(self.folder / "config.yaml", CONFIG_BYTES)
         except (OSError, UnicodeDecodeError) as error:
             reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
             raise RunError(f"{self.folder} is not a run: config.yaml: {reason}; run medalist train first") from None
@@ -304,8 +305,11 @@ def find_run(name: str, root: Path) -> Run:
     """
     if name:
         for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
-            if (folder / "lock.json").is_file():
-                return Run(folder)
+            try:
+                if (folder / "lock.json").is_file():
+                    return Run(folder)
+            except OSError as error:  # for example a name that is too long for a file
+                raise RunError(f"no run '{name[:60]}…': {error.strerror}") from None
     known = all_runs(root)
     named = [run for run in known if run.name == name]
     if len(named) == 1:
@@ -317,6 +321,8 @@ def find_run(name: str, root: Path) -> Run:
     listed = [f"{run.competition}/{run.name}" for run in known]
     near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
+    if not hint and name.endswith((".yaml", ".yml")):
+        hint = f"; {name} is a config: name a run of it, or make one with medalist train {name}"
     more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
     raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed[:20]) or 'none'}{more}{hint}")
 

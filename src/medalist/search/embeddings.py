@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medalist.contents import hash_file
 from medalist.errors import SearchError
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, written
+from medalist.reading import open_file
 from medalist.search.ids import parse_ids
 
 UNIT = 1e-3
@@ -247,7 +248,7 @@ def read_npy(path: Path) -> NDArray[Any]:
     if not path.is_file():  # opening a pipe would wait
         raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             if file.read(6) != np.lib.format.MAGIC_PREFIX:
                 raise SearchError(f"{path}: not a .npy file; write it with numpy.save")
         with np.errstate(over="raise"):  # for a file whose shape is so large that its product overflows

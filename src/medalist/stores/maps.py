@@ -20,16 +20,13 @@ from numpy.typing import NDArray
 from medalist.contents import hash_bytes
 from medalist.errors import RunError
 from medalist.files import written
+from medalist.reading import IMAGE_BYTES, read_bytes
 from medalist.records import MapPrediction
 from medalist.stores.store import StoredPart, are_intact, finish_part, hashes_in, read_part, refuse_changed, start_part
-from medalist.system import CASELESS
+from medalist.system import CASELESS, DEVICES
 
 LONGEST = 180
 """The most letters of an id in a file name. File systems allow 255 bytes, and temporary names need some of them."""
-
-
-DEVICES = frozenset(["CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(1, 10))])
-"""Names that Windows takes for devices, with any suffix."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class MapStore:
         """
         path = self.path(sample_id)
         try:
-            data = path.read_bytes()
+            data = read_bytes(path, IMAGE_BYTES)
         except OSError as error:
             raise RunError(f"no prediction {path} ({error.strerror}); run medalist predict again") from None
         # The file is checked first, because libpng writes its own messages about damage to the terminal.

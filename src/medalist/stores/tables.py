@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from medalist.contents import hash_bytes
 from medalist.errors import RunError
 from medalist.files import written
+from medalist.reading import require_file
 from medalist.records import TablePrediction
 from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, start_part
 
@@ -59,6 +60,7 @@ class TableStore:
         if part is None:
             raise RunError(f"no predictions {path}; run medalist predict again")
         try:
+            require_file(path)
             table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
             reason = " ".join(str(error).split())[:100]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.records import Answer
 from medalist.report.pictures import SIDE, fit_image
@@ -25,7 +24,7 @@ def pictured(
             oof.score.by_sample[name],
             words(oof.truths[name]),
             words(oof.answers[name]),
-            fit_image(read_image(by_id[name].images[0], contest.competition.white), SIDE),
+            fit_image(contest.competition.image(by_id[name].images[0]), SIDE),
         )
         for name in names
     ]

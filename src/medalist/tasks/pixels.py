@@ -34,7 +34,7 @@ def no_target(sample: Sample) -> None:
 
 def read_of(contest: Contest, settings: Experiment) -> Read:
     """Return the function that reads image files of a contest."""
-    return reader(contest.competition.white, settings.image)
+    return reader(contest.competition.white, settings.image, contest.competition.orientation)
 
 
 def pixel_cache(contest: Contest, settings: Experiment, target_of: TargetOf, scratch: Path) -> PixelCache:

@@ -17,6 +17,7 @@ from typing import Any, assert_never
 import psutil
 import torch
 
+from medalist.reading import JSON_BYTES, read_text
 from medalist.tracking.mark import Mark, read_mark, write_mark
 from medalist.tracking.settings import Tracking
 
@@ -102,7 +103,7 @@ def _rows_before(folder: Path) -> list[dict[str, float]]:
     """Return the rows of metrics.jsonl before the first damaged row; no rows where the file does not exist."""
     rows: list[dict[str, float]] = []
     try:
-        for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        for line in read_text(folder / "metrics.jsonl", JSON_BYTES).splitlines():
             row = {str(name): float(value) for name, value in json.loads(line).items()}
             if not math.isfinite(row["step"]):
                 break

@@ -6,15 +6,18 @@ All rows are handed to wandb's own process. It writes them to a file and, when o
 from __future__ import annotations
 
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from netrc import NetrcParseError, netrc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlparse
 
 from medalist.errors import RunError
+from medalist.system import offline
 
 if TYPE_CHECKING:
     from wandb import Run
@@ -42,8 +45,7 @@ def wandb_rows(folder: Path, **what: Any) -> Iterator[Callable[[Mapping[str, flo
 
     Where wandb's process dies, rows are no longer logged and one warning is given. The training continues.
     """
-    import wandb
-
+    wandb = import_wandb()
     with wandb_run(folder, **what) as run:
         alive = True
 
@@ -77,11 +79,36 @@ def wandb_run(folder: Path, **what: Any) -> Iterator[Run]:
     _finish(run, None)
 
 
-def _start(**what: Any) -> Run:
+def import_wandb() -> ModuleType:
+    """Import wandb. Where MEDALIST_OFFLINE forbids the network, wandb's processes report no errors to its makers.
+
+    They read this from the environment when they start, and wandb's Python part when it is imported.
+    """
+    if offline():
+        os.environ["WANDB_ERROR_REPORTING"] = "false"
     import wandb
+
+    return wandb
+
+
+def forget_superseded(folder: Path, run: Run) -> None:
+    """Delete the offline files of earlier runs with the id of this run that no `wandb sync` has uploaded.
+
+    It is for runs that log all again: each new run replaces the one before it.
+    """
+    own = Path(run.dir).parent
+    for path in (folder / "wandb").glob(f"offline-run-*-{run.id}"):
+        if path.name != own.name and not any(path.glob("*.synced")):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _start(**what: Any) -> Run:
+    wandb = import_wandb()
     from wandb.errors import AuthenticationError, CommError
 
+    away = {"x_disable_machine_info": True, "x_disable_viewer": True} if offline() else {}
     settings = wandb.Settings(
+        **away,
         silent=True,
         console="off",
         init_timeout=SERVER_SECONDS,
@@ -89,15 +116,15 @@ def _start(**what: Any) -> Run:
         x_stats_sampling_interval=STATS_SECONDS,
         x_transaction_log_flush_interval=FLUSH_SECONDS,
     )
-    mode = _mode()
+    mode, init = _mode(), cast("Callable[..., Run]", wandb.init)
     try:
         try:
-            return wandb.init(**what, mode=mode, settings=settings)
+            return init(**what, mode=mode, settings=settings)
         except CommError as error:
             if mode != "online" or isinstance(error, AuthenticationError):
                 raise
             wandb.teardown()  # because wandb's process still holds the run's id
-            return wandb.init(**what, mode="offline", settings=settings)
+            return init(**what, mode="offline", settings=settings)
     except wandb.Error as error:
         reason = " ".join(str(error).split())[:200]
         raise RunError(f"wandb does not start ({reason}); set WANDB_MODE=offline, or tracking=none") from error
@@ -119,9 +146,14 @@ def _warn(error: Exception) -> None:
 
 
 def _mode() -> Literal["online", "offline", "disabled"]:
-    """Return the mode from WANDB_MODE; where it is not set (or `online`), online only for users who have logged in."""
+    """Return the mode from WANDB_MODE; where it is not set (or `online`), online only for users who have logged in.
+
+    MEDALIST_OFFLINE counts more than WANDB_MODE=online.
+    """
     if os.environ.get("WANDB_MODE") == "disabled":
         return "disabled"
+    if offline():
+        return "offline"
     return "online" if _logged_in() else "offline"
 
 

@@ -21,12 +21,14 @@ from medalist.experiment import Experiment
 from medalist.files import sha256_file
 from medalist.folds.folds import Folds, read_folds
 from medalist.kinds import kind_of, run_settings
-from medalist.models.weights import encoder_weights, list_weights, offline, weights_folder
+from medalist.models.weights import encoder_weights, list_weights, weights_folder
 from medalist.processors import keep_buffers, sleep_soon
+from medalist.reading import require_file
 from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.fold_weights import read_note
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, commit, config_hash, manifest_hash, packages
+from medalist.system import offline
 from medalist.training.machine import machine
 
 SHOWN = (
@@ -226,6 +228,7 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
         for path in dict.fromkeys(run.checkpoint(fold, keep) for keep in ("last", settings.train.keep)):
             name = f"fold{fold}/{path.name}"
             try:
+                require_file(path)
                 with safetensors.safe_open(path, "np"):  # reads only the header, and checks the length of the file
                     note = read_note(path)
                 if note is not None and note.get("fold") != str(fold):

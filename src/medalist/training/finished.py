@@ -10,7 +10,7 @@ from medalist.kinds import kind_of, run_settings
 from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, config_hash, manifest_hash
-from medalist.training.request import TrainRequest, run_name
+from medalist.training.request import TrainRequest
 
 
 def finished(request: TrainRequest) -> Run | None:
@@ -23,7 +23,7 @@ def finished(request: TrainRequest) -> Run | None:
     file of the contest has changed.
     """
     settings, root = request.settings, request.root
-    run = Run(root / settings.competition / (request.name or run_name(request.config, request.overrides)))
+    run = Run(root / settings.competition / request.run_name)
     if not (run.folder / "lock.json").exists() or not _same_config(run, settings):
         return None
     contest = open_contest(settings.competition, request.data or settings.data, root)

@@ -19,8 +19,8 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ from medalist.reporter import LineReporter, Reporter
 from medalist.runs.runs import Run
 from medalist.runs.setup import TrainSetup
 from medalist.training.queue_status import ATTEMPT, JobEnd, QueueDisplay, QueueJob, QueueWatch, attempts
+from medalist.training.ray_environment import starting_ray
 from medalist.training.request import TrainRequest
 
 Work = Callable[[TrainRequest, Reporter], object]
@@ -164,7 +165,7 @@ class FoldQueue:
             }
         else:
             settings = {"address": self.address, "log_to_driver": False, "logging_level": "ERROR"}
-        with _environment():
+        with starting_ray(self.address is None):
             try:
                 ray.init(**settings)
             except (ConnectionError, RuntimeError, ValueError) as error:
@@ -292,25 +293,6 @@ def _cancel(running: list[Any]) -> None:
         ray.cancel(job, force=True)
     if left:
         ray.wait(left, num_returns=len(left), timeout=GRACE_SECONDS)
-
-
-@contextmanager
-def _environment() -> Iterator[None]:
-    """Set the environment variables that Ray reads when it starts, and restore the old values afterwards.
-
-    They switch off usage reports, and keep CUDA_VISIBLE_DEVICES unchanged for tasks without GPUs.
-    """
-    wanted = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    before = {name: os.environ.get(name) for name in wanted}
-    os.environ.update(wanted)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 def _short_folder() -> tempfile.TemporaryDirectory[str]:

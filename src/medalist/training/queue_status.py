@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Literal, Protocol, Self
 
 from medalist.metrics.epochs import is_score
+from medalist.reading import JSON_BYTES, open_file, read_text
 from medalist.reporter import LINE_EVERY_SECONDS, read_status
 from medalist.runs.runs import Run
 from medalist.training.request import TrainRequest
@@ -104,7 +105,7 @@ def job_status(job: QueueJob, since: int, end: JobEnd | None) -> JobStatus:
 def attempts(log: Path, since: int) -> int:
     """Return how often a job was started, counted in its log from the byte `since` on."""
     try:
-        with log.open("rb") as file:
+        with open_file(log) as file:
             file.seek(since)
             return sum(line.startswith(ATTEMPT.encode()) for line in file)
     except OSError:
@@ -118,7 +119,7 @@ def figures(path: Path) -> tuple[int, str, str]:
     """
     rows: list[dict[str, float]] = []
     try:
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_text(path, JSON_BYTES).splitlines():
             rows.append({str(name): float(value) for name, value in json.loads(line).items()})
     except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         pass  # the lines before a damaged line still count

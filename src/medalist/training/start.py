@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning_fabric import Fabric
 
@@ -25,13 +24,11 @@ from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
 from medalist.runs.sources import reading_sources
 from medalist.training.machine import machine
-from medalist.training.request import TrainRequest, run_name
+from medalist.training.request import TrainRequest
+from medalist.workflows.names import refuse_unwritable
 
 PROBED_IMAGES = 500
 """Image files whose headers are read to note which kinds a run is trained on."""
-
-RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps")
-"""Names that no run may have, because they name other folders beside the runs."""
 
 
 def checked(request: TrainRequest) -> TrainSetup:
@@ -41,13 +38,12 @@ def checked(request: TrainRequest) -> TrainSetup:
     run's folder has another config, data, folds or weights.
     """
     settings, root = request.settings, request.root
-    name = request.name or run_name(request.config, request.overrides)
-    if Path(name).name != name or name in RESERVED:
-        raise ConfigError(f"a run cannot be called '{name}'; give --name a plain word")
+    name = request.run_name
     compose_augment(settings.augment)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
+    refuse_unwritable(contest)
     run, files = Run(root / settings.competition / name), hash_contest(contest, root)
     known = (run.folder / "lock.json").exists()
     if known:

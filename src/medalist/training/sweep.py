@@ -33,7 +33,7 @@ from medalist.runs.setup import TrainSetup
 from medalist.training.axes import Axis, Choice, grid
 from medalist.training.fold_queue import jobs_of
 from medalist.training.queue_status import JobEnd, QueueJob
-from medalist.training.request import TrainRequest, run_name
+from medalist.training.request import TrainRequest, former_name, run_name
 from medalist.training.start import prepare
 from medalist.workflows.board import read_entry
 from medalist.workflows.score import score_run
@@ -261,7 +261,9 @@ def typed(value: Any) -> str:
 
 def sweep_file(root: Path, competition: str, config: Path, words: Sequence[str], suffix: str) -> Path:
     """Return the path of a sweep's table or journal: beside the runs, with the swept keys in its name."""
-    return root / competition / "sweeps" / f"{run_name(config, words)}{suffix}"
+    folder = root / competition / "sweeps"
+    former = folder / f"{former_name(config, words)}{suffix}"
+    return former if former.exists() else folder / f"{run_name(config, words)}{suffix}"
 
 
 def write_table(path: Path, rows: Sequence[Sequence[Any]]) -> None:

@@ -16,6 +16,7 @@ from medalist.engine.devices import first_alone, open_fabric, together
 from medalist.engine.snapshots import keep_snapshots
 from medalist.kinds import kind_of
 from medalist.processes import alone_in
+from medalist.processors import release_buffers
 from medalist.reporter import Reporter
 from medalist.runs.cost import read_cost, write_cost
 from medalist.runs.fold_weights import forget_hashes, has_hashes, keep_hashes, read_note
@@ -46,6 +47,7 @@ def train(setup: TrainSetup, reporter: Reporter) -> Run:
         todo = fabric.broadcast([fold for fold in setup.chosen if fold not in run.trained_folds()])
         if todo:
             _fit_all(setup, training, todo, fabric, reporter)
+            release_buffers()
         for fold in setup.chosen:
             with _holding(run.fold_folder(fold), fabric):
                 if fabric.is_global_zero and read_note(run.checkpoint(fold, "last")) and not has_hashes(run, fold):

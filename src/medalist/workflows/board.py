@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from medalist.competition import load_competition
 from medalist.config import differences
-from medalist.errors import MedalistError, RunError
+from medalist.errors import ConfigError, MedalistError, RunError
 from medalist.kinds import run_settings
+from medalist.reporter import read_status
 from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
 from medalist.runs.runs import Lock, Run, all_runs, config_hash
@@ -22,11 +26,13 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
 
+FOLD = re.compile("fold(0|[1-9][0-9]{0,5})").fullmatch
+
 WORDLESS = ("data", "tracking")
 """Keys of a config whose changes are not listed, because they do not change the result."""
 
-LONGEST = 80
-"""The most characters of a change that the board shows; the change of a whole augmentation is longer."""
+LONGEST = 120
+"""The most characters of a change that the board shows; the change of a whole augmentation may be longer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,10 +40,11 @@ class Entry:
     """The values that the board reads from a run's files.
 
     oof: the section `oof` of scores.json, empty for a run without a score. trained: the number of trained folds.
-    seconds: the time of the trained folds. planned: the planned seconds of all folds, or None where there is no plan of
-    this config. off: the error of the plan over the folds that are done. born: the time of the run's start (Unix time).
-    doubts: words about what does not fit together any more, such as a score of other code. gone: the folds that were
-    scored and whose weights are not there any more.
+    unfinished: a text for each fold whose training has begun and not ended. seconds: the time of the trained folds.
+    planned: the planned seconds of all folds, or None where there is no plan of this config. off: the error of the plan
+    over the folds that are done. born: the time of the run's start (Unix time). doubts: words about what does not fit
+    together any more, such as a score of other code. gone: the folds that were scored and whose weights are not there
+    any more.
     """
 
     run: Run
@@ -45,6 +52,7 @@ class Entry:
     lock: Lock
     oof: dict[str, Any]
     trained: int
+    unfinished: tuple[str, ...]
     seconds: float
     planned: float | None
     off: PlanError | None
@@ -72,6 +80,15 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
     return [_row(entry, parent_of(entry, entries)) for entry in entries] + damaged
 
 
+def refuse_unknown(root: Path, competition: str) -> None:
+    """Raise ConfigError for the name of a contest that does not exist; it names the nearest and those with runs."""
+    try:
+        load_competition(competition)
+    except ConfigError as error:
+        known = sorted({run.competition for run in all_runs(root)})
+        raise ConfigError(f"{error}; contests with runs under {root}: {', '.join(known) or 'none'}") from None
+
+
 def read_entry(run: Run, sources: Callable[[str, str], Sources] = scoring_sources) -> Entry:
     """Read a run's files. Raises MedalistError, which names the file or the run, where one is damaged.
 
@@ -88,13 +105,35 @@ def read_entry(run: Run, sources: Callable[[str, str], Sources] = scoring_source
         seconds = sum(_seconds(run, fold) for fold in trained)
         doubts = _doubts(run, settings, lock, scores, sources)
         gone = tuple(sorted({int(fold) for fold in oof.get("folds", ())} - set(trained)))
-        made = Entry(run, settings, lock, oof, len(trained), seconds, whole, plan_error(run), born, doubts, gone)
+        begun, off = tuple(_unfinished(run, trained)), plan_error(run)
+        made = Entry(run, settings, lock, oof, len(trained), begun, seconds, whole, off, born, doubts, gone)
         _row(made, None)  # whatever cannot be shown is a fault of this run's files alone
         float(oof.get("value", 0.0)), set(lock.overrides)
     except (TypeError, ValueError, LookupError, AttributeError, OSError, OverflowError) as error:
         reason = " ".join(str(error).split())[:80]
         raise RunError(f"{run.folder} has a damaged file ({type(error).__name__}: {reason})") from None
     return made
+
+
+def _unfinished(run: Run, trained: Sequence[int]) -> Iterator[str]:
+    """Yield for each fold that is not trained to its end how far it is, and how long ago it last wrote a file."""
+    for number, folder in sorted((int(path.name[4:]), path) for path in run.folder.glob("fold*") if FOLD(path.name)):
+        moments = [] if number in trained or not folder.is_dir() else [_moment(path) for path in folder.iterdir()]
+        if not moments:
+            continue
+        epochs = len(metrics_rows(run, number)) if (folder / "metrics.jsonl").exists() else 0
+        status = read_status(folder / "progress.json")
+        left = f", {short_clock(status.left_seconds)} left" if status and status.left_seconds is not None else ""
+        ago = max(0.0, time.time() - max(moments))
+        yield f"fold {number} after epoch {epochs}{left} ({short_clock(ago)} ago)"
+
+
+def _moment(path: Path) -> float:
+    """Return when a file was written; 0 where it has just been deleted, as temporary files are."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def _doubts(
@@ -140,18 +179,21 @@ def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
 
 def _row(entry: Entry, parent: Entry | None) -> list[Any]:
     oof = entry.oof
-    changes = _changes(entry, parent) if parent else []
+    changes = [_change(key, old, new) for key, new, old in _changes(entry, parent)] if parent else []
+    if parent is None:
+        changes = [_cut(override) for override in entry.lock.overrides]
+    folds = f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained"
     lost = [f"fold{fold} was scored and is gone" for fold in entry.gone]
     return [
         f"{entry.run.competition}/{entry.run.name}",
         " ".join((_figure(oof.get("value")), *(f"({doubt})" for doubt in entry.doubts))).strip(),
         _figure(oof.get("standard_error")),
         _figure(oof.get("standard_error_samples")),
-        f"{len(oof['folds'])}/{oof['folds_of']}" if oof else f"{entry.trained} trained",
+        "; ".join([folds, *entry.unfinished]),
         f"{entry.seconds:.0f}",
         _plan(entry),
         parent.run.name if parent else "",
-        ", ".join([*lost, *(_change(key, old, new) for key, new, old in changes)]),
+        ", ".join([*lost, *changes]),
     ]
 
 
@@ -163,8 +205,17 @@ def _plan(entry: Entry) -> str:
 
 
 def _change(key: str, old: Any, new: Any) -> str:
-    text = f"{key} {old} → {new}"
-    return text if len(text) <= LONGEST else f"{key} (medalist diff shows it)"
+    text = f"{key} {_plain(old)} → {_plain(new)}"
+    return text if len(text) <= LONGEST else _cut(f"{key} → {_plain(new)}")
+
+
+def _plain(value: Any) -> str:
+    """Return a value as it is typed: lists and blocks without the quotes of Python."""
+    return str(value).replace("'", "") if isinstance(value, list | dict) else str(value)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}… (medalist diff shows it)"
 
 
 def _changes(entry: Entry, parent: Entry) -> list[tuple[str, Any, Any]]:

@@ -5,24 +5,29 @@ from __future__ import annotations
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from medalist.codecs.images import read_image
+from medalist.codecs.images import image_turn
 from medalist.contest import Contest, Perfect
 from medalist.errors import DataError
 from medalist.formats.submission import check_submission, write_submission
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import manifest_hash
+from medalist.workflows.plausibility import implausible_truths, lossy_masks
+from medalist.workflows.seen import Seen, implausible_images, see_images
 
 NAMED_AT_MOST = 10
 STRATA_NAMED = 12
-THREADS = 2
+WARNING = "warning: "
+"""The beginning of lines that say what is probably wrong although every test passed."""
 
 
 def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     """Yield a line for each test that passes. Raise DataError (or SubmissionError) for the first test that fails.
+
+    Lines that begin with WARNING tell what is implausible, with evidence and what to do (`workflows.seen`,
+    `workflows.plausibility`).
 
     The tests are: ids are unique; every image decodes, in the size that its sample has; every truth decodes, in the
     size of its image; perfect answers have the same score after they are written as rows and parsed back; the sample
@@ -38,11 +43,16 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(strata.items())[:STRATA_NAMED])
         more = f" and {len(strata) - STRATA_NAMED} more" if len(strata) > STRATA_NAMED else ""
         yield f"strata: {listed}{more}"
-    images_decode(contest, reporter)
+    seen = images_decode(contest, reporter)
     yield f"images: all {len(split.all)} decode"
+    yield from (WARNING + line for line in implausible_images(contest, seen))
     truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values())
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
+    yield from (WARNING + line for line in implausible_truths(contest, truths))
+    lossy = lossy_masks(split.train)
+    if lossy:
+        yield WARNING + lossy
     perfect = contest.evaluation.perfect(contest)
     yield from perfect.lines
     yield f"{perfect.called}, written and parsed back, score {perfect_score(contest, perfect):.6f}"
@@ -64,27 +74,14 @@ def unique_ids(samples: tuple[Sample, ...]) -> None:
         )
 
 
-def images_decode(contest: Contest, reporter: Reporter) -> None:
-    """Decode every image. Raises one DataError for all images that are damaged or have another size."""
-    samples = contest.split.all
+def images_decode(contest: Contest, reporter: Reporter) -> Seen:
+    """Decode every image, and return what was noted of them.
 
-    def attempt(sample: Sample) -> str | None:
-        try:
-            for path in sample.images:
-                shape = read_image(path, contest.competition.white).shape[:2]
-                if shape != sample.size:
-                    return f"sample {sample.id}: {path} is {shape}, but its size was given as {sample.size}"
-        except DataError as error:
-            return f"sample {sample.id}: {error}"
-        return None
-
-    bad: list[str] = []
-    with reporter.progress("decoding images", len(samples)) as bar, ThreadPoolExecutor(THREADS) as pool:
-        for fault in pool.map(attempt, samples):
-            bar.advance()
-            if fault:
-                bad.append(fault)
-    _refuse(bad, "images")
+    Raises one DataError for all images that are damaged or have another size.
+    """
+    seen = see_images(contest, reporter)
+    _refuse(seen.bad, "images")
+    return seen
 
 
 def truths_decode(contest: Contest) -> dict[str, Answer]:
@@ -102,6 +99,9 @@ def truths_decode(contest: Contest) -> dict[str, Answer]:
             continue
         if truth.size not in (None, sample.size):
             bad.append(f"sample {sample.id}: its truth is {truth.size}, its image {sample.size} (height, width)")
+            if truth.size == sample.size[::-1] and image_turn(sample.images[0]) != 1:
+                other = "stored" if contest.competition.orientation == "shown" else "shown"
+                bad[-1] += f"; it has an EXIF orientation: type orientation='{other}' in the Competition and in `read`"
     _refuse(bad, "truths")
     return truths
 

@@ -26,6 +26,7 @@ def report(run: Run, contest: Contest, settings: Experiment) -> Path:
         provenance=asdict(run.lock()),
         curves={f"fold {fold}": metrics_rows(run, fold) for fold in run.trained_folds()},
         scores=scores,
+        strata={sample.id: sample.stratum for sample in contest.split.train if sample.stratum is not None},
     )
     path = run.folder / "report" / "index.html"
     kind_of(settings).answering().write_page(path, run, contest, settings, oof, page)

@@ -6,8 +6,11 @@ This module needs no torch.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
 
 from medalist.contest import Contest
 from medalist.experiment import Experiment
@@ -16,7 +19,7 @@ from medalist.runs.runs import Run
 from medalist.tasks.protocols import Oof, WorstSample
 from medalist.tracking.mark import read_mark, write_mark
 from medalist.tracking.tensorboard import board_writer
-from medalist.tracking.wandb import wandb_run
+from medalist.tracking.wandb import forget_superseded, import_wandb, wandb_run
 
 
 def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, scores: Mapping[str, Any]) -> None:
@@ -30,8 +33,7 @@ def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, sco
         case "none":
             return
         case "wandb":
-            import wandb
-
+            wandb = import_wandb()
             mark = read_mark(run.folder, "wandb")
             write_mark(run.folder, mark)
             names = {"project": run.competition, "group": run.name, "name": f"{run.name}-score"}
@@ -40,10 +42,13 @@ def track_scores(run: Run, contest: Contest, settings: Experiment, oof: Oof, sco
                 columns: list[str | int] = ["id", "fold", "stratum", "score", "truth", "answer", "picture"]
                 # Offline, wandb keeps the pictures of a table in the user's folder, and those of a list in the run's
                 # folder. So the list is logged too: it is still there when the run is copied and synced elsewhere.
-                pictures = [wandb.Image(one.picture, caption=f"{one.score:.4f} {one.id}") for one in worst]
-                rows: list[Iterable[Any]] = [[*_cells(one), shown] for one, shown in zip(worst, pictures, strict=True)]
+                rows: list[Iterable[Any]] = [[*_cells(one), wandb.Image(one.picture)] for one in worst]
+                # wandb shows a list of pictures as if all had the size of the first one.
+                alike = zip(worst, _of_one_size([one.picture for one in worst]), strict=True)
+                pictures = [wandb.Image(shown, caption=f"{one.score:.4f} {one.id}") for one, shown in alike]
                 tracked.summary.update(figures(scores))
                 tracked.log({"worst": wandb.Table(columns=columns, data=rows), "worst pictures": pictures})
+            forget_superseded(run.folder, tracked)
         case "tensorboard":
             worst = kind_of(settings).answering().worst(run, contest, oof)
             with board_writer(run.folder, config, purge_step=0) as writer:
@@ -67,6 +72,13 @@ def figures(scores: Mapping[str, Any]) -> dict[str, float]:
         **{f"part/{name}": value for name, value in oof["parts"].items()},
     }
     return {name: float(value) for name, value in named.items() if value is not None and math.isfinite(value)}
+
+
+def _of_one_size(pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Return the pictures uint8[h, w, 3] with white below and to the right, so that all have the largest h and w."""
+    height, width = (max((picture.shape[side] for picture in pictures), default=0) for side in (0, 1))
+    rest = [((0, height - picture.shape[0]), (0, width - picture.shape[1]), (0, 0)) for picture in pictures]
+    return [np.pad(one, more, constant_values=255) for one, more in zip(pictures, rest, strict=True)]
 
 
 def _cells(one: WorstSample) -> list[Any]:

@@ -209,6 +209,9 @@ def test_curves_are_drawn_with_their_figures() -> None:
     assert dog.tolist() == [[0, 0, 0.5, 0.5, 1], [0, 0.5, 0.5, 1, 1]]
     assert cat.tolist() == [[0, 0, 0, 0.5, 1], [0, 0.5, 1, 1, 1]]
     assert chance.tolist() == [[0, 1], [0, 1]] and len(right.lines) == 2
+    strata = {"cat": "#112233", "dog": "#445566"}  # classes that are strata have the colours of strata
+    figure = curves_by_class_figure(truth, probabilities, ["cat", "dog"], ranks, ranks.lowest(), strata)
+    assert [line.get_color() for line in figure.axes[1].lines] == ["#445566", "#112233"]
 
 
 def test_hostile_names_do_not_break_the_legend() -> None:

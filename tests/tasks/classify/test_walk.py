@@ -6,7 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -265,22 +265,34 @@ def test_another_list_of_classes_is_refused_wherever_the_run_is_used(
     code = Path("competitions/bodies/__init__.py")
     code.write_text(code.read_text().replace('("ant", "bee", "cat", "dog")', '("bee", "ant", "cat", "dog")'))
     words = "was trained on another list of classes (class 0 was 'ant' and is 'bee')"
-    for command in (
+    commands = (
         ("score", "bodies/tiny"),
         ("submit", "bodies/tiny"),
         ("submit", "bodies.several/tiny"),
         ("predict", "bodies/tiny"),
         ("train", "bodies.yaml", "--name", "tiny"),
-    ):
-        assert words in fresh(bodies, *command, "--data", "data"), command
+    )
+    for command, (code_of_exit, line) in zip(commands, fresh(bodies, commands), strict=True):
+        assert code_of_exit == 2 and words in line, (command, line)
 
 
-def fresh(bodies: Bodies, *words: str) -> str:
-    """The error of a command in a process of its own, where the competition is imported anew."""
-    command = [sys.executable, "-m", "medalist", *words]
-    ended = subprocess.run(command, cwd=bodies.home, capture_output=True, text=True, check=False)
-    assert ended.returncode == 2, (words, ended.stdout, ended.stderr)
-    return ended.stderr
+FRESH = """
+import contextlib, io, json, sys
+from medalist.cli.main import run
+ended = []
+for words in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as errors:
+        ended.append((run([*words, "--data", "data"]), errors.getvalue()))
+print(json.dumps(ended))
+"""
+
+
+def fresh(bodies: Bodies, commands: Sequence[Sequence[str]]) -> list[tuple[int, str]]:
+    """The exit code and the errors of each command, in one new process, where the competition is imported anew."""
+    command = [sys.executable, "-c", FRESH, json.dumps(commands)]
+    ended = subprocess.run(command, cwd=bodies.home, capture_output=True, text=True, check=True)
+    found: list[tuple[int, str]] = json.loads(ended.stdout)
+    return found
 
 
 def test_thresholds_of_other_folds_or_weights_are_not_used(bodies: Bodies, medalist: Callable[..., Any]) -> None:

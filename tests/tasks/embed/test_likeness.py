@@ -4,8 +4,10 @@ from itertools import product
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
 
 from medalist.records import RetrievalSplit
+from medalist.report.charts import own_colours
 from medalist.retrieval.asking import Asked, asked
 from medalist.search.embeddings import Embeddings
 from medalist.tasks.embed.likeness import (
@@ -120,6 +122,17 @@ def test_the_map_names_the_most_frequent() -> None:
     (box,) = [ax.get_legend() for ax in figure.axes]
     assert [text.get_text() for text in box.get_texts()] == [f"w{n}" for n in range(13, 3, -1)] + ["others"]
     map_figure(np.zeros((3, 2)), ["_a", "_a", "_a"]).canvas.draw()
+
+
+def test_identities_that_are_strata_have_the_colours_of_strata() -> None:
+    whom = ["a", "a", "b", "b", "b", "c"]
+    colours = own_colours(["a", "b", "c", "d"], whom)
+    dots = {
+        dot.get_label(): to_hex(dot.get_facecolor()[0])
+        for dot in map_figure(np.zeros((6, 2)), whom, None, colours).axes[0].collections
+    }
+    assert dots["a"] == colours["a"] and dots["b"] == colours["b"]
+    assert own_colours(["a", "b"], whom) == {} == own_colours(map(str, range(11)))
 
 
 def test_the_histogram_shows_shares_and_lines() -> None:

@@ -24,7 +24,7 @@ from medalist.engine.train import fit
 from medalist.errors import ConfigError, DataError
 from medalist.folds.folds import Folds
 from medalist.formats.rle import RleFormat
-from medalist.records import Instances, Sample, Score, Split
+from medalist.records import Instances, Mask, Sample, Score, Split
 from medalist.reporter import SilentReporter
 from medalist.tasks.jobs import FoldPlace, open_devices
 from medalist.tasks.pixels import filled_cache, read_of
@@ -170,3 +170,24 @@ def test_bad_images_are_named_before_the_training(tmp_path: Path, contest: Conte
     split.train[6].images[0].unlink()
     with pytest.raises(DataError, match=r"^2 bad samples: sample s1: .*1\.png: .*; sample s6: .*6\.png: No such file"):
         filled(settings_of(), contest, tmp_path)
+
+
+def test_masks_of_several_classes_are_refused_before_training(tmp_path: Path, quiet: SilentReporter) -> None:
+    """A submission of one class would say them all as foreground, and be graded 0."""
+    Image.fromarray(np.zeros((32, 40, 3), np.uint8)).save(tmp_path / "a.png")
+    samples = tuple(Sample(name, (tmp_path / "a.png",), (32, 40)) for name in "ab")
+
+    def truth(data: Path, sample: Sample) -> Mask:
+        return Mask(np.array([0, 1, 2, 255], np.uint8).repeat(320).reshape(32, 40))
+
+    form = RleFormat(row_per="image")
+    contest = Contest(
+        Competition("toy", lambda _: Split(samples, ()), truth, _score, form), tmp_path, Split(samples, ())
+    )
+    settings = settings_of(model={"channels": ["one"]}, decide={"kind": "threshold"})
+    with pytest.raises(DataError, match=r"2 bad samples: sample a: .*the values 0, 1, 2, 255 \(void\)"):
+        filled_cache(contest, settings, target_maker(contest, settings), tmp_path, quiet)
+
+
+def _score(truths: object, answers: object) -> Score:
+    return Score(0.0, {}, {})

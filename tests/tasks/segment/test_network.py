@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from medalist.errors import ConfigError, WeightsError
+from medalist.models.states import load_state
 from medalist.models.vgg import VGG11, vgg_features
-from medalist.models.weights import Resolved, find_weights, load_state
+from medalist.models.weights import Resolved, find_weights
 from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
 from medalist.tasks.segment.network import build_model, normalisation
 

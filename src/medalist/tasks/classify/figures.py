@@ -220,16 +220,23 @@ def class_ranks(truth: Flags, probabilities: Floats) -> ClassRanks:
 
 
 def curves_by_class_figure(
-    truth: Flags, probabilities: Floats, classes: Sequence[str], ranks: ClassRanks, shown: Indices
+    truth: Flags,
+    probabilities: Floats,
+    classes: Sequence[str],
+    ranks: ClassRanks,
+    shown: Indices,
+    colours: Mapping[str, str] = MappingProxyType({}),
 ) -> Figure:
     """Draw the ROC and precision-recall curves of the classes `shown`, at most ten; the legend shows AUC and AP.
 
-    truth: bool[N, C]; probabilities: float[N, C]. Each class in `shown` must have an AUC.
+    truth: bool[N, C]; probabilities: float[N, C]. Each class in `shown` must have an AUC. colours: by class, those of
+    the strata where classes are strata; otherwise classes have colours by their place in `shown`.
     """
     assert len(shown) <= len(_COLOURS), f"{len(shown)} classes for {len(_COLOURS)} colours"
     figure = Figure(figsize=(11.4, 3.9), layout="constrained")
     left, right = figure.subplots(1, 2)
-    for colour, place in zip(_COLOURS, shown, strict=False):
+    for by_place, place in zip(_COLOURS, shown, strict=False):
+        colour = colours.get(classes[place], by_place)
         there, scores = np.ascontiguousarray(truth[:, place]), probabilities[:, place]
         name = f"AUC {ranks.auc[place]:.3f} · AP {ranks.precision[place]:.3f} · {shortened(classes[place], 26)}"
         for ax, curve in ((left, roc_curve(there, scores)), (right, precision_recall_curve(there, scores))):

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from medalist.errors import DataError
 from medalist.files import write_text
 from medalist.metrics.label_arrays import CalibrationBins, calibration_bins
-from medalist.report.charts import finite, fold_name, svg
+from medalist.report.charts import finite, fold_name, own_colours, svg
 from medalist.report.page import RunReport, few_strata, page_values, rendered
 from medalist.report.pictures import FOUND, MISSED, Picture, fit_image, printable
 from medalist.tasks.classify.figures import (
@@ -278,7 +278,8 @@ def _calibration(report: ClassificationReport) -> dict[str, Any]:
         "error": bins.expected_error(),
         "confidence": float(np.nansum(shares * bins.confidence)),
         "accuracy": float(np.nansum(shares * bins.accuracy)),
-        "figure": svg(calibration_figure(bins, *words, what)),
+        # One bin alone would be a chart with one point.
+        "figure": svg(calibration_figure(bins, *words, what)) if (bins.counts > 0).sum() > 1 else None,
     }
 
 
@@ -296,7 +297,8 @@ def _curves(report: ClassificationReport, ranks: ClassRanks) -> dict[str, Any]:
     values = {"drawn": len(shown), "known": int(known.sum()), "missing": int((~known).sum()), "figure": None}
     if not len(shown):
         return values
-    figure = curves_by_class_figure(report.truth, report.probabilities, report.classes, ranks, shown)
+    colours = own_colours(report.run.strata.values(), report.classes)
+    figure = curves_by_class_figure(report.truth, report.probabilities, report.classes, ranks, shown, colours)
     means = {"auc": float(ranks.auc[known].mean()), "precision": float(ranks.precision[known].mean())}
     return values | means | {"figure": svg(figure)}
 

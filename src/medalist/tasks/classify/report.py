@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydantic import TypeAdapter
 
-from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_json
@@ -63,7 +62,7 @@ def classification_report(
                 labels_in_words(answers[name]),
                 _note(values[row_of[name]], classes, probabilities is not None),
                 oof.score.by_sample[name],
-                fit_image(read_image(by_id[name].images[0], contest.competition.white), SIDE),
+                fit_image(contest.competition.image(by_id[name].images[0]), SIDE),
             )
             for name in some
         ]

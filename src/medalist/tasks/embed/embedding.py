@@ -98,7 +98,8 @@ def embed_files(
     if not folds or not set(folds) <= set(run.trained_folds()):
         what = "no trained fold" if fold is None else f"no trained fold {fold}"
         raise RunError(f"{run.folder} has {what}; run medalist train first")
-    read = reader(load_competition(settings.competition).white, settings.image)
+    competition = load_competition(settings.competition)
+    read = reader(competition.white, settings.image, competition.orientation)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
     networks = load_networks(run, settings, folds)
     vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), reporter)

@@ -23,6 +23,7 @@ from medalist.files import read_json, sha256_json, write_json, written
 from medalist.models.backbone import build_encoder
 from medalist.models.pooling import build_pooling, pools_before
 from medalist.models.weights import Resolved
+from medalist.reading import require_file
 from medalist.records import Sample
 from medalist.reporter import Reporter
 from medalist.tasks.embed.network import build_normalisation
@@ -60,6 +61,7 @@ def kept_features(
     seen = hash_files([str(image) for sample in samples for image in sample.images], home / CACHE)
     made["contents"] = sha256_json([[seen[str(image)] for image in sample.images] for sample in samples])
     if path.exists() and note.exists() and read_json(note, DataError) == made:
+        require_file(path)
         kept: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
         return kept
     encoder: nn.Module = build_encoder(settings.model, settings.image.size, weights)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from types import MappingProxyType
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -115,8 +116,16 @@ def flat(vectors: Vectors, *, umap: bool = False, seed: int = 0) -> tuple[NDArra
     return points, f"PCA: two principal components, {share:.0%} of the variance"
 
 
-def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str | None = None) -> Figure:
-    """Draw points [n, 2]: the ten most frequent identities with several samples in colour, all others gray."""
+def map_figure(
+    points: NDArray[np.float64],
+    identities: Sequence[str],
+    new: str | None = None,
+    colours: Mapping[str, str] = MappingProxyType({}),
+) -> Figure:
+    """Draw points [n, 2]: the ten most frequent identities with several samples in colour, all others gray.
+
+    colours: by identity, those of the strata where identities are strata; other identities have colours by frequency.
+    """
     counts = Counter(name for name in identities if name != new)
     frequent = [name for name, count in sorted(counts.items(), key=lambda one: (-one[1], one[0])) if count > 1][:10]
     figure = Figure(figsize=(11.4, 5.6), layout="constrained")
@@ -127,7 +136,8 @@ def map_figure(points: NDArray[np.float64], identities: Sequence[str], new: str 
     for place, name in enumerate(frequent):
         mark = "o" if place % 2 == 0 else "^"  # so that neighbours in the legend differ in shape too
         mine = points[who == name]
-        ax.scatter(mine[:, 0], mine[:, 1], s=30, color=_COLOURS[place], marker=mark, linewidths=0, label=label(name))
+        colour = colours.get(name, _COLOURS[place])
+        ax.scatter(mine[:, 0], mine[:, 1], s=30, color=colour, marker=mark, linewidths=0, label=label(name))
     plain_axes(ax, "", "")
     ax.set(xticks=[], yticks=[], aspect="equal", adjustable="datalim")
     ax.spines["bottom"].set_visible(False)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import read_image
 from medalist.contest import Contest
 from medalist.records import Ranking, Sample
 from medalist.report.pictures import Picture, printable
@@ -105,7 +104,7 @@ class QueryRows:
         return float(best[self.number[name]]) if name in self.number else -np.inf
 
     def _image(self, name: str) -> Picture:
-        return read_image(self.samples[name].images[0], self.contest.competition.white)
+        return self.contest.competition.image(self.samples[name].images[0])
 
 
 def _lines(*words: str) -> str:

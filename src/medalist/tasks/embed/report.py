@@ -13,6 +13,7 @@ from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_json
 from medalist.records import Ranking, RetrievalSplit, Sample
+from medalist.report.charts import own_colours
 from medalist.report.page import RunReport
 from medalist.report.pictures import printable
 from medalist.retrieval.asking import Asked, asked
@@ -142,7 +143,9 @@ def _map(
     if len(ids) < 3:
         return None
     points, how = flat(vectors.take(ids), umap=umap)
-    return EmbeddingMap(map_figure(points, [identity_of(samples[name]) for name in ids], new), how, len(ids), fold)
+    identities = [identity_of(samples[name]) for name in ids]
+    colours = own_colours((one.stratum for one in samples.values() if one.stratum is not None), identities)
+    return EmbeddingMap(map_figure(points, identities, new, colours), how, len(ids), fold)
 
 
 def _facts(

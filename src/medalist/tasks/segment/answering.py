@@ -106,7 +106,7 @@ def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings, oof: Oof, page: RunReport) -> None:
-    """Write the report with pictures of the worst and the best samples."""
+    """Write the report with objects by size, thresholds, and pictures of the worst and the best samples."""
     from medalist.tasks.segment import report
 
-    report.write_page(path, run, contest, oof, page)
+    report.write_page(path, run, contest, settings, oof, page)

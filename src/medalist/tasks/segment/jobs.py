@@ -36,7 +36,7 @@ def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
 
 
 def _target_of(competition: Competition, data: Path, settings: SegmentSettings, sample: Sample) -> MapTarget:
-    return map_target(competition.truth(data, sample), settings.task, settings.model.channels)
+    return map_target(competition.checked_truth(data, sample), settings.task, settings.model.channels)
 
 
 def build_job(

@@ -20,7 +20,8 @@ from medalist.models.encoders import (
     quiet_timm,
     statistics,
 )
-from medalist.models.weights import Resolved, load_state
+from medalist.models.states import load_state
+from medalist.models.weights import Resolved
 from medalist.tasks.segment.model_settings import ModelConfig, SmpConfig, TernausConfig
 from medalist.tasks.segment.settings import SegmentSettings
 

@@ -1,0 +1,140 @@
+"""The score of a run by the thresholds of its decision, from stored OOF maps: is the threshold right? Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import assert_never
+
+import numpy as np
+
+from medalist.postprocess.decide import decide
+from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
+from medalist.records import Answer, MapPrediction, Sample, Score
+
+STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+"""The thresholds that are tried, beside the one that the run was scored with."""
+FAST, SLOW = 60_000_000, 4_000_000
+"""Pixels that are decided for each threshold at most: of masks, and of objects by watershed, which is slower."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The score by one threshold of the decision, of `samples` of the run's `of` scored samples.
+
+    name: the key of `decide`. used: its value in the run's score. thresholds: ascending. scores: of all samples that
+    were tried. folds: the same by fold, empty where the score is no mean over samples. honest: the score with each fold
+    decided by the threshold that is best on the other folds, None where it is not known.
+    """
+
+    name: str
+    used: float
+    thresholds: tuple[float, ...]
+    scores: tuple[float, ...]
+    folds: Mapping[int, tuple[float, ...]]
+    honest: float | None
+    samples: int
+    of: int
+
+    @property
+    def now(self) -> float:
+        """The score at the threshold that is used."""
+        return self.scores[self.thresholds.index(self.used)]
+
+    @property
+    def best(self) -> float:
+        """The threshold with the highest score; of equal ones the nearest to the one that is used."""
+        return self.thresholds[_best(self.scores, self.thresholds, self.used)]
+
+
+def swept(
+    how: DecideConfig,
+    samples: Sequence[Sample],
+    truths: Mapping[str, Answer],
+    fold_of: Callable[[str], int],
+    maps_of: Callable[[str], MapPrediction],
+    score: Callable[[Mapping[str, Answer], Mapping[str, Answer]], Score],
+) -> list[Sweep]:
+    """Return the score by each threshold of the decision that matters most.
+
+    Samples are taken in the order of a hash of their ids, until they have as many pixels as the decision may cost.
+
+    Args:
+        how: the decision as the run was scored.
+        samples: the scored samples. truths: by id. fold_of: the fold of an id. maps_of: the stored maps of an id.
+        score: the metric of the contest: truths, answers -> score.
+    """
+    taken = affordable(samples, how)
+    maps = {sample.id: maps_of(sample.id) for sample in taken}
+    asked = {name: truths[name] for name in maps}
+    found = []
+    for name in _names(how):
+        used = float(getattr(how, name))
+        steps = tuple(sorted({*STEPS, used}))
+        scores = [
+            score(asked, {one: decide(maps[one], how.model_copy(update={name: step})) for one in maps})
+            for step in steps
+        ]
+        folds, honest = _by_fold(scores, steps, used, fold_of)
+        values = tuple(one.value for one in scores)
+        if all(np.isfinite(values)):
+            found.append(Sweep(name, used, steps, values, folds, honest, len(taken), len(samples)))
+    return found
+
+
+def _best(scores: Sequence[float], thresholds: Sequence[float], used: float) -> int:
+    """Return the place of the highest score; of equal ones that of the threshold that is nearest to `used`."""
+    places = range(len(scores))
+    return max(places, key=lambda at: (scores[at], -abs(thresholds[at] - used)))
+
+
+def decided_channel(how: DecideConfig, channels: Sequence[str]) -> str:
+    """Return the name of the map that is compared with the threshold."""
+    match how:
+        case WatershedConfig():
+            return "body"
+        case ThresholdConfig():
+            return how.channel or channels[0]
+        case _:
+            assert_never(how)
+
+
+def affordable(samples: Sequence[Sample], how: DecideConfig) -> list[Sample]:
+    """Return the samples, or those that come first in the order of a hash and have few enough pixels; at least one."""
+    most = FAST if isinstance(how, ThresholdConfig) else SLOW
+    ordered = sorted(samples, key=lambda sample: sha256(sample.id.encode("utf-8", "surrogatepass")).digest())
+    pixels = np.cumsum([sample.size[0] * sample.size[1] for sample in ordered])
+    return ordered[: max(1, int(np.count_nonzero(pixels <= most)))]
+
+
+def _names(how: DecideConfig) -> tuple[str, ...]:
+    match how:
+        case WatershedConfig():
+            return ("body", "seed")
+        case ThresholdConfig():
+            return ("threshold",)
+        case _:
+            assert_never(how)
+
+
+def _by_fold(
+    scores: Sequence[Score], steps: Sequence[float], used: float, fold_of: Callable[[str], int]
+) -> tuple[dict[int, tuple[float, ...]], float | None]:
+    """Return the scores by fold, and the score with each fold decided as is best on the others; ({}, None) if unknown.
+
+    scores: one for each threshold in `steps`, of the same samples.
+    """
+    names = list(scores[0].by_sample)
+    table = np.array([[one.by_sample[name] for name in names] for one in scores], np.float64)
+    is_mean = table.size and np.allclose(table.mean(axis=1), [one.value for one in scores], rtol=0, atol=1e-9)
+    of_fold = np.array([fold_of(name) for name in names], np.int64)
+    folds = np.unique(of_fold).tolist()
+    if not is_mean or len(folds) < 2:
+        return {}, None
+    by_fold = {fold: tuple(table[:, of_fold == fold].mean(axis=1).tolist()) for fold in folds}
+    honest = np.empty(len(names))
+    for fold in folds:
+        others = table[:, of_fold != fold].mean(axis=1).round(12).tolist()
+        honest[of_fold == fold] = table[_best(others, steps, used), of_fold == fold]
+    return by_fold, float(honest.mean())

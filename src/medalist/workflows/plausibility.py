@@ -1,0 +1,321 @@
+"""Look for truths that decode and are wrong all the same: read in the other order, turned, or of other pictures.
+
+Each finding is one line with its evidence and with what to do. At most LOOKED training samples with objects are looked
+at, spread evenly over all, and images of more than MOST_PIXELS are reduced to that, so it costs no more than decoding.
+Evidence is of two sorts:
+
+coherence: how well neighbouring rows, and neighbouring columns, of a mask agree: shared pixels divided by pixels in one
+  of the two; the smaller of both numbers. A run-length code that is read in the wrong order falls apart into stripes.
+contrast: the mean step of brightness at a mask's outline, compared with the outline at SHIFTS other places of the same
+  picture (rank 0..1: the share of these places with a smaller step; 0.5 is chance), or with the outline mirrored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.codecs.images import image_turn, upright
+from medalist.codecs.rle import Order, RleError, decode_mask
+from medalist.contest import Contest
+from medalist.records import Answer, Instances, Mask, Sample
+
+LOOKED = 100
+MOST_PIXELS = 1_000_000
+SHIFTS = 8
+
+_COHERENT = 0.2  # a reading is better where its coherence is higher by this
+_SHARE = 0.85  # or where the contrast is higher in this share of the samples,
+_FEWEST = 8  # of which there must be this many for a claim from contrast alone
+_SURE = 2.0  # standard errors above chance that the contrast of true truths has
+_FEW, _TIMES = 3, 2.0  # or this many where the contrast is higher in all, and this many times as high on average
+_EXCHANGED = "with rows and columns exchanged"
+_MIRRORS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
+    "mirrored left to right": lambda mask: mask[:, ::-1],
+    "upside down": lambda mask: mask[::-1],
+    "turned by 180 degrees": lambda mask: mask[::-1, ::-1],
+    _EXCHANGED: lambda mask: mask.T,
+}
+
+Bools = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A training sample with its truth as bool[H, W], and the steps of brightness of its image, float32[H, W].
+
+    turn: the image's EXIF orientation. order: the order of the run-length codes, if the annotation is some.
+    """
+
+    sample: Sample
+    mask: Bools
+    steps: NDArray[np.float32]
+    turn: int
+    order: Order | None
+
+
+def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[str]:
+    """Yield a line for each sign that truths are not those of their pictures. `truths`: by the id of the sample."""
+    pairs = list(_pairs(contest, truths))
+    if not pairs:
+        return
+    line = _turn_line(contest, pairs)
+    if line:
+        yield line
+    # Codes of turned images that were made on other pixels would look as if they were in the other order.
+    upright_ones = [pair for pair in pairs if pair.turn == 1]
+    # One line is enough: what follows would only repeat it.
+    line = _order_line(upright_ones) or _mirror_line(upright_ones) or _contrast_line(upright_ones)
+    if line:
+        yield line
+
+
+def coherence(mask: Bools) -> float:
+    """How well neighbouring lines of bool[H, W] agree, 0..1: the smaller number of rows and of columns.
+
+    It is the number of pixels that are in both of two neighbouring lines, divided by those that are in one of them.
+    """
+    found = []
+    for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
+        either = np.count_nonzero(one | other)
+        found.append(np.count_nonzero(one & other) / either if either else 1.0)
+    return min(found)
+
+
+def brightness_steps(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The step of brightness at each pixel of uint8[H, W, 3], float32[H, W]: the largest of the channels' gradients."""
+    smooth = cv2.GaussianBlur(image, (3, 3), 0)
+    across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
+    steps: NDArray[np.float32] = (np.abs(across) + np.abs(down)).max(axis=2)
+    return steps
+
+
+def contrast(steps: NDArray[np.float32], mask: Bools) -> float:
+    """The mean step of brightness at the outline of a mask, on both of its sides; 0 where it has no outline."""
+    rows, columns = np.nonzero(_outline(mask))
+    return float(steps[rows, columns].mean()) if rows.size else 0.0
+
+
+def contrast_rank(steps: NDArray[np.float32], mask: Bools) -> float:
+    """The share, 0..1, of SHIFTS other places in the picture where the outline has a smaller mean step."""
+    rows, columns = np.nonzero(_outline(mask))
+    if not rows.size:
+        return 0.5
+    here = steps[rows, columns].mean()
+    height, width = steps.shape
+    below = 0.0
+    for number in range(1, SHIFTS + 1):
+        # Steps along both sides that share no divisor, so that no two places are the same.
+        down, right = number * height * 3 // (SHIFTS * 4 + 1), number * width * 5 // (SHIFTS * 4 + 1)
+        there = steps[(rows + down) % height, (columns + right) % width].mean()
+        below += 1.0 if there < here else 0.5 if there == here else 0.0
+    return below / SHIFTS
+
+
+def _outline(mask: Bools) -> Bools:
+    """The pixels on both sides of the outline; the picture's border is none."""
+    edge = np.zeros(mask.shape, np.bool_)
+    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
+    edge[1:] |= down
+    edge[:-1] |= down
+    edge[:, 1:] |= right
+    edge[:, :-1] |= right
+    return edge
+
+
+def _pairs(contest: Contest, truths: dict[str, Answer]) -> Iterator[Pair]:
+    """Read the samples that are looked at. Truths without pixels, and those that are empty or full, say nothing."""
+    filled = [sample for sample in contest.split.train if _foreground(truths.get(sample.id)) is not None]
+    for sample in filled[:: max(1, -(-len(filled) // LOOKED))]:
+        mask = _foreground(truths[sample.id])
+        assert mask is not None
+        steps = brightness_steps(_reduced(contest.competition.image(sample.images[0])))
+        yield Pair(sample, mask, steps, image_turn(sample.images[0]), _order_of(sample, mask))
+
+
+def _foreground(truth: Answer | None) -> Bools | None:
+    match truth:
+        case Mask(classes=values) | Instances(labels=values) if 0 < np.count_nonzero(values) < values.size:
+            found: Bools = values > 0
+            return found
+        case _:
+            return None
+
+
+def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = math.sqrt(MOST_PIXELS / (height * width))
+    if scale >= 1:
+        return image
+    small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, np.uint8)
+
+
+def _fitted(mask: Bools, steps: NDArray[np.float32]) -> Bools:
+    if mask.shape == steps.shape:
+        return mask
+    size = (steps.shape[1], steps.shape[0])
+    return cv2.resize(np.ascontiguousarray(mask).view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+
+def _order_of(sample: Sample, mask: Bools) -> Order | None:
+    """The order in which a sample's codes give this mask; None where its annotation is no run-length codes."""
+    for order in ("column", "row"):
+        for base in (1, 0):
+            found = _decoded(sample, sample.size, order, base)
+            if found is not None and np.array_equal(found, mask):
+                return order
+    return None
+
+
+def _decoded(sample: Sample, size: tuple[int, int], order: Order, base: int) -> Bools | None:
+    found = np.zeros(size, np.bool_)
+    try:
+        for code in sample.annotation:
+            found |= decode_mask(code, size, order, base)
+    except RleError:
+        return None
+    return found
+
+
+def _order_line(pairs: Sequence[Pair]) -> str:
+    """A line where the codes are more coherent in the other order."""
+    read = [pair for pair in pairs if pair.order is not None]
+    order = read[0].order if read else None
+    # The other order exchanges rows and columns of a square image, which `_mirror_line` looks for.
+    read = [pair for pair in read if pair.order == order and pair.mask.shape[0] != pair.mask.shape[1]]
+    if order is None:
+        return ""
+    other: Order = "row" if order == "column" else "column"
+    scores = []
+    for pair in read:
+        changed = _decoded(pair.sample, pair.sample.size, other, 1)
+        if changed is not None:
+            scores.append((coherence(pair.mask), coherence(changed), _length(pair.mask), _length(changed)))
+    if not scores:
+        return ""
+    here, there, long, short = np.mean(scores, axis=0).tolist()
+    better = float(np.mean([score[1] > score[0] for score in scores]))
+    if there - here < _COHERENT or better < _SHARE:
+        return ""
+    return (
+        f"the run-length codes are read in {order} order, where outlines are {long / max(short, 1):.1f} times as long "
+        f"as in {other} order, and neighbouring lines agree by {100 * here:.0f} % in place of {100 * there:.0f} % "
+        f"(means of {len(scores)} samples); if they were made in {other} order, type order='{other}' in `truth` and in "
+        "the submission's format"
+    )
+
+
+def _length(mask: Bools) -> int:
+    return int(np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1]))
+
+
+def _turn_line(contest: Contest, pairs: Sequence[Pair]) -> str:
+    """A line where images have an EXIF orientation, and it is not plain that the truths were made as they are read."""
+    turned = [pair for pair in pairs if pair.turn != 1]
+    if not turned:
+        return ""
+    now = contest.competition.orientation
+    other = "stored" if now == "shown" else "shown"
+    scores = [score for pair in turned if (score := _both_ways(pair, now)) is not None]
+    some = f"{len(turned)} of {len(pairs)} training images that were looked at have an EXIF orientation"
+    name = f"{some} (the first is sample {turned[0].sample.id}, orientation {turned[0].turn})"
+    if scores:
+        here, there, step, step_there = np.mean(scores, axis=0).tolist()
+        figures = (
+            f"neighbouring lines of their masks agree by {100 * here:.0f} % as {now} and {100 * there:.0f} % as "
+            f"{other}, and the mean step of brightness at outlines is {step:.0f} and {step_there:.0f}"
+        )
+        if here - there > _COHERENT or (abs(here - there) <= _COHERENT and step > 1.5 * step_there):
+            return ""
+        if there - here > _COHERENT or step_there > 1.5 * step:
+            return (
+                f"{name}, and their truths fit the pixels as {other}: {figures}; type orientation='{other}' in the "
+                "Competition and in `read`"
+            )
+        return f"{name}: {figures}; look at them, and type orientation='{other}' if truths were made on these pixels"
+    return (
+        f"{name}, and truths of pixels: look at them, and type orientation='{other}' in the Competition and in `read` "
+        f"if truths were made on the pixels as {other}"
+    )
+
+
+def _both_ways(pair: Pair, now: str) -> tuple[float, float, float, float] | None:
+    """Coherence and contrast of a mask as it is read, and if it was made the other way; None where both cannot be."""
+    size = pair.sample.size
+    turned = size[::-1] if pair.turn >= 5 else size
+    if pair.order is not None:
+        made = _decoded(pair.sample, turned, pair.order, 1)
+    else:
+        made = pair.mask if pair.turn < 5 else None
+    if made is None:
+        return None
+    other = upright(made.view(np.uint8), pair.turn if now == "shown" else _INVERSE[pair.turn]).view(np.bool_)
+    steps = [contrast(pair.steps, _fitted(mask, pair.steps)) for mask in (pair.mask, other)]
+    return coherence(pair.mask), coherence(other), steps[0], steps[1]
+
+
+_INVERSE = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
+
+
+def _mirror_line(pairs: Sequence[Pair]) -> str:
+    """A line where truths have more contrast once they are mirrored or turned."""
+    for how, mirrored in _MIRRORS.items():
+        scores = []
+        for pair in pairs:
+            mask = mirrored(pair.mask)
+            if mask.shape == pair.mask.shape:
+                there = contrast(pair.steps, _fitted(mask, pair.steps))
+                scores.append((contrast(pair.steps, _fitted(pair.mask, pair.steps)), there))
+        if not scores:
+            continue
+        better = float(np.mean([there > here for here, there in scores]))
+        here, there = np.mean(scores, axis=0).tolist()
+        many = len(scores) >= _FEWEST and better >= _SHARE
+        if many or (len(scores) >= _FEW and better == 1 and there > _TIMES * here):
+            codes = how == _EXCHANGED and any(pair.order is not None for pair in pairs)
+            hint = ", for example by the other `order` of run-length codes" if codes else ""
+            return (
+                f"truths fit their images better {how}: the mean step of brightness at outlines is then {there:.0f} in "
+                f"place of {here:.0f}, and larger in {100 * better:.0f} % of {len(scores)} samples; look at some, and "
+                f"correct `truth`{hint}"
+            )
+    return ""
+
+
+def _contrast_line(pairs: Sequence[Pair]) -> str:
+    """A line where outlines have no more contrast than the same outlines at other places."""
+    ranks = [contrast_rank(pair.steps, _fitted(pair.mask, pair.steps)) for pair in pairs]
+    if len(ranks) < _FEWEST:
+        return ""
+    chance = math.sqrt((SHIFTS + 2) / (12 * SHIFTS * len(ranks)))  # the standard error of the mean of random ranks
+    mean = float(np.mean(ranks))
+    if mean >= 0.5 + _SURE * chance:
+        return ""
+    lowest = sorted(zip(ranks, (pair.sample.id for pair in pairs), strict=True))[:3]
+    return (
+        f"truths have no contrast to their surroundings: the step of brightness at their outlines is larger than at "
+        f"{100 * mean:.0f} % of other places in the same image (chance is 50 %, mean of {len(ranks)} samples); look "
+        f"whether truths and images belong together, for example {', '.join(name for _, name in lowest)}"
+    )
+
+
+def lossy_masks(samples: Sequence[Sample]) -> str:
+    """A line where annotations name JPEG files, which do not keep the values of a mask; else ""."""
+    found = [
+        sample
+        for sample in samples
+        if len(sample.annotation) == 1 and Path(sample.annotation[0][-255:]).suffix.lower() in (".jpg", ".jpeg")
+    ]
+    if not found:
+        return ""
+    return (
+        f"{len(found)} masks are JPEG files, which do not keep values (the first is {found[0].annotation[0]}): they "
+        "are read by a threshold, 128 unless `truth` says another; look at some"
+    )

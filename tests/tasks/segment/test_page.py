@@ -1,0 +1,139 @@
+"""The page of a segmentation run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medalist.report.page import RunReport, SamplePicture
+from medalist.tasks.segment.objects import ObjectTotals, SizeRow
+from medalist.tasks.segment.page import SegmentationReport, render_segmentation, write_segmentation_report
+from medalist.tasks.segment.thresholds import Sweep
+
+HOSTILE = "<script>alert('x')</script>"
+PICTURE = np.full((8, 32, 3), 90, dtype=np.uint8)
+SIZES = tuple(SizeRow(4**n, 4 ** (n + 1) - 1, 10 * n, 5 * n, n, 1) for n in range(4))
+SWEEP = Sweep(
+    "threshold", 0.5, (0.3, 0.5, 0.7), (0.6, 0.5, 0.4), {0: (0.6, 0.5, 0.4), 1: (0.5, 0.4, 0.3)}, 0.58, 40, 462
+)
+
+
+class Reader(HTMLParser):
+    """Collects tags and visible text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.style = False
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.style = tag == "style"
+
+    def handle_endtag(self, tag):
+        self.style = False
+
+    def handle_data(self, data):
+        if not self.style:
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+def sample(name: str, note: str = "") -> SamplePicture:
+    details = [(f"a: a missed object of 12 px {note}", PICTURE), ("b: a false object of 9 px", PICTURE)]
+    return SamplePicture(name, 0, 0.1, f"dark {HOSTILE}", PICTURE, note, details)
+
+
+def report(**changes) -> SegmentationReport:
+    run = RunReport(
+        run=f"run {HOSTILE}",
+        competition="toy",
+        config="model: {}",
+        provenance={"commit": "abc"},
+        curves={"0": [{"epoch": 1, "loss": 0.5}]},
+        scores={"oof": {"value": 0.5, "folds": {"0": 0.5}}, "by_sample": {"a": 0.5, "b": 0.7}},
+        worst=[sample(HOSTILE, HOSTILE), sample("w")],
+        best=[replace(sample("b"), details=())],
+        strata={"a": f"dark {HOSTILE}"},
+    )
+    objects = ObjectTotals(SIZES, 181, 12, 281, 40, 631.0, 96.0)
+    return replace(SegmentationReport(run, objects, True, 169, [SWEEP]), **changes)
+
+
+def test_the_page_needs_nothing_else_and_escapes_everything(tmp_path: Path) -> None:
+    path = tmp_path / "index.html"
+    write_segmentation_report(path, report())
+    page = Reader(path.read_text(encoding="utf-8"))
+    assert not {"script", "link", "iframe", "object", "a"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            if name in {"src", "href", "xlink:href", "action", "srcset"}:
+                assert value is not None and value.startswith(("data:image/", "#")), (tag, name, value)
+    assert page.text.count(HOSTILE) >= 6  # title, heading, command, stratum, id, note, details
+
+
+def test_the_page_answers_what_one_asks_at_night() -> None:
+    page = Reader(render_segmentation(report()))
+    for words in (
+        "Of 60 true objects 30 are found (50 %)",
+        "Half of the missed ones have at most 96 pixels; half of the found ones at most 631",
+        "Of 6 answered objects 4 are false (67 %)",
+        "images with an object 281; the answer is empty for 40 of them",
+        "images without an object 181; the answer has an object for 12 of them",
+        "16 – 63 20 10 50 %",
+        "0.3 scores 0.100 more than 0.5, with which the run was scored; with each fold decided as is best on the other "
+        "folds it is 0.080 more, which is the honest gain",
+        "Tried on 40 of 462 images",
+        "decide.threshold=0.3",
+        "Left out: 169 images whose truth and answer are both empty.",
+        "image · truth · answer · probability",
+        "a: a missed object of 12 px",
+    ):
+        assert words in page.text, words
+    assert "nan" not in page.text.split() and "None" not in page.text
+
+
+def test_every_picture_is_enlarged_by_a_click_without_scripts() -> None:
+    page = Reader(render_segmentation(report()))
+    names = [tag for tag, _ in page.tags]
+    assert names.count("img") == 2 * 3 + 1
+    boxes = [attributes for tag, attributes in page.tags if tag == "input" and attributes.get("aria-label")]
+    assert len(boxes) == 7 and all(box["type"] == "checkbox" for box in boxes)
+
+
+@pytest.mark.parametrize(
+    ("scores", "used", "honest", "words"),
+    [
+        ((0.6, 0.6, 0.6), 0.5, 0.6, "Nothing changes"),
+        ((0.4, 0.6, 0.5), 0.5, 0.6, "0.5, as scored, is the best of these."),
+        ((0.4, 0.5, 0.6), 0.5, None, "that it is scored on flatters"),
+        ((0.4, 0.5, 0.6), 0.5, 0.45, "it is 0.050 less"),
+    ],
+)
+def test_what_the_thresholds_say(scores, used, honest, words) -> None:
+    sweep = Sweep("body", used, (0.3, 0.5, 0.7), scores, {}, honest, 5, 5)
+    text = Reader(render_segmentation(report(sweeps=[sweep]))).text
+    assert words in text and "Tried on" not in text
+
+
+def test_without_maps_it_is_said_why_there_are_no_thresholds() -> None:
+    text = Reader(render_segmentation(report(sweeps=[], unswept=f"They are gone {HOSTILE}."))).text
+    assert f"They are gone {HOSTILE}." in text and "probability" not in text
+
+
+def test_a_run_of_empty_masks_says_so() -> None:
+    nothing = ObjectTotals((), 20, 0, 0, 0, None, None)
+    bare = report(objects=nothing, empty=20, sweeps=[])
+    text = Reader(render_segmentation(replace(bare, run=bare.run.with_pictures([], [])))).text
+    assert "No scored image has a true object." in text and "are empty, so there is nothing to show" in text
