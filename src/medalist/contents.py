@@ -21,6 +21,7 @@ from typing import Any
 
 from medalist.errors import DataError, MedalistError
 from medalist.files import reason, write_text
+from medalist.reading import open_file
 
 CACHE = "hashes.json"
 """The name of the file with the hashes, in the folder of a contest's runs."""
@@ -38,13 +39,20 @@ Stamp = tuple[int, int, int, int]
 
 def hash_bytes(data: bytes) -> str:
     """Return the hash of some bytes: BLAKE2b with 128 bits, in hexadecimal."""
-    return hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()
+    made = _blake()
+    made.update(data)
+    return made.hexdigest()
 
 
 def hash_file(path: str | Path) -> str:
     """Return the hash of a regular file's bytes, as `hash_bytes`. Raises OSError where it cannot be read."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=DIGEST_BYTES)).hexdigest()
+    with open_file(path) as file:
+        made = hashlib.file_digest(file, _blake)  # type: ignore[arg-type]  # it has readinto
+    return made.hexdigest()
+
+
+def _blake() -> hashlib.blake2b:
+    return hashlib.blake2b(digest_size=DIGEST_BYTES)
 
 
 def hash_unchanged(path: Path) -> str:

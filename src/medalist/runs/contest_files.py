@@ -16,6 +16,7 @@ from medalist.contents import CACHE, hash_files
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_json, write_text
+from medalist.reading import TABLE_BYTES, read_text
 from medalist.records import Sample
 from medalist.runs.runs import Lock, Run
 
@@ -64,8 +65,7 @@ def read_hashes(run: Run, lock: Lock) -> dict[str, str] | None:
         return None
     path = run.folder / FILE
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
+        rows = list(csv.reader(io.StringIO(read_text(path, TABLE_BYTES), newline=""), strict=True))
         found = dict(rows[1:])
     except (OSError, ValueError, csv.Error):
         found = None
