@@ -200,7 +200,7 @@ def test_a_finished_run_is_left_as_it_is(trained: Any, at_home: Path, tmp_path: 
 def test_another_config_is_refused_in_the_same_folder(toy: Any) -> None:
     with pytest.raises(RunError, match=r"tiny was made with other config \(train\.lr was 0\.001, is 0\.1\)"):
         planned(toy, "train.lr=0.1")
-    with pytest.raises(RunError, match="tiny was made with other data"):
+    with pytest.raises(RunError, match="is not the data that tiny was trained on"):
         first = next((toy.data / "stage1_train").iterdir())
         moved = shutil.copytree(toy.data, toy.runs.parent / "other")
         image = moved / "stage1_train" / first.name / "images" / f"{first.name}.png"

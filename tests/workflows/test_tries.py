@@ -126,7 +126,11 @@ def test_damaged_tries_are_one_line(toy: Any, text: str) -> None:
 def test_a_score_of_an_older_version_is_used_and_said(toy: Any, quiet: SilentReporter) -> None:
     score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     (toy.run.folder / "tries.json").unlink()
-    assert "decide, from the last score of tiny, which an older version wrote" in submitted(toy)
+    said = submitted(toy)
+    assert "decide, from the last score of tiny, which an older version wrote" in said and "is unknown" not in said
+    lock = read_json(toy.run.folder / "lock.json")
+    write_json(toy.run.folder / "lock.json", {**lock, "contents": ""})
+    assert "tiny is older than hashes of contents and code: whether these changed since is unknown" in submitted(toy)
 
 
 def test_an_edited_config_is_noticed(toy: Any, medalist: Callable[..., Any]) -> None:

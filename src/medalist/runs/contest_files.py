@@ -16,6 +16,7 @@ from medalist.contents import CACHE, hash_files
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.files import sha256_json, write_text
+from medalist.reading import TABLE_BYTES, read_text
 from medalist.records import Sample
 from medalist.runs.runs import Lock, Run
 
@@ -64,8 +65,7 @@ def read_hashes(run: Run, lock: Lock) -> dict[str, str] | None:
         return None
     path = run.folder / FILE
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            rows = list(csv.reader(file, strict=True))
+        rows = list(csv.reader(io.StringIO(read_text(path, TABLE_BYTES), newline=""), strict=True))
         found = dict(rows[1:])
     except (OSError, ValueError, csv.Error):
         found = None
@@ -97,14 +97,13 @@ def refuse_changed(run: Run, contest: Contest, now: Hashes) -> None:
 def _files(contest: Contest, root: str) -> dict[str, str]:
     """Return the absolute path of each file by its name relative to the data folder."""
     data, split = str(contest.data.absolute()), contest.split
-    paths = {str(image.absolute()): None for sample in split.all for image in sample.images}
-    named: dict[str, str | None] = {}
+    paths = dict.fromkeys(_absolute(str(image)) for sample in split.all for image in sample.images)
+    texts: dict[str, Sample] = {}
     for sample in split.all:
-        texts = (*sample.annotation, *(value for value in sample.meta.values() if isinstance(value, str)))
-        for text in texts:
-            if text not in named:
-                named[text] = _named(text, sample, data)
-    paths |= {path: None for path in named.values() if path is not None}
+        for text in (*sample.annotation, *(value for value in sample.meta.values() if isinstance(value, str))):
+            texts.setdefault(text, sample)
+    named = (_named(text, sample, data) for text, sample in texts.items())
+    paths |= dict.fromkeys(path for path in named if path is not None)
     silent = [sample for sample in split.train if not any(sample.annotation)]
     if silent:
         paths |= dict.fromkeys(_bearing(data, silent, root))
@@ -115,6 +114,10 @@ def _files(contest: Contest, root: str) -> dict[str, str]:
     }
 
 
+def _absolute(path: str) -> str:
+    return path if path.startswith(os.sep) else str(Path(path).absolute())
+
+
 def _named(text: str, sample: Sample, data: str) -> str | None:
     """Return the path of the file that a text names, from the data folder, from the image's folder or from here."""
     if (
@@ -123,7 +126,10 @@ def _named(text: str, sample: Sample, data: str) -> str | None:
         or not text.isprintable()
     ):
         return None
-    places = [Path(data, text), *(image.parent / text for image in sample.images[:1]), Path(text)]
+    first = text if text.startswith(os.sep) else f"{data}{os.sep}{text}"
+    if os.path.isfile(first):  # noqa: PTH113  # a third of the time of Path, which counts for 100,000 files
+        return first
+    places = [*(image.parent / text for image in sample.images[:1]), Path(text)]
     return next((str(path.absolute()) for path in places if path.is_file()), None)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from medalist.errors import RunError
 from medalist.files import read_json, sha256_file, write_json
+from medalist.reading import open_file
 from medalist.runs.runs import Lock, Run
 
 NOTE = "medalist"
@@ -32,7 +33,7 @@ def note_of(fold: int, lock: Lock) -> dict[str, str]:
 def read_note(path: Path) -> dict[str, str] | None:
     """Return what a file of weights says of itself; None where it says nothing, or is no whole safetensors file."""
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             length = int.from_bytes(file.read(8), "little")
             if length > LONGEST_HEADER:
                 return None

@@ -198,10 +198,8 @@ def refuse_mismatch(run: Run, settings: Experiment, lock: Lock, before: Experime
 def refuse_edited(run: Run, settings: Experiment) -> None:
     """Raise RunError where the config of a run, as it was read, is not the one that the run was made with."""
     if config_hash(settings, settings) != run.lock().config:
-        raise RunError(
-            f"{run.folder / 'config.yaml'} was edited since the run was made, so it does not say how; change it back, "
-            "or train under another name: medalist train ... --name NAME"
-        )
+        told = "was edited since the run was made; change it back, or train a new run: medalist train ... --name NAME"
+        raise RunError(f"{run.folder / 'config.yaml'} {told}")
 
 
 def _listed(changes: Sequence[str]) -> str:

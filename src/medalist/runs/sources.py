@@ -19,7 +19,16 @@ from medalist.errors import MedalistError
 from medalist.files import read_json
 from medalist.runs.runs import Run
 
-READING = ("codecs", "layouts", "data/items.py", "data/padding.py", "data/fitting.py", "tasks/pixels.py", "records.py")
+READING = (
+    "codecs",
+    "layouts",
+    "data/items.py",
+    "data/padding.py",
+    "data/fitting.py",
+    "tasks/pixels.py",
+    "records.py",
+    "reading.py",
+)
 """What in medalist turns files into the pixels and the truth that networks see."""
 
 PREDICTING = (*READING, "data/fitted.py", "data/dataset.py", "models", "engine/views.py", "tasks/networks.py")

@@ -53,6 +53,8 @@ def told(runs: Sequence[Configured], contest: Contest) -> Iterator[str]:
     for run, settings in runs:
         folds, trained = run.folds().n, numbers(run.trained_folds())
         yield f"{run.name}: folds {trained} of {folds}, weights {settings.train.keep}; {_score(run, settings, contest)}"
+        if not run.lock().contents:
+            yield f"{run.name} is older than hashes of contents and code: whether these changed since is unknown"
     (first, settings), blend = runs[0], len(runs) > 1
     scores = first.scores()
     decide = settings.decide.model_dump(mode="json") if scores is None else scores["decide"]

@@ -17,6 +17,7 @@ from medalist.records import Sample
 from medalist.reporter import SilentReporter
 from medalist.retrieval.contests import fold_splits
 from medalist.retrieval.splits import identity_of
+from medalist.runs.fold_weights import keep_hashes
 from medalist.runs.runs import Run
 from medalist.tasks.embed.embedding import embed_files, predict
 from medalist.tasks.embed.jobs import build_network, classes_of
@@ -136,6 +137,10 @@ def test_other_views_make_other_vectors(whales: Any, quiet: SilentReporter) -> N
 def test_vectors_of_other_weights_are_refused(whales: Any) -> None:
     checkpoint = whales.run.checkpoint(0, "last")
     checkpoint.write_bytes(whales.run.checkpoint(1, "last").read_bytes())
+    with pytest.raises(RunError, match=r"holds the weights of fold 1"):
+        embedded(whales.run, "oof/fold0", settings_of(whales), [0])
+    checkpoint.write_bytes(b"trained again")
+    keep_hashes(whales.run, 0)
     with pytest.raises(
         RunError, match=r"come from other weights; run medalist predict humpback_whale/tiny --split oof"
     ):

@@ -65,7 +65,7 @@ def test_oof_answers_go_through_the_file_and_are_those_of_brute_force(
     told_apart(made, noise=2.0)
     contest = made.contest()
     settings = changed_settings(made.run, ["decide.assign=false"], "decide")
-    scores = score_run(made.run, contest, settings, quiet)
+    scores = score_run(made.run, contest, settings, quiet, keep=True)
     column = contest.competition.submission.columns
     rows = {row[column[0]]: row[column[1]].split() for row in read_table(made.run.folder / "oof.csv", column)}
     expected = {**by_hand(made, 0), **by_hand(made, 1)}
@@ -98,7 +98,7 @@ def test_one_to_one_answers_are_all_different(signs: Any, quiet: SilentReporter)
     values = {}
     for assign in ("true", "false"):
         settings = changed_settings(signs.run, [f"decide.assign={assign}"], "decide")
-        values[assign] = score_run(signs.run, contest, settings, quiet)["oof"]["value"]
+        values[assign] = score_run(signs.run, contest, settings, quiet, keep=True)["oof"]["value"]
         answers = oof_of_scores(signs.run, contest).answers
         splits = fold_splits(contest, signs.run.folds(), 0)
         first = [[answers[name].names[0] for name in split.queries] for split in splits]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -37,15 +37,19 @@ MOST_DETAILS = 2
 
 @dataclass(frozen=True, eq=False)
 class StoredMaps:
-    """The maps of a run that its score was made from. decided: the map that is compared with the threshold."""
+    """The maps of a run that its score was made from.
+
+    decided: the map that is compared with the threshold. files: the hashes of their files, by name.
+    """
 
     store: MapStore
     channels: tuple[str, ...]
     decided: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, name: str) -> MapPrediction:
         """Return the maps of a sample."""
-        return self.store.read(name, self.channels)
+        return self.store.read(name, self.channels, self.files)
 
     def probability(self, name: str) -> NDArray[np.float32]:
         """Return float32[H, W], the map that is compared with the threshold."""
@@ -110,7 +114,9 @@ def _scored_maps(
             return f"The stored predictions of fold {fold} are not those that were scored; to see thresholds, {again}."
     channels = settings.model.channels
     decided = channels[0] if isinstance(how, OwnConfig) else decided_channel(how, channels)
-    return StoredMaps(MapStore(run.folder / "oof"), channels, decided)
+    store = MapStore(run.folder / "oof")
+    files = store.files(f"fold{fold}" for fold in page.scores["oof"]["folds"])
+    return StoredMaps(store, channels, decided, files)
 
 
 def _nothing(oof: Oof, name: str) -> bool:
