@@ -35,7 +35,7 @@ from medalist.kinds import load_settings
 from medalist.metrics.paired import Paired, clearly_behind, paired
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.training.axes import Axis, Choice, grid
+from medalist.training.axes import Axis, Choice, grid, typed
 from medalist.training.fold_queue import jobs_of
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.request import TrainRequest, run_name
@@ -310,11 +310,6 @@ def distribution(axis: Axis) -> BaseDistribution:
     if axis.whole:
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return FloatDistribution(axis.low, axis.high, log=axis.log)
-
-
-def typed(value: Any) -> str:
-    """Return a sampled value as the text of an override; numbers have four digits, so that run names stay short."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def sweep_file(root: Path, competition: str, config: Path, words: Sequence[str], suffix: str) -> Path:

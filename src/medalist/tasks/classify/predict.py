@@ -67,11 +67,11 @@ def _values(
     """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    own = parts_of(contest.competition)
-    changed = parts_changed(run, settings.model, own)
+    parts = parts_of(contest.competition)
+    changed = parts_changed(run, settings.model, parts)
     if changed and fabric.is_global_zero:
         reporter.say(f"note: {changed}")
-    network = build_model(settings, len(classes), own=own)
+    network = build_model(settings, len(classes), own=parts)
     models = trained_networks(network, run, settings, folds, fabric)
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels
