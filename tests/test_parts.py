@@ -88,6 +88,8 @@ def test_own_parts_of_the_page_train_and_answer(home: Path, drawn: Path, medalis
     assert ended.code == 2
     assert "parts.py was changed since the run was made" in ended.line and "loss" in ended.line
     assert medalist("--runs", runs, "score", "toy_nuclei/own", *data).code == 0
+    with pytest.warns(UserWarning, match=r"parts\.py was changed since toy_nuclei/own was trained"):
+        open_run("toy_nuclei/own", runs=runs)
 
 
 @pytest.mark.slow

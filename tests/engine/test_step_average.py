@@ -10,8 +10,9 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from medalist.engine.checkpoint import load_state
 from medalist.engine.job import TrainJob
-from medalist.engine.settings import TrainConfig
+from medalist.engine.settings import CheckpointConfig, TrainConfig
 from medalist.engine.step_average import advised, follow, step_average, too_slow, warmed
 from medalist.engine.train import fit
 from medalist.errors import ConfigError
@@ -54,6 +55,26 @@ def test_a_short_training_is_told_and_keeps_its_raw_weights(
     told = [line for line in said if "train.ema" in line]
     assert len(told) == 1 and "made for more than 18 steps: alone it would leave 100 %" in told[0]
     assert "type train.ema=0.8 " in told[0]
+
+
+def test_states_hold_nothing_new(
+    make: Callable[..., TrainJob], quiet: Progress, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The number of the step follows from the place in the training, so states of older versions are continued."""
+    job = make(ema=0.9, epochs=1, checkpoint=CheckpointConfig(steps=1, minutes=0))
+
+    def advance() -> None:
+        done.append(True)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    done: list[bool] = []
+    monkeypatch.setattr(quiet, "advance", advance)
+    with pytest.raises(KeyboardInterrupt):
+        fit(job, lambda row: None, quiet)
+    state, _ = load_state(job.folder)
+    assert state is not None
+    assert set(state.values) == {"rows", "best", "parts", "done", "seconds", "precision", "processes"}
 
 
 @pytest.mark.parametrize(("ema", "steps", "told"), [(0.9, 60, False), (0.9998, 20_000, False), (0.9998, 5000, True)])

@@ -11,8 +11,8 @@ import pytest
 from medalist.errors import ConfigError, RunError
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
-from medalist.training.axes import Axis, Choice, Range
-from medalist.training.distributions import distribution, typed
+from medalist.training.axes import Axis, Choice, Range, typed
+from medalist.training.distributions import distribution
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.sweep import (
     COLUMNS,

@@ -14,6 +14,7 @@ from medalist.config import OwnConfig
 from medalist.engine.settings import TrainConfig
 from medalist.errors import ConfigError
 from medalist.parts import OwnParts, running
+from medalist.runs.runs import Run
 
 
 def own_network(
@@ -41,6 +42,19 @@ def own_network(
             f"model = {config.name} gives {given} for an image of {shown}, and must give {[1, *expected]}"
         )
     return network.train()
+
+
+def parts_changed(run: Run, network: object, own: OwnParts) -> str:
+    """Return a line where a run's network comes from a `parts.py` that was changed since its training; else empty.
+
+    network: the settings of the network. A run of which no hash is known gives no line.
+    """
+    if not isinstance(network, OwnConfig) or run.lock().parts in ("", own.hash):
+        return ""
+    return (
+        f"{own.file} was changed since {run.competition}/{run.name} was trained, and its network {network.name} comes "
+        "from it: predictions may differ from those that were scored"
+    )
 
 
 def refuse_without_encoder(network: nn.Module, config: OwnConfig, train: TrainConfig) -> None:

@@ -6,6 +6,7 @@ import itertools
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from medalist.errors import ConfigError
 
@@ -108,3 +109,8 @@ def grid(swept: Sequence[Axis]) -> list[tuple[str, ...]]:
             )
     lists = [[f"{axis.key}={value}" for value in axis.values] for axis in swept if isinstance(axis, Choice)]
     return list(itertools.product(*lists))
+
+
+def typed(value: Any) -> str:
+    """Return a sampled value as the text of an override; numbers have four digits, so that run names stay short."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,8 +1,6 @@
-"""From the keys of a sweep to the distributions that Optuna samples, and from sampled values to overrides."""
+"""From the keys of a sweep to the distributions that Optuna samples."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 
@@ -16,8 +14,3 @@ def distribution(axis: Axis) -> BaseDistribution:
     if axis.whole:
         return IntDistribution(int(axis.low), int(axis.high), log=axis.log)
     return FloatDistribution(axis.low, axis.high, log=axis.log)
-
-
-def typed(value: Any) -> str:
-    """Return a sampled value as the text of an override; numbers have four digits, so that run names stay short."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

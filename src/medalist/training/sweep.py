@@ -32,8 +32,8 @@ from medalist.kinds import load_settings
 from medalist.metrics.paired import Paired, clearly_behind, paired
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.training.axes import Axis, grid
-from medalist.training.distributions import distribution, typed
+from medalist.training.axes import Axis, grid, typed
+from medalist.training.distributions import distribution
 from medalist.training.fold_queue import jobs_of
 from medalist.training.queue_status import JobEnd, QueueJob
 from medalist.training.request import TrainRequest, former_name, run_name

@@ -27,6 +27,7 @@ from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.networks import trained_networks
+from medalist.tasks.own import parts_changed
 from medalist.tasks.pixels import read_of
 
 
@@ -68,7 +69,11 @@ def _values(
     """Return the predictions float32[N, C] (C = 1 for grades); of several processes only the first has all rows."""
     classes, fabric = classes_of(contest), open_devices(settings)
     task = build_task(settings, classes, [1] * len(classes))
-    network = build_model(settings, len(classes), own=parts_of(contest.competition))
+    parts = parts_of(contest.competition)
+    changed = parts_changed(run, settings.model, parts)
+    if changed and fabric.is_global_zero:
+        reporter.say(f"note: {changed}")
+    network = build_model(settings, len(classes), own=parts)
     models = trained_networks(network, run, settings, folds, fabric)
     size, norm = settings.image.size, build_normalisation(settings)
     read, channels = read_of(contest, settings), settings.model.in_channels

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -27,6 +28,7 @@ from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
 from medalist.tasks.networks import batches_of_images, trained_networks
+from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
 
 
@@ -63,7 +65,11 @@ def open_networks(
     refuse_other_classes(run, classes)
     loss = LabelLoss(settings.loss, classes, [1] * len(classes))  # prediction needs its kind, and no weights
     task = ClassifyTask(loss, settings.task.mode, len(classes))
-    network = build_model(settings, len(classes), own=parts_of(competition))
+    own = parts_of(competition)
+    changed = parts_changed(run, settings.model, own)
+    if changed:
+        warnings.warn(changed, stacklevel=4)
+    network = build_model(settings, len(classes), own=own)
     models = trained_networks(network, run, settings, folds, place)
     return ClassifyNetworks(settings, place, models, build_normalisation(settings), task, columns_of(settings, classes))
 

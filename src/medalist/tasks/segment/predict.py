@@ -17,6 +17,7 @@ from medalist.stores.maps import MapStore
 from medalist.stores.store import StoredPart
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.networks import trained_networks
+from medalist.tasks.own import parts_changed
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_task
@@ -50,7 +51,11 @@ def _predict(
         return
     store.refuse_alike(part.ids)
     fabric, task = open_devices(settings), build_task(settings)
-    network = build_model(settings.model, own=parts_of(contest.competition))
+    own = parts_of(contest.competition)
+    changed = parts_changed(run, settings.model, own)
+    if changed and fabric.is_global_zero:
+        reporter.say(f"note: {changed}")
+    network = build_model(settings.model, own=own)
     models = trained_networks(network, run, settings, folds, fabric)
     stride = settings.model.stride
     read = read_of(contest, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -18,6 +19,7 @@ from medalist.parts import parts_of
 from medalist.records import Answer, MapPrediction, Prediction
 from medalist.runs.runs import Run
 from medalist.tasks.networks import batches_of_images, trained_networks
+from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.inference import predict
@@ -54,7 +56,11 @@ def open_networks(
     run: Run, settings: SegmentSettings, competition: Competition, folds: Sequence[int], place: Placement
 ) -> SegmentNetworks:
     """Load the networks of these folds."""
-    network = build_model(settings.model, own=parts_of(competition))
+    own = parts_of(competition)
+    changed = parts_changed(run, settings.model, own)
+    if changed:
+        warnings.warn(changed, stacklevel=4)
+    network = build_model(settings.model, own=own)
     models = trained_networks(network, run, settings, folds, place)
     return SegmentNetworks(settings, place, models, build_normalisation(settings), build_task(settings))
 
