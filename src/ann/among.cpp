@@ -181,16 +181,20 @@ Plan Index::search_among(const State& state, const Among& among, const float* qu
             return End::done;
         };
         end = walker.walk_among(codes, links, graph.seeds, extent, wanted, judge);
+        walker.farness = farness(state, walker.beam(), 1.0, walker);  // the beam has all rows, not only wanted ones
         if (good(end)) return Plan::walk;
     }
     const bool leads = share >= bridged_share && allowed >= static_cast<double>(least_bridge);
     if (plan == Plan::bridge || (end == End::starved && leads)) {
         extent = this->extent(graph, k, bridge_width * ef);
         plan = Plan::bridge;
-        if (good(walker.bridge(codes, links, starts(graph, among.nodes()), extent, wanted))) return Plan::bridge;
+        const End ended = walker.bridge(codes, links, starts(graph, among.nodes()), extent, wanted);
+        walker.farness = farness(state, walker.beam(), share, walker);
+        if (good(ended)) return Plan::bridge;
     }
     walker.forget_found();
     walker.scan(codes, [&](const auto& visit) { among.each(visit); }, std::min(refined_of_scan(k, ef), count));
+    walker.farness = farness(state, walker.found(), share, walker);
     refine(state, query, k, walker.found(), found);
     return plan == Plan::walk ? Plan::walk_then_scan : plan == Plan::bridge ? Plan::bridge_then_scan : Plan::scan;
 }

@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "array.hpp"
 #include "error.hpp"
 #include "os.hpp"
 
@@ -93,30 +94,72 @@ private:
     Descriptor descriptor_;
 };
 
-/// The contents of a regular file as read-only memory.
-class Mapping {
+/// Whether the bytes of a file are copied into memory or mapped. With `automatic` a file of up to `most_copied` bytes
+/// is copied.
+enum class Hold { automatic, mapped };
+inline constexpr std::size_t most_copied = std::size_t{256} << 20;
+
+/// The bytes of a regular file as read-only memory.
+///
+/// A copy stays what it was. Mapped bytes follow the file: if another program overwrites it in place they change, and
+/// if it makes the file shorter, reading what is gone ends this process. changed() tells both, but only afterwards.
+class Contents {
 public:
-    explicit Mapping(const std::string& path) {
-        const Descriptor descriptor(os::open(path, os::Opening::read));
-        if (descriptor.number() < 0) throw FileError("file", "cannot be opened: " + reason_of(errno));
-        const auto status = os::status(descriptor.number());
-        if (!status) throw FileError("file", "cannot be read: " + reason_of(errno));
-        if (!status->regular) throw FileError("file", "is not a regular file");
-        size_ = status->size;
-        if (size_ == 0) throw FileError("file", "is empty");
-        data_ = os::map(descriptor.number(), size_);
-        if (data_ == nullptr) throw FileError("file", "cannot be mapped: " + reason_of(errno));
+    explicit Contents(const std::string& path, Hold hold = Hold::automatic)
+        : descriptor_(os::open(path, os::Opening::read)) {
+        if (descriptor_.number() < 0) throw FileError("file", "cannot be opened: " + reason_of(errno));
+        status_ = status();
+        if (!status_.regular) throw FileError("file", "is not a regular file");
+        if (status_.size == 0) throw FileError("file", "is empty");
+        mapped_ = hold == Hold::mapped || status_.size > most_copied;
+        if (mapped_) {
+            data_ = os::map(descriptor_.number(), status_.size);
+            if (data_ == nullptr) throw FileError("file", "cannot be mapped: " + reason_of(errno));
+        } else {
+            copy();
+        }
     }
-    Mapping(const Mapping&) = delete;
-    Mapping& operator=(const Mapping&) = delete;
-    ~Mapping() {
-        if (data_ != nullptr) os::unmap(data_, size_);
+    Contents(const Contents&) = delete;
+    Contents& operator=(const Contents&) = delete;
+    ~Contents() {
+        if (mapped_ && data_ != nullptr) os::unmap(data_, status_.size);
     }
-    std::span<const std::byte> bytes() const { return {data_, size_}; }
+    std::span<const std::byte> bytes() const { return {data_, status_.size}; }
+    bool is_mapped() const { return mapped_; }
+
+    /// Return whether a mapped file has another size or another time of its last change than when it was opened. A file
+    /// that was replaced or removed is not changed: the old one stays until it is closed.
+    bool changed() const {
+        if (!mapped_) return false;
+        const auto now = os::status(descriptor_.number());
+        return !now || now->size != status_.size || now->modified != status_.modified;
+    }
 
 private:
+    os::Status status() const {
+        const auto found = os::status(descriptor_.number());
+        if (!found) throw FileError("file", "cannot be read: " + reason_of(errno));
+        return *found;
+    }
+
+    void copy() {
+        copy_.resize(status_.size);
+        for (std::size_t at = 0; at < status_.size;) {
+            const std::ptrdiff_t got = os::read_at(descriptor_.number(), {copy_.data() + at, status_.size - at}, at);
+            if (got < 0 && errno == EINTR) continue;
+            if (got < 0) throw FileError("file", "cannot be read: " + reason_of(errno));
+            if (got == 0) throw FileError("file", "became shorter while it was read");
+            at += static_cast<std::size_t>(got);
+        }
+        data_ = copy_.data();
+        static_cast<void>(descriptor_.close());
+    }
+
+    Descriptor descriptor_;  ///< open as long as the file is mapped
+    os::Status status_{};
+    Array<std::byte> copy_;
     const std::byte* data_ = nullptr;
-    std::size_t size_ = 0;
+    bool mapped_ = false;
 };
 
 }  // namespace ann::disk

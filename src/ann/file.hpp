@@ -143,13 +143,12 @@ inline void write_file(const std::string& path, std::span<const Section> section
 }
 
 /// An open file; every byte was checked. The bytes that it returns stay valid as long as the File or its owner()
-/// exists. If another program makes the file shorter, this process is killed, as with every mapped file. Therefore
-/// write_file never writes into an existing file.
+/// exists, and stay the same unless the file is mapped (disk::Contents). write_file never writes into an existing file.
 class File {
 public:
-    /// Map and check the file. Throws a FileError that says which part is wrong and why.
-    static File open(const std::string& path) {
-        File file(std::make_shared<const disk::Mapping>(path));
+    /// Read or map the file, and check it. Throws a FileError that says which part is wrong and why.
+    static File open(const std::string& path, disk::Hold hold = disk::Hold::automatic) {
+        File file(std::make_shared<const disk::Contents>(path, hold));
         file.check_header();
         file.check_sections();
         return file;
@@ -168,20 +167,20 @@ public:
         return *found;
     }
 
-    std::shared_ptr<const void> owner() const { return mapping_; }
+    std::shared_ptr<const disk::Contents> owner() const { return contents_; }
 
 private:
-    explicit File(std::shared_ptr<const disk::Mapping> mapping) : mapping_(std::move(mapping)) {}
+    explicit File(std::shared_ptr<const disk::Contents> contents) : contents_(std::move(contents)) {}
 
     std::span<const std::byte> bytes_of(const container::Entry& entry) const {
         const auto offset = static_cast<std::size_t>(entry.offset);
-        return mapping_->bytes().subspan(offset, static_cast<std::size_t>(entry.length));
+        return contents_->bytes().subspan(offset, static_cast<std::size_t>(entry.length));
     }
 
     void check_header() {
         using namespace container;
         const auto refuse = [](const std::string& why) { throw FileError("header", why); };
-        const auto bytes = mapping_->bytes();
+        const auto bytes = contents_->bytes();
         if (bytes.size() < sizeof(Head)) refuse("the file is too short for an index");
         const auto head = value_at<Head>(bytes, 0);
         if (head.magic != magic) refuse("this is not an index file of medalist");
@@ -210,7 +209,7 @@ private:
 
     void check_sections() const {
         using namespace container;
-        const auto bytes = mapping_->bytes();
+        const auto bytes = contents_->bytes();
         std::uint64_t end = page;
         for (std::size_t i = 0; i < table_.size(); ++i) {
             const Entry& entry = table_[i];
@@ -236,7 +235,7 @@ private:
         if (end != bytes.size()) throw FileError("header", "bytes behind the last section");
     }
 
-    std::shared_ptr<const disk::Mapping> mapping_;
+    std::shared_ptr<const disk::Contents> contents_;
     std::vector<container::Entry> table_;
 };
 

@@ -161,83 +161,112 @@ std::unique_ptr<Folder> Folder::open(const std::string& path, Mode mode, bool re
         return folder;
     }
     folder->lock_ = std::make_unique<files::Lock>(at);
+    const auto noted = files::Lock::noted(at);
+    folder->noted_ = noted.value_or(files::Noted{});
     Contents contents = contents_of(at, files::read_manifest(at), mode, threads);
     folder->index_ = std::move(contents.index);
     folder->highest_ = std::max(files::highest(files::names(at)), contents.number);
     const std::string log = at + "/" + files::log(contents.number);
-    folder->take_over(contents.number, Log::resume(log, contents.log, keeping.sync, keeping.seconds));
+    folder->take_over(contents.number, Log::resume(log, contents.log, keeping.sync, keeping.seconds),
+                      files::missing(noted, contents.number, contents.log.records.size()));
     files::remove_orphans(at, contents.number);
     return folder;
 }
 
-Folder::~Folder() = default;
+Folder::~Folder() {
+    // The log's thread is not in a forked process, so ending it would take for ever.
+    if (forked()) static_cast<void>(log_.release());
+}
 
-void Folder::take_over(std::uint64_t number, std::unique_ptr<Log> log) {
+void Folder::take_over(std::uint64_t number, std::unique_ptr<Log> log, std::uint64_t missing) {
     log_ = std::move(log);
     number_ = number;
     segment_bytes_ = bytes_of_segment(path_, number);
     fold_at_ = 0;
+    missing_ = missing;
     trouble_.clear();
+    note();
+}
+
+bool Folder::forked() const { return lock_ && process_ != os::process_number(); }
+
+void Folder::check_not_forked() const {
+    if (!forked()) return;
+    throw FileError("folder", "was opened for writing by process " + std::to_string(process_) + ", and process " +
+                                  std::to_string(os::process_number()) +
+                                  " was forked from it; write there, or open the folder after the fork");
 }
 
 void Folder::check_writable() const {
     if (read_only()) throw std::invalid_argument("the index was opened for reading only");
+    check_not_forked();
+}
+
+void Folder::note() {
+    const files::Noted now{number_, log_->records(), missing_};
+    if (now.log == noted_.log && now.records == noted_.records && now.missing == noted_.missing) return;
+    lock_->note(now);
+    noted_ = now;
 }
 
 Keep Folder::keep() {
     return [this](const Change& change) {
         Change::Head head;
         log_->append(change.pieces(head));
+        note();
     };
 }
 
 std::size_t Folder::write(const Change& change, std::size_t threads, const Progress& progress) {
-    const std::lock_guard lock(writing_);
     check_writable();
+    const std::lock_guard lock(writing_);
     const std::size_t count = index_->write(change, threads, progress, keep());
     fold_if_long();
     return count;
 }
 
 std::size_t Folder::drop(std::span<const std::byte> filter, std::size_t threads, const Progress& progress) {
-    const std::lock_guard lock(writing_);
     check_writable();
+    const std::lock_guard lock(writing_);
     const std::size_t count = index_->drop(filter, threads, progress, keep());
     fold_if_long();
     return count;
 }
 
 std::size_t Folder::set(std::span<const std::byte> filter, std::span<const std::byte> fields) {
-    const std::lock_guard lock(writing_);
     check_writable();
+    const std::lock_guard lock(writing_);
     const std::size_t count = index_->set(filter, fields, keep());
     fold_if_long();
     return count;
 }
 
 void Folder::compact(std::size_t threads, const Progress& progress) {
-    const std::lock_guard lock(writing_);
     check_writable();
+    const std::lock_guard lock(writing_);
     index_->compact(threads, progress);
     renew();
 }
 
 void Folder::checkpoint() {
-    const std::lock_guard lock(writing_);
     check_writable();
+    const std::lock_guard lock(writing_);
     renew();
 }
 
 void Folder::sync() {
+    check_not_forked();
     const std::lock_guard lock(writing_);
     if (log_) log_->sync();
 }
 
 void Folder::snapshot(const std::string& path) const {
+    check_not_forked();  // what the other process writes after the fork would be missing
     Founding(files::whole_path(path)).lay(*index_, {.sync = Sync::os});
 }
 
 std::string Folder::trouble() const {
+    check_not_forked();
     const std::lock_guard lock(writing_);
     return trouble_;
 }
@@ -256,6 +285,7 @@ void Folder::fold_if_long() {
 
 /// Write the index under the next number, and put these files in use.
 void Folder::renew() {
+    log_->check_alone();
     const std::uint64_t number = ++highest_;
     const std::vector<std::string> fresh{files::segment(number), files::log(number)};
     std::unique_ptr<Log> log;

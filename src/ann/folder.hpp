@@ -3,7 +3,7 @@
 //     MANIFEST            a container file (file.hpp), section "manifest": u64 format (1), u64 number
 //     segment-<number>.ann   the index at one time, as Index::save writes it: never changed
 //     log-<number>.bin    the changes since then (log.hpp), one Change in each record
-//     LOCK                locked by the process that writes
+//     LOCK                locked by the process that writes; notes how many records of the log are acknowledged
 //
 // A new segment and an empty log are written under the next number, then MANIFEST is replaced, then the old files are
 // removed. So MANIFEST names complete files at every moment. Files of other numbers are left over from a crash; opening
@@ -30,6 +30,10 @@ struct Keeping {
 };
 
 /// Safe for any number of threads: writers wait for each other, readers of index() never wait.
+///
+/// Only the process that opened the folder for writing writes to it. A process that was forked from it shares its files
+/// and its lock, but neither its log's thread nor what it writes later. There every function but index() throws
+/// FileError, and the destructor touches no file.
 class Folder {
 public:
     /// Create a new index in a folder that does not exist or is empty. Throws FileError("folder", ...).
@@ -46,6 +50,10 @@ public:
 
     const Index& index() const { return *index_; }
     bool read_only() const { return !lock_; }
+    /// Return whether the folder was opened for writing by another process, from which this one was forked.
+    bool forked() const;
+    /// Throw FileError if forked(). It takes no lock, which a thread of the other process may hold for ever.
+    void check_not_forked() const;
 
     /// As Index::write and the others, but the change is in the log before a reader sees it. Throws FileError if the
     /// log cannot be written; then nothing is changed. Functions that change the index throw std::invalid_argument if
@@ -79,19 +87,23 @@ public:
 private:
     Folder(std::string path, const Keeping& keeping) : path_(std::move(path)), keeping_(keeping) {}
     void check_writable() const;
+    void note();
     Keep keep();
     void fold_if_long();
     void renew();
-    void take_over(std::uint64_t number, std::unique_ptr<Log> log);
+    void take_over(std::uint64_t number, std::unique_ptr<Log> log, std::uint64_t missing = 0);
 
     const std::string path_;
     const Keeping keeping_;
+    const int process_ = os::process_number();
     std::unique_ptr<folder_files::Lock> lock_;  ///< nullptr if the folder is open for reading only
     std::unique_ptr<Index> index_;
     mutable std::mutex writing_;  ///< protects the members below
     std::unique_ptr<Log> log_;
     std::uint64_t number_ = 0;   ///< of the files in use
     std::uint64_t highest_ = 0;  ///< the highest number that was ever used here: no number is used twice
+    std::uint64_t missing_ = 0;  ///< acknowledged records that the log lacked when it was opened
+    folder_files::Noted noted_;  ///< what LOCK holds
     std::size_t segment_bytes_ = 0;
     std::size_t fold_at_ = 0;  ///< size of the log in bytes from which folding is tried again
     std::string trouble_;

@@ -8,11 +8,14 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <type_traits>
 #include <vector>
 
+#include "checksum.hpp"
 #include "disk.hpp"
 #include "error.hpp"
 #include "file.hpp"
@@ -135,7 +138,20 @@ inline void remove_orphans(const std::string& path, std::uint64_t number) {
     }
 }
 
-/// The lock of the one process that writes. The system releases it when the process ends for any reason.
+/// What LOCK holds: how many records of which log were acknowledged. The log may have more, if a process was killed
+/// before it noted the last one, but never fewer.
+struct Noted {
+    std::uint64_t log = 0;      ///< the number of the log
+    std::uint64_t records = 0;  ///< in the log
+    std::uint64_t missing = 0;  ///< acknowledged records that were not in the log when it was last opened for writing
+    std::uint64_t checksum = 0;
+
+    std::uint64_t sum() const { return ann::checksum(std::as_bytes(std::span(this, 1)).first(3 * sizeof log)); }
+};
+static_assert(sizeof(Noted) == 32 && std::is_trivially_copyable_v<Noted>);
+
+/// The lock of the one process that writes. The system releases it when the process, and every process that was forked
+/// from it, has ended for any reason.
 class Lock {
 public:
     explicit Lock(const std::string& folder) : descriptor_(os::open(folder + "/" + lock, os::Opening::lock)) {
@@ -143,8 +159,30 @@ public:
         if (os::lock(descriptor_.number(), os::Lock::exclusive)) return;
         if (errno != EWOULDBLOCK) throw FileError("folder", "cannot be locked: " + disk::reason_of(errno));
         throw FileError("folder",
-                        "is being written by another process, or was opened twice; close it there, or open it here for "
-                        "reading only");
+                        "is being written by another process, or by one that was forked from it, or was opened twice; "
+                        "close it there, or open it here for reading only");
+    }
+    Lock(const Lock&) = delete;
+    Lock& operator=(const Lock&) = delete;
+    /// Release the lock also for processes that were forked from this one. Such a process only closes the file.
+    ~Lock() {
+        if (process_ == os::process_number()) os::unlock(descriptor_.number());
+    }
+
+    /// Note how many records are acknowledged. A failure does no harm: then fewer are noted than there are.
+    void note(Noted noted) const {
+        noted.checksum = noted.sum();
+        const auto piece = std::as_bytes(std::span(&noted, 1));
+        static_cast<void>(os::write_at(descriptor_.number(), {&piece, 1}, 0));
+    }
+
+    /// Return what was noted; nothing is noted where an earlier version wrote the folder.
+    static std::optional<Noted> noted(const std::string& folder) {
+        const disk::Descriptor file(os::open(folder + "/" + lock, os::Opening::read));
+        Noted found;
+        const std::span bytes = std::as_writable_bytes(std::span(&found, 1));
+        const bool whole = file.number() >= 0 && os::read_at(file.number(), bytes, 0) == sizeof found;
+        return whole && found.checksum == found.sum() ? std::optional(found) : std::nullopt;
     }
 
     /// Return whether a process holds the lock now.
@@ -155,6 +193,13 @@ public:
 
 private:
     disk::Descriptor descriptor_;
+    const int process_ = os::process_number();
 };
+
+/// Return how many acknowledged records a log with `found` records lacks, by what was noted before it was read.
+inline std::uint64_t missing(const std::optional<Noted>& noted, std::uint64_t log, std::uint64_t found) {
+    if (!noted || noted->log != log) return 0;
+    return noted->missing + (noted->records > found ? noted->records - found : 0);
+}
 
 }  // namespace ann::folder_files

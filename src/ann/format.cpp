@@ -93,7 +93,7 @@ struct Reader {
             section, values, [](std::uint16_t value) { return (value & 0x7c00) != 0x7c00; }, "is not a finite number");
     }
 
-    std::shared_ptr<const Graph> graph(const Params& params) const {
+    std::shared_ptr<Graph> graph(const Params& params) const {
         auto graph = std::make_shared<Graph>();
         const std::size_t width = params.dim + (params.metric == 1 ? 1 : 0);
         const auto mean = values<float>("mean", width);
@@ -126,6 +126,13 @@ struct Reader {
         }
         graph->recall.assign(table.begin(), table.end());
         return graph;
+    }
+
+    Outness outer() const {
+        const Outness found = values<Outness>("outer", 1).front();
+        const auto good = [](float value) { return std::isfinite(value) && value >= 0.0f; };
+        if (!good(found.tenth) || !good(found.ratio)) refuse("outer", "not a distance and a ratio");
+        return found;
     }
 
     void read_duplicates(Graph& graph, std::size_t degree) const {
@@ -275,13 +282,14 @@ void Format::save(const Index& index, const State& state, const std::string& pat
                                          {"links", std::as_bytes(graph.links.values())},
                                          {"seeds", bytes_of(graph.seeds)},
                                          {"dups", bytes_of(duplicates)},
-                                         {"recall", bytes_of(graph.recall)}});
+                                         {"recall", bytes_of(graph.recall)},
+                                         {"outer", std::as_bytes(std::span(&graph.outer, 1))}});
     }
     write_file(path, sections);
 }
 
 std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool without_graph) {
-    const File file = File::open(path);
+    const File file = File::open(path, mode == Mode::mapped ? disk::Hold::mapped : disk::Hold::automatic);
     const Reader reader{file};
     const Params params = reader.params();
     const Schema schema = decode_schema(file.require("schema"));
@@ -298,11 +306,16 @@ std::unique_ptr<Index> Format::open(const std::string& path, Mode mode, bool wit
         Reader::check_finite("vectors", reader.values<std::uint16_t>("vectors", params.size * params.dim));
     }
     read_rows(reader, params, schema, state);  // needs memory for each row; the vectors have shown that the rows exist
-    state.vectors.view(file.require("vectors"), file.owner(), mode == Mode::memory);
+    const bool stay = file.owner()->is_mapped() && mode != Mode::memory;
+    state.vectors.view(file.require("vectors"), file.owner(), !stay);
+    if (stay) index->mapped_ = file.owner();
     if (params.linked > 0 && !without_graph) {
-        state.graph = reader.graph(params);
-        const auto codes = reader.values<std::uint8_t>("codes", params.size * state.graph->quantizer.bytes());
+        const auto graph = reader.graph(params);
+        const auto codes = reader.values<std::uint8_t>("codes", params.size * graph->quantizer.bytes());
         state.codes = std::make_shared<Array<std::uint8_t>>(Array<std::uint8_t>::copy(codes));
+        // Earlier versions did not measure it.
+        graph->outer = file.find("outer") ? reader.outer() : index->outer(state, *graph, 1);
+        state.graph = graph;
     }
     index->publish(std::move(state));
     return index;

@@ -21,6 +21,9 @@ class Walker {
 public:
     std::vector<std::int16_t> query;  ///< int16[width], filled by the caller
     std::vector<float> scratch;
+    std::vector<std::int16_t> near;            ///< room for the caller: a row as a query
+    std::vector<std::int32_t> near_distances;  ///< room for the caller: from this row
+    float farness = 0.0f;                      ///< of the last query (see Hits), filled by the caller
     std::vector<Key> expanded;  ///< rows that the last walk expanded, in its order, if it was asked to keep them
 
     /// The rows of the beam, nearest first.

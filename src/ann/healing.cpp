@@ -59,6 +59,7 @@ std::shared_ptr<const Graph> Index::healed(const State& state, std::span<const s
     graph->trained = std::min(old.trained, linked);
     graph->measured = std::min(old.measured, linked);
     graph->recall = old.recall;
+    graph->outer = old.outer;
     // The number of cut components is not known for each row, so it is scaled.
     graph->cut = static_cast<std::size_t>(static_cast<double>(old.cut) * static_cast<double>(linked) /
                                           static_cast<double>(old.linked));

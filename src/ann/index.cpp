@@ -158,6 +158,11 @@ void Index::vectors(const State& state, std::span<const std::int64_t> rows, floa
     }
 }
 
+bool Index::file_changed() const {
+    const auto mapped = mapped_.lock();
+    return mapped && mapped->changed();
+}
+
 void Index::save(const std::string& path) const { Format::save(*this, *now(), path); }
 
 std::unique_ptr<Index> Index::open(const std::string& path, Mode mode, bool without_graph) {

@@ -16,6 +16,7 @@
 #include "bitmap.hpp"
 #include "build.hpp"
 #include "change.hpp"
+#include "disk.hpp"
 #include "error.hpp"
 #include "exact.hpp"
 #include "filter.hpp"
@@ -64,6 +65,9 @@ struct Ask {
     float least = -std::numeric_limits<float>::infinity();  ///< answers have at least this score
     std::optional<std::size_t> group = std::nullopt;        ///< a field: at most `per` answers share a value of it
     std::size_t per = 1;
+    /// Queries of a larger farness (see Hits) that a walk answers are searched again, four times as wide each time,
+    /// until two searches agree; if they never do, all wanted rows are compared.
+    float farthest = std::numeric_limits<float>::infinity();
 };
 
 /// Where answers are written: rows[n, k] padded with -1, scores[n, k] padded with -infinity, counts[n]; and, unless
@@ -74,6 +78,9 @@ struct Hits {
     std::int64_t* counts;
     Plan* plans = nullptr;
     std::int64_t* cost = nullptr;
+    /// farness[n]: how far out the query lies (see Outness), over how far rows of the index lie. 0 if all rows were
+    /// compared at once.
+    float* farness = nullptr;
 };
 
 /// The results of walks of width `ef`, measured with rows of the index as queries, which are hidden from the walk.
@@ -100,7 +107,16 @@ struct Stats {
     std::vector<Recall> recall;
 };
 
-enum class Mode { memory, mapped };
+/// Where the full vectors of an opened index are: read into memory, or mapped, so that they stay in the file.
+/// automatic: mapped only in a file of more than disk::most_copied bytes.
+enum class Mode : std::uint8_t { mapped = 0, memory = 1, automatic = 2 };
+
+/// How far out a query lies, by codes: in the units of all rows, and in those of the rows near it, which may lie more
+/// densely. Queries that lie farther out than rows do need wider walks than rows do.
+struct Outness {
+    float tenth = 0.0f;  ///< the (squared) distance of its tenth nearest row
+    float ratio = 0.0f;  ///< this distance, over that of the tenth nearest linked row of its nearest rows
+};
 
 /// The graph, the meaning of its codes, and what was measured. It never changes once readers can see it.
 struct Graph {
@@ -115,6 +131,7 @@ struct Graph {
     /// earlier row.
     std::vector<std::pair<std::uint32_t, std::uint32_t>> duplicates;
     std::vector<Recall> recall;
+    Outness outer;  ///< how far out rows lie at most, when they are hidden and asked for: see Index::outer
 };
 
 /// What readers see. A state is replaced as a whole. The arrays may already have rows behind `size`, and may grow while
@@ -204,14 +221,17 @@ public:
     /// Write everything to one file. Throws FileError.
     void save(const std::string& path) const;
 
-    /// Read what save wrote. With Mode::mapped the full vectors stay in the file. Throws FileError with the section and
-    /// the reason, for any faulty bytes. With `without_graph` the graph is not read, and the next change builds it
-    /// again.
+    /// Read what save wrote. Throws FileError with the section and the reason, for any faulty bytes. With
+    /// `without_graph` the graph is not read, and the next change builds it again.
     static std::unique_ptr<Index> open(const std::string& path, Mode mode, bool without_graph = false);
+    /// Return whether vectors are still mapped from a file that was changed since (see disk::Contents): then no answer
+    /// can be trusted, and reading the vectors may end the process.
+    bool file_changed() const;
 
 private:
     friend struct Format;
     struct Among;  // the rows that may be answered, prepared for many queries
+    struct Told;   // how a query was answered
 
     void publish(State state);
     std::size_t by_filter(std::span<const std::byte> filter, Change change, std::size_t threads,
@@ -244,6 +264,11 @@ private:
                       Walker& walker, std::vector<Hit>& found) const;
     Plan answer_one(const State& state, const Among& among, const float* query, const Ask& ask, Walker& walker,
                     std::vector<Hit>& found) const;
+    Told answer_aimed(const State& state, const Among& among, const float* query, const Ask& ask, bool plain,
+                      Walker& walker, std::vector<Hit>& found) const;
+    Outness outness(const Graph& graph, const Codes& codes, std::span<const Key> rows, Walker& walker) const;
+    float farness(const State& state, std::span<const Key> rows, double share, Walker& walker) const;
+    Outness outer(const State& state, const Graph& graph, std::size_t threads) const;
     void measure(const State& state, Graph& graph, std::size_t threads, const std::function<void()>& go_on) const;
     const float* prepared(const float* query, std::vector<float>& room) const;
     void exact_all(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const;
@@ -259,6 +284,7 @@ private:
     std::mutex writing_;
     mutable std::mutex swapping_;
     std::shared_ptr<const State> state_;
+    std::weak_ptr<const disk::Contents> mapped_;  ///< the file that vectors are mapped from; empty once none are
     mutable std::mutex lending_;
     mutable std::vector<std::unique_ptr<Walker>> walkers_;
 };

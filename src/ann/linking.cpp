@@ -178,6 +178,7 @@ std::shared_ptr<const Graph> Index::link(State& state, std::size_t threads, cons
     mend(*graph, build_.degree);
     if (old != nullptr && 4 * state.size < 5 * old->measured) {
         graph->recall = old->recall;
+        graph->outer = old->outer;
         graph->measured = old->measured;
     } else {
         measure(state, *graph, threads, [&] { go_on(total); });

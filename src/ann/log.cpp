@@ -84,6 +84,7 @@ Log::~Log() {
 
 void Log::append(std::span<const std::span<const std::byte>> pieces) {
     check_usable();
+    check_alone();
     static constexpr std::array<std::byte, 8> zeros{};
     Checksum body;
     std::size_t length = 0;
@@ -167,6 +168,18 @@ void Log::check_usable() const {
     const std::lock_guard lock(mutex_);
     if (broken_.empty()) return;
     refuse("can no longer be written, as " + broken_ + "; write a checkpoint, or open the folder again");
+}
+
+void Log::check_alone() const {
+    {
+        const std::lock_guard lock(mutex_);
+        if (!broken_.empty()) return;  // a failed write of this process may have left the file in any state
+    }
+    const auto status = os::status(descriptor_.number());
+    if (status && status->links > 0 && status->size == end_) return;
+    refuse(
+        "another process has changed or removed it, so nothing more is written; close the index and open the folder "
+        "again");
 }
 
 std::size_t Log::bytes() const { return end_; }

@@ -71,7 +71,12 @@ public:
     void sync();
     /// Refuse every further append, for this reason.
     void give_up(const std::string& why);
+    /// Throw FileError if another process has written to the file, or removed or replaced it. append() calls it first,
+    /// so that no record is written over one that another process has acknowledged, or into a file that nobody reads.
+    void check_alone() const;
     std::size_t bytes() const;
+    /// Return the number of records that the log has.
+    std::uint64_t records() const { return sequence_; }
 
 private:
     Log(const std::string& path, os::Opening how, std::uint64_t number, Sync sync);

@@ -86,6 +86,43 @@ std::vector<Recall> widths(const State& state, std::span<const std::uint32_t> me
 
 }  // namespace
 
+/// Return how far out rows lie, a little more than the second farthest of some hundred, when they are hidden from the
+/// walks that look for them.
+Outness Index::outer(const State& state, const Graph& graph, std::size_t threads) const {
+    constexpr std::size_t ef = 64;
+    constexpr float margin = 1.1f;  // so that of queries like the rows hardly one is taken for farther out
+    std::vector<bool> has_equal(graph.linked, false);
+    for (const auto& [first, row] : graph.duplicates) has_equal[first] = has_equal[row] = true;
+    const std::size_t most = hidden_members(graph.linked);
+    auto members = some_rows(seed_for(options_.seed, Purpose::measuring), graph.linked, 2 * most);
+    std::erase_if(members, [&](std::uint32_t row) { return has_equal[row]; });
+    members.resize(std::min(members.size(), most));
+    const Codes codes{state.codes->data(),     graph.linked, graph.quantizer.padded(),
+                      graph.quantizer.bytes(), kernels_,     graph.quantizer.scale().bits};
+    std::vector<float> tenth(members.size(), 0.0f), ratio = tenth;
+    parallel_for(members.size(), 16, threads, [&](std::size_t first, std::size_t last, std::size_t) {
+        Walker walker;
+        std::vector<float> vector(options_.dim);
+        for (std::size_t i = first; i < last; ++i) {
+            state.vectors.read(members[i], vector.data());
+            if (!encode(graph, vector.data(), walker)) continue;
+            walker.walk(codes, {graph.links.data(), build_.degree}, graph.seeds, {.beam = ef}, graph.linked, false,
+                        members[i]);
+            const Outness found = outness(graph, codes, walker.beam(), walker);
+            tenth[i] = found.tenth;
+            ratio[i] = found.ratio;
+        }
+    });
+    const auto most_of = [](std::vector<float>& values) {
+        if (values.empty()) return 0.0f;
+        // The second farthest, because one row may be an outlier.
+        const std::size_t second = values.size() - std::min<std::size_t>(values.size(), 2);
+        std::nth_element(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(second), values.end());
+        return margin * values[second];
+    };
+    return {most_of(tenth), most_of(ratio)};
+}
+
 void Index::measure(const State& state, Graph& graph, std::size_t threads, const std::function<void()>& go_on) const {
     std::vector<bool> has_equal(state.size, false);
     for (const auto& [first, row] : graph.duplicates) has_equal[first] = has_equal[row] = true;
@@ -106,6 +143,7 @@ void Index::measure(const State& state, Graph& graph, std::size_t threads, const
     State shown = state;
     shown.graph = std::shared_ptr<const Graph>(std::shared_ptr<const void>(), &graph);
     graph.recall = widths(shown, members, build_.degree, *kernels_, threads);
+    graph.outer = outer(state, graph, threads);
     for (std::size_t at = 0; at < graph.recall.size(); ++at) {
         go_on();
         Recall& row = graph.recall[at];

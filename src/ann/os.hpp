@@ -27,6 +27,8 @@ bool close(int file);
 struct Status {
     bool regular;
     std::size_t size;
+    std::size_t links;      ///< names of the file; 0 after the last was removed (on Windows always 1)
+    std::int64_t modified;  ///< when its bytes last changed, in nanoseconds (on Windows in steps of 100)
 };
 std::optional<Status> status(int file);
 
@@ -53,8 +55,10 @@ bool make_folder(const std::string& path);
 bool remove_folder(const std::string& path);
 
 enum class Lock { exclusive, shared };
-/// Lock a file without waiting (EWOULDBLOCK). The lock ends when the file is closed or the process ends.
+/// Lock a file without waiting (EWOULDBLOCK). The lock ends when the file is closed or the process ends. A forked
+/// process shares the lock, which then lasts until both have ended, or one of them calls unlock().
 bool lock(int file, Lock how);
+bool unlock(int file);
 
 /// Map the first `size` bytes of a file as read-only memory.
 const std::byte* map(int file, std::size_t size);

@@ -35,7 +35,14 @@ bool close(int file) { return ::close(file) == 0; }
 std::optional<Status> status(int file) {
     struct stat found{};
     if (::fstat(file, &found) != 0) return std::nullopt;
-    return Status{S_ISREG(found.st_mode), static_cast<std::size_t>(found.st_size)};
+#if defined(__APPLE__)
+    const struct timespec& when = found.st_mtimespec;
+#else
+    const struct timespec& when = found.st_mtim;
+#endif
+    const std::int64_t modified = static_cast<std::int64_t>(when.tv_sec) * 1'000'000'000 + when.tv_nsec;
+    return Status{S_ISREG(found.st_mode), static_cast<std::size_t>(found.st_size),
+                  static_cast<std::size_t>(found.st_nlink), modified};
 }
 
 std::ptrdiff_t write(int file, std::span<const std::byte> bytes) { return ::write(file, bytes.data(), bytes.size()); }
@@ -82,6 +89,7 @@ bool make_folder(const std::string& path) { return ::mkdir(path.c_str(), 0777) =
 bool remove_folder(const std::string& path) { return ::rmdir(path.c_str()) == 0; }
 
 bool lock(int file, Lock how) { return ::flock(file, (how == Lock::exclusive ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0; }
+bool unlock(int file) { return ::flock(file, LOCK_UN) == 0; }
 
 const std::byte* map(int file, std::size_t size) {
     void* at = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);

@@ -116,7 +116,11 @@ bool close(int file) { return ::_close(file) == 0; }
 std::optional<Status> status(int file) {
     struct _stat64 found{};
     if (::_fstat64(file, &found) != 0) return std::nullopt;
-    return Status{(found.st_mode & _S_IFMT) == _S_IFREG, static_cast<std::size_t>(found.st_size)};
+    FILETIME when{};
+    if (::GetFileTime(handle_of(file), nullptr, nullptr, &when) == 0) when = {};
+    const std::int64_t ticks =  // of 100 nanoseconds
+        static_cast<std::int64_t>(when.dwHighDateTime) << 32 | static_cast<std::int64_t>(when.dwLowDateTime);
+    return Status{(found.st_mode & _S_IFMT) == _S_IFREG, static_cast<std::size_t>(found.st_size), 1, ticks};
 }
 
 std::ptrdiff_t write(int file, std::span<const std::byte> bytes) {
@@ -181,6 +185,8 @@ bool lock(int file, Lock how) {
     const DWORD flags = LOCKFILE_FAIL_IMMEDIATELY | (how == Lock::exclusive ? LOCKFILE_EXCLUSIVE_LOCK : 0u);
     return ::LockFileEx(handle_of(file), flags, 0, 1, 0, &place) != 0 || failed();
 }
+
+bool unlock(int) { return true; }  // closing the file ends the lock, as no process is forked here
 
 const std::byte* map(int file, std::size_t size) {
     const HANDLE section = ::CreateFileMappingW(handle_of(file), nullptr, PAGE_READONLY, 0, 0, nullptr);

@@ -66,10 +66,18 @@ void tell_torn(const LogContents& log, const std::string& name, Lines& lines) {
                     " bytes at its end are not a complete record: a write that did not end, or a damaged last record");
 }
 
+void tell_missing(std::uint64_t missing, const std::string& name, Lines& lines) {
+    if (missing == 0) return;
+    lines.push_back(name + ": " + std::to_string(missing) +
+                    " acknowledged changes are missing at its end: it was cut or replaced, or the power failed before "
+                    "they were on the disk");
+}
+
 /// Check a folder once; `number` is the number in use, if it is known.
 Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
     Lines lines;
     const bool in_use = files::Lock::is_held(path);
+    const auto noted = files::Lock::noted(path);  // before the log is read, to which a process may be writing
     const Lines names = files::names(path);
     number = std::nullopt;
     try {
@@ -82,7 +90,7 @@ Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
         const auto log = files::log_number(name);
         if (number && segment.value_or(log.value_or(*number)) != *number) continue;  // an orphan
         try {
-            if (segment) files::open_segment(path, *segment, Mode::mapped);
+            if (segment) files::open_segment(path, *segment, Mode::automatic);
             if (log) files::open_log(path, *log);
         } catch (const FileError& error) {
             lines.push_back(error.what());
@@ -94,10 +102,11 @@ Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
         if (!stands(names, name)) lines.push_back(name + ": is missing");
     }
     if (lines.empty()) {
-        const auto index = files::open_segment(path, *number, Mode::mapped);
+        const auto index = files::open_segment(path, *number, Mode::automatic);
         const LogContents log = files::open_log(path, *number);
         bool failed = false;
         replay_all(*index, log, files::log(*number), 1, lines, failed);
+        tell_missing(files::missing(noted, *number, log.records.size()), files::log(*number), lines);
         if (!in_use) tell_torn(log, files::log(*number), lines);
     }
     if (in_use) return lines;  // leftover files may be files that the writer is making
@@ -108,7 +117,7 @@ Lines looked_at(const std::string& path, std::optional<std::uint64_t>& number) {
 }
 
 /// The sections that can be made from the others.
-constexpr std::array<std::string_view, 6> of_graph{"mean", "codes", "links", "seeds", "dups", "recall"};
+constexpr std::array<std::string_view, 7> of_graph{"mean", "codes", "links", "seeds", "dups", "recall", "outer"};
 
 /// Return the intact sections of a damaged container, whatever its header says. Throws FileError if a section is
 /// damaged whose contents are in no other section.
@@ -138,8 +147,8 @@ std::vector<std::pair<std::string, std::span<const std::byte>>> whole_sections(s
 std::unique_ptr<Index> salvaged(const std::string& path, std::uint64_t number, std::size_t threads) {
     const std::string left = path + "/.medann-repair.part";
     try {
-        const disk::Mapping mapping(path + "/" + files::segment(number));
-        const auto whole = whole_sections(mapping.bytes());
+        const disk::Contents contents(path + "/" + files::segment(number));
+        const auto whole = whole_sections(contents.bytes());
         std::vector<Section> sections;
         for (const auto& [name, bytes] : whole) sections.push_back({name, bytes});
         write_file(left, sections);
@@ -158,7 +167,7 @@ std::unique_ptr<Index> salvaged(const std::string& path, std::uint64_t number, s
 /// Return whether this segment and its log are intact, with every record.
 bool is_whole(const std::string& path, std::uint64_t number) {
     try {
-        files::open_segment(path, number, Mode::mapped);
+        files::open_segment(path, number, Mode::automatic);
         return files::open_log(path, number).torn == 0;
     } catch (const FileError&) {
         return false;
@@ -195,6 +204,7 @@ struct Repair {
     bool manifest_lost = false;
     bool anew = false;  ///< new files must be written
     std::uint64_t number = 0;
+    std::uint64_t missing = 0;  ///< acknowledged records that the log lacks
     std::unique_ptr<Index> index = nullptr;
     LogContents log = {};
 
@@ -233,6 +243,8 @@ struct Repair {
             failed = true;
         }
         tell_torn(log, name, lines);
+        missing = files::missing(files::Lock::noted(path), number, log.records.size() + log.lost.size());
+        tell_missing(missing, name, lines);
         replay_all(*index, log, name, threads, lines, failed);
         if (failed && stands(names, name)) damaged.push_back(name);
         anew = anew || failed;
@@ -289,6 +301,7 @@ std::vector<std::string> Folder::repair(const std::string& path, std::size_t thr
         Log::resume(repair.path + "/" + files::log(repair.number), repair.log, Sync::os, 0.0);
         repair.lines.push_back(files::log(repair.number) + ": the incomplete bytes were removed");
     }
+    if (repair.missing > 0) lock.note({repair.number, repair.anew ? 0 : repair.log.records.size(), 0});
     const Lines orphans = files::orphans(files::names(repair.path), repair.number);
     files::remove(repair.path, orphans);
     for (const std::string& name : orphans) {

@@ -1,5 +1,7 @@
 // Searching: walks through the graph; the rows that they find are compared in full.
 #include <algorithm>
+#include <array>
+#include <cmath>
 #include <limits>
 #include <utility>
 
@@ -75,6 +77,7 @@ Plan Index::search_one(const State& state, const float* query, std::size_t k, st
     if (encode(graph, query, walker)) {
         walker.walk(codes_of(state), {graph.links.data(), build_.degree}, graph.seeds, extent(graph, k, ef),
                     graph.linked, false, hidden);
+        walker.farness = farness(state, walker.beam(), 1.0, walker);
         refine(state, query, k, walker.beam().first(std::min(walker.beam().size(), refined(k, ef))), found);
         if (!graph.duplicates.empty()) add_duplicates(graph, k, found);
         return Plan::walk;
@@ -85,6 +88,100 @@ Plan Index::search_one(const State& state, const float* query, std::size_t k, st
     found = best.take();
     std::erase_if(found, [=](const Hit& hit) { return hit.row == hidden; });
     return Plan::exact;
+}
+
+/// How a query was answered.
+struct Index::Told {
+    Plan plan = Plan::exact;
+    std::size_t looked = 0;  ///< rows that were compared with the query
+    float farness = 0.0f;
+    bool scan = false;  ///< all rows must still be compared: no two searches agreed
+};
+
+Outness Index::outness(const Graph& graph, const Codes& codes, std::span<const Key> rows, Walker& walker) const {
+    constexpr std::size_t rank = 10, judges = 3;
+    if (rows.empty()) return {};
+    Outness found{codes.real(distance_of(rows[std::min(rows.size(), rank) - 1])), 0.0f};
+    const Links links{graph.links.data(), build_.degree};
+    walker.near.resize(codes.width);
+    walker.near_distances.resize(links.degree);
+    std::array<float, judges> reaches{};  // in rising order
+    std::size_t count = 0;
+    for (std::size_t i = 0; i < std::min(rows.size(), judges); ++i) {
+        const std::uint32_t row = row_of(rows[i]);
+        if (row >= graph.linked) continue;
+        const auto of = links.of(row);
+        const auto some = static_cast<std::size_t>(std::find(of.begin(), of.end(), row) - of.begin());
+        if (some == 0) continue;
+        graph.quantizer.spread(codes.row(row), walker.near.data());
+        std::int32_t* const distances = walker.near_distances.data();
+        codes.kernels->score(codes.bits)(walker.near.data(), codes.data, codes.width, of.data(), some, distances);
+        const std::size_t place = std::min(some, rank) - 1;
+        std::nth_element(distances, distances + place, distances + some);
+        const float reach = codes.real(distances[place]);
+        if (!(reach > 0.0f)) continue;
+        std::size_t at = count++;
+        for (; at > 0 && reaches[at - 1] > reach; --at) reaches[at] = reaches[at - 1];
+        reaches[at] = reach;
+    }
+    if (count == 0) return found;
+    found.ratio = found.tenth / reaches[count / 2];
+    return found;
+}
+
+float Index::farness(const State& state, std::span<const Key> rows, double share, Walker& walker) const {
+    constexpr std::size_t rank = 10;
+    const Graph& graph = *state.graph;
+    const Outness found = outness(graph, codes_of(state), rows, walker);
+    float factor = 1.0f;
+    // If only a share of the rows is wanted, their tenth nearest is a later one of all rows. The distance grows with
+    // the rank by a power, which was measured with rows of the index.
+    const auto& table = graph.recall;
+    if (share < 1.0 && table.size() > 1) {
+        const double power = std::log(static_cast<double>(table.back().reach)) /
+                             std::log(static_cast<double>(table.back().ef) / static_cast<double>(table.front().ef));
+        const double later = static_cast<double>(std::min(rows.size(), rank)) / (share * static_cast<double>(rank));
+        factor = static_cast<float>(std::pow(std::max(later, 1.0), power));
+    }
+    const float tenth = graph.outer.tenth > 0.0f ? found.tenth / graph.outer.tenth : 0.0f;
+    const float ratio = graph.outer.ratio > 0.0f ? found.ratio / graph.outer.ratio : 0.0f;
+    return std::max(tenth, ratio) / factor;
+}
+
+/// Answer a query; if it lies farther out than ask.farthest, search wider until two searches agree.
+Index::Told Index::answer_aimed(const State& state, const Among& among, const float* query, const Ask& ask, bool plain,
+                                Walker& walker, std::vector<Hit>& found) const {
+    Told told;
+    const auto search = [&](std::size_t ef, Plan plan) {
+        Ask now = ask;
+        now.ef = std::max(ef, ask.k);
+        now.plan = plan;
+        walker.farness = 0.0f;
+        told.plan = plain && plan != Plan::exact ? search_one(state, query, ask.k, now.ef, walker, found)
+                                                 : answer_one(state, among, query, now, walker, found);
+        told.looked += told.plan == Plan::exact ? among.count() : walker.looked();
+    };
+    // A scan misses little of what lies far away, because it compares many more rows in full than a walk does.
+    const auto walked = [&] { return told.plan == Plan::walk || told.plan == Plan::bridge; };
+    const auto same = [](const Hit& a, const Hit& b) { return a.row == b.row; };
+    constexpr std::size_t least_wide = 100;  // two narrow walks may agree on what both have missed
+    search(ask.ef, ask.plan);
+    told.farness = walker.farness;
+    if (!walked() || !(told.farness > ask.farthest)) return told;
+    std::vector<Hit> before;
+    for (std::size_t ef = std::max(4 * std::max(ask.ef, ask.k), least_wide); ef <= widest_walk(state.graph->linked);
+         ef *= 4) {
+        before.swap(found);
+        search(ef, ask.plan);
+        if (!walked() || std::equal(before.begin(), before.end(), found.begin(), found.end(), same)) return told;
+    }
+    if (ask.plan != Plan::chosen) return told;
+    if (plain) {
+        told.scan = true;  // together with other queries
+    } else {
+        search(ask.ef, Plan::exact);
+    }
+    return told;
 }
 
 void Index::search(const State& state, const float* queries, std::size_t n, const Ask& ask, const Hits& hits) const {
@@ -111,22 +208,29 @@ void Index::search(const State& state, const float* queries, std::size_t n, cons
     parallel_for(n, 32, std::max<std::size_t>(ask.threads, 1), [&](std::size_t first, std::size_t last, std::size_t) {
         auto walker = borrow();
         std::vector<Hit> found;
-        std::vector<float> room;
+        std::vector<float> room, scanned;
+        std::vector<std::size_t> places;  // of the queries `scanned`, which are compared with all rows
         Among own;
         for (std::size_t i = first; i < last; ++i) {
             const float* query = prepared(queries + i * options_.dim, room);
             if (!shared && (i == first || filter_of(i) != filter_of(i - 1))) own = made(filter_of(i));
             const Among& wanted = shared ? common : own;
-            const Plan plan = wanted.everything && may_walk
-                                  ? search_one(state, query, ask.k, std::max(ask.ef, ask.k), *walker, found)
-                                  : answer_one(state, wanted, query, ask, *walker, found);
-            answer(state, found, i, ask, hits);
-            if (hits.plans != nullptr) hits.plans[i] = plan;
-            if (hits.cost == nullptr) continue;
-            const std::size_t looked = plan == Plan::exact ? wanted.count() : walker->looked();
-            hits.cost[i] = static_cast<std::int64_t>(looked);
+            const Told told =
+                answer_aimed(state, wanted, query, ask, wanted.everything && may_walk, *walker, found);
+            if (told.scan) {
+                places.push_back(i);
+                scanned.insert(scanned.end(), query, query + options_.dim);
+            } else {
+                answer(state, found, i, ask, hits);
+            }
+            if (hits.plans != nullptr) hits.plans[i] = told.scan ? Plan::exact : told.plan;
+            if (hits.cost != nullptr) hits.cost[i] = static_cast<std::int64_t>(told.looked + told.scan * state.size);
+            if (hits.farness != nullptr) hits.farness[i] = told.farness;
         }
         give_back(std::move(walker));
+        std::vector<Best> best(places.size(), Best(std::min(ask.k, state.size)));
+        scan(state.vectors, 0, state.size, scanned.data(), places.size(), best.data());
+        for (std::size_t i = 0; i < places.size(); ++i) answer(state, best[i].take(), places[i], ask, hits);
     });
 }
 
@@ -151,6 +255,7 @@ void Index::exact_all(const State& state, const float* queries, std::size_t n, c
                      answer(state, found, query, ask, hits);
                      if (hits.plans != nullptr) hits.plans[query] = Plan::exact;
                      if (hits.cost != nullptr) hits.cost[query] = static_cast<std::int64_t>(state.size);
+                     if (hits.farness != nullptr) hits.farness[query] = 0.0f;
                  });
 }
 

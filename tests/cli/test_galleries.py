@@ -103,6 +103,10 @@ def test_search_by_images(medalist: Command, built: Path) -> None:
     assert [line.split()[1] for line in ended.out.splitlines()[2:]] == ["red", "green", "blue"]
     ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "depth > 9")
     assert ended.out == "images/red.png: no answer among 4 vectors\n"
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "identity = Wram")
+    assert (ended.code, ended.line) == (2, "--where: no vector has identity = 'Wram'; did you mean 'warm'?")
+    ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "identity != wram")
+    assert ended.code == 0 and ended.out.splitlines()[-1] == "no vector has identity = 'wram'; did you mean 'warm'?"
 
 
 def test_add_delete_and_info(medalist: Command, built: Path) -> None:

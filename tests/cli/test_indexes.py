@@ -96,6 +96,17 @@ def test_delete(live: Path, medalist: Command) -> None:
     assert medalist("index", "delete", "live", "--identity", "who").line.startswith("there is no field 'identity'")
 
 
+def test_a_value_that_no_vector_has_is_named_with_the_nearest_one(live: Path, medalist: Command) -> None:
+    said = "no vector has kind = 'Whael'; did you mean 'whale'?"
+    ended = medalist("index", "delete", "live", "--where", "kind = Whael")
+    assert (ended.code, ended.out) == (0, f"{said}\nlive: nothing to delete, 40 vectors\n")
+    np.save("q.npy", X[:3])
+    ended = medalist("search", "live", "q.npy", "-o", "h.csv", "--where", "kind = Whael and depth < 30")
+    assert (ended.code, ended.line) == (2, f"--where: {said}") and not Path("h.csv").exists()
+    ended = medalist("search", "live", "q.npy", "-o", "h.csv", "--where", "kind in [whale, Whael]")
+    assert ended.code == 0 and ended.out.splitlines()[0] == said
+
+
 def test_searches_go_on_while_another_process_writes(live: Path, medalist: Command) -> None:
     code = (
         "import sys; from medalist.search import Index; index = Index.open('live'); index.delete(['v0'])\n"

@@ -22,7 +22,7 @@ IDS: dict[str, Any] = {
     "integers": (np.arange(700) * 7919 % 100003 - 50000),
     "strings": [f"ид-{n}" for n in range(700)],
 }
-MODES: tuple[Any, ...] = ("mapped", "memory")
+MODES: tuple[Any, ...] = ("mapped", "memory", "auto")
 
 
 def filled(ids: str = "rows", n: int = 700, **options: Any) -> Index:
@@ -155,7 +155,7 @@ def test_a_folder_and_a_pipe_are_no_index(tmp_path: Path) -> None:
 
 
 def test_an_unknown_mode(tmp_path: Path) -> None:
-    with pytest.raises(SearchError, match="mode='disk': expected one of 'mapped', 'memory'"):
+    with pytest.raises(SearchError, match="mode='disk': expected one of 'mapped', 'memory', 'auto'"):
         Index.open(tmp_path, "disk")  # type: ignore[arg-type]
 
 

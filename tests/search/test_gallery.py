@@ -78,7 +78,7 @@ def test_embeddings_go_to_disk_and_back(tmp_path: Path) -> None:
         write_embeddings(tmp_path / "v.npy", one)
         back = read_embeddings(tmp_path / "v.npy")
         assert back.ids == one.ids and dict(back.made_by) == MADE and back.space == one.space
-        assert isinstance(back.vectors, np.memmap) or not count
+        assert not isinstance(back.vectors, np.memmap)  # a small file may be overwritten while it is read from
         np.testing.assert_array_equal(back.vectors, one.vectors)
     write_embeddings(tmp_path / "v.npy", back)  # over what it is mapped from
     np.testing.assert_array_equal(read_embeddings(tmp_path / "v.npy").vectors, one.vectors)

@@ -278,3 +278,26 @@ def test_a_query_cannot_be_left_out(run: Run, built: Gallery, images: Path, quie
     asked = [images / "red.png", images / "text.jpg"]
     with pytest.raises(DataError, match=r"1 of 2 images cannot be read: .*text\.jpg: not a PNG.*; use other images$"):
         galleries.search_images(run, asked, built.folder, quiet)
+
+
+@pytest.mark.parametrize(
+    ("columns", "wanted"),
+    [
+        ({"kind": ["a", "a", "b", "b"], "breed": ["x", "y", "z", "z"], "file": ["1a", "2a", "3a", "4a"]}, "breed"),
+        ({"kind": ["a", "a", "b", "b"], "label": ["p", "q", "r", "s"]}, "label"),
+        ({"label": ["p", "q", "r", "s"], "identity": ["u", "u", "v", "v"]}, "identity"),
+        ({"file": ["1a", "2a", "3a", "4a"], "depth": ["1", "2", "3", "4"]}, None),
+        ({}, None),
+    ],
+)
+def test_the_picture_shows_the_column_that_says_what_is_seen(
+    columns: dict[str, list[str]], wanted: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = ("0d1e", "1f2a", "2b3c", "3c4d")
+    embeddings = Embeddings(ids, np.eye(4, dtype=np.float32), {"weights": "w"})
+    gallery = Gallery.create(tmp_path / "g", embeddings, columns)
+    assert galleries.label_field(gallery) == wanted
+    told: list[str] = []
+    monkeypatch.setattr(galleries, "grid", lambda pictures, _, captions: told.extend(captions) or pictures[0])
+    galleries.draw_hits(gallery, [galleries.Found(tmp_path / "q.png", ids[1:2], (0.5,))])
+    assert told == ["query q.png", f"1  0.500  {columns[wanted][1] if wanted else '1f2a'}"]

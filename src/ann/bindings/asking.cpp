@@ -53,13 +53,14 @@ std::vector<std::byte> name(const ann::Ids& ids, std::span<std::int64_t> rows) {
 /// Fill the arrays. Return the first query that is unfit, or -1, and a batch of texts if ids are texts.
 std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& queries, std::size_t ef, std::size_t threads,
                                           int plan, const std::vector<nb::bytes>& programs, const Integers& filter_of,
-                                          float least, std::int64_t group, std::size_t per, const RowsOut& rows,
-                                          const FloatsOut& scores, const CountsOut& counts, const PlansOut& plans,
-                                          const CountsOut& cost) {
+                                          float least, std::int64_t group, std::size_t per, float farthest,
+                                          const RowsOut& rows, const FloatsOut& scores, const CountsOut& counts,
+                                          const PlansOut& plans, const CountsOut& cost, const FarnessOut& farness) {
     check_width(core, queries.shape(1));
     const std::size_t n = queries.shape(0), k = rows.shape(1);
     if (rows.shape(0) != n || scores.shape(0) != n || scores.shape(1) != k || counts.shape(0) != n ||
-        plans.shape(0) != n || cost.shape(0) != n || (filter_of.shape(0) != n && filter_of.shape(0) != 0)) {
+        plans.shape(0) != n || cost.shape(0) != n || farness.shape(0) != n ||
+        (filter_of.shape(0) != n && filter_of.shape(0) != 0)) {
         throw std::invalid_argument("the answer arrays do not have the size of the queries");
     }
     std::vector<ann::Filter> filters;
@@ -81,9 +82,10 @@ std::pair<std::int64_t, nb::bytes> search(const Core& core, const Floats& querie
         ask.least = least;
         if (group >= 0) ask.group = static_cast<std::size_t>(group);
         ask.per = per;
+        ask.farthest = farthest;
         auto* const told = reinterpret_cast<ann::Plan*>(plans.data());
         core.index().search(*state, queries.data(), n, ask,
-                            {rows.data(), scores.data(), counts.data(), told, cost.data()});
+                            {rows.data(), scores.data(), counts.data(), told, cost.data(), farness.data()});
         named = name(state->ids, {rows.data(), n * k});
         return -1;
     });
@@ -222,8 +224,9 @@ nb::bytes ids(const Core& core) {
 
 void define_asking(nb::class_<Core>& core) {
     core.def("search", &search, "queries"_a.noconvert(), "ef"_a, "threads"_a, "plan"_a, "filters"_a,
-             "filter_of"_a.noconvert(), "least"_a, "group"_a, "per"_a, "rows"_a.noconvert(), "scores"_a.noconvert(),
-             "counts"_a.noconvert(), "plans"_a.noconvert(), "cost"_a.noconvert())
+             "filter_of"_a.noconvert(), "least"_a, "group"_a, "per"_a, "farthest"_a, "rows"_a.noconvert(),
+             "scores"_a.noconvert(), "counts"_a.noconvert(), "plans"_a.noconvert(), "cost"_a.noconvert(),
+             "farness"_a.noconvert())
         .def("within", &within, "query"_a.noconvert(), "least"_a, "filter"_a.none())
         .def("count", &count, "filter"_a.none())
         .def("facet", &facet, "field"_a, "filter"_a.none())

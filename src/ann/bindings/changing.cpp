@@ -76,16 +76,21 @@ void save(const Core& core, nb::handle path) {
     without_gil([&] { core.index().save(name); });
 }
 
-std::unique_ptr<Core> opened(nb::handle path, bool mapped) {
+ann::Mode mode_of(std::uint32_t number) {
+    if (number > static_cast<std::uint32_t>(ann::Mode::automatic)) throw std::invalid_argument("unknown mode");
+    return static_cast<ann::Mode>(number);
+}
+
+std::unique_ptr<Core> opened(nb::handle path, std::uint32_t number) {
     const std::string name = path_of(path);
-    const auto mode = mapped ? ann::Mode::mapped : ann::Mode::memory;
+    const ann::Mode mode = mode_of(number);
     return without_gil([&] { return std::make_unique<Core>(ann::Index::open(name, mode)); });
 }
 
-std::unique_ptr<Core> opened_folder(nb::handle path, bool mapped, bool read_only, std::uint32_t sync, double seconds,
-                                    std::size_t threads) {
+std::unique_ptr<Core> opened_folder(nb::handle path, std::uint32_t number, bool read_only, std::uint32_t sync,
+                                    double seconds, std::size_t threads) {
     const std::string name = path_of(path);
-    const auto mode = mapped ? ann::Mode::mapped : ann::Mode::memory;
+    const ann::Mode mode = mode_of(number);
     const ann::Keeping keeping{static_cast<ann::Sync>(sync), seconds};
     return without_gil(
         [&] { return std::make_unique<Core>(ann::Folder::open(name, mode, read_only, keeping, threads)); });
@@ -140,8 +145,14 @@ void define_changing(nb::class_<Core>& core) {
         .def_prop_ro("read_only",
                      [](const Core& self) { return self.folder() != nullptr && self.folder()->read_only(); })
         .def_prop_ro("trouble", [](const Core& self) { return without_gil([&] { return folder_of(self).trouble(); }); })
-        .def_static("open", &opened, "path"_a, "mapped"_a)
-        .def_static("open_folder", &opened_folder, "path"_a, "mapped"_a, "read_only"_a, "sync"_a, "seconds"_a,
+        .def_prop_ro("forked", [](const Core& self) { return self.folder() != nullptr && self.folder()->forked(); })
+        .def_prop_ro("file_changed", [](const Core& self) { return self.index().file_changed(); })
+        .def("refuse_forked",
+             [](const Core& self) {
+                 if (self.folder() != nullptr) self.folder()->check_not_forked();
+             })
+        .def_static("open", &opened, "path"_a, "mode"_a)
+        .def_static("open_folder", &opened_folder, "path"_a, "mode"_a, "read_only"_a, "sync"_a, "seconds"_a,
                     "threads"_a)
         .def_static("verify", &verify, "path"_a)
         .def_static("repair", &repair, "path"_a, "threads"_a);

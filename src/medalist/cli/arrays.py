@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Open the array of a .npy file as a memory map. Raises SearchError where that is not possible."""
+    """Return the array of a .npy file, mapped where it is large. Raises SearchError where that is not possible."""
     from medalist.search.embeddings import read_npy as mapped
 
     return mapped(path)
 
 
 def read_vectors(path: Path) -> NDArray[Any]:
-    """Open the array [n, dim] of a .npy file as a memory map. Raises SearchError for another file or shape."""
+    """Return the array [n, dim] of a .npy file, as `read_npy` does. Raises SearchError for another file or shape."""
     values = read_npy(path)
     if values.ndim != 2:
         raise SearchError(f"{path}: shape {list(values.shape)}, expected [n, dim]")

@@ -198,6 +198,7 @@ def search(
 ) -> None:
     """Run `medalist search RUN --image ...`."""
     from medalist.runs.runs import find_run
+    from medalist.search.unmatched import unmatched
     from medalist.workflows.galleries import answer_table, draw_hits, gallery_folder, search_images, write_picture
 
     if picture is not None and picture.suffix.lower() != ".png":
@@ -213,6 +214,8 @@ def search(
             table(shared.console, str(found.query), columns, rows)
         else:
             say(shared.console, f"{found.query}: no answer among {len(gallery)} vectors")
+    for line in unmatched(gallery.index, asking.where):
+        say(shared.console, line)
     if picture is not None:
         write_picture(picture, draw_hits(gallery, answers))
         say(shared.console, f"{picture}: {len(answers)} queries with their hits")

@@ -185,6 +185,7 @@ def delete(
     from medalist.search import Index
     from medalist.search.embeddings import shown
     from medalist.search.gallery import delete_from
+    from medalist.search.unmatched import unknown_values
 
     shared = session(context)
     if not ids and not identities and where is None:
@@ -193,8 +194,11 @@ def delete(
     with Index.open(path, fsync=checked_fsync(fsync)) as index:
         asked = arrays.typed_ids(index, list(dict.fromkeys(ids or ())))
         missing = [one for one in asked if one not in index]
+        notes = unknown_values(index, where)
         count = delete_from(index, asked, identities or (), where)
         now = len(index)
+    for line in notes:
+        say(shared.console, line)
     if missing:
         say(shared.console, f"{len(missing)} of {len(asked)} ids were not found: {shown(list(map(str, missing)))}")
     say(

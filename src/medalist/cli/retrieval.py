@@ -76,6 +76,7 @@ def search(
 
     With a run and --image: find the nearest images in the run's gallery.
     """
+    from medalist.search.unmatched import unmatched
     from medalist.search.vectors import as_queries
 
     asking = Asking(k, where, group_by, per, min_score, recall, ef, plan, exact, threads).checked()
@@ -91,21 +92,21 @@ def search(
     if out.suffix not in (".parquet", ".csv"):
         raise SearchError(f"{out}: expected a name that ends in .parquet or .csv")
     refuse_over(out, file, queries)
-    console = session(context).console
-    index = _opened(file, queries)
+    console, index = session(context).console, _opened(file, queries)
     how, plans = {**asking.how, "ef": ef}, Counter[str]()
     with naming({"queries": queries}):
         asked, _ = as_queries(read_npy(queries), index.dim, index.metric)
         index.search(asked[:0], k, **how)  # reports wrong options before the search starts
-    rows_seen = 0
+    notes, rows_seen, unlike = unmatched(index, where), 0, 0
 
     def answers() -> Iterator[tuple[int, Hits]]:
-        nonlocal rows_seen
+        nonlocal rows_seen, unlike
         for start in range(0, max(len(asked), 1), BLOCK):  # at least one block, so that no queries give an empty table
             hits = index.search(asked[start : start + BLOCK], k, **how)
-            assert hits.plans is not None and hits.cost is not None
+            assert hits.plans is not None and hits.cost is not None and hits.unlike is not None
             plans.update(hits.plans.tolist())
             rows_seen += int(hits.cost.sum())
+            unlike += int(hits.unlike.sum())
             yield start, hits
             bar.advance(len(hits.counts))
 
@@ -113,7 +114,17 @@ def search(
         rows = _write(out, answers())
     told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
     cost = f"; by {told}, {rows_seen / len(asked):.0f} rows compared for each" if len(asked) else ""
-    say(console, f"{out}: {rows} answers to {len(asked)} queries among {len(index)} vectors{cost}")
+    done = f"{out}: {rows} answers to {len(asked)} queries among {len(index)} vectors{cost}"
+    for line in [*notes, *_told_unlike(unlike, len(asked), ef), done]:
+        say(console, line)
+
+
+def _told_unlike(unlike: int, asked: int, ef: int | None) -> list[str]:
+    """Return a line where many queries are unlike the vectors of the index; one in a hundred members is, too."""
+    if unlike <= asked / 20:
+        return []
+    then = "they were searched wider" if ef is None else "recall was not measured for such, so give --recall, not --ef"
+    return [f"{unlike} of {asked} queries lie farther out than the vectors of the index; {then}"]
 
 
 def _opened(file: Path, queries: Path) -> Index:

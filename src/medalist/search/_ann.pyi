@@ -64,16 +64,19 @@ class Core:
         least: float,
         group: int,
         per: int,
+        farthest: float,
         rows: NDArray[np.int64],
         scores: NDArray[np.float32],
         counts: NDArray[np.int64],
         plans: NDArray[np.uint8],
         cost: NDArray[np.int64],
+        farness: NDArray[np.float32],
     ) -> tuple[int, bytes]:
         """Rank rows for queries [n, dim] into rows int64[n, k] and scores float32[n, k], padded with -1 and -inf.
 
         `filter_of` int64[n]: the number of each query's filter, -1 for none. With length 0, all queries have the first
-        filter, if there is one. `plan`: 255 lets the core choose. `group`: the number of a field, or -1. Ids that are
+        filter, if there is one. `plan`: 255 lets the core choose. `group`: the number of a field, or -1. Queries
+        whose farness (see `Hits`) is above `farthest` are searched wider, until two searches agree. Ids that are
         numbers are written into `rows`; ids that are texts are returned as one batch, without the padded places. The
         first value returned is -1, or the number of the first query that is NaN, infinite, too long, or without a
         direction under cosine; then nothing was written.
@@ -101,11 +104,12 @@ class Core:
     # -------------------------------------------------------------------------------------------------------- keeping
     def save(self, path: Path) -> None: ...
     @staticmethod
-    def open(path: Path, mapped: bool) -> Core: ...
+    def open(path: Path, mode: int) -> Core:
+        """`mode`: the position in `kept.Mode`."""
     def in_folder(self, path: Path, sync: int, seconds: float) -> Core:
         """Return an empty index with the same options and fields, kept in a folder."""
     @staticmethod
-    def open_folder(path: Path, mapped: bool, read_only: bool, sync: int, seconds: float, threads: int) -> Core: ...
+    def open_folder(path: Path, mode: int, read_only: bool, sync: int, seconds: float, threads: int) -> Core: ...
     def snapshot(self, path: Path) -> None: ...
     def checkpoint(self) -> None: ...
     def sync(self) -> None: ...
@@ -114,6 +118,14 @@ class Core:
     @property
     def trouble(self) -> str:
         """For an index in a folder: the error of its background work, or an empty text."""
+    @property
+    def forked(self) -> bool:
+        """Whether the folder was opened for writing by another process, from which this one was forked."""
+    def refuse_forked(self) -> None:
+        """Raise FileError where the core is `forked`. It never waits for a lock."""
+    @property
+    def file_changed(self) -> bool:
+        """Whether vectors are mapped from a file that was overwritten since it was opened."""
     @staticmethod
     def verify(path: Path) -> list[str]: ...
     @staticmethod

@@ -25,7 +25,13 @@ class Hits(NamedTuple):
     the query, by code or by vector. The plans are: "exact": all rows that match the filter are compared by their
     vectors. "scan": the same rows are compared by their codes. "walk": the search walks through the graph. "bridge":
     the search walks only through rows that match the filter. "walk+scan" and "bridge+scan": the walk or the bridge had
-    cost as much as a scan, so the scan answered. Both are None where several searches were joined into one answer.
+    cost as much as a scan, so the scan answered.
+
+    `farness` (float32, same shape) says how far out a query lies: the squared distance of its tenth nearest vector, by
+    codes, alone and over that between its nearest vectors and their neighbours; the larger of the two, over what stored
+    vectors have (hardly one has more). 0 where all rows were compared at once. Above 1 the query is unlike the stored
+    vectors, on which recall was measured (`unlike`). With `recall=` such a query is walked wider, up to a comparison
+    with every row, until two searches agree. The three are None where several searches were joined into one answer.
     """
 
     ids: NDArray[Any]
@@ -34,6 +40,12 @@ class Hits(NamedTuple):
     metric: Metric
     plans: NDArray[np.str_] | None = None
     cost: NDArray[np.int64] | None = None
+    farness: NDArray[np.float32] | None = None
+
+    @property
+    def unlike(self) -> NDArray[np.bool_] | None:
+        """Whether each query lies farther out than nearly all stored vectors: bool, of the shape of `farness`."""
+        return None if self.farness is None else self.farness > 1
 
     @property
     def distances(self) -> NDArray[np.float32]:

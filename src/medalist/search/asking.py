@@ -71,6 +71,7 @@ class Question:
     """The checked arguments of a search, without the queries: see `Index.search`.
 
     k: answers returned for each query. asked: rows that the core ranks, at most k and at most the vectors stored.
+    farthest: queries of a larger farness (see `Hits`) are searched wider, until two searches agree.
     """
 
     k: int
@@ -82,6 +83,7 @@ class Question:
     min_score: float = -np.inf
     group_by: str | None = None
     per: int = 1
+    farthest: float = np.inf
 
 
 def plan_number(plan: str | None) -> int:
@@ -105,11 +107,12 @@ def ask(
     group = -1 if question.group_by is None else _group(question.group_by, schema)
     rows, scores = np.empty((n, asked), np.int64), np.empty((n, asked), np.float32)
     counts, cost, plans = np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.uint8)
+    farness = np.zeros(n, np.float32)
     names = b""
     if asked:
         unfit, names = core.search(
             matrix, question.ef, question.threads, question.plan, programs, which, question.min_score, group,
-            question.per, rows, scores, counts, plans, cost,
+            question.per, question.farthest, rows, scores, counts, plans, cost, farness,
         )  # fmt: skip
         if unfit >= 0:
             refuse_query(given, matrix, unfit)
@@ -122,8 +125,10 @@ def ask(
         scores = np.pad(scores, room, constant_values=-np.inf)
     told = _PLANS[plans]
     if single:
-        return Hits(ids[0], scores[0], counts.reshape(()), metric, told.reshape(()), cost.reshape(()))
-    return Hits(ids, scores, counts, metric, told, cost)
+        return Hits(
+            ids[0], scores[0], counts.reshape(()), metric, told.reshape(()), cost.reshape(()), farness.reshape(())
+        )
+    return Hits(ids, scores, counts, metric, told, cost, farness)
 
 
 _PLANS = np.array(PLANS)

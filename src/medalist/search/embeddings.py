@@ -28,6 +28,8 @@ RUN = "run"
 FORMAT = "medalist embeddings 1"
 
 _SHOWN = 5  # ids that one message lists
+MOST_COPIED = 2**28
+"""Up to so many bytes an array is read into memory. A larger one is mapped, so that it need not fit there."""
 _BLOCK = 4096  # rows checked at once, so that mapped vectors are never all in memory
 
 _NOT_NPY = (  # errors of NumPy for a damaged or hostile .npy file
@@ -213,7 +215,10 @@ def write_embeddings(path: Path, embeddings: Embeddings, sources: Mapping[str, s
 
 
 def read_embeddings(path: Path) -> Embeddings:
-    """Read the files of `write_embeddings`, with the vectors memory-mapped. Raises SearchError for anything else."""
+    """Read the files of `write_embeddings`, with the vectors as `read_npy` gives them.
+
+    Raises SearchError for anything else.
+    """
     note = beside(path)
     vectors = read_npy(path)
     if not note.is_file():
@@ -241,9 +246,10 @@ def texts(value: object, path: Path, name: str) -> dict[str, str]:
 
 
 def read_npy(path: Path) -> NDArray[Any]:
-    """Return the array of a .npy file, memory-mapped.
+    """Return the array of a .npy file: read into memory, or memory-mapped where it has more than MOST_COPIED bytes.
 
-    Raises SearchError where the file is missing, is not a .npy file, is cut off, or holds Python objects.
+    A mapped file must not be overwritten in place, as `numpy.save` does: that would end the process. Raises SearchError
+    where the file is missing, is not a .npy file, is cut off, or holds Python objects.
     """
     if not path.is_file():  # opening a pipe would wait
         raise SearchError(f"{path}: no such file" if not path.exists() else f"{path}: not a file")
@@ -257,4 +263,4 @@ def read_npy(path: Path) -> NDArray[Any]:
         reason = (" ".join(str(error).split()) or type(error).__name__)[:200]
         raise SearchError(f"{path}: damaged or not an array of numbers ({reason})") from error
     assert isinstance(found, np.ndarray)
-    return found
+    return found if found.nbytes > MOST_COPIED else np.array(found)

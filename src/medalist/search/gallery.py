@@ -223,7 +223,11 @@ class Gallery:
         """Yield the folder's index, opened for writing. No other process can write to it until the block ends."""
         self._refuse_replaced()
         with Index.open(self.folder / self.name) as index:
-            yield index
+            try:
+                yield index
+            except SearchError:
+                self._refuse_replaced()  # its files are gone, which the index can only tell in other words
+                raise
         self._refuse_replaced()  # if the gallery was built again in between, the new one lacks this change
 
     def _refuse_replaced(self) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -36,7 +37,6 @@ class Index(Reader):
     whole or not at all.
     """
 
-    _path = ""
     _syncs = False
 
     def __init__(
@@ -120,10 +120,20 @@ class Index(Reader):
         if len(self) + len(rows) > MOST_VECTORS:
             raise SearchError(f"vectors: {len(self) + len(rows)} in all, but an index holds at most {MOST_VECTORS}")
         reported = _reported(progress)
-        with self._writing:
+        with self._changing(reported):
             asking.refuse_ids(self._core, batch, new=what == _ADD)
-            with kept.faults(self._path, reported):
-                self._core.write(what, encode_ids(batch, len(rows)), told, rows, workers, reported)
+            self._core.write(what, encode_ids(batch, len(rows)), told, rows, workers, reported)
+
+    @contextmanager
+    def _changing(self, reported: Reported | None = None) -> Iterator[None]:
+        """Hold the lock of the one thread that writes. Raises SearchError in a process that was forked from the writer.
+
+        That is checked before the lock is taken, because a lock that was held at the fork is never released.
+        """
+        with kept.faults(self._path, reported):
+            self._core.refuse_forked()
+            with self._writing:
+                yield
 
     def delete(self, ids: object = None, *, where: Where | None = None, threads: int | None = None) -> int:
         """Delete the vectors of `ids`, or those that match a filter; return how many were deleted.
@@ -134,7 +144,7 @@ class Index(Reader):
         workers = check_threads(threads)
         if (ids is None) == (where is None):
             raise SearchError("delete: give ids, or where=; to remove everything make a new index")
-        with self._writing, kept.faults(self._path):
+        with self._changing():
             if where is not None:
                 made = asking.program(where, self._schema, self._core.id_kind())
                 assert made is not None
@@ -154,7 +164,7 @@ class Index(Reader):
             raise SearchError("set_fields: give ids=, or where=")
         if values is None:
             raise SearchError("set_fields: no values; give {name: [value, ...]}, with where= {name: value}")
-        with self._writing, kept.faults(self._path):
+        with self._changing():
             if where is not None:
                 if not isinstance(values, Mapping):
                     raise SearchError("set_fields: with where= give one value by name, as in {'seen': True}")
@@ -169,13 +179,13 @@ class Index(Reader):
     def optimize(self, *, threads: int | None = None, progress: Progress | None = None) -> None:
         """Reclaim the space of deleted vectors, link late vectors to the graph, and sort in late field values."""
         workers, reported = check_threads(threads), _reported(progress)
-        with self._writing, kept.faults(self._path, reported):
+        with self._changing(reported):
             self._core.compact(workers, reported)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the index to one file, whole or not at all. Raises SearchError where it cannot be written."""
         name = kept.file_name(path)
-        with self._writing, kept.faults(name):
+        with self._changing(), kept.faults(name):
             self._core.save(name)
 
     @classmethod
@@ -209,7 +219,7 @@ class Index(Reader):
     def open(
         cls,
         path: str | os.PathLike[str],
-        mode: Mode = "mapped",
+        mode: Mode = "auto",
         *,
         read_only: bool = False,
         fsync: Fsync = "interval",
@@ -218,11 +228,14 @@ class Index(Reader):
     ) -> Index:
         """Open an index: a file that `save` wrote, or the folder of `create`. It gives the same answers as before.
 
-        `mode`: "mapped" leaves the vectors in the file and reads only those that are needed, until the first addition
-        copies all of them; the file must not be changed meanwhile. "memory" reads all vectors. For a folder,
+        `mode`: "memory" reads all vectors. "mapped" leaves them in the file and reads only those that are needed, until
+        the first addition copies all of them. No program may overwrite the file meanwhile: the next call raises
+        SearchError, and a call during which the file becomes shorter ends the process. (A file that is replaced, as
+        `save` does, or removed does no harm.) "auto" reads up to 256 MiB, and maps larger files. For a folder,
         `read_only` opens its present state, also while another process writes to it; without `read_only` this process
-        is the only one that may write. Changes to an index that was opened from a file are only in memory. Raises
-        SearchError where the index is missing, damaged, in use, or no index.
+        is the only one that may write, and processes that are forked from it may only read, in the state at the fork.
+        Changes to an index that was opened from a file are only in memory. Raises SearchError where the index is
+        missing, damaged, in use, or no index.
         """
         name = kept.file_name(path)
         how = kept.syncing(fsync, fsync_seconds)
@@ -239,7 +252,7 @@ class Index(Reader):
 
     def flush(self) -> None:
         """For an index in a folder: sync its log; all changes are on the disk when this returns."""
-        with self._writing, kept.faults(self._path):
+        with self._changing():
             self._core.sync()
 
     def checkpoint(self) -> None:
@@ -247,20 +260,26 @@ class Index(Reader):
 
         It is done automatically when the log has grown.
         """
-        with self._writing, kept.faults(self._path):
+        with self._changing():
             self._core.checkpoint()
 
     def snapshot(self, folder: str | os.PathLike[str]) -> None:
         """For an index in a folder: copy its present state to a missing or empty folder. Writers wait meanwhile."""
         name = kept.file_name(folder)
+        with kept.faults(self._path):
+            self._core.refuse_forked()
         with kept.faults(name):
             self._core.snapshot(name)
 
     def close(self) -> None:
         """Close the index. Changes in a folder are synced to the disk first, unless fsync is "os".
 
-        A closed index raises SearchError in every call.
+        A closed index raises SearchError in every call. A process that was forked from the one that opened a folder for
+        writing only lets go of it.
         """
+        if self._open is not None and self._open.forked:
+            self._open = None
+            return
         with self._writing, kept.faults(self._path):
             core, self._open = self._open, None
             if core is not None and self._syncs:

@@ -15,7 +15,7 @@ from medalist.search.schema import KINDS, Schema, check_schema
 
 __all__ = ["Mode", "Progress", "Reported", "faults", "file_name", "new_core", "opened", "syncing"]
 
-Mode = Literal["mapped", "memory"]
+Mode = Literal["mapped", "memory", "auto"]  # in the order of ann::Mode
 Progress = Callable[[int, int], object]
 
 
@@ -60,12 +60,12 @@ def syncing(fsync: Fsync, seconds: float) -> tuple[int, float]:
 
 def opened(name: str, mode: Mode, read_only: bool, how: tuple[int, float], threads: int) -> Core:
     """Open the core of a file or a folder. Raises SearchError where `read_only` is asked for a file."""
-    mapped = check_choice(mode, "mode", get_args(Mode)) == 0
+    where = check_choice(mode, "mode", get_args(Mode))
     if Path(name).is_dir():
-        return Core.open_folder(name, mapped, bool(read_only), *how, threads)
+        return Core.open_folder(name, where, bool(read_only), *how, threads)
     if read_only and Path(name).exists():
         raise SearchError(f"{name}: read_only is for folders; a file is never written to, only replaced by save()")
-    return Core.open(name, mapped)
+    return Core.open(name, where)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from medalist.search import asking
 from medalist.search._ann import Core
 from medalist.search.answers import Hits, Metric, Page, Recall, Refine, Stats
 from medalist.search.asking import Question, Where
+from medalist.search.calibration import Calibration, calibrate
 from medalist.search.checks import MOST_ANSWERS, MOST_THREADS, Plan, check_aim, check_k, check_score
 from medalist.search.filters import HasId, Not
 from medalist.search.ids import KINDS
@@ -20,12 +21,17 @@ from medalist.search.schema import KINDS as FIELD_KINDS
 from medalist.search.schema import FieldKind, decode_fields
 from medalist.search.vectors import as_queries, whole
 
+T = TypeVar("T")
+
 
 class Reader:
     """The reading part of an index. Any number of threads may call it; each call sees a change whole or not at all."""
 
+    _path = ""  # the file or folder that it was opened from
+
     def _set(self, core: Core) -> None:
         self._open: Core | None = core
+        self._calibration: Calibration | None = None
         dim, metric, refine, fields = core.options()
         self._dim: int = dim
         self._metric: Metric = metric
@@ -36,6 +42,11 @@ class Reader:
     def _core(self) -> Core:
         if self._open is None:
             raise SearchError("the index is closed; open it again with Index.open()")
+        if self._open.file_changed:
+            raise SearchError(
+                f"{self._path}: another program has overwritten the file while its vectors were mapped from it, so no "
+                "answer can be trusted; open it again, best with mode='memory'; replace a file by save() or by renaming"
+            )
         return self._open
 
     @property
@@ -70,7 +81,7 @@ class Reader:
         if self._open is None:
             return f"<medalist.search.Index: closed, of {self._dim}, {self._metric}>"
         fields = f", {len(self._schema)} fields" if self._schema else ""
-        return f"<medalist.search.Index: {len(self)} vectors of {self._dim}, {self._metric}{fields}>"
+        return f"<medalist.search.Index: {len(self._open)} vectors of {self._dim}, {self._metric}{fields}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("an Index cannot be copied or pickled; write it with save() and read it with Index.open()")
@@ -92,7 +103,7 @@ class Reader:
         out = np.empty((len(batch), self._dim), np.float32)
         if self._core.vectors(encoded, out) >= 0:
             self._refuse_unknown(batch, encoded)
-        return out
+        return self._if_unchanged(out)
 
     def search(
         self,
@@ -112,7 +123,8 @@ class Reader:
 
         `where`: search only vectors that match this filter (an expression of `F`, the text of `--where`, or JSON), or a
         list with one filter for each query. `recall`: the share of the true nearest vectors to aim at, above 0 and up
-        to 1 (0.95 where neither `recall` nor `ef` is given); a table that was measured at build turns it into `ef`.
+        to 1 (0.95 where neither `recall` nor `ef` is given); a table that was measured at build, on stored vectors,
+        turns it into `ef`. Queries that are unlike the stored vectors are searched wider: see `Hits` and `calibrate`.
         `ef`: how many candidates a walk keeps; a larger value is slower and finds more; a value below `k` counts as
         `k`. `plan` sets the plan of the search (see Hits). `min_score`: only answers with at least this score.
         `group_by`: at most `per` answers have the same value in this field (of several tags, the first in alphabetical
@@ -124,21 +136,30 @@ class Reader:
         ef, recall = check_aim(ef, recall)
         k = check_k(k)
         asked = min(k, stored)
+        farthest = np.inf
         if recall is not None:
-            ef = self._core.ef_for(recall, asked)
+            ef, farthest = self._core.ef_for(recall, asked), 1.0
+            if self._calibration is not None:
+                ef = max(ef, self._calibration.ef_for(recall, asked, stored))
+                farthest = self._calibration.farthest
         assert ef is not None
-        return self._ask(
-            queries,
-            k,
-            asked,
-            min(ef, max(stored, 1)),
-            asking.plan_number(plan),
-            where,
-            min_score,
-            group_by,
-            per,
-            threads,
-        )
+        width, number = min(ef, max(stored, 1)), asking.plan_number(plan)
+        return self._ask(queries, k, asked, width, number, where, min_score, group_by, per, threads, farthest)
+
+    def calibrate(self, queries: ArrayLike, *, threads: int = 1) -> tuple[Recall, ...]:
+        """Measure the recall of walks with sample queries [n, dim], of the kind that will be asked; return the table.
+
+        For queries that are not like the stored vectors, as texts are for images. Later searches with `recall=` walk as
+        wide as both this table and the one of the build ask for, and search wider only for queries that lie farther
+        out than the sample. Some hundred queries are enough; of more than 500 some are taken. The table stays with
+        this object and is not written to the file or folder. Calibrate again when many vectors were added. Raises
+        SearchError for queries that cannot be used, and for none.
+        """
+        rows, single = as_queries(queries, self._dim, self._metric)
+        if single or not len(rows):
+            raise SearchError(f"queries: give an array [n, {self._dim}] of some hundred sample queries")
+        self._calibration = calibrate(self, rows, whole(threads, "threads", 1, MOST_THREADS))
+        return self._calibration.table
 
     def exact(
         self,
@@ -159,14 +180,19 @@ class Reader:
 
     def _ask(
         self, queries: Any, k: int, asked: int, ef: int, plan: int, where: Any, min_score: Any, group_by: Any, per: int,
-        threads: int,
+        threads: int, farthest: float = np.inf,
     ) -> Hits:  # fmt: skip
         question = Question(
             k, asked, ef, whole(threads, "threads", 1, MOST_THREADS), plan, where,
             -np.inf if min_score is None else check_score(min_score, "min_score"), group_by,
-            whole(per, "per", 1, MOST_ANSWERS),
+            whole(per, "per", 1, MOST_ANSWERS), farthest,
         )  # fmt: skip
-        return asking.ask(self._core, question, queries, self._dim, self._metric, self._schema)
+        return self._if_unchanged(asking.ask(self._core, question, queries, self._dim, self._metric, self._schema))
+
+    def _if_unchanged(self, answer: T) -> T:
+        """Return an answer; SearchError where the file that it was read from was overwritten meanwhile."""
+        assert self._core is not None
+        return answer
 
     def within(
         self,
@@ -195,7 +221,7 @@ class Reader:
         plan, cost = np.array("exact"), np.array(core.count(wanted), np.int64)
         hits = Hits(ids, scores, np.array(len(ids)), self._metric, plan, cost)
         near = int((hits.distances <= furthest).sum())
-        return hits._replace(ids=ids[:near], scores=scores[:near].copy(), counts=np.array(near))
+        return self._if_unchanged(hits)._replace(ids=ids[:near], scores=scores[:near].copy(), counts=np.array(near))
 
     def recommend(
         self,

@@ -23,9 +23,13 @@ from medalist.search.embeddings import Embeddings, name_of, refuse_twice, shown,
 from medalist.search.fields import ID, IDENTITY, PATH, Columns, as_cell, kinds_of, read_fields, values_of
 from medalist.search.gallery import TWICE, Gallery, refuse_full
 from medalist.search.ids import LONGEST_ID
+from medalist.search.unmatched import unmatched
 
 ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 """Suffixes of the image files that are found in a folder; upper case counts too."""
+
+LABEL = "label"
+"""The field that names what is seen, in a gallery without identities."""
 
 SIDE = 168
 """Height and width of a picture in the grid, in pixels."""
@@ -239,6 +243,7 @@ def search_images(
         threads=threads,
     )  # fmt: skip
     ask(np.empty((0, gallery.dim), np.float32))  # reports wrong options before the network is loaded
+    unmatched(gallery.index, where)
     _refuse_bad(paths)
     embeddings, _ = embed_images(run, Source(tuple((str(path), path) for path in paths), {}), reporter)
     hits = ask(embeddings)
@@ -274,15 +279,16 @@ def answer_table(gallery: Gallery, found: Found) -> tuple[list[str], list[list[o
 def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
     """Draw a grid of pictures for each query, one grid below another: the query, then its hits.
 
-    Above each hit are its rank, its cosine, and its identity or id. An image that cannot be read is a gray tile.
+    Above each hit are its rank, its cosine, and its label (see label_field) or id. An image that cannot be read is a
+    gray tile.
     """
-    grids = []
+    label, grids = label_field(gallery), []
     for found in answers:
         pictures, captions = [_tile(found.query)], [f"query {found.query.name}"]
         rows = gallery.index.get(list(found.ids[:MOST_DRAWN]))
         for rank, (name, score, row) in enumerate(zip(found.ids, found.scores, rows, strict=False), start=1):
             pictures.append(_tile(Path(as_cell(row.get(PATH)) or name)))
-            captions.append(f"{rank}  {score:.3f}  {as_cell(row.get(IDENTITY)) or name}")
+            captions.append(f"{rank}  {score:.3f}  {as_cell(row.get(label or IDENTITY)) or name}")
         grids.append(grid(pictures, COLUMNS, captions))
     width = max(one.shape[1] for one in grids)
     padded = []
@@ -291,6 +297,20 @@ def draw_hits(gallery: Gallery, answers: Sequence[Found]) -> Picture:
         sheet[:, : one.shape[1]] = one
         padded.append(sheet)
     return np.concatenate(padded)
+
+
+def label_field(gallery: Gallery) -> str | None:
+    """Return the field that says what is seen: `identity`, else `label`, else the tags with the most different values.
+
+    Tags of which each row has its own, as file names are, say nothing. None where there is no such field.
+    """
+    for name in (IDENTITY, LABEL):
+        if name in gallery.fields:
+            return name
+    tags = [name for name, kind in gallery.fields.items() if kind in ("tag", "id") and name != PATH]
+    values = {name: len(gallery.index.facet(name)) for name in tags}
+    told = [name for name in tags if 0 < values[name] < len(gallery)]
+    return max(told, key=values.__getitem__, default=None)
 
 
 def write_picture(path: Path, picture: Picture) -> None:
