@@ -23,8 +23,9 @@ from medalist.formats.rle import RleFormat
 from medalist.metrics.masks import mean_dice
 from medalist.records import Answer, Mask, Sample, Split
 from medalist.reporter import SilentReporter
-from medalist.workflows.check import WARNING, check, truths_decode
-from medalist.workflows.plausibility import coherence, contrast_rank, implausible_truths, lossy_masks
+from medalist.workflows.check import WARNING, check, images_decode, truths_decode
+from medalist.workflows.outlines import coherence, contrast_rank
+from medalist.workflows.plausibility import implausible_truths, lossy_masks
 
 Bools = NDArray[np.bool_]
 
@@ -83,7 +84,8 @@ def encoded(masks: dict[str, Bools], order: Order = "column") -> dict[str, str]:
 
 
 def warnings_of(contest: Contest) -> list[str]:
-    return list(implausible_truths(contest, truths_decode(contest)))
+    turned = images_decode(contest, SilentReporter()).turned
+    return list(implausible_truths(contest, truths_decode(contest), turned))
 
 
 def only_line(contest: Contest) -> str:

@@ -49,7 +49,7 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values())
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
-    yield from (WARNING + line for line in implausible_truths(contest, truths))
+    yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
     lossy = lossy_masks(split.train)
     if lossy:
         yield WARNING + lossy

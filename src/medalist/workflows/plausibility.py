@@ -1,34 +1,37 @@
 """Look for truths that decode and are wrong all the same: read in the other order, turned, or of other pictures.
 
-Each finding is one line with its evidence and with what to do. At most LOOKED training samples with objects are looked
-at, spread evenly over all, and images of more than MOST_PIXELS are reduced to that, so it costs no more than decoding.
-Evidence is of two sorts:
-
-coherence: how well neighbouring rows, and neighbouring columns, of a mask agree: shared pixels divided by pixels in one
-  of the two; the smaller of both numbers. A run-length code that is read in the wrong order falls apart into stripes.
-contrast: the mean step of brightness at a mask's outline, compared with the outline at SHIFTS other places of the same
-  picture (rank 0..1: the share of these places with a smaller step; 0.5 is chance), or with the outline mirrored.
+Each finding is one line with its evidence (`workflows.outlines`) and with what to do. At most LOOKED training samples
+with objects are looked at, spread evenly over all, and as many whose images have an EXIF orientation. Large images are
+reduced, so it costs no more than decoding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import image_turn, upright
+from medalist.codecs.images import upright
 from medalist.codecs.rle import Order, RleError, decode_mask
 from medalist.contest import Contest
 from medalist.records import Answer, Instances, Mask, Sample
+from medalist.workflows.outlines import (
+    SHIFTS,
+    Bools,
+    brightness_steps,
+    coherence,
+    contrast,
+    contrast_rank,
+    fitted,
+    reduced,
+)
 
 LOOKED = 100
-MOST_PIXELS = 1_000_000
-SHIFTS = 8
+"""Training samples that are looked at."""
 
 _COHERENT = 0.2  # a reading is better where its coherence is higher by this
 _SHARE = 0.85  # or where the contrast is higher in this share of the samples,
@@ -42,8 +45,6 @@ _MIRRORS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
     "turned by 180 degrees": lambda mask: mask[::-1, ::-1],
     _EXCHANGED: lambda mask: mask.T,
 }
-
-Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +61,12 @@ class Pair:
     order: Order | None
 
 
-def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[str]:
-    """Yield a line for each sign that truths are not those of their pictures. `truths`: by the id of the sample."""
-    pairs = list(_pairs(contest, truths))
+def implausible_truths(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each sign that truths are not those of their pictures.
+
+    truths: by the id of the sample. turned: the EXIF orientation of images that have one, by the id of the sample.
+    """
+    pairs = list(_pairs(contest, truths, turned))
     if not pairs:
         return
     line = _turn_line(contest, pairs)
@@ -76,67 +80,18 @@ def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[
         yield line
 
 
-def coherence(mask: Bools) -> float:
-    """How well neighbouring lines of bool[H, W] agree, 0..1: the smaller number of rows and of columns.
+def _pairs(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, int]) -> Iterator[Pair]:
+    """Read the samples that are looked at, LOOKED upright and LOOKED turned ones.
 
-    It is the number of pixels that are in both of two neighbouring lines, divided by those that are in one of them.
+    Truths without pixels, and those that are empty or full, say nothing.
     """
-    found = []
-    for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
-        either = np.count_nonzero(one | other)
-        found.append(np.count_nonzero(one & other) / either if either else 1.0)
-    return min(found)
-
-
-def brightness_steps(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The step of brightness at each pixel of uint8[H, W, 3], float32[H, W]: the largest of the channels' gradients."""
-    smooth = cv2.GaussianBlur(image, (3, 3), 0)
-    across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    steps: NDArray[np.float32] = (np.abs(across) + np.abs(down)).max(axis=2)
-    return steps
-
-
-def contrast(steps: NDArray[np.float32], mask: Bools) -> float:
-    """The mean step of brightness at the outline of a mask, on both of its sides; 0 where it has no outline."""
-    rows, columns = np.nonzero(_outline(mask))
-    return float(steps[rows, columns].mean()) if rows.size else 0.0
-
-
-def contrast_rank(steps: NDArray[np.float32], mask: Bools) -> float:
-    """The share, 0..1, of SHIFTS other places in the picture where the outline has a smaller mean step."""
-    rows, columns = np.nonzero(_outline(mask))
-    if not rows.size:
-        return 0.5
-    here = steps[rows, columns].mean()
-    height, width = steps.shape
-    below = 0.0
-    for number in range(1, SHIFTS + 1):
-        # Steps along both sides that share no divisor, so that no two places are the same.
-        down, right = number * height * 3 // (SHIFTS * 4 + 1), number * width * 5 // (SHIFTS * 4 + 1)
-        there = steps[(rows + down) % height, (columns + right) % width].mean()
-        below += 1.0 if there < here else 0.5 if there == here else 0.0
-    return below / SHIFTS
-
-
-def _outline(mask: Bools) -> Bools:
-    """The pixels on both sides of the outline; the picture's border is none."""
-    edge = np.zeros(mask.shape, np.bool_)
-    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= right
-    edge[:, :-1] |= right
-    return edge
-
-
-def _pairs(contest: Contest, truths: dict[str, Answer]) -> Iterator[Pair]:
-    """Read the samples that are looked at. Truths without pixels, and those that are empty or full, say nothing."""
     filled = [sample for sample in contest.split.train if _foreground(truths.get(sample.id)) is not None]
-    for sample in filled[:: max(1, -(-len(filled) // LOOKED))]:
+    parts = ([one for one in filled if one.id not in turned], [one for one in filled if one.id in turned])
+    for sample in (one for part in parts for one in part[:: max(1, -(-len(part) // LOOKED))]):
         mask = _foreground(truths[sample.id])
         assert mask is not None
-        steps = brightness_steps(_reduced(contest.competition.image(sample.images[0])))
-        yield Pair(sample, mask, steps, image_turn(sample.images[0]), _order_of(sample, mask))
+        steps = brightness_steps(reduced(contest.competition.image(sample.images[0])))
+        yield Pair(sample, mask, steps, turned.get(sample.id, 1), _order_of(sample, mask))
 
 
 def _foreground(truth: Answer | None) -> Bools | None:
@@ -146,22 +101,6 @@ def _foreground(truth: Answer | None) -> Bools | None:
             return found
         case _:
             return None
-
-
-def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    scale = math.sqrt(MOST_PIXELS / (height * width))
-    if scale >= 1:
-        return image
-    small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
-
-
-def _fitted(mask: Bools, steps: NDArray[np.float32]) -> Bools:
-    if mask.shape == steps.shape:
-        return mask
-    size = (steps.shape[1], steps.shape[0])
-    return cv2.resize(np.ascontiguousarray(mask).view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
 
 
 def _order_of(sample: Sample, mask: Bools) -> Order | None:
@@ -224,7 +163,7 @@ def _turn_line(contest: Contest, pairs: Sequence[Pair]) -> str:
     now = contest.competition.orientation
     other = "stored" if now == "shown" else "shown"
     scores = [score for pair in turned if (score := _both_ways(pair, now)) is not None]
-    some = f"{len(turned)} of {len(pairs)} training images that were looked at have an EXIF orientation"
+    some = f"of {len(pairs)} training images that were looked at, {len(turned)} have an EXIF orientation"
     name = f"{some} (the first is sample {turned[0].sample.id}, orientation {turned[0].turn})"
     if scores:
         here, there, step, step_there = np.mean(scores, axis=0).tolist()
@@ -257,7 +196,7 @@ def _both_ways(pair: Pair, now: str) -> tuple[float, float, float, float] | None
     if made is None:
         return None
     other = upright(made.view(np.uint8), pair.turn if now == "shown" else _INVERSE[pair.turn]).view(np.bool_)
-    steps = [contrast(pair.steps, _fitted(mask, pair.steps)) for mask in (pair.mask, other)]
+    steps = [contrast(pair.steps, fitted(mask, pair.steps)) for mask in (pair.mask, other)]
     return coherence(pair.mask), coherence(other), steps[0], steps[1]
 
 
@@ -271,8 +210,8 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
         for pair in pairs:
             mask = mirrored(pair.mask)
             if mask.shape == pair.mask.shape:
-                there = contrast(pair.steps, _fitted(mask, pair.steps))
-                scores.append((contrast(pair.steps, _fitted(pair.mask, pair.steps)), there))
+                there = contrast(pair.steps, fitted(mask, pair.steps))
+                scores.append((contrast(pair.steps, fitted(pair.mask, pair.steps)), there))
         if not scores:
             continue
         better = float(np.mean([there > here for here, there in scores]))
@@ -291,7 +230,7 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
 
 def _contrast_line(pairs: Sequence[Pair]) -> str:
     """A line where outlines have no more contrast than the same outlines at other places."""
-    ranks = [contrast_rank(pair.steps, _fitted(pair.mask, pair.steps)) for pair in pairs]
+    ranks = [contrast_rank(pair.steps, fitted(pair.mask, pair.steps)) for pair in pairs]
     if len(ranks) < _FEWEST:
         return ""
     chance = math.sqrt((SHIFTS + 2) / (12 * SHIFTS * len(ranks)))  # the standard error of the mean of random ranks
