@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.codecs.images import upright
-from medalist.codecs.rle import Order, RleError, decode_mask
+from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask
 from medalist.contest import Contest
 from medalist.records import Answer, Instances, Mask, Sample
 from medalist.workflows.outlines import (
@@ -114,7 +114,10 @@ def _order_of(sample: Sample, mask: Bools) -> Order | None:
 
 
 def _decoded(sample: Sample, size: tuple[int, int], order: Order, base: int) -> Bools | None:
-    found = np.zeros(size, np.bool_)
+    try:
+        return decode_labels(sample.annotation, size, order, base) > 0
+    except RleError:  # objects that overlap are joined one by one, which is slower
+        found = np.zeros(size, np.bool_)
     try:
         for code in sample.annotation:
             found |= decode_mask(code, size, order, base)
