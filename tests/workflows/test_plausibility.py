@@ -25,7 +25,7 @@ from medalist.records import Answer, Mask, Sample, Split
 from medalist.reporter import SilentReporter
 from medalist.workflows.check import WARNING, check, images_decode, truths_decode
 from medalist.workflows.outlines import coherence, contrast_rank
-from medalist.workflows.plausibility import implausible_truths, lossy_masks
+from medalist.workflows.plausibility import implausible_truths
 
 Bools = NDArray[np.bool_]
 
@@ -300,14 +300,6 @@ def test_masks_of_0_and_255_are_one_class(tmp_path: Path) -> None:
         truth=lambda data, sample: Mask(masks[sample.id].astype(np.uint8) * np.uint8(255)),
     )
     assert len(truths_decode(contest)) == 10
-
-
-def test_lossy_masks_are_told() -> None:
-    def with_mask(name: str) -> Sample:
-        return Sample("a", (), (1, 1), (name,))
-
-    assert "2 masks are JPEG files" in lossy_masks([with_mask("masks/a.jpg"), with_mask("masks/b.JPEG")])
-    assert not lossy_masks([with_mask("masks/a.png"), with_mask("1 2 3 4")])
 
 
 # -------------------------------------------------------------------------------- real data

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -245,19 +244,4 @@ def _contrast_line(pairs: Sequence[Pair]) -> str:
         f"truths have no contrast to their surroundings: the step of brightness at their outlines is larger than at "
         f"{100 * mean:.0f} % of other places in the same image (chance is 50 %, mean of {len(ranks)} samples); look "
         f"whether truths and images belong together, for example {', '.join(name for _, name in lowest)}"
-    )
-
-
-def lossy_masks(samples: Sequence[Sample]) -> str:
-    """A line where annotations name JPEG files, which do not keep the values of a mask; else ""."""
-    found = [
-        sample
-        for sample in samples
-        if len(sample.annotation) == 1 and Path(sample.annotation[0][-255:]).suffix.lower() in (".jpg", ".jpeg")
-    ]
-    if not found:
-        return ""
-    return (
-        f"{len(found)} masks are JPEG files, which do not keep values (the first is {found[0].annotation[0]}): they "
-        "are read by a threshold, 128 unless `truth` says another; look at some"
     )
