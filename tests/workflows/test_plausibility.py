@@ -116,6 +116,14 @@ def test_codes_of_the_other_order_are_implausible(tmp_path: Path, quiet: SilentR
         assert f"{WARNING}{text}" in list(check(contest, quiet))
 
 
+def test_codes_that_are_counted_from_0_are_looked_at_too(tmp_path: Path) -> None:
+    codes = {name: encode_mask(mask, "row", 0) for name, mask in drawn(tmp_path).items()}
+    contest = contest_of(
+        tmp_path, codes, truth=lambda data, sample: layouts.mask(data / "train.csv", sample, "column", 0)
+    )
+    assert "type order='row'" in only_line(contest)
+
+
 def test_a_single_code_of_the_other_order_is_implausible(case: Callable[[str], Path], tmp_path: Path) -> None:
     with case("rle.csv").open(newline="") as file:
         rows = {(row["id"], row["order"]): row["rle"] for row in csv.DictReader(file)}

@@ -50,7 +50,7 @@ _MIRRORS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
 class Pair:
     """A training sample with its truth as bool[H, W], and the steps of brightness of its image, float32[H, W].
 
-    turn: the image's EXIF orientation. order: the order of the run-length codes, if the annotation is some.
+    turn: the image's EXIF orientation. order, base: those of the run-length codes, if the annotation is some.
     """
 
     sample: Sample
@@ -58,6 +58,7 @@ class Pair:
     steps: NDArray[np.float32]
     turn: int
     order: Order | None
+    base: int = 1
 
 
 def implausible_truths(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, int]) -> Iterator[str]:
@@ -90,7 +91,7 @@ def _pairs(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, 
         mask = _foreground(truths[sample.id])
         assert mask is not None
         steps = brightness_steps(reduced(contest.competition.image(sample.images[0])))
-        yield Pair(sample, mask, steps, turned.get(sample.id, 1), _order_of(sample, mask))
+        yield Pair(sample, mask, steps, turned.get(sample.id, 1), *_order_of(sample, mask))
 
 
 def _foreground(truth: Answer | None) -> Bools | None:
@@ -102,14 +103,15 @@ def _foreground(truth: Answer | None) -> Bools | None:
             return None
 
 
-def _order_of(sample: Sample, mask: Bools) -> Order | None:
-    """The order in which a sample's codes give this mask; None where its annotation is no run-length codes."""
-    for order in ("column", "row"):
+def _order_of(sample: Sample, mask: Bools) -> tuple[Order | None, int]:
+    """The order and base by which a sample's codes give this mask; None where its annotation is no run-length codes."""
+    orders: tuple[Order, ...] = ("column", "row")
+    for order in orders:
         for base in (1, 0):
             found = _decoded(sample, sample.size, order, base)
             if found is not None and np.array_equal(found, mask):
-                return order
-    return None
+                return order, base
+    return None, 1
 
 
 def _decoded(sample: Sample, size: tuple[int, int], order: Order, base: int) -> Bools | None:
@@ -136,7 +138,7 @@ def _order_line(pairs: Sequence[Pair]) -> str:
     other: Order = "row" if order == "column" else "column"
     scores = []
     for pair in read:
-        changed = _decoded(pair.sample, pair.sample.size, other, 1)
+        changed = _decoded(pair.sample, pair.sample.size, other, pair.base)
         if changed is not None:
             scores.append((coherence(pair.mask), coherence(changed), _length(pair.mask), _length(changed)))
     if not scores:
@@ -192,7 +194,7 @@ def _both_ways(pair: Pair, now: str) -> tuple[float, float, float, float] | None
     size = pair.sample.size
     turned = size[::-1] if pair.turn >= 5 else size
     if pair.order is not None:
-        made = _decoded(pair.sample, turned, pair.order, 1)
+        made = _decoded(pair.sample, turned, pair.order, pair.base)
     else:
         made = pair.mask if pair.turn < 5 else None
     if made is None:
