@@ -197,3 +197,18 @@ def test_decode_reads_image_and_truth_and_holds_their_sizes_together(tmp_path: P
     with pytest.raises(DataError, match=r"a.png is 6x4, its truth 4x6$"):
         decode(read_image, lambda _: foreground(Mask(np.ones((6, 4), np.uint8))), sample)
     assert decode(read_image, lambda _: None, sample)[1] is None
+
+
+def test_images_of_a_contest_are_read_in_its_orientation(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    pixels = np.arange(24, dtype=np.uint8).reshape(4, 6)
+    path = tmp_path / "x.png"
+    Image.fromarray(pixels).save(path, exif=exif)
+    for orientation, values in (("stored", pixels), ("shown", np.rot90(pixels, -1))):
+        assert np.array_equal(reader(65535, ImageConfig(), orientation)(path)[..., 0], values)  # type: ignore[arg-type]
+        competition = Competition(
+            "x", lambda _: Split((), ()), lambda _, __: Mask(pixels), lambda *_: Score(0, {}, {}), RleFormat(),
+            orientation=orientation,  # type: ignore[arg-type]
+        )  # fmt: skip
+        assert np.array_equal(competition.image(path)[..., 0], values)

@@ -23,8 +23,9 @@ from medalist.formats.rle import RleFormat
 from medalist.metrics.masks import mean_dice
 from medalist.records import Answer, Mask, Sample, Split
 from medalist.reporter import SilentReporter
-from medalist.workflows.check import WARNING, check, truths_decode
-from medalist.workflows.plausibility import coherence, contrast_rank, implausible_truths, lossy_masks
+from medalist.workflows.check import WARNING, check, images_decode, truths_decode
+from medalist.workflows.outlines import coherence, contrast_rank
+from medalist.workflows.plausibility import implausible_truths
 
 Bools = NDArray[np.bool_]
 
@@ -83,7 +84,8 @@ def encoded(masks: dict[str, Bools], order: Order = "column") -> dict[str, str]:
 
 
 def warnings_of(contest: Contest) -> list[str]:
-    return list(implausible_truths(contest, truths_decode(contest)))
+    turned = images_decode(contest, SilentReporter()).turned
+    return list(implausible_truths(contest, truths_decode(contest), turned))
 
 
 def only_line(contest: Contest) -> str:
@@ -112,6 +114,14 @@ def test_codes_of_the_other_order_are_implausible(tmp_path: Path, quiet: SilentR
         assert f"times as long as in {made} order" in text and "means of 10 samples" in text
         assert f"type order='{made}'" in text
         assert f"{WARNING}{text}" in list(check(contest, quiet))
+
+
+def test_codes_that_are_counted_from_0_are_looked_at_too(tmp_path: Path) -> None:
+    codes = {name: encode_mask(mask, "row", 0) for name, mask in drawn(tmp_path).items()}
+    contest = contest_of(
+        tmp_path, codes, truth=lambda data, sample: layouts.mask(data / "train.csv", sample, "column", 0)
+    )
+    assert "type order='row'" in only_line(contest)
 
 
 def test_a_single_code_of_the_other_order_is_implausible(case: Callable[[str], Path], tmp_path: Path) -> None:
@@ -298,14 +308,6 @@ def test_masks_of_0_and_255_are_one_class(tmp_path: Path) -> None:
         truth=lambda data, sample: Mask(masks[sample.id].astype(np.uint8) * np.uint8(255)),
     )
     assert len(truths_decode(contest)) == 10
-
-
-def test_lossy_masks_are_told() -> None:
-    def with_mask(name: str) -> Sample:
-        return Sample("a", (), (1, 1), (name,))
-
-    assert "2 masks are JPEG files" in lossy_masks([with_mask("masks/a.jpg"), with_mask("masks/b.JPEG")])
-    assert not lossy_masks([with_mask("masks/a.png"), with_mask("1 2 3 4")])
 
 
 # -------------------------------------------------------------------------------- real data

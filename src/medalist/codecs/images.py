@@ -27,12 +27,14 @@ class Decoded:
     """A decoded image.
 
     pixels: uint8[H, W, 3]. brightest: the largest of its values as stored, None where it has 8 bits. more_pages:
-    whether the file holds more pictures than this one: other pages of a TIFF, or frames of a PNG.
+    whether the file holds more pictures than this one: other pages of a TIFF, or frames of a PNG. turn: the EXIF
+    orientation 1..8 of the file, also where it was undone.
     """
 
     pixels: NDArray[np.uint8]
     brightest: int | None
     more_pages: bool
+    turn: int
 
 
 def read_image(
@@ -61,7 +63,8 @@ def decode_image(path: str | os.PathLike[str], white: int = 65535, orientation: 
     elif values.ndim == 2:
         values = np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8)
     turn = raster.header.orientation if orientation == "shown" else 1
-    return Decoded(np.ascontiguousarray(upright(values, turn)), brightest, raster.header.several)
+    pixels = np.ascontiguousarray(upright(values, turn))
+    return Decoded(pixels, brightest, raster.header.several, raster.header.orientation)
 
 
 def image_size(path: Path, orientation: Orientation = "shown") -> tuple[int, int]:

@@ -96,6 +96,8 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
         raise DataError(f"{path}: {reason(error)}") from error
     except UnsupportedError as error:
         raise DataError(f"{path}: {error}") from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:  # of a frame of a GIF
+        raise DataError(f"{path}: too many pixels to be read safely ({reason(error)}); {REMEDY}") from error
     except MemoryError as error:
         raise DataError(f"{path}: not enough memory for its pixels; cut it into tiles, or scale it down") from error
     except _DAMAGE as error:

@@ -41,7 +41,7 @@ _RING_SURPRISE, _RING_STEP = 2.0, 2.0  # the bounds of z and step for a border i
 _TWIN = 0.95
 # Bounds of near copies, for a warning about the images of any contest: the correlation of thumbnails, and that of what
 # is left of the blocks of finer thumbnails without their smooth part; and the most pairs whose detail is compared.
-_COPY, _DETAIL, _CONFIRMED = 0.98, 0.95, 20_000
+_COPY, _DETAIL, _CONFIRMED = 0.98, 0.95, 2_000
 _FINE, _BLOCK, _BLUR = 64, 16, 2.0  # pixels of a finer thumbnail's side, of a block's, and of the blur
 _SIDE = 24  # pixels of a thumbnail's side; unrelated nuclei correlate by up to 0.77 with 16, and 0.75 with 24
 _QUIET = 2e-3  # the mean square of the rounding to 8 bits, after the square root

@@ -14,7 +14,8 @@ from medalist.formats.submission import check_submission, write_submission
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import manifest_hash
-from medalist.workflows.plausibility import implausible_truths, lossy_masks
+from medalist.workflows.mask_files import implausible_mask_files
+from medalist.workflows.plausibility import implausible_truths
 from medalist.workflows.seen import Seen, implausible_images, see_images
 
 NAMED_AT_MOST = 10
@@ -49,10 +50,8 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values())
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
-    yield from (WARNING + line for line in implausible_truths(contest, truths))
-    lossy = lossy_masks(split.train)
-    if lossy:
-        yield WARNING + lossy
+    yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
+    yield from (WARNING + line for line in implausible_mask_files(contest, truths))
     perfect = contest.evaluation.perfect(contest)
     yield from perfect.lines
     yield f"{perfect.called}, written and parsed back, score {perfect_score(contest, perfect):.6f}"

@@ -1,34 +1,36 @@
 """Look for truths that decode and are wrong all the same: read in the other order, turned, or of other pictures.
 
-Each finding is one line with its evidence and with what to do. At most LOOKED training samples with objects are looked
-at, spread evenly over all, and images of more than MOST_PIXELS are reduced to that, so it costs no more than decoding.
-Evidence is of two sorts:
-
-coherence: how well neighbouring rows, and neighbouring columns, of a mask agree: shared pixels divided by pixels in one
-  of the two; the smaller of both numbers. A run-length code that is read in the wrong order falls apart into stripes.
-contrast: the mean step of brightness at a mask's outline, compared with the outline at SHIFTS other places of the same
-  picture (rank 0..1: the share of these places with a smaller step; 0.5 is chance), or with the outline mirrored.
+Each finding is one line with its evidence (`workflows.outlines`) and with what to do. At most LOOKED training samples
+with objects are looked at, spread evenly over all, and as many whose images have an EXIF orientation. Large images are
+reduced, so it costs no more than decoding.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import image_turn, upright
-from medalist.codecs.rle import Order, RleError, decode_mask
+from medalist.codecs.images import upright
+from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask
 from medalist.contest import Contest
 from medalist.records import Answer, Instances, Mask, Sample
+from medalist.workflows.outlines import (
+    SHIFTS,
+    Bools,
+    brightness_steps,
+    coherence,
+    contrast,
+    contrast_rank,
+    fitted,
+    reduced,
+)
 
 LOOKED = 100
-MOST_PIXELS = 1_000_000
-SHIFTS = 8
+"""Training samples that are looked at."""
 
 _COHERENT = 0.2  # a reading is better where its coherence is higher by this
 _SHARE = 0.85  # or where the contrast is higher in this share of the samples,
@@ -43,14 +45,12 @@ _MIRRORS: dict[str, Callable[[NDArray[np.bool_]], NDArray[np.bool_]]] = {
     _EXCHANGED: lambda mask: mask.T,
 }
 
-Bools = NDArray[np.bool_]
-
 
 @dataclass(frozen=True, eq=False)
 class Pair:
     """A training sample with its truth as bool[H, W], and the steps of brightness of its image, float32[H, W].
 
-    turn: the image's EXIF orientation. order: the order of the run-length codes, if the annotation is some.
+    turn: the image's EXIF orientation. order, base: those of the run-length codes, if the annotation is some.
     """
 
     sample: Sample
@@ -58,11 +58,15 @@ class Pair:
     steps: NDArray[np.float32]
     turn: int
     order: Order | None
+    base: int = 1
 
 
-def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[str]:
-    """Yield a line for each sign that truths are not those of their pictures. `truths`: by the id of the sample."""
-    pairs = list(_pairs(contest, truths))
+def implausible_truths(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, int]) -> Iterator[str]:
+    """Yield a line for each sign that truths are not those of their pictures.
+
+    truths: by the id of the sample. turned: the EXIF orientation of images that have one, by the id of the sample.
+    """
+    pairs = list(_pairs(contest, truths, turned))
     if not pairs:
         return
     line = _turn_line(contest, pairs)
@@ -76,67 +80,18 @@ def implausible_truths(contest: Contest, truths: dict[str, Answer]) -> Iterator[
         yield line
 
 
-def coherence(mask: Bools) -> float:
-    """How well neighbouring lines of bool[H, W] agree, 0..1: the smaller number of rows and of columns.
+def _pairs(contest: Contest, truths: Mapping[str, Answer], turned: Mapping[str, int]) -> Iterator[Pair]:
+    """Read the samples that are looked at, LOOKED upright and LOOKED turned ones.
 
-    It is the number of pixels that are in both of two neighbouring lines, divided by those that are in one of them.
+    Truths without pixels, and those that are empty or full, say nothing.
     """
-    found = []
-    for one, other in ((mask[1:], mask[:-1]), (mask[:, 1:], mask[:, :-1])):
-        either = np.count_nonzero(one | other)
-        found.append(np.count_nonzero(one & other) / either if either else 1.0)
-    return min(found)
-
-
-def brightness_steps(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """The step of brightness at each pixel of uint8[H, W, 3], float32[H, W]: the largest of the channels' gradients."""
-    smooth = cv2.GaussianBlur(image, (3, 3), 0)
-    across, down = cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1)
-    steps: NDArray[np.float32] = (np.abs(across) + np.abs(down)).max(axis=2)
-    return steps
-
-
-def contrast(steps: NDArray[np.float32], mask: Bools) -> float:
-    """The mean step of brightness at the outline of a mask, on both of its sides; 0 where it has no outline."""
-    rows, columns = np.nonzero(_outline(mask))
-    return float(steps[rows, columns].mean()) if rows.size else 0.0
-
-
-def contrast_rank(steps: NDArray[np.float32], mask: Bools) -> float:
-    """The share, 0..1, of SHIFTS other places in the picture where the outline has a smaller mean step."""
-    rows, columns = np.nonzero(_outline(mask))
-    if not rows.size:
-        return 0.5
-    here = steps[rows, columns].mean()
-    height, width = steps.shape
-    below = 0.0
-    for number in range(1, SHIFTS + 1):
-        # Steps along both sides that share no divisor, so that no two places are the same.
-        down, right = number * height * 3 // (SHIFTS * 4 + 1), number * width * 5 // (SHIFTS * 4 + 1)
-        there = steps[(rows + down) % height, (columns + right) % width].mean()
-        below += 1.0 if there < here else 0.5 if there == here else 0.0
-    return below / SHIFTS
-
-
-def _outline(mask: Bools) -> Bools:
-    """The pixels on both sides of the outline; the picture's border is none."""
-    edge = np.zeros(mask.shape, np.bool_)
-    down, right = mask[1:] != mask[:-1], mask[:, 1:] != mask[:, :-1]
-    edge[1:] |= down
-    edge[:-1] |= down
-    edge[:, 1:] |= right
-    edge[:, :-1] |= right
-    return edge
-
-
-def _pairs(contest: Contest, truths: dict[str, Answer]) -> Iterator[Pair]:
-    """Read the samples that are looked at. Truths without pixels, and those that are empty or full, say nothing."""
     filled = [sample for sample in contest.split.train if _foreground(truths.get(sample.id)) is not None]
-    for sample in filled[:: max(1, -(-len(filled) // LOOKED))]:
+    parts = ([one for one in filled if one.id not in turned], [one for one in filled if one.id in turned])
+    for sample in (one for part in parts for one in part[:: max(1, -(-len(part) // LOOKED))]):
         mask = _foreground(truths[sample.id])
         assert mask is not None
-        steps = brightness_steps(_reduced(contest.competition.image(sample.images[0])))
-        yield Pair(sample, mask, steps, image_turn(sample.images[0]), _order_of(sample, mask))
+        steps = brightness_steps(reduced(contest.competition.image(sample.images[0])))
+        yield Pair(sample, mask, steps, turned.get(sample.id, 1), *_order_of(sample, mask))
 
 
 def _foreground(truth: Answer | None) -> Bools | None:
@@ -148,34 +103,22 @@ def _foreground(truth: Answer | None) -> Bools | None:
             return None
 
 
-def _reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    scale = math.sqrt(MOST_PIXELS / (height * width))
-    if scale >= 1:
-        return image
-    small = cv2.resize(image, (max(1, int(width * scale)), max(1, int(height * scale))), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8)
-
-
-def _fitted(mask: Bools, steps: NDArray[np.float32]) -> Bools:
-    if mask.shape == steps.shape:
-        return mask
-    size = (steps.shape[1], steps.shape[0])
-    return cv2.resize(np.ascontiguousarray(mask).view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-
-
-def _order_of(sample: Sample, mask: Bools) -> Order | None:
-    """The order in which a sample's codes give this mask; None where its annotation is no run-length codes."""
-    for order in ("column", "row"):
+def _order_of(sample: Sample, mask: Bools) -> tuple[Order | None, int]:
+    """The order and base by which a sample's codes give this mask; None where its annotation is no run-length codes."""
+    orders: tuple[Order, ...] = ("column", "row")
+    for order in orders:
         for base in (1, 0):
             found = _decoded(sample, sample.size, order, base)
             if found is not None and np.array_equal(found, mask):
-                return order
-    return None
+                return order, base
+    return None, 1
 
 
 def _decoded(sample: Sample, size: tuple[int, int], order: Order, base: int) -> Bools | None:
-    found = np.zeros(size, np.bool_)
+    try:
+        return decode_labels(sample.annotation, size, order, base) > 0
+    except RleError:  # objects that overlap are joined one by one, which is slower
+        found = np.zeros(size, np.bool_)
     try:
         for code in sample.annotation:
             found |= decode_mask(code, size, order, base)
@@ -195,7 +138,7 @@ def _order_line(pairs: Sequence[Pair]) -> str:
     other: Order = "row" if order == "column" else "column"
     scores = []
     for pair in read:
-        changed = _decoded(pair.sample, pair.sample.size, other, 1)
+        changed = _decoded(pair.sample, pair.sample.size, other, pair.base)
         if changed is not None:
             scores.append((coherence(pair.mask), coherence(changed), _length(pair.mask), _length(changed)))
     if not scores:
@@ -224,7 +167,7 @@ def _turn_line(contest: Contest, pairs: Sequence[Pair]) -> str:
     now = contest.competition.orientation
     other = "stored" if now == "shown" else "shown"
     scores = [score for pair in turned if (score := _both_ways(pair, now)) is not None]
-    some = f"{len(turned)} of {len(pairs)} training images that were looked at have an EXIF orientation"
+    some = f"of {len(pairs)} training images that were looked at, {len(turned)} have an EXIF orientation"
     name = f"{some} (the first is sample {turned[0].sample.id}, orientation {turned[0].turn})"
     if scores:
         here, there, step, step_there = np.mean(scores, axis=0).tolist()
@@ -251,13 +194,13 @@ def _both_ways(pair: Pair, now: str) -> tuple[float, float, float, float] | None
     size = pair.sample.size
     turned = size[::-1] if pair.turn >= 5 else size
     if pair.order is not None:
-        made = _decoded(pair.sample, turned, pair.order, 1)
+        made = _decoded(pair.sample, turned, pair.order, pair.base)
     else:
         made = pair.mask if pair.turn < 5 else None
     if made is None:
         return None
     other = upright(made.view(np.uint8), pair.turn if now == "shown" else _INVERSE[pair.turn]).view(np.bool_)
-    steps = [contrast(pair.steps, _fitted(mask, pair.steps)) for mask in (pair.mask, other)]
+    steps = [contrast(pair.steps, fitted(mask, pair.steps)) for mask in (pair.mask, other)]
     return coherence(pair.mask), coherence(other), steps[0], steps[1]
 
 
@@ -271,8 +214,8 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
         for pair in pairs:
             mask = mirrored(pair.mask)
             if mask.shape == pair.mask.shape:
-                there = contrast(pair.steps, _fitted(mask, pair.steps))
-                scores.append((contrast(pair.steps, _fitted(pair.mask, pair.steps)), there))
+                there = contrast(pair.steps, fitted(mask, pair.steps))
+                scores.append((contrast(pair.steps, fitted(pair.mask, pair.steps)), there))
         if not scores:
             continue
         better = float(np.mean([there > here for here, there in scores]))
@@ -291,7 +234,7 @@ def _mirror_line(pairs: Sequence[Pair]) -> str:
 
 def _contrast_line(pairs: Sequence[Pair]) -> str:
     """A line where outlines have no more contrast than the same outlines at other places."""
-    ranks = [contrast_rank(pair.steps, _fitted(pair.mask, pair.steps)) for pair in pairs]
+    ranks = [contrast_rank(pair.steps, fitted(pair.mask, pair.steps)) for pair in pairs]
     if len(ranks) < _FEWEST:
         return ""
     chance = math.sqrt((SHIFTS + 2) / (12 * SHIFTS * len(ranks)))  # the standard error of the mean of random ranks
@@ -303,19 +246,4 @@ def _contrast_line(pairs: Sequence[Pair]) -> str:
         f"truths have no contrast to their surroundings: the step of brightness at their outlines is larger than at "
         f"{100 * mean:.0f} % of other places in the same image (chance is 50 %, mean of {len(ranks)} samples); look "
         f"whether truths and images belong together, for example {', '.join(name for _, name in lowest)}"
-    )
-
-
-def lossy_masks(samples: Sequence[Sample]) -> str:
-    """A line where annotations name JPEG files, which do not keep the values of a mask; else ""."""
-    found = [
-        sample
-        for sample in samples
-        if len(sample.annotation) == 1 and Path(sample.annotation[0][-255:]).suffix.lower() in (".jpg", ".jpeg")
-    ]
-    if not found:
-        return ""
-    return (
-        f"{len(found)} masks are JPEG files, which do not keep values (the first is {found[0].annotation[0]}): they "
-        "are read by a threshold, 128 unless `truth` says another; look at some"
     )

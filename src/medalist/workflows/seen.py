@@ -26,13 +26,15 @@ class Seen:
     """What was noted of the images.
 
     bad: a line for each image that cannot be read. brightest: the largest value of images with 16 bits, and how many
-    these are. pages: ids of images with more pages than the one that is read. thumbnails: of the compared images.
+    these are. pages: ids of images with more pages than the one that is read. turned: the EXIF orientation 2..8 of
+    images that have one, by id. thumbnails: of the compared images.
     """
 
     bad: list[str] = field(default_factory=list)
     brightest: int = 0
     deep: int = 0
     pages: list[str] = field(default_factory=list)
+    turned: dict[str, int] = field(default_factory=dict)
     thumbnails: dict[str, Floats] = field(default_factory=dict)
 
 
@@ -43,6 +45,7 @@ class _Look:
     fault: str = ""
     brightest: int | None = None
     pages: bool = False
+    turn: int = 1
     thumbnail: Floats | None = None
 
 
@@ -66,6 +69,8 @@ def see_images(contest: Contest, reporter: Reporter) -> Seen:
                 seen.brightest, seen.deep = max(seen.brightest, found.brightest), seen.deep + 1
             if found.pages:
                 seen.pages.append(sample.id)
+            if found.turn != 1:
+                seen.turned[sample.id] = found.turn
             if found.thumbnail is not None:
                 seen.thumbnails[sample.id] = found.thumbnail
     return seen
@@ -86,7 +91,8 @@ def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
     return _Look(
         brightest=max(values) if values else None,
         pages=any(image.more_pages for image in images),
-        thumbnail=thumbnail(images[0].pixels) if compared else None,
+        turn=images[0].turn if images else 1,
+        thumbnail=thumbnail(images[0].pixels) if compared and images else None,
     )
 
 
