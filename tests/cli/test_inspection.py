@@ -68,7 +68,7 @@ def test_board(medalist: Command, toy: Any, tmp_path: Path) -> None:
     assert (ended.code, ended.err) == (0, "")
     assert ended.out.splitlines()[1].split()[:2] == ["run", "OOF"]
     assert ended.out.splitlines()[2].split()[:2] == ["toy_nuclei/tiny", f"{toy.run.scores()['oof']['value']:.4f}"]
-    assert "no runs under" in medalist("--runs", toy.runs, "board", "ships").out
+    assert "no competition 'ships'" in medalist("--runs", toy.runs, "board", "ships").line
     assert medalist("--runs", tmp_path / "none", "board").out.startswith("no runs under")
 
 
