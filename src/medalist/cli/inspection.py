@@ -23,12 +23,12 @@ def add_to(app: typer.Typer) -> None:
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
     """Print the resolved config, after its augmentation is checked too."""
-    from medalist.config import OwnConfig, dump_config
-    from medalist.data.transforms import compose_augment
+    from medalist.config import dump_config
+    from medalist.data.transforms import check_public
     from medalist.kinds import load_settings
 
     settings = load_settings(config, tuple(overrides or ()))
-    compose_augment(tuple(entry for entry in settings.augment if not isinstance(entry, OwnConfig)))
+    check_public(settings.augment)
     say(session(context).console, dump_config(settings).rstrip())
 
 

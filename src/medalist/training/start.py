@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from medalist.codecs.images import image_kind
 from medalist.config import OwnConfig
 from medalist.contest import contest_folds
-from medalist.data.transforms import compose_augment
+from medalist.data.transforms import check_public, compose_augment
 from medalist.engine.devices import first_alone, open_fabric
 from medalist.engine.optimizer import scaled_lr
 from medalist.errors import ConfigError, FoldError, RunError
@@ -45,6 +45,7 @@ def checked(request: TrainRequest) -> TrainSetup:
     name = request.name or run_name(request.config, request.overrides)
     if Path(name).name != name or name in RESERVED:
         raise ConfigError(f"a run cannot be called '{name}'; give --name a plain word")
+    check_public(settings.augment)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
