@@ -188,7 +188,7 @@ def test_ctrl_c_is_130_and_the_command_can_be_run_again(
 
     words = ("--runs", toy.runs, command, "tiny", *(("-o", tmp_path / "s.csv") if command == "submit" else ()))
     with monkeypatch.context() as patch:
-        patch.setattr("medalist.tasks.segment.answering.decide", stop)
+        patch.setattr("medalist.tasks.segment.deciding.decide", stop)
         ended = medalist(*words)
     assert ended.code == 130 and ended.line.startswith("interrupted; ")
     assert leftovers(tmp_path) == []

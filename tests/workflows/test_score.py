@@ -19,7 +19,7 @@ from medalist.reporter import SilentReporter
 from medalist.runs.fold_weights import keep_hashes
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
-from medalist.tasks.segment import answering
+from medalist.tasks.segment import deciding
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.workflows.score import changed_settings, oof_of_scores, predicted_with, score_run
 
@@ -222,7 +222,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
     toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]]
 ) -> None:
     run, contest = toy.run, toy.contest()
-    honest, calls = answering.decide, []
+    honest, calls = deciding.decide, []
 
     def stop(*given: Any) -> Answer:
         calls.append(given)
@@ -230,7 +230,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
             raise KeyboardInterrupt
         return honest(*given)
 
-    monkeypatch.setattr(answering, "decide", stop)
+    monkeypatch.setattr(deciding, "decide", stop)
     with pytest.raises(KeyboardInterrupt):
         score_run(run, contest, run_settings(run), quiet)
     assert run.scores() is None and not (run.folder / "oof.csv").exists() and leftovers(run.folder) == []

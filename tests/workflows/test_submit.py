@@ -25,7 +25,7 @@ from medalist.runs.fold_weights import keep_hashes, note_of
 from medalist.runs.runs import Run, find_run
 from medalist.stores.maps import MapStore
 from medalist.tasks.scored import scored_decide
-from medalist.tasks.segment import answering
+from medalist.tasks.segment import deciding
 from medalist.workflows.score import changed_settings, score_run
 from medalist.workflows.submit import submit
 
@@ -224,7 +224,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
     leftovers: Callable[[Path], list[str]],
     stop: Any,
 ) -> None:
-    honest, calls = answering.decide, []
+    honest, calls = deciding.decide, []
 
     def stopped(*given: Any) -> Answer:
         calls.append(given)
@@ -232,7 +232,7 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
             raise stop
         return honest(*given)
 
-    monkeypatch.setattr(answering, "decide", stopped)
+    monkeypatch.setattr(deciding, "decide", stopped)
     output = tmp_path / "out" / "s.csv"
     with pytest.raises((KeyboardInterrupt, MedalistError)) as caught:
         submit([toy.run], output, None, toy.runs, quiet)

@@ -23,12 +23,12 @@ def add_to(app: typer.Typer) -> None:
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
     """Print the resolved config, after its augmentation and the name of its encoder are checked too."""
-    from medalist.config import OwnConfig, dump_config
-    from medalist.data.transforms import compose_augment
+    from medalist.config import dump_config
+    from medalist.data.transforms import check_public
 
     here = session(context)
     settings = load_config(here, config, overrides or ())
-    compose_augment(tuple(entry for entry in settings.augment if not isinstance(entry, OwnConfig)))
+    check_public(settings.augment)
     if settings.pretrained is not None:
         from medalist.models.encoders import check_encoder
 

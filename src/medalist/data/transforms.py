@@ -95,6 +95,13 @@ def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compo
     return A.Compose(made, seed=0)
 
 
+def check_public(augment: Augmentations) -> None:
+    """Raise ConfigError as `compose_augment` does, for all transforms but those of the contest's folder."""
+    for number, entry in enumerate(augment):
+        if not isinstance(entry, OwnConfig):
+            _transform(f"augment[{number}]", entry)
+
+
 def _own_transform(where: str, entry: OwnConfig, own: OwnParts) -> A.BasicTransform:
     """Make a transform of the contest's folder. Raises ConfigError where it is not one of albumentations' kind."""
     make = own.find("TRANSFORMS", entry, where, 0)

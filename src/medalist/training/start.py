@@ -9,7 +9,7 @@ from lightning_fabric import Fabric
 from medalist.codecs.images import image_kind
 from medalist.config import OwnConfig
 from medalist.contest import contest_folds
-from medalist.data.transforms import compose_augment
+from medalist.data.transforms import check_public, compose_augment
 from medalist.engine.devices import first_alone, open_fabric
 from medalist.engine.optimizer import scaled_lr
 from medalist.errors import ConfigError, FoldError, RunError
@@ -42,6 +42,7 @@ def checked(request: TrainRequest) -> TrainSetup:
     """
     settings, root = request.settings, request.root
     name = request.run_name
+    check_public(settings.augment)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)

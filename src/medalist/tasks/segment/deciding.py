@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 from medalist.config import OwnConfig
 from medalist.errors import ConfigError
@@ -22,7 +21,7 @@ def decide_by(how: SegmentDecide, own: OwnParts) -> Decide:
     its answer is no mask and no instances of the image's size.
     """
     if not isinstance(how, OwnConfig):
-        return partial(decide, config=how)
+        return lambda prediction: decide(prediction, how)
     function = own.find("DECIDES", how, "decide", 1)
 
     def decided(prediction: MapPrediction) -> Answer:
