@@ -43,6 +43,8 @@ def checked(request: TrainRequest) -> TrainSetup:
     settings, root = request.settings, request.root
     name = request.run_name
     check_public(settings.augment)
+    if settings.folds.file is None:  # a file says itself how many folds it has
+        _refuse_missing(request.folds, settings.folds.n)
     pretrained = settings.pretrained
     weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
@@ -56,9 +58,7 @@ def checked(request: TrainRequest) -> TrainSetup:
         refuse_changed(run, contest, files)
     folds = contest_folds(contest, settings.folds, root)
     chosen = tuple(dict.fromkeys(request.folds)) or tuple(range(folds.n))
-    for number in chosen:
-        if not 0 <= number < folds.n:
-            raise FoldError(f"fold {number} does not exist; this config has folds 0..{folds.n - 1}")
+    _refuse_missing(chosen, folds.n)
     hashes = {weights.name: weights.sha256} if weights else {}
     lock = make_lock(
         settings,
@@ -81,6 +81,13 @@ def checked(request: TrainRequest) -> TrainSetup:
     if set(chosen) - set(run.trained_folds()):
         kind_of(settings).training().rehearse(setup)
     return setup
+
+
+def _refuse_missing(chosen: Sequence[int], n: int) -> None:
+    """Raise FoldError for a fold that a config of `n` folds has not."""
+    for number in chosen:
+        if not 0 <= number < n:
+            raise FoldError(f"fold {number} does not exist; this config has folds 0..{n - 1}")
 
 
 def image_kinds(samples: Sequence[Sample]) -> list[str]:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from medalist.config import means_same, with_present_names
+from medalist.config import with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
@@ -42,9 +42,6 @@ def submit(
     contest = open_run_contest(first, settings.competition, data, root, verify)
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
-    decided = (first.scores() or {}).get("decide")
-    if decided is not None and not means_same(decided, settings.decide):
-        reporter.say(f"note: {first.name} uses the decide keys that it was scored with, {decided}, not its config's")
     for line in (*warnings(configured, contest), *told(configured, contest)):
         reporter.say(line)
     found = kind_of(settings).answering().test(configured, contest, reporter)

@@ -311,7 +311,7 @@ def test_a_submission_says_where_it_is_decided_otherwise_than_configured(
     change = "decide={kind: threshold, threshold: 0.9, least: 1}"
     assert medalist("score", "bodies.several/tiny", "--data", "data", change, "--keep").code == 0
     ended = medalist("submit", "bodies.several/tiny", "--data", "data", "-o", "out.csv")
-    assert ended.code == 0 and "uses the decide keys that it was scored with" in ended.out
+    assert ended.code == 0 and "decide, from score --keep of tiny" in ended.out and "0.9" in ended.out
     assert medalist("report", "bodies.several/tiny", "--data", "data").code == 0
     assert "threshold" in (bodies.run("bodies.several").folder / "report" / "index.html").read_text()
 
