@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from medalist.errors import ConfigError, RunError
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
+from medalist.runs.fold_weights import keep_hashes, note_of
 from medalist.training.axes import Axis, Choice, Range, typed
 from medalist.training.distributions import distribution
 from medalist.training.queue_status import JobEnd, QueueJob
@@ -43,6 +46,10 @@ class Trainer:
                 ends.append(JobEnd(2, "the loss is nan", 1.0))
                 continue
             shutil.copytree(self.toy.run.fold_folder(job.fold), job.run.fold_folder(job.fold))
+            for path in job.run.fold_folder(job.fold).glob("*.safetensors"):  # weights say whose they are
+                note = json.dumps(note_of(job.fold, job.run.lock()))
+                save_file(load_file(path), path, metadata={"medalist": note})
+            keep_hashes(job.run, job.fold)
             self.predict(job.run, self.toy.contest(), body=230 if lr > 5e-4 else 60)
             ends.append(JobEnd(0, "", 1.0))
         return ends

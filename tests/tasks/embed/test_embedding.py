@@ -20,9 +20,13 @@ from medalist.retrieval.splits import identity_of
 from medalist.runs.fold_weights import keep_hashes
 from medalist.runs.runs import Run
 from medalist.tasks.embed.embedding import embed_files, predict
+from medalist.tasks.embed.features import kept_features
 from medalist.tasks.embed.jobs import build_network, classes_of
+from medalist.tasks.embed.loaded import frozen_weights
 from medalist.tasks.embed.settings import EmbedSettings
 from medalist.tasks.embed.vectors import embedded, fold_prototypes, made_by, read_vectors, retrieval_of, stored
+from medalist.tasks.jobs import open_devices
+from medalist.tasks.pixels import read_of
 from medalist.training.request import TrainRequest
 from medalist.training.start import prepare
 from medalist.training.train import train
@@ -240,6 +244,18 @@ def test_a_head_on_kept_features_is_that_of_the_whole_network(
     whole, _ = embed_files(run, settings, files, quiet, fold=0)
     tolerance = 1e-4 if pooling == "avg" else 5e-3  # maps are kept as halves
     np.testing.assert_allclose(whole.vectors, found.vectors[:9], atol=tolerance)
+    # Images of the same names and sizes with other pixels have other features.
+    samples = [sample for sample in whales.contest().split.train if sample.id in set(found.ids)]
+    smallest, *_, largest = sorted((sample.images[0] for sample in samples), key=lambda path: path.stat().st_size)
+    data, other = largest.read_bytes(), smallest.read_bytes()
+    before = kept[0].read_bytes()
+    largest.write_bytes(other.ljust(len(data), b"\0"))  # what follows the end of a JPEG is not read
+    how = (frozen_weights(run, settings), samples, read_of(whales.contest(), settings), open_devices(settings))
+    kept_features(settings, *how, run.folder.parent, quiet)
+    assert kept[0].read_bytes() != before
+    largest.write_bytes(data)
+    kept_features(settings, *how, run.folder.parent, quiet)
+    assert kept[0].read_bytes() == before
     # Another head finds the features there.
     monkeypatch.setattr("medalist.tasks.embed.features.build_encoder", None)
     other = train(prepare(request(whales, ["train.lr=1e-2"], [0], None, config)), quiet)
