@@ -59,6 +59,7 @@ OF_UNIX = f"{OF_LINUX} fork forkpty setsid getuid geteuid getpgid killpg mkfifo 
 SIGNALS = "SIGKILL SIGHUP SIGUSR1 SIGUSR2 SIGCHLD SIGALRM SIGQUIT alarm setitimer pthread_kill sigwait"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("platform", "missing", "gone"),
     [("win32", UNIX, f"{OF_UNIX} {SIGNALS}"), ("darwin", "msvcrt winreg", OF_LINUX)],

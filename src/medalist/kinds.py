@@ -167,11 +167,11 @@ def embedding_of(run: Run, settings: Experiment) -> Embedding:
     """
     from medalist.runs.runs import refuse_edited  # imported here, because reading a config does not need runs
 
-    refuse_edited(run, settings)
     embedding = kind_of(settings).embedding
     if embedding is None:
         able = " or ".join(name for name, kind in KINDS.items() if kind.embedding is not None)
         raise RunError(f"{run.folder} makes no embeddings; take a run with task.kind = {able}")
+    refuse_edited(run, settings)
     return embedding()
 
 

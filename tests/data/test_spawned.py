@@ -55,6 +55,7 @@ def maps_of(epoch: list[Batch]) -> torch.Tensor:
     return torch.cat([batch.target.maps for batch in epoch if isinstance(batch.target, MapTargets)])
 
 
+@pytest.mark.slow
 def test_workers_share_the_cache_and_decode_what_it_has_no_room_for(untrained: Any) -> None:
     """The truth is that of a contest, which each worker has to find by itself."""
     contest, settings = untrained.contest(), settings_of(cache_mb=0, workers=2)

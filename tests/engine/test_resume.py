@@ -316,7 +316,7 @@ def test_interrupted_between_two_files(
 
 
 def test_ctrl_c_in_the_middle_of_a_file(make: Make, quiet: Progress, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(model: Any, name: str) -> None:
+    def half(model: Any, name: str, metadata: Any) -> None:
         Path(name).write_bytes(b"half")
         raise KeyboardInterrupt
 
@@ -666,10 +666,10 @@ def test_a_full_disk(make: Make, whole: TrainJob, monkeypatch: pytest.MonkeyPatc
             raise OSError(errno.ENOSPC, "No space left on device")
         return real_text(path, *arguments, **options)
 
-    def save_model(model: Any, name: str) -> None:
+    def save_model(model: Any, name: str, metadata: Any) -> None:
         if what == "weights" and second_epoch():
             full(name)
-        real_save(model, name)
+        real_save(model, name, metadata)
 
     monkeypatch.setattr(Path, "write_text", write_text)
     monkeypatch.setattr(checkpoint, "save_model", save_model)

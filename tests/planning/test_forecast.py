@@ -22,7 +22,7 @@ def setup_of(config: Path, data: Path, folds: tuple[int, ...], name: str | None,
     return checked(TrainRequest(load_settings(config), config, (), str(data), folds, name, root))
 
 
-@pytest.mark.parametrize("contest", ["whales", "signs"])
+@pytest.mark.parametrize("contest", ["whales", pytest.param("signs", marks=pytest.mark.slow)])
 def test_a_plan_of_embeddings(request: pytest.FixtureRequest, quiet: Any, contest: str) -> None:
     toy = request.getfixturevalue(contest)
     setup = setup_of(toy.config, toy.data, (), "other", toy.runs)
@@ -51,7 +51,7 @@ tracking: none
 """
 
 
-@pytest.mark.parametrize("pooling", ["avg", "gem"])
+@pytest.mark.parametrize("pooling", ["avg", pytest.param("gem", marks=pytest.mark.slow)])
 def test_a_plan_of_a_head_on_kept_features(
     trained_whales: Any, at_home: Path, quiet: Any, tmp_path: Path, pooling: str
 ) -> None:

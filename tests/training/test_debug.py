@@ -109,7 +109,7 @@ def test_pixels_come_back_from_the_network(untrained: Any) -> None:
     assert picture_of(broken, plain_norm, scene.job.names, ()).images.max() == 0
 
 
-@pytest.mark.parametrize("which", ["whales", "signs"])
+@pytest.mark.parametrize("which", [pytest.param("whales", marks=pytest.mark.slow), "signs"])
 def test_an_embedder_is_looked_at(
     which: str, request: pytest.FixtureRequest, quiet: SilentReporter, tmp_path: Path
 ) -> None:

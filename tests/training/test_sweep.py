@@ -146,22 +146,22 @@ SPACE: list[Axis] = [Range("train.lr", 1e-5, 1e-2, False), Choice("train.optimiz
 def test_trials_that_were_stopped_go_on_as_if_they_were_not(
     sweep: Callable[..., Sweep], trainer: Trainer, tmp_path: Path
 ) -> None:
-    trainer.stop_after = 3
+    trainer.stop_after = 2
     with pytest.raises(KeyboardInterrupt):
-        sweep_trials(sweep(folds=(0,)), SPACE, 4, 5, tmp_path / "a" / "study.log", 1)
+        sweep_trials(sweep(folds=(0,)), SPACE, 2, 5, tmp_path / "a" / "study.log", 1)
     trainer.stop_after = 10_000
     found = sweep(folds=(0,))
-    sweep_trials(found, SPACE, 4, 5, tmp_path / "a" / "study.log", 1)
+    sweep_trials(found, SPACE, 2, 5, tmp_path / "a" / "study.log", 1)
     stopped = [job.run.name for job in trainer.jobs]
     shutil.rmtree(tmp_path / "swept")
     trainer.jobs.clear()
     whole = sweep(folds=(0,))
-    sweep_trials(whole, SPACE, 4, 5, tmp_path / "b" / "study.log", 1)
-    assert [job.run.name for job in trainer.jobs] == stopped and len(set(stopped)) == 5
-    assert [row[:6] for row in whole.rows()] == [row[:6] for row in found.rows()] and len(found.rows()) == 5
+    sweep_trials(whole, SPACE, 2, 5, tmp_path / "b" / "study.log", 1)
+    assert [job.run.name for job in trainer.jobs] == stopped and len(set(stopped)) == 3
+    assert [row[:6] for row in whole.rows()] == [row[:6] for row in found.rows()] and len(found.rows()) == 3
     more = sweep(folds=(0,))
-    sweep_trials(more, SPACE, 4, 5, tmp_path / "b" / "study.log", 1)
-    assert len(trainer.jobs) == 5 and more.rows() == whole.rows()
+    sweep_trials(more, SPACE, 2, 5, tmp_path / "b" / "study.log", 1)
+    assert len(trainer.jobs) == 3 and more.rows() == whole.rows()
 
 
 def test_a_damaged_journal_is_one_line(sweep: Callable[..., Sweep], tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def by_hand(made: Any, fold: int, paths: list[Path]) -> np.ndarray:
     return np.stack(rows)
 
 
-@pytest.mark.parametrize("which", ["whales", "signs"])
+@pytest.mark.parametrize("which", ["whales", pytest.param("signs", marks=pytest.mark.slow)])
 def test_held_out_samples_are_embedded_by_the_network_that_did_not_see_them(
     which: str, request: pytest.FixtureRequest
 ) -> None:
@@ -226,7 +226,7 @@ tracking: none
 """
 
 
-@pytest.mark.parametrize("pooling", ["avg", "gem"])
+@pytest.mark.parametrize("pooling", [pytest.param("avg", marks=pytest.mark.slow), "gem"])
 def test_a_head_on_kept_features_is_that_of_the_whole_network(
     whales: Any, quiet: SilentReporter, pooling: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

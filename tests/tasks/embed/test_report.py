@@ -143,7 +143,9 @@ def test_an_image_that_is_gone_is_one_line_and_no_page(whales: tuple[Run, Contes
     assert "\n" not in str(caught.value) and not (run.folder / "report").exists()
 
 
-@pytest.mark.parametrize("name", ["omniglot", "omniglot.oneshot", "google_landmark"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("omniglot", marks=pytest.mark.slow), "omniglot.oneshot", "google_landmark"]
+)
 def test_pages_of_other_contests(at_home: Path, tmp_path: Path, quiet: SilentReporter, name: str) -> None:
     run, contest = embedded_run(tmp_path, name)
     score_run(run, contest, run_settings(run), quiet)
