@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -96,7 +97,7 @@ def _regular(name: str, flags: int) -> int:
     descriptor = os.open(name, flags | _NO_WAITING)
     try:
         _refuse_other(os.fstat(descriptor).st_mode, name)
-        if _NO_WAITING:
+        if sys.platform != "win32":
             os.set_blocking(descriptor, True)
     except BaseException:
         os.close(descriptor)
