@@ -277,3 +277,11 @@ def test_the_limit_on_the_size_of_files_is_told(tmp_path: Path) -> None:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(temporary))
     with pytest.raises(MedalistError, match="ulimit -f"), written(tmp_path / "a"):
         raise RuntimeError(f"I/O error: {os.strerror(errno.EFBIG)} (os error 27)")
+
+
+def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(MedalistError, match="a device or a pipe, not a file"):
+        write_text(pipe, "x")
+    assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]

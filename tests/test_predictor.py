@@ -213,6 +213,14 @@ def test_a_run_without_what_is_asked(trained: Toy, at_home: Path, tmp_path: Path
         open_run("tiny", runs=trained.runs, device="cpu").embed(PIXELS)
 
 
+def test_weights_that_were_changed_since_the_training_are_refused(trained: Toy, at_home: Path, tmp_path: Path) -> None:
+    shutil.copytree(trained.runs, tmp_path / "runs")
+    path = tmp_path / "runs" / "toy_nuclei" / "tiny" / "fold0" / "last.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    with pytest.raises(RunError, match="is not what the training of fold 0 wrote"):
+        open_run("tiny", runs=tmp_path / "runs", device="cpu")
+
+
 @pytest.mark.parametrize(
     ("wrong", "line"),
     [

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
     disk is full or the file cannot be written.
     """
     temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
+    _refuse_device(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -55,6 +57,16 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
         if _disk_full(error) or (isinstance(error, OSError) and error.filename == str(temporary)):
             raise _not_written(path, error) from error
         raise
+
+
+def _refuse_device(path: Path) -> None:
+    """Raise MedalistError for a device or a pipe: as root, a rename would put a file in the place of /dev/null."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise MedalistError(f"cannot write {path}: a device or a pipe, not a file; name a file")
 
 
 def _disk_full(error: BaseException) -> bool:

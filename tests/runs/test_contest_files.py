@@ -6,19 +6,21 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from medalist.contest import contest_folds
+from medalist.contest import Contest, contest_folds
 from medalist.errors import MedalistError, RunError
 from medalist.folds.folds import write_folds
 from medalist.kinds import load_settings
+from medalist.records import Sample, Split
 from medalist.runs.contest_files import hash_contest, read_hashes, seal, write_hashes
 from medalist.runs.opening import open_contest, open_run_contest
 from medalist.runs.runs import Run, create_run, make_lock
-from medalist.runs.sources import reading_sources
+from medalist.runs.sources import changed, reading_sources
 from medalist.training.finished import finished
 from medalist.training.request import TrainRequest
 
@@ -166,3 +168,48 @@ def test_of_older_runs_nothing_is_known_and_nothing_refused(home: Path) -> None:
     path.write_text(path.read_text().replace(f'"contents": "{lock.contents}"', '"contents": ""'))
     negative(home / "data" / "masks" / "tr3.png")
     open_run_contest(run, "older", None, request.root)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "truths"),
+    [
+        (("m_0.png",), {"masks/m_0.png"}),
+        (("m_0",), {"masks/m_0.png"}),
+        (("sub/m_0.png",), {"masks/m_0.png"}),
+        (("cat",), {"masks/im0.png"}),
+        (("1 5 9 2",), set()),
+        ((), {"masks/im0.png"}),
+    ],
+)
+def test_files_of_truths_are_found_by_their_name_alone(
+    tmp_path: Path, annotation: tuple[str, ...], truths: set[str]
+) -> None:
+    data = tmp_path / "data"
+    for name in ("images/im0.png", "masks/m_0.png", "masks/im0.png", "truths.npz", "sample_submission.csv"):
+        (data / name).parent.mkdir(parents=True, exist_ok=True)
+        (data / name).write_text(name)
+    sample = Sample("im0", (data / "images" / "im0.png",), (4, 4), annotation)
+    of_masks = SimpleNamespace(name="x", submission=SimpleNamespace(one_class=True))
+    contest = Contest(of_masks, data, Split((sample,), ()))  # type: ignore[arg-type]
+    found = set(hash_contest(contest, tmp_path / "runs")) - {"images/im0.png"}
+    assert truths <= found and "sample_submission.csv" not in found and "truths.npz" not in found
+
+    # Where no sample has a file of its own, the truths are in one that all share.
+    if not annotation:
+        shutil.rmtree(data / "masks")
+        assert set(hash_contest(contest, tmp_path / "runs")) == {"images/im0.png", "truths.npz"}
+
+
+def test_leftovers_and_links_in_a_contests_folder_are_no_code(home: Path) -> None:
+    write_contest(home, "blobs")
+    folder = home / "competitions" / "blobs"
+    before = reading_sources("blobs")
+    (folder / "up").symlink_to(home)
+    (folder / "data").symlink_to(home / "data")
+    (folder / "again").symlink_to(folder)
+    for name in ("data.py~", "data.py.orig", "notes.md", "submission.csv"):
+        (folder / name).write_text("x")
+    assert changed(before, reading_sources("blobs")) == []
+    (home / "competitions" / "helper.py").write_text("x = 1")  # what contests share
+    (folder / "more.py").write_text("x = 1")
+    assert changed(before, reading_sources("blobs")) == ["competitions/blobs/more.py", "competitions/helper.py"]

@@ -1,7 +1,8 @@
 """The files of a contest that a run was made from, with the hashes of their contents, in `data.csv` of the run.
 
-They are the images of all samples, the files that annotations and `meta` name, and, for training samples whose
-annotation says nothing, the files of the data folder that bear the sample's name: their truth must come from there.
+They are the images of all samples, the files that annotations and `meta` name (by their path, or by their name alone,
+with or without its suffix, in any folder of the data), and, for training samples whose annotation says nothing of their
+truth, the files of the data folder that bear the sample's name: their truth must come from there.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medalist.contents import CACHE, hash_files
@@ -24,6 +26,18 @@ FILE = "data.csv"
 COLUMNS = ["file", "blake2b"]
 LONGEST_NAME = 1000
 """The most letters of an annotation that may be the name of a file."""
+
+SUFFIX = re.compile(r"[^\s/\\][^/\\]*\.[A-Za-z][A-Za-z0-9]{1,4}")
+"""The name of a file with a suffix."""
+
+STEM = re.compile(r"(?=.*[A-Za-z_-])(?=.*[0-9])[^\s./\\]{2,200}")
+"""What an annotation may call a file without its suffix. Most names of classes have no digits, numbers no letters."""
+
+TABLES = (".csv", ".tsv", ".json", ".jsonl", ".txt", ".xml", ".npy", ".npz", ".h5", ".hdf5", ".mat", ".parquet", ".pkl")
+"""The suffixes of files that may hold the truths of all samples."""
+
+CODE = re.compile(r"\d+[ ,]+\d+")
+"""What every run-length code and every list of corners has, and no name of a class."""
 
 SHOWN = 3
 
@@ -102,16 +116,29 @@ def _files(contest: Contest, root: str) -> dict[str, str]:
     for sample in split.all:
         for text in (*sample.annotation, *(value for value in sample.meta.values() if isinstance(value, str))):
             texts.setdefault(text, sample)
-    named = (_named(text, sample, data) for text, sample in texts.items())
-    paths |= dict.fromkeys(path for path in named if path is not None)
-    silent = [sample for sample in split.train if not any(sample.annotation)]
-    if silent:
-        paths |= dict.fromkeys(_bearing(data, silent, root))
+    named = {text: _named(text, sample, data) for text, sample in texts.items()}
+    paths |= dict.fromkeys(path for path in named.values() if path is not None)
+    silent = [sample for sample in split.train if _is_silent(sample, contest)]
+    lone = {text for text, path in named.items() if path is None and SUFFIX.fullmatch(text.rsplit("/", 1)[-1])}
+    lone |= {text for sample in split.train for text in sample.annotation if STEM.fullmatch(text)}
+    if silent or lone:
+        more = dict.fromkeys(_bearing(data, silent, {text.rsplit("/", 1)[-1] for text in lone}, root))
+        if silent and not more.keys() - paths.keys():  # no sample has a file of its own, so all share one
+            more |= dict.fromkeys(_bearing(data, (), (), root, TABLES))
+        paths |= more
     start = data + os.sep
     return {
         (path[len(start) :] if path.startswith(start) else os.path.relpath(path, data)).replace(os.sep, "/"): path
         for path in paths
     }
+
+
+def _is_silent(sample: Sample, contest: Contest) -> bool:
+    """Whether the annotation of a training sample says nothing of its truth, or of its pixels where masks are asked."""
+    texts = [text for text in sample.annotation if text]
+    if not texts or not hasattr(contest.competition.submission, "one_class"):  # formats of masks have this property
+        return not texts
+    return not any(CODE.search(text) or SUFFIX.fullmatch(text.rsplit("/", 1)[-1]) for text in texts)
 
 
 def _absolute(path: str) -> str:
@@ -133,8 +160,14 @@ def _named(text: str, sample: Sample, data: str) -> str | None:
     return next((str(path.absolute()) for path in places if path.is_file()), None)
 
 
-def _bearing(data: str, samples: Sequence[Sample], root: str) -> Iterator[str]:
-    """Yield the files below the data folder that bear the name of a sample or of its image, or are in its folder."""
+def _bearing(
+    data: str, samples: Sequence[Sample], lone: Collection[str], root: str, tables: tuple[str, ...] = ()
+) -> Iterator[str]:
+    """Yield the files below the data folder that bear the name of a sample or of its image, or are in its folder.
+
+    lone: names of files, with or without suffix, that are yielded wherever they are. tables: suffixes of files that
+    are yielded too, but for submissions.
+    """
     names = {sample.id for sample in samples} | {image.stem for sample in samples for image in sample.images}
     seen: set[tuple[int, int]] = set()  # a folder can be reached twice by links
     folders = [(data, False)]
@@ -150,7 +183,13 @@ def _bearing(data: str, samples: Sequence[Sample], root: str) -> Iterator[str]:
                     continue
                 if entry.is_dir():
                     folders.append((entry.path, inside or entry.name in names))
-                elif entry.is_file() and (inside or _bears(entry.name, names)):
+                elif entry.is_file() and (
+                    inside
+                    or (entry.name.lower().endswith(tables) and "submission" not in entry.name.lower())
+                    or entry.name in lone
+                    or entry.name.rsplit(".", 1)[0] in lone
+                    or _bears(entry.name, names)
+                ):
                     yield entry.path
 
 

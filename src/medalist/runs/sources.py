@@ -8,6 +8,7 @@ A change of a comment counts too: to leave it out, each command would have to pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,9 @@ UNUSED = frozenset({"cost", "page", "report", "query_pictures", "training", "pre
 
 IGNORED = frozenset({"__pycache__", "tests", "README.md"})
 """What in a contest's folder is no part of its code."""
+
+LEFTOVER = re.compile(r"\..*|#.*#|.*(~|\.(bak|orig|rej|tmp|swp|pyc|md|ipynb)|submission.*\.csv)")
+"""Names that editors, git, notebooks and `medalist submit` leave beside code."""
 
 SHOWN = 3
 LARGEST = 1_000_000
@@ -121,17 +125,21 @@ def _contest(competition: str) -> dict[str, str]:
     folder = source_folder(competition)
     if folder is None:
         return {}
+    beside = [path for path in folder.parent.glob("*.py") if path.is_file() and path.name != "conftest.py"]
     return {
-        "/".join(("competitions", folder.name, *path.relative_to(folder).parts)): hash_bytes(path.read_bytes())
-        for path in _files(folder)
+        "/".join(("competitions", *path.relative_to(folder.parent).parts)): hash_bytes(path.read_bytes())
+        for path in (*_files(folder), *sorted(beside))
     }
 
 
 def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a contest's code. A linked folder counts where it is a package; others hold data or loop."""
     for path in sorted(folder.iterdir()):
-        if path.name in IGNORED or path.name.startswith("."):
+        if path.name in IGNORED or LEFTOVER.fullmatch(path.name):
             continue
         if path.is_dir():
-            yield from _files(path)
+            is_above = path.is_symlink() and path.resolve() in (folder.resolve(), *folder.resolve().parents)
+            if not path.is_symlink() or ((path / "__init__.py").is_file() and not is_above):
+                yield from _files(path)
         elif path.is_file() and path.stat().st_size <= LARGEST:
             yield path

@@ -17,7 +17,7 @@ from medalist.data.loader import Batch, collate
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.placement import Placement
 from medalist.experiment import Experiment
-from medalist.runs.fold_weights import refuse_other_fold
+from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def trained_networks(
 
     def trained(fold: int) -> nn.Module:
         network = copy.deepcopy(model)
-        refuse_other_fold(run, fold, settings.train.keep)
+        weights_hash(run, fold, settings.train.keep)  # RunError where they are not what the training wrote
         load_weights(network, run.checkpoint(fold, settings.train.keep))
         return placed(network, place, settings.train.channels_last)
 

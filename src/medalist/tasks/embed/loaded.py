@@ -12,7 +12,7 @@ from medalist.engine.placement import Placement
 from medalist.errors import RunError
 from medalist.models.backbone import build_encoder
 from medalist.models.weights import Resolved, encoder_weights
-from medalist.runs.fold_weights import refuse_other_fold
+from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run
 from medalist.tasks.embed.network import Embedder, Head
 from medalist.tasks.embed.settings import EmbedSettings
@@ -49,7 +49,7 @@ def load_networks(run: Run, settings: EmbedSettings, folds: Sequence[int]) -> Em
             encoder = build_encoder(settings.model, size, weights)
         head = Head(settings.model, encoder)
         network = head if settings.model.frozen else Embedder(encoder, head)
-        refuse_other_fold(run, fold, settings.train.keep)
+        weights_hash(run, fold, settings.train.keep)  # RunError where they are not what the training wrote
         load_weights(network, run.checkpoint(fold, settings.train.keep), without=CRITERION)
         models.append(network)
     return EmbedNetworks(tuple(models), encoder if settings.model.frozen else None)
