@@ -34,10 +34,10 @@ ROWS = [{"epoch": float(n), "step": 3.0 * n, "lr": 0.1, "loss": 1 / n, "val_loss
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home without a netrc file, and no variable of wandb."""
+    """A home without a netrc file, and no variable of wandb or of the network."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     (tmp_path / "home").mkdir()
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC"):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "NETRC", "MEDALIST_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return tmp_path / "home"
 

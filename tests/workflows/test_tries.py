@@ -92,6 +92,15 @@ def test_fewer_folds_than_the_run_has_are_said_loudly(
     assert "warning: tiny: fold 1 was scored or predicted before" in score()
 
 
+def test_a_score_by_another_decision_than_that_of_the_blend_is_said(toy: Any, score: Callable[..., Any]) -> None:
+    score()
+    copy = Run(shutil.copytree(toy.run.folder, toy.run.folder.with_name("other")))
+    score(WORSE, "--keep")
+    said = submitted(toy, copy, toy.run).splitlines()
+    assert [line.partition(": ")[0] for line in said if "with exactly these" in line] == ["other"]
+    assert any(line.startswith("tiny: ") and "by a decision of its own, which" in line for line in said)
+
+
 def test_a_run_given_twice_and_a_copy_of_it_are_said(toy: Any, quiet: SilentReporter) -> None:
     shutil.copytree(toy.run.folder, toy.runs / "toy_nuclei" / "copy")
     copy = find_run("toy_nuclei/copy", toy.runs)

@@ -123,7 +123,8 @@ def _files(contest: Contest, root: str) -> dict[str, str]:
     lone |= {text for sample in split.train for text in sample.annotation if STEM.fullmatch(text)}
     if silent or lone:
         more = dict.fromkeys(_bearing(data, silent, {text.rsplit("/", 1)[-1] for text in lone}, root))
-        if silent and not more.keys() - paths.keys():  # no sample has a file of its own, so all share one
+        # Where no sample says its truth, and none has a file of its own, all share one.
+        if len(silent) == len(split.train) and not more.keys() - paths.keys():
             more |= dict.fromkeys(_bearing(data, (), (), root, TABLES))
         paths |= more
     start = data + os.sep

@@ -50,20 +50,21 @@ def warnings(runs: Sequence[Configured], contest: Contest) -> Iterator[str]:
 
 def told(runs: Sequence[Configured], contest: Contest) -> Iterator[str]:
     """Yield a line for each run with its folds, weights and OOF score, and one for the decision."""
-    for run, settings in runs:
-        folds, trained = run.folds().n, numbers(run.trained_folds())
-        yield f"{run.name}: folds {trained} of {folds}, weights {settings.train.keep}; {_score(run, settings, contest)}"
-        if not run.lock().contents:
-            yield f"{run.name} is older than hashes of contents and code: whether these changed since is unknown"
     (first, settings), blend = runs[0], len(runs) > 1
     scores = first.scores()
     decide = settings.decide.model_dump(mode="json") if scores is None else scores["decide"]
+    for run, own in runs:
+        folds, trained = run.folds().n, numbers(run.trained_folds())
+        yield f"{run.name}: folds {trained} of {folds}, weights {own.train.keep}; {_score(run, own, contest, decide)}"
+        if not run.lock().contents:
+            yield f"{run.name} is older than hashes of contents and code: whether these changed since is unknown"
     yield f"decide, {_origin(first, settings, scores)}: {_listed(decide)}"
     if blend:
         yield f"equal weights; the OOF score of this blend of {len(runs)} is not known, only those of its runs"
 
 
-def _score(run: Run, settings: Experiment, contest: Contest) -> str:
+def _score(run: Run, settings: Experiment, contest: Contest, decide: Mapping[str, Any]) -> str:
+    """Return the run's OOF score and what it holds for. decide: the decision of the submission."""
     scores = run.scores()
     remedy = f"medalist score {run.competition}/{run.name}"
     if scores is None:
@@ -76,11 +77,11 @@ def _score(run: Run, settings: Experiment, contest: Contest) -> str:
     value = f"OOF {oof['value']:.4f}{'' if error is None else f' ± {error:.4f}'}"
     fault = score_fault(run, settings, scores, made)
     folds = numbers(sorted(int(fold) for fold in oof["folds"]))
-    return (
-        f"{value} with exactly these"
-        if fault is None
-        else f"{value} of folds {folds} is STALE: {fault}; {remedy} again"
-    )
+    if fault is not None:
+        return f"{value} of folds {folds} is STALE: {fault}; {remedy} again"
+    if scores["decide"] != decide:
+        return f"{value} by a decision of its own, which this submission does not use"
+    return f"{value} with exactly these"
 
 
 def _origin(run: Run, settings: Experiment, scores: Mapping[str, Any] | None) -> str:
