@@ -91,4 +91,4 @@ def test_commands_that_look_at_the_machine(
         assert ("none: training runs on the processors" in medalist(name)) == (device == "cpu")
         return
     said = medalist(name, *contest, *options, *(("-o", tmp_path / "page") if name == "debug" else ()))
-    assert {"debug": "learn", "plan": "options, measured"}[str(name)] in said
+    assert {"debug": "learn", "plan": "what the time is spent on"}[str(name)] in said

@@ -117,6 +117,8 @@ def test_a_folder_with_a_contest_of_its_own(home: Path) -> None:
             )
     rows = ["id,rle_mask", *(f"tr{number},{'1 5' if number % 2 else ''}" for number in range(6))]
     (folder / "data" / "train.csv").write_text("\n".join(rows) + "\n")
+    sequences = ["id,sequence", *(f"tr{number},s{number}" for number in range(6)), "te0,t", "te1,t"]
+    (folder / "data" / "train_meta.csv").write_text("\n".join(sequences) + "\n")
     (folder / "data" / "sample_submission.csv").write_text("id,rle_mask\nte0,\nte1,\n")
     for words in (
         ("check", "pits", "--data", "data"),
