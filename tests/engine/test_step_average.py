@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from medalist.engine.step_average import advised, follow, step_average, too_slow
 from medalist.engine.train import fit
 from medalist.errors import ConfigError
 from medalist.reporter import Progress
+from medalist.runs.fold_weights import read_note
 
 
 def test_an_average_over_few_steps_is_not_the_first_weights() -> None:
@@ -44,10 +46,13 @@ def test_a_short_training_is_told_and_keeps_its_raw_weights(
     said: list[str] = []
     monkeypatch.setattr(quiet, "say", said.append)
     job, plain = make(ema=0.9998, epochs=6, lr=0.02), make("plain", epochs=6, lr=0.02)
+    job = replace(job, note={"fold": "0"})
     rows: dict[str, list[Any]] = {"average": [], "plain": []}
     fit(job, rows["average"].append, quiet)
     fit(plain, rows["plain"].append, quiet)
     raw = safetensors.torch.load_file(job.folder / "raw.safetensors")
+    written = {path.name: read_note(path) for path in job.folder.glob("*.safetensors")}
+    assert "raw.safetensors" in written and all(note == {"fold": "0"} for note in written.values()), written
     last = safetensors.torch.load_file(plain.folder / "last.safetensors")
     assert all(torch.equal(raw[name], last[name]) for name in last)  # the average changes no training
     assert not (plain.folder / "raw.safetensors").exists()

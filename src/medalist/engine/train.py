@@ -94,7 +94,7 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
             log(row)
             progress.say(f"{job.title} {_line(row, config.epochs)}")
     if fabric.is_global_zero and config.ema:
-        save_weights(job.model, job.folder / "raw.safetensors")
+        save_weights(job.model, job.folder / "raw.safetensors", job.note)
     _save_weights(job, state, "last")
     if fabric.is_global_zero:
         forget_states(job.folder)

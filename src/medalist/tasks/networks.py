@@ -31,8 +31,7 @@ def trained_networks(
 ) -> tuple[nn.Module, ...]:
     """Load the weights of each fold into a copy of a network, and move it to its device, ready to predict.
 
-    A copy takes a fifth of the time in which a network is built. Raises RunError where a checkpoint is missing or does
-    not fit.
+    It is copied, as building one takes longer. Raises RunError where a checkpoint is missing or does not fit.
     """
 
     def trained(fold: int) -> nn.Module:
