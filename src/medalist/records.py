@@ -71,9 +71,15 @@ class Grouping:
 
 @dataclass(frozen=True, eq=False)
 class Mask:
-    """One class for each pixel: `classes` is uint8[H, W]; 0 is background."""
+    """One class for each pixel.
+
+    classes: uint8[H, W], the numbers of the classes. 0 is background, or the first class where a contest has none.
+    void: bool[H, W], true for pixels that the contest does not judge; None where it judges all. Void pixels weigh
+        nothing in losses, metrics and reports. Only truths have them; their `classes` are 0 there.
+    """
 
     classes: NDArray[np.uint8]
+    void: NDArray[np.bool_] | None = None
 
     @property
     def size(self) -> tuple[int, int]:
