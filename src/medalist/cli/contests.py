@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, RunName, Session, load_config, say, session, table
+from medalist.cli.session import (
+    ConfigFile,
+    Data,
+    Overrides,
+    RunName,
+    Session,
+    counted,
+    load_config,
+    say,
+    session,
+    table,
+)
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -189,7 +200,7 @@ def submit(
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
     count = run_submit(found, output, data, here.runs, here.reporter, verify)
-    say(here.console, f"{output}: {count} rows, valid")
+    say(here.console, f"{output}: {counted(count, 'row')}, valid")
 
 
 def validate(
@@ -210,7 +221,7 @@ def validate(
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:
-        raise SubmissionError(f"{file}: {len(problems)} problems; {competition} would refuse it")
+        raise SubmissionError(f"{file}: {counted(len(problems), 'problem')}; {competition} would refuse it")
     say(here.console, f"{file}: valid for {competition} ({len(contest.split.test)} samples)")
 
 
