@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.rasters import Values, opened, read_raster, read_whole_header
+from medalist.codecs.rasters import Raster, Values, opened, read_raster, read_whole_header
 from medalist.errors import DataError
 
 Orientation = Literal["shown", "stored"]
@@ -55,16 +55,19 @@ def decode_image(path: str | os.PathLike[str], white: int = 65535, orientation: 
     assert 1 <= white <= 65535, white
     raster = read_raster(Path(path))
     brightest = int(raster.values.max(initial=0)) if raster.values.dtype == np.uint16 else None
+    turn = raster.header.orientation if orientation == "shown" else 1
+    pixels = np.ascontiguousarray(upright(rgb_of(raster, white), turn))
+    return Decoded(pixels, brightest, raster.header.several, raster.header.orientation)
+
+
+def rgb_of(raster: Raster, white: int) -> NDArray[np.uint8]:
+    """Return a decoded file as RGB uint8[H, W, 3], not turned upright. white: see `read_image`."""
     values = _to_8_bit(raster.values, white)
     if raster.header.negative:
         values = ~values
     if raster.palette is not None:
-        values = cv2.merge([cv2.LUT(values, raster.palette[:, channel]) for channel in range(3)]).astype(np.uint8)
-    elif values.ndim == 2:
-        values = np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8)
-    turn = raster.header.orientation if orientation == "shown" else 1
-    pixels = np.ascontiguousarray(upright(values, turn))
-    return Decoded(pixels, brightest, raster.header.several, raster.header.orientation)
+        return cv2.merge([cv2.LUT(values, raster.palette[:, channel]) for channel in range(3)]).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8) if values.ndim == 2 else values
 
 
 def image_size(path: Path, orientation: Orientation = "shown") -> tuple[int, int]:
