@@ -17,7 +17,7 @@ from PIL import Image
 
 from medalist.codecs.disk import BAND_PIXELS, bands, disk_array, release
 from medalist.codecs.headers import MOST_PIXELS, Header
-from medalist.codecs.images import Orientation, decode_image, rgb_of, upright
+from medalist.codecs.images import Orientation, as_rgb, decode_image, upright
 from medalist.codecs.png_strips import png_strips
 from medalist.codecs.rasters import loaded, opened, opened_by_pillow, raster_of, tiff_raster
 from medalist.codecs.tiff import DamageError, UnsupportedError
@@ -98,7 +98,7 @@ class TiffPicture:
             while first < down.stop:
                 end = min(down.stop, first - first % step + step)
                 area = area_of(form, slice(first, end), right)
-                seen = rgb_of(tiff_raster(file, header, form, area), self.white)
+                seen = as_rgb(tiff_raster(file, header, form, area), self.white)
                 top, left = area.rows.start, area.columns.start
                 found[first - down.start : end - down.start] = seen[
                     first - top : end - top, right.start - left : right.stop - left
@@ -134,7 +134,7 @@ def open_picture(
             if header.format == "PNG" and header.lines_in_order and header.bits >= 8:
                 pixels = disk_array((height, width, 3), np.uint8, folder)
                 for first, raster in png_strips(file, header):
-                    pixels[first : first + len(raster.values)] = rgb_of(raster, white)
+                    pixels[first : first + len(raster.values)] = as_rgb(raster, white)
                     release(pixels)
                 return DecodedPicture(pixels, turn)
             _refuse_too_large(place, header, memory)
@@ -202,6 +202,6 @@ def _whole(image: Image.Image, header: Header, white: int, folder: Path) -> NDAr
     for band in bands(header.size):
         strip = image.crop((0, band.start, header.size[1], band.stop))
         part = replace(header, size=(band.stop - band.start, header.size[1]))
-        pixels[band] = rgb_of(raster_of(strip, part), white)
+        pixels[band] = as_rgb(raster_of(strip, part), white)
         release(pixels)
     return pixels
