@@ -11,6 +11,7 @@ import typer
 from medalist.cli.session import (
     ConfigFile,
     Data,
+    Memory,
     Overrides,
     RunName,
     Session,
@@ -192,6 +193,7 @@ def submit(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("submission.csv"),
     data: Data = None,
     verify: Verify = False,
+    memory: Memory = None,
 ) -> None:
     """Predict the test part where it is missing, blend runs, make answers, write the submission and validate it."""
     from medalist.runs.runs import find_run
@@ -199,7 +201,7 @@ def submit(
 
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
-    count = run_submit(found, output, data, here.runs, here.reporter, verify)
+    count = run_submit(found, output, data, here.runs, here.reporter, verify, memory)
     say(here.console, f"{output}: {counted(count, 'row')}, valid")
 
 

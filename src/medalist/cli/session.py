@@ -33,6 +33,13 @@ Devices = Annotated[
         min=1, max=1024, help="Processes on this machine, one for each GPU; torchrun or fabric run can start them too."
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="The most memory of the process, such as 4GB: large images are predicted by tiles that fit; the same as "
+        "predict.memory=4GB. For runs of masks."
+    ),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 
 FIGURE = re.compile(r"-?[0-9./]*")

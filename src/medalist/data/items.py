@@ -103,13 +103,23 @@ def stretch_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     All channels get the same map, so that hues stay. An image with only one value is returned unchanged.
     """
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
-    low = int(np.searchsorted(counts, STRETCH_SHARE * counts[-1], side="right"))
-    high = int(np.searchsorted(counts, (1 - STRETCH_SHARE) * counts[-1]))
+    table = stretch_table(np.bincount(image.ravel(), minlength=256))
+    return image if table is None else np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+def stretch_table(counts: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    """Return the new value uint8[256] of each value of an image, see `stretch_contrast`; None where nothing changes.
+
+    counts: int64[256], how often the image has each value.
+    """
+    sums = counts.cumsum()
+    low = int(np.searchsorted(sums, STRETCH_SHARE * sums[-1], side="right"))
+    high = int(np.searchsorted(sums, (1 - STRETCH_SHARE) * sums[-1]))
     if high <= low:
-        return image
+        return None
     levels = (np.arange(256) - low) * (255 / (high - low))
-    return np.asarray(cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
+    table: NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return table
 
 
 def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:

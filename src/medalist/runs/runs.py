@@ -265,14 +265,14 @@ def config_hash(settings: Experiment, before: Experiment | None = None) -> str:
 def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]:
     """Return a section of settings as JSON values, for the provenance of predictions.
 
-    The key `batch` is left out, because it changes no prediction. Keys that came later than the run's config.yaml are
-    left out where they have their default (see `as_said`). So a run's provenance stays the same when medalist gets new
-    keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is missing, and
-    ConfigError where it is damaged.
+    The keys `batch` and `memory` are left out, because they change no prediction. Keys that came later than the run's
+    config.yaml are left out where they have their default (see `as_said`). So a run's provenance stays the same when
+    medalist gets new keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is
+    missing, and ConfigError where it is damaged.
     """
     before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
     values = as_said(getattr(settings, section), getattr(before, section))
-    return {name: value for name, value in values.items() if name != "batch"}
+    return {name: value for name, value in values.items() if name not in ("batch", "memory")}
 
 
 def manifest_hash(split: Split) -> str:

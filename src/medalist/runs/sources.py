@@ -29,6 +29,7 @@ READING = (
     "layouts",
     "data/items.py",
     "data/padding.py",
+    "data/windows.py",
     "data/fitting.py",
     "tasks/pixels.py",
     "records.py",
