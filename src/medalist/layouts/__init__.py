@@ -23,6 +23,7 @@ from medalist.layouts.folders import (
     MASK_SUFFIXES,
     Images,
     folder_per_image,
+    folders_in,
     images_in_folder,
     masks_in_folder,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "Images",
     "StratumOf",
     "folder_per_image",
+    "folders_in",
     "ids_in",
     "images_in_folder",
     "instances",

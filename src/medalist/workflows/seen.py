@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
-from medalist.codecs.images import decode_image
+from medalist.codecs.images import Decoded, decode_image
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.errors import DataError
@@ -78,10 +78,10 @@ def see_images(contest: Contest, reporter: Reporter) -> Seen:
 
 def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
     try:
-        images = [decode_image(path, competition.white, competition.orientation) for path in sample.images]
+        images = _decoded(competition, sample)
     except DataError as error:
         return _Look(str(error))
-    for path, image in zip(sample.images, images, strict=True):
+    for path, image in zip(sample.images, images, strict=competition.read_image is None):
         if image.pixels.shape[:2] != sample.size:
             return _Look(
                 f"{path} is {image.pixels.shape[:2]}, but its size was given as {sample.size} (height, width); if they "
@@ -94,6 +94,12 @@ def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
         turn=images[0].turn if images else 1,
         thumbnail=thumbnail(images[0].pixels) if compared and images else None,
     )
+
+
+def _decoded(competition: Competition, sample: Sample) -> list[Decoded]:
+    if competition.read_image is not None:  # it makes one image of all files
+        return [Decoded(competition.image(sample.images[0]), None, False, 1)]
+    return [decode_image(path, competition.white, competition.orientation) for path in sample.images]
 
 
 def implausible_images(contest: Contest, seen: Seen) -> Iterator[str]:
