@@ -69,7 +69,7 @@ def checked(request: TrainRequest) -> TrainSetup:
         request.config,
         request.overrides,
         machine(),
-        image_kinds(contest.split.train),
+        image_kinds(contest.split.train) if contest.competition.read_image is None else [],
         seal(files),
         reading_sources(settings.competition),
         used_hash(settings, contest.competition),
