@@ -26,7 +26,7 @@ from medalist.errors import SubmissionError
 from medalist.formats.submission import Problem, Row, by_row, check_ids, ids_of_reference, read_rows, refuse, shortened
 from medalist.records import Answer, Instances, Mask, Sample
 
-_EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
+EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
 """How other contests and tools write an image without objects, in lower case."""
 
 
@@ -53,7 +53,7 @@ class RleFormat:
         """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         assert self.base >= 0, self.base
-        assert self.empty.lower() in _EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
+        assert self.empty.lower() in EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
 
     @property
     def one_class(self) -> bool:
@@ -151,7 +151,7 @@ class RleFormat:
             elif code == self.empty:
                 if objects:
                     rule = f"says that the image has nothing, but row {objects[0]} has an object of it"
-            elif code.strip().lower() in _EMPTY_LIKE:
+            elif code.strip().lower() in EMPTY_LIKE:
                 says = f"'{self.empty}'" if self.empty else "an empty cell"
                 rule = f"an image without objects is written as {says}"
             else:

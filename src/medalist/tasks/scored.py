@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
-from medalist.formats.submission import SubmissionFormat, write_submission
+from medalist.formats.submission import AnyFormat, suffix_of, write_submission
 from medalist.records import Answer, Sample
 from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run
@@ -57,10 +57,15 @@ def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str]
         )
 
 
+def oof_path(run: Run, contest: Contest) -> Path:
+    """Return the file of a run's OOF answers, in the form of a submission: `oof.csv`, or an archive."""
+    return run.folder / f"oof{suffix_of(contest.competition.submission)}"
+
+
 def through_file(
     path: Path,
     contest: Contest,
-    form: SubmissionFormat,
+    form: AnyFormat,
     samples: Sequence[Sample],
     truths: Mapping[str, Answer],
     answers: Iterable[tuple[str, Answer]],

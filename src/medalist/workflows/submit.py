@@ -11,7 +11,7 @@ from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.files import written
-from medalist.formats.submission import refuse, write_submission
+from medalist.formats.submission import refuse, suffix_of, write_submission
 from medalist.kinds import kind_of, run_settings
 from medalist.reporter import Reporter
 from medalist.runs.fold_weights import weights_hash
@@ -40,6 +40,9 @@ def submit(
         refuse_edited(run, own)
     first, settings = configured[0]
     contest = open_run_contest(first, settings.competition, data, root, verify)
+    due = suffix_of(contest.competition.submission)
+    if due != ".csv" and output.suffix.lower() != due:
+        raise RunError(f"{contest.competition.name} asks for a {due}: type -o {output.with_suffix(due)}")
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
     for line in (*warnings(configured, contest), *told(configured, contest)):

@@ -17,7 +17,7 @@ from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
 from medalist.tasks.segment.deciding import Decide, decide_by
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
@@ -45,7 +45,7 @@ def oof(
     decide = decide_by(settings.decide, parts_of(contest.competition))
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers([(run, settings)], "oof", samples, decide, bar)
-        path = rows or run.folder / "oof.csv"
+        path = rows or oof_path(run, contest)
         return through_file(path, contest, contest.competition.submission, samples, truths, answers)
 
 
