@@ -59,6 +59,7 @@ def train(
 
     run = finished(request)
     if run is None:
+        from medalist.engine.half_precision import slow_precision
         from medalist.training.start import prepare_together, step_line
         from medalist.training.train import train as run_training
 
@@ -69,6 +70,9 @@ def train(
             say(here.console, settings.sizes_line)
         if set(setup.chosen) - set(run.trained_folds()):
             say(here.console, step_line(settings))
+            slow = slow_precision(settings.train.precision)
+            if slow:
+                say(here.console, slow)
         if queued:
             train_in_queue(here, setup, request, workers, ray)
         else:

@@ -16,6 +16,7 @@ import safetensors
 import torch
 from lightning_fabric.accelerators.mps import MPSAccelerator
 
+from medalist.engine.half_precision import half_precision_ratio
 from medalist.errors import FoldError, MedalistError, RunError, WeightsError
 from medalist.experiment import Experiment
 from medalist.files import sha256_file
@@ -62,6 +63,7 @@ def examine(runs: Path) -> list[list[str]]:
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
     ]
+    rows.append(["bfloat16", f"{half_precision_ratio('bf16-mixed'):.1f} of the time of float32 on the processors"])
     rows += _gpus()
     hub = "never downloaded (MEDALIST_OFFLINE=1)" if offline() else "downloaded only if they are not found here"
     rows.append(["weights from the hub", hub])
