@@ -8,7 +8,7 @@ from refusals import one_line
 
 from medalist.errors import RunError
 from medalist.kinds import run_settings
-from medalist.report.pictures import shows_nothing
+from medalist.report.labels import shows_nothing
 from medalist.reporter import SilentReporter
 from medalist.workflows.report import report
 from medalist.workflows.score import oof_of_scores, score_run
