@@ -12,23 +12,25 @@ from lightning_fabric import Fabric
 
 from medalist.config import OwnConfig
 from medalist.data.dataset import TrainDataset
-from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
-from medalist.records import MapPrediction, Sample
+from medalist.records import MapPrediction
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.class_weights import lacking
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.jobs import build_job, target_maker
+from medalist.tasks.segment.loss_settings import losses_in
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.targets import blank_target
 
 if TYPE_CHECKING:
     from medalist.runs.plans import Plan, PlanRequest
@@ -49,10 +51,9 @@ def rehearse(setup: TrainSetup) -> None:
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
         )
 
-    def blank(sample: Sample) -> MapTarget:
-        return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
-
-    cache = blank_cache(setup.contest, None, blank)
+    cache = blank_cache(
+        setup.contest, None, lambda sample: blank_target(sample.size, settings.task, settings.model.channels)
+    )
     norm = build_normalisation(settings)
     whole = TrainDataset(cache, range(len(samples)), settings.augment, norm, settings.seed, own)
     size = whole.check(settings.model.stride)
@@ -78,9 +79,19 @@ def rehearse(setup: TrainSetup) -> None:
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
     """Read all training samples into the cache; return a function from the number of a fold to its training."""
     settings, contest = setup.settings, setup.contest
-    cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
+    targets = target_maker(contest, settings)
+    cache = filled_cache(contest, settings, targets, setup.run.folder, reporter)
     read = read_of(contest, settings)
-    return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read)
+
+    def job_of(fold: int) -> TrainJob:
+        place = FoldPlace.of(setup, fold)
+        training = [cache.samples[index] for index in place.positions(cache.samples)[0]]
+        counts = [targets.counts(sample) for sample in training]
+        for line in lacking(f"fold {fold}", training, settings.model.channels, counts):
+            reporter.say(line)
+        return build_job(settings, fabric, cache, place, setup.weights, read, counts)
+
+    return job_of
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
@@ -95,7 +106,11 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest = setup.settings, setup.contest
     place = FoldPlace.of(setup, fold)
-    cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)
-    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read_of(contest, settings))
+    targets = target_maker(contest, settings)
+    cache = pixel_cache(contest, settings, targets, place.folder)
+    training = [cache.samples[index] for index in place.positions(cache.samples)[0]]
+    weigh = any(loss.class_weights != "none" for loss in losses_in(settings.loss))
+    counts = [targets.counts(sample) for sample in training] if weigh else []
+    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read_of(contest, settings), counts)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
     return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)
