@@ -17,7 +17,7 @@ from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
 from medalist.tasks.segment.deciding import Decide, decide_by
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
@@ -45,7 +45,7 @@ def oof(
     decide = decide_by(settings.decide, parts_of(contest.competition))
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers([(run, settings)], "oof", samples, decide, bar)
-        path = rows or run.folder / "oof.csv"
+        path = rows or oof_path(run, contest)
         return through_file(path, contest, contest.competition.submission, samples, truths, answers)
 
 
@@ -68,8 +68,9 @@ def _answers(
     stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
-        maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
-        yield sample.id, decide(blend(maps))
+        # Read one after another: the maps of all runs together may not fit into memory.
+        maps = (store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True))
+        yield sample.id, decide(blend(maps, runs[0][0].folder / split))
         bar.advance()
 
 

@@ -97,8 +97,13 @@ def _effective(number: int, beta: float | None) -> float:
 
 
 def lacking(title: str, samples: Sequence[Sample], channels: Sequence[str], counts: Sequence[PixelCounts]) -> list[str]:
-    """Return a line for channels that no training sample of a fold has, and one for samples without a judged pixel."""
-    lines = []
+    """Return a line for channels that no training sample of a fold has, and one for samples without a judged pixel.
+
+    counts: of the samples; without them, nothing is said.
+    """
+    lines: list[str] = []
+    if not counts:
+        return lines
     missing = [
         name for place, name in enumerate(channels) if name != BACKGROUND and not any(one.each[place] for one in counts)
     ]

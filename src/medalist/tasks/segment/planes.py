@@ -117,15 +117,25 @@ def nearness(labels: NDArray[np.int32], sigma: float) -> NDArray[np.uint8]:
 
     d1 and d2 are the distances in pixels to the nearest and the second nearest object; inside of an object d1 is 0.
     What would be below half a step is 0, so objects farther away are not looked at."""
-    reach = int(np.ceil(sigma * np.sqrt(2 * np.log(2 * 255)))) + 1
+    far = _nearness_reach(sigma)
     first, second = np.full(labels.shape, np.inf, np.float32), np.full(labels.shape, np.inf, np.float32)
-    for number, box in _boxes(labels, reach):
+    for number, box in _boxes(labels, far):
         own = _distance_to_false(labels[box] != number)
         nearest, next_one = first[box], second[box]
         np.minimum(next_one, np.maximum(nearest, own), out=next_one)
         np.minimum(nearest, own, out=nearest)
     near: NDArray[np.uint8] = np.rint(255 * np.exp(-((first + second) ** 2) / (2 * sigma**2))).astype(np.uint8)
     return near
+
+
+def _nearness_reach(sigma: float) -> int:
+    return int(np.ceil(sigma * np.sqrt(2 * np.log(2 * 255)))) + 1
+
+
+def reach(config: SegmentConfig) -> int:
+    """Return how many pixels around a pixel decide what it is in `border`, `contour` and `nearness`."""
+    far = 0 if config.border_sigma is None else _nearness_reach(config.border_sigma)
+    return max(config.border, config.contour, far)
 
 
 def _distance_to_false(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
