@@ -22,6 +22,7 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, WorstSample
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import made_by
+from medalist.tasks.segment.deciding import roles_of
 from medalist.tasks.segment.objects import Compared, Flaw, compared, flaws, totals, wrong_pixels
 from medalist.tasks.segment.page import SegmentationReport, write_segmentation_report
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
@@ -86,7 +87,9 @@ def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings
     # What a decision of the contest's own folder compares is unknown.
     if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig):
         score = contest.competition.score
-        sweeps = swept(how, oof.samples, oof.truths, folds.fold_of, maps.read, score)
+        sweeps = swept(
+            how, oof.samples, oof.truths, folds.fold_of, maps.read, score, roles_of(how, settings, contest.competition)
+        )
 
     def drawn(names: Sequence[str], details: int) -> list[SamplePicture]:
         return [_picture(contest, oof, by_id[name], folds.fold_of(name), found[name], maps, details) for name in names]

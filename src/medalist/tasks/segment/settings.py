@@ -10,7 +10,8 @@ from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.settings import ThresholdConfig, WatershedConfig
+from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
+from medalist.tasks.segment.channels import Activation
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
 
@@ -19,7 +20,7 @@ SegmentLoss = Annotated[
 ]
 """A weighted sum of terms, or a loss of the contest's folder."""
 
-SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | OwnConfig, Field(discriminator="kind")]
+SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | ClassesConfig | OwnConfig, Field(discriminator="kind")]
 """How a prediction becomes an answer; `kind` selects the model."""
 
 
@@ -28,6 +29,10 @@ class SegmentConfig(TaskConfig):
 
     kind: Literal["segment"] = "segment"
     """`segment`: the answers are made of pixels."""
+
+    activation: Activation = "sigmoid"
+    """How logits become probabilities: `sigmoid`, each channel alone; or `softmax`, the channels of a pixel sum to 1,
+    so that each pixel has one class."""
 
     border: int = Field(default=2, ge=1, le=50)
     """A pixel belongs to the border where a window of 2*border+1 pixels around it sees two different objects."""
@@ -98,7 +103,7 @@ class SegmentSettings(Experiment):
                 self.loss.channel_weights(channels)
         except ConfigError as error:
             raise ValueError(str(error)) from None
-        if isinstance(self.decide, OwnConfig):
+        if isinstance(self.decide, OwnConfig | ClassesConfig):
             return self
         wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
         if wanted is not None and wanted not in channels:
