@@ -18,7 +18,7 @@ from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
 from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
-from medalist.tasks.segment.deciding import Decide, decide_by
+from medalist.tasks.segment.deciding import Decide, decide_by, roles_of
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
 if TYPE_CHECKING:
@@ -42,7 +42,11 @@ def oof(
     held_out = {name for fold in trained for name in folds.held_out(fold)}
     samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
     truths = contest.evaluation.fold_truths(contest, folds, trained)
-    decide = decide_by(settings.decide, parts_of(contest.competition))
+    decide = decide_by(
+        settings.decide,
+        parts_of(contest.competition),
+        roles=roles_of(settings.decide, settings, contest.competition),
+    )
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers([(run, settings)], "oof", samples, decide, bar)
         path = rows or oof_path(run, contest)
@@ -53,7 +57,7 @@ def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter
     """Blend the runs' maps with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
     how: SegmentDecide = scored_decide(first, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(contest.competition))
+    decide = decide_by(how, parts_of(contest.competition), roles=roles_of(how, settings, contest.competition))
 
     def answers() -> Iterator[tuple[str, Answer]]:
         with reporter.progress("decide test", len(contest.split.test)) as bar:

@@ -25,7 +25,7 @@ from medalist.runs.runs import Run
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
-from medalist.tasks.segment.deciding import decide_by
+from medalist.tasks.segment.deciding import decide_by, roles_of
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
@@ -87,7 +87,7 @@ def decider(
 ) -> Callable[[Prediction], Answer]:
     """Return the function that makes a mask or instances from maps, with the settings of the last score."""
     how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(competition))
+    decide = decide_by(how, parts_of(competition), roles=roles_of(how, settings, competition))
 
     def decided(prediction: Prediction) -> Answer:
         assert isinstance(prediction, MapPrediction)

@@ -11,7 +11,7 @@ from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import ImageConfig, ShuffleSampler, TileSampler, WeightedSampler
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.settings import ThresholdConfig, WatershedConfig
+from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
 from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers
 from medalist.tasks.segment.loss_settings import LossConfig, StagedLossConfig, losses_in
 from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
@@ -28,7 +28,7 @@ NEAREST = (0, 6)
 SegmentSampler = Annotated[ShuffleSampler | WeightedSampler | TileSampler, Field(discriminator="kind")]
 """Which samples, or which crops of them, make a batch."""
 
-SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | OwnConfig, Field(discriminator="kind")]
+SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | ClassesConfig | OwnConfig, Field(discriminator="kind")]
 """How a prediction becomes an answer; `kind` selects the model."""
 
 
@@ -230,7 +230,7 @@ class SegmentSettings(Experiment):
     def _channels_fit(self) -> Self:
         """Refuse, before any training, a decision on channels that the network does not have."""
         channels = self.model.channels
-        if isinstance(self.decide, OwnConfig):
+        if isinstance(self.decide, OwnConfig | ClassesConfig):
             return self
         wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
         if wanted is not None and wanted not in channels:

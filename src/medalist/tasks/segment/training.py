@@ -29,7 +29,7 @@ from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cac
 from medalist.tasks.protocols import DebugSubject
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
-from medalist.tasks.segment.deciding import decide_by
+from medalist.tasks.segment.deciding import decide_by, rehearse_decision
 from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
 from medalist.tasks.segment.loss_settings import losses_in
 from medalist.tasks.segment.network import build_network, build_normalisation
@@ -78,6 +78,8 @@ def rehearse(setup: TrainSetup) -> None:
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
+    else:
+        rehearse_decision(settings, setup.contest, own)
     rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
 
 
