@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from typing import assert_never
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
+from medalist.postprocess.instances import instance_labels
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
-from medalist.postprocess.watershed import fill_holes, watershed_labels, without_small
+from medalist.postprocess.watershed import fill_holes, without_small
 from medalist.records import Answer, Instances, MapPrediction, Mask
 
+if TYPE_CHECKING:
+    from medalist.postprocess.regressor import Regressor
 
-def decide(prediction: MapPrediction, config: DecideConfig) -> Answer:
+
+def decide(prediction: MapPrediction, config: DecideConfig, regressor: Regressor | None = None) -> Answer:
     """Return the final objects of one image from its probability maps, at the same height and width.
 
     The kind "watershed" gives Instances, from the map `body` and, if there is one, the map `border`. The kind
     "threshold" gives a Mask of 0 and 1 from one map. The same prediction and config always give the same answer.
-    Raises ConfigError where the prediction does not have the map that the config needs.
+    regressor: what a second stage was trained to; a config with a second stage needs one. Raises ConfigError where the
+    prediction does not have the map that the config needs.
     """
     match config:
         case WatershedConfig():
-            body = _channel(prediction, "body", "decide.kind 'watershed'")
-            border = prediction.channel("border") if "border" in prediction.channels else None
-            return Instances(watershed_labels(body, border, config))
+            for name in config.maps:
+                _channel(prediction, name, "decide.kind 'watershed'")
+            if config.second_stage is None:
+                return Instances(instance_labels(prediction, config))
+            from medalist.postprocess.second_stage import refined_labels  # here, because most decisions have none
+
+            assert regressor is not None, "a second stage needs its regressor"
+            return Instances(refined_labels(prediction, config, config.second_stage, regressor))
         case ThresholdConfig():
             name = prediction.channels[0] if config.channel is None else config.channel
             return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))

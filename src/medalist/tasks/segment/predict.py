@@ -59,7 +59,8 @@ def _predict(
     models = trained_networks(network, run, settings, folds, fabric)
     stride = settings.model.stride
     read = read_of(contest, settings)
-    whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
+    norm = build_normalisation(settings)
+    whole = InferenceDataset(samples, range(len(samples)), stride, norm, read)
     rank, world = fabric.global_rank, fabric.world_size
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
     loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
@@ -68,7 +69,7 @@ def _predict(
     fabric.barrier()
     with reporter.progress(f"predict {name}", sum(map(len, order.batches))) as bar:
         for index, prediction in predict_batches(
-            fabric, task, models, loader, settings.predict, stride, settings.train.channels_last
+            fabric, task, models, loader, settings.predict, stride, settings.train.channels_last, norm
         ):
             store.write(samples[index].id, prediction)
             bar.advance()

@@ -21,6 +21,7 @@ from medalist.runs.runs import Run
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
+from medalist.tasks.segment.answering import regressor_of
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_task
@@ -44,7 +45,7 @@ class SegmentNetworks:
         config, stride = self.settings.predict, self.settings.model.stride
         loader = batches_of_images(images, config.batch, self._item)
         last = self.settings.train.channels_last
-        found = dict(predict(self.place, self.task, self.models, loader, config, stride, last))
+        found = dict(predict(self.place, self.task, self.models, loader, config, stride, last, self.normalisation))
         return [found[position] for position in range(len(images))]
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
@@ -70,7 +71,7 @@ def decider(
 ) -> Callable[[Prediction], Answer]:
     """Return the function that makes a mask or instances from maps, with the settings of the last score."""
     how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(competition))
+    decide = decide_by(how, parts_of(competition), regressor_of(run, how))
 
     def decided(prediction: Prediction) -> Answer:
         assert isinstance(prediction, MapPrediction)

@@ -24,7 +24,7 @@ from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sampl
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
-from medalist.tasks.segment.deciding import decide_by
+from medalist.tasks.segment.deciding import decide_by, has_second_stage
 from medalist.tasks.segment.jobs import build_job, target_maker
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
@@ -70,6 +70,10 @@ def rehearse(setup: TrainSetup) -> None:
     shape = (2, len(settings.model.channels), *size)
     if isinstance(settings.loss, OwnConfig):
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
+    if has_second_stage(settings.decide):
+        from medalist.postprocess.regressor import lightgbm
+
+        lightgbm()  # ConfigError where it is not installed
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
     rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
