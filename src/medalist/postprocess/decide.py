@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
+from medalist.postprocess.bands import LARGE_PIXELS, threshold_by_bands
+from medalist.postprocess.instance_bands import watershed_by_bands
 from medalist.postprocess.instances import instance_labels
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.postprocess.watershed import fill_holes, without_small
@@ -29,6 +31,10 @@ def decide(prediction: MapPrediction, config: DecideConfig, regressor: Regressor
         case WatershedConfig():
             for name in config.maps:
                 _channel(prediction, name, "decide.kind 'watershed'")
+            if prediction.maps[0].size > LARGE_PIXELS:
+                _refuse_large(prediction, config)
+                planes = dict(zip(prediction.channels, prediction.maps, strict=True))
+                return Instances(watershed_by_bands(planes["body"], planes.get("border"), config))
             if config.second_stage is None:
                 return Instances(instance_labels(prediction, config))
             from medalist.postprocess.second_stage import refined_labels  # here, because most decisions have none
@@ -37,9 +43,24 @@ def decide(prediction: MapPrediction, config: DecideConfig, regressor: Regressor
             return Instances(refined_labels(prediction, config, config.second_stage, regressor))
         case ThresholdConfig():
             name = prediction.channels[0] if config.channel is None else config.channel
+            if name in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
+                return Mask(threshold_by_bands(prediction.maps[prediction.channels.index(name)], config))
             return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))
         case _:
             assert_never(config)
+
+
+def _refuse_large(prediction: MapPrediction, config: WatershedConfig) -> None:
+    """Raise ConfigError for settings that need a large image as a whole."""
+    wholes = [name for name in ("split_solidity", "merge_border", "second_stage") if getattr(config, name) is not None]
+    if config.seed_rule in ("energy", "distance_map"):
+        wholes.append(f"seed_rule = {config.seed_rule}")
+    if wholes:
+        height, width = prediction.maps.shape[1:]
+        raise ConfigError(
+            f"decide.{wholes[0]}: an image of {width}x{height} pixels is decided band by band, which has no such rule; "
+            "take seed_rule threshold or distance alone, or cut the images smaller"
+        )
 
 
 def _channel(prediction: MapPrediction, name: str, wanted_by: str) -> NDArray[np.float32]:

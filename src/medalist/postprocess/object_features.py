@@ -157,7 +157,7 @@ def _nearest(objects: Objects) -> Values:
     if objects.count < 2:
         return np.full(objects.count, FAR)
     middles = np.stack([objects.means(objects.rows), objects.means(objects.columns)], axis=1)
-    distance, _ = cKDTree(middles).query(middles, k=2)
+    distance = np.asarray(cKDTree(middles).query(middles, k=2)[0])
     return np.asarray(np.minimum(distance[:, 1] / (2 * np.sqrt(objects.area / np.pi)), FAR), np.float64)
 
 

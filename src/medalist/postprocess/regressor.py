@@ -67,8 +67,8 @@ class Regressor:
             )
         if len(rows) == 0:
             return np.zeros(0)
-        values = np.mean([booster.predict(rows, num_threads=1) for booster in self._boosters], axis=0)
-        return np.clip(values, 0.0, 1.0)
+        values = [booster.predict(rows, num_threads=1) for booster in self._boosters]
+        return np.clip(np.mean(np.asarray(values, np.float64), axis=0), 0.0, 1.0)
 
 
 def train_regressor(

@@ -20,7 +20,7 @@ from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
 from medalist.tasks.segment.deciding import REGRESSOR, Decide, decide_by, has_second_stage
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
@@ -51,7 +51,7 @@ def oof(
     decide = decide_by(settings.decide, parts_of(contest.competition))
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers(_maps([(run, settings)], "oof", samples), decide, bar)
-        path = rows or run.folder / "oof.csv"
+        path = rows or oof_path(run, contest)
         scored = through_file(path, contest, contest.competition.submission, samples, truths, answers)
     if rows is None:
         (run.folder / REGRESSOR).unlink(missing_ok=True)  # of an earlier decision
@@ -75,7 +75,7 @@ def _refined_oof(
     parts = judged_parts(run.folds(), samples)
     with reporter.progress("second stage", len(samples) + len(set(parts.values())) + 1) as bar:
         found = refine(_maps([(run, settings)], "oof", samples), truths, parts, settings.decide, bar.advance)
-    path = rows or run.folder / "oof.csv"
+    path = rows or oof_path(run, contest)
     scored = through_file(path, contest, contest.competition.submission, samples, truths, found.answers.items())
     plain = contest.competition.score({name: truths[name] for name in found.plain}, found.plain)
     file = keep_regressor(run, settings.decide, found.regressor, _predictions(run)) if rows is None else None
@@ -126,8 +126,9 @@ def _maps(
     stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
-        maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
-        yield sample.id, blend(maps)
+        # Read one after another: the maps of all runs together may not fit into memory.
+        maps = (store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True))
+        yield sample.id, blend(maps, runs[0][0].folder / split)
 
 
 def _parts(run: Run, split: str) -> list[str]:

@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 from pydantic import TypeAdapter
 from torch import nn
 
+from medalist.codecs.headers import MOST_PIXELS
 from medalist.contest import Contest
 from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
@@ -68,7 +69,7 @@ def measure_views(
     views = list(dict.fromkeys([*([] if only else single_views(CANDIDATES)), *configured]))
     if not views:
         raise RunError("predict.tta = none names no view to try; name some, as 'predict.tta=[hflip,{scale: 1.25}]'")
-    samples = _samples(run, contest, chosen, most)
+    samples = _samples(run, contest, chosen, most, reporter)
     truths = contest.evaluation.fold_truths(contest, run.folds(), chosen)
     asked = {sample.id: truths[sample.id] for sample in samples}
     how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
@@ -94,9 +95,14 @@ def measure_views(
         return tables(trial, configured, f"{run.competition}/{run.name}", settings.predict.scales)
 
 
-def _samples(run: Run, contest: Contest, folds: Sequence[int], most: int | None) -> list[Sample]:
+def _samples(run: Run, contest: Contest, folds: Sequence[int], most: int | None, reporter: Reporter) -> list[Sample]:
     held_out = {name for fold in folds for name in run.folds().held_out(fold)}
-    samples = [sample for sample in contest.split.train if sample.id in held_out]
+    there = [sample for sample in contest.split.train if sample.id in held_out]
+    samples = [sample for sample in there if sample.size[0] * sample.size[1] <= MOST_PIXELS]
+    if len(samples) < len(there):
+        reporter.say(f"note: {len(there) - len(samples)} images are left out, because views are tried on whole images")
+    if not samples:
+        raise RunError(f"{run.folder}: no held-out image is small enough to be seen as a whole")
     if most is None or len(samples) <= most:
         return samples
     drawn = sorted(samples, key=lambda one: sha256(one.id.encode("utf-8", "surrogatepass")).digest())[:most]
