@@ -29,7 +29,7 @@ from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cac
 from medalist.tasks.protocols import DebugSubject
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
-from medalist.tasks.segment.deciding import decide_by, rehearse_decision
+from medalist.tasks.segment.deciding import decide_by, has_second_stage, rehearse_decision
 from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
 from medalist.tasks.segment.loss_settings import losses_in
 from medalist.tasks.segment.network import build_network, build_normalisation
@@ -76,6 +76,10 @@ def rehearse(setup: TrainSetup) -> None:
     shape = (2, len(settings.model.channels), *size)
     if isinstance(settings.loss, OwnConfig):
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
+    if has_second_stage(settings.decide):
+        from medalist.postprocess.regressor import lightgbm
+
+        lightgbm()  # ConfigError where it is not installed
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
     else:
