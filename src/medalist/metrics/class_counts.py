@@ -91,7 +91,7 @@ def count_classes(truths: Masks, answers: Masks, classes: Sequence[str]) -> Clas
             raise DataError(f"sample {name}: {error}") from error
         of_images[:, at] = found.sum(axis=1), found.sum(axis=0), found.diagonal()
         total += found
-    return ClassCounts(*of_images, total)
+    return ClassCounts(of_images[0], of_images[1], of_images[2], total)
 
 
 def filled(table: Floats, absent: float | None) -> Floats:

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
+from medalist.postprocess.bands import LARGE_PIXELS, threshold_by_bands
+from medalist.postprocess.instance_bands import watershed_by_bands
 from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.postprocess.watershed import fill_holes, watershed_labels, without_small
 from medalist.records import Answer, Instances, MapPrediction, Mask
@@ -22,11 +24,16 @@ def decide(prediction: MapPrediction, config: DecideConfig) -> Answer:
     """
     match config:
         case WatershedConfig():
+            if "body" in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
+                planes = dict(zip(prediction.channels, prediction.maps, strict=True))
+                return Instances(watershed_by_bands(planes["body"], planes.get("border"), config))
             body = _channel(prediction, "body", "decide.kind 'watershed'")
             border = prediction.channel("border") if "border" in prediction.channels else None
             return Instances(watershed_labels(body, border, config))
         case ThresholdConfig():
             name = prediction.channels[0] if config.channel is None else config.channel
+            if name in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
+                return Mask(threshold_by_bands(prediction.maps[prediction.channels.index(name)], config))
             return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))
         case _:
             assert_never(config)
