@@ -146,7 +146,14 @@ def _write_all(
         )
     with reporter.progress(f"predict {name}", sum(map(len, order.batches)) + sum(counts.values())) as bar:
         for index, prediction in predict_batches(
-            fabric, predictor.task, predictor.models, loader, config, stride, predictor.channels_last
+            fabric,
+            predictor.task,
+            predictor.models,
+            loader,
+            config,
+            stride,
+            predictor.channels_last,
+            predictor.normalisation,
         ):
             store.write(samples[index].id, prediction)
             bar.advance()
