@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 import typer
 
 from medalist.cli.queueing import RayAddress, Workers
-from medalist.cli.session import ConfigFile, Data, Devices, Overrides, RunName, load_config, say, session, spread
+from medalist.cli.session import (
+    ConfigFile,
+    Data,
+    Devices,
+    Memory,
+    Overrides,
+    RunName,
+    load_config,
+    say,
+    session,
+    spread,
+)
 from medalist.errors import ConfigError
 
 
@@ -92,6 +103,7 @@ def predict(
     split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
     data: Data = None,
     devices: Devices = 1,
+    memory: Memory = None,
 ) -> None:
     """Predict the test part with all trained folds, or the held-out samples of each fold. predict.* may be changed."""
     from medalist.kinds import kind_of
@@ -103,7 +115,8 @@ def predict(
 
     here = session(context)
     found = find_run(run, here.runs)
-    settings = changed_settings(found, overrides or [], "predict")
+    limits = [] if memory is None else [f"predict.memory={memory}"]
+    settings = changed_settings(found, [*(overrides or []), *limits], "predict")
     contest = open_run_contest(found, settings.competition, data, here.runs)
     now = predicting_sources(settings.competition, settings.task.kind)
     for part, files in stale_parts(found, split, now).items():

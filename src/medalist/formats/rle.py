@@ -65,7 +65,7 @@ class RleFormat:
         if self.row_per == "object" and isinstance(answer, Instances):
             codes = encode_labels(answer.labels, self.order, self.base) or [self.empty]
         elif self.row_per == "image" and isinstance(answer, Mask):
-            codes = [encode_mask(answer.classes > 0, self.order, self.base) or self.empty]
+            codes = [encode_mask(answer.classes, self.order, self.base) or self.empty]
         else:
             wanted = "objects" if self.row_per == "object" else "a mask"
             raise SubmissionError(
@@ -130,7 +130,7 @@ class RleFormat:
             if self.row_per == "object":
                 return Instances(decode_labels(codes, size, self.order, self.base))
             code = codes[0] if codes else ""
-            return Mask(decode_mask(code, size, self.order, self.base).astype(np.uint8))
+            return Mask(decode_mask(code, size, self.order, self.base).view(np.uint8))
         except RleError:
             return None
 

@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
+from medalist.postprocess.bands import LARGE_PIXELS, threshold_by_bands
 from medalist.postprocess.classes import ClassRoles, class_mask, roles_by_position
+from medalist.postprocess.instance_bands import watershed_by_bands
 from medalist.postprocess.settings import ClassesConfig, DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.postprocess.watershed import fill_holes, watershed_labels, without_small
 from medalist.records import Answer, Instances, MapPrediction, Mask
@@ -24,11 +26,16 @@ def decide(prediction: MapPrediction, config: DecideConfig, roles: ClassRoles | 
     """
     match config:
         case WatershedConfig():
+            if "body" in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
+                planes = dict(zip(prediction.channels, prediction.maps, strict=True))
+                return Instances(watershed_by_bands(planes["body"], planes.get("border"), config))
             body = _channel(prediction, "body", "decide.kind 'watershed'")
             border = prediction.channel("border") if "border" in prediction.channels else None
             return Instances(watershed_labels(body, border, config))
         case ThresholdConfig():
             name = prediction.channels[0] if config.channel is None else config.channel
+            if name in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
+                return Mask(threshold_by_bands(prediction.maps[prediction.channels.index(name)], config))
             return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))
         case ClassesConfig():
             return class_mask(prediction, config, roles or roles_by_position(prediction.channels))

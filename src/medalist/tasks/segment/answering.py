@@ -72,8 +72,9 @@ def _answers(
     stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
-        maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
-        yield sample.id, decide(blend(maps))
+        # Read one after another: the maps of all runs together may not fit into memory.
+        maps = (store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True))
+        yield sample.id, decide(blend(maps, runs[0][0].folder / split))
         bar.advance()
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning_fabric import Fabric
+from torch.utils.data import Dataset
 
 from medalist.competition import Competition
 from medalist.config import OwnConfig
 from medalist.contest import Contest
 from medalist.data.cache import PixelCache
+from medalist.data.crops import Crops, TileDataset, WindowCache
 from medalist.data.dataset import InferenceDataset, TrainDataset
-from medalist.data.items import Read
-from medalist.data.samplers import SizeBucketSampler
+from medalist.data.items import Item, Read
+from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler, TileBatchSampler
+from medalist.data.settings import TileSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.models.weights import Resolved
@@ -22,10 +27,14 @@ from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.own import OwnLoss
 from medalist.tasks.pixels import TargetOf
+from medalist.tasks.segment.crops import Contents
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.tasks.segment.targets import map_target
 from medalist.tasks.segment.task import SegmentTask
+
+if TYPE_CHECKING:
+    from medalist.data.weighted_sampler import WeightedBatchSampler
 
 
 def build_task(settings: SegmentSettings, own: OwnParts = NO_PARTS) -> SegmentTask:
@@ -43,27 +52,49 @@ def _target_of(competition: Competition, data: Path, settings: SegmentSettings, 
     return map_target(competition.checked_truth(data, sample), settings.task, settings.model.channels)
 
 
+def batch_sampler(
+    settings: SegmentSettings, samples: Sequence[Sample], fabric: Fabric
+) -> ShuffleBatchSampler | WeightedBatchSampler:
+    """Return the batch sampler of a config for training samples. Raises ConfigError where it does not fit them."""
+    config = settings.sampler
+    if isinstance(config, TileSampler):
+        counts = [config.crops_of(sample.size) for sample in samples]
+        return TileBatchSampler(counts, settings.train.batch, settings.seed, fabric.global_rank, fabric.world_size)
+    return sample_sampler(config, settings, [sample.stratum for sample in samples], fabric)
+
+
 def build_job(
-    settings: SegmentSettings, fabric: Fabric, cache: PixelCache, place: FoldPlace, weights: Resolved | None, read: Read
+    settings: SegmentSettings,
+    fabric: Fabric,
+    cache: PixelCache | WindowCache,
+    place: FoldPlace,
+    weights: Resolved | None,
+    read: Read,
+    contents: Contents | None = None,
 ) -> TrainJob:
     """Return the training of one fold, ready to start.
 
-    Raises ConfigError where the augmented images do not fit the network.
+    contents: where the samples of the cache have content, for `sampler.kind = tiles`; crops lie anywhere in samples
+    that are not named. Raises ConfigError where the augmented images do not fit the network.
     """
     training, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
-    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed, place.own)
+    tiles = settings.sampler if isinstance(settings.sampler, TileSampler) else None
+    crops = None if tiles is None else Crops(tiles, settings.seed, contents or {})
+    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed, place.own, crops)
     train_set.check(stride)
-    strata = [cache.samples[index].stratum for index in training]
-    sampler = sample_sampler(settings.sampler, settings, strata, fabric)
-    held_set = InferenceDataset(cache, held_out, stride, norm, read)
-    held_sampler = SizeBucketSampler(
-        [cache.samples[index].size for index in held_out],
-        stride,
-        settings.predict.batch,
-        fabric.global_rank,
-        fabric.world_size,
-    )
+    sampler = batch_sampler(settings, [cache.samples[index] for index in training], fabric)
+    held_set: Dataset[Item]
+    if tiles is None:
+        assert isinstance(cache, PixelCache)
+        held_set, sizes = (
+            InferenceDataset(cache, held_out, stride, norm, read),
+            [cache.samples[k].size for k in held_out],
+        )
+    else:
+        held_set = TileDataset(cache, held_out, tiles.size, stride, norm)
+        sizes = held_set.sizes
+    held_sampler = SizeBucketSampler(sizes, stride, settings.predict.batch, fabric.global_rank, fabric.world_size)
     model = build_network(settings, weights, place.fold, place.own)
     names = [sample.id for sample in cache.samples]
     held, task = (held_set, held_sampler), build_task(settings, place.own)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 from torch import nn
 
+from medalist.codecs.windows import DecodedPicture
 from medalist.competition import Competition
 from medalist.data.items import Item, Normalisation, make_item
 from medalist.data.padding import pad_to_multiple
+from medalist.data.windows import WindowedImage
 from medalist.engine.placement import Placement
 from medalist.parts import parts_of
 from medalist.records import Answer, MapPrediction, Prediction
@@ -27,6 +31,7 @@ from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 from medalist.tasks.segment.task import SegmentTask
+from medalist.tasks.segment.tiled import TilePredictor
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +45,19 @@ class SegmentNetworks:
     task: SegmentTask
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[MapPrediction]:
-        """Return the maps of images uint8[H, W, 3] of any sizes, each at the size of its image."""
-        config, stride = self.settings.predict, self.settings.model.stride
-        loader = batches_of_images(images, config.batch, self._item)
-        last = self.settings.train.channels_last
-        found = dict(predict(self.place, self.task, self.models, loader, config, stride, last))
+        """Return the maps of images uint8[H, W, 3] of any sizes, each at the size of its image.
+
+        Images that are larger than `predict.tile` are predicted tile by tile.
+        """
+        config, stride, tile = self.settings.predict, self.settings.model.stride, self.settings.predict.tile
+        last, folder = self.settings.train.channels_last, Path(tempfile.gettempdir())
+        tiles = TilePredictor(self.place, self.task, self.models, self.normalisation, config, stride, last, folder)
+        large = [number for number, one in enumerate(images) if tile is not None and max(one.shape[:2]) > tile.size]
+        whole = sorted(set(range(len(images))) - set(large))
+        loader = batches_of_images([images[number] for number in whole], config.batch, self._item)
+        made = predict(self.place, self.task, self.models, loader, config, stride, last)
+        found = {whole[position]: one for position, one in made}
+        found |= {number: tiles.predict(WindowedImage(DecodedPicture(images[number]))).prediction for number in large}
         return [found[position] for position in range(len(images))]
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
@@ -60,6 +73,10 @@ def open_networks(
     changed = parts_changed(run, settings.model, own)
     if changed:
         warnings.warn(changed, stacklevel=4)
+    if settings.predict.memory is not None and settings.predict.tile is None:
+        warnings.warn(
+            "predict.memory chooses no tiles here: images are predicted whole; set predict.tile", stacklevel=4
+        )
     network = build_model(settings.model, own=own)
     models = trained_networks(network, run, settings, folds, place)
     return SegmentNetworks(settings, place, models, build_normalisation(settings), build_task(settings))

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from medalist.config import ConfigModel, OwnConfig, kind_or
-from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
+from medalist.data.settings import ImageConfig, ShuffleSampler, TileSampler, WeightedSampler
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
@@ -19,6 +20,9 @@ SegmentLoss = Annotated[
     Annotated[LossConfig, Tag("terms")] | Annotated[OwnConfig, Tag("own")], Discriminator(kind_or("terms"))
 ]
 """A weighted sum of terms, or a loss of the contest's folder."""
+
+SegmentSampler = Annotated[ShuffleSampler | WeightedSampler | TileSampler, Field(discriminator="kind")]
+"""Which samples, or which crops of them, make a batch."""
 
 SegmentDecide = Annotated[WatershedConfig | ThresholdConfig | ClassesConfig | OwnConfig, Field(discriminator="kind")]
 """How a prediction becomes an answer; `kind` selects the model."""
@@ -38,8 +42,34 @@ class SegmentConfig(TaskConfig):
     """A pixel belongs to the border where a window of 2*border+1 pixels around it sees two different objects."""
 
 
+class TileConfig(ConfigModel):
+    """Images that are larger than a tile are predicted tile by tile, and the tiles are blended where they overlap.
+
+    An image that fits into one tile is predicted as without tiles.
+    """
+
+    size: int = Field(ge=32, le=65536)
+    """The height and the width of a tile in pixels; a multiple of the network's stride."""
+
+    overlap: int = Field(default=0, ge=0)
+    """The pixels in which two tiles overlap at least; half of them lie outside of the image at its borders, where the
+    image is mirrored. It is rounded up to a multiple of the network's stride."""
+
+    window: Literal["gaussian", "pyramid", "flat"] = "gaussian"
+    """How much a pixel of a tile counts where tiles overlap: `gaussian` (its standard deviation is an eighth of the
+    tile), `pyramid` (falls linearly to the edges), or `flat` (all count alike)."""
+
+    @model_validator(mode="after")
+    def _tiles_advance(self) -> Self:
+        if self.overlap >= self.size:
+            raise ValueError(
+                f"predict.tile: overlap = {self.overlap} must be smaller than size = {self.size}; a quarter is usual"
+            )
+        return self
+
+
 class PredictConfig(ConfigModel):
-    """Prediction of whole images."""
+    """Prediction of whole images, or of tiles of them."""
 
     tta: Literal["none", "flips", "d4"] = "flips"
     """The views that are averaged: `none`, `flips` (4 views: identity, both flips, half turn) or `d4` (8 views: also
@@ -50,13 +80,43 @@ class PredictConfig(ConfigModel):
     native size."""
 
     batch: int = Field(default=4, ge=1)
-    """The number of images of one size in one forward."""
+    """The number of images of one size, or of tiles, in one forward."""
+
+    tile: TileConfig | None = None
+    """Tiles of large images; null predicts every image as a whole."""
+
+    memory: str | None = None
+    """The most memory that the process may take while it predicts, such as `4GB` or `900MB`. It chooses `tile` where
+    that is null, and lowers `batch`. null sets no limit."""
+
+    @property
+    def most_bytes(self) -> int | None:
+        """`memory` in bytes."""
+        return None if self.memory is None else bytes_of(self.memory)
+
+    @model_validator(mode="after")
+    def _memory_is_a_size(self) -> PredictConfig:
+        if self.memory is not None:
+            bytes_of(self.memory)
+        return self
 
     @model_validator(mode="after")
     def _scales_in_range(self) -> PredictConfig:
         if not all(0.1 <= scale <= 8 for scale in self.scales):
             raise ValueError(f"predict.scales = {list(self.scales)}: each must be within 0.1..8")
         return self
+
+
+_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+
+
+def bytes_of(text: str) -> int:
+    """Return a size such as `4GB` or `1.5 GiB` in bytes. Raises ValueError for other texts."""
+    found = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([A-Za-z]+)\s*", text)
+    unit = _UNITS.get(found[2].upper()) if found else None
+    if found is None or unit is None or float(found[1]) == 0:
+        raise ValueError(f"predict.memory = {text!r:.40} is no size; type 4GB or 900MB")
+    return int(float(found[1]) * unit)
 
 
 class SegmentSettings(Experiment):
@@ -71,7 +131,7 @@ class SegmentSettings(Experiment):
     loss: SegmentLoss
     """What the training minimises."""
 
-    sampler: SampleSamplerConfig = ShuffleSampler()
+    sampler: SegmentSampler = ShuffleSampler()
     """Which samples make a batch."""
 
     predict: PredictConfig = PredictConfig()
@@ -92,6 +152,12 @@ class SegmentSettings(Experiment):
         for stage in self.train.sizes:
             if any(side % stride for side in stage.size):
                 raise ValueError(f"train.sizes: {list(stage.size)} must be multiples of {stride}, the network's stride")
+        tile = self.predict.tile
+        if tile is not None and tile.size % stride:
+            near = max(stride, round(tile.size / stride) * stride)
+            raise ValueError(
+                f"predict.tile.size = {tile.size} must be a multiple of {stride}, the network's stride; take {near}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -11,21 +11,25 @@ import torch
 from lightning_fabric import Fabric
 
 from medalist.config import OwnConfig
+from medalist.data.cache import PixelCache
+from medalist.data.crops import WindowCache
 from medalist.data.dataset import TrainDataset
+from medalist.data.settings import TileSampler
 from medalist.data.targets import MapTarget
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
 from medalist.records import MapPrediction, Sample
-from medalist.reporter import Reporter
+from medalist.reporter import Reporter, SilentReporter
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sample_sampler
+from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
 from medalist.tasks.segment.deciding import decide_by, rehearse_decision
-from medalist.tasks.segment.jobs import build_job, target_maker
+from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
@@ -52,7 +56,7 @@ def rehearse(setup: TrainSetup) -> None:
     def blank(sample: Sample) -> MapTarget:
         return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
 
-    cache = blank_cache(setup.contest, None, blank)
+    cache = blank_cache(setup.contest, None, blank, as_seen(samples, settings))
     norm = build_normalisation(settings)
     whole = TrainDataset(cache, range(len(samples)), settings.augment, norm, settings.seed, own)
     size = whole.check(settings.model.stride)
@@ -60,8 +64,7 @@ def rehearse(setup: TrainSetup) -> None:
     fabric = open_devices(settings)
     for fold in setup.chosen:
         training = set(setup.folds.training(fold))
-        strata = [sample.stratum for sample in samples if sample.id in training]
-        samplers.append(sample_sampler(settings.sampler, settings, strata, fabric))
+        samplers.append(batch_sampler(settings, [sample for sample in samples if sample.id in training], fabric))
     with suppress(DataError):  # because the cache reports all bad samples at once later
         target_maker(setup.contest, settings)(samples[0])
     network = build_network(settings, setup.weights, setup.chosen[0], own)
@@ -80,9 +83,14 @@ def rehearse(setup: TrainSetup) -> None:
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
     """Read all training samples into the cache; return a function from the number of a fold to its training."""
     settings, contest = setup.settings, setup.contest
-    cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
     read = read_of(contest, settings)
-    return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read)
+    cache: PixelCache | WindowCache
+    contents: Contents = {}
+    if isinstance(settings.sampler, TileSampler):
+        cache, contents = filled_windows(contest, settings, settings.sampler, setup.run.folder, reporter)
+    else:
+        cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
+    return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read, contents)
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
@@ -97,7 +105,13 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest = setup.settings, setup.contest
     place = FoldPlace.of(setup, fold)
-    cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)
-    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read_of(contest, settings))
+    cache: PixelCache | WindowCache
+    contents: Contents = {}
+    if isinstance(settings.sampler, TileSampler):
+        cache, contents = filled_windows(contest, settings, settings.sampler, place.folder, SilentReporter())
+    else:
+        cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)
+    read = read_of(contest, settings)
+    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read, contents)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
     return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)
