@@ -240,10 +240,12 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
     images = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     maps = batch.target.maps if isinstance(batch.target, MapTargets) else None
     targets = None if maps is None else np.nan_to_num(maps.float().cpu().numpy())
+    judged = batch.target.judged if isinstance(batch.target, MapTargets) else None
+    void = None if judged is None else judged[:, 0].cpu().numpy() == 0
     captions = [""] * len(batch.indices)
     if isinstance(batch.target, LabelTargets) and classes:
         captions = captions_of(batch.target, classes)
-    return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions)
+    return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions, void)
 
 
 def captions_of(target: LabelTargets, classes: Sequence[str]) -> list[str]:
