@@ -272,7 +272,8 @@ def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]
     """
     before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
     values = as_said(getattr(settings, section), getattr(before, section))
-    return {name: value for name, value in values.items() if name not in ("batch", "memory")}
+    no_tiles = ("tile", None)  # says nothing, as before there were tiles
+    return {key: value for key, value in values.items() if key not in ("batch", "memory") and (key, value) != no_tiles}
 
 
 def manifest_hash(split: Split) -> str:

@@ -231,6 +231,27 @@ class Embedding(Protocol):
         ...
 
 
+class Viewing(Protocol):
+    """A kind whose predictions are averaged over views of an image, each of which can be measured."""
+
+    def measure_views(
+        self,
+        run: Run,
+        settings: Any,
+        contest: Contest,
+        only: bool,
+        folds: Sequence[int],
+        most: int | None,
+        reporter: Reporter,
+    ) -> Sequence[Table]:
+        """Measure on held-out samples what each view gains and costs, and propose a set of them.
+
+        only: whether just the views that `settings.predict.tta` names are tried. folds: empty for all that are trained.
+        most: the most samples. Nothing of the run changes.
+        """
+        ...
+
+
 class Networks(Protocol):
     """Networks of a run, loaded on one device. Several threads may call them at the same time."""
 

@@ -18,8 +18,8 @@ from medalist.tasks.segment.tiled import IN_MEMORY, ROUNDED_ROWS, TilePredictor
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
 """Sides of tiles that are tried, the largest first; multiples of 128."""
 
-WHOLE_SIDES = (4096, 3072)
-"""Further sides, where no image is then larger than a tile."""
+WHOLE_SIDES = (3072, 4096)
+"""Further sides, of which the first is tried that makes all images fit into one tile."""
 
 OVERLAP_SHARE = 4
 """The overlap of chosen tiles is the side divided by this."""
@@ -65,7 +65,8 @@ def fitted(predictor: TilePredictor, sizes: list[tuple[int, int]]) -> PredictCon
     if config.tile is not None:
         sides: tuple[int, ...] = (config.tile.size,)
     else:
-        sides = (*(side for side in WHOLE_SIDES if longest <= side), *SIDES)
+        whole = [side for side in WHOLE_SIDES if SIDES[0] < longest <= side][:1]
+        sides = (*whole, *SIDES)
         sides = tuple(dict.fromkeys(side + -side % predictor.stride for side in sides))
 
     def total(side: int, batch: int) -> float:

@@ -23,6 +23,7 @@ from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import made_by
 from medalist.tasks.segment.class_section import ClassesReport
 from medalist.tasks.segment.classes import ClassPixels, class_pixels
+from medalist.tasks.segment.deciding import has_second_stage, roles_of
 from medalist.tasks.segment.drawing import Drawing, StoredMaps, class_picture_of, sample_picture
 from medalist.tasks.segment.objects import compared, totals, wrong_pixels
 from medalist.tasks.segment.page import SegmentationReport, write_segmentation_report
@@ -70,10 +71,12 @@ def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings
     lowest, best = _told(drawing, {name: one.wrong for name, one in found.items()})
     by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
     sweeps = []
-    # What a decision of the contest's own folder compares is unknown.
-    if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig):
+    # What a decision of the contest's own folder compares is unknown, and a second stage is trained for its thresholds.
+    if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig) and not has_second_stage(how):
         score = contest.competition.score
-        sweeps = swept(how, oof.samples, oof.truths, folds.fold_of, maps.read, score)
+        sweeps = swept(
+            how, oof.samples, oof.truths, folds.fold_of, maps.read, score, roles_of(how, settings, contest.competition)
+        )
 
     def drawn(names: Sequence[str], details: int) -> list[SamplePicture]:
         return [sample_picture(drawing, by_id[name], folds.fold_of(name), found[name], details) for name in names]
