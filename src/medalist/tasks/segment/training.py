@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,12 +22,14 @@ from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
 from medalist.records import MapPrediction, Sample
+from medalist.report.classes import Classes
 from medalist.reporter import Reporter, SilentReporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.channels import class_numbers
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
 from medalist.tasks.segment.deciding import decide_by, has_second_stage, rehearse_decision
@@ -139,4 +142,9 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     read = read_of(contest, settings)
     job = build_job(settings, open_devices(settings), cache, place, setup.weights, read, contents, counts)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
-    return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)
+    classes, channels = contest.competition.classes, settings.model.channels
+    subject = DebugSubject(job, positions, build_normalisation(settings), channels)
+    if not classes:
+        return subject
+    numbers = class_numbers(channels, classes, settings.task.activation)
+    return replace(subject, mask_classes=Classes(classes), numbers=numbers)
