@@ -71,6 +71,9 @@ class Competition:
     orientation: "shown" where truths and answers are those of the picture as programs show it, turned by its EXIF
         orientation; "stored" where they were made on the pixels as they are stored. Images are read so, and sizes are
         those of the pixels that are read.
+    read_image: only where the images are no pictures, or only a part of each picture counts: (the first file of a
+        sample's images) -> uint8[H, W, 3]. It raises DataError, which names the file. Truths, answers and sizes are
+        those of these pixels; `white` and `orientation` are then not used.
     draw: only for contests that make their own data: (folder, seed) -> None; it writes the contest into the folder.
     retrieval: only for contests of identities. `truth` is then `retrieval.splits.identity`, and the truths given to
         `score` are the right names of each query (`retrieval.splits.right_names`).
@@ -87,6 +90,7 @@ class Competition:
     sample_submission: str | None = "sample_submission.csv"
     white: int = 65535
     orientation: Orientation = "shown"
+    read_image: Callable[[Path], NDArray[np.uint8]] | None = None
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None
     classes: tuple[str, ...] = ()
@@ -108,6 +112,8 @@ class Competition:
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """Read an image of this contest: uint8[H, W, 3]. Raises DataError as `codecs.images.read_image` does."""
+        if self.read_image is not None:
+            return self.read_image(path)
         from medalist.codecs.images import read_image  # here, because many commands read no image
 
         return read_image(path, self.white, self.orientation)

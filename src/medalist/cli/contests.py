@@ -15,6 +15,7 @@ from medalist.cli.session import (
     Overrides,
     RunName,
     Session,
+    counted,
     load_config,
     say,
     session,
@@ -201,7 +202,7 @@ def submit(
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
     count = run_submit(found, output, data, here.runs, here.reporter, verify, memory)
-    say(here.console, f"{output}: {count} rows, valid")
+    say(here.console, f"{output}: {counted(count, 'row')}, valid")
 
 
 def validate(
@@ -222,7 +223,7 @@ def validate(
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:
-        raise SubmissionError(f"{file}: {len(problems)} problems; {competition} would refuse it")
+        raise SubmissionError(f"{file}: {counted(len(problems), 'problem')}; {competition} would refuse it")
     say(here.console, f"{file}: valid for {competition} ({len(contest.split.test)} samples)")
 
 

@@ -106,6 +106,11 @@ def spread(here: Session, devices: int) -> None:
         raise typer.Exit(start(here.words, devices))
 
 
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number and what it counts: 1 query, 2 queries. several: the plural, where it is not `what` and an s."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
+
+
 def say(console: Console, text: str) -> None:
     """Print a plain line. Names that users have chosen are never read as markup, and paths are not wrapped."""
     console.print(printable(text), markup=False, highlight=False, soft_wrap=True)

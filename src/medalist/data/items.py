@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.codecs.images import Orientation, read_image
+from medalist.competition import Competition
 from medalist.data.fitting import fit_image, kept_size, trimmed
 from medalist.data.padding import Padding
 from medalist.data.settings import FitConfig, ImageConfig
@@ -67,11 +68,21 @@ def reader(white: int, config: ImageConfig, orientation: Orientation = "shown") 
 
     white: the value of a 16-bit image that is shown as white. orientation: how EXIF orientations are read.
     """
-    return partial(_read, white, orientation, config)
+    return partial(_ready, partial(read_image, white=white, orientation=orientation), config)
 
 
-def _read(white: int, orientation: Orientation, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
-    return prepared(read_image(path, white, orientation), config)
+def contest_reader(competition: Competition, config: ImageConfig) -> Read:
+    """Return the function that reads image files as `Competition.image` does, and makes them ready as `prepared` does.
+
+    Other processes can get it: a reader of the contest's own comes with its folder, not by its name.
+    """
+    if competition.read_image is None:
+        return reader(competition.white, config, competition.orientation)
+    return partial(_ready, competition.image, config)
+
+
+def _ready(read: Read, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
+    return prepared(read(path), config)
 
 
 def prepared(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:

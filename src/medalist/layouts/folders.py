@@ -111,6 +111,17 @@ def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFF
     return _not_empty(root / part, named, "<id>/images/<id>.png")
 
 
+def folders_in(root: Path, part: str) -> list[tuple[str, Path]]:
+    """List the folders `root/part/<id>`, sorted by id: a folder for each sample, video or city.
+
+    Raises DataError where `root/part` is missing or has no folder.
+    """
+    named = {path.name: path for path in _entries(root, part) if path.is_dir()}
+    if not named:
+        raise DataError(f"no folders in {root / part}; pass the folder of the downloaded contest with --data")
+    return sorted(named.items())
+
+
 def _entries(root: Path, part: str) -> list[Path]:
     if not root.is_dir():
         raise DataError(f"no folder {root}; pass the folder of the downloaded contest with --data")

@@ -112,7 +112,7 @@ def object_masks(
         if shared.any():
             other = int(shared[shared > 0][0])
             raise DataError(
-                f"sample {sample.id}: {path} shares {_pixels(np.count_nonzero(shared == other))} with "
+                f"sample {sample.id}: {path} shares {_pixels(int(np.count_nonzero(shared == other)))} with "
                 f"{sample.annotation[other - 1]}; objects must not overlap: take the pixels out of one of them"
             )
         labels[mask] = number
@@ -159,8 +159,8 @@ def _of_files(
         if overlap == "refused" and both.any():
             other = classes[int(found[both][0])]
             raise DataError(
-                f"sample {sample.id}: {path}: {_pixels(np.count_nonzero(both))} of '{name}' are '{other}' too; correct "
-                "the masks, or type overlap='later' in label_masks, so that the later class counts"
+                f"sample {sample.id}: {path}: {_pixels(int(np.count_nonzero(both)))} of '{name}' are '{other}' too; "
+                "correct the masks, or type overlap='later' in label_masks, so that the later class counts"
             )
         found[mask] = number
         marked |= mask
@@ -226,7 +226,7 @@ def _unknown_ids(unknown: Mapping[int, int], classes: Sequence[str], plain: bool
 
 def _unknown_colours(unknown: Mapping[int, int], table: ClassTable) -> str:
     """What is wrong with colours that are not in the table, the most frequent first, and what to do."""
-    shown = []
+    shown: list[str] = []
     for number, count in sorted(unknown.items(), key=lambda item: (-item[1], item[0])):
         near = nearest_colour(number, table) if len(shown) < _NAMED else None
         hint = f", the nearest is {colour_of(near)}" if near is not None else ""

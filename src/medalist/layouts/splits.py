@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.codecs.images import Orientation, image_size, read_image
-from medalist.errors import DataError
+from medalist.errors import ConfigError, DataError
 from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
@@ -57,12 +57,9 @@ def read_split(
     shown as white, and `orientation` says how EXIF orientations are read; give both as the Competition has them.
     Raises DataError, which names every id with an annotation but no image, or the reverse; every id that only `order`
     or only the test images have; every id in both parts; every training image without a row in the table; and every
-    image that cannot be read.
+    image that cannot be read. Raises ConfigError for arguments that do not go together.
     """
-    assert (annotations is None) != (masks is None), "give annotations or masks"
-    assert masks is None or root is not None, "masks need root, the contest's folder"
-    assert stratum is None or stratum_of is None, "give stratum or stratum_of"
-    assert table is not None or not (group or stratum or meta), "group, stratum and meta are columns of a table"
+    _refuse_arguments(annotations, masks, root, table, group, stratum, meta, stratum_of)
     paths = {"train": dict(train), "test": dict(test)}
     if masks is not None:
         assert root is not None
@@ -113,6 +110,34 @@ def _mask_files(
             for name in found.keys() - there:
                 found[name].append("")
     return {name: tuple(files) for name, files in found.items()}
+
+
+def _refuse_arguments(
+    annotations: object,
+    masks: object,
+    root: Path | None,
+    table: Path | None,
+    group: str | None,
+    stratum: str | None,
+    meta: Sequence[str],
+    stratum_of: StratumOf | None,
+) -> None:
+    """Raise ConfigError for arguments that do not go together: the code of a contest is the user's."""
+    if (annotations is None) == (masks is None):
+        raise ConfigError("read_split: give annotations= (run-length codes) or masks= (files), one of them")
+    if masks is not None and root is None:
+        raise ConfigError("read_split: masks= needs root=, the contest's folder, as in root=data")
+    if stratum is not None and stratum_of is not None:
+        raise ConfigError("read_split: give stratum= (a column) or stratum_of= (a function of the pixels), one of them")
+    refuse_text(meta)
+    if table is None and (group or stratum or meta):
+        raise ConfigError("read_split: group=, stratum= and meta= are columns of a csv; give it as table=")
+
+
+def refuse_text(meta: Sequence[str]) -> None:
+    """Raise ConfigError where the columns to keep are given as one text, whose letters would be taken for columns."""
+    if isinstance(meta, str):
+        raise ConfigError(f"meta={meta!r}: give a list of columns, as in meta=[{meta!r}]")
 
 
 def _inside(path: Path, root: Path) -> str:

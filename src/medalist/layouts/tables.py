@@ -11,7 +11,7 @@ from medalist.codecs.images import Orientation
 from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
-from medalist.layouts.splits import with_sizes
+from medalist.layouts.splits import refuse_text, with_sizes
 from medalist.records import Sample
 
 
@@ -112,6 +112,7 @@ def listed(
     Raises DataError, which names every row whose id is empty, repeated, or a path out of the contest's folder, and
     every empty identity; then every id that only `order` or only the csv has; then every image that cannot be read.
     """
+    refuse_text(meta)
     columns = [id_column, *(column for column in (identity, group, stratum) if column is not None), *meta]
     rows: dict[str, dict[str, str]] = {}
     faults = []

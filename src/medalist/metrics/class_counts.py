@@ -33,7 +33,7 @@ def confusion(truth: Mask, answer: Mask, classes: int) -> NDArray[np.int64]:
     assert 1 <= classes <= _OUTSIDE, classes
     there, said = truth.classes, answer.classes
     if truth.void is not None:
-        there = np.where(truth.void, np.uint8(_OUTSIDE), there)
+        there = there | np.negative(truth.void.view(np.uint8))  # 255 at void pixels
     counts = np.zeros((classes, classes), np.int64)
     if not there.size:
         return counts
@@ -91,7 +91,7 @@ def count_classes(truths: Masks, answers: Masks, classes: Sequence[str]) -> Clas
             raise DataError(f"sample {name}: {error}") from error
         of_images[:, at] = found.sum(axis=1), found.sum(axis=0), found.diagonal()
         total += found
-    return ClassCounts(*of_images, total)
+    return ClassCounts(of_images[0], of_images[1], of_images[2], total)
 
 
 def filled(table: Floats, absent: float | None) -> Floats:

@@ -11,7 +11,7 @@ import numpy as np
 from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import decode
-from medalist.data.items import Read, reader
+from medalist.data.items import Read, contest_reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
 from medalist.records import Sample
@@ -34,7 +34,7 @@ def no_target(sample: Sample) -> None:
 
 def read_of(contest: Contest, settings: Experiment) -> Read:
     """Return the function that reads image files of a contest."""
-    return reader(contest.competition.white, settings.image, contest.competition.orientation)
+    return contest_reader(contest.competition, settings.image)
 
 
 def pixel_cache(contest: Contest, settings: Experiment, target_of: TargetOf, scratch: Path) -> PixelCache:

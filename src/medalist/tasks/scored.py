@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -60,6 +61,16 @@ def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str]
 def oof_path(run: Run, contest: Contest) -> Path:
     """Return the file of a run's OOF answers, in the form of a submission: `oof.csv`, or an archive."""
     return run.folder / f"oof{suffix_of(contest.competition.submission)}"
+
+
+def refuse_unwritable(form: AnyFormat, answers: Iterable[Answer], name: str = "any") -> None:
+    """Raise SubmissionError where a format cannot write one of these answers to a sample of the id `name`.
+
+    Nothing is left behind.
+    """
+    with TemporaryDirectory() as folder:
+        for answer in answers:
+            write_submission(Path(folder) / f"rehearsal{suffix_of(form)}", form, [(name, answer)])
 
 
 def through_file(

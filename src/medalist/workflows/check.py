@@ -102,7 +102,8 @@ def truths_decode(contest: Contest) -> dict[str, Answer]:
             continue
         if truth.size not in (None, sample.size):
             bad.append(f"sample {sample.id}: its truth is {truth.size}, its image {sample.size} (height, width)")
-            if truth.size == sample.size[::-1] and image_turn(sample.images[0]) != 1:
+            plain = contest.competition.read_image is None
+            if plain and truth.size == sample.size[::-1] and image_turn(sample.images[0]) != 1:
                 other = "stored" if contest.competition.orientation == "shown" else "shown"
                 bad[-1] += f"; it has an EXIF orientation: type orientation='{other}' in the Competition and in `read`"
     _refuse(bad, "truths")

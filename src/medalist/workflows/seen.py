@@ -10,7 +10,7 @@ from pathlib import Path
 
 from medalist.codecs.disk import bands
 from medalist.codecs.headers import MOST_PIXELS
-from medalist.codecs.images import decode_image
+from medalist.codecs.images import Decoded, decode_image
 from medalist.codecs.windows import open_picture
 from medalist.competition import Competition
 from medalist.contest import Contest
@@ -83,12 +83,12 @@ def see_images(contest: Contest, reporter: Reporter) -> Seen:
 
 def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
     try:
-        if sample.size[0] * sample.size[1] > MOST_PIXELS:
+        if competition.read_image is None and sample.size[0] * sample.size[1] > MOST_PIXELS:
             return _look_by_windows(competition, sample)
-        images = [decode_image(path, competition.white, competition.orientation) for path in sample.images]
+        images = _decoded(competition, sample)
     except DataError as error:
         return _Look(str(error))
-    for path, image in zip(sample.images, images, strict=True):
+    for path, image in zip(sample.images, images, strict=competition.read_image is None):
         if image.pixels.shape[:2] != sample.size:
             return _of_another_size(path, image.pixels.shape[:2], sample)
     values = [image.brightest for image in images if image.brightest is not None]
@@ -117,6 +117,12 @@ def _of_another_size(path: Path, size: tuple[int, ...], sample: Sample) -> _Look
         f"{path} is {size}, but its size was given as {sample.size} (height, width); if they are exchanged, give "
         "`read` and the Competition the same orientation"
     )
+
+
+def _decoded(competition: Competition, sample: Sample) -> list[Decoded]:
+    if competition.read_image is not None:  # it makes one image of all files
+        return [Decoded(competition.image(sample.images[0]), None, False, 1)]
+    return [decode_image(path, competition.white, competition.orientation) for path in sample.images]
 
 
 def implausible_images(contest: Contest, seen: Seen) -> Iterator[str]:
