@@ -105,6 +105,11 @@ def test_pixels_come_back_from_the_network(untrained: Any) -> None:
         :, None, None
     ]
     np.testing.assert_allclose(again, batch.image.numpy(), atol=1e-4)
+    assert shown.void is None and isinstance(batch.target, MapTargets)
+    judged = torch.ones_like(batch.target.maps[:, :1])
+    judged[1, :, 2, 3] = 0
+    part = picture_of(replace(batch, target=MapTargets(batch.target.maps, judged)), norm, scene.job.names, ())
+    assert part.void is not None and np.argwhere(part.void).tolist() == [[1, 2, 3]]
     broken = replace(batch, image=batch.image * torch.nan)
     plain_norm = Normalisation((0.5,) * 3, (0.5,) * 3)
     assert picture_of(broken, plain_norm, scene.job.names, ()).images.max() == 0
