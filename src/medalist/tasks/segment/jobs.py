@@ -22,6 +22,7 @@ from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.own import OwnLoss
 from medalist.tasks.pixels import TargetOf
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.tasks.segment.targets import map_target
@@ -50,11 +51,11 @@ def build_job(
 
     Raises ConfigError where the augmented images do not fit the network.
     """
-    training, held_out = place.positions(cache.samples)
+    places, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
-    train_set = TrainDataset(cache, training, settings.augment, norm, settings.seed, place.own)
+    train_set = TrainDataset(cache, places, settings.augment, norm, settings.seed, place.own)
     train_set.check(stride)
-    strata = [cache.samples[index].stratum for index in training]
+    strata = [cache.samples[index].stratum for index in places]
     sampler = sample_sampler(settings.sampler, settings, strata, fabric)
     held_set = InferenceDataset(cache, held_out, stride, norm, read)
     held_sampler = SizeBucketSampler(
@@ -66,5 +67,7 @@ def build_job(
     )
     model = build_network(settings, weights, place.fold, place.own)
     names = [sample.id for sample in cache.samples]
-    held, task = (held_set, held_sampler), build_task(settings, place.own)
-    return make_job(settings, fabric, task, model, (train_set, sampler), held, place, names)
+    task = build_task(settings, place.own)
+    training = conditioned(train_set, settings.model, cache.samples), sampler
+    held = conditioned(held_set, settings.model, cache.samples), held_sampler
+    return make_job(settings, fabric, task, model, training, held, place, names)

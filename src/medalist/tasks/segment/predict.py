@@ -19,6 +19,7 @@ from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.networks import trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.pixels import read_of
+from medalist.tasks.segment.conditions import conditioned, unknown_line
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
@@ -53,8 +54,9 @@ def _predict(
     fabric, task = open_devices(settings), build_task(settings)
     own = parts_of(contest.competition)
     changed = parts_changed(run, settings.model, own)
-    if changed and fabric.is_global_zero:
-        reporter.say(f"note: {changed}")
+    notes = [f"note: {changed}" if changed else "", unknown_line(settings.model, samples)]
+    for note in filter(None, notes if fabric.is_global_zero else ()):
+        reporter.say(note)
     network = build_model(settings.model, own=own)
     models = trained_networks(network, run, settings, folds, fabric)
     stride = settings.model.stride
@@ -62,7 +64,9 @@ def _predict(
     whole = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
     rank, world = fabric.global_rank, fabric.world_size
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch, rank, world)
-    loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
+    loader = batches(
+        conditioned(whole, settings.model, samples), order, settings.loader.workers, fabric.device.type == "cuda"
+    )
     if fabric.is_global_zero:
         store.start(name)  # removes the index, so that an interrupted prediction does not look complete
     fabric.barrier()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from medalist.runs.runs import Run
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
+from medalist.tasks.segment.conditions import condition_of, one_hot
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_task
@@ -31,7 +32,10 @@ from medalist.tasks.segment.task import SegmentTask
 
 @dataclass(frozen=True, eq=False)
 class SegmentNetworks:
-    """The networks of some folds on one device; their maps are averaged."""
+    """The networks of some folds on one device; their maps are averaged.
+
+    A network with a condition is told nothing (zeros), because these images have no columns.
+    """
 
     settings: SegmentSettings
     place: Placement
@@ -49,7 +53,8 @@ class SegmentNetworks:
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
         padded, padding = pad_to_multiple(image, self.settings.model.stride)
-        return make_item(position, padded, None, self.normalisation, padding)
+        item, told = make_item(position, padded, None, self.normalisation, padding), condition_of(self.settings.model)
+        return item if told is None else replace(item, condition=one_hot(told, None))
 
 
 def open_networks(

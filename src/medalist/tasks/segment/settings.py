@@ -12,7 +12,7 @@ from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ThresholdConfig, WatershedConfig
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
+from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, TernausV2Config
 
 SegmentLoss = Annotated[
     Annotated[LossConfig, Tag("terms")] | Annotated[OwnConfig, Tag("own")], Discriminator(kind_or("terms"))
@@ -79,7 +79,7 @@ class SegmentSettings(Experiment):
         """The weights of the encoder; None for a network of the contest's folder, which brings its own."""
         if isinstance(self.model, OwnNetworkConfig):
             return None
-        return Pretrained(self.model.encoder_name, self.model.weights)
+        return Pretrained(self.model.encoder_name, self.model.weights, not isinstance(self.model, TernausV2Config))
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:

@@ -24,6 +24,7 @@ from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network, sampl
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.conditions import refuse_unfit
 from medalist.tasks.segment.deciding import decide_by
 from medalist.tasks.segment.jobs import build_job, target_maker
 from medalist.tasks.segment.network import build_network, build_normalisation
@@ -49,6 +50,8 @@ def rehearse(setup: TrainSetup) -> None:
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
         )
 
+    refuse_unfit(settings.model, samples)
+
     def blank(sample: Sample) -> MapTarget:
         return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
 
@@ -72,7 +75,7 @@ def rehearse(setup: TrainSetup) -> None:
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
-    rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
+    rehearse_network(settings.train, network, samplers, fabric.world_size, (settings.model.seen_channels, *size))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
