@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from medalist.competition import (
@@ -17,8 +18,10 @@ from medalist.competition import (
     folder_of,
     load_competition,
 )
-from medalist.errors import ConfigError
+from medalist.errors import ConfigError, DataError
+from medalist.formats.class_rle import ClassRleFormat
 from medalist.formats.rle import RleFormat
+from medalist.records import Mask, Sample
 
 VALUE = """
 from medalist.competition import Competition
@@ -232,3 +235,44 @@ def test_shipped_competitions_are_found_behind_those_of_the_user(
     monkeypatch.chdir(tmp_path.parent)
     assert competition_folders() == (shipped,)
     assert load_competition("tmp_ships").name == "tmp_ships"
+
+
+def of_classes(*classes: str, form: object = None, truth: object = None) -> Competition:
+    return Competition(
+        "x", lambda root: None, lambda root, sample: truth, lambda a, b: None, form or object(), classes=classes
+    )  # type: ignore[arg-type,return-value]
+
+
+def test_names_of_classes_that_cannot_be_told_apart_are_refused() -> None:
+    assert of_classes("background", "road").classes == ("background", "road")
+    assert of_classes().classes == ()
+    for classes, told in (
+        (("a", "a"), "'a' is there twice or empty"),
+        (("a", ""), "'' is there twice or empty"),
+        (("a",), r"there must be 2\.\.255"),
+        (tuple(map(str, range(256))), r"there must be 2\.\.255"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            of_classes(*classes)
+
+
+def test_classes_of_the_submission_are_those_of_the_contest() -> None:
+    form = ClassRleFormat(("background", "car"))
+    assert of_classes("background", "car", form=form).submission is form
+    with pytest.raises(ConfigError, match="classes are background, road, and those of the submission background, car"):
+        of_classes("background", "road", form=form)
+
+
+def test_void_that_does_not_fit_its_mask_is_refused() -> None:
+    one = Sample("s", (), (1, 2))
+    classes = np.array([[1, 0]], np.uint8)
+    for void, told in (
+        (np.array([[True]]), "void of another shape"),
+        (np.array([[1, 0]]), "void of another shape or type"),
+        (np.array([[True, False]]), "classes at void pixels"),
+    ):
+        contest = of_classes("a", "b", truth=Mask(classes, void))  # type: ignore[arg-type]
+        with pytest.raises(DataError, match=f"sample s: its mask has .*{told.removeprefix('void of ')}"):
+            contest.checked_truth(Path(), one)
+    good = of_classes("a", "b", truth=Mask(classes, np.array([[False, True]])))
+    assert isinstance(good.checked_truth(Path(), one), Mask)

@@ -2,26 +2,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import one_line
 
 from medalist.contest import Contest, contest_folds, folds_path, groups_found, keep_edited_folds
-from medalist.errors import FoldError, MedalistError, RunError
+from medalist.errors import FoldError, RunError
 from medalist.folds.folds import Folds
 from medalist.folds.settings import FoldsConfig
 
 CONFIG = FoldsConfig(n=3, seed=5)
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -129,6 +129,21 @@ def test_a_wrong_name_or_argument_is_one_line(
     assert told in str(caught.value) and "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("model.args.widht=3", "model.args: tiny_net has no argument 'widht'"),
+        ("model.name=tiny_nett", "did you mean 'tiny_net'?"),
+        ("decide.args.threshold=high", "decide.args.threshold = 'high'"),
+        ("loss.args.nothing=1", "has no argument 'nothing'"),
+    ],
+)
+def test_show_checks_own_parts_too(home: Path, medalist: Callable[..., Any], change: str, words: str) -> None:
+    assert medalist("show", "own.yaml").code == 0
+    ended = medalist("show", "own.yaml", change)
+    assert (ended.code, ended.out) == (2, "") and words in ended.line
+
+
 def test_a_decision_that_fails_or_answers_something_else_is_one_line(home: Path) -> None:
     own, empty = parts_of(load_competition("toy_nuclei")), MapPrediction(np.zeros((1, 8, 8), np.uint8), ("a",))
     how = OwnConfig(name="blobs", args={"threshold": 0.5})

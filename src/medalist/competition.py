@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from medalist.codecs.images import Orientation
-    from medalist.formats.submission import SubmissionFormat
+    from medalist.formats.submission import AnyFormat
 
 
 MODULES = "competitions_"
@@ -71,25 +71,49 @@ class Competition:
     orientation: "shown" where truths and answers are those of the picture as programs show it, turned by its EXIF
         orientation; "stored" where they were made on the pixels as they are stored. Images are read so, and sizes are
         those of the pixels that are read.
+    read_image: only where the images are no pictures, or only a part of each picture counts: (the first file of a
+        sample's images) -> uint8[H, W, 3]. It raises DataError, which names the file. Truths, answers and sizes are
+        those of these pixels; `white` and `orientation` are then not used.
     draw: only for contests that make their own data: (folder, seed) -> None; it writes the contest into the folder.
     retrieval: only for contests of identities. `truth` is then `retrieval.splits.identity`, and the truths given to
         `score` are the right names of each query (`retrieval.splits.right_names`).
+    classes: the names of the values 0, 1, 2 ... of masks. Where a contest has a background, this is the first name.
+        Empty for masks of one class, and for instances.
     """
 
     name: str
     read: Callable[[Path], Split]
     truth: Callable[[Path, Sample], Answer]
     score: Callable[[Mapping[str, Any], Mapping[str, Any]], Score]
-    submission: SubmissionFormat
+    submission: AnyFormat
     groups: Callable[[Sequence[Sample]], Grouping] | None = None
     sample_submission: str | None = "sample_submission.csv"
     white: int = 65535
     orientation: Orientation = "shown"
+    read_image: Callable[[Path], NDArray[np.uint8]] | None = None
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None
+    classes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Raise ConfigError for names of classes that cannot be told apart, or that are others in the submission."""
+        twice = sorted({name for name in self.classes if self.classes.count(name) > 1 or not name})
+        if twice or len(self.classes) > 255 or len(self.classes) == 1:
+            raise ConfigError(
+                f"{self.name}: classes = {', '.join(map(repr, self.classes[:5]))}{', ...' * (len(self.classes) > 5)}: "
+                + (f"'{twice[0]}' is there twice or empty" if twice else "there must be 2..255, the background first")
+            )
+        written = getattr(self.submission, "classes", None)
+        if self.classes and written is not None and tuple(written) != self.classes:
+            raise ConfigError(
+                f"{self.name}: classes are {', '.join(self.classes)}, and those of the submission "
+                f"{', '.join(written)}; give both the same names in the same order"
+            )
 
     def image(self, path: Path) -> NDArray[np.uint8]:
         """Read an image of this contest: uint8[H, W, 3]. Raises DataError as `codecs.images.read_image` does."""
+        if self.read_image is not None:
+            return self.read_image(path)
         from medalist.codecs.images import read_image  # here, because many commands read no image
 
         return read_image(path, self.white, self.orientation)
@@ -97,10 +121,13 @@ class Competition:
     def checked_truth(self, data: Path, sample: Sample) -> Answer:
         """Return the truth of a training sample.
 
-        Raises DataError as `truth` does, and where the submission could not say it: a mask of several values, while the
-        format has one class. All of them would silently become foreground.
+        Raises DataError as `truth` does; for a mask with values that are no class of the contest; and where the
+        submission could not say it: a mask of several values, while the format has one class. All of them would
+        silently become foreground.
         """
         truth = self.truth(data, sample)
+        if isinstance(truth, Mask):
+            _check_mask(truth, sample, self.classes)
         # `one_class` is an optional property of a format; own formats of a contest need not have it.
         if isinstance(truth, Mask) and getattr(self.submission, "one_class", False):
             _refuse_classes(truth, sample)
@@ -114,6 +141,34 @@ class Competition:
         return Competition, tuple(getattr(self, one.name) for one in fields(self))
 
 
+def _check_mask(truth: Mask, sample: Sample, classes: Sequence[str]) -> None:
+    """Raise DataError for a mask whose void does not fit its classes, or that has values of no class."""
+    where = _of_sample(sample)
+    if truth.void is not None:
+        if truth.void.shape != truth.classes.shape or truth.void.dtype != bool:
+            raise DataError(f"{where}: its mask has void of another shape or type than bool{list(truth.classes.shape)}")
+        if truth.classes[truth.void].any():
+            raise DataError(f"{where}: its mask has classes at void pixels; in `truth`, set them to 0 there")
+    if not classes or truth.classes.max(initial=0) < len(classes):
+        return
+    from medalist.codecs.label_pictures import counted
+
+    values = {value: count for value, count in counted(truth.classes).items() if value >= len(classes)}
+    told = ", ".join(f"{value} ({count:,} pixels)" for value, count in list(values.items())[:6])
+    more = f" and {len(values) - 6} more" if len(values) > 6 else ""
+    raise DataError(
+        f"{where}: its mask has the values {told}{more}, and the contest's classes are 0..{len(classes) - 1} "
+        f"({classes[0]} ... {classes[-1]}); in `truth`, map them, or make them void: layouts.label_masks(data, sample, "
+        "CLASSES, ids={...}, ignore=(...))"
+    )
+
+
+def _of_sample(sample: Sample) -> str:
+    """The sample in words, with the file or code of its annotation where it has one."""
+    named = f" ({sample.annotation[0]:.80})" if len(sample.annotation) == 1 and sample.annotation[0] else ""
+    return f"sample {sample.id}{named}"
+
+
 def _refuse_classes(truth: Mask, sample: Sample) -> None:
     """Raise DataError for a mask with other values than 0 and 1, or 0 and 255."""
     if truth.classes.max(initial=0) <= 1:
@@ -122,9 +177,8 @@ def _refuse_classes(truth: Mask, sample: Sample) -> None:
 
     values = values_in(truth.classes)
     if [value for value in values if value] != [255]:
-        named = f" ({sample.annotation[0]:.80})" if len(sample.annotation) == 1 and sample.annotation[0] else ""
         raise DataError(
-            f"sample {sample.id}{named}: its mask has {told(values)}, and a submission of this contest has one class; "
+            f"{_of_sample(sample)}: its mask has {told(values)}, and a submission of this contest has one class; "
             "in `truth`, return the class that is asked for: Mask((classes == 1).astype(np.uint8)), or "
             "layouts.mask_picture(data, sample, foreground=(1,))"
         )

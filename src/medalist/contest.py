@@ -20,7 +20,7 @@ from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Answer, Grouping, Sample, Split
 
 if TYPE_CHECKING:
-    from medalist.formats.submission import SubmissionFormat
+    from medalist.formats.submission import AnyFormat
 
 
 LOOKED_AT = ".images.json"
@@ -73,7 +73,7 @@ class Evaluation(Protocol):
         """Return truths and perfect answers for the training part, which `medalist check` scores."""
         ...
 
-    def format_of_test(self, contest: Contest) -> SubmissionFormat:
+    def format_of_test(self, contest: Contest) -> AnyFormat:
         """Return the format of the test part, which knows the names that may be answered there."""
         ...
 
@@ -88,7 +88,7 @@ class Perfect:
 
     truths: Mapping[str, Answer]
     answers: Mapping[str, Answer]
-    form: SubmissionFormat
+    form: AnyFormat
     lines: Sequence[str] = ()
     called: str = "perfect answers"
     test_line: str = "valid"
@@ -106,7 +106,7 @@ class _BySample:
         truths = contest.truths(contest.split.train)
         return Perfect(truths, truths, contest.competition.submission)
 
-    def format_of_test(self, contest: Contest) -> SubmissionFormat:
+    def format_of_test(self, contest: Contest) -> AnyFormat:
         return contest.competition.submission
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import Field
 
@@ -33,6 +34,9 @@ class TaskConfig(ConfigModel):
 
 class Experiment(ConfigModel):
     """What the config of every experiment says; each kind has its own models for task, image, predict and decide."""
+
+    own_given: ClassVar[Mapping[str, int]] = {"model": 2, "loss": 2, "decide": 1, "augment": 0}
+    """How many arguments medalist gives by position to a part of the contest's folder, by the section that names it."""
 
     competition: str
     """The name of a folder under `competitions/`, or, with a dot, of one of its tracks, such as `omniglot.oneshot`."""

@@ -14,6 +14,7 @@ import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,9 @@ from medalist.reading import JSON_BYTES, TABLE_BYTES, open_file, read_bytes
 
 MOST_COLUMNS = 100_000
 """The most columns of a csv."""
+
+LONGEST_NAME = 200
+"""The most bytes of a file's name that the name of its temporary file holds too; file systems allow 255 in all."""
 
 LONGEST_CELL = 2**25
 """The most letters of a cell of a csv. The run-length code of a mask of 10^9 pixels has a few million."""
@@ -38,8 +42,9 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
     are thousands and whose hash is kept elsewhere, and for those that can be made again. Raises MedalistError where the
     disk is full or the file cannot be written.
     """
-    temporary = path.with_name(f".{secrets.token_hex(4)}-{path.name}")
     _refuse_device(path)
+    name = path.name if len(path.name.encode(errors="surrogateescape")) <= LONGEST_NAME else path.suffix
+    temporary = path.with_name(f".{secrets.token_hex(4)}-{name}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -60,10 +65,15 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
 
 
 def _refuse_device(path: Path) -> None:
-    """Raise MedalistError for a device or a pipe: as root, a rename would put a file in the place of /dev/null."""
+    """Raise MedalistError for a device or a pipe: as root, a rename would put a file in the place of /dev/null.
+
+    And for a name that is too long, before the work that makes the file is done.
+    """
     try:
         mode = path.stat().st_mode
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise MedalistError(f"cannot write a file of {len(path.name)} letters: {reason(error)}") from None
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise MedalistError(f"cannot write {path}: a device or a pipe, not a file; name a file")
@@ -187,7 +197,9 @@ def _checked_header(path: Path, header: list[str], columns: Sequence[str]) -> li
     missing = [column for column in columns if column not in times]
     if missing:
         wanted = _short(",".join(columns), 500)
-        raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {wanted}")
+        near = get_close_matches(missing[0].strip(), times if len(times) <= 1000 else [], n=1)
+        hint = f"; did you mean '{_short(near[0])}'?" if near else ""
+        raise DataError(f"{path}, row 1: no column '{missing[0]}' in {shown}; expected {wanted}{hint}")
     twice = next((column for column in header if times[column] > 1), None)
     if twice is not None:
         raise DataError(f"{path}, row 1: column '{_short(twice)}' is there twice: {shown}")

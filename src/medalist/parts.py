@@ -168,6 +168,14 @@ def _typed(hint: Any, value: Any, key: str) -> Any:
         raise ConfigError(f"{key}: its type {hint} cannot be given in a config ({first_line(error)})") from None
 
 
+SECTION_OF: Mapping[str, Section] = {
+    "model": "NETWORKS",
+    "loss": "LOSSES",
+    "decide": "DECIDES",
+    "augment": "TRANSFORMS",
+}
+"""The dictionary of `parts.py` by the section of the config that names its part."""
+
 HASHED = "__medalist_hash__"
 """The attribute of an imported `parts.py` that holds the hash of what was imported."""
 
@@ -181,6 +189,16 @@ def parts_of(competition: Competition) -> OwnParts:
     if package is None or package.__file__ is None:
         return NO_PARTS
     return OwnParts(Path(package.__file__).parent, package.__name__)
+
+
+def check_parts(settings: Any, own: OwnParts) -> None:
+    """Raise ConfigError, as `OwnParts.find` does, for a part of the contest's folder that settings name wrongly.
+
+    settings: those of an experiment (`Experiment.own_given`). `parts.py` is imported where they name a part.
+    """
+    for key, config in own_parts_in(settings):
+        place = key.partition(".")[0].partition("[")[0]
+        own.find(SECTION_OF[place], config, key, settings.own_given[place])
 
 
 def used_hash(settings: Any, competition: Competition) -> str:

@@ -140,8 +140,10 @@ class Predictor:
     def _refuse_depth(self, path: Path) -> None:
         """Raise DataError for a file with another bit depth than the training had; note gray in place of colour."""
         known = self._kinds
+        if not known:
+            return
         kind = image_kind(path)
-        if not known or kind in known:
+        if kind in known:
             return
         told = f"{path} is {kind} a channel, and {self.run.name} was trained on {' and '.join(known)}"
         if all(kind.split(", ")[1] != one.split(", ")[1] for one in known):

@@ -25,7 +25,10 @@ JSON_BYTES = 1024**3
 """The largest JSON file, and the largest file of figures, ids or notes."""
 
 IMAGE_BYTES = 4 * 1024**3
-"""The largest image file."""
+"""The largest image file that is read whole."""
+
+WINDOWED_BYTES = 1024**4
+"""The largest image file that is read by windows."""
 
 CHUNK = 1024**2
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import _thread
 import io
+import mmap
 import os
 import signal
 import sys
@@ -147,6 +148,32 @@ def hold_standard_streams() -> None:
         sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
     if sys.stderr is None:
         sys.stderr = os.fdopen(2, "w", encoding="utf-8", closefd=False)
+
+
+def release_pages(mapped: mmap.mmap) -> None:
+    """Free the memory that the pages of a mapped file take in this process; the file keeps what was written.
+
+    Windows frees them by itself where memory is scarce.
+    """
+    if hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def reserve(file: IO[Any], size: int) -> None:
+    """Make an open file `size` bytes long, and take the room on the disk where the system can do it. Raises OSError."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, size)
+    else:
+        file.truncate(size)
+
+
+def forget_peak_memory() -> bool:
+    """Let `peak_memory` begin again with the present memory; return False where the system cannot do it."""
+    try:
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    except OSError:
+        return False
+    return True
 
 
 def flush_file(path: Path) -> None:

@@ -96,7 +96,7 @@ def test_search_by_images(medalist: Command, built: Path) -> None:
     assert lines[4] == ["images/blue.png"] and lines[6][:2] == ["1", "blue"] and len(lines) == 8
     where = ("--where", "identity in [cold, warm] and depth >= 2", "--picture", "grid.png", "--exact")
     ended = medalist("search", "tiny", "--image", "images/red.png", *where)
-    assert ended.code == 0 and ended.out.splitlines()[-1] == "grid.png: 1 queries with their hits"
+    assert ended.code == 0 and ended.out.splitlines()[-1] == "grid.png: 1 query with their hits"
     assert [line.split()[1] for line in ended.out.splitlines()[2:-1]] == ["pink", "blue"]
     assert read_image(Path("grid.png")).shape[0] > 100
     ended = medalist("search", "tiny", "--image", "images/red.png", "--group-by", "identity")
@@ -130,7 +130,7 @@ def test_add_delete_and_info(medalist: Command, built: Path) -> None:
     ended = medalist("search", "tiny", "--image", "images/red.png")
     assert sorted(line.split()[1] for line in ended.out.splitlines()[2:]) == ["blue", "green"]
     ended = medalist("index", "delete", "tiny", "--where", "depth > 3 or identity is missing")
-    assert ended.out == "runs/toys/tiny/gallery: 1 deleted, 1 vectors now\n"
+    assert ended.out == "runs/toys/tiny/gallery: 1 deleted, 1 vector now\n"
 
 
 def test_kinds_of_fields(medalist: Command, here: Path) -> None:

@@ -294,3 +294,15 @@ def test_another_word_for_the_order_is_refused(order: Any) -> None:
 def test_a_mask_has_two_axes() -> None:
     with pytest.raises(RleError, match=r"a mask is \[H, W\], and this array is \[2, 2, 2\]"):
         encode_mask(np.ones((2, 2, 2), bool))
+
+
+@given(LABELS, st.sampled_from(ORDERS), st.integers(1, 40))
+def test_blocks_of_any_size_change_nothing(labels: NDArray[np.int32], order: Order, pixels: int) -> None:
+    """Large images are read and written block by block; here blocks are a line or a few."""
+    mask = labels > 1
+    whole = encode_mask(mask, order), encode_labels(labels, order)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medalist.codecs.rle.BLOCK_PIXELS", pixels)
+        assert (encode_mask(mask, order), encode_labels(labels, order)) == whole
+        assert encode_mask(mask.astype(np.uint8) * 7, order) == whole[0]
+        np.testing.assert_array_equal(decode_mask(whole[0], (mask.shape[0], mask.shape[1]), order), mask)

@@ -5,20 +5,31 @@ A contest of masks or of labels is asked about training samples; one of identiti
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from itertools import cycle
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from medalist.competition import Competition, Retrieval, competition_names, find_groups, folder_of, load_competition
 from medalist.errors import SubmissionError
 from medalist.folds.folds import check_folds, make_folds
 from medalist.folds.settings import FoldsConfig
 from medalist.formats.rankings import RankingFormat
-from medalist.formats.submission import SubmissionFormat, check_submission, write_submission
+from medalist.formats.submission import (
+    AnyFormat,
+    ArchiveFormat,
+    SubmissionFormat,
+    check_submission,
+    suffix_of,
+    write_submission,
+)
 from medalist.records import Answer, Labels, Ranking, RetrievalSplit, Sample, Split
 from medalist.retrieval.splits import answerable, identity_of, right_names, splits_of_test
 
@@ -82,7 +93,7 @@ class Exam:
     samples: list[Sample]
     truths: Mapping[str, Answer]
     perfect: Mapping[str, Answer]
-    form: SubmissionFormat
+    form: AnyFormat
 
 
 @pytest.fixture
@@ -164,7 +175,7 @@ def test_reading_twice_gives_the_same(competition: Competition, root: Path, spli
 def test_perfect_answers_through_the_file_get_the_best_score(
     competition: Competition, exam: Exam, tmp_path: Path
 ) -> None:
-    path = tmp_path / "s.csv"
+    path = tmp_path / f"s{suffix_of(exam.form)}"
     assert exam.truths
     write_submission(path, exam.form, exam.perfect.items())
     assert exam.form.validate(path, exam.samples) == []
@@ -307,6 +318,11 @@ SPOILT_NAMES: dict[str, tuple[Spoiling, int | None]] = {
     "a number that is none": (cell(lambda names: f"{names.split(' ')[0]} nan"), 5),
 }
 
+SPOILT_ARCHIVES = (
+    "a picture is missing", "a picture too many", "another size", "a value of no class", "colours",
+    "a damaged picture", "cut off",
+)  # fmt: skip
+
 
 def refused(
     form: SubmissionFormat, reference: Path, split: Split, spoiling: Spoiling, row: int | None, path: Path
@@ -331,12 +347,13 @@ def reference(
     """The contest's sample submission; where it has none, a file that gives the test part answers of the exam."""
     if competition.sample_submission is not None:
         return root / competition.sample_submission
-    exam, path = request.getfixturevalue("exam"), tmp_path / "made.csv"
+    exam = request.getfixturevalue("exam")
+    path = tmp_path / f"made{suffix_of(exam.form)}"
     write_submission(path, exam.form, zip((sample.id for sample in split.test), cycle(exam.perfect.values())))
     return path
 
 
-def of_test(competition: Competition, split: Split) -> SubmissionFormat:
+def of_test(competition: Competition, split: Split) -> AnyFormat:
     """The form in which the test part is answered."""
     if competition.retrieval is None:
         return competition.submission
@@ -348,7 +365,53 @@ def of_test(competition: Competition, split: Split) -> SubmissionFormat:
 def test_a_spoilt_file_is_refused_with_row_and_reason(
     competition: Competition, reference: Path, split: Split, spoiling: str, tmp_path: Path
 ) -> None:
-    refused(of_test(competition, split), reference, split, *SPOILT[spoiling], tmp_path / "s.csv")
+    form = of_test(competition, split)
+    if not isinstance(form, ArchiveFormat):
+        refused(form, reference, split, *SPOILT[spoiling], tmp_path / "s.csv")
+
+
+@pytest.mark.parametrize("spoiling", SPOILT_ARCHIVES)
+def test_a_spoilt_archive_is_refused_with_file_and_reason(
+    competition: Competition, request: pytest.FixtureRequest, spoiling: str, tmp_path: Path
+) -> None:
+    form = competition.submission
+    if not isinstance(form, ArchiveFormat):
+        return
+    reference, split = request.getfixturevalue("reference"), request.getfixturevalue("split")
+    assert form.validate(reference, split.test) == []
+    path = tmp_path / f"spoilt{form.suffix}"
+    with zipfile.ZipFile(reference) as archive:
+        spoil(path, {name: archive.read(name) for name in archive.namelist()}, spoiling)
+    problems = form.validate(path, split.test)
+    assert problems and all(problem.rule for problem in problems)
+    with pytest.raises(SubmissionError) as caught:
+        check_submission(path, form, split.test, None)
+    assert "\n" not in str(caught.value) and problems[0].rule in str(caught.value)
+
+
+def spoil(path: Path, files: dict[str, bytes], spoiling: str) -> None:
+    """Write the pictures of an archive, spoilt in one of the ways of SPOILT_ARCHIVES."""
+    first = next(iter(files))
+    picture = np.array(Image.open(io.BytesIO(files[first])))
+    changes: dict[str, Callable[[], dict[str, bytes]]] = {
+        "a picture is missing": lambda: {name: data for name, data in files.items() if name != first},
+        "a picture too many": lambda: {**files, "other.png": files[first]},
+        "another size": lambda: {**files, first: png(picture[1:])},
+        "a value of no class": lambda: {**files, first: png(np.full_like(picture, 254))},
+        "colours": lambda: {**files, first: png(np.repeat(picture[..., None], 3, axis=2))},
+        "a damaged picture": lambda: {**files, first: files[first][:-30]},
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in changes.get(spoiling, lambda: files)().items():
+            archive.writestr(name, data)
+    if spoiling == "cut off":
+        path.write_bytes(path.read_bytes()[:-60])
+
+
+def png(picture: np.ndarray) -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, format="PNG")
+    return file.getvalue()
 
 
 @of_identities
@@ -356,7 +419,9 @@ def test_a_spoilt_file_is_refused_with_row_and_reason(
 def test_spoilt_names_are_refused_with_row_and_reason(
     competition: Competition, reference: Path, split: Split, spoiling: str, tmp_path: Path
 ) -> None:
-    refused(of_test(competition, split), reference, split, *SPOILT_NAMES[spoiling], tmp_path / "s.csv")
+    form = of_test(competition, split)
+    assert isinstance(form, RankingFormat)
+    refused(form, reference, split, *SPOILT_NAMES[spoiling], tmp_path / "s.csv")
 
 
 @of_identities

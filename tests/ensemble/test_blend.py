@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from itertools import permutations
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from medalist.codecs.disk import disk_array, is_on_disk
 from medalist.ensemble.blend import blend
 from medalist.errors import RunError
 from medalist.records import MapPrediction
@@ -55,3 +59,34 @@ def test_what_does_not_fit_is_refused(other: MapPrediction) -> None:
     with pytest.raises(RunError, match="cannot be blended") as caught:
         blend([prediction(1, 2), other])
     assert "\n" not in str(caught.value)
+
+
+def on_disk(prediction: MapPrediction, folder: Path) -> MapPrediction:
+    maps = disk_array(prediction.maps.shape, np.uint8, folder)
+    maps[:] = prediction.maps
+    return MapPrediction(maps, prediction.channels)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_maps_on_disk_have_the_same_mean(tmp_path: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.codecs.disk.bands.__defaults__", (40,))
+    random = np.random.default_rng(count)
+    those = [MapPrediction(random.integers(0, 256, (3, 20, 9)).astype(np.uint8), ("a", "b", "c")) for _ in range(count)]
+    blended = blend([on_disk(one, tmp_path) for one in those], tmp_path)
+    np.testing.assert_array_equal(blended.maps, blend(those).maps)
+    assert is_on_disk(blended.maps) and blended.channels == ("a", "b", "c")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_in_memory_are_read_one_after_another() -> None:
+    """No list of all predictions is made: each is gone before the next but one is read."""
+    alive: list[weakref.ref[MapPrediction]] = []
+
+    def coming() -> Iterator[MapPrediction]:
+        for value in range(6):
+            assert sum(one() is not None for one in alive[1:]) <= 1
+            made = prediction(value, value)
+            alive.append(weakref.ref(made))
+            yield made
+
+    assert blend(coming()).maps.ravel().tolist() == [3, 3]  # 2.5, rounded up

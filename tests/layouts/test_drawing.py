@@ -5,9 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from medalist.errors import MedalistError
-from medalist.layouts.drawing import identity_picture, write_picture
+from medalist.layouts.drawing import (
+    drawn_objects,
+    identity_picture,
+    made_up_id,
+    painted,
+    write_lines,
+    write_picture,
+)
 
 SIZE = (48, 40)
 
@@ -76,3 +84,34 @@ def test_a_failed_writing_leaves_what_was_there(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
     with pytest.raises(MedalistError, match="cannot write"):
         write_picture(tmp_path / "a.png" / "b.png", np.zeros(SIZE, np.uint8))
+
+
+@pytest.mark.parametrize("size", [(40, 60), (3, 90)])
+def test_objects_are_numbered_and_do_not_touch(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        labels = drawn_objects(rng, size, 12, (3, 6))
+        assert labels.shape == size and set(np.unique(labels)) == set(range(labels.max() + 1))
+        for number in range(1, labels.max() + 1):
+            assert set(np.unique(labels[ndimage.binary_dilation(labels == number)])) <= {0, number}
+
+
+def test_no_objects_where_none_are_asked_for() -> None:
+    assert not drawn_objects(np.random.default_rng(0), (20, 20), 0, (3, 6)).any()
+
+
+def test_each_class_has_its_colour() -> None:
+    classes = np.repeat(np.arange(3), 400).reshape(30, 40)
+    colours = ((0.2, 0.2, 0.2), (0.9, 0.1, 0.1), (0.1, 0.1, 0.9))
+    image = painted(np.random.default_rng(0), classes, colours)
+    assert image.shape == (30, 40, 3) and image.dtype == np.uint8
+    means = [image[classes == number].mean(axis=0) / 255 for number in range(3)]
+    np.testing.assert_allclose(means, colours, atol=0.15)
+    np.testing.assert_array_equal(painted(np.random.default_rng(1), classes > 0, colours).shape, image.shape)
+
+
+def test_ids_and_lines(tmp_path: Path) -> None:
+    assert made_up_id("a", 1, 23) == made_up_id("a", 1, 23) != made_up_id("a", 12, 3)
+    assert len(made_up_id("a", length=9)) == 9
+    write_lines(tmp_path / "new" / "a.csv", ["id,z", "a,1"])
+    assert (tmp_path / "new" / "a.csv").read_bytes() == b"id,z\na,1\n"

@@ -11,6 +11,7 @@ from PIL import Image
 from medalist.errors import DataError
 from medalist.layouts import (
     folder_per_image,
+    folders_in,
     ids_in,
     images_in_folder,
     instances,
@@ -96,7 +97,14 @@ def test_a_long_list_of_faults_is_counted(tmp_path: Path) -> None:
         folder_per_image(tmp_path, "train")
 
 
-@pytest.mark.parametrize("listing", [images_in_folder, folder_per_image])
+def test_folders_are_listed_by_name(tmp_path: Path) -> None:
+    for name in ("b", "a", ".hidden"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    (tmp_path / "train" / "readme.txt").write_text("x")
+    assert folders_in(tmp_path, "train") == [("a", tmp_path / "train" / "a"), ("b", tmp_path / "train" / "b")]
+
+
+@pytest.mark.parametrize("listing", [images_in_folder, folder_per_image, folders_in])
 def test_missing_and_empty_folders_are_named(
     tmp_path: Path, listing: Callable[[Path, str], list[tuple[str, Path]]]
 ) -> None:
@@ -105,7 +113,7 @@ def test_missing_and_empty_folders_are_named(
     with pytest.raises(DataError, match=r"no folder 'train' in .*--data"):
         listing(tmp_path, "train")
     (tmp_path / "train").mkdir()
-    with pytest.raises(DataError, match=r"no images in .*train; expected <id>"):
+    with pytest.raises(DataError, match=r"no (images|folders) in .*train; "):
         listing(tmp_path, "train")
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from medalist.errors import DataError
-from medalist.metrics.instances import nuclei_map
+from medalist.errors import ConfigError, DataError
+from medalist.metrics.instances import f_beta_over_iou, nuclei_map
 from medalist.records import Instances
 
 Pairs = tuple[dict[str, Instances], dict[str, Instances]]
@@ -177,3 +177,63 @@ def test_pairs_that_do_not_fit_are_refused(answers: dict[str, Instances], words:
     assert str(raised.value) == words
     with pytest.raises(DataError, match="no samples to score"):
         nuclei_map({}, {})
+
+
+# ------------------------------------------------------------------------------------------------------------- F-beta
+
+
+def slow_f(truth: Instances, answer: Instances, beta: int, step: int, empty: Fraction) -> Fraction:
+    """F of one image at one threshold by its definition, with every pair of objects compared as sets of pixels."""
+
+    def objects(instances: Instances) -> list[set[int]]:
+        flat = instances.labels.ravel().tolist()
+        return [{at for at, label in enumerate(flat) if label == n} for n in range(1, instances.count + 1)]
+
+    true, said = objects(truth), objects(answer)
+    hits = sum(100 * len(one & other) > step * len(one | other) for one in true for other in said)
+    weight = beta**2
+    below = (1 + weight) * hits + weight * (len(true) - hits) + (len(said) - hits)
+    return Fraction((1 + weight) * hits, below) if below else empty
+
+
+@settings(deadline=None)
+@given(pairs(), st.sampled_from([1, 2]), st.sampled_from([0, 1]))
+def test_f_beta_against_its_definition(pair: Pairs, beta: int, empty: int) -> None:
+    truths, answers = pair
+    score = f_beta_over_iou(beta, float(empty))(truths, answers)
+    slow = {
+        name: [slow_f(truth, answers[name], beta, step, Fraction(empty)) for step in range(50, 100, 5)]
+        for name, truth in truths.items()
+    }
+    for name, values in slow.items():
+        assert score.by_sample[name] == pytest.approx(float(sum(values) / 10))
+    assert score.value == pytest.approx(sum(score.by_sample.values()) / len(truths))
+    assert score.parts["f@0.50"] == pytest.approx(float(sum(values[0] for values in slow.values()) / len(slow)))
+
+
+def test_the_edges_of_airbus() -> None:
+    f2 = f_beta_over_iou(2.0)
+    nothing, ship, two = row(-10), row(4, -6), row(4, -2, 4)
+    assert f2({"a": nothing}, {"a": nothing}).value == 1.0, "nothing there, nothing said"
+    assert f2({"a": nothing}, {"a": ship}).value == 0.0, "any object in an empty image"
+    assert f2({"a": ship}, {"a": nothing}).value == 0.0
+    assert f2({"a": ship}, {"a": ship}).value == 1.0
+    assert f2({"a": two}, {"a": ship}).value == pytest.approx(5 / (5 + 4)), "a missed object weighs 4"
+    assert f2({"a": ship}, {"a": two}).value == pytest.approx(5 / (5 + 1)), "a false object weighs 1"
+    assert f_beta_over_iou(2.0, empty=0.0)({"a": nothing}, {"a": nothing}).value == 0.0
+
+
+def test_an_iou_of_exactly_a_threshold_is_no_hit() -> None:
+    """6 of 10 pixels: IoU 0.6, which passes 0.50 and 0.55 and not 0.60."""
+    score = f_beta_over_iou(2.0)({"a": row(10)}, {"a": row(6, -4)})
+    assert score.value == pytest.approx(0.2)
+    assert score.parts["f@0.55"] == 1.0 and score.parts["f@0.60"] == 0.0
+    assert (score.parts["tp@0.50"], score.parts["fp@0.50"], score.parts["fn@0.50"]) == (1, 0, 0)
+
+
+def test_f_beta_refuses_what_cannot_be() -> None:
+    for beta, empty in ((0.0, 1.0), (2.0, 1.5)):
+        with pytest.raises(ConfigError, match="f_beta_over_iou"):
+            f_beta_over_iou(beta, empty)
+    with pytest.raises(DataError, match="no answer"):
+        f_beta_over_iou(2.0)({"a": row(1)}, {})

@@ -152,3 +152,22 @@ def test_the_order_of_samples_does_not_matter() -> None:
 def test_many_pixels_do_not_overflow() -> None:
     classes: NDArray[np.uint8] = np.ones((5000, 5000), np.uint8)
     assert mean_precision_over_iou({"a": Mask(classes)}, {"a": Mask(classes)}).value == 1.0
+
+
+def test_void_pixels_are_on_neither_side() -> None:
+    """A truth of 10 of 100 pixels; the answer has 5 of them, and 20 false ones, which are void in one of the images."""
+    classes = np.zeros((10, 10), np.uint8)
+    classes[0] = 1
+    said = np.zeros((10, 10), np.uint8)
+    said[0, :5], said[5:7] = 1, 1
+    void = np.zeros((10, 10), np.bool_)
+    void[5:7] = True
+    truths, answers = (
+        {"judged": Mask(classes), "void": Mask(classes, void)},
+        dict.fromkeys(("judged", "void"), Mask(said)),
+    )
+    assert mean_dice(truths, answers).by_sample == {"judged": 10 / 35, "void": 10 / 15}
+    assert mean_precision_over_iou(truths, answers).by_sample == {"judged": 0.0, "void": 0.0}  # 5/10 is not above 0.5
+    assert global_dice(truths, answers).value == pytest.approx(20 / (20 + 25 + 5))
+    blank = {"a": Mask(np.zeros((10, 10), np.uint8), np.ones((10, 10), np.bool_))}
+    assert mean_dice(blank, {"a": Mask(said)}).value == 1.0, "nothing is asked there"

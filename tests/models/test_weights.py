@@ -3,8 +3,14 @@ from __future__ import annotations
 import csv
 import os
 import pickle
+import socket
+import ssl
+import threading
+import urllib.error
 from collections.abc import Callable
+from email.message import Message
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,6 +92,49 @@ def test_offline_says_what_is_wanted_and_never_asks_a_hub(
     with pytest.raises(MedalistError, match=says) as error:
         find_weights(name)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        (urllib.error.URLError(socket.gaierror(-3, "Temporary failure in name resolution")), "Temporary failure"),
+        (TimeoutError("timed out"), "timed out"),
+        (None, "no answer"),
+    ],
+)
+@pytest.mark.parametrize("name", ["resnet34", "vgg11"])
+def test_without_a_network_the_hub_is_given_up_soon(
+    name: str, answer: Exception | None, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = threading.Event()
+
+    def urlopen(*_: object, **__: object) -> None:
+        if answer is not None:
+            raise answer
+        held.wait(20)  # as a name that is looked up for long
+
+    monkeypatch.delenv("MEDALIST_OFFLINE", raising=False)
+    monkeypatch.setattr("urllib.request.urlopen", urlopen)
+    monkeypatch.setattr(hubs, "REACH_SECONDS", 0.05)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *_: pytest.fail("asked"))
+    monkeypatch.setattr("torch.hub.download_url_to_file", lambda *_: pytest.fail("asked"))
+    with pytest.raises(WeightsError) as caught:
+        find_weights(name)
+    held.set()
+    line = str(caught.value)
+    assert f"cannot be reached ({why}" in line and "tried for up to 0.05 s): put " in line and "\n" not in line
+    assert line.startswith(f"no weights for '{name}' in ") and "pip packages and in the hubs' caches" in line
+
+
+def test_a_hub_that_answers_with_an_error_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault: Any = urllib.error.HTTPError("https://hub.example", 404, "no", Message(), None)
+    for answer in (fault, urllib.error.URLError(ssl.SSLError(1, "certificate"))):
+        monkeypatch.setattr("urllib.request.urlopen", lambda *_, answer=answer, **__: raised(answer))
+        hubs.require_reachable("https://hub.example")
+
+
+def raised(error: Exception) -> None:
+    raise error
 
 
 def test_online_the_hub_is_the_last_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

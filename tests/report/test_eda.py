@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,44 @@ def test_look_measures_images_and_objects(samples, tmp_path, kind):
     assert len(looks.objects) == 6 * (2 if kind is Instances else 1)
 
 
+def test_void_pixels_are_a_share_of_the_image_and_no_object(samples, tmp_path):
+    void = np.zeros((20, 24), np.bool_)
+    void[:, :6] = True
+    mask = Mask(np.where(void, 0, TRUTH > 0).astype(np.uint8), void)
+    looks = eda.describe(replace(competition(), truth=lambda data, sample: mask), tmp_path, samples)
+    assert set(looks.images["void"]) == {0.25} and set(looks.objects["area"]) == {8}
+    every = replace(competition(), truth=lambda data, sample: mask, classes=("road", "car"))
+    assert set(eda.describe(every, tmp_path, samples).objects["area"]) == {8, 352}
+
+
+def test_classes_are_counted(samples, tmp_path):
+    void = np.zeros((20, 24), np.bool_)
+    void[0] = True
+    masks = {
+        "dark": Mask(np.minimum(TRUTH, 1).astype(np.uint8)),
+        "stain": Mask((TRUTH * 3).astype(np.uint8) // 2, void),
+    }
+    nothing = Mask(np.zeros((20, 24), np.uint8))
+    contest = replace(
+        competition(),
+        truth=lambda data, sample: masks.get(sample.stratum, nothing),
+        classes=("road", "a", "b", "c", "d"),
+    )
+    table = eda.classes_table(contest, tmp_path, samples)
+    assert table["class"].tolist() == ["road", "a", "b", "c", "d"]
+    assert table["images"].tolist() == [12, 9, 0, 3, 0] and table["objects"].tolist() == [12, 9, 0, 3, 0]
+    judged = 12 * 480 - 3 * 24
+    assert table["share of pixels"].tolist() == [
+        pytest.approx(part / judged) for part in (judged - 9 * 24, 6 * 24 + 3 * 16, 0, 3 * 8, 0)
+    ]
+    drawn(eda.classes_figure(table))
+    unnamed = eda.classes_table(replace(contest, classes=()), tmp_path, samples)
+    assert unnamed["class"].tolist() == ["background", "class 1", "class 2", "class 3"]
+    assert eda.classes_table(competition(), tmp_path, samples).empty and eda.classes_table(
+        contest, tmp_path, ()
+    ).shape == (5, 4)
+
+
 def test_areas_of_a_mask_count_parts_by_class():
     classes = np.array([[1, 1, 0, 2], [0, 0, 0, 2], [1, 0, 2, 0]], dtype=np.uint8)
     assert sorted(eda.object_areas(Mask(classes))) == [1, 1, 2, 2]
@@ -113,23 +152,10 @@ def test_figures_of_nothing_are_drawn(tmp_path):
         eda.objects_figure(looks.images),
         eda.areas_figure(looks.objects),
         eda.modalities_figure(looks.images),
-        eda.targets_figure(competition(), tmp_path, ()),
-        eda.oof_figure(competition(), (), {}, {}, {}),
     ):
         drawn(figure)
     assert isinstance(eda.objects_table(looks.images), pd.DataFrame)
     assert eda.sizes_table(Split((), ())).empty and eda.strata_table(Split((), ())).empty
-
-
-def test_targets_and_answers_are_drawn(samples, tmp_path):
-    contest = competition()
-    picture = eda.targets_figure(contest, tmp_path, samples, each=2).axes[0].images[0].get_array()
-    assert picture.shape[0] > 3 * 200  # a row for each of the three strata
-    truths = {sample.id: contest.truth(tmp_path, sample) for sample in samples}
-    scores = {sample.id: place / 10 for place, sample in enumerate(samples)}
-    few = eda.oof_figure(contest, samples, truths, truths, scores, most=2).axes[0].images[0].get_array()
-    more = eda.oof_figure(contest, samples, truths, truths, scores, most=4).axes[0].images[0].get_array()
-    assert more.shape[0] == pytest.approx(2 * few.shape[0], abs=20)
 
 
 def test_a_stratum_has_one_colour_in_all_figures(samples, tmp_path):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from medalist.report.classes import COLOURS, Classes
 from medalist.report.network import (
     CHANNEL_COLOURS,
     BatchPicture,
@@ -47,6 +49,55 @@ def test_contours_have_the_colours_of_their_channels() -> None:
     assert abs(rows.min() - (10 + 8 * 7)) <= 2 and abs(rows.max() - (10 + 24 * 7)) <= 2
     assert abs(columns.max() - columns.min() - 16 * 7) <= 3
     assert len(channel_colours(20)) == 20
+
+
+def classes_batch(void: bool = True) -> BatchPicture:
+    """Return a batch whose two channels are the classes 2 and 1, in this order."""
+    plain = batch(2)
+    where = np.zeros((2, 32, 32), np.bool_)
+    where[:, :, 28:] = void
+    maps = np.zeros((2, 2, 32, 32), np.float32)
+    maps[:, 0, 2:20, 2:20], maps[:, 1, 20:30, 2:20] = 1, 0.6
+    return replace(plain, targets=maps, void=where, classes=Classes(("background", "car", HOSTILE)), numbers=(2, 1))
+
+
+def test_classes_are_areas_in_the_colours_of_the_report() -> None:
+    picture = batch_grid(classes_batch())
+    above, below = picture[10 + 3 * 7 : 10 + 18 * 7, 10 : 10 + 224], picture[10 + 21 * 7 : 10 + 29 * 7, 10 : 10 + 224]
+    edge = picture[10 + 2 * 7, 10 + 5 * 7]  # of the upper area
+    assert (edge == COLOURS[1]).all() and has(picture, COLOURS[0])
+    assert not has(picture, CHANNEL_COLOURS[0])
+    assert has(above[:, 28 * 7 :], (0, 0, 0)) and has(below[:, 28 * 7 :], (255, 255, 255))  # void is hatched
+    assert (picture[10 + 25 * 7, 10 + 22 * 7] == 90).all()
+
+
+def test_a_class_that_is_less_than_half_mixed_in_is_not_drawn() -> None:
+    faint = classes_batch(void=False)
+    assert faint.targets is not None
+    picture = batch_grid(replace(faint, targets=faint.targets * 0.8))
+    assert has(picture, COLOURS[1]) and not has(picture, COLOURS[0])
+
+
+def test_without_a_background_every_class_is_drawn() -> None:
+    street = replace(classes_batch(void=False), classes=Classes(("road", "car")), numbers=(0, 1))
+    assert has(batch_grid(street), COLOURS[0]) and has(batch_grid(street), COLOURS[1])
+
+
+def test_a_batch_of_classes_is_written_with_their_legend(tmp_path: Path) -> None:
+    picture = write_batch(tmp_path / "batch0.png", classes_batch(), ["b", "a"])
+    with Image.open(tmp_path / "batch0.png") as made:
+        written = np.asarray(made)
+    height = written.shape[0] - picture.shape[0]
+    assert 20 < height < 80 and has(written[:height], COLOURS[0]) and has(written[:height], COLOURS[1])
+    np.testing.assert_array_equal(written[height:, : picture.shape[1]], picture)
+
+
+def test_the_page_has_the_legend_of_the_classes(tmp_path: Path) -> None:
+    classes = Classes(("background", "car", HOSTILE))
+    write_debug(tmp_path / "index.html", report(classes=classes, void=True))
+    page = (tmp_path / "index.html").read_text()
+    assert "Areas are the target; void pixels are hatched." in page and page.count('class="square"') == 3
+    assert "<script" not in page and "1 car" in page and "Contours" not in page
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -21,8 +21,8 @@ from medalist.report.pictures import (
     fit_image,
     fit_labels,
     grid,
+    hatched,
     jpeg_base64,
-    matched,
     outline,
     png_base64,
     side_by_side,
@@ -50,36 +50,9 @@ def slow_edges(labels, thickness):
     return line
 
 
-def slow_matched(truth, answer):
-    found = np.zeros(truth.max() + 1, dtype=bool)
-    right = np.zeros(answer.max() + 1, dtype=bool)
-    for one in range(1, truth.max() + 1):
-        for other in range(1, answer.max() + 1):
-            common = ((truth == one) & (answer == other)).sum()
-            union = ((truth == one) | (answer == other)).sum()
-            if union and common / union > 0.5:
-                found[one] = right[other] = True
-    return found, right
-
-
 @given(label_maps, st.integers(1, 3))
 def test_edges_equal_the_loop(labels, thickness):
     assert (edges(labels, thickness) == slow_edges(labels, thickness)).all()
-
-
-@given(st.data())
-def test_matched_equals_the_loop(data):
-    truth = data.draw(label_maps)
-    answer = data.draw(npst.arrays(np.int32, truth.shape, elements=st.integers(0, 4)))
-    for fast, slow in zip(matched(truth, answer), slow_matched(truth, answer), strict=True):
-        assert (fast == slow).all()
-
-
-def test_half_of_the_union_is_no_match():
-    truth = np.array([[1, 1]], dtype=np.int32)
-    answer = np.array([[1, 0]], dtype=np.int32)
-    assert not matched(truth, answer)[0].any()
-    assert matched(truth, truth)[0].tolist() == [False, True]
 
 
 def test_touching_objects_are_parted():
@@ -138,6 +111,28 @@ def test_masks_are_tinted_by_verdict():
     assert tinted(of_truth, (0, 0), FOUND, 0.35) and tinted(of_answer, (0, 0), FOUND, 0.35)
     assert tinted(of_truth, (0, 2), MISSED, 0.55) and tinted(of_answer, (0, 2), FALSE, 0.55)
     assert tinted(of_answer, (2, 2), FALSE, 0.55) and (of_truth[2, 2] == 100).all()
+
+
+def test_void_pixels_are_hatched_and_have_no_verdict():
+    truth, answer, void = np.zeros((20, 30), np.uint8), np.ones((20, 30), np.uint8), np.zeros((20, 30), np.bool_)
+    truth[:, 20:], void[:, :10] = 1, True
+    image, of_truth, of_answer = np.split(
+        side_by_side(gray(20, 30), Mask(truth, void), Mask(answer), side=87), [90, 180], 1
+    )
+    assert not (image == 0).all(axis=2)[3:].any()
+    for panel in (of_truth[3:], of_answer[3:]):
+        stripes = (panel == 255).all(axis=2) | (panel == 0).all(axis=2)
+        assert 0.3 < stripes[:, 2:28].mean() < 0.6 and not stripes[:, 32:].any()
+        assert (panel[:, 2:28].max(axis=2) == panel[:, 2:28].min(axis=2)).all()  # no colour
+    assert (of_answer[10, 40] != of_answer[10, 70]).any()  # false beside found
+    drawn = outline(gray(20, 30), Mask(truth, void), side=90)
+    assert (drawn[:, :28] == 255).all(axis=2).any() and has(drawn, FOUND)
+
+
+def test_one_void_pixel_is_seen_in_a_reduced_picture():
+    void = np.zeros((900, 900), np.bool_)
+    void[::90, 451] = True
+    assert (hatched(gray(90, 90), void, 90) != 100).any()
 
 
 def test_wrong_shapes_and_kinds_are_our_fault():

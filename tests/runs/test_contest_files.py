@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
+from refusals import one_line
 
 from medalist.contest import Contest, contest_folds
-from medalist.errors import MedalistError, RunError
+from medalist.errors import RunError
 from medalist.folds.folds import write_folds
 from medalist.kinds import load_settings
 from medalist.records import Sample, Split
@@ -34,13 +34,6 @@ loss: {{bce: 1.0}}
 decide: {{kind: threshold}}
 tracking: none
 """
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

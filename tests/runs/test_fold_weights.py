@@ -4,27 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
+from refusals import one_line
 from safetensors.numpy import load_file, save_file
 
-from medalist.errors import MedalistError, RunError
+from medalist.errors import RunError
 from medalist.files import sha256_file
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.runs.fold_weights import keep_hashes, note_of, read_note, refuse_other_fold, weights_hash
 from medalist.workflows.score import score_run
 from medalist.workflows.submit import submit
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_weights_name_their_fold_their_config_and_their_folds(trained: Any) -> None:

@@ -1,21 +1,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import one_line
 
-from medalist.errors import ConfigError, DataError, MedalistError, RunError
+from medalist.errors import ConfigError, DataError, RunError
 from medalist.runs.opening import open_contest, open_run_contest
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_data_lies_where_it_is_said_to(
@@ -77,7 +70,8 @@ def test_other_data_is_refused(toy: Any, own_data: Path) -> None:
     rows = labels.read_text().splitlines()
     labels.write_text("\n".join(rows[:1] + rows[:0:-1]) + "\n")
     message = one_line(RunError, lambda: open_run_contest(toy.run, "toy_nuclei", str(own_data), toy.runs))
-    assert "is not the data that tiny was trained on; give its folder with --data" in message
+    assert "is not the data that tiny was trained on: ids, truths or images differ; after the run was made, " in message
+    assert "stage1_train_labels.csv was written; put the files back, give the folder" in message
     # The images' order in the csv is no difference, that of one image's objects is.
     by_image: dict[str, list[str]] = {}
     for row in rows[1:]:

@@ -8,8 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from refusals import one_line
 
-from medalist.errors import ConfigError, DataError, FoldError, MedalistError, RunError
+from medalist.errors import ConfigError, DataError, FoldError, RunError
 from medalist.experiment import Experiment
 from medalist.files import sha256_json, write_json
 from medalist.folds.folds import Folds, make_folds, write_folds
@@ -91,13 +92,6 @@ def run(root: Path, settings_of: SettingsOf, lock: Lock, folds: Folds) -> Run:
     made = create_run(root / "salt" / "first", settings_of(), lock)
     write_folds(made.folder / "folds.csv", folds)
     return made
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------- a run's files
@@ -184,9 +178,22 @@ def test_a_half_written_run_says_what_is_missing(run: Run) -> None:
     assert "config.yaml: No such file or directory; run medalist train" in one_line(RunError, run.config)
 
 
-def test_folds_of_another_run_are_refused(run: Run, split: Split) -> None:
-    write_folds(run.folder / "folds.csv", make_folds(split.train, FoldsConfig(n=2, seed=7)))
-    assert "folds.csv is not the file this run was trained on" in one_line(RunError, run.folds)
+def test_edited_folds_are_refused_with_the_way_back(run: Run, split: Split) -> None:
+    path, good = run.folder / "folds.csv", run.folder.parent / "folds" / "n2.csv"
+    whole = path.read_bytes()
+    write_folds(path, make_folds(split.train, FoldsConfig(n=2, seed=7)))
+    assert one_line(RunError, run.folds) == f"{path} was edited since the run was made; put it back, or train a new run"
+    for edited in (whole.replace(b",0,", b",1,", 1), b"\xff", b""):
+        path.write_bytes(edited)
+        assert "folds.csv was edited since the run was made; put it back" in one_line(RunError, run.folds)
+    good.parent.mkdir()
+    good.write_bytes(whole)
+    (good.parent / "a-edited.csv").write_bytes(whole.replace(b",0,", b",1,", 1))
+    assert f"put it back: cp {good} {path}, or train" in one_line(RunError, run.folds)
+    path.unlink()
+    assert "folds.csv is missing; put it back" in one_line(RunError, run.folds)
+    path.write_bytes(good.read_bytes())
+    assert run.folds().n == 2
 
 
 # ------------------------------------------------------------------------------------------------- going on

@@ -147,3 +147,23 @@ def test_a_small_index_needs_no_calibration() -> None:
     small.add(None, np.eye(4))
     assert small.calibrate(np.ones((2, 4)))[-1].at_10 == 1.0
     assert small.search(np.ones(4), 2).ids.shape == (2,)
+
+
+def extreme(n: int, seed: int) -> Floats:
+    """Return queries that lie far from all members, and nearly as far from each as from the next."""
+    rng = np.random.default_rng(seed)
+    x = cone(n, seed, 4.0) + 0.5 * rng.normal(size=(n, DIM)).astype(np.float32)
+    return (x / np.linalg.norm(x, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.mark.parametrize("aim", [0.8, 0.95, 0.99])
+@pytest.mark.parametrize("how", [{}, {"where": "n >= 100"}, {"min_score": -0.9}, {"plan": "walk"}], ids=str)
+def test_what_unlike_queries_got_is_told_by_an_estimate(aim: float, how: Any, index: Index, tmp_path: Path) -> None:
+    index.save(tmp_path / "x.ann")
+    own = Index.open(tmp_path / "x.ann")
+    for queries in (cone(200, 20, 1.6), extreme(200, 21)):
+        found = own.search(queries, recall=aim, **how)
+        exact = {name: value for name, value in how.items() if name != "plan"}
+        got = recall(found, own.exact(queries, **exact))
+        assert found.recall_estimate is not None and abs(found.recall_estimate - got) <= 0.06
+        assert got >= aim - 0.03 or "plan" in how

@@ -10,7 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
+from PIL import Image
 
+from medalist.codecs.disk import is_on_disk
 from medalist.errors import MedalistError, RunError
 from medalist.records import MapPrediction
 from medalist.stores.maps import MapStore
@@ -166,3 +168,80 @@ def test_nothing_partial_is_left_when_the_disk_is_full(
     with pytest.raises(MedalistError, match=r"disk full while writing .*a\.png"):
         store.write("a", MapPrediction(noise, ("x", "y")))
     assert list(store.folder.iterdir()) == []
+
+
+LARGE_SIZES = [(1, 1100, 700), (3, 512, 513), (2, 1, 1500), (1, 1500, 1)]
+
+
+@pytest.mark.parametrize("size", LARGE_SIZES, ids=str)
+def test_large_maps_are_kept_in_tiles(
+    store: MapStore, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.stores.maps.LARGE_BYTES", 100)
+    maps = np.random.default_rng(0).integers(0, 256, size).astype(np.uint8)
+    maps[0, : size[1] // 2] = 7
+    store.write("a", MapPrediction(maps, names(size[0])))
+    assert [path.name for path in store.folder.iterdir()] == ["a.tif"]
+    back = store.read("a", names(size[0]))
+    np.testing.assert_array_equal(back.maps, maps)
+    assert back.maps.dtype == np.uint8 and is_on_disk(back.maps)
+    assert [path.name for path in store.folder.iterdir()] == ["a.tif"]
+    with pytest.raises(RunError, match=r"a\.tif is damaged; delete it and run medalist predict again"):
+        store.read("a", names(size[0] + 1))
+
+
+def test_other_programs_read_large_maps(store: MapStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("medalist.stores.maps.LARGE_BYTES", 100)
+    maps = np.random.default_rng(0).integers(0, 256, (2, 700, 600)).astype(np.uint8)
+    store.write("a", MapPrediction(maps, names(2)))
+    with Image.open(store.folder / "a.tif") as file:
+        for number, plane in enumerate(maps):
+            file.seek(number)
+            np.testing.assert_array_equal(np.asarray(file), plane)
+
+
+def test_the_form_of_an_earlier_prediction_does_not_stay(
+    store: MapStore, noise: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for limit, name in ((10**9, "a.png"), (0, "a.tif"), (10**9, "a.png")):
+        monkeypatch.setattr("medalist.stores.maps.LARGE_BYTES", limit)
+        noise = noise ^ 1
+        store.write("a", MapPrediction(noise, ("x", "y")))
+        assert [path.name for path in store.folder.iterdir()] == [name]
+        np.testing.assert_array_equal(store.read("a", ("x", "y")).maps, noise)
+
+
+def test_hashes_of_large_maps_are_kept_and_changes_found(
+    store: MapStore, noise: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.stores.maps.LARGE_BYTES", 0)
+    for name in PART.ids:
+        store.write(name, MapPrediction(noise, PART.columns))
+    store.finish("fold0", PART)
+    files = store.files(["fold0"])
+    assert len(files) == 2 and store.intact("fold0")
+    store.read("a", PART.columns, files)
+    store.write("a", MapPrediction(noise ^ 1, PART.columns))
+    assert not store.intact("fold0")
+    with pytest.raises(RunError, match=r"a\.tif is not what was predicted"):
+        store.read("a", PART.columns, files)
+
+
+def test_damaged_large_maps_are_refused_in_one_line(
+    store: MapStore, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Without known hashes too, as in parts that older versions wrote: each tile has a checksum of its own."""
+    monkeypatch.setattr("medalist.stores.maps.LARGE_BYTES", 0)
+    maps = np.random.default_rng(0).integers(0, 256, (1, 600, 600)).astype(np.uint8)
+    store.write("a", MapPrediction(maps, ("x",)))
+    path = store.folder / "a.tif"
+    whole = path.read_bytes()
+    for data in (b"", whole[:100], whole[: len(whole) // 2], whole[:-1], b"x" * 500):
+        path.write_bytes(data)
+        with pytest.raises(RunError, match=r"a\.tif is damaged") as caught:
+            store.read("a", ("x",))
+        assert "\n" not in str(caught.value)
+    for at in range(2000, len(whole), 50_000):
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 16]) + whole[at + 1 :])
+        with pytest.raises(RunError, match=r"a\.tif is damaged"):
+            store.read("a", ("x",))

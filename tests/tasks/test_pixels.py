@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from types import SimpleNamespace
@@ -64,6 +65,18 @@ def test_images_are_read_as_contest_and_config_say(contest: Contest) -> None:
     path = contest.split.train[1].images[0]
     assert np.unique(read_of(contest, settings_of())(path)).tolist() == [128]  # half of 200, in 8 bits
     assert np.unique(read_of(contest, settings_of(image={"invert": True}))(path)).tolist() == [127]
+
+
+def test_a_contest_may_read_its_images_itself(contest: Contest) -> None:
+    def upper_half(path: Path) -> np.ndarray:
+        image = contest.competition.image(path)
+        return image[: len(image) // 2]
+
+    own = replace(contest, competition=replace(contest.competition, read_image=upper_half))
+    path = contest.split.train[1].images[0]
+    height, width = SIZES[1]
+    assert read_of(own, settings_of(image={"invert": True}))(path).shape == (height // 2, width, 3)
+    assert np.unique(read_of(own, settings_of(image={"invert": True}))(path)).tolist() == [127]
 
 
 @pytest.mark.parametrize("form", ["memory", "file"])

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from refusals import one_line
 
 from medalist.competition import load_competition
 from medalist.contest import Contest
@@ -23,13 +24,6 @@ LABELS = "stage1_train_labels.csv"
 @pytest.fixture
 def contest(own_data: Path, at_home: Path, tmp_path: Path) -> Contest:
     return open_contest("toy_nuclei", own_data, tmp_path)
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_a_sound_contest_gets_a_line_a_finding(contest: Contest, quiet: SilentReporter) -> None:
@@ -137,7 +131,7 @@ def drawn_contest(name: str, tmp_path: Path) -> Contest:
     return open_contest(name, tmp_path / "drawn", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["aptos", "dogs_vs_cats", "plant_pathology"])
+@pytest.mark.parametrize("name", ["aptos", "contrails", "dogs_vs_cats", "plant_pathology"])
 def test_drawn_contests_give_no_word(name: str, at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     assert not [line for line in check(drawn_contest(name, tmp_path), quiet) if line.startswith(WARNING)]
 

@@ -10,22 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import one_line
 
 from medalist.contest import LOOKED_AT, Contest, contest_folds, folds_path, groups_found, strata_changed
-from medalist.errors import FoldError, MedalistError
+from medalist.errors import FoldError
 from medalist.folds.mosaic import field_groups
 from medalist.folds.settings import FoldsConfig
 from medalist.records import Split
 from medalist.workflows.remake import remake_folds
 
 CONFIG = FoldsConfig(n=2, seed=1)
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

@@ -1,24 +1,17 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import one_line
 
 from medalist.errors import RunError
 from medalist.kinds import run_settings
-from medalist.report.pictures import shows_nothing
+from medalist.report.labels import shows_nothing
 from medalist.reporter import SilentReporter
 from medalist.workflows.report import report
 from medalist.workflows.score import oof_of_scores, score_run
-
-
-def one_line(call: Callable[[], object]) -> str:
-    with pytest.raises(RunError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: SilentReporter) -> None:
@@ -40,7 +33,7 @@ def test_the_page_shows_scores_curves_and_pictures(toy: Any, quiet: SilentReport
 
 
 def test_a_run_that_was_not_scored_says_what_to_type(toy: Any) -> None:
-    message = one_line(lambda: report(toy.run, toy.contest(), run_settings(toy.run)))
+    message = one_line(RunError, lambda: report(toy.run, toy.contest(), run_settings(toy.run)))
     assert "has no scores.json; run medalist score toy_nuclei/tiny first" in message
     assert not (toy.run.folder / "report").exists()
 
@@ -53,6 +46,6 @@ def test_damaged_figures_are_one_line(toy: Any, quiet: SilentReporter, text: str
     else:
         path.write_bytes(text.encode("latin-1"))
     score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)  # which does not need them
-    message = one_line(lambda: report(toy.run, toy.contest(), run_settings(toy.run)))
+    message = one_line(RunError, lambda: report(toy.run, toy.contest(), run_settings(toy.run)))
     assert "fold0/metrics.jsonl cannot be read" in message and "train that fold again" in message
     assert not (toy.run.folder / "report").exists()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from refusals import one_line
 
 from medalist.errors import ConfigError, MedalistError, RunError, SubmissionError
 from medalist.files import read_json, sha256_file
@@ -22,13 +23,6 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.segment import deciding
 from medalist.tasks.segment.settings import SegmentSettings
 from medalist.workflows.score import changed_settings, oof_of_scores, predicted_with, score_run
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def answers(run: Run, samples: tuple[Sample, ...]) -> dict[str, Answer]:

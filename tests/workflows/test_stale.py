@@ -14,7 +14,14 @@ from medalist.kinds import run_settings
 from medalist.reporter import LineReporter
 from medalist.runs import sources
 from medalist.runs.runs import Run
-from medalist.runs.sources import changed, predicting_sources, reading_sources, scoring_sources, stored_parts
+from medalist.runs.sources import (
+    changed,
+    code_tokens,
+    predicting_sources,
+    reading_sources,
+    scoring_sources,
+    stored_parts,
+)
 from medalist.workflows.score import score_run
 from medalist.workflows.submit import submit
 
@@ -65,10 +72,43 @@ def test_each_file_of_the_contest_counts(own_contest: Path) -> None:
     (own_contest / "classes.txt").write_text("a\n")
     (own_contest / "draw.py").unlink()
     path = own_contest / "__init__.py"
-    path.write_text(path.read_text() + "\n")
+    path.write_text(path.read_text() + "\nMORE = 1\n")
     names = [f"competitions/toy_nuclei/{name}" for name in ("__init__.py", "classes.txt", "draw.py")]
     assert changed(before, scoring_sources("toy_nuclei", "segment")) == names
     assert changed({}, before) == []  # nothing is known of results that are older than hashes
+
+
+def test_comments_docstrings_and_layout_of_a_contest_do_not_count(own_contest: Path) -> None:
+    before = scoring_sources("toy_nuclei", "segment")
+    path = own_contest / "__init__.py"
+    code = path.read_text()
+    path.write_text(f'"""Other words."""\n# a comment\n{code.partition(chr(10))[2]}\n\n# another\n')
+    now = scoring_sources("toy_nuclei", "segment")
+    assert now != before and changed(before, now) == []
+    path.write_text(f"__doc__\n{code}")
+    assert changed(before, scoring_sources("toy_nuclei", "segment")) == ["competitions/toy_nuclei/__init__.py"]
+    path.write_text(code)
+    older = {name: hashes.partition(" ")[0] for name, hashes in before.items()}  # as older versions recorded them
+    assert changed(older, scoring_sources("toy_nuclei", "segment")) == []
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("def f(x):\n    return x  # why\n", "def f( x ):\n  # what\n  return x\n", True),
+        ('def f(x):\n    "doc"\n    return x\n', "def f(x):\n    return x\n", True),
+        ('x = "doc"\n', 'x = "other"\n', False),
+        ('x = (\n    "doc"\n)\n', 'x = (\n    "other"\n)\n', False),
+        ("if a:\n    b()\nc()\n", "if a:\n    b()\n    c()\n", False),
+        ("a = 'x'; 'y'\n", "a = 'x'; 'z'\n", False),
+        ("a = f'{x=}'\n", "a = f'{x = }'\n", False),
+        ("a = f'{x}'\n", "a = f'{{x}}'\n", False),
+        ("a = '# b'\n", "a = '# c'\n", False),
+    ],
+)
+def test_code_is_the_same_where_it_does_the_same(one: str, other: str, same: bool) -> None:
+    assert (code_tokens(one.encode()) == code_tokens(other.encode())) == same
+    assert code_tokens(b"x = (") is None and code_tokens(b"\xff = 1") is None
 
 
 # ------------------------------------------------------------------------------------------------- what is said
@@ -114,6 +154,9 @@ def test_predictions_of_another_reader_are_said_and_made_again(
     assert f"warning: tiny: the predictions oof/fold0, oof/fold1 {words} toy_nuclei/tiny --split oof" in said
     said = said_by(lambda reporter: submit([run], toy.runs / "s.csv", None, toy.runs, reporter))
     assert f"the predictions test/test {words} toy_nuclei/tiny --split test" in said
+    for _ in range(2):  # a new score is one of the old predictions
+        assert "(stale: predicted by other code)" in medalist("--runs", toy.runs, "board").out
+        said_by(lambda reporter: score_run(run, toy.contest(), settings, reporter))
     ended = medalist("--runs", toy.runs, "predict", "tiny")
     assert ended.code == 0 and "test/test is made again: other code made it" in ended.out
     assert stored_parts(run, "test") == {"test/test": predicting_sources("toy_nuclei", "segment")}

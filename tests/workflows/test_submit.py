@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import TypeAdapter
+from refusals import one_line
 from safetensors.numpy import load_file, save_file
 
 from medalist.errors import MedalistError, RunError, SubmissionError
@@ -28,13 +29,6 @@ from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment import deciding
 from medalist.workflows.score import changed_settings, score_run
 from medalist.workflows.submit import submit
-
-
-def one_line(error: type[MedalistError], call: Callable[[], object]) -> str:
-    with pytest.raises(error) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 @pytest.fixture

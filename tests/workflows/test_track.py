@@ -16,8 +16,8 @@ from wandb.proto import wandb_internal_pb2 as records
 
 from medalist.kinds import answering_of, run_settings
 from medalist.records import Answer
+from medalist.report.labels import shows_nothing
 from medalist.report.page import extremes
-from medalist.report.pictures import shows_nothing
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import Run
 from medalist.tasks.protocols import Oof

@@ -122,6 +122,20 @@ def test_a_score_that_was_edited_is_no_score(toy: Any, score: Callable[..., Any]
     assert "(" not in medalist("--runs", toy.runs, "board").out
 
 
+def test_a_score_without_its_tries_is_not_proved(
+    toy: Any, score: Callable[..., Any], medalist: Callable[..., Any]
+) -> None:
+    """As after somebody edits `scores.json`, and then deletes the file that has its hash."""
+    score()
+    (toy.run.folder / "tries.json").unlink()
+    said = submitted(toy)
+    assert "tries.json is gone, so nothing says whether scores.json is what score wrote" in said
+    assert "decide, from the scores.json of tiny, whose tries.json is gone" in said
+    assert "(tries.json gone, scores.json may be edited)" in medalist("--runs", toy.runs, "board").out
+    score()
+    assert "gone" not in medalist("--runs", toy.runs, "board").out
+
+
 @pytest.mark.parametrize(
     "text", ["", "[]", '{"tries": 3}', '{"tries": [], "kept": 3}', '{"tries": [{}], "kept": null}']
 )
@@ -135,9 +149,10 @@ def test_damaged_tries_are_one_line(toy: Any, text: str) -> None:
 def test_a_score_of_an_older_version_is_used_and_said(toy: Any, quiet: SilentReporter) -> None:
     score_run(toy.run, toy.contest(), run_settings(toy.run), quiet)
     (toy.run.folder / "tries.json").unlink()
+    lock = read_json(toy.run.folder / "lock.json")
+    write_json(toy.run.folder / "lock.json", {**lock, "sources": {}})
     said = submitted(toy)
     assert "decide, from the last score of tiny, which an older version wrote" in said and "is unknown" not in said
-    lock = read_json(toy.run.folder / "lock.json")
     write_json(toy.run.folder / "lock.json", {**lock, "contents": ""})
     assert "tiny is older than hashes of contents and code: whether these changed since is unknown" in submitted(toy)
 

@@ -116,9 +116,9 @@ def test_ids_that_are_sorted_as_text_are_refused(root: Path) -> None:
     assert (problem.row, problem.value) == (3, "10") and "order of the sample submission" in problem.rule
 
 
-def test_names_alone_cannot_be_sent(drawn: Path) -> None:
+def test_names_alone_cannot_be_sent(tmp_path: Path) -> None:
     with pytest.raises(SubmissionError, match="the contest asks for probabilities"):
-        CONTEST.submission.rows("1", Labels(("dog",)))
+        write_submission(tmp_path / "s.csv", CONTEST.submission, [("1", Labels(("dog",)))])
 
 
 @pytest.mark.parametrize(

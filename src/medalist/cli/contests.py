@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, RunName, Session, load_config, say, session, table
+from medalist.cli.session import (
+    ConfigFile,
+    Data,
+    Memory,
+    Overrides,
+    RunName,
+    Session,
+    counted,
+    load_config,
+    say,
+    session,
+    table,
+)
 from medalist.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,6 +193,7 @@ def submit(
     output: Annotated[Path, typer.Option("-o", "--output", help="The file to write.")] = Path("submission.csv"),
     data: Data = None,
     verify: Verify = False,
+    memory: Memory = None,
 ) -> None:
     """Predict the test part where it is missing, blend runs, make answers, write the submission and validate it."""
     from medalist.runs.runs import find_run
@@ -188,8 +201,8 @@ def submit(
 
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
-    count = run_submit(found, output, data, here.runs, here.reporter, verify)
-    say(here.console, f"{output}: {count} rows, valid")
+    count = run_submit(found, output, data, here.runs, here.reporter, verify, memory)
+    say(here.console, f"{output}: {counted(count, 'row')}, valid")
 
 
 def validate(
@@ -210,7 +223,7 @@ def validate(
     for problem in problems[:SHOWN]:
         say(here.console, f"{file}: {problem}")
     if problems:
-        raise SubmissionError(f"{file}: {len(problems)} problems; {competition} would refuse it")
+        raise SubmissionError(f"{file}: {counted(len(problems), 'problem')}; {competition} would refuse it")
     say(here.console, f"{file}: valid for {competition} ({len(contest.split.test)} samples)")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from medalist.cli.session import RunName, Session, say, session, table
+from medalist.cli.session import RunName, Session, counted, say, session, table
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def embed(
     embeddings, left_out = embed_images(found, find_images(place), shared.reporter, fold, skip_bad)
     write_embeddings(path, embeddings)
     tell_left_out(shared.console, left_out)
-    say(shared.console, f"{path}: {len(embeddings)} vectors of {embeddings.dim} by {embeddings.named}")
+    say(shared.console, f"{path}: {counted(len(embeddings), 'vector')} of {embeddings.dim} by {embeddings.named}")
 
 
 def build(
@@ -163,7 +163,7 @@ def build(
         threads=threads,
     )  # fmt: skip
     tell_left_out(shared.console, left_out)
-    say(shared.console, f"{made.folder}: {len(made)} vectors of {made.dim} by {name_of(made.made_by)}")
+    say(shared.console, f"{made.folder}: {counted(len(made), 'vector')} of {made.dim} by {name_of(made.made_by)}")
 
 
 def add(
@@ -190,7 +190,7 @@ def add(
         found, images, folder, shared.reporter, fields=fields, skip_bad=skip_bad, threads=threads
     )
     tell_left_out(shared.console, left_out)
-    say(shared.console, f"{made.folder}: {len(made)} vectors now")
+    say(shared.console, f"{made.folder}: {counted(len(made), 'vector')} now")
 
 
 def search(
@@ -213,12 +213,12 @@ def search(
         if rows:
             table(shared.console, str(found.query), columns, rows)
         else:
-            say(shared.console, f"{found.query}: no answer among {len(gallery)} vectors")
+            say(shared.console, f"{found.query}: no answer among {counted(len(gallery), 'vector')}")
     for line in unmatched(gallery.index, asking.where):
         say(shared.console, line)
     if picture is not None:
         write_picture(picture, draw_hits(gallery, answers))
-        say(shared.console, f"{picture}: {len(answers)} queries with their hits")
+        say(shared.console, f"{picture}: {counted(len(answers), 'query', 'queries')} with their hits")
 
 
 def is_gallery(path: Path) -> bool:

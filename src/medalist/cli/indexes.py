@@ -13,10 +13,12 @@ import typer
 from medalist.cli import arrays, galleries
 from medalist.cli.console import ConsoleReporter
 from medalist.cli.galleries import Fields, Folder, GalleryFolder, Kinds, Place, SkipBad, Threads, Where
-from medalist.cli.session import Session, say, session, table
+from medalist.cli.session import Session, counted, say, session, table
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from medalist.search import Index, Stats
     from medalist.search.checks import Fsync
 
@@ -91,7 +93,7 @@ def build(
         with _made(out, values.shape[1], options, fsync) as index:
             index.add(labels, values, told, threads=threads, progress=moving)
     written = f"{arrays.size_of(out) / 1e6:.1f} MB, built in {time.monotonic() - began:.1f} s"
-    say(console, f"{out}: {len(values)} vectors of {values.shape[1]}, {metric}; {written}")
+    say(console, f"{out}: {counted(len(values), 'vector')} of {values.shape[1]}, {metric}; {written}")
 
 
 @contextlib.contextmanager
@@ -166,7 +168,7 @@ def add(
                 index.add(labels, values, told, threads=threads, progress=moving)
         new, now = len(index) - before, len(index)
     replaced = f", {len(values) - new} replaced" if upsert else ""
-    say(shared.console, f"{name}: {new} vectors added{replaced}, {now} now")
+    say(shared.console, f"{name}: {counted(new, 'vector')} added{replaced}, {now} now")
 
 
 @group.command()
@@ -203,7 +205,9 @@ def delete(
         say(shared.console, f"{len(missing)} of {len(asked)} ids were not found: {shown(list(map(str, missing)))}")
     say(
         shared.console,
-        f"{name}: {count} deleted, {now} vectors now" if count else f"{name}: nothing to delete, {now} vectors",
+        f"{name}: {count} deleted, {counted(now, 'vector')} now"
+        if count
+        else f"{name}: nothing to delete, {counted(now, 'vector')}",
     )
 
 
@@ -211,13 +215,22 @@ def delete(
 def info(
     context: typer.Context,
     file: Annotated[
-        Path, typer.Argument(metavar="FILE|FOLDER", help="An index, as a file or a folder, or the folder of a gallery.")
+        str,
+        typer.Argument(
+            metavar="FILE|FOLDER|RUN", help="An index, as a file or a folder, the folder of a gallery; or a run."
+        ),
     ],
+    gallery: GalleryFolder = None,
 ) -> None:
     """Show the size of an index, its fields, its memory by part and its recall."""
+    console = session(context).console
+    is_file = gallery is None and Path(file).is_file()
+    _show(console, Path(file) if is_file else find_index(session(context), file, gallery)[0])
+
+
+def _show(console: Console, file: Path) -> None:
     from medalist.search import Index
 
-    console = session(context).console
     if galleries.is_gallery(file):
         file = galleries.tell(console, file)
     stats = Index.open(file, read_only=file.is_dir()).stats()

@@ -22,8 +22,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None) -> None:
-    """Print the resolved config, after its augmentation and the name of its encoder are checked too."""
-    from medalist.config import dump_config
+    """Print the resolved config, after its augmentation, its encoder's name and its own parts are checked too."""
+    from medalist.competition import load_competition
+    from medalist.config import dump_config, own_parts_in
     from medalist.data.transforms import check_public
 
     here = session(context)
@@ -33,6 +34,10 @@ def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None
         from medalist.models.encoders import check_encoder
 
         check_encoder(settings.pretrained.encoder)
+    if any(own_parts_in(settings)):
+        from medalist.parts import check_parts, parts_of
+
+        check_parts(settings, parts_of(load_competition(settings.competition)))
     say(here.console, dump_config(settings).rstrip())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -25,7 +25,7 @@ from medalist.cli.galleries import (
     Threads,
     Where,
 )
-from medalist.cli.session import say, session
+from medalist.cli.session import counted, say, session
 from medalist.errors import SearchError
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def search(
     with naming({"queries": queries}):
         asked, _ = as_queries(read_npy(queries), index.dim, index.metric)
         index.search(asked[:0], k, **how)  # reports wrong options before the search starts
-    notes, rows_seen, unlike = unmatched(index, where), 0, 0
+    notes, rows_seen, unlike, reached = unmatched(index, where), 0, 0, list[tuple[int, float]]()
 
     def answers() -> Iterator[tuple[int, Hits]]:
         nonlocal rows_seen, unlike
@@ -107,6 +107,8 @@ def search(
             plans.update(hits.plans.tolist())
             rows_seen += int(hits.cost.sum())
             unlike += int(hits.unlike.sum())
+            if hits.recall_estimate is not None:
+                reached.append((int(hits.unlike.sum()), hits.recall_estimate))
             yield start, hits
             bar.advance(len(hits.counts))
 
@@ -114,17 +116,26 @@ def search(
         rows = _write(out, answers())
     told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
     cost = f"; by {told}, {rows_seen / len(asked):.0f} rows compared for each" if len(asked) else ""
-    done = f"{out}: {rows} answers to {len(asked)} queries among {len(index)} vectors{cost}"
-    for line in [*notes, *_told_unlike(unlike, len(asked), ef), done]:
+    queried = counted(len(asked), "query", "queries")
+    done = f"{out}: {counted(rows, 'answer')} to {queried} among {counted(len(index), 'vector')}{cost}"
+    for line in [*notes, *_told_unlike(unlike, len(asked), ef, reached), done]:
         say(console, line)
 
 
-def _told_unlike(unlike: int, asked: int, ef: int | None) -> list[str]:
-    """Return a line where many queries are unlike the vectors of the index; one in a hundred members is, too."""
+def _told_unlike(unlike: int, asked: int, ef: int | None, reached: Sequence[tuple[int, float]]) -> list[str]:
+    """Return a line where many queries are unlike the vectors of the index; one in a hundred members is, too.
+
+    reached: the number of unlike queries and their recall, as estimated, of each block that has an estimate.
+    """
     if unlike <= asked / 20:
         return []
     then = "they were searched wider" if ef is None else "recall was not measured for such, so give --recall, not --ef"
-    return [f"{unlike} of {asked} queries lie farther out than the vectors of the index; {then}"]
+    if reached:
+        mean = sum(count * share for count, share in reached) / max(sum(count for count, _ in reached), 1)
+        then += f", and found {mean:.3f} of their nearest vectors, by an estimate"
+    return [
+        f"{unlike} of {counted(asked, 'query lies', 'queries lie')} farther out than the vectors of the index; {then}"
+    ]
 
 
 def _opened(file: Path, queries: Path) -> Index:

@@ -33,6 +33,13 @@ Devices = Annotated[
         min=1, max=1024, help="Processes on this machine, one for each GPU; torchrun or fabric run can start them too."
     ),
 ]
+Memory = Annotated[
+    str | None,
+    typer.Option(
+        help="The most memory of the process, such as 4GB: large images are predicted by tiles that fit; the same as "
+        "predict.memory=4GB. For runs of masks."
+    ),
+]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]
 
 FIGURE = re.compile(r"-?[0-9./]*")
@@ -97,6 +104,11 @@ def spread(here: Session, devices: int) -> None:
 
     if devices > 1 and place().world == 1:
         raise typer.Exit(start(here.words, devices))
+
+
+def counted(number: int, what: str, several: str = "") -> str:
+    """Return a number and what it counts: 1 query, 2 queries. several: the plural, where it is not `what` and an s."""
+    return f"{number} {what if number == 1 else several or what + 's'}"
 
 
 def say(console: Console, text: str) -> None:

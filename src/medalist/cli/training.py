@@ -8,7 +8,18 @@ from typing import Annotated, Literal
 import typer
 
 from medalist.cli.queueing import RayAddress, Workers
-from medalist.cli.session import ConfigFile, Data, Devices, Overrides, RunName, load_config, say, session, spread
+from medalist.cli.session import (
+    ConfigFile,
+    Data,
+    Devices,
+    Memory,
+    Overrides,
+    RunName,
+    load_config,
+    say,
+    session,
+    spread,
+)
 from medalist.errors import ConfigError
 
 
@@ -59,6 +70,7 @@ def train(
 
     run = finished(request)
     if run is None:
+        from medalist.engine.half_precision import slow_precision
         from medalist.training.start import prepare_together, step_line
         from medalist.training.train import train as run_training
 
@@ -69,6 +81,9 @@ def train(
             say(here.console, settings.sizes_line)
         if set(setup.chosen) - set(run.trained_folds()):
             say(here.console, step_line(settings))
+            slow = slow_precision(settings.train.precision)
+            if slow:
+                say(here.console, slow)
         if queued:
             train_in_queue(here, setup, request, workers, ray)
         else:
@@ -88,6 +103,7 @@ def predict(
     split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
     data: Data = None,
     devices: Devices = 1,
+    memory: Memory = None,
 ) -> None:
     """Predict the test part with all trained folds, or the held-out samples of each fold. predict.* may be changed."""
     from medalist.kinds import kind_of
@@ -99,7 +115,8 @@ def predict(
 
     here = session(context)
     found = find_run(run, here.runs)
-    settings = changed_settings(found, overrides or [], "predict")
+    limits = [] if memory is None else [f"predict.memory={memory}"]
+    settings = changed_settings(found, [*(overrides or []), *limits], "predict")
     contest = open_run_contest(found, settings.competition, data, here.runs)
     now = predicting_sources(settings.competition, settings.task.kind)
     for part, files in stale_parts(found, split, now).items():

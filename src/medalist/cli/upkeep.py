@@ -10,7 +10,7 @@ import typer
 from medalist.cli import arrays, galleries
 from medalist.cli.galleries import GalleryFolder, Threads
 from medalist.cli.indexes import Target, find_index
-from medalist.cli.session import say, session
+from medalist.cli.session import counted, say, session
 from medalist.errors import SearchError
 
 
@@ -32,7 +32,8 @@ def verify(context: typer.Context, folder: Target, gallery: GalleryFolder = None
         say(shared.console, line)
     if found:
         raise SearchError(
-            f"{name}: damaged, {len(found)} findings; run medalist index repair {name}, or go back to a snapshot"
+            f"{name}: damaged, {counted(len(found), 'finding')}; run medalist index repair {name}, or go back to a "
+            "snapshot"
         )
     if galleries.is_gallery(name):
         Gallery.open(name)
@@ -49,7 +50,7 @@ def repair(context: typer.Context, folder: Target, gallery: GalleryFolder = None
     for line in done:
         say(shared.console, line)
     with Index.open(path, read_only=True) as index:
-        say(shared.console, f"{name}: {'repaired' if done else 'nothing to repair'}, {len(index)} vectors")
+        say(shared.console, f"{name}: {'repaired' if done else 'nothing to repair'}, {counted(len(index), 'vector')}")
 
 
 def snapshot(
@@ -72,7 +73,7 @@ def snapshot(
         with Index.open(path, read_only=True) as index:
             index.snapshot(out)
             count = len(index)
-    say(shared.console, f"{out}: {count} vectors of {name}")
+    say(shared.console, f"{out}: {counted(count, 'vector')} of {name}")
 
 
 def compact(context: typer.Context, folder: Target, gallery: GalleryFolder = None, threads: Threads = None) -> None:
@@ -87,4 +88,4 @@ def compact(context: typer.Context, folder: Target, gallery: GalleryFolder = Non
         with shared.reporter.progress(f"compacting {name}", count) as bar:
             index.optimize(threads=threads, progress=arrays.moving(bar.advance, count))
     sizes = f"{arrays.size_of(path) / 1e6:.1f} MB, {before / 1e6:.1f} MB before"
-    say(shared.console, f"{name}: {count} vectors, {dead} dead ones reclaimed; {sizes}")
+    say(shared.console, f"{name}: {counted(count, 'vector')}, {dead} dead ones reclaimed; {sizes}")

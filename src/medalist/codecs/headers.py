@@ -14,7 +14,11 @@ from medalist.codecs.tiff_forms import Colour, TiffForm, tiff_form
 Format = Literal["PNG", "JPEG", "TIFF", "GIF"]
 
 MOST_PIXELS = 178_956_970
-"""The most pixels of an image that is read (height x width); a small file of more pixels could fill the memory."""
+"""The most pixels of an image that is read whole (height x width); a small file of more pixels could fill the memory.
+"""
+
+MOST_BY_WINDOWS = 16_000_000_000
+"""The most pixels of an image that is read by windows."""
 
 _OTHERS = {  # the first bytes of files that are often taken for images that are read, from some byte on
     (0, b"BM"): "a BMP image",
@@ -54,7 +58,8 @@ class Header:
     size: (height, width) as stored. bits: of each value. orientation: the EXIF number 1..8 that is not undone yet.
     whole: whether the file is surely not cut off. several: whether it holds more pictures than the one that is read.
     alpha: whether a PNG has alpha. unusual: a property for which a decoder may lack a part, or "". exif: where a JPEG's
-    EXIF data begins, in bytes.
+    EXIF data begins, in bytes. lines_in_order: whether the lines of pixels follow one another, which they do not in an
+    interlaced PNG, in a progressive JPEG, and perhaps in a GIF.
     """
 
     format: Format
@@ -68,6 +73,7 @@ class Header:
     unusual: str = ""
     exif: tuple[int, ...] = ()
     tiff: TiffForm | None = None
+    lines_in_order: bool = True
 
     @property
     def negative(self) -> bool:
@@ -107,13 +113,25 @@ def read_header(file: BinaryIO) -> Header:
     height, width = header.size
     if height < 1 or width < 1:
         raise DamageError(f"{height} rows of {width} pixels")
-    if height * width > MOST_PIXELS:
+    if height * width > MOST_BY_WINDOWS:
         raise UnsupportedError(
-            f"too many pixels to be read safely: {width}x{height} = {height * width / 1e6:.0f} million, and at most "
-            f"{MOST_PIXELS / 1e6:.0f} million are read",
+            f"too many pixels: {width}x{height} = {height * width / 1e6:.0f} million, and at most "
+            f"{MOST_BY_WINDOWS / 1e6:.0f} million are read",
             "cut it into tiles, or scale it down",
         )
     return header
+
+
+def refuse_whole(header: Header) -> None:
+    """Raise UnsupportedError for an image that has too many pixels to be read whole."""
+    height, width = header.size
+    if height * width > MOST_PIXELS:
+        raise UnsupportedError(
+            f"too many pixels to be read whole: {width}x{height} = {height * width / 1e6:.0f} million, and at most "
+            f"{MOST_PIXELS / 1e6:.0f} million are",
+            "masks are predicted by tiles (predict.tile, or --memory 4GB) and trained by crops (sampler.kind=tiles); "
+            "else cut it into tiles, or scale it down",
+        )
 
 
 def _png(file: BinaryIO) -> Header:
@@ -141,8 +159,9 @@ def _png(file: BinaryIO) -> Header:
         raise DamageError(f"{bits} bits of colour type {colour}")
     turn = exif_orientation(exif) if exif else 1
     return Header(
-        "PNG", (height, width), bits, _PNG_COLOURS[colour], turn, several=b"acTL" in names, alpha=colour in (4, 6)
-    )
+        "PNG", (height, width), bits, _PNG_COLOURS[colour], turn, several=b"acTL" in names, alpha=colour in (4, 6),
+        lines_in_order=first[12:13] == b"\0",
+    )  # fmt: skip
 
 
 def _jpeg(file: BinaryIO) -> Header:
@@ -174,7 +193,10 @@ def _jpeg(file: BinaryIO) -> Header:
     if unusual and kind not in (0xC9, 0xCA):
         raise UnsupportedError(unusual)
     colour: Colour = "gray" if values == 1 else "rgb" if values == 3 else "cmyk"
-    return Header("JPEG", (height, width), bits, colour, turn, whole, unusual=unusual, exif=tuple(places))
+    return Header(
+        "JPEG", (height, width), bits, colour, turn, whole, unusual=unusual, exif=tuple(places),
+        lines_in_order=kind not in (0xC2, 0xCA),
+    )  # fmt: skip
 
 
 def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
@@ -206,4 +228,4 @@ def _jpeg_segments(file: BinaryIO) -> Iterator[tuple[int, int, bytes]]:
 def _gif(file: BinaryIO) -> Header:
     file.seek(6)
     width, height = struct.unpack("<HH", file.read(4).ljust(4, b"\0"))
-    return Header("GIF", (height, width), 8, "palette", whole=False)
+    return Header("GIF", (height, width), 8, "palette", whole=False, lines_in_order=False)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.rasters import Values, opened, read_raster, read_whole_header
+from medalist.codecs.rasters import Raster, Values, opened, read_raster, read_whole_header
 from medalist.errors import DataError
 
 Orientation = Literal["shown", "stored"]
@@ -55,16 +55,20 @@ def decode_image(path: str | os.PathLike[str], white: int = 65535, orientation: 
     assert 1 <= white <= 65535, white
     raster = read_raster(Path(path))
     brightest = int(raster.values.max(initial=0)) if raster.values.dtype == np.uint16 else None
+    values = as_rgb(raster, white)
+    turn = raster.header.orientation if orientation == "shown" else 1
+    pixels = np.ascontiguousarray(upright(values, turn))
+    return Decoded(pixels, brightest, raster.header.several, raster.header.orientation)
+
+
+def as_rgb(raster: Raster, white: int = 65535) -> NDArray[np.uint8]:
+    """Return the colours uint8[H, W, 3] of a decoded file, as `read_image` says, but not turned upright."""
     values = _to_8_bit(raster.values, white)
     if raster.header.negative:
         values = ~values
     if raster.palette is not None:
-        values = cv2.merge([cv2.LUT(values, raster.palette[:, channel]) for channel in range(3)]).astype(np.uint8)
-    elif values.ndim == 2:
-        values = np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8)
-    turn = raster.header.orientation if orientation == "shown" else 1
-    pixels = np.ascontiguousarray(upright(values, turn))
-    return Decoded(pixels, brightest, raster.header.several, raster.header.orientation)
+        return cv2.merge([cv2.LUT(values, raster.palette[:, channel]) for channel in range(3)]).astype(np.uint8)
+    return values if values.ndim == 3 else np.asarray(cv2.cvtColor(values, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def image_size(path: Path, orientation: Orientation = "shown") -> tuple[int, int]:
@@ -104,7 +108,7 @@ def image_sizes(named: Sequence[tuple[str, Path]]) -> list[tuple[int, int]]:
     return sizes
 
 
-def upright(values: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
+def upright(values: Values, orientation: int) -> Values:
     """Undo an EXIF orientation 1..8 (CIPA DC-008, tag 274) of pixels [H, W] or [H, W, 3]."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.codecs.images import Orientation, upright
-from medalist.codecs.rasters import Raster, read_raster
+from medalist.codecs.images import Orientation, as_rgb, upright
+from medalist.codecs.rasters import Raster, Values, read_raster
 from medalist.errors import DataError
 
 VOID = 255
@@ -51,24 +51,71 @@ def read_label_picture(path: Path, orientation: Orientation = "shown") -> LabelP
     DataError as `read_image` does; where colours stand for classes; where a palette of grays may mean its numbers or
     its grays; where a gray TIFF has 0 as white; and for 16-bit values above 255.
     """
+    raster, values = _stored(path)
+    if values.max(initial=0) > 255:
+        raise DataError(f"{path}: 16-bit values up to {values.max()}; classes are numbers within 0..255")
+    return _picture(path, raster, values, orientation)
+
+
+def read_label_ids(path: Path, orientation: Orientation = "shown") -> Values:
+    """Read the numbers of a picture of labels as stored, never scaled: uint8[H, W], or uint16[H, W] of a 16-bit file.
+
+    Raises DataError as `read_label_picture` does, and for a JPEG, which does not keep numbers. 16-bit values are read.
+    """
+    raster, values = _stored(path)
+    _refuse_lossy(path, raster)
+    if values.dtype == np.uint16:
+        return _turned(values, raster, orientation)
+    return _picture(path, raster, values, orientation).ids
+
+
+def read_label_colours(path: Path, orientation: Orientation = "shown") -> NDArray[np.uint8]:
+    """Read the colours of a picture in which colours stand for classes: uint8[H, W, 3]; alpha is dropped.
+
+    Of a palette, these are its colours. Raises DataError as `read_image` does, and for a JPEG, which does not keep
+    colours, for 16 bits and for gray with 0 as white.
+    """
     raster = read_raster(path)
-    header, values = raster.header, raster.values
+    _refuse_lossy(path, raster)
+    if raster.values.dtype == np.uint16 or raster.header.negative:
+        what = "16-bit values" if raster.values.dtype == np.uint16 else "gray with 0 as white"
+        raise DataError(f"{path}: {what}, where colours of 8 bits stand for classes; save it as an 8-bit PNG")
+    return np.ascontiguousarray(upright(as_rgb(raster), _turn(raster, orientation)))
+
+
+def _stored(path: Path) -> tuple[Raster, Values]:
+    """A picture with its values as stored, [H, W], not turned; DataError where they are no numbers of classes."""
+    raster = read_raster(path)
+    values = raster.values
     if values.ndim == 3:
         if (values[..., 0] != values[..., 1]).any() or (values[..., 0] != values[..., 2]).any():
             raise DataError(f"{path}: {_colours(raster)} stand for classes; save it with the numbers of the classes")
         values = np.ascontiguousarray(values[..., 0])
-    if header.negative and header.bits > 1:
+    if raster.header.negative and raster.header.bits > 1:
         raise DataError(f"{path}: gray with 0 as white, so its values may be negatives of classes; save it as PNG")
-    if header.negative:
-        values = 255 - values
-    if values.max(initial=0) > 255:
-        raise DataError(f"{path}: 16-bit values up to {values.max()}; classes are numbers within 0..255")
+    return raster, 255 - values if raster.header.negative else values
+
+
+def _picture(path: Path, raster: Raster, values: Values, orientation: Orientation) -> LabelPicture:
+    header = raster.header
     ids = values.astype(np.uint8)
     white = (1 << header.bits) - 1 if raster.palette is None and header.bits < 8 else 255
     ids //= 255 // white
-    turn = header.orientation if orientation == "shown" else 1
-    picture = LabelPicture(np.ascontiguousarray(upright(ids, turn)), raster.palette, white, header.format == "JPEG")
+    picture = LabelPicture(_turned(ids, raster, orientation), raster.palette, white, header.format == "JPEG")
     return _of_grays(path, picture, header.format == "GIF")
+
+
+def _turn(raster: Raster, orientation: Orientation) -> int:
+    return raster.header.orientation if orientation == "shown" else 1
+
+
+def _turned(values: Values, raster: Raster, orientation: Orientation) -> Values:
+    return np.ascontiguousarray(upright(values, _turn(raster, orientation)))
+
+
+def _refuse_lossy(path: Path, raster: Raster) -> None:
+    if raster.header.format == "JPEG":
+        raise DataError(f"{path}: a JPEG does not keep the numbers or colours of classes; use the masks as PNG")
 
 
 def _of_grays(path: Path, picture: LabelPicture, gif: bool) -> LabelPicture:
@@ -138,8 +185,13 @@ def read_mask_picture(
 
 def values_in(ids: NDArray[np.uint8]) -> list[int]:
     """Return the values that occur in uint8[H, W], sorted."""
-    found: list[int] = np.flatnonzero(np.bincount(ids.ravel(), minlength=256)).tolist()
-    return found
+    return list(counted(ids))
+
+
+def counted(ids: NDArray[np.uint8]) -> dict[int, int]:
+    """Return the number of pixels of each value that occurs in uint8[H, W], the lowest value first."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
 
 
 def told(values: Sequence[int], palette: bool = False) -> str:

@@ -8,7 +8,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import GifImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
-from medalist.codecs.headers import MOST_PIXELS, Header, read_header
+from medalist.codecs.headers import MOST_PIXELS, Header, read_header, refuse_whole
 from medalist.codecs.tiff import REMEDY, DamageError, UnsupportedError
-from medalist.codecs.tiff_forms import TiffForm, plain_files
+from medalist.codecs.tiff_forms import Area, TiffForm, plain_files
 from medalist.errors import DataError, UnreadableFile
 from medalist.files import reason
-from medalist.reading import IMAGE_BYTES, open_file
+from medalist.reading import IMAGE_BYTES, WINDOWED_BYTES, open_file
 
 Values = NDArray[Any]
 """An array of uint8 or uint16."""
@@ -58,26 +58,31 @@ class Raster:
 
 def read_raster(path: Path) -> Raster:
     """Decode a file. Raises DataError where it is missing, damaged, cut off, or has a property that is not read."""
-    with opened(path) as (file, header):
+    with opened(path, IMAGE_BYTES) as (file, header):
+        refuse_whole(header)
         if header.tiff is not None:
-            return _tiff_raster(file, header, header.tiff)
+            return tiff_raster(file, header, header.tiff)
         if header.bits == 16 and (header.colour == "rgb" or header.alpha):
             file.seek(0)
-            return Raster(_colour_16(file.read(), header.size), None, header)
-        return _raster(_opened_by_pillow(file, header), header)
+            return Raster(colour_16(file.read(), header.size), None, header)
+        return raster_of(opened_by_pillow(file, header), header)
 
 
 def read_whole_header(path: Path) -> Header:
     """Return a file's header. Raises DataError as `read_raster` does, also where the file is cut off."""
     with opened(path) as (file, header):
         if not header.whole:
-            _loaded(_opened_by_pillow(file, header))
+            refuse_whole(header)
+            loaded(opened_by_pillow(file, header))
         return header
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
-    """Open an image and read its header. Every fault that is found here or in the block becomes a DataError."""
+def opened(path: Path, largest: int = WINDOWED_BYTES) -> Iterator[tuple[BinaryIO, Header]]:
+    """Open an image and read its header. Every fault that is found here or in the block becomes a DataError.
+
+    largest: the most bytes that the file may have.
+    """
     try:
         folder = path.is_dir()
     except OSError as error:  # for example a name that is too long for a file
@@ -88,7 +93,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
         raise DataError(f"{path}: not a file that can be read as an image")
     unusual = ""
     try:
-        with open_file(path, IMAGE_BYTES) as file:
+        with open_file(path, largest) as file:
             header = read_header(file)
             unusual = header.unusual
             yield file, header
@@ -106,7 +111,7 @@ def opened(path: Path) -> Iterator[tuple[BinaryIO, Header]]:
         raise DataError(f"{path}: damaged or cut off ({reason(error)}); download it again") from error
 
 
-def _opened_by_pillow(file: BinaryIO, header: Header) -> ImageFile.ImageFile:
+def opened_by_pillow(file: BinaryIO, header: Header) -> ImageFile.ImageFile:
     """Open by the class of the format: `Image.open` would try others, and warn of sizes that are checked here."""
     file.seek(0)
     if header.format == "PNG":
@@ -127,7 +132,7 @@ def _without_exif(file: BinaryIO, places: tuple[int, ...]) -> BinaryIO:
     return io.BytesIO(content)
 
 
-def _loaded(image: Image.Image) -> None:
+def loaded(image: Image.Image) -> None:
     """Decode by Pillow, without its warning for many pixels: their number was checked before."""
     if image.width * image.height <= (Image.MAX_IMAGE_PIXELS or MOST_PIXELS):
         image.load()
@@ -137,9 +142,9 @@ def _loaded(image: Image.Image) -> None:
         image.load()
 
 
-def _raster(image: Image.Image, header: Header) -> Raster:
+def raster_of(image: Image.Image, header: Header) -> Raster:
     """Decode by Pillow: gray, palette numbers, RGB; other colours are converted to RGB."""
-    _loaded(image)
+    loaded(image)
     if image.size != header.size[::-1]:
         raise ValueError(f"{image.width}x{image.height} pixels, and its header says {header.size[1]}x{header.size[0]}")
     if image.mode.startswith("I;16"):
@@ -160,20 +165,28 @@ def _raster(image: Image.Image, header: Header) -> Raster:
     return Raster(np.array(image.convert("RGB")), None, header)
 
 
-def _tiff_raster(file: BinaryIO, header: Header, form: TiffForm) -> Raster:
-    """Decode the page of a TIFF file from copies that have this page, or one plane of it, alone."""
-    files = plain_files(file, form)
+def tiff_raster(file: BinaryIO, header: Header, form: TiffForm, area: Area | None = None) -> Raster:
+    """Decode the page of a TIFF file, or an area of it, from copies that have this page, or one plane of it, alone."""
+    files = plain_files(file, form, area)
+    if area is not None:
+        rows, columns = area.rows, area.columns
+        header = replace(header, size=(rows.stop - rows.start, columns.stop - columns.start))
     if form.bits == 16 and form.colour == "rgb" and not form.planes:
-        return Raster(_colour_16(files[0], form.size), None, header)
-    rasters = [_raster(TiffImagePlugin.TiffImageFile(io.BytesIO(one)), header) for one in files]
+        return Raster(colour_16(files[0], header.size), None, header)
+    rasters = [raster_of(TiffImagePlugin.TiffImageFile(io.BytesIO(one)), header) for one in files]
     values = rasters[0].values if len(rasters) == 1 else np.dstack([raster.values for raster in rasters])
     return Raster(values, rasters[0].palette, header)
 
 
-def _colour_16(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
+def colour_16(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
     """Read RGB uint16[H, W, 3] by OpenCV, because Pillow reduces 16-bit colours to 8 bits. The file is complete."""
+    return np.ascontiguousarray(values_16(content, size)[..., 2::-1], dtype=np.uint16)
+
+
+def values_16(content: bytes, size: tuple[int, int]) -> NDArray[np.uint16]:
+    """Read the uint16[H, W, C] that OpenCV decodes: blue, green, red, and alpha where there is one."""
     assert size[0] * size[1] <= MOST_PIXELS, size
     values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.dtype != np.uint16 or values.shape[:2] != size or values.ndim != 3:
         raise ValueError("16-bit pixels that cannot be decoded")
-    return np.ascontiguousarray(values[..., 2::-1], dtype=np.uint16)
+    return values.astype(np.uint16, copy=False)

@@ -8,16 +8,20 @@ at least 1, and do not overlap.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.codecs.disk import release
 from medalist.errors import DataError
 
 Order = Literal["column", "row"]
+
+BLOCK_PIXELS = 1 << 24
+"""The pixels of a block of a large image: whole columns where runs go down the columns, else whole rows."""
 
 _MAX_NUMBER = 10**18  # so that the sum of a start and a length fits in int64
 
@@ -26,9 +30,22 @@ class RleError(DataError, ValueError):
     """A text is no valid RLE of its image. The message is part of a sentence; it names the rule and the value."""
 
 
-def encode_mask(mask: NDArray[np.bool_], order: Order = "column", base: int = 1) -> str:
-    """Return the RLE of the true pixels of bool[H, W]; "" where no pixel is true."""
-    edges = _edges(mask.astype(np.bool_, copy=False), order)
+def encode_mask(mask: NDArray[np.bool_] | NDArray[np.uint8], order: Order = "column", base: int = 1) -> str:
+    """Return the RLE of the true pixels of [H, W], all above 0; "" where no pixel is true.
+
+    A large mask is read block by block, so that no other array of its size is made.
+    """
+    _refuse_form(mask, order)
+    found: list[NDArray[np.int64]] = []
+    before = False  # the pixel before the block
+    for place, start in _blocks((mask.shape[0], mask.shape[1]), order):
+        block = mask[place].astype(np.bool_, copy=False)
+        edges = _edges(block, order)
+        if before:
+            edges = edges[1:] if edges.size and edges[0] == 0 else np.concatenate(([0], edges))
+        found.append(edges + start)
+        before = bool(block[-1, -1]) if block.size else before
+    edges = found[0] if len(found) == 1 else np.concatenate(found)
     if len(edges) % 2:
         edges = np.append(edges, mask.size)
     starts, ends = edges[::2], edges[1::2]
@@ -43,12 +60,19 @@ def encode_labels(labels: NDArray[np.int32], order: Order = "column", base: int 
     """
     if labels.size == 0:
         return []
-    if labels.min() < 0:
-        raise RleError(f"label {labels.min()} is negative")
-    flat = _scan(labels, order)
-    starts = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
-    lengths = np.diff(starts, append=flat.size)
-    values = flat[starts]
+    _refuse_form(labels, order)
+    parts = []
+    for place, start in _blocks((labels.shape[0], labels.shape[1]), order):
+        flat = _scan(labels[place], order)
+        if flat.min() < 0:
+            raise RleError(f"label {flat.min()} is negative")
+        release(labels)
+        begins = np.concatenate(([0], np.flatnonzero(flat[1:] != flat[:-1]) + 1))
+        parts.append((begins + start, flat[begins]))
+    starts, values = (np.concatenate(column) for column in zip(*parts, strict=True))
+    goes_on = np.concatenate(([False], values[1:] == values[:-1]))  # over the edge of a block
+    starts, values = starts[~goes_on], values[~goes_on]
+    lengths = np.diff(starts, append=labels.size)
     by_object = np.argsort(values, kind="stable")
     by_object = by_object[np.count_nonzero(values == 0) :]
     if by_object.size == 0:
@@ -87,8 +111,30 @@ def decode_runs(text: str, size: tuple[int, int], order: Order = "column", base:
 def decode_mask(text: str, size: tuple[int, int], order: Order = "column", base: int = 1) -> NDArray[np.bool_]:
     """Return the mask bool[H, W] of an RLE for an image of (height, width). Raises RleError as decode_runs does."""
     runs = decode_runs(text, size, order, base)
-    flat = _painted(runs, np.ones(len(runs), np.uint8), size[0] * size[1])
-    return _unscan(flat, size, order).view(np.bool_)
+    if size[0] * size[1] <= BLOCK_PIXELS:
+        flat = _painted(runs, np.ones(len(runs), np.uint8), size[0] * size[1])
+        return _unscan(flat, size, order).view(np.bool_)
+    mask = np.empty(size, np.bool_)
+    paint_runs(mask, runs, order)
+    return mask
+
+
+def paint_runs(mask: NDArray[np.bool_], runs: NDArray[np.int64], order: Order = "column") -> None:
+    """Write the runs int64[n, 2] of `decode_runs` to a mask bool[H, W], block by block; all other pixels become False.
+
+    The mask may be an array on disk.
+    """
+    height, width = mask.shape
+    starts, ends = runs[:, 0], runs[:, 0] + runs[:, 1]
+    for place, first in _blocks((height, width), order):
+        shape = mask[place].shape
+        last = first + shape[0] * shape[1]
+        some = slice(int(np.searchsorted(ends, first, "right")), int(np.searchsorted(starts, last)))
+        begins = np.maximum(starts[some], first) - first
+        own = np.stack((begins, np.minimum(ends[some], last) - first - begins), axis=1)
+        flat = _painted(own, np.ones(len(own), np.uint8), last - first)
+        mask[place] = _unscan(flat, (shape[0], shape[1]), order).view(np.bool_)
+        release(mask)
 
 
 def decode_labels(
@@ -140,6 +186,19 @@ def _check_runs(runs: NDArray[np.int64], pixels: int, base: int) -> None:
     if start < starts[at - 1]:
         raise RleError(f"{run} stands after {previous}; runs must be sorted")
     raise RleError(f"{run} overlaps {previous}")
+
+
+def _blocks(size: tuple[int, int], order: Order) -> Iterator[tuple[tuple[slice, slice], int]]:
+    """Yield blocks of an image in the order in which its pixels are counted, and the number of the first pixel of each.
+
+    Each block has about BLOCK_PIXELS pixels; there is at least one block.
+    """
+    height, width = size
+    line, lines = (width, height) if order == "row" else (height, width)
+    step = max(1, BLOCK_PIXELS // max(1, line))
+    for first in range(0, max(1, lines), step):
+        some, every = slice(first, min(lines, first + step)), slice(0, line)
+        yield ((some, every) if order == "row" else (every, some)), first * line
 
 
 def _painted(runs: NDArray[np.int64], values: NDArray[Any], pixels: int) -> NDArray[Any]:

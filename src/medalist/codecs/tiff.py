@@ -31,6 +31,11 @@ _NOT_COPIED = frozenset({SUBFILE, OLD_SUBFILE, ORIENTATION, SUB_PAGES, STRIPS, S
 _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
 _WHOLE = {1: "u1", 3: "u2", 4: "u4", 6: "i1", 8: "i2", 9: "i4", 13: "u4", 16: "u8", 17: "i8", 18: "u8"}
 _SHORT, _LONG = 3, 4
+_MOST_SHORT = 65535
+
+MOST_BYTES = 2_000_000_000
+"""The most bytes of stored pixels that are copied: what the largest image that is read whole has, without compression.
+"""
 
 MOST_PAGES = 1000
 """Pages of a file that are looked at."""
@@ -175,12 +180,20 @@ def segments(page: Page) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return page.numbers(TILES if tiled else STRIPS), page.numbers(TILE_BYTES if tiled else STRIP_BYTES)
 
 
-def copied(file: BinaryIO, page: Page, changes: Mapping[int, Sequence[int]], part: slice) -> bytes:
-    """Return a TIFF file of this page alone, with the strips or tiles in `part` of all of them.
+def copied(
+    file: BinaryIO,
+    page: Page,
+    changes: Mapping[int, Sequence[int]],
+    pieces: tuple[NDArray[np.int64], NDArray[np.int64]],
+) -> bytes:
+    """Return a TIFF file of this page alone, with these strips or tiles: where each begins, and its number of bytes.
 
-    It has the tags that were read here, with `changes` (no values: the tag is left out), and no orientation.
+    It has the tags that were read here, with `changes` (no values: the tag is left out), and no orientation. Raises
+    DamageError where the pieces have more bytes than the largest image that is read whole.
     """
-    starts, counts = (values[part] for values in segments(page))
+    starts, counts = pieces
+    if counts.sum() > MOST_BYTES:
+        raise DamageError(f"pieces of {counts.sum()} bytes together")
     parts = [b""] * len(starts)
     for number, (start, count) in enumerate(zip(starts.tolist(), counts.tolist(), strict=True)):
         file.seek(start)
@@ -188,7 +201,10 @@ def copied(file: BinaryIO, page: Page, changes: Mapping[int, Sequence[int]], par
     places = 8 + np.concatenate(([0], np.cumsum(counts)))
     tiled = TILES in page.tags
     tags = {tag: _narrow(page, tag) for tag in page.tags if tag not in _NOT_COPIED}
-    tags |= {tag: _packed(page.order, _SHORT, values) for tag, values in changes.items()}
+    tags |= {
+        tag: _packed(page.order, _LONG if max(values, default=0) > _MOST_SHORT else _SHORT, values)
+        for tag, values in changes.items()
+    }
     tags[TILES if tiled else STRIPS] = _packed(page.order, _LONG, places[:-1].tolist())
     tags[TILE_BYTES if tiled else STRIP_BYTES] = _packed(page.order, _LONG, counts.tolist())
     tags = {tag: value for tag, value in sorted(tags.items()) if value[1]}

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medalist.codecs import tiff
 from medalist.codecs.tiff import DamageError, Page, UnsupportedError, read_pages, segments
 
 Colour = Literal["gray", "palette", "rgb", "cmyk", "ycbcr"]
-
-MOST_BYTES = 2_000_000_000
-"""The most bytes of stored pixels of a page: what the largest image that is read has, without compression."""
 
 COMPRESSIONS = {
     1: "none",
@@ -87,6 +87,25 @@ class TiffForm:
     several: bool
     unusual: str
 
+    @property
+    def rows_at_once(self) -> int:
+        """The rows of a strip or of a tile."""
+        if tiff.TILES in self.page.tags:
+            return self.page.number(tiff.TILE_HEIGHT, 0)
+        return max(1, min(self.size[0], self.page.number(tiff.ROWS, self.size[0])))
+
+    @property
+    def rows_decoded(self) -> int:
+        """The least rows that are decoded at a time: one of strips without compression."""
+        plain = tiff.TILES not in self.page.tags and self.page.number(tiff.COMPRESSION, 1) == 1
+        return 1 if plain else self.rows_at_once
+
+    @property
+    def pixels_decoded(self) -> int:
+        """The least pixels that are decoded at a time."""
+        wide = self.page.number(tiff.TILE_WIDTH, 0) if tiff.TILES in self.page.tags else self.size[1]
+        return self.rows_decoded * wide
+
 
 def tiff_form(file: BinaryIO) -> TiffForm:
     """Choose the page of a TIFF file that is the picture, and say how it is stored; check that it is not cut off.
@@ -120,22 +139,80 @@ def tiff_form(file: BinaryIO) -> TiffForm:
     )  # fmt: skip
 
 
-def plain_files(file: BinaryIO, form: TiffForm) -> list[bytes]:
-    """Return TIFF files with the pixels of the page, as every decoder reads them right.
+@dataclass(frozen=True, eq=False)
+class Area:
+    """A rectangle of a page that is made of whole strips or tiles, or of rows of an uncompressed strip.
+
+    rows, columns: of the page. starts, counts: int64[n], where each piece begins in the file, and its bytes; for
+    separate planes those of the first plane, then those of the second. rows_of_strip: the tag of the new page; None
+    where that of the page stays.
+    """
+
+    rows: slice
+    columns: slice
+    starts: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    rows_of_strip: int | None = None
+
+
+def area_of(form: TiffForm, rows: slice, columns: slice) -> Area:
+    """Return the smallest area of a page that holds these rows and columns, and that can be read alone."""
+    page, (height, width) = form.page, form.size
+    starts, counts = segments(page)
+    planes = form.samples if form.planes else 1
+    each = len(starts) // planes
+    high = form.rows_at_once
+    down = slice(rows.start // high, -(-rows.stop // high))
+    if tiff.TILES in page.tags:
+        wide = page.number(tiff.TILE_WIDTH, 0)
+        right = slice(columns.start // wide, -(-columns.stop // wide))
+        numbers = (np.arange(down.start, down.stop)[:, None] * -(-width // wide) + np.r_[right]).ravel()
+        seen = slice(right.start * wide, min(width, right.stop * wide))
+    else:
+        wanted = rows.stop - rows.start
+        if page.number(tiff.COMPRESSION, 1) == 1 and (down.stop - down.start) * high > 2 * wanted:
+            line = -(-width * form.bits * (1 if form.planes else form.samples) // 8)
+            within = np.arange(rows.start, rows.stop)
+            each_plane = [starts[plane * each + within // high] + within % high * line for plane in range(planes)]
+            places = np.concatenate(each_plane)
+            return Area(rows, slice(0, width), places, np.full(places.shape, line, np.int64), 1)
+        numbers, seen = np.arange(down.start, down.stop), slice(0, width)
+    taken = np.concatenate([plane * each + numbers for plane in range(planes)])
+    return Area(slice(down.start * high, min(height, down.stop * high)), seen, starts[taken], counts[taken])
+
+
+def plain_files(file: BinaryIO, form: TiffForm, area: Area | None = None) -> list[bytes]:
+    """Return TIFF files with the pixels of the page, or of an area of it, as every decoder reads them right.
 
     It is one file, or one gray file for each plane of a colour. Gray is written with 0 as black, so the caller has to
     turn a negative form. Alpha is marked as an extra value of no meaning, so that decoders do not multiply by it.
     """
+    starts, counts = segments(form.page) if area is None else (area.starts, area.counts)
+    size: dict[int, list[int]] = {}
+    if area is not None:
+        size = {
+            tiff.HEIGHT: [area.rows.stop - area.rows.start],
+            tiff.WIDTH: [area.columns.stop - area.columns.start],
+        }
+        size |= {} if area.rows_of_strip is None else {tiff.ROWS: [area.rows_of_strip]}
     photometric = 1 if form.colour == "gray" else form.page.number(tiff.PHOTOMETRIC, 1)
     if not form.planes:
         extra = form.samples - _SAMPLES[form.colour]
         marks = [2 if form.bits == 16 else 0] * extra
-        changes = {tiff.PHOTOMETRIC: [photometric], tiff.EXTRA: marks, tiff.PLANAR: [1]}
-        return [tiff.copied(file, form.page, changes, slice(None))]
-    each = len(segments(form.page)[0]) // form.samples
-    changes = {tiff.PHOTOMETRIC: [1], tiff.EXTRA: [], tiff.PLANAR: [1], tiff.SAMPLES: [1], tiff.BITS: [form.bits]}
+        changes = {tiff.PHOTOMETRIC: [photometric], tiff.EXTRA: marks, tiff.PLANAR: [1], **size}
+        return [tiff.copied(file, form.page, changes, (starts, counts))]
+    each = len(starts) // form.samples
+    changes = {
+        **size,
+        tiff.PHOTOMETRIC: [1],
+        tiff.EXTRA: [],
+        tiff.PLANAR: [1],
+        tiff.SAMPLES: [1],
+        tiff.BITS: [form.bits],
+    }
     wanted = _SAMPLES[form.colour]
-    return [tiff.copied(file, form.page, changes, slice(k * each, (k + 1) * each)) for k in range(wanted)]
+    parts = [slice(k * each, (k + 1) * each) for k in range(wanted)]
+    return [tiff.copied(file, form.page, changes, (starts[part], counts[part])) for part in parts]
 
 
 def _chosen(pages: Sequence[Page]) -> tuple[Page, bool]:
@@ -232,5 +309,3 @@ def _check_segments(page: Page, planes: int, size: int) -> None:
         raise UnsupportedError("pieces without pixels (a sparse file)")
     if (starts < 0).any() or (counts < 0).any() or (starts > size).any() or (counts > size - starts).any():
         raise DamageError("its end is missing")
-    if counts.sum() > MOST_BYTES:
-        raise DamageError(f"pieces of {counts.sum()} bytes together")

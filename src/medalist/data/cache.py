@@ -151,6 +151,13 @@ class PixelCache:
     def __len__(self) -> int:
         return len(self.samples)
 
+    def window(self, index: int, rows: slice, columns: slice) -> Decoded:
+        """Return rows and columns of the decoded sample; its target must be one of maps."""
+        image, target = self[index]
+        arrays = () if target is None else tuple(np.ascontiguousarray(array[rows, columns]) for array in target.arrays)
+        cut = np.ascontiguousarray(image[rows, columns])
+        return cut, None if target is None else target.with_arrays(arrays)
+
     def __getitem__(self, index: int) -> Decoded:
         """Return the decoded sample, from the cache or, where it did not fit into the budget, decoded again.
 

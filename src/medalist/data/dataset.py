@@ -8,6 +8,7 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from medalist.data.cache import Decoded, PixelCache
+from medalist.data.crops import Crops, WindowCache
 from medalist.data.items import Item, Key, Normalisation, Read, make_item, read_named
 from medalist.data.padding import Padding, pad_to_multiple
 from medalist.data.settings import Augmentations
@@ -38,20 +39,23 @@ class TrainDataset(Dataset[Item]):
 
     def __init__(
         self,
-        cache: PixelCache,
+        cache: PixelCache | WindowCache,
         indices: Sequence[int],
         augment: Augmentations,
         normalisation: Normalisation,
         seed: int,
         own: OwnParts = NO_PARTS,
+        crops: Crops | None = None,
     ):
         """`indices`: the numbers of those samples of the cache that belong to this dataset. `own`: the parts of the
-        contest's folder.
+        contest's folder. `crops`: where crops are cut from the samples before they are augmented; None takes samples
+        as they are.
         """
         self.cache = cache
         self.indices = tuple(indices)
         self.normalisation = normalisation
         self.seed = seed
+        self.crops = crops
         self.size: tuple[int, int] | None = None
         self._pipeline = compose_augment(augment, own)
 
@@ -64,9 +68,14 @@ class TrainDataset(Dataset[Item]):
         Raises ConfigError, which names the sample, where it cannot be augmented, or where its augmented size differs
         from the size that `check` has found.
         """
-        index = self.indices[key[1]]
-        seed = sample_seed(self.seed, key[0], index, draw=key[2] if len(key) == 3 else 0)
-        image, target = augment_sample(self._pipeline, self.cache.samples[index].id, *self.cache[index], seed)
+        index, draw = self.indices[key[1]], key[2] if len(key) == 3 else 0
+        seed = sample_seed(self.seed, key[0], index, draw=draw)
+        sample = self.cache.samples[index]
+        if self.crops is None:
+            decoded = self.cache[index]
+        else:
+            decoded = self.cache.window(index, *self.crops.place(index, sample.size, key[0], draw))
+        image, target = augment_sample(self._pipeline, sample.id, *decoded, seed)
         height, width = image.shape[:2]
         if self.size is not None and self.size != (height, width):
             raise _several_sizes({self.size: "others", (height, width): self.cache.samples[index].id})

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.codecs.images import Orientation, read_image
+from medalist.competition import Competition
 from medalist.data.fitting import fit_image, kept_size, trimmed
 from medalist.data.padding import Padding
 from medalist.data.settings import FitConfig, ImageConfig
@@ -68,11 +69,21 @@ def reader(white: int, config: ImageConfig, orientation: Orientation = "shown") 
 
     white: the value of a 16-bit image that is shown as white. orientation: how EXIF orientations are read.
     """
-    return partial(_read, white, orientation, config)
+    return partial(_ready, partial(read_image, white=white, orientation=orientation), config)
 
 
-def _read(white: int, orientation: Orientation, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
-    return prepared(read_image(path, white, orientation), config)
+def contest_reader(competition: Competition, config: ImageConfig) -> Read:
+    """Return the function that reads image files as `Competition.image` does, and makes them ready as `prepared` does.
+
+    Other processes can get it: a reader of the contest's own comes with its folder, not by its name.
+    """
+    if competition.read_image is None:
+        return reader(competition.white, config, competition.orientation)
+    return partial(_ready, competition.image, config)
+
+
+def _ready(read: Read, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
+    return prepared(read(path), config)
 
 
 def prepared(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
@@ -104,13 +115,23 @@ def stretch_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     All channels get the same map, so that hues stay. An image with only one value is returned unchanged.
     """
-    counts = np.bincount(image.ravel(), minlength=256).cumsum()
-    low = int(np.searchsorted(counts, STRETCH_SHARE * counts[-1], side="right"))
-    high = int(np.searchsorted(counts, (1 - STRETCH_SHARE) * counts[-1]))
+    table = stretch_table(np.bincount(image.ravel(), minlength=256))
+    return image if table is None else np.asarray(cv2.LUT(image, table), np.uint8)
+
+
+def stretch_table(counts: NDArray[np.int64]) -> NDArray[np.uint8] | None:
+    """Return the new value uint8[256] of each value of an image, see `stretch_contrast`; None where nothing changes.
+
+    counts: int64[256], how often the image has each value.
+    """
+    sums = counts.cumsum()
+    low = int(np.searchsorted(sums, STRETCH_SHARE * sums[-1], side="right"))
+    high = int(np.searchsorted(sums, (1 - STRETCH_SHARE) * sums[-1]))
     if high <= low:
-        return image
+        return None
     levels = (np.arange(256) - low) * (255 / (high - low))
-    return np.asarray(cv2.LUT(image, np.clip(np.rint(levels), 0, 255).astype(np.uint8)), np.uint8)
+    table: NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
+    return table
 
 
 def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:

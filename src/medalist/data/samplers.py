@@ -79,6 +79,22 @@ class ShuffleBatchSampler(Sampler[list[Key]]):
             yield [(self.epoch, int(position)) for position in share]
 
 
+class TileBatchSampler(ShuffleBatchSampler):
+    """Shuffled batches of crops: position p comes crops[p] times in an epoch, each time with a key of its own."""
+
+    def __init__(self, crops: Sequence[int], batch: int, seed: int, rank: int = 0, world: int = 1):
+        """`crops`: how often each position of the dataset comes in an epoch."""
+        super().__init__(sum(crops), batch, seed, rank, world)
+        counts = np.asarray(crops, np.int64)
+        self._positions = np.repeat(np.arange(len(counts)), counts)
+        self._draws = np.arange(self.length) - np.repeat(np.cumsum(counts) - counts, counts)
+
+    def __iter__(self) -> Iterator[list[Key]]:
+        for keys in super().__iter__():
+            pairs = [(int(self._positions[key[1]]), int(self._draws[key[1]])) for key in keys]
+            yield [(self.epoch, position, draw) if draw else (self.epoch, position) for position, draw in pairs]
+
+
 class SizeBucketSampler(Sampler[list[Key]]):
     """Every sample once, in batches of one padded size; the batches are divided among `world` processes."""
 

@@ -123,6 +123,31 @@ class WeightedSampler(ConfigModel):
         return self
 
 
+class TileSampler(ConfigModel):
+    """Crops of the training images, several of each image in an epoch, for images that are larger than what is trained.
+
+    Images that do not fit into loader.cache_mb are read by windows: they are never decoded as a whole where their
+    format allows it.
+    """
+
+    kind: Literal["tiles"] = "tiles"
+    """`tiles` selects this sampler."""
+
+    size: int = Field(ge=32, le=16384)
+    """The height and the width of a crop in pixels, before augmentation. Images that are smaller stay whole."""
+
+    content: float = Field(default=0.5, ge=0, le=1)
+    """The share of the crops that are drawn around a place with content: a pixel of an object, or of a class other than
+    0. All other crops lie anywhere."""
+
+    per_image: int | None = Field(default=None, ge=1, le=100_000)
+    """The crops of each image in an epoch; null means as many as are needed to cover its area once."""
+
+    def crops_of(self, size: tuple[int, int]) -> int:
+        """Return the number of crops of an image of (height, width) in an epoch."""
+        return self.per_image or max(1, round(size[0] * size[1] / self.size**2))
+
+
 SampleSamplerConfig = Annotated[ShuffleSampler | WeightedSampler, Field(discriminator="kind")]
 
 

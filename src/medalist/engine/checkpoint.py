@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from medalist.errors import RunError
-from medalist.files import refuse_newer, written
+from medalist.files import reason, refuse_newer, written
 from medalist.reading import require_file
 
 FORMAT = 1
@@ -59,10 +59,8 @@ def load_weights(model: nn.Module, path: Path, without: str | None = None, *, fi
     except FileNotFoundError:
         raise RunError(f"no checkpoint {path}; run medalist train again to resume the training") from None
     except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
-        ) from None
+        said = reason(error)[:200]
+        raise RunError(f"checkpoint {path} does not fit: {said}; delete its folder and train that fold again") from None
     bad = next((name for name, value in model.state_dict().items() if not value.isfinite().all()), None)
     if finite and bad is not None:
         raise RunError(f"checkpoint {path}: {bad} holds NaN or infinity; delete its folder and train that fold again")
@@ -78,10 +76,8 @@ def load_part(part: nn.Module, path: Path, word: str) -> None:
         state = {name.partition(word)[2]: value for name, value in load_file(str(path)).items() if word in name}
         part.load_state_dict(state)
     except (SafetensorError, RuntimeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise RunError(
-            f"checkpoint {path} does not fit: {reason}; delete its folder and train that fold again"
-        ) from None
+        said = reason(error)[:200]
+        raise RunError(f"checkpoint {path} does not fit: {said}; delete its folder and train that fold again") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -174,7 +170,7 @@ def load_state(folder: Path) -> tuple[SavedState | None, list[str]]:
         try:
             return _read(path), damaged
         except (SafetensorError, OSError, ValueError, KeyError, RecursionError) as error:
-            damaged.append(f"{path} is damaged ({' '.join(str(error).split())[:120]})")
+            damaged.append(f"{path} is damaged ({reason(error)[:120]})")
     if damaged:
         raise RunError(f"{'; '.join(damaged)}; delete them to train this fold from the beginning")
     return None, []

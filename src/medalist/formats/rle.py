@@ -26,7 +26,7 @@ from medalist.errors import SubmissionError
 from medalist.formats.submission import Problem, Row, by_row, check_ids, ids_of_reference, read_rows, refuse, shortened
 from medalist.records import Answer, Instances, Mask, Sample
 
-_EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
+EMPTY_LIKE = ("", "-", "-1", "nan", "na", "n/a", "none", "null", "[]", "0", "0 0")
 """How other contests and tools write an image without objects, in lower case."""
 
 
@@ -53,7 +53,7 @@ class RleFormat:
         """Assert the rules that the types do not express."""
         assert self.columns[0] != self.columns[1], self.columns
         assert self.base >= 0, self.base
-        assert self.empty.lower() in _EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
+        assert self.empty.lower() in EMPTY_LIKE[:-2], f"'{self.empty}' could be taken for a code"
 
     @property
     def one_class(self) -> bool:
@@ -65,7 +65,7 @@ class RleFormat:
         if self.row_per == "object" and isinstance(answer, Instances):
             codes = encode_labels(answer.labels, self.order, self.base) or [self.empty]
         elif self.row_per == "image" and isinstance(answer, Mask):
-            codes = [encode_mask(answer.classes > 0, self.order, self.base) or self.empty]
+            codes = [encode_mask(answer.classes, self.order, self.base) or self.empty]
         else:
             wanted = "objects" if self.row_per == "object" else "a mask"
             raise SubmissionError(
@@ -130,7 +130,7 @@ class RleFormat:
             if self.row_per == "object":
                 return Instances(decode_labels(codes, size, self.order, self.base))
             code = codes[0] if codes else ""
-            return Mask(decode_mask(code, size, self.order, self.base).astype(np.uint8))
+            return Mask(decode_mask(code, size, self.order, self.base).view(np.uint8))
         except RleError:
             return None
 
@@ -151,7 +151,7 @@ class RleFormat:
             elif code == self.empty:
                 if objects:
                     rule = f"says that the image has nothing, but row {objects[0]} has an object of it"
-            elif code.strip().lower() in _EMPTY_LIKE:
+            elif code.strip().lower() in EMPTY_LIKE:
                 says = f"'{self.empty}'" if self.empty else "an empty cell"
                 rule = f"an image without objects is written as {says}"
             else:

@@ -13,22 +13,24 @@ from __future__ import annotations
 
 import codecs
 import csv
-import re
 import tempfile
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from medalist.errors import DataError, SubmissionError
 from medalist.files import written
+from medalist.formats.csv_lines import cells_of, header_rule
 from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Answer, Sample
 
 SHOWN = 72
 """The most characters of a value that a message shows."""
+NO_ROWS = "there are no rows after the header"
+"""The rule that a file with a header alone breaks."""
 HINTED = 5
 """For how many unknown ids the most similar known id is searched for; each search over all ids takes time."""
 
@@ -64,17 +66,8 @@ class Row:
     cells: tuple[str, ...]
 
 
-class SubmissionFormat(Protocol):
-    """How the answers of one contest are written. The samples have the ids that are asked for and the image sizes."""
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The header."""
-        ...
-
-    def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
-        """Return the rows of one answer: at least one, also for an image without objects. Raises SubmissionError."""
-        ...
+class _Readable(Protocol):
+    """What csv files and archives have in common. The samples have the ids that are asked for and the image sizes."""
 
     def parse(self, path: Path, samples: Sequence[Sample]) -> dict[str, Answer]:
         """Read the answers back, one for each sample. Raises SubmissionError on the first problem."""
@@ -85,8 +78,50 @@ class SubmissionFormat(Protocol):
         ...
 
 
-def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple[str, Answer]]) -> int:
-    """Write (id, answer) pairs in their order, whole or not at all; return the number of rows."""
+class SubmissionFormat(_Readable, Protocol):
+    """How the answers of one contest are written as the rows of a csv."""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The header."""
+        ...
+
+    def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
+        """Return the rows of one answer; none only where the contest leaves out what has nothing.
+
+        Raises SubmissionError where the contest does not ask for such an answer.
+        """
+        ...
+
+
+@runtime_checkable
+class ArchiveFormat(_Readable, Protocol):
+    """How the answers of one contest are written that asks for an archive of files in place of a csv."""
+
+    @property
+    def suffix(self) -> str:
+        """How the name of the archive ends, such as ".zip"."""
+        ...
+
+    def write(self, path: Path, answers: Iterable[tuple[str, Answer]]) -> int:
+        """Write the answers to a new file; return the number of files in it. Raises SubmissionError."""
+        ...
+
+
+AnyFormat = SubmissionFormat | ArchiveFormat
+"""A csv, or an archive of files."""
+
+
+def suffix_of(form: AnyFormat) -> str:
+    """Return how the name of a submission ends: ".csv", or that of an archive."""
+    return form.suffix if isinstance(form, ArchiveFormat) else ".csv"
+
+
+def write_submission(path: Path, form: AnyFormat, answers: Iterable[tuple[str, Answer]]) -> int:
+    """Write (id, answer) pairs in their order, whole or not at all; return the number of rows, or of files."""
+    if isinstance(form, ArchiveFormat):
+        with written(path) as unfinished:
+            return form.write(unfinished, answers)
     count = 0
     with written(path) as unfinished, unfinished.open("w", encoding="utf-8", newline="") as file:
         lines = csv.writer(file, lineterminator="\n")
@@ -98,19 +133,18 @@ def write_submission(path: Path, form: SubmissionFormat, answers: Iterable[tuple
     return count
 
 
-def check_submission(path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None) -> None:
+def check_submission(path: Path, form: AnyFormat, samples: Sequence[Sample], reference: Path | None) -> None:
     """Raise SubmissionError where the file has problems; it names the file, the first problem and how many more."""
     refuse(path, problems_of_file(path, form, samples, reference))
 
 
-def problems_of_file(
-    path: Path, form: SubmissionFormat, samples: Sequence[Sample], reference: Path | None
-) -> list[Problem]:
+def problems_of_file(path: Path, form: AnyFormat, samples: Sequence[Sample], reference: Path | None) -> list[Problem]:
     """Return the problems of a file in row order, as `validate` of its format does.
 
     A byte order mark is no problem of the contest's own sample submission, which is `reference`.
     """
-    if reference is None or not (path.is_file() and reference.is_file() and path.samefile(reference)):
+    same = reference is not None and path.is_file() and reference.is_file() and path.samefile(reference)
+    if not same or isinstance(form, ArchiveFormat):
         return form.validate(path, samples, reference)
     raw = read_bytes(path, TABLE_BYTES)
     if not raw.startswith(codecs.BOM_UTF8):
@@ -179,12 +213,12 @@ def read_rows(path: Path, columns: Sequence[str], *, marked: bool = False) -> tu
     if problem is not None:
         return [], [problem]
     lines = [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
-    header = _cells(lines[0])
+    header = cells_of(lines[0])
     if header != tuple(columns):
-        return [], [Problem(1, None, shortened(lines[0]), _header_rule(header, columns))]
+        return [], [Problem(1, None, shortened(lines[0]), header_rule(header, columns))]
     rows, problems = [], []
     for number, line in enumerate(lines[1:], start=2):
-        cells = _cells(line)
+        cells = cells_of(line)
         if cells is None:
             rule = "a quote is only allowed around a whole cell, closed on the same line"
             problems.append(Problem(number, None, shortened(line), rule))
@@ -195,7 +229,7 @@ def read_rows(path: Path, columns: Sequence[str], *, marked: bool = False) -> tu
         else:
             rows.append(Row(number, cells))
     if len(lines) == 1:
-        problems.append(Problem(1, None, shortened(lines[0]), "there are no rows after the header"))
+        problems.append(Problem(1, None, shortened(lines[0]), NO_ROWS))
     return rows, problems
 
 
@@ -282,39 +316,6 @@ def _decoded(raw: bytes) -> tuple[str, Problem | None]:
             rule = "the file is not UTF-8; save it as UTF-8 without a byte order mark"
     value = repr(raw[max(0, bad - 20) : bad + 4])[2:-1]
     return "", Problem(raw.count(b"\n", 0, bad) + 1, None, shortened(value), rule)
-
-
-_CELL = re.compile(r'(?:"((?:[^"]++|"")*+)"|([^",]*+))(,|$)')  # possessive, so that time and memory stay linear
-
-
-def _cells(line: str) -> tuple[str, ...] | None:
-    """Split a line at its commas; None where a quote is in a wrong place.
-
-    The csv reader of Python is not used, because it accepts quotes in wrong places, and because its limit of 131,072
-    characters for a cell, which is too small for the codes of large masks, is a setting of the whole process.
-    """
-    if '"' not in line:
-        return tuple(line.split(","))
-    cells = []
-    at = 0
-    while True:
-        found = _CELL.match(line, at)
-        if found is None:
-            return None
-        quoted, plain, end = found.groups()
-        cells.append(plain if quoted is None else quoted.replace('""', '"'))
-        if not end:
-            return tuple(cells)
-        at = found.end()
-
-
-def _header_rule(header: tuple[str, ...] | None, columns: Sequence[str]) -> str:
-    wanted = ",".join(columns)
-    if header is not None and sorted(header) == sorted(columns):
-        return f"the columns are in another order; the header must be '{wanted}'"
-    if header is not None and len(header) == len(columns) + 1 and header[1:] == tuple(columns):
-        return f"there is one more column in front (a pandas index?); the header must be '{wanted}'"
-    return f"the header must be '{wanted}'"
 
 
 def _unknown_rule(name: str, expected: Sequence[str], search: bool) -> str:

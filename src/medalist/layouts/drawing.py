@@ -1,8 +1,10 @@
-"""Draw pictures of artificial identities, for contests that make their own data, and for tests."""
+"""Draw pictures of artificial identities and of objects on a ground, for contests that make their own data."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
 
-from medalist.files import written
+from medalist.files import write_text, written
 
 Pixels = NDArray[np.float32]
 
@@ -40,6 +42,59 @@ def write_picture(path: Path, image: NDArray[np.uint8] | NDArray[np.bool_]) -> N
     """
     with written(path, flush=False) as unfinished:
         Image.fromarray(image).save(unfinished, quality=90)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write the lines of a csv, whole or not at all."""
+    write_text(path, "".join(f"{line}\n" for line in lines), flush=False)
+
+
+def made_up_id(*parts: object, length: int = 12) -> str:
+    """Return a hexadecimal id that depends on the parts, such as (name of the contest, seed, number)."""
+    return sha256(repr(parts).encode()).hexdigest()[:length]
+
+
+def drawn_objects(
+    rng: Generator, size: tuple[int, int], count: int, radius: tuple[float, float], apart: int = 2
+) -> NDArray[np.int32]:
+    """Draw at most `count` ellipses that do not touch one another: int32[h, w] of `size` (h, w), 0 is the ground.
+
+    radius: the shortest and the longest half axis in pixels. apart: the pixels between two ellipses. An ellipse that
+    finds no place is left out. Each lies inside the image with its middle.
+    """
+    labels = np.zeros(size, np.int32)
+    down, right = np.indices(size)
+    for _ in range(count):
+        y, x = rng.uniform(0, size)
+        long, short = rng.uniform(*radius, 2)
+        turn = rng.uniform(0, math.pi)
+        u = (right - x) * math.cos(turn) + (down - y) * math.sin(turn)
+        v = (down - y) * math.cos(turn) - (right - x) * math.sin(turn)
+        near = (u / (long + apart)) ** 2 + (v / (short + apart)) ** 2 < 1
+        inside = (u / long) ** 2 + (v / short) ** 2 < 1
+        if inside.any() and not labels[near].any():
+            labels[inside] = labels.max() + 1
+    return labels
+
+
+def painted(
+    rng: Generator,
+    classes: NDArray[np.integer] | NDArray[np.bool_],
+    colours: Sequence[Sequence[float]],
+    noise: float = 0.03,
+) -> NDArray[np.uint8]:
+    """Draw a picture uint8[h, w, 3] of classes [h, w]: each has its colour (red, green, blue) in 0..1.
+
+    The light is uneven, and noise with this standard deviation lies over all.
+    """
+    clean = np.asarray(colours, np.float32)[classes.astype(np.intp)]
+    turn = rng.uniform(0, 2 * math.pi)
+    down = np.linspace(-0.15, 0.15, classes.shape[0], dtype=np.float32)[:, None]
+    right = np.linspace(-0.15, 0.15, classes.shape[1], dtype=np.float32)
+    clean = clean * (1 + math.cos(turn) * down + math.sin(turn) * right)[..., None]
+    clean += np.float32(noise) * rng.standard_normal(clean.shape, np.float32)
+    image: NDArray[np.uint8] = np.rint(np.clip(clean, 0, 1) * 255).astype(np.uint8)
+    return image
 
 
 def _posed(rng: Generator, size: tuple[int, int]) -> tuple[Pixels, Pixels]:

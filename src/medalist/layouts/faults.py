@@ -32,8 +32,10 @@ def _same_forms(one: str, left: AbstractSet[str], other: str, right: AbstractSet
     refuse("the same letters are written in two ways", faults, "rename the files, or write the csv as they are named")
 
 
-def same_ids(one: str, left: Iterable[str], other: str, right: Iterable[str]) -> None:
-    """Raise DataError, which names the ids, where `left` and `right` do not have the same ids.
+def same_ids(
+    one: str, left: Iterable[str], other: str, right: Iterable[str], remedy: str = "download the contest again"
+) -> None:
+    """Raise DataError, which names the ids and the remedy, where `left` and `right` do not have the same ids.
 
     one, other: what an id of `left` and of `right` stands for, for the error.
     """
@@ -41,4 +43,4 @@ def same_ids(one: str, left: Iterable[str], other: str, right: Iterable[str]) ->
     _same_forms(one, left - right, other, right - left)
     faults = [f"'{name}' has a {other} but no {one}" for name in sorted(right - left)]
     faults += [f"'{name}' is a {one} without a {other}" for name in sorted(left - right)]
-    refuse("images and csv do not fit", faults, "download the contest again")
+    refuse(f"images and {'masks' if 'mask' in other else 'csv'} do not fit", faults, remedy)

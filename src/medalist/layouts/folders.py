@@ -45,6 +45,50 @@ def masks_in_folder(
     return [(name.removesuffix(ending), path) for name, path in found]
 
 
+def images_in_tree(
+    root: Path, part: str, ending: str = "", suffixes: Sequence[str] = MASK_SUFFIXES
+) -> list[tuple[str, Path]]:
+    """List the images or masks `root/part/**/<id><ending>.<suffix>` of all folders below `part`, sorted by id.
+
+    ending: what a name has behind the id, such as "_leftImg8bit"; files without it are ignored. Raises DataError where
+    the folder is missing or has no such file, and where two files have the same id.
+    """
+    named: dict[str, Path] = {}
+    faults = []
+    folders = [root / part]
+    while folders:
+        folder = folders.pop()
+        for path in _entries(root, str(folder.relative_to(root))):
+            name = path.stem.removesuffix(ending)
+            if path.is_dir() and not path.is_symlink():
+                folders.append(path)
+            elif path.suffix.lower() in suffixes and path.stem.endswith(ending) and name:
+                if name in named:
+                    faults.append(f"'{path.relative_to(root)}' and '{named[name].relative_to(root)}' have the same id")
+                named[name] = path
+    refuse(f"{root / part}", faults, "keep one file an id")
+    return _not_empty(root / part, named, f"<folder>/<id>{ending}{'|'.join(suffixes)}")
+
+
+def masks_per_object(
+    root: Path, part: str, inside: str = "masks", suffixes: Sequence[str] = MASK_SUFFIXES
+) -> list[tuple[str, Path]]:
+    """List the masks `root/part/<id>/<inside>/*.<suffix>`, one file for each object, sorted by id and then by name.
+
+    An id comes as often as it has files; plain files in `root/part`, and ids without the folder `inside`, are ignored.
+    Raises DataError where the folder `part` is missing or has no mask.
+    """
+    found = [
+        (folder.name, path)
+        for folder in _entries(root, part)
+        if (folder / inside).is_dir()
+        for path in sorted((folder / inside).iterdir())
+        if path.suffix.lower() in suffixes and not path.name.startswith(".")
+    ]
+    _not_empty(root / part, dict(found), f"<id>/{inside}/<object>{'|'.join(suffixes)}")
+    return found
+
+
 def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFFIXES) -> list[tuple[str, Path]]:
     """List the images `root/part/<id>/images/<one file>`, sorted by id; plain files in `root/part` are ignored.
 
@@ -65,6 +109,17 @@ def folder_per_image(root: Path, part: str, suffixes: Sequence[str] = IMAGE_SUFF
             faults.append(f"{folder.name}/images holds {len(images) or 'no'} image{'s' * (len(images) > 1)}")
     refuse(f"{root / part}", faults, "there must be exactly one image in each; download the contest again")
     return _not_empty(root / part, named, "<id>/images/<id>.png")
+
+
+def folders_in(root: Path, part: str) -> list[tuple[str, Path]]:
+    """List the folders `root/part/<id>`, sorted by id: a folder for each sample, video or city.
+
+    Raises DataError where `root/part` is missing or has no folder.
+    """
+    named = {path.name: path for path in _entries(root, part) if path.is_dir()}
+    if not named:
+        raise DataError(f"no folders in {root / part}; pass the folder of the downloaded contest with --data")
+    return sorted(named.items())
 
 
 def _entries(root: Path, part: str) -> list[Path]:

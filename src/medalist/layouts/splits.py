@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.codecs.images import Orientation, image_size, read_image
-from medalist.errors import DataError
+from medalist.errors import ConfigError, DataError
 from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
 from medalist.layouts.folders import Images
+from medalist.layouts.label_masks import Missing
 from medalist.records import Sample, Split
 
 StratumOf = Callable[[NDArray[np.uint8]], str]
@@ -29,7 +30,8 @@ def read_split(
     annotations: Mapping[str, Sequence[str]] | None = None,
     order: Sequence[str] | None = None,
     *,
-    masks: Images | None = None,
+    masks: Images | Mapping[str, Images] | None = None,
+    missing: Missing = "refused",
     root: Path | None = None,
     table: Path | None = None,
     id_column: str = "id",
@@ -43,8 +45,11 @@ def read_split(
     """Join images, truths and the order of the submission into samples.
 
     annotations: the run-length codes of each training image. masks: in their place, the mask file of each training
-    image; `root`, the contest's folder, is then needed, and the annotation is the file's path inside it. order: the ids
-    of the test images as the submission has them; None sorts them.
+    image, or several (one for each object); or by class, where each class has a file of its own. `root`, the contest's
+    folder, is then needed, and the annotation is the paths of the files inside it; by class it has one for each class,
+    in the order of `masks`, and "" where there is none. missing: "background" where an image without a mask, without
+    one of a class, or without a row in the annotations has nothing of it. order: the ids of the test images as the
+    submission has them; None sorts them.
     table: a csv with a row for each training image, and perhaps for test images, with `id_column`. group, stratum:
     columns of it; an empty cell means none. meta: columns that are kept as text.
     Train samples are sorted by id. `stratum_of` returns the stratum of an image from its pixels, in place of a column.
@@ -52,20 +57,17 @@ def read_split(
     shown as white, and `orientation` says how EXIF orientations are read; give both as the Competition has them.
     Raises DataError, which names every id with an annotation but no image, or the reverse; every id that only `order`
     or only the test images have; every id in both parts; every training image without a row in the table; and every
-    image that cannot be read.
+    image that cannot be read. Raises ConfigError for arguments that do not go together.
     """
-    assert (annotations is None) != (masks is None), "give annotations or masks"
-    assert masks is None or root is not None, "masks need root, the contest's folder"
-    assert stratum is None or stratum_of is None, "give stratum or stratum_of"
-    assert table is not None or not (group or stratum or meta), "group, stratum and meta are columns of a table"
+    _refuse_arguments(annotations, masks, root, table, group, stratum, meta, stratum_of)
     paths = {"train": dict(train), "test": dict(test)}
     if masks is not None:
         assert root is not None
-        same_ids("train image", paths["train"], "mask", (name for name, _ in masks))
-        annotations = {name: (_inside(path, root),) for name, path in masks}
+        annotations = _mask_files(masks, paths["train"], root, missing)
     else:
         assert annotations is not None
-        same_ids("train image", paths["train"], "row in the annotations", annotations)
+        known = annotations if missing == "refused" else annotations.keys() | paths["train"].keys()
+        same_ids("train image", paths["train"], "row in the annotations", known)
     order = sorted(paths["test"]) if order is None else order
     same_ids("test image", paths["test"], "row in the sample submission", order)
     both = sorted(paths["train"].keys() & paths["test"].keys())
@@ -88,6 +90,54 @@ def read_split(
             )
         )
     return Split(train=tuple(samples[: len(train)]), test=tuple(samples[len(train) :]))
+
+
+def _mask_files(
+    masks: Images | Mapping[str, Images], train: Collection[str], root: Path, missing: Missing
+) -> dict[str, tuple[str, ...]]:
+    """The paths of the mask files of each training image. DataError for masks without an image, and the reverse."""
+    remedy = "download the contest again, or type missing='background' in read_split where they have nothing"
+    found: dict[str, list[str]] = {name: [] for name in train}
+    for kind, listed in masks.items() if isinstance(masks, Mapping) else (("", masks),):
+        there = {name for name, _ in listed}
+        known = there if missing == "refused" else there | set(train)
+        same_ids("train image", train, f"mask of '{kind}'" if kind else "mask", known, remedy)
+        for name, path in listed:
+            found[name].append(_inside(path, root))
+        if isinstance(masks, Mapping):
+            several = sorted(name for name, count in Counter(name for name, _ in listed).items() if count > 1)
+            refuse(f"several masks of '{kind}'", several, "keep one file for each image and class")
+            for name in found.keys() - there:
+                found[name].append("")
+    return {name: tuple(files) for name, files in found.items()}
+
+
+def _refuse_arguments(
+    annotations: object,
+    masks: object,
+    root: Path | None,
+    table: Path | None,
+    group: str | None,
+    stratum: str | None,
+    meta: Sequence[str],
+    stratum_of: StratumOf | None,
+) -> None:
+    """Raise ConfigError for arguments that do not go together: the code of a contest is the user's."""
+    if (annotations is None) == (masks is None):
+        raise ConfigError("read_split: give annotations= (run-length codes) or masks= (files), one of them")
+    if masks is not None and root is None:
+        raise ConfigError("read_split: masks= needs root=, the contest's folder, as in root=data")
+    if stratum is not None and stratum_of is not None:
+        raise ConfigError("read_split: give stratum= (a column) or stratum_of= (a function of the pixels), one of them")
+    refuse_text(meta)
+    if table is None and (group or stratum or meta):
+        raise ConfigError("read_split: group=, stratum= and meta= are columns of a csv; give it as table=")
+
+
+def refuse_text(meta: Sequence[str]) -> None:
+    """Raise ConfigError where the columns to keep are given as one text, whose letters would be taken for columns."""
+    if isinstance(meta, str):
+        raise ConfigError(f"meta={meta!r}: give a list of columns, as in meta=[{meta!r}]")
 
 
 def _inside(path: Path, root: Path) -> str:

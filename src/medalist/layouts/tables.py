@@ -11,7 +11,7 @@ from medalist.codecs.images import Orientation
 from medalist.files import read_table
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import refuse, same_ids
-from medalist.layouts.splits import with_sizes
+from medalist.layouts.splits import refuse_text, with_sizes
 from medalist.records import Sample
 
 
@@ -46,6 +46,44 @@ def read_annotations(
     return {name: tuple(code for code in codes if code != empty) for name, codes in found.items()}
 
 
+def read_annotations_by_class(
+    path: Path,
+    columns: tuple[str, ...],
+    class_ids: Sequence[str],
+    *,
+    empty: str = "",
+    joiner: str = "_",
+) -> dict[str, tuple[str, ...]]:
+    """Read a csv of run-length codes with a row for each image and class: the codes of each image id, one a class.
+
+    columns: those of the image, of the class and of the code; or two, where the first one joins image and class by
+    `joiner`. class_ids: how the classes after the background are written, in their order. The codes of an image are in
+    this order too, and "" for a class without a row, or with the cell `empty`.
+    Raises DataError for missing columns, a row of no class, and a second row of an image and class.
+    """
+    assert len(columns) in (2, 3), columns
+    found: dict[str, list[str]] = {}
+    seen: set[tuple[str, str]] = set()
+    faults = []
+    for number, row in enumerate(read_table(path, columns), start=2):
+        name, one = row[columns[0]], row[columns[-2]]
+        if len(columns) == 2:
+            one = next((known for known in class_ids if name.endswith(joiner + known)), "")
+            name = name.removesuffix(joiner + one) if one else name
+        if one not in class_ids:
+            where = f"row {number}, column {columns[-2]}, value '{shortened(row[columns[-2]])}'"
+            faults.append(f"{where}: no class; there are {', '.join(class_ids)}")
+            continue
+        codes = found.setdefault(name, [""] * len(class_ids))
+        if (name, one) in seen:
+            faults.append(f"row {number}, column {columns[0]}, value '{shortened(name)}': a second row of class {one}")
+        seen.add((name, one))
+        code = row[columns[-1]]
+        codes[class_ids.index(one)] = "" if code == empty else code
+    refuse(f"{path}", faults, "take the row out")
+    return {name: tuple(codes) for name, codes in found.items()}
+
+
 def ids_in(path: Path, id_column: str) -> list[str]:
     """Return the ids of a csv, each once, in the order of their first rows, which is the order of the submission.
 
@@ -74,6 +112,7 @@ def listed(
     Raises DataError, which names every row whose id is empty, repeated, or a path out of the contest's folder, and
     every empty identity; then every id that only `order` or only the csv has; then every image that cannot be read.
     """
+    refuse_text(meta)
     columns = [id_column, *(column for column in (identity, group, stratum) if column is not None), *meta]
     rows: dict[str, dict[str, str]] = {}
     faults = []

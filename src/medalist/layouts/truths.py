@@ -40,6 +40,38 @@ def mask(source: Path, sample: Sample, order: Literal["column", "row"] = "column
     return Mask(classes)
 
 
+def mask_by_class(
+    source: Path,
+    sample: Sample,
+    *,
+    order: Literal["column", "row"] = "column",
+    base: int = 1,
+    overlap: Literal["refused", "later"] = "refused",
+) -> Mask:
+    """Decode a sample's annotation, one code for each class (see `read_annotations_by_class`), to classes uint8[H, W].
+
+    The first code is that of class 1; "" is a class without pixels, and a sample without codes has only class 0.
+    overlap: whether pixels of several classes are refused, or are of the last of these classes. `source` is the csv,
+    for the error. Raises DataError, which names the csv, the image, the class and the rule, or the number of pixels.
+    """
+    classes = np.zeros(sample.size, np.uint8)
+    for number, code in enumerate(sample.annotation, start=1):
+        if not code:
+            continue
+        try:
+            found = decode_mask(code, sample.size, order, base)
+        except RleError as error:
+            raise DataError(f"{source}: image {sample.id}: class {number}: {error}") from error
+        both = classes[found]
+        if overlap == "refused" and both.any():
+            raise DataError(
+                f"{source}: image {sample.id}: {np.count_nonzero(both):,} pixels of class {number} are of class "
+                f"{int(both[both > 0][0])} too; type overlap='later' in mask_by_class, so that the later class counts"
+            )
+        classes[found] = number
+    return Mask(classes)
+
+
 def mask_picture(
     data: Path,
     sample: Sample,

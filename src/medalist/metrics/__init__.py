@@ -8,7 +8,9 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from medalist.metrics.instances import nuclei_map
+    from medalist.metrics.boundaries import boundary_f1
+    from medalist.metrics.classes import frequency_weighted_iou, mean_class_dice, mean_iou, pixel_accuracy
+    from medalist.metrics.instances import f_beta_over_iou, nuclei_map
     from medalist.metrics.labels import (
         accuracy,
         average_precision,
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 
 PLACES = MappingProxyType(
     {
-        "instances": ("nuclei_map",),
+        "boundaries": ("boundary_f1",),
+        "classes": ("frequency_weighted_iou", "mean_class_dice", "mean_iou", "pixel_accuracy"),
+        "instances": ("f_beta_over_iou", "nuclei_map"),
         "labels": (
             "accuracy",
             "average_precision",
@@ -51,19 +55,25 @@ __all__ = [
     "accuracy",
     "average_precision",
     "balanced_accuracy",
+    "boundary_f1",
     "f1",
     "f_beta",
+    "f_beta_over_iou",
+    "frequency_weighted_iou",
     "gap",
     "global_dice",
     "label_map_at",
     "log_loss",
     "map_at",
+    "mean_class_dice",
     "mean_column_log_loss",
     "mean_dice",
+    "mean_iou",
     "mean_precision_over_iou",
     "mrr",
     "nuclei_map",
     "pf1",
+    "pixel_accuracy",
     "quadratic_kappa",
     "recall_at",
     "roc_auc",

@@ -1,4 +1,4 @@
-"""Metrics of masks. Every class above 0 is foreground."""
+"""Metrics of masks. Every class above 0 is foreground. Void pixels of a truth count on neither side."""
 
 from __future__ import annotations
 
@@ -105,6 +105,8 @@ def _areas(truths: Mapping[str, Mask], answers: Mapping[str, Mask]) -> _Areas:
     counts = np.empty((3, len(truths)), np.int64)
     for at, (name, truth) in enumerate(truths.items()):
         there, found = truth.classes > 0, answers[name].classes > 0
+        if truth.void is not None:
+            there, found = there & ~truth.void, found & ~truth.void
         counts[:, at] = [np.count_nonzero(part) for part in (there, found, there & found)]
     return _Areas(truth=counts[0], answer=counts[1], inter=counts[2])
 

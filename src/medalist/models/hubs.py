@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+import ssl
+import threading
+import urllib.error
+import urllib.parse
+import urllib.request
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import torch
 from torchvision.models import VGG11_Weights, VGG16_Weights  # type: ignore[import-untyped]
 
 from medalist.errors import WeightsError
+from medalist.files import reason
 from medalist.models.encoders import check_encoder
 
 PACKAGES = {  # timm name: (pip package, its module); each ships one file, models/*.pth
@@ -22,8 +28,44 @@ VGG_FILES: dict[str, str] = {
     "vgg11": VGG11_Weights.IMAGENET1K_V1.url,
     "vgg16": VGG16_Weights.IMAGENET1K_V1.url,
 }
+REACH_SECONDS = 5.0
+"""How long a hub may take for a first answer."""
+
 HASH = re.compile(r"-([0-9a-f]{8,})$")
 """torch's naming rule: the name of a file ends in the first digits of the file's SHA-256."""
+
+
+class HubError(ConnectionError):
+    """A hub did not answer. The text names it, and why."""
+
+
+def require_reachable(url: str) -> None:
+    """Raise HubError where the host of a URL does not answer at all within REACH_SECONDS.
+
+    The hubs' own clients try it many times, which takes most of a minute without a network.
+    """
+    faults: list[BaseException] = []
+    asking = threading.Thread(target=_ask, args=(url, faults), daemon=True)  # a name may be looked up for longer
+    asking.start()
+    asking.join(REACH_SECONDS)
+    if faults or asking.is_alive():
+        host = urllib.parse.urlsplit(url).hostname
+        why = reason(faults[0]) if faults else "no answer"
+        raise HubError(f"{host} cannot be reached ({why}; tried for up to {REACH_SECONDS:g} s)")
+
+
+def _ask(url: str, faults: list[BaseException]) -> None:
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        urllib.request.urlopen(request, timeout=REACH_SECONDS).close()
+    except urllib.error.HTTPError:
+        return  # an answer too
+    except urllib.error.URLError as error:
+        # Certificates are left to the hub's client, which may know others.
+        if isinstance(error.reason, OSError) and not isinstance(error.reason, ssl.SSLError):
+            faults.append(error.reason)
+    except OSError as error:
+        faults.append(error)
 
 
 def vgg_file(name: str) -> str:
@@ -64,9 +106,12 @@ def torch_cache(name: str) -> Path | None:
 def from_hub(name: str) -> Path:
     """Download weights into the hub's own cache and return the file.
 
-    VGG weights come from torchvision, all other weights from the timm hub. Raises OSError, RuntimeError or ValueError
-    where the hub cannot be reached or sends something else, and WeightsError where timm has no weights for the name.
+    VGG weights come from torchvision, all other weights from the timm hub. Raises HubError after REACH_SECONDS where
+    there is no network, OSError, RuntimeError or ValueError where the hub sends something else, and WeightsError where
+    timm has no weights for the name.
     """
+    if name in VGG_FILES or check_encoder(name).hf_hub_id:
+        require_reachable(VGG_FILES.get(name, huggingface_hub.constants.ENDPOINT))
     if name in VGG_FILES:
         target = Path(torch.hub.get_dir(), "checkpoints", vgg_file(name))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -19,7 +19,17 @@ import timm
 from medalist.errors import ConfigError, WeightsError
 from medalist.files import sha256_file, written
 from medalist.models.encoders import check_encoder, fitted_state, full_name
-from medalist.models.hubs import HASH, PACKAGES, VGG_FILES, from_hub, in_cache, in_package, torch_cache, vgg_file
+from medalist.models.hubs import (
+    HASH,
+    PACKAGES,
+    VGG_FILES,
+    HubError,
+    from_hub,
+    in_cache,
+    in_package,
+    torch_cache,
+    vgg_file,
+)
 from medalist.models.states import SUFFIXES, load_state
 from medalist.models.vgg import vgg_state
 from medalist.system import offline
@@ -93,6 +103,11 @@ def find_weights(name: str) -> Resolved:
         raise WeightsError(f"no weights for '{name}' and MEDALIST_OFFLINE=1: {_remedy(name)}")
     try:
         path = from_hub(name)
+    except HubError as error:
+        raise WeightsError(
+            f"no weights for '{name}' in {weights_folder()}, in pip packages and in the hubs' caches, and {error}: "
+            f"{_remedy(name)}"
+        ) from None
     except (OSError, RuntimeError, ValueError) as error:
         raise WeightsError(f"no weights for '{name}' ({type(error).__name__} from the hub): {_remedy(name)}") from error
     return Resolved(name, path, _checked_hash(path, "hub"), "hub")

@@ -36,6 +36,21 @@ def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfi
     pieces, count = connected(body > config.body)
     if count == 0:
         return pieces
+    labels = largest_pieces(_flooded(pieces, count, body, border, config), config.min_size)
+    if config.fill_holes:
+        labels = fill_holes(labels)
+    return in_reading_order(labels)
+
+
+def piece_labels(piece: NDArray[np.bool_], body: Floats, border: Floats | None, config: WatershedConfig) -> Labels:
+    """Return steps 2 and 3 of `watershed_labels` for one piece of the foreground, bool[h, w]: its objects int32[h, w].
+
+    There may be gaps in their numbers.
+    """
+    return _flooded(piece.astype(np.int32), 1, body, border, config)
+
+
+def _flooded(pieces: Labels, count: int, body: Floats, border: Floats | None, config: WatershedConfig) -> Labels:
     inside = body if border is None else body - np.float32(config.border_weight) * border
     kept = without_small((inside > config.seed) & (pieces > 0), config.min_seed)
     match config.seed_rule:
@@ -46,11 +61,7 @@ def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfi
             seeds = distance_peaks(height, config.smooth, config.radius)
         case _:
             assert_never(config.seed_rule)
-    labels = flood(pieces, count, seeds, height)
-    labels = largest_pieces(labels, config.min_size)
-    if config.fill_holes:
-        labels = fill_holes(labels)
-    return in_reading_order(labels)
+    return flood(pieces, count, seeds, height)
 
 
 def connected(mask: NDArray[np.bool_]) -> tuple[Labels, int]:

@@ -230,6 +230,15 @@ def label(name: str) -> str:
     return f" {text}" if text.startswith("_") else text
 
 
+def brief(count: float) -> str:
+    """Return a count as text of at most five letters: 1234, 12k, 3.4M."""
+    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if count >= (1e4 if unit == "k" else size):
+            scaled = count / size
+            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
+    return f"{count:.0f}"
+
+
 def legend(ax: Axes, lines: int) -> None:
     """Add a legend where there are several lines. The names are not read as formulas."""
     if lines > 1:

@@ -1,4 +1,4 @@
-"""Tables and figures of a contest's data, for notebooks. They work for any competition.
+"""Tables and charts of a contest's data, for notebooks. They work for any competition; pictures: `eda_pictures.py`.
 
 Tables are pandas DataFrames; figures are matplotlib Figures, made without pyplot. Samples without a stratum have the
 stratum "all" here.
@@ -8,25 +8,27 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from medalist.competition import Competition, find_groups
 from medalist.folds.folds import Folds, make_folds, summary
 from medalist.folds.settings import FoldsConfig
-from medalist.records import Answer, Instances, Labels, Mask, Ranking, Sample, Split
-from medalist.report.charts import label, legend, plain_axes, stratum_colours
-from medalist.report.pictures import Picture, captioned, grid, outline, shows_nothing, side_by_side, stretched
+from medalist.records import Answer, Labels, Mask, Ranking, Sample, Split
+from medalist.report.charts import INK, label, legend, plain_axes, stratum_colours
+from medalist.report.classes import Classes, classes_up_to, is_dark
+from medalist.report.labels import object_labels, pieces, void_of
+from medalist.report.pictures import Picture
 
+HATCHES = {"plain": "", "stripes": "////", "dots": "...", "lines": "---"}
+"""How matplotlib draws the textures of classes."""
 ALL = "all"  # the stratum of samples that have none
 
 
@@ -35,7 +37,8 @@ class Description:
     """Tables of images and objects, from one pass over images and truths.
 
     images: a row for each sample: id, stratum, group, height, width, objects, covered (the share of pixels with an
-        object), brightness and saturation (see the functions of these names); the last three are in 0..1.
+        object), void (the share of pixels that are not judged), brightness and saturation (see the functions of these
+        names); the last four are in 0..1.
     objects: a row for each object: id, stratum, area in pixels.
     """
 
@@ -54,9 +57,11 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
     """Read the image and the truth of each train sample, one at a time. Raises DataError where they cannot be read."""
     images: list[dict[str, object]] = []
     areas: list[pd.DataFrame] = []
+    known = classes_up_to(competition, 0)
     for sample in samples:
         image = competition.image(sample.images[0])
-        area = object_areas(competition.truth(data, sample))
+        truth = competition.truth(data, sample)
+        area, void = object_areas(truth, known is None or known.background), void_of(truth)
         stratum = sample.stratum or ALL
         images.append(
             {
@@ -67,6 +72,7 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
                 "width": image.shape[1],
                 "objects": len(area),
                 "covered": area.sum() / (image.shape[0] * image.shape[1]),
+                "void": 0.0 if void is None else float(void.mean()),
                 "brightness": brightness(image),
                 "saturation": saturation(image),
             }
@@ -74,25 +80,25 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
         areas.append(pd.DataFrame({"id": sample.id, "stratum": stratum, "area": area}))
     # Both tables name all strata, so that a stratum has one colour in all figures, also where it has no objects.
     strata = pd.CategoricalDtype(sorted({str(row["stratum"]) for row in images}))
-    columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "brightness", "saturation"]
+    columns = ["id", "stratum", "group", "height", "width", "objects", "covered", "void", "brightness", "saturation"]
     objects = pd.concat(areas, ignore_index=True) if areas else pd.DataFrame(columns=["id", "stratum", "area"])
     table = pd.DataFrame(images, columns=columns)
     return Description(table.astype({"stratum": strata}), objects.astype({"stratum": strata}))
 
 
-def object_areas(truth: Answer) -> NDArray[np.int64]:
-    """Return the area of each object in pixels; a mask's objects are its connected parts (4 neighbours)."""
+def object_areas(truth: Answer, background: bool = True) -> NDArray[np.int64]:
+    """Return the area of each object in pixels; those of a mask are its connected pieces (4 neighbours) by class.
+
+    background: whether class 0 of a mask is background; otherwise its pieces are objects too.
+    """
     match truth:
-        case Instances(labels):
-            return np.bincount(labels.ravel())[1:].astype(np.int64)
-        case Mask(classes):
-            parts = [ndimage.label(classes == name)[0] for name in np.unique(classes) if name > 0]
-            areas = [np.bincount(part.ravel())[1:] for part in parts]
-            return np.concatenate([np.zeros(0, dtype=np.int64), *areas]).astype(np.int64)
         case Ranking() | Labels():
             return np.zeros(0, dtype=np.int64)  # identities and labels belong to the whole image, not to objects
+        case Mask():
+            labels = pieces(object_labels(truth, background))
         case _:
-            assert_never(truth)
+            labels = object_labels(truth)
+    return np.bincount(labels.ravel())[1:].astype(np.int64)
 
 
 def brightness(image: Picture) -> float:
@@ -166,6 +172,62 @@ def objects_table(images: pd.DataFrame) -> pd.DataFrame:
     return table.assign(**{"mean share covered": groups["covered"].mean()})
 
 
+def classes_table(competition: Competition, data: Path, samples: Sequence[Sample]) -> pd.DataFrame:
+    """Count by class of masks, in the order of their numbers: images, the share of the judged pixels, objects.
+
+    An object is a connected piece. The table is empty where truths are no masks, or masks of one class without a name.
+    It reads every truth once.
+    """
+    pixels, objects = np.zeros((len(samples), 256), np.int64), np.zeros(256, np.int64)
+    for at, sample in enumerate(samples):
+        truth = competition.truth(data, sample)
+        if not isinstance(truth, Mask):
+            return _classes_frame(())
+        numbers = object_labels(truth, background=False)  # the class and 1; 0 is void
+        pixels[at] = np.bincount(numbers.ravel(), minlength=257)[1:]
+        parts = pieces(numbers)
+        class_of = np.zeros(int(parts.max(initial=0)) + 1, np.int32)
+        class_of[parts] = numbers
+        objects += np.bincount(class_of[1:], minlength=257)[1:]
+    total = pixels.sum(axis=0)
+    classes = classes_up_to(competition, int(np.flatnonzero(total).max(initial=0)))
+    images, shares = (pixels > 0).sum(axis=0), total / max(1, total.sum())
+    names = classes.names if classes else ()
+    return _classes_frame(
+        [(at, name, int(images[at]), float(shares[at]), int(objects[at])) for at, name in enumerate(names)]
+    )
+
+
+def _classes_frame(rows: Sequence[tuple[int, str, int, float, int]]) -> pd.DataFrame:
+    columns = ["number", "class", "images", "share of pixels", "objects"]
+    return pd.DataFrame(rows, columns=columns).set_index("number")
+
+
+def classes_figure(table: pd.DataFrame) -> Figure:
+    """Draw the share of the judged pixels of each class in `classes_table`, with a logarithmic axis.
+
+    Classes have the colours of the report; a texture there is a texture here. The background is gray.
+    """
+    figure = Figure(figsize=(7.2, 0.8 + 0.26 * max(2, len(table))), layout="constrained")
+    ax = figure.subplots()
+    classes = Classes(tuple(table["class"]))
+    for place, share in enumerate(table["share of pixels"]):
+        style = classes.style(place)
+        colour = [value / 255 for value in style.colour] if style else "#9498a0"
+        ink = "white" if style and is_dark(style.colour) else "black"
+        ax.barh(place, share, color=colour, edgecolor=ink, linewidth=0, hatch=HATCHES[style.texture] if style else "")
+        ax.annotate(f"{share:.2%}", (share, place), (4, 0), textcoords="offset points", va="center", size=8, color=INK)
+    plain_axes(ax, "classes by their share of the judged pixels", "share")
+    if (table["share of pixels"] > 0).any():
+        ax.set_xscale("log")
+    ax.set_yticks(range(len(table)), [f"{place} {label(name)}" for place, name in enumerate(table["class"])])
+    for text in ax.get_yticklabels():
+        text.set_parse_math(False)
+    ax.invert_yaxis()
+    ax.grid(visible=False)
+    return figure
+
+
 def objects_figure(images: pd.DataFrame) -> Figure:
     """Draw the histogram of the number of objects in an image, by stratum; 0 for images without objects."""
     figure, ax = _figure()
@@ -205,63 +267,6 @@ def modalities_figure(images: pd.DataFrame) -> Figure:
     return figure
 
 
-def targets_figure(
-    competition: Competition, data: Path, samples: Sequence[Sample], each: int = 4, seed: int = 0
-) -> Figure:
-    """Draw `each` samples of each stratum, chosen at random with a seed, with the outlines of their truth."""
-    by_stratum: defaultdict[str, list[Sample]] = defaultdict(list)
-    for sample in samples:
-        by_stratum[sample.stratum or ALL].append(sample)
-    rows = [
-        grid(
-            [_with_truth(competition, data, sample) for sample in sampled(by_stratum[name], each, seed)],
-            each,
-            [sample.id for sample in sampled(by_stratum[name], each, seed)],
-        )
-        for name in sorted(by_stratum)
-    ]
-    width = max((row.shape[1] for row in rows), default=1)
-    titled = [
-        captioned(_widened(row, width), f"   {name}: {len(by_stratum[name])} samples")
-        for name, row in zip(sorted(by_stratum), rows, strict=True)
-    ]
-    return picture_figure(np.concatenate(titled) if titled else grid([], 1))
-
-
-def oof_figure(
-    competition: Competition,
-    samples: Sequence[Sample],
-    truths: Mapping[str, Answer],
-    answers: Mapping[str, Answer],
-    by_sample: Mapping[str, float],
-    *,
-    most: int = 12,
-) -> Figure:
-    """Draw image, truth and answer of `most` samples, spread evenly from the worst score to the best.
-
-    The mappings are by sample id; they need only the samples that were scored, which are those of `by_sample`. Samples
-    that are empty in truth and answer are left out, because their pictures would show nothing.
-    """
-    by_id = {sample.id: sample for sample in samples}
-    told = [name for name in by_sample if not shows_nothing(truths[name], answers[name])]
-    ordered = sorted(told, key=lambda name: (by_sample[name], name))
-    places = np.linspace(0, max(0, len(ordered) - 1), min(most, len(ordered))).round().astype(int)
-    shown = [ordered[place] for place in places]
-    pictures = [
-        side_by_side(competition.image(by_id[name].images[0]), truths[name], answers[name], side=384) for name in shown
-    ]
-    return picture_figure(grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown]))
-
-
-def picture_figure(picture: Picture) -> Figure:
-    """Return a Figure that shows only the picture, with one pixel of the figure for each pixel of the picture."""
-    figure = Figure(figsize=(picture.shape[1] / 100, picture.shape[0] / 100), dpi=100)
-    ax = figure.add_axes((0, 0, 1, 1))
-    ax.imshow(picture, interpolation="antialiased")
-    ax.set_axis_off()
-    return figure
-
-
 def _figure() -> tuple[Figure, Axes]:
     figure = Figure(figsize=(7.2, 3.4), layout="constrained")
     return figure, figure.subplots()
@@ -290,12 +295,3 @@ def _histogram(ax: Axes, frame: pd.DataFrame, column: str, edges: NDArray[np.flo
             label=[label(name) for name in names],
         )
     legend(ax, len(names))
-
-
-def _with_truth(competition: Competition, data: Path, sample: Sample) -> Picture:
-    image = stretched(competition.image(sample.images[0]))
-    return outline(image, competition.truth(data, sample), side=320)
-
-
-def _widened(picture: Picture, width: int) -> Picture:
-    return np.pad(picture, ((0, 0), (0, width - picture.shape[1]), (0, 0)), mode="edge")

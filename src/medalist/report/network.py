@@ -19,8 +19,9 @@ from PIL import Image
 
 from medalist.files import write_text, written
 from medalist.report.charts import ACCENT, INK, LINES, legend, plain_axes, svg
+from medalist.report.classes import Classes, fit_classes, legend_picture, overlaid, swatch
 from medalist.report.page import rendered
-from medalist.report.pictures import CAPTION, Colour, Picture, captioned, edges, fit_image, grid
+from medalist.report.pictures import CAPTION, Colour, Picture, captioned, edges, fit_image, grid, hatched, png_base64
 
 CHANNEL_COLOURS: tuple[Colour, ...] = (
     (38, 214, 92),
@@ -35,6 +36,8 @@ CHANNEL_COLOURS: tuple[Colour, ...] = (
 """The contour colours of a target's channels, in their order. After the last colour they start again."""
 
 SIDE = 224
+FAINT = 0.42
+"""The share of a class's colour in its area: less than in the report, because the colours of the image matter here."""
 STRIP = CAPTION + 9
 
 
@@ -44,13 +47,17 @@ class BatchPicture:
 
     images: uint8[B, h, w, C] with C = 1 or 3. targets: values 0..1 [B, channels, h, w], None where the target is no
     map. ids, captions: those of each sample; a caption is the target as text (a class), or empty where `targets` show
-    it.
+    it. void: bool[B, h, w], pixels that are not judged; None where all are. numbers: of the class of each channel,
+    where channels are classes of masks; `classes` are then the contest's.
     """
 
     images: NDArray[np.uint8]
     targets: NDArray[np.float32] | None
     ids: Sequence[str]
     captions: Sequence[str]
+    void: NDArray[np.bool_] | None = None
+    classes: Classes | None = None
+    numbers: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -75,6 +82,7 @@ class DebugReport:
 
     wrong: what looks wrong, worst first; empty where nothing does. facts: (name, text) of what was examined.
     channels: names of the target's channels. pictures: (title, picture) of batches. charts: (title, note, svg).
+    classes: of masks; the pictures show them in the colours of the report. void: whether a picture has void pixels.
     """
 
     run: str
@@ -86,14 +94,20 @@ class DebugReport:
     pictures: Sequence[tuple[str, Picture]]
     charts: Sequence[tuple[str, str, Markup]]
     config: str
+    classes: Classes | None = None
+    void: bool = False
 
 
 def write_debug(path: Path, report: DebugReport) -> None:
     """Write the page, whole or not at all."""
-    text = rendered(
-        "network.html.j2",
-        {"report": report, "colours": dict(zip(report.channels, channel_colours(len(report.channels)), strict=True))},
-    )
+    styles = report.classes.styles if report.classes else ()
+    values = {
+        "report": report,
+        "colours": dict(zip(report.channels, channel_colours(len(report.channels)), strict=True)),
+        "classes": [(f"{style.number} {style.name}", png_base64(swatch(style))) for style in styles],
+        "void": png_base64(swatch(None)) if report.void else "",
+    }
+    text = rendered("network.html.j2", values)
     write_text(path, text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
@@ -106,31 +120,32 @@ def batch_grid(batch: BatchPicture, most: int = 16, columns: int = 4, side: int 
     """Draw the first `most` samples of a batch: the contours of each channel of the target, and id and class below.
 
     Channels are drawn in their order, with the last one on top. A target with values between 0 and 1, as mixing makes
-    them, has its contour at 0.5. Returns uint8[H, W, 3].
+    them, has its contour at 0.5. Classes of masks are areas in the colours of the report: at each pixel the class with
+    the highest value, if this is 0.5 or more. Void pixels are hatched. Returns uint8[H, W, 3].
     """
     count = min(most, len(batch.ids))
-    pictures = [
-        _sample(
-            batch.images[number],
-            None if batch.targets is None else batch.targets[number],
-            [text for text in (batch.ids[number], batch.captions[number]) if text],
-            side,
-        )
-        for number in range(count)
-    ]
+    pictures = [_sample(batch, number, side) for number in range(count)]
     return grid(pictures, min(columns, max(1, count)))
 
 
-def _sample(image: Picture, target: NDArray[np.float32] | None, lines: Sequence[str], side: int) -> Picture:
+def _sample(batch: BatchPicture, number: int, side: int) -> Picture:
+    image = batch.images[number]
     colour = np.repeat(image, 3, axis=2) if image.shape[2] == 1 else image
     picture = fit_image(np.ascontiguousarray(colour), side)
-    if target is not None:
+    target = None if batch.targets is None else batch.targets[number]
+    if target is not None and batch.classes is not None:
+        places = np.array(batch.numbers, np.int32) + (0 if batch.classes.background else 1)
+        shown = np.where(target.max(axis=0) >= 0.5, places[target.argmax(axis=0)], 0).astype(np.int32)
+        picture = overlaid(picture, fit_classes(shown, side), batch.classes.styles, FAINT)
+    elif target is not None:
         height, width = picture.shape[:2]
         for plane, ink in zip(target, channel_colours(len(target)), strict=True):
             # enlarged with interpolation, so that the contour is smooth and does not follow the steps of the pixels
             fitted = cv2.resize(plane.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
             picture[edges((fitted >= 0.5).astype(np.int32))] = ink
-    for line in lines:
+    if batch.void is not None:
+        picture = hatched(picture, batch.void[number], side)
+    for line in [text for text in (batch.ids[number], batch.captions[number]) if text]:
         strip = captioned(picture, line)[:STRIP]
         picture = np.concatenate([picture, strip])
     return picture
@@ -147,11 +162,13 @@ def legend_of(channels: Sequence[str]) -> Picture:
 
 
 def write_batch(path: Path, batch: BatchPicture, channels: Sequence[str]) -> Picture:
-    """Write the grid of a batch as PNG, with the names of the channels if there are contours; return the grid alone."""
+    """Write the grid of a batch as PNG, with a legend of its channels or classes; return the grid alone."""
     picture = batch_grid(batch)
     shown = picture
     if channels and batch.targets is not None:
-        strip = legend_of(channels)
+        has_void = batch.void is not None and bool(batch.void.any())
+        classes = batch.classes
+        strip = legend_picture(classes, picture.shape[1], has_void) if classes else legend_of(channels)
         width = max(strip.shape[1], picture.shape[1])
         shown = np.concatenate([_widened(strip, width), _widened(picture, width)])
     with written(path) as temporary:

@@ -163,6 +163,7 @@ def page_values(report: RunReport, unit: tuple[str, str] = ("image", "images")) 
         "stratum_colours": colours,
         "long": LONG,
         "heat": None,
+        "void": False,
         "parts": parts,
         "curves": svg(curves_figure(report.curves)) if drawable(report.curves) & {"loss", "val_loss", "lr"} else None,
         "last_rows": last_rows(report.curves),

@@ -9,14 +9,14 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from typing import assert_never
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from medalist.records import Answer, Instances, Labels, Mask, Ranking
+from medalist.records import Answer, Instances, Mask
+from medalist.report.labels import judged, matched, object_labels, pieces, void_of
 
 Picture = NDArray[np.uint8]
 Colour = tuple[int, int, int]
@@ -30,6 +30,8 @@ GAP: Colour = (128, 132, 138)
 INK: Colour = (32, 36, 42)
 PAPER: Colour = (250, 250, 249)
 
+HATCH = 9
+"""The stripes of void pixels are as far apart, in pixels of a picture."""
 SIDE = 448  # pixels of a panel's longer side: three panels fill a page, and 24 such pictures need a few megabytes
 CAPTION = 15  # height of a caption's letters in pixels
 
@@ -90,7 +92,7 @@ def edges(labels: NDArray[np.int32], thickness: int = 1) -> NDArray[np.bool_]:
 
 
 def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: int = 1, side: int = SIDE) -> Picture:
-    """Draw the outline of each object of `answer` on the image.
+    """Draw the outline of each object of `answer` on the image; void pixels are hatched.
 
     Args:
         image: uint8[H, W, 3].
@@ -102,8 +104,10 @@ def outline(image: Picture, answer: Answer, colour: Colour = FOUND, thickness: i
     Returns:
         uint8[h, w, 3] with max(h, w) == side.
     """
-    _check_sizes(image, answer)
-    picture = fit_image(image, side)
+    check_sizes(image, answer)
+    picture, void = fit_image(image, side), void_of(answer)
+    if void is not None:
+        picture = hatched(picture, void, side)
     picture[edges(fit_labels(object_labels(answer), side), thickness)] = colour
     return picture
 
@@ -121,8 +125,9 @@ def panels(
 
     Instances are outlined: green for an object that is matched at IoU > 0.5 (at most one other object can match it),
     red for a missed true object, magenta for a false answered object. Masks are tinted by pixel: green where classes
-    agree, red for truth that is not in the answer, magenta for answers that are not in the truth. The last two panels
-    are gray, so that only right and wrong have colours. Brightness is stretched in all three.
+    agree, red for truth that is not in the answer, magenta for answers that are not in the truth. Void pixels are
+    hatched. The last two panels are gray, so that only right and wrong have colours. Brightness is stretched in all
+    three.
 
     Args:
         image: uint8[H, W, 3].
@@ -132,11 +137,11 @@ def panels(
         window: the rows and columns that are drawn; None draws all. Objects are matched by all of their pixels, also
             where the window shows only a part of them.
     """
-    _check_sizes(image, truth)
-    _check_sizes(image, answer)
+    check_sizes(image, truth)
+    check_sizes(image, answer)
     part = window or (slice(None), slice(None))
     shown = stretched(fit_image(image[part], side))
-    gray = _gray(shown)
+    gray = grayed(shown)
     match truth, answer:
         case Instances(), Instances():
             found, right = matched(truth.labels, answer.labels)
@@ -146,14 +151,28 @@ def panels(
                 _drawn(gray, answer.labels[part], right, FALSE, side),
             )
         case Mask(), Mask():
-            agree = (truth.classes == answer.classes) & (truth.classes > 0)
-            return (
-                shown,
-                _tinted(gray, _verdict(truth.classes, agree)[part], MISSED, side),
-                _tinted(gray, _verdict(answer.classes, agree)[part], FALSE, side),
+            there, said = object_labels(truth), object_labels(judged(truth, answer))
+            agree, void = (there == said) & (there > 0), void_of(truth)
+            drawn = (
+                _tinted(gray, _verdict(there, agree)[part], MISSED, side),
+                _tinted(gray, _verdict(said, agree)[part], FALSE, side),
             )
+            if void is not None:
+                drawn = (hatched(drawn[0], void[part], side), hatched(drawn[1], void[part], side))
+            return (shown, *drawn)
         case _:
             raise AssertionError(f"truth is {type(truth).__name__} but answer is {type(answer).__name__}")
+
+
+def hatched(picture: Picture, void: NDArray[np.bool_], side: int) -> Picture:
+    """Return the picture with falling stripes, white beside black, where `void`, bool[H, W] of the image, is true."""
+    fitted = fit_labels(pieces(void), side) > 0
+    rows, columns = np.ogrid[: picture.shape[0], : picture.shape[1]]
+    stripe = (columns - rows) % HATCH
+    striped = picture.copy()
+    striped[fitted & (stripe < 2)] = 255
+    striped[fitted & (stripe >= 2) & (stripe < 4)] = 0
+    return striped
 
 
 def joined(pictures: Sequence[Picture], columns: int | None = None) -> Picture:
@@ -167,28 +186,6 @@ def joined(pictures: Sequence[Picture], columns: int | None = None) -> Picture:
         rows.append(np.concatenate([part for picture in row for part in (upright, picture)][1:], axis=1))
     level = np.full((3, rows[0].shape[1], 3), GAP, dtype=np.uint8)
     return np.concatenate([part for row in rows for part in (level, row)][1:])
-
-
-def matched(truth: NDArray[np.int32], answer: NDArray[np.int32]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which objects are matched by an object of the other side at IoU > 0.5.
-
-    Returns:
-        bool[max(truth) + 1] and bool[max(answer) + 1], indexed by label; background is False. Because objects do not
-        overlap, at most one object can match another at IoU > 0.5.
-    """
-    rows, columns = int(truth.max(initial=0)) + 1, int(answer.max(initial=0)) + 1
-    pair, common = np.unique(truth.astype(np.int64) * columns + answer, return_counts=True)
-    of_truth, of_answer = np.divmod(pair, columns)
-    union = (
-        np.bincount(truth.ravel(), minlength=rows)[of_truth]
-        + np.bincount(answer.ravel(), minlength=columns)[of_answer]
-        - common
-    )
-    good = (2 * common > union) & (of_truth > 0) & (of_answer > 0)
-    found, right = np.zeros(rows, dtype=np.bool_), np.zeros(columns, dtype=np.bool_)
-    found[of_truth[good]] = True
-    right[of_answer[good]] = True
-    return found, right
 
 
 def grid(images: Sequence[Picture], columns: int, captions: Sequence[str] = ()) -> Picture:
@@ -253,7 +250,8 @@ def jpeg_base64(picture: Picture, quality: int = 84) -> str:
     return base64.b64encode(data.getvalue()).decode("ascii")
 
 
-def _gray(picture: Picture) -> Picture:
+def grayed(picture: Picture) -> Picture:
+    """Return the picture without colour, still with three channels."""
     gray = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     return np.repeat(gray[:, :, None], 3, axis=2).astype(np.uint8)
 
@@ -265,25 +263,8 @@ def fitted_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
     return max(1, round(height * scale)), max(1, round(width * scale))
 
 
-def object_labels(answer: Answer) -> NDArray[np.int32]:
-    """Return int32[H, W]: the numbers of the objects, or the classes of a mask; 0 is background."""
-    match answer:
-        case Instances(labels):
-            return labels
-        case Mask(classes):
-            return classes.astype(np.int32)
-        case Ranking() | Labels():
-            raise AssertionError("what is said of a whole image cannot be outlined")
-        case _:
-            assert_never(answer)
-
-
-def shows_nothing(truth: Answer, answer: Answer) -> bool:
-    """Return whether neither has a pixel of an object, so that a picture of them would show nothing."""
-    return not object_labels(truth).any() and not object_labels(answer).any()
-
-
-def _check_sizes(image: Picture, answer: Answer) -> None:
+def check_sizes(image: Picture, answer: Answer) -> None:
+    """Raise AssertionError where the image is no uint8[H, W, 3], or the answer has another size."""
     size = object_labels(answer).shape
     assert image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3, (
         f"image must be uint8[H, W, 3], not {image.dtype}{list(image.shape)}"
@@ -300,7 +281,7 @@ def _drawn(gray: Picture, labels: NDArray[np.int32], good: NDArray[np.bool_], ba
     return picture
 
 
-def _verdict(classes: NDArray[np.uint8], agree: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _verdict(classes: NDArray[np.int32], agree: NDArray[np.bool_]) -> NDArray[np.int32]:
     """Return int32[H, W]: 0 background, 1 right, 2 wrong."""
     return np.where(agree, 1, np.where(classes > 0, 2, 0)).astype(np.int32)
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.records import Answer
-from medalist.report.pictures import SIDE, Colour, Picture, Window, edges, fit_labels, fitted_size, object_labels
+from medalist.report.labels import object_labels
+from medalist.report.pictures import SIDE, Colour, Picture, Window, edges, fit_labels, fitted_size
 
 FRAME: Colour = (255, 190, 11)
 TRUTH: Colour = (64, 224, 255)

@@ -40,6 +40,8 @@ CODE = re.compile(r"\d+[ ,]+\d+")
 """What every run-length code and every list of corners has, and no name of a class."""
 
 SHOWN = 3
+MOST_TABLES = 100
+"""A folder with more tables has one for each sample."""
 
 Hashes = Mapping[str, str]
 """The hash of each file's content, by its path relative to the data folder, with slashes."""
@@ -106,6 +108,33 @@ def refuse_changed(run: Run, contest: Contest, now: Hashes) -> None:
         f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data: since then, "
         f"{named}{more}; put the files back, or train under another name: medalist train ... --name NAME"
     )
+
+
+def refuse_other_samples(run: Run, contest: Contest, samples: str) -> None:
+    """Raise RunError where the contest has other samples, truths or sizes of images than the run was made with.
+
+    samples: `manifest_hash` of the contest. The message names the tables that were written after the run was made.
+    """
+    if samples == run.lock().data:
+        return
+    made = (run.folder / "lock.json").stat().st_mtime_ns
+    later = [path.name for path in _tables(contest.data) if path.stat().st_mtime_ns > made]
+    more = f" and {len(later) - SHOWN} more tables" if len(later) > SHOWN else ""
+    told = f"; after the run was made, {', '.join(later[:SHOWN])}{more} was written" if later else ""
+    raise RunError(
+        f"{contest.data} is not the data that {run.name} was trained on: ids, truths or images differ{told}; put the "
+        "files back, give the folder of the data with --data, or train under another name: medalist train ... --name "
+        "NAME"
+    )
+
+
+def _tables(data: Path) -> list[Path]:
+    """Return the tables in the data folder and in the folders in it, sorted; none of a folder with very many."""
+    found = []
+    for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):
+        there = [path for path in sorted(folder.iterdir()) if path.name.lower().endswith(TABLES) and path.is_file()]
+        found += there if len(there) <= MOST_TABLES else []
+    return [path for path in found if "submission" not in path.name.lower()]
 
 
 def _files(contest: Contest, root: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from medalist.errors import RunError
+from medalist.files import reason
 from medalist.reading import JSON_BYTES, read_text
 from medalist.runs.runs import Run
 
@@ -19,4 +20,4 @@ def metrics_rows(run: Run, fold: int) -> list[dict[str, Any]]:
             raise ValueError("a line is not a row of figures")
         return rows
     except (OSError, ValueError) as error:
-        raise RunError(f"{path} cannot be read ({' '.join(str(error).split())[:80]}); train that fold again") from None
+        raise RunError(f"{path} cannot be read ({reason(error)[:80]}); train that fold again") from None

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from medalist.competition import folder_of, load_competition
 from medalist.contest import Contest
-from medalist.errors import DataError, RunError
-from medalist.runs.contest_files import hash_contest, refuse_changed
+from medalist.errors import DataError
+from medalist.runs.contest_files import hash_contest, refuse_changed, refuse_other_samples
 from medalist.runs.runs import Run, all_runs, manifest_hash
 
 
@@ -57,6 +57,5 @@ def open_run_contest(run: Run, competition: str, data: str | None, root: Path, v
     contest = open_contest(competition, data or known, root)
     if lock.contents:  # else the run is older than hashes of contents
         refuse_changed(run, contest, hash_contest(contest, root, verify))
-    if manifest_hash(contest.split) != lock.data:
-        raise RunError(f"{contest.data} is not the data that {run.name} was trained on; give its folder with --data")
+    refuse_other_samples(run, contest, manifest_hash(contest.split))
     return contest

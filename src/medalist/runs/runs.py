@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from medalist.config import as_said, differences, dump_changed, dump_config, parse_config
-from medalist.errors import DataError, RunError
+from medalist.errors import DataError, FoldError, RunError
 from medalist.experiment import Experiment
 from medalist.files import read_json, refuse_newer, sha256_json, write_json, write_text
 from medalist.folds.folds import Folds, read_folds
@@ -112,11 +112,13 @@ class Run:
             raise RunError(f"{path} is damaged; train into a new run with --name") from None
 
     def folds(self) -> Folds:
-        """Return the folds of the run. Raises RunError where the hash of folds.csv is not the one in the lock."""
-        folds = read_folds(self.folder / "folds.csv")
-        if folds.hash != self.lock().folds:
-            raise RunError(f"{self.folder / 'folds.csv'} is not the file this run was trained on; train a new run")
-        return folds
+        """Return the folds of the run. Raises RunError where folds.csv is not the file that the lock was made with."""
+        path, made = self.folder / "folds.csv", self.lock().folds
+        if (folds := _folds_if(path, made)) is not None:
+            return folds
+        what = "was edited since the run was made" if path.exists() else "is missing"
+        same = next((one for one in sorted(self.folder.parent.glob("folds/*.csv")) if _folds_if(one, made)), None)
+        raise RunError(f"{path} {what}; put it back{f': cp {same} {path}' if same else ''}, or train a new run")
 
     def fold_folder(self, fold: int) -> Path:
         """Return the folder of one fold, with its checkpoints and metrics."""
@@ -146,6 +148,15 @@ class Run:
         if len(whole) < 3 or not {"value", "folds", "folds_of", "parts"} <= whole[0].keys():
             raise RunError(f"{path} is damaged; run medalist score {self.competition}/{self.name} again")
         return dict(scores)
+
+
+def _folds_if(path: Path, made: str) -> Folds | None:
+    """Return the folds of a file; None where it cannot be read, or where their hash is not `made`."""
+    try:
+        folds = read_folds(path)
+    except FoldError:
+        return None
+    return folds if folds.hash == made else None
 
 
 def create_run(folder: Path, settings: Experiment, lock: Lock, before: Experiment | None = None) -> Run:
@@ -254,14 +265,15 @@ def config_hash(settings: Experiment, before: Experiment | None = None) -> str:
 def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]:
     """Return a section of settings as JSON values, for the provenance of predictions.
 
-    The key `batch` is left out, because it changes no prediction. Keys that came later than the run's config.yaml are
-    left out where they have their default (see `as_said`). So a run's provenance stays the same when medalist gets new
-    keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is missing, and
-    ConfigError where it is damaged.
+    The keys `batch` and `memory` are left out, because they change no prediction. Keys that came later than the run's
+    config.yaml are left out where they have their default (see `as_said`). So a run's provenance stays the same when
+    medalist gets new keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is
+    missing, and ConfigError where it is damaged.
     """
     before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
     values = as_said(getattr(settings, section), getattr(before, section))
-    return {name: value for name, value in values.items() if name != "batch"}
+    no_tiles = ("tile", None)  # says nothing, as before there were tiles
+    return {key: value for key, value in values.items() if key not in ("batch", "memory") and (key, value) != no_tiles}
 
 
 def manifest_hash(split: Split) -> str:
@@ -293,7 +305,7 @@ def find_run(name: str, root: Path) -> Run:
     if name:
         for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
             try:
-                if (folder / "lock.json").is_file():
+                if (folder / "lock.json").exists():  # whoever reads it says what it is, where it is no file
                     return Run(folder)
             except OSError as error:  # for example a name that is too long for a file
                 raise RunError(f"no run '{name[:60]}…': {error.strerror}") from None

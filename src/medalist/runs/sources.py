@@ -3,12 +3,16 @@
 Their hashes are kept with what they made, so that a result of other code is recognised. Names are `medalist/...` and
 `competitions/...`, with slashes.
 
-A change of a comment counts too: to leave it out, each command would have to parse all files.
+Of Python files in the contest's folder there is a second hash, of their code without comments, docstrings and layout,
+so a change of these does not count. In medalist's own files it counts: to leave it out, each command would have to read
+the tokens of all files.
 """
 
 from __future__ import annotations
 
+import io
 import re
+import tokenize
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -25,6 +29,7 @@ READING = (
     "layouts",
     "data/items.py",
     "data/padding.py",
+    "data/windows.py",
     "data/fitting.py",
     "tasks/pixels.py",
     "records.py",
@@ -52,7 +57,11 @@ LARGEST = 1_000_000
 """Bytes of the largest file of a contest's folder that counts as its code; larger ones are data."""
 
 Sources = Mapping[str, str]
-"""The hash of each source file, by name."""
+"""The hash of each source file, by name; of Python files in a contest's folder two hashes with a blank between them."""
+
+_LAYOUT = frozenset({tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER})
+_F_BEGIN, _F_END = (getattr(tokenize, f"FSTRING_{name}", -1) for name in ("START", "END"))
+_BEGIN = frozenset({tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT})
 
 
 def reading_sources(competition: str) -> dict[str, str]:
@@ -71,10 +80,17 @@ def scoring_sources(competition: str, kind: str) -> dict[str, str]:
 
 
 def changed(recorded: Sources, now: Sources) -> list[str]:
-    """Return the names of files that differ, are new or are gone; none where no sources were recorded."""
+    """Return the names of files that differ, are new or are gone; none where no sources were recorded.
+
+    A file is the same where one of its hashes is.
+    """
     if not isinstance(recorded, dict) or not recorded:
         return []
-    return sorted(name for name in recorded.keys() | now.keys() if recorded.get(name) != now.get(name))
+    return sorted(
+        name
+        for name in recorded.keys() | now.keys()
+        if not set(str(recorded.get(name, "")).split()) & set(now.get(name, "").split())
+    )
 
 
 def shown(names: Sequence[str]) -> str:
@@ -127,9 +143,40 @@ def _contest(competition: str) -> dict[str, str]:
         return {}
     beside = [path for path in folder.parent.glob("*.py") if path.is_file() and path.name != "conftest.py"]
     return {
-        "/".join(("competitions", *path.relative_to(folder.parent).parts)): hash_bytes(path.read_bytes())
+        "/".join(("competitions", *path.relative_to(folder.parent).parts)): _hashes(path)
         for path in (*_files(folder), *sorted(beside))
     }
+
+
+def _hashes(path: Path) -> str:
+    """Return the hash of a file's bytes, and after a blank that of its code, where it is Python."""
+    data = path.read_bytes()
+    code = code_tokens(data) if path.suffix == ".py" else None
+    return hash_bytes(data) if code is None else f"{hash_bytes(data)} {hash_bytes(code)}"
+
+
+def code_tokens(data: bytes) -> bytes | None:
+    """Return the tokens of Python code without comments, docstrings, blank lines and the width of indents.
+
+    None where the code uses docstrings, or cannot be read.
+    """
+    if b"__doc__" in data:
+        return None
+    try:
+        tokens = [one for one in tokenize.tokenize(io.BytesIO(data).readline) if one.type not in _LAYOUT]
+    except (tokenize.TokenError, SyntaxError, UnicodeError):
+        return None
+    kept: list[str] = []
+    inside = 0  # blanks count in an f-string, which is several tokens since Python 3.12: f"{x = }" prints them
+    for at, one in enumerate(tokens):
+        is_line = at + 1 == len(tokens) or tokens[at + 1].type == tokenize.NEWLINE
+        if one.type == tokenize.STRING and is_line and (at == 0 or tokens[at - 1].type in _BEGIN):
+            continue
+        before = tokens[at - 1].end if inside else one.start
+        inside += (one.type == _F_BEGIN) - (one.type == _F_END)
+        text = tokenize.tok_name[one.type] if one.type in _BEGIN else one.string
+        kept.append(f"{one.type in _BEGIN:d} {one.start[0] - before[0]} {one.start[1] - before[1]} {text}")
+    return "\0".join(kept).encode("utf-8", "surrogatepass")
 
 
 def _files(folder: Path) -> Iterator[Path]:

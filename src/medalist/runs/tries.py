@@ -91,6 +91,14 @@ def add_try(run: Run, one: Try, kept: Kept | None) -> None:
     write_json(run.folder / FILE, {"format": FORMAT, **value})
 
 
+def is_unproved(run: Run, kept: Kept | None) -> bool:
+    """Return whether nothing says that `scores.json` is what `score` wrote, because `tries.json` is gone.
+
+    Runs from before tries were recorded have no hashes of sources in their lock either, and count as proved.
+    """
+    return kept is None and bool(run.lock().sources)
+
+
 def is_edited(scores: Mapping[str, Any], kept: Kept | None) -> bool:
     """Return whether the content of `scores.json` is not that of the kept score, as far as that is known."""
     try:

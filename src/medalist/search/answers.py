@@ -32,6 +32,11 @@ class Hits(NamedTuple):
     vectors have (hardly one has more). 0 where all rows were compared at once. Above 1 the query is unlike the stored
     vectors, on which recall was measured (`unlike`). With `recall=` such a query is walked wider, up to a comparison
     with every row, until two searches agree. The three are None where several searches were joined into one answer.
+
+    `recall_estimate` says what share of their nearest vectors the unlike queries of this call have got, by a comparison
+    of some of them with every vector (also of earlier calls; at most 16 of an opened index, and then one row for 20
+    that searches compare). Where it was more than 0.03 below `recall=`, they were all compared with every vector, and
+    it is 1. None without `recall=`, where few queries are unlike, and where none was compared.
     """
 
     ids: NDArray[Any]
@@ -41,6 +46,7 @@ class Hits(NamedTuple):
     plans: NDArray[np.str_] | None = None
     cost: NDArray[np.int64] | None = None
     farness: NDArray[np.float32] | None = None
+    recall_estimate: float | None = None
 
     @property
     def unlike(self) -> NDArray[np.bool_] | None:

@@ -165,6 +165,13 @@ def _programs(
     return list(numbers), np.array([places[id(one)] for one in where], np.int64)
 
 
+def where_of(where: Any, places: NDArray[np.intp]) -> Any:
+    """Return the filters of the queries at some places of a call, in the form in which they were given."""
+    if where is None or isinstance(where, Filter | str | Mapping) or not isinstance(where, Sequence):
+        return where
+    return [where[place] for place in places.tolist()]
+
+
 def bounds(min_score: Any, max_distance: Any, metric: Metric) -> tuple[float, np.float32]:
     """Return the lowest score to ask the core for, and the largest distance (see Hits) to keep, both as float32.
 

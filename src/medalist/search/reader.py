@@ -17,6 +17,7 @@ from medalist.search.calibration import Calibration, calibrate
 from medalist.search.checks import MOST_ANSWERS, MOST_THREADS, Plan, check_aim, check_k, check_score
 from medalist.search.filters import HasId, Not
 from medalist.search.ids import KINDS
+from medalist.search.reached import Reached
 from medalist.search.schema import KINDS as FIELD_KINDS
 from medalist.search.schema import FieldKind, decode_fields
 from medalist.search.vectors import as_queries, whole
@@ -32,6 +33,7 @@ class Reader:
     def _set(self, core: Core) -> None:
         self._open: Core | None = core
         self._calibration: Calibration | None = None
+        self._reached = Reached()
         dim, metric, refine, fields = core.options()
         self._dim: int = dim
         self._metric: Metric = metric
@@ -132,11 +134,9 @@ class Reader:
         groups there are always min(k, matches) answers. Fewer vectors than `k` are no error: see Hits. Raises
         SearchError.
         """
-        stored = len(self._core)
         ef, recall = check_aim(ef, recall)
-        k = check_k(k)
-        asked = min(k, stored)
-        farthest = np.inf
+        stored, k = len(self._core), check_k(k)
+        asked, farthest = min(k, stored), np.inf
         if recall is not None:
             ef, farthest = self._core.ef_for(recall, asked), 1.0
             if self._calibration is not None:
@@ -144,7 +144,16 @@ class Reader:
                 farthest = self._calibration.farthest
         assert ef is not None
         width, number = min(ef, max(stored, 1)), asking.plan_number(plan)
-        return self._ask(queries, k, asked, width, number, where, min_score, group_by, per, threads, farthest)
+        hits = self._ask(queries, k, asked, width, number, where, min_score, group_by, per, threads, farthest)
+        if recall is None:
+            return hits
+
+        def exact(places: NDArray[np.intp]) -> Hits:
+            few = np.atleast_2d(np.asarray(queries))[places]
+            how = asking.where_of(where, places)
+            return self.exact(few, k, where=how, min_score=min_score, group_by=group_by, per=per, threads=threads)
+
+        return self._reached.told(hits, (recall, k, where is not None, group_by), recall, stored, exact, plan is None)
 
     def calibrate(self, queries: ArrayLike, *, threads: int = 1) -> tuple[Recall, ...]:
         """Measure the recall of walks with sample queries [n, dim], of the kind that will be asked; return the table.
@@ -159,6 +168,7 @@ class Reader:
         if single or not len(rows):
             raise SearchError(f"queries: give an array [n, {self._dim}] of some hundred sample queries")
         self._calibration = calibrate(self, rows, whole(threads, "threads", 1, MOST_THREADS))
+        self._reached = Reached()
         return self._calibration.table
 
     def exact(

@@ -1,6 +1,7 @@
 """Maps on disk: one lossless 8-bit image for each sample, and an index with their ids and provenance.
 
 <folder>/<sample id>.png     the C maps of uint8[C, H, W], one below another
+<folder>/<sample id>.tif     in its place where the maps are large: a page for each map, in compressed tiles
 <folder>/<part>.json         the index: deleted first and written last, so the part is complete where the index exists
 """
 
@@ -17,11 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.contents import hash_bytes
+from medalist.contents import hash_bytes, hash_file
 from medalist.errors import RunError
 from medalist.files import written
 from medalist.reading import IMAGE_BYTES, read_bytes
 from medalist.records import MapPrediction
+from medalist.stores.large_maps import LARGE_BYTES, read_tiff, write_tiff
 from medalist.stores.store import StoredPart, are_intact, finish_part, hashes_in, read_part, refuse_changed, start_part
 from medalist.system import CASELESS, DEVICES
 
@@ -56,21 +58,34 @@ class MapStore:
                     "predict on Linux, or rename one of them in the contest's data"
                 )
 
+    def large_path(self, sample_id: str) -> Path:
+        """Return the file of one prediction whose maps are large."""
+        return self.path(sample_id).with_suffix(".tif")
+
     def write(self, sample_id: str, prediction: MapPrediction) -> None:
         """Write one prediction, whole or not at all."""
         channels, height, width = prediction.maps.shape
+        path, large = self.path(sample_id), self.large_path(sample_id)
+        if prediction.maps.nbytes > LARGE_BYTES:
+            with written(large, flush=False) as temporary:
+                write_tiff(temporary, prediction.maps)
+            path.unlink(missing_ok=True)  # of an earlier prediction
+            return
+        large.unlink(missing_ok=True)
         done, data = cv2.imencode(".png", prediction.maps.reshape(channels * height, width), _FAST)
         assert done
-        with written(self.path(sample_id), flush=False) as temporary:  # `finish` keeps the hash of each file
+        with written(path, flush=False) as temporary:  # `finish` keeps the hash of each file
             temporary.write_bytes(data.tobytes())
 
     def read(self, sample_id: str, channels: Sequence[str], files: Mapping[str, str] | None = None) -> MapPrediction:
-        """Read one prediction back.
+        """Read one prediction back. Large maps come as arrays on disk (`codecs.disk`).
 
         files: the hashes of files by name, as `files` returns them; a file that has another hash now is refused. Raises
         RunError, which names the file, where it is missing, damaged or changed.
         """
         path = self.path(sample_id)
+        if not path.exists() and self.large_path(sample_id).exists():
+            return self._read_large(self.large_path(sample_id), tuple(channels), files)
         try:
             data = read_bytes(path, IMAGE_BYTES)
         except OSError as error:
@@ -84,13 +99,22 @@ class MapStore:
         maps: NDArray[np.uint8] = stacked.astype(np.uint8).reshape(len(channels), -1, stacked.shape[1])
         return MapPrediction(maps, tuple(channels))
 
+    def _read_large(self, path: Path, channels: tuple[str, ...], files: Mapping[str, str] | None) -> MapPrediction:
+        if files:
+            refuse_changed(path, hash_file(path), files)
+        maps = read_tiff(path, len(channels), self.folder)
+        if maps is None:
+            raise RunError(f"prediction {path} is damaged; delete it and run medalist predict again")
+        return MapPrediction(maps, channels)
+
     def start(self, name: str) -> None:
         """Mark a part as not complete before it is written (again); `finish` marks it as complete."""
         start_part(self.folder, name)
 
     def finish(self, name: str, part: StoredPart) -> None:
         """Mark a part as complete, with the hashes of its files; delete temporary files that a killed process left."""
-        files = hashes_in(self.folder, (self.path(sample_id).name for sample_id in part.ids))
+        paths = [path for one in part.ids for path in (self.path(one), self.large_path(one))]
+        files = hashes_in(self.folder, (path.name for path in paths))
         finish_part(self.folder, name, replace(part, files=files), "channels")
 
     def files(self, names: Iterable[str]) -> dict[str, str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from medalist.contents import hash_bytes
 from medalist.errors import RunError
-from medalist.files import written
+from medalist.files import reason, written
 from medalist.reading import require_file
 from medalist.records import TablePrediction
 from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, start_part
@@ -63,8 +63,8 @@ class TableStore:
             require_file(path)
             table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
-            reason = " ".join(str(error).split())[:100]
-            raise RunError(f"{path} is damaged ({reason}); delete it and run medalist predict again") from None
+            said = reason(error)[:100]
+            raise RunError(f"{path} is damaged ({said}); delete it and run medalist predict again") from None
         names = [ID, *(f"{number} {column}" for number, column in enumerate(part.columns))]
         kinds = [pa.string(), *[pa.float32()] * len(part.columns)]
         if table.schema.types != kinds or table.column_names != names or table.column(ID).to_pylist() != list(part.ids):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from medalist.contest import Contest
 from medalist.data.cache import Decoded, PixelCache
 from medalist.data.dataset import decode
-from medalist.data.items import Read, reader
+from medalist.data.items import Read, contest_reader
 from medalist.data.targets import Target
 from medalist.experiment import Experiment
 from medalist.records import Sample
@@ -34,7 +34,7 @@ def no_target(sample: Sample) -> None:
 
 def read_of(contest: Contest, settings: Experiment) -> Read:
     """Return the function that reads image files of a contest."""
-    return reader(contest.competition.white, settings.image, contest.competition.orientation)
+    return contest_reader(contest.competition, settings.image)
 
 
 def pixel_cache(contest: Contest, settings: Experiment, target_of: TargetOf, scratch: Path) -> PixelCache:
@@ -57,12 +57,14 @@ def filled_cache(
     return cache
 
 
-def blank_cache(contest: Contest, size: tuple[int, int] | None, target_of: TargetOf) -> PixelCache:
+def blank_cache(
+    contest: Contest, size: tuple[int, int] | None, target_of: TargetOf, samples: Sequence[Sample] | None = None
+) -> PixelCache:
     """Return a cache of black images in place of the contest's training images, for rehearsals.
 
-    size: (height, width) of all images; None gives each image its own size.
+    size: (height, width) of all images; None gives each image its own size. samples: in place of the training samples.
     """
-    return PixelCache(partial(_blank, size, target_of), contest.split.train)
+    return PixelCache(partial(_blank, size, target_of), contest.split.train if samples is None else samples)
 
 
 def _blank(size: tuple[int, int] | None, target_of: TargetOf, sample: Sample) -> Decoded:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from medalist.data.items import Normalisation
     from medalist.engine.job import TrainJob
     from medalist.engine.placement import Placement
-    from medalist.formats.submission import SubmissionFormat
+    from medalist.formats.submission import AnyFormat
     from medalist.records import Answer, Prediction, Sample, Score
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
@@ -55,7 +55,7 @@ class TestAnswers:
 
     __test__ = False  # tells pytest that this class is not a test, although its name begins with "Test"
 
-    form: SubmissionFormat
+    form: AnyFormat
     answers: Iterable[tuple[str, Answer]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
-from medalist.formats.submission import SubmissionFormat, write_submission
+from medalist.formats.submission import AnyFormat, suffix_of, write_submission
 from medalist.records import Answer, Sample
 from medalist.runs.fold_weights import weights_hash
 from medalist.runs.runs import Run
@@ -57,10 +58,25 @@ def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str]
         )
 
 
+def oof_path(run: Run, contest: Contest) -> Path:
+    """Return the file of a run's OOF answers, in the form of a submission: `oof.csv`, or an archive."""
+    return run.folder / f"oof{suffix_of(contest.competition.submission)}"
+
+
+def refuse_unwritable(form: AnyFormat, answers: Iterable[Answer], name: str = "any") -> None:
+    """Raise SubmissionError where a format cannot write one of these answers to a sample of the id `name`.
+
+    Nothing is left behind.
+    """
+    with TemporaryDirectory() as folder:
+        for answer in answers:
+            write_submission(Path(folder) / f"rehearsal{suffix_of(form)}", form, [(name, answer)])
+
+
 def through_file(
     path: Path,
     contest: Contest,
-    form: SubmissionFormat,
+    form: AnyFormat,
     samples: Sequence[Sample],
     truths: Mapping[str, Answer],
     answers: Iterable[tuple[str, Answer]],

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
     subject = kind_of(setup.settings).training().debug_subject(setup, setup.chosen[0])
     if request.checkpoint is not None:
         load_weights(subject.job.model, request.checkpoint, finite=False)
-    return Scene(setup, subject, folder)
+    return Scene(setup, replace(subject, job=replace(subject.job, epoch=request.epoch - 1)), folder)
 
 
 def stream(job: TrainJob, epoch: int) -> Iterator[Batch]:

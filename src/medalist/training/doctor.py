@@ -16,9 +16,10 @@ import safetensors
 import torch
 from lightning_fabric.accelerators.mps import MPSAccelerator
 
+from medalist.engine.half_precision import half_precision_ratio
 from medalist.errors import FoldError, MedalistError, RunError, WeightsError
 from medalist.experiment import Experiment
-from medalist.files import sha256_file
+from medalist.files import reason, sha256_file
 from medalist.folds.folds import Folds, read_folds
 from medalist.kinds import kind_of, run_settings
 from medalist.models.weights import encoder_weights, list_weights, weights_folder
@@ -62,6 +63,7 @@ def examine(runs: Path) -> list[list[str]]:
         ["memory", f"{memory.available / 1e9:.1f} GB free of {memory.total / 1e9:.1f}"],
         ["disk for runs", f"{free / 1e9:.1f} GB free at {place}"],
     ]
+    rows.append(["bfloat16", f"{half_precision_ratio('bf16-mixed'):.1f} of the time of float32 on the processors"])
     rows += _gpus()
     hub = "never downloaded (MEDALIST_OFFLINE=1)" if offline() else "downloaded only if they are not found here"
     rows.append(["weights from the hub", hub])
@@ -205,12 +207,12 @@ def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
     try:
         now = encoder_weights(pretrained.encoder, pretrained.weights)
     except WeightsError as error:
-        now, reason = None, str(error)
+        now, why = None, str(error)
     else:
-        reason = "none"
+        why = "none"
     for name, was in lock.weights.items():
         if now is None or now.sha256 != was:
-            yield [f"weights {name}", _short(was), f"{_short(now.sha256)} in {now.path}" if now else reason]
+            yield [f"weights {name}", _short(was), f"{_short(now.sha256)} in {now.path}" if now else why]
 
 
 def _folds(run: Run, lock: Lock) -> list[list[str]]:
@@ -237,7 +239,7 @@ def _checkpoints(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[
             except FileNotFoundError:
                 yield [name, "written", "missing"]
             except (OSError, safetensors.SafetensorError) as error:
-                yield [name, "written", f"damaged ({' '.join(str(error).split())[:80]})"]
+                yield [name, "written", f"damaged ({reason(error)[:80]})"]
 
 
 def _predictions(run: Run, settings: Experiment, folds: Folds) -> Iterator[list[str]]:

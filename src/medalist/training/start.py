@@ -20,7 +20,7 @@ from medalist.models.weights import encoder_weights
 from medalist.parts import parts_of, used_hash
 from medalist.processes import place
 from medalist.records import Sample
-from medalist.runs.contest_files import hash_contest, refuse_changed, seal, write_hashes
+from medalist.runs.contest_files import hash_contest, refuse_changed, refuse_other_samples, seal, write_hashes
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, create_run, make_lock, refuse_mismatch
 from medalist.runs.setup import TrainSetup
@@ -69,12 +69,13 @@ def checked(request: TrainRequest) -> TrainSetup:
         request.config,
         request.overrides,
         machine(),
-        image_kinds(contest.split.train),
+        image_kinds(contest.split.train) if contest.competition.read_image is None else [],
         seal(files),
         reading_sources(settings.competition),
         used_hash(settings, contest.competition),
     )
     if known:
+        refuse_other_samples(run, contest, lock.data)
         refuse_mismatch(run, settings, lock, settings_before(run))
         lock = run.lock()
     setup = TrainSetup(settings, contest, folds, chosen, weights, run, lock, files)

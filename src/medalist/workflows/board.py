@@ -18,8 +18,8 @@ from medalist.reporter import read_status
 from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
 from medalist.runs.runs import Lock, Run, all_runs, config_hash
-from medalist.runs.sources import Sources, changed, scoring_sources
-from medalist.runs.tries import is_edited, read_tries
+from medalist.runs.sources import Sources, changed, predicting_sources, scoring_sources, stale_parts
+from medalist.runs.tries import is_edited, is_unproved, read_tries
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
@@ -68,7 +68,7 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
     """
     entries: list[Entry] = []
     damaged: list[list[Any]] = []
-    sources = cache(scoring_sources)  # the runs of a contest share them
+    sources = cache(_sources)  # the runs of a contest share them
     for run in all_runs(root):
         if competition is None or run.competition == competition:
             try:
@@ -89,10 +89,15 @@ def refuse_unknown(root: Path, competition: str) -> None:
         raise ConfigError(f"{error}; contests with runs under {root}: {', '.join(known) or 'none'}") from None
 
 
-def read_entry(run: Run, sources: Callable[[str, str], Sources] = scoring_sources) -> Entry:
+def _sources(competition: str, kind: str) -> tuple[Sources, Sources]:
+    return scoring_sources(competition, kind), predicting_sources(competition, kind)
+
+
+def read_entry(run: Run, sources: Callable[[str, str], tuple[Sources, Sources]] = _sources) -> Entry:
     """Read a run's files. Raises MedalistError, which names the file or the run, where one is damaged.
 
-    sources: a function that returns the hashes of the code that scores, of a contest and its kind.
+    sources: a function that returns the hashes of the code that scores, and of the code that predicts, of a contest and
+    its kind.
     """
     try:
         trained = run.trained_folds()
@@ -137,18 +142,27 @@ def _moment(path: Path) -> float:
 
 
 def _doubts(
-    run: Run, settings: Experiment, lock: Lock, scores: dict[str, Any], sources: Callable[[str, str], Sources]
+    run: Run,
+    settings: Experiment,
+    lock: Lock,
+    scores: dict[str, Any],
+    sources: Callable[[str, str], tuple[Sources, Sources]],
 ) -> tuple[str, ...]:
-    """Return words about what has changed since a run was made or scored; no file of predictions is read."""
+    """Return words about what has changed since a run was made or scored; no prediction is read, only who made it."""
     found = []
     if config_hash(settings, settings) != lock.config:
         found.append("config.yaml edited")
     if scores:
         kept = read_tries(run).kept
-        if is_edited(scores, kept):
+        scoring, predicting = sources(settings.competition, settings.task.kind)
+        if is_unproved(run, kept):
+            found.append("tries.json gone, scores.json may be edited")
+        elif is_edited(scores, kept):
             found.append("scores.json edited")
-        elif kept is not None and changed(kept.sources, sources(settings.competition, settings.task.kind)):
+        elif kept is not None and changed(kept.sources, scoring):
             found.append("stale: scored by other code")
+        if stale_parts(run, "oof", predicting):
+            found.append("stale: predicted by other code")
     return tuple(found)
 
 

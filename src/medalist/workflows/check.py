@@ -10,10 +10,11 @@ from pathlib import Path
 from medalist.codecs.images import image_turn
 from medalist.contest import Contest, Perfect
 from medalist.errors import DataError
-from medalist.formats.submission import check_submission, write_submission
+from medalist.formats.submission import check_submission, suffix_of, write_submission
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import manifest_hash
+from medalist.workflows.class_shares import class_shares
 from medalist.workflows.mask_files import implausible_mask_files
 from medalist.workflows.plausibility import implausible_truths
 from medalist.workflows.seen import Seen, implausible_images, see_images
@@ -50,6 +51,9 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values())
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
+    shares = class_shares(contest.competition.classes, truths)
+    yield from shares.lines()
+    yield from (WARNING + line for line in shares.doubts())
     yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
     yield from (WARNING + line for line in implausible_mask_files(contest, truths))
     perfect = contest.evaluation.perfect(contest)
@@ -98,7 +102,8 @@ def truths_decode(contest: Contest) -> dict[str, Answer]:
             continue
         if truth.size not in (None, sample.size):
             bad.append(f"sample {sample.id}: its truth is {truth.size}, its image {sample.size} (height, width)")
-            if truth.size == sample.size[::-1] and image_turn(sample.images[0]) != 1:
+            plain = contest.competition.read_image is None
+            if plain and truth.size == sample.size[::-1] and image_turn(sample.images[0]) != 1:
                 other = "stored" if contest.competition.orientation == "shown" else "shown"
                 bad[-1] += f"; it has an EXIF orientation: type orientation='{other}' in the Competition and in `read`"
     _refuse(bad, "truths")
@@ -118,7 +123,7 @@ def perfect_score(contest: Contest, perfect: Perfect) -> float:
     """
     truths = perfect.truths
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "perfect.csv"
+        path = Path(folder) / f"perfect{suffix_of(perfect.form)}"
         write_submission(path, perfect.form, perfect.answers.items())
         parsed = perfect.form.parse(path, [sample for sample in contest.split.train if sample.id in truths])
     through_file = contest.competition.score(truths, parsed).value

@@ -24,7 +24,7 @@ def implausible_mask_files(contest: Contest, truths: Mapping[str, Answer]) -> It
 
     truths: by the id of the sample. Only masks that the annotation names, as a path in the contest's folder, are seen.
     """
-    named = [(sample, path) for sample in contest.split.train if (path := _mask_file(contest.data, sample)) is not None]
+    named = [(sample, path) for sample in contest.split.train if (path := mask_file(contest.data, sample)) is not None]
     lossy = [path for _, path in named if path.suffix.lower() in _LOSSY]
     if lossy:
         yield (
@@ -40,7 +40,7 @@ def implausible_mask_files(contest: Contest, truths: Mapping[str, Answer]) -> It
                 return
 
 
-def _mask_file(data: Path, sample: Sample) -> Path | None:
+def mask_file(data: Path, sample: Sample) -> Path | None:
     """The file that an annotation names; None where it is something else."""
     if len(sample.annotation) != 1 or not sample.annotation[0][-5:].lower().endswith(_SUFFIXES):
         return None

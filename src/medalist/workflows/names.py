@@ -15,7 +15,7 @@ import numpy as np
 from medalist.contest import Contest
 from medalist.errors import DataError, MedalistError, SearchError
 from medalist.formats.rankings import RankingFormat
-from medalist.formats.submission import SubmissionFormat, shortened, write_submission
+from medalist.formats.submission import AnyFormat, shortened, write_submission
 from medalist.records import Answer, Instances, Labels, Mask, Ranking, Sample
 
 Pair = tuple[Sample, Answer]
@@ -72,7 +72,7 @@ def _refuse_names(contest: Contest, form: RankingFormat, of_samples: bool) -> No
     _refuse(contest, form, pairs, "identity" if not of_samples else "id")
 
 
-def _refuse(contest: Contest, form: SubmissionFormat, pairs: Sequence[Pair], what: str) -> None:
+def _refuse(contest: Contest, form: AnyFormat, pairs: Sequence[Pair], what: str) -> None:
     fault = _fault(form, pairs)
     # A format of a contest's own may need other answers than these; then nothing can be said here.
     if fault is None or _fault(form, [(replace(pairs[0][0], id="a1"), _plain(pairs[0][1]))]) is not None:
@@ -97,7 +97,7 @@ def _plain(answer: Answer) -> Answer:
     return answer
 
 
-def _fault(form: SubmissionFormat, pairs: Sequence[Pair]) -> str | None:
+def _fault(form: AnyFormat, pairs: Sequence[Pair]) -> str | None:
     """Return why these answers are lost in a written file; None where they are read back as they were."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "submission.csv"

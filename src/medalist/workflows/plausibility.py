@@ -18,6 +18,7 @@ from medalist.codecs.images import upright
 from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask
 from medalist.contest import Contest
 from medalist.records import Answer, Instances, Mask, Sample
+from medalist.workflows.mask_files import mask_file
 from medalist.workflows.outlines import (
     SHIFTS,
     Bools,
@@ -161,7 +162,7 @@ def _length(mask: Bools) -> int:
 
 def _turn_line(contest: Contest, pairs: Sequence[Pair]) -> str:
     """A line where images have an EXIF orientation, and it is not plain that the truths were made as they are read."""
-    turned = [pair for pair in pairs if pair.turn != 1]
+    turned = [pair for pair in pairs if pair.turn != 1 and not _fits_by_size(contest, pair)]
     if not turned:
         return ""
     now = contest.competition.orientation
@@ -189,14 +190,20 @@ def _turn_line(contest: Contest, pairs: Sequence[Pair]) -> str:
     )
 
 
+def _fits_by_size(contest: Contest, pair: Pair) -> bool:
+    """Whether a truth is a mask file that would have another size if it were made on the other pixels."""
+    sides = pair.mask.shape
+    return pair.turn >= 5 and sides[0] != sides[1] and mask_file(contest.data, pair.sample) is not None
+
+
 def _both_ways(pair: Pair, now: str) -> tuple[float, float, float, float] | None:
     """Coherence and contrast of a mask as it is read, and if it was made the other way; None where both cannot be."""
     size = pair.sample.size
-    turned = size[::-1] if pair.turn >= 5 else size
+    turned = (size[1], size[0]) if pair.turn >= 5 else size
     if pair.order is not None:
         made = _decoded(pair.sample, turned, pair.order, pair.base)
     else:
-        made = pair.mask if pair.turn < 5 else None
+        made = pair.mask if turned == size else None
     if made is None:
         return None
     other = upright(made.view(np.uint8), pair.turn if now == "shown" else _INVERSE[pair.turn]).view(np.bool_)

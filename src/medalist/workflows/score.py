@@ -28,6 +28,7 @@ from medalist.runs.sources import scoring_sources
 from medalist.runs.tries import FILE as TRIES
 from medalist.runs.tries import Kept, Origin, Try, add_try, read_tries
 from medalist.tasks.protocols import Answering, Oof
+from medalist.tasks.scored import oof_path
 from medalist.workflows.stale import warn_of_score
 
 
@@ -86,7 +87,7 @@ def score_run(
     warn_of_score(run, contest, settings, reporter)
     answering = kind_of(settings).answering()
     with ExitStack() as scratch:
-        rows = run.folder / "oof.csv" if is_kept else _scratch(scratch)
+        rows = oof_path(run, contest) if is_kept else _scratch(scratch)
         apart = {} if is_kept else {"rows": rows}
         oof = answering.oof(run, contest, settings, reporter, figures, **apart)
         scores = _scores(run, contest, settings, answering, oof, rows)
@@ -171,12 +172,11 @@ def oof_of_scores(run: Run, contest: Contest) -> Oof:
     scores = run.scores()
     if scores is None:
         raise RunError(f"{run.folder} has no scores.json; run medalist score {run.competition}/{run.name} first")
-    if scores.get("rows") != sha256_file(run.folder / "oof.csv"):
-        raise RunError(
-            f"{run.folder / 'oof.csv'} is not what was scored; run medalist score {run.competition}/{run.name} again"
-        )
+    path = oof_path(run, contest)
+    if scores.get("rows") != sha256_file(path):
+        raise RunError(f"{path} is not what was scored; run medalist score {run.competition}/{run.name} again")
     samples = tuple(sample for sample in contest.split.train if sample.id in scores["by_sample"])
-    answers = contest.competition.submission.parse(run.folder / "oof.csv", samples)
+    answers = contest.competition.submission.parse(path, samples)
     score = Score(scores["oof"]["value"], scores["oof"]["parts"], scores["by_sample"])
     truths = contest.evaluation.fold_truths(contest, run.folds(), [int(fold) for fold in scores["oof"]["folds"]])
     return Oof(samples, {sample.id: truths[sample.id] for sample in samples}, answers, score)

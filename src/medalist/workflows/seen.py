@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from medalist.codecs.images import decode_image
+from medalist.codecs.disk import bands
+from medalist.codecs.headers import MOST_PIXELS
+from medalist.codecs.images import Decoded, decode_image
+from medalist.codecs.windows import open_picture
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.errors import DataError
@@ -78,15 +83,14 @@ def see_images(contest: Contest, reporter: Reporter) -> Seen:
 
 def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
     try:
-        images = [decode_image(path, competition.white, competition.orientation) for path in sample.images]
+        if competition.read_image is None and sample.size[0] * sample.size[1] > MOST_PIXELS:
+            return _look_by_windows(competition, sample)
+        images = _decoded(competition, sample)
     except DataError as error:
         return _Look(str(error))
-    for path, image in zip(sample.images, images, strict=True):
+    for path, image in zip(sample.images, images, strict=competition.read_image is None):
         if image.pixels.shape[:2] != sample.size:
-            return _Look(
-                f"{path} is {image.pixels.shape[:2]}, but its size was given as {sample.size} (height, width); if they "
-                "are exchanged, give `read` and the Competition the same orientation"
-            )
+            return _of_another_size(path, image.pixels.shape[:2], sample)
     values = [image.brightest for image in images if image.brightest is not None]
     return _Look(
         brightest=max(values) if values else None,
@@ -94,6 +98,31 @@ def _look(competition: Competition, sample: Sample, compared: bool) -> _Look:
         turn=images[0].turn if images else 1,
         thumbnail=thumbnail(images[0].pixels) if compared and images else None,
     )
+
+
+def _look_by_windows(competition: Competition, sample: Sample) -> _Look:
+    """Decode the images of a sample that are too large to be read whole, some rows at a time."""
+    for path in sample.images:
+        with tempfile.TemporaryDirectory() as folder:
+            picture = open_picture(path, Path(folder), competition.white, competition.orientation)
+            if picture.size != sample.size:
+                return _of_another_size(path, picture.size, sample)
+            for rows in bands(picture.size):
+                picture.window(rows, slice(0, picture.size[1]))
+    return _Look()
+
+
+def _of_another_size(path: Path, size: tuple[int, ...], sample: Sample) -> _Look:
+    return _Look(
+        f"{path} is {size}, but its size was given as {sample.size} (height, width); if they are exchanged, give "
+        "`read` and the Competition the same orientation"
+    )
+
+
+def _decoded(competition: Competition, sample: Sample) -> list[Decoded]:
+    if competition.read_image is not None:  # it makes one image of all files
+        return [Decoded(competition.image(sample.images[0]), None, False, 1)]
+    return [decode_image(path, competition.white, competition.orientation) for path in sample.images]
 
 
 def implausible_images(contest: Contest, seen: Seen) -> Iterator[str]:

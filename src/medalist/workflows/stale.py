@@ -13,7 +13,8 @@ from medalist.folds.folds import check_folds
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.runs.sources import changed, predicting_sources, reading_sources, scoring_sources, shown, stale_parts
-from medalist.runs.tries import is_edited, read_tries
+from medalist.runs.tries import FILE as TRIES
+from medalist.runs.tries import is_edited, is_unproved, read_tries
 
 
 def warn_of_score(run: Run, contest: Contest, settings: Experiment, reporter: Reporter) -> None:
@@ -87,6 +88,8 @@ def score_fault(run: Run, settings: Experiment, scores: Mapping[str, Any], made:
     if scores.get("predictions") != dict(made):
         return "it is of other folds, weights or predictions than the run has now"
     kept = read_tries(run).kept
+    if is_unproved(run, kept):
+        return f"{run.folder / TRIES} is gone, so nothing says whether scores.json is what score wrote"
     if is_edited(scores, kept):
         return f"{run.folder / 'scores.json'} is not what score wrote"
     files = [] if kept is None else changed(kept.sources, scoring_sources(settings.competition, settings.task.kind))

@@ -11,35 +11,46 @@ from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.files import written
-from medalist.formats.submission import refuse, write_submission
+from medalist.formats.submission import refuse, suffix_of, write_submission
 from medalist.kinds import kind_of, run_settings
 from medalist.reporter import Reporter
 from medalist.runs.fold_weights import weights_hash
 from medalist.runs.opening import open_run_contest
 from medalist.runs.runs import Run, refuse_edited
-from medalist.workflows.score import predicted_with
+from medalist.workflows.score import changed_settings, predicted_with
 from medalist.workflows.submitted import told, warnings
 
 Configured = tuple[Run, Experiment]
 
 
 def submit(
-    runs: Sequence[Run], output: Path, data: str | None, root: Path, reporter: Reporter, verify: bool = False
+    runs: Sequence[Run],
+    output: Path,
+    data: str | None,
+    root: Path,
+    reporter: Reporter,
+    verify: bool = False,
+    memory: str | None = None,
 ) -> int:
     """Blend the runs' test predictions with equal weights, make answers, write and validate. Return the number of rows.
 
     Answers are made with the `decide` settings that the first run was scored with (`scores.json` has them), otherwise
     with those of its config. The output file appears only after validation. The reporter gets a line for each run with
     its folds, weights, decision and OOF score, and warnings. verify: whether each file of the contest is read, see
-    `open_run_contest`. Raises RunError, before anything is predicted, for runs that cannot be blended or were edited,
+    `open_run_contest`. memory: the most memory of the process where it predicts, such as "4GB"; see `predict.memory`.
+    Raises RunError, before anything is predicted, for runs that cannot be blended or were edited,
     and SubmissionError for a file that the contest would refuse.
     """
-    configured = [(run, run_settings(run)) for run in runs]
+    limits = [] if memory is None else [f"predict.memory={memory}"]
+    configured = [(run, changed_settings(run, limits, "predict") if limits else run_settings(run)) for run in runs]
     refuse_unlike(configured)
     for run, own in configured:
         refuse_edited(run, own)
     first, settings = configured[0]
     contest = open_run_contest(first, settings.competition, data, root, verify)
+    due = suffix_of(contest.competition.submission)
+    if due != ".csv" and output.suffix.lower() != due:
+        raise RunError(f"{contest.competition.name} asks for a {due}: type -o {output.with_suffix(due)}")
     for run, own in configured:
         _predict_where_missing(run, own, contest, reporter)
     for line in (*warnings(configured, contest), *told(configured, contest)):

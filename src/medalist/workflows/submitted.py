@@ -11,7 +11,7 @@ from medalist.experiment import Experiment
 from medalist.files import sha256_json
 from medalist.kinds import kind_of
 from medalist.runs.runs import Run
-from medalist.runs.tries import is_edited, read_tries
+from medalist.runs.tries import is_edited, is_unproved, read_tries
 from medalist.workflows.stale import gone_lines, group_lines, numbers, prediction_lines, score_fault, training_lines
 
 Configured = tuple[Run, Experiment]
@@ -90,6 +90,8 @@ def _origin(run: Run, settings: Experiment, scores: Mapping[str, Any] | None) ->
     kept = read_tries(run).kept
     if is_edited(scores, kept):
         return f"from the scores.json of {run.name}, which is not what score wrote"
+    if is_unproved(run, kept):
+        return f"from the scores.json of {run.name}, whose tries.json is gone"
     if kept is None:
         return f"from the last score of {run.name}, which an older version wrote"
     return f"from the config of {run.name}" if kept.origin == "config" else f"from score --keep of {run.name}"

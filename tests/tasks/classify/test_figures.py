@@ -16,14 +16,13 @@ from sklearn.metrics import confusion_matrix as sklearn_confusion
 
 from medalist.errors import DataError
 from medalist.metrics.label_arrays import calibration_bins, confusion
-from medalist.report.charts import svg
+from medalist.report.charts import brief, svg
 from medalist.tasks.classify import figures
 from medalist.tasks.classify.figures import (
     MOST_CLASSES,
     MOST_CURVES,
     RIGHT,
     WRONG,
-    brief,
     calibration_figure,
     class_parts,
     class_ranks,

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Callable
 from functools import partial
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from refusals import one_line
 
 from medalist.competition import load_competition
 from medalist.contest import Contest, contest_folds
@@ -85,13 +85,6 @@ def embedded_run(
     return run, contest
 
 
-def one_line(call: Callable[[], object]) -> str:
-    with pytest.raises(RunError) as caught:
-        call()
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
 @pytest.fixture
 def whales(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> tuple[Run, Contest]:
     run, contest = embedded_run(tmp_path, "humpback_whale", "{kind: rank, new: tuned}")
@@ -127,10 +120,10 @@ def test_embeddings_that_were_not_scored_are_refused(whales: tuple[Run, Contest]
     scores = run.scores() or {}
     scores["predictions"]["fold1"] = "0" * 64
     write_json(run.folder / "scores.json", scores)
-    message = one_line(lambda: report(run, contest, run_settings(run)))
+    message = one_line(RunError, lambda: report(run, contest, run_settings(run)))
     assert "oof/fold1.npy are not those that were scored; run medalist score humpback_whale/tiny again" in message
     run.checkpoint(0, "last").write_bytes(b"other")
-    assert "come from other weights" in one_line(lambda: report(run, contest, run_settings(run)))
+    assert "come from other weights" in one_line(RunError, lambda: report(run, contest, run_settings(run)))
     assert not (run.folder / "report").exists()
 
 

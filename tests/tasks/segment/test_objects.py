@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from medalist.records import Instances, Mask
-from medalist.tasks.segment.objects import SizeRow, compared, flaws, pieces, totals
+from medalist.report.labels import pieces
+from medalist.tasks.segment.objects import SizeRow, compared, flaws, totals
 
 
 def mask(*boxes: tuple[int, int, int, int], size: tuple[int, int] = (40, 60)) -> Mask:
@@ -53,6 +54,26 @@ def test_pieces_of_several_classes_do_not_join() -> None:
     other = Mask(np.where(classes == 2, 1, classes).astype(np.uint8))
     found = compared(Mask(classes), other)
     assert found.wrong == 12 and found.truth.bad_areas.tolist() == [12]
+
+
+def test_void_pixels_belong_to_no_piece_on_either_side() -> None:
+    truth, answer = mask(BIG), mask(BIG, SMALL, (20, 20, 24, 30))
+    void = np.zeros(truth.size, np.bool_)
+    void[20:24, 20:30] = void[30:31] = True  # one false piece, and half of the other
+    found = compared(Mask(truth.classes, void), answer)
+    assert found.answer.bad_areas.tolist() == [3] and found.wrong == 3 and found.truth.bad_areas.tolist() == []
+    everything = compared(Mask(np.zeros((40, 60), np.uint8), np.ones((40, 60), np.bool_)), answer)
+    assert everything.wrong == 0 and everything.in_words() == "no object in the truth; the answer is empty"
+
+
+def test_without_a_background_class_0_has_pieces_too() -> None:
+    truth, answer = mask((0, 0, 40, 20)), mask((0, 0, 40, 30))
+    found = compared(truth, answer, background=False)
+    assert found.truth.areas.tolist() == [0, 800, 1600] and found.answer.areas.tolist() == [0, 1200, 1200]
+    assert found.truth.good.all() and found.wrong == 400
+    void = np.zeros((40, 60), np.bool_)
+    void[:, 20:] = True
+    assert compared(Mask(truth.classes, void), answer, background=False).truth.areas.tolist() == [0, 800]
 
 
 def test_empty_images_are_counted_apart() -> None:

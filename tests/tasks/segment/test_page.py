@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,7 +11,11 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
+from medalist.records import Answer, Mask
+from medalist.report.classes import Classes
 from medalist.report.page import RunReport, SamplePicture
+from medalist.tasks.segment.class_section import ClassesReport
+from medalist.tasks.segment.classes import class_pixels
 from medalist.tasks.segment.objects import ObjectTotals, SizeRow
 from medalist.tasks.segment.page import SegmentationReport, render_segmentation, write_segmentation_report
 from medalist.tasks.segment.thresholds import Sweep
@@ -152,3 +157,84 @@ def test_a_metric_without_scores_of_images_shows_no_pictures() -> None:
     bare = replace(whole, run=replace(whole.run.with_pictures([], []), scores={"oof": {"value": 0.5}}))
     text = Reader(render_segmentation(bare)).text
     assert "Worst" not in text and "nothing to show" not in text and "Which objects are found" in text
+
+
+# ---------------------------------------------------------------------------------------------------------- classes
+
+CLASSES = ("road", "car", f"pole {HOSTILE}", "train")
+
+
+def masks(*rows: list[int]) -> dict[str, Answer]:
+    """Return one mask of one row for each list; 9 is void."""
+    numbers = [np.array([row], np.uint8) for row in rows]
+    made = [Mask(np.where(one == 9, 0, one).astype(np.uint8), one == 9) for one in numbers]
+    return {f"s{at}": mask for at, mask in enumerate(made)}
+
+
+def classes_report() -> ClassesReport:
+    truths = masks([0, 0, 0, 0, 1, 1, 9, 9], [0, 0, 0, 0, 0, 0, 2, 2])
+    answers = masks([0, 0, 0, 1, 1, 0, 2, 2], [0, 0, 0, 0, 0, 0, 0, 2])
+    worst = SamplePicture(
+        HOSTILE, 0, 0.25, None, PICTURE, f"1 px missed {HOSTILE}", [("a: the largest error", PICTURE)]
+    )
+    pixels = class_pixels(truths, answers, CLASSES)
+    return ClassesReport(Classes(CLASSES), pixels, {1: [worst], 2: [worst, worst]})
+
+
+def test_the_page_says_how_each_class_is_answered() -> None:
+    page = Reader(render_segmentation(report(classes=classes_report(), void=True)))
+    for words in (
+        "Of 14 judged pixels in 2 images 78.6 % have the right class.",
+        "The mean IoU of 3 classes is 0.528",  # of 9/12, 1/3 and 1/2
+        "Left out: 2 void pixels (12.5 %).",
+        "In no image, neither in the truth nor in the answer: train .",
+        "0 road 0.750 10 11 1 2 2 2",
+        "image · truth · answer · wrong pixels, in white",
+        "IoU 0.250",
+        f"1 px missed {HOSTILE}",
+        "whose truth and answer are both empty or void",
+    ):
+        assert words in page.text, words
+    assert not {"script", "link", "iframe", "a"} & {tag for tag, _ in page.tags}
+    for tag, attributes in page.tags:
+        for name, value in attributes.items():
+            assert not name.startswith("on"), (tag, name)
+            assert name != "src" or str(value).startswith("data:image/"), (tag, name, value)
+    assert "found missed truth false answer" not in page.text  # the colours of masks of one class
+
+
+def test_a_class_has_one_swatch_everywhere() -> None:
+    text = render_segmentation(report(classes=classes_report()))
+    images = re.findall(r'class="square" alt="" src="data:image/png;base64,([^"]+)"', text)
+    assert len(set(images)) == len(CLASSES) + 1  # and void
+    assert min(images.count(one) for one in set(images)) >= 3  # three legends
+
+
+def test_long_tables_are_folded() -> None:
+    names = tuple(f"c{number}" for number in range(19))
+    every = np.arange(19, dtype=np.uint8)[np.newaxis]
+    pixels = class_pixels({"a": Mask(every)}, {"a": Mask(every[:, ::-1])}, names)
+    text = Reader(render_segmentation(report(classes=ClassesReport(Classes(names), pixels), sweeps=[]))).text
+    assert text.count("all 19 classes") == 2
+
+
+def test_without_a_judged_pixel_it_is_said() -> None:
+    nothing = masks([9, 9])
+    pixels = class_pixels(nothing, masks([1, 2]), CLASSES)
+    text = Reader(render_segmentation(report(classes=ClassesReport(Classes(CLASSES), pixels), void=True))).text
+    assert "No pixel is judged. Left out: 2 void pixels (100.0 %)." in text
+    assert "Confusion of classes" not in text and "nan" not in text.split()
+
+
+def test_masks_of_one_class_have_no_such_sections() -> None:
+    page = render_segmentation(report())
+    assert "Confusion of classes" not in page and "found</span>" in page and 'class="void"' not in page
+    assert 'class="void"' in render_segmentation(report(void=True))
+
+
+@pytest.mark.parametrize("field", ["id", "stratum", "note"])
+def test_hostile_words_beside_pictures_are_escaped(field: str) -> None:
+    whole = classes_report()
+    picture = replace(whole.pictures[1][0], **{field: HOSTILE})
+    text = render_segmentation(report(classes=replace(whole, pictures={1: [picture]})))
+    assert "<script" not in text and "&lt;script&gt;" in text

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from medalist.errors import RunError
+from medalist.errors import ConfigError, RunError
 from medalist.files import sha256_file
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.runs.runs import manifest_hash
 from medalist.stores.maps import MapStore
 from medalist.tasks.segment.predict import predict
+from medalist.tasks.segment.tiled import TilePredictor
 from medalist.workflows.score import changed_settings
 
 
@@ -100,6 +101,95 @@ def test_a_stopped_prediction_does_not_pass_for_the_old_one(
     monkeypatch.setattr(MapStore, "write", honest)
     predict(run, settings, contest, 0, quiet)
     assert MapStore(run.folder / "oof").part("fold0") is not None
+
+
+TILED = ["predict.tile={size: 64, overlap: 32}"]
+
+
+def test_large_images_are_predicted_by_tiles(toy: Any, quiet: SilentReporter, leftovers: Any) -> None:
+    run, contest = toy.run, toy.contest()
+    store = MapStore(run.folder / "test")
+    samples = contest.split.test
+    assert any(max(sample.size) > 64 for sample in samples)
+    store.start("test")  # those of the fixture are drawn
+    for changes in ([], TILED):
+        predict(run, changed_settings(run, changes, "predict"), contest, None, quiet)
+        part = store.part("test")
+        assert part is not None
+        maps = {sample.id: store.read(sample.id, ("body", "border")).maps for sample in samples}
+        assert all(maps[sample.id].shape[1:] == sample.size for sample in samples)
+        if not changes:
+            whole = maps
+            assert "tile" not in part.made_by["predict"]
+    assert json.loads(part.made_by["predict"])["tile"] == {"size": 64, "overlap": 32, "window": "gaussian"}
+    apart = np.mean([np.abs(maps[name].astype(int) - whole[name]).mean() for name in maps])
+    assert 0 < apart < 20  # a network that sees more than a tile, in a tile
+    assert leftovers(run.folder) == []
+
+
+def test_memory_chooses_tiles_that_are_recorded(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, contest = toy.run, toy.contest()
+    monkeypatch.setattr("medalist.tasks.segment.memory.WHOLE_SIDES", ())
+    monkeypatch.setattr("medalist.tasks.segment.memory.SIDES", (64,))
+    monkeypatch.setattr("medalist.tasks.segment.memory.MEASURED", (32, 64))
+    settings = changed_settings(run, ["predict.memory=50GB"], "predict")
+    MapStore(run.folder / "oof").start("fold0")  # else the old ones are kept, which were predicted without tiles
+    predict(run, settings, contest, 0, quiet)
+    part = MapStore(run.folder / "oof").part("fold0")
+    assert part is not None
+    made = json.loads(part.made_by["predict"])
+    assert made["tile"] == {"size": 64, "overlap": 16, "window": "gaussian"} and "memory" not in made
+    monkeypatch.setattr("medalist.tasks.segment.predict.build_model", None)
+    predict(run, settings, contest, 0, quiet)  # done already, with whatever tiles
+
+
+def test_the_command_takes_a_limit_of_memory(toy: Any, medalist: Callable[..., Any]) -> None:
+    words = ("--runs", toy.runs, "predict", "toy_nuclei/tiny", "--data", toy.data, "--memory")
+    assert medalist(*words, "1MB").code == 0  # they are there already
+    MapStore(toy.run.folder / "test").start("test")
+    assert medalist(*words, "1 elephant").line.endswith("type 4GB or 900MB")
+    said = medalist(*words, "1MB")
+    assert said.code == 2 and "predict.memory = 1MB is too small" in said.line
+    done = medalist(*words, "60GB")
+    assert done.code == 0 and "peak memory" in done.out and "of 60GB" in done.out
+
+
+def test_images_that_are_too_large_are_told_before_anything_is_predicted(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.tasks.segment.predict.MOST_PIXELS", 1000)
+    run, contest = toy.run, toy.contest()
+    settings = changed_settings(run, ["predict.tta=flips"], "predict")
+    with pytest.raises(
+        ConfigError, match=r"^sample .* has .* pixels \(6 of 6 samples are so large\).*type --memory 4GB"
+    ):
+        predict(run, settings, contest, None, quiet)
+
+
+@pytest.mark.parametrize("stops", [1, 3])
+def test_a_stopped_prediction_of_tiles_leaves_nothing(
+    toy: Any, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch, leftovers: Callable[[Path], list[str]], stops: int
+) -> None:
+    run, contest = toy.run, toy.contest()
+    monkeypatch.setattr("medalist.tasks.segment.tiled.IN_MEMORY", 0)
+    honest, calls = TilePredictor._forward, []
+
+    def stop(*given: Any) -> Any:
+        calls.append(given)
+        if len(calls) == stops:
+            raise KeyboardInterrupt
+        return honest(*given)
+
+    monkeypatch.setattr(TilePredictor, "_forward", stop)
+    before = sorted(path.name for path in (run.folder / "test").iterdir())
+    with pytest.raises(KeyboardInterrupt):
+        predict(run, changed_settings(run, TILED, "predict"), contest, None, quiet)
+    assert MapStore(run.folder / "test").part("test") is None and leftovers(run.folder) == []
+    assert sorted(path.name for path in (run.folder / "test").iterdir()) == [
+        one for one in before if one != "test.json"
+    ]
 
 
 def test_without_a_trained_fold_nothing_can_be_predicted(toy: Any, quiet: SilentReporter) -> None:

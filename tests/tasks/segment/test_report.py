@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,12 +17,10 @@ from medalist.kinds import run_settings
 from medalist.metrics.masks import mean_dice
 from medalist.records import Mask, Sample, Split
 from medalist.report.page import extremes
-from medalist.report.zoom import FRAME
 from medalist.reporter import SilentReporter
 from medalist.tasks.protocols import Oof
 from medalist.tasks.segment import report as segment_report
-from medalist.tasks.segment.objects import compared
-from medalist.tasks.segment.report import _picture, worst, worst_places
+from medalist.tasks.segment.report import worst
 from medalist.workflows.report import report
 from medalist.workflows.score import score_run
 
@@ -60,32 +59,21 @@ def pits(tmp_path: Path) -> tuple[Any, Oof]:
     return SimpleNamespace(competition=competition), Oof(samples, truths, answers, mean_dice(truths, answers))
 
 
+def test_a_mask_of_0_and_255_is_compared_as_metrics_do(pits: tuple[Any, Oof]) -> None:
+    contest, oof = pits
+    run: Any = SimpleNamespace(folds=lambda: SimpleNamespace(fold_of=lambda name: 0))
+    contest.competition = replace(contest.competition, submission=SimpleNamespace(one_class=True))
+    white = {name: Mask(truth.classes * 255) for name, truth in oof.truths.items() if isinstance(truth, Mask)}
+    for one, other in zip(worst(run, contest, oof), worst(run, contest, replace(oof, truths=white)), strict=True):
+        assert one.id == other.id and np.array_equal(one.picture, other.picture)
+
+
 def test_images_that_are_empty_in_truth_and_answer_are_not_shown(pits: tuple[Any, Oof]) -> None:
     contest, oof = pits
     run: Any = SimpleNamespace(folds=lambda: SimpleNamespace(fold_of=lambda name: 0))
     shown = [one.id for one in worst(run, contest, oof)]
     # All score 0; those with more wrong pixels come first. The empty ones score 1 and are not among them.
     assert shown == ["m0", "m1", "m2", "m3", "f0"]
-
-
-def test_the_worst_objects_are_enlarged_and_framed(pits: tuple[Any, Oof]) -> None:
-    contest, oof = pits
-    sample = next(one for one in oof.samples if one.id == "m0")
-    found = compared(oof.truths["m0"], oof.answers["m0"])
-    picture = _picture(contest, oof, sample, 0, found, "no maps", 2)
-    words = [words for words, _ in picture.details]
-    assert words == ["a: a missed object of 36 px", "b: a missed object of 12 px"]
-    assert picture.note == "2 objects in the truth (48 px); the answer is empty; 2 missed"
-    assert (picture.picture[:, :640] == np.array(FRAME)).all(axis=2).sum() > 100
-    assert not _picture(contest, oof, sample, 0, found, "no maps", 0).details
-
-
-def test_neighbours_share_one_place() -> None:
-    truth = mask(PIT, (18, 18, 20, 20), SPOT)
-    places = worst_places(compared(truth, mask()), SIZE, 2)
-    assert [flaw.pixels for flaw, _ in places] == [36, 12]
-    assert [flaw.pixels for flaw, _ in worst_places(compared(truth, mask()), SIZE, 1)] == [36]
-    assert worst_places(compared(truth, truth), SIZE, 2) == []
 
 
 def test_the_report_of_a_run_shows_thresholds_sizes_and_probabilities(

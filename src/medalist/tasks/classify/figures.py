@@ -22,7 +22,7 @@ from scipy.sparse import csr_array, diags_array
 
 from medalist.metrics.label_arrays import CalibrationBins, calibration_bins, class_counts, f_beta
 from medalist.metrics.label_ranks import average_precision, precision_recall_curve, roc_auc, roc_curve
-from medalist.report.charts import ACCENT, INK, LINES, finite, plain_axes
+from medalist.report.charts import ACCENT, INK, LINES, brief, finite, plain_axes
 from medalist.report.pictures import printable
 
 Flags = NDArray[np.bool_]
@@ -58,15 +58,6 @@ def shortened(name: str, most: int = 24) -> str:
     first = int(np.searchsorted(np.cumsum(widths), most // 2, "right"))
     last = int(np.searchsorted(np.cumsum(widths[::-1]), most - 1 - most // 2, "right"))
     return f"{text[:first]}…{text[len(text) - last :]}"
-
-
-def brief(count: float) -> str:
-    """Return a count as text of at most five letters: 1234, 12k, 3.4M."""
-    for unit, size in (("G", 1e9), ("M", 1e6), ("k", 1e3)):
-        if count >= (1e4 if unit == "k" else size):
-            scaled = count / size
-            return f"{scaled:.1f}{unit}" if scaled < 9.95 else f"{scaled:.0f}{unit}"
-    return f"{count:.0f}"
 
 
 # ------------------------------------------------------------------------------------------------------ confusions

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 import numpy as np
 
 from medalist.errors import ConfigError, SubmissionError
-from medalist.formats.submission import SubmissionFormat
+from medalist.formats.submission import AnyFormat
 from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.classify.decide import decide, default_thresholds, own_decide
 from medalist.tasks.classify.settings import ClassifySettings
+from medalist.tasks.scored import refuse_unwritable
 
 
 def refuse_unanswerable(
-    settings: ClassifySettings, form: SubmissionFormat, classes: Sequence[str], own: OwnParts = NO_PARTS
+    settings: ClassifySettings, form: AnyFormat, classes: Sequence[str], own: OwnParts = NO_PARTS
 ) -> None:
     """Raise ConfigError where the submission format cannot write an answer of the config.
 
@@ -30,7 +31,7 @@ def refuse_unanswerable(
     numbers = default_thresholds(settings.decide, classes)
     for answer in decide(values, settings.decide, numbers, classes, own_decide(settings.decide, own)):
         try:
-            form.rows("any", answer)
+            refuse_unwritable(form, [answer])
         except SubmissionError as error:
             raise ConfigError(
                 f"task.mode = {settings.task.mode}, loss.kind = {settings.loss.kind} and decide.kind = "

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -78,6 +79,8 @@ LOSSES = {
 
 class ClassifySettings(Experiment):
     """An experiment whose answers are labels of whole images."""
+
+    own_given: ClassVar[Mapping[str, int]] = {**Experiment.own_given, "decide": 2}
 
     task: ClassifyConfig
     image: FitConfig

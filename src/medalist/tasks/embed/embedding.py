@@ -16,7 +16,7 @@ from medalist.competition import load_competition
 from medalist.contest import Contest
 from medalist.data.features import FeatureDataset
 from medalist.data.fitted import FittedInferenceDataset
-from medalist.data.items import Item, Key, Read, reader
+from medalist.data.items import Item, Key, Read, contest_reader
 from medalist.data.loader import Batch, batches
 from medalist.data.padding import Padding
 from medalist.data.samplers import SizeBucketSampler
@@ -99,7 +99,7 @@ def embed_files(
         what = "no trained fold" if fold is None else f"no trained fold {fold}"
         raise RunError(f"{run.folder} has {what}; run medalist train first")
     competition = load_competition(settings.competition)
-    read = reader(competition.white, settings.image, competition.orientation)
+    read = contest_reader(competition, settings.image)
     samples = [Sample(name, (path,), (0, 0)) for name, path in files]
     networks = load_networks(run, settings, folds)
     vectors, bad = _vectors(settings, networks, _Marked(_whole(settings, samples, read)), len(samples), reporter)

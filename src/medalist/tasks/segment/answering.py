@@ -17,8 +17,8 @@ from medalist.reporter import Progress, Reporter
 from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
-from medalist.tasks.segment.deciding import Decide, decide_by
+from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.segment.deciding import Decide, decide_by, roles_of
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
 if TYPE_CHECKING:
@@ -42,10 +42,14 @@ def oof(
     held_out = {name for fold in trained for name in folds.held_out(fold)}
     samples = tuple(sample for sample in contest.split.train if sample.id in held_out)
     truths = contest.evaluation.fold_truths(contest, folds, trained)
-    decide = decide_by(settings.decide, parts_of(contest.competition))
+    decide = decide_by(
+        settings.decide,
+        parts_of(contest.competition),
+        roles=roles_of(settings.decide, settings, contest.competition),
+    )
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers([(run, settings)], "oof", samples, decide, bar)
-        path = rows or run.folder / "oof.csv"
+        path = rows or oof_path(run, contest)
         return through_file(path, contest, contest.competition.submission, samples, truths, answers)
 
 
@@ -53,7 +57,7 @@ def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter
     """Blend the runs' maps with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
     how: SegmentDecide = scored_decide(first, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(contest.competition))
+    decide = decide_by(how, parts_of(contest.competition), roles=roles_of(how, settings, contest.competition))
 
     def answers() -> Iterator[tuple[str, Answer]]:
         with reporter.progress("decide test", len(contest.split.test)) as bar:
@@ -65,11 +69,12 @@ def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter
 def _answers(
     runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample], decide: Decide, bar: Progress
 ) -> Iterator[tuple[str, Answer]]:
-    stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
+    stores = [(MapStore(run.folder / split), settings.model.outputs) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
-        maps = [store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True)]
-        yield sample.id, decide(blend(maps))
+        # Read one after another: the maps of all runs together may not fit into memory.
+        maps = (store.read(sample.id, channels, known) for (store, channels), known in zip(stores, files, strict=True))
+        yield sample.id, decide(blend(maps, runs[0][0].folder / split))
         bar.advance()
 
 
@@ -86,7 +91,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
     """Return why two runs cannot be blended: their maps have different channels. None where they are the same."""
-    channels, others = one.model.channels, other.model.channels
+    channels, others = one.model.outputs, other.model.outputs
     if channels == others:
         return None
     return (

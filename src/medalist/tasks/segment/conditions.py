@@ -7,9 +7,10 @@ views, scales, mixing and padding need no word for it. The network takes the pla
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -22,6 +23,9 @@ from medalist.tasks.segment.model_settings import ModelConfig
 from medalist.tasks.segment.network_settings import ConditionConfig, Network
 
 _SHOWN = 3
+
+NOTHING: Mapping[str, str | float] = MappingProxyType({})
+"""The columns of an image that has none."""
 
 
 def condition_of(model: ModelConfig) -> ConditionConfig | None:
@@ -37,6 +41,11 @@ def one_hot(config: ConditionConfig, value: str | float | None) -> Tensor:
     return found
 
 
+def with_condition(item: Item, config: ConditionConfig | None, meta: Mapping[str, str | float] = NOTHING) -> Item:
+    """Return an item with the condition of these columns; unchanged where the network has none."""
+    return item if config is None else replace(item, condition=one_hot(config, meta.get(config.column)))
+
+
 class Conditioned(Dataset[Item]):
     """A dataset whose items carry the condition of their samples."""
 
@@ -49,8 +58,7 @@ class Conditioned(Dataset[Item]):
 
     def __getitem__(self, key: Key) -> Item:
         item: Item = self.items[key]
-        value = self.samples[item.index].meta.get(self.config.column)
-        return replace(item, condition=one_hot(self.config, value))
+        return with_condition(item, self.config, self.samples[item.index].meta)
 
 
 def conditioned(items: Dataset[Item], model: ModelConfig, samples: Sequence[Sample]) -> Dataset[Item]:

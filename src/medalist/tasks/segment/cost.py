@@ -10,8 +10,10 @@ from pathlib import Path
 from lightning_fabric import Fabric
 
 from medalist.data.dataset import InferenceDataset
+from medalist.data.settings import TileSampler
 from medalist.engine.job import TrainJob
 from medalist.engine.views import VIEWS
+from medalist.errors import ConfigError
 from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
 from medalist.planning.cost_model import Source
@@ -29,14 +31,27 @@ from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_task, target_maker
 from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.targets import target_bytes
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
     """Return the data source: a sampled cache of decoded images and their target maps."""
     settings: SegmentSettings = setup.settings
-    weight = CHANNELS + len(settings.model.channels)
+    _refuse_tiles(setup, settings)
+    weight = CHANNELS + target_bytes(settings.task, settings.model.channels)
     sizes = [weight * sample.size[0] * sample.size[1] for sample in setup.contest.split.train]
     return sampled_source(setup, target_maker(setup.contest, settings), sizes, until)
+
+
+def _refuse_tiles(setup: TrainSetup, settings: SegmentSettings) -> None:
+    """Raise ConfigError where images are seen by crops or tiles, because a probe measures whole images."""
+    tile = settings.predict.tile
+    larger = [one.id for one in setup.contest.split.all if tile is not None and max(one.size) > tile.size]
+    if isinstance(settings.sampler, TileSampler) or larger or settings.predict.memory is not None:
+        raise ConfigError(
+            "plan measures whole images, and this config sees them by crops or tiles (sampler.kind, predict.tile, "
+            "predict.memory); train one epoch with train.epochs=1 and --fold 0 instead, and look at its cost.json"
+        )
 
 
 def job(

@@ -79,8 +79,8 @@ class SmpConfig(Network):
     16. The encoder's last stages are dilated. The features of an encoder that has no dilation are resized."""
 
     multiple: int | None = Field(default=None, ge=STRIDE, le=1024)
-    """Height and width of the input must be multiples of this many pixels, and this of 32. null means 128 for pan, which
-    pools seven times, and 32 for the others. A few encoders need 64."""
+    """Height and width of the input must be multiples of this many pixels, and this of 32. null means 128 for pan,
+    which pools seven times, and 32 for the others. A few encoders need 64."""
 
     @property
     def stride(self) -> int:

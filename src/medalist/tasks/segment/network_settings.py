@@ -5,12 +5,10 @@ from __future__ import annotations
 from pydantic import Field, field_validator
 
 from medalist.config import ConfigModel
+from medalist.postprocess.settings import PRESENCE
 
 STRIDE = 32
 """Most networks halve their input five times: height and width must be multiples of this many pixels."""
-
-PRESENCE = "presence:"
-"""The names of predicted channels that say whether an image has a class begin with this; the class follows."""
 
 
 class Channels(ConfigModel):

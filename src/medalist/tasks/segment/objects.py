@@ -2,7 +2,8 @@
 
 The objects of instances are matched at IoU > 0.5. The objects of a mask are its connected pieces (4 neighbours), class
 by class. A true piece is found where the answer has more than half of its pixels; an answered piece is false where it
-has no true pixel. H and W are the height and the width of the image.
+has no true pixel. Void pixels belong to no piece, in the truth and in the answer. H and W are the height and the width
+of the image.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medalist.records import Answer, Instances, Mask
-from medalist.report.pictures import Window, matched, object_labels
-
-Numbers = NDArray[np.int32]
+from medalist.report.labels import Numbers, judged, matched, object_labels, pieces
+from medalist.report.pictures import Window
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,37 +61,31 @@ def _objects(count: int) -> str:
     return f"{count:,} object" if count == 1 else f"{count:,} objects"
 
 
-def compared(truth: Answer, answer: Answer) -> Compared:
-    """Return the objects of a truth and of an answer of the same type and size."""
+def compared(truth: Answer, answer: Answer, background: bool = True) -> Compared:
+    """Return the objects of a truth and of an answer of the same type and size.
+
+    background: whether class 0 of masks is background; otherwise its pieces are objects too.
+    """
     wrong = wrong_pixels(truth, answer)
     match truth, answer:
         case Instances(), Instances():
             found, right = matched(truth.labels, answer.labels)
             return Compared(_side(truth.labels, found), _side(answer.labels, right), wrong)
         case Mask(), Mask():
-            agree = (truth.classes == answer.classes) & (truth.classes > 0)
-            there, said = pieces(truth.classes), pieces(answer.classes)
-            found = 2 * _within(there, agree) > np.bincount(there.ravel())
-            return Compared(_side(there, found), _side(said, _within(said, agree) > 0), wrong)
+            classes, said = object_labels(truth, background), object_labels(judged(truth, answer), background)
+            agree = (classes == said) & (classes > 0)
+            of_truth, of_answer = pieces(classes), pieces(said)
+            found = 2 * _within(of_truth, agree) > np.bincount(of_truth.ravel())
+            return Compared(_side(of_truth, found), _side(of_answer, _within(of_answer, agree) > 0), wrong)
         case _:
             raise AssertionError(f"truth is {type(truth).__name__} but answer is {type(answer).__name__}")
 
 
 def wrong_pixels(truth: Answer, answer: Answer) -> int:
-    """Return the number of pixels that have another class, or an object on one side only."""
-    there, said = object_labels(truth), object_labels(answer)
+    """Return the number of judged pixels that have another class, or an object on one side only."""
+    there, said = object_labels(truth), object_labels(judged(truth, answer))
     differs = (there > 0) != (said > 0) if isinstance(truth, Instances) else there != said
     return int(np.count_nonzero(differs))
-
-
-def pieces(classes: NDArray[np.uint8]) -> Numbers:
-    """Return the connected pieces of uint8[H, W] as int32[H, W], numbered 1..n class by class; 0 is background."""
-    labels, count = np.zeros(classes.shape, np.int32), 0
-    for name in np.unique(classes[classes > 0]):
-        own, found = ndimage.label(classes == name)
-        labels = np.where(own > 0, own + count, labels).astype(np.int32)
-        count += int(found)
-    return labels
 
 
 def _within(labels: Numbers, where: NDArray[np.bool_]) -> NDArray[np.int64]:

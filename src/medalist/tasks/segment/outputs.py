@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from medalist.data.padding import Padding
+
 
 class SegmentOutputs(NamedTuple):
     """The logits of all heads of a network. A network with one head returns the tensor `maps` alone."""
@@ -18,6 +20,13 @@ class SegmentOutputs(NamedTuple):
 
     deep: tuple[Tensor, ...] = ()
     """Logits float[B, C, h, w] of the heads of deep supervision, at the size of `maps`; only in training mode."""
+
+    def single(self, number: int, padding: Padding) -> SegmentOutputs:
+        """Return the outputs of one sample of the batch, without the padding of its image."""
+        one = slice(number, number + 1)
+        presence = None if self.presence is None else self.presence[one]
+        deep = tuple(padding.undo(maps[one]) for maps in self.deep)
+        return SegmentOutputs(padding.undo(self.maps[one]), presence, deep)
 
     def float(self) -> SegmentOutputs:
         """Return all logits as float32, as a tensor's method of this name does."""

@@ -1,7 +1,7 @@
 """The report page of a segmentation run: the page of every run, with objects by size, thresholds and enlarged places.
 
-The data are rendered by `segmentation.html.j2`, which extends `report/page.html.j2`; the rules of `report/page.py` for
-hostile names hold here too.
+The data are rendered by `segmentation.html.j2`, which extends `report/page.html.j2` and takes the sections of classes
+from `classes.html.j2`; the rules of `report/page.py` for hostile names hold here too.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from medalist.files import write_text
 from medalist.report.charts import decision_figure, svg
 from medalist.report.page import RunReport, few_strata, page_values, rendered
 from medalist.report.zoom import FRAME, TRUTH, heat_colours
+from medalist.tasks.segment.class_section import ClassesReport, class_values
 from medalist.tasks.segment.objects import ObjectTotals
 from medalist.tasks.segment.thresholds import Sweep
 
@@ -31,6 +32,7 @@ class SegmentationReport:
     objects: the objects of all scored samples. pieces: whether they are pieces of masks.
     empty: the number of samples that are not shown as worst or best, as truth and answer are both empty.
     sweeps: the score by threshold. unswept: why there are no thresholds and no probabilities; "" where there are.
+    classes: None for instances and for masks of one class. void: whether a truth has void pixels.
     """
 
     run: RunReport
@@ -39,6 +41,8 @@ class SegmentationReport:
     empty: int = 0
     sweeps: Sequence[Sweep] = ()
     unswept: str = ""
+    classes: ClassesReport | None = None
+    void: bool = False
 
 
 def write_segmentation_report(path: Path, report: SegmentationReport) -> None:
@@ -57,6 +61,8 @@ def render_segmentation(report: SegmentationReport) -> str:
         "objects": report.objects,
         "sweeps": [_shown(sweep, f"{report.run.competition}/{report.run.run}") for sweep in report.sweeps],
         "heat": heat or None,
+        "void": report.void,
+        "classes": class_values(report.classes) if report.classes else None,
         "colours": values["colours"] | {"truth": TRUTH, "frame": FRAME},
     }
     return rendered("segmentation.html.j2", values, __package__)

@@ -9,8 +9,9 @@ from typing import assert_never
 
 import numpy as np
 
+from medalist.postprocess.classes import ClassRoles
 from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
+from medalist.postprocess.settings import ClassesConfig, DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.records import Answer, MapPrediction, Sample, Score
 
 STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
@@ -55,6 +56,7 @@ def swept(
     fold_of: Callable[[str], int],
     maps_of: Callable[[str], MapPrediction],
     score: Callable[[Mapping[str, Answer], Mapping[str, Answer]], Score],
+    roles: ClassRoles | None = None,
 ) -> list[Sweep]:
     """Return the score by each threshold of the decision that matters most.
 
@@ -64,6 +66,7 @@ def swept(
         how: the decision as the run was scored.
         samples: the scored samples. truths: by id. fold_of: the fold of an id. maps_of: the stored maps of an id.
         score: the metric of the contest: truths, answers -> score.
+        roles: what the channels mean for masks of several classes.
     """
     taken = affordable(samples, how)
     maps = {sample.id: maps_of(sample.id) for sample in taken}
@@ -73,7 +76,7 @@ def swept(
         used = float(getattr(how, name))
         steps = tuple(sorted({*STEPS, used}))
         scores = [
-            score(asked, {one: decide(maps[one], how.model_copy(update={name: step})) for one in maps})
+            score(asked, {one: decide(maps[one], how.model_copy(update={name: step}), roles=roles) for one in maps})
             for step in steps
         ]
         folds, honest = _by_fold(scores, steps, used, fold_of)
@@ -96,13 +99,15 @@ def decided_channel(how: DecideConfig, channels: Sequence[str]) -> str:
             return "body"
         case ThresholdConfig():
             return how.channel or channels[0]
+        case ClassesConfig():
+            return channels[-1]
         case _:
             assert_never(how)
 
 
 def affordable(samples: Sequence[Sample], how: DecideConfig) -> list[Sample]:
     """Return the samples, or those that come first in the order of a hash and have few enough pixels; at least one."""
-    most = FAST if isinstance(how, ThresholdConfig) else SLOW
+    most = SLOW if isinstance(how, WatershedConfig) else FAST
     ordered = sorted(samples, key=lambda sample: sha256(sample.id.encode("utf-8", "surrogatepass")).digest())
     pixels = np.cumsum([sample.size[0] * sample.size[1] for sample in ordered])
     return ordered[: max(1, int(np.count_nonzero(pixels <= most)))]
@@ -114,6 +119,8 @@ def _names(how: DecideConfig) -> tuple[str, ...]:
             return ("body", "seed")
         case ThresholdConfig():
             return ("threshold",)
+        case ClassesConfig():
+            return ("threshold",) if how.rule == "thresholds" and isinstance(how.threshold, float) else ()
         case _:
             assert_never(how)
 
