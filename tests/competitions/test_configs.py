@@ -23,12 +23,12 @@ REAL = {
     "carvana": ((1280, 1918),),
     "contrails": ((256, 256),),
     "dsb2018": ((256, 256), (1040, 1388)),
-    "hubmap": ((1500, 2000),),
+    "hubmap": ((1024, 1024),),
     "robot_surgery": ((1024, 1280),),
     "tgs_salt": ((101, 101),),
     "toy_nuclei": ((128, 128),),
 }
-"""Heights and widths of pictures of the real contest; of slides, a part."""
+"""Heights and widths of pictures of the real contest; of slides, the crops."""
 CONFIGS = [path for name in REAL for path in sorted((PROJECT / "configs" / name).glob("*.yaml"))]
 
 

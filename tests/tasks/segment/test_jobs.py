@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from medalist.errors import ConfigError, DataError
 from medalist.folds.folds import Folds
 from medalist.formats.rle import RleFormat
 from medalist.records import Instances, Mask, Sample, Score, Split
-from medalist.reporter import SilentReporter
+from medalist.reporter import SilentReporter, TimedProgress
 from medalist.tasks.jobs import FoldPlace, open_devices
 from medalist.tasks.pixels import filled_cache, read_of
 from medalist.tasks.segment.inference import predict
@@ -248,3 +249,41 @@ def test_the_cache_of_softmax_holds_a_byte_for_each_pixel(tmp_path: Path) -> Non
     assert isinstance(cache[1][1], ClassTarget)
     cache = filled(settings_of(**(SOFTMAX | {"task": {}, "loss": {}})), contest, tmp_path)
     assert cache.kept_bytes == 8 * 1600 * (3 + 3 + 1)
+
+
+class Broken(TimedProgress):
+    """Ctrl-C after some batches; -1 never."""
+
+    def __init__(self, batches: int):
+        super().__init__(lambda _: None, "test", 1000, None)
+        self.batches = batches
+
+    def advance(self) -> None:
+        self.batches -= 1
+        if self.batches == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_training_with_stages_ends_the_same_wherever_it_was_stopped(tmp_path: Path, contest: Contest) -> None:
+    """In the middle of the second stage, and between two stages."""
+    stages = [{"epochs": 1, "bce": 1.0}, {"epochs": 1, "dice": 1.0}, {"lovasz": 1.0}]
+    settings = settings_of(train={"epochs": 4}, checkpoint={"steps": 1})
+    tree = settings.model_dump(mode="json") | {"loss": {"kind": "stages", "stages": stages}}
+    settings = SegmentSettings.model_validate(tree)
+    ended = []
+    for name, stops in (("whole", []), ("middle", [4, 2]), ("between", [3])):
+        for stop in [*stops, -1]:
+            job = job_of(settings, contest, tmp_path, name)
+            if stop > 0:
+                with pytest.raises(KeyboardInterrupt):
+                    fit(job, lambda row: None, Broken(stop))
+            else:
+                fit(job, lambda row: None, Broken(stop))
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for row in rows:
+            del row["seconds"]
+        ended.append(((tmp_path / name / "last.safetensors").read_bytes(), rows))
+    assert ended[0] == ended[1] == ended[2]
+    parts = [{key for key in row if key.startswith("loss_")} for row in ended[0][1]]
+    assert parts == [{"loss_bce"}, {"loss_dice"}, {"loss_lovasz"}, {"loss_lovasz"}]
+    assert all("val_loss_lovasz" in row for row in ended[0][1])

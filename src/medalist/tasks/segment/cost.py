@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from medalist.data.dataset import InferenceDataset
 from medalist.data.settings import TileSampler
 from medalist.engine.job import TrainJob
-from medalist.engine.views import VIEWS
+from medalist.engine.view_settings import views_of, work
 from medalist.errors import ConfigError
 from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
@@ -133,6 +133,7 @@ def _once(
             settings.predict,
             stride,
             settings.train.channels_last,
+            build_normalisation(settings),
         )
     )
     done = time.perf_counter()
@@ -154,8 +155,8 @@ def _one_view(
     Only one view at the largest scale is computed, which needs the same memory; its time is multiplied by the number of
     views and by the pixels of all scales.
     """
-    scales, largest = settings.predict.scales, max(settings.predict.scales)
+    views = views_of(settings.predict.tta, settings.predict.scales)
+    largest = max(view.scale for view in views)
     single = settings.predict.model_copy(update={"tta": "none", "scales": (largest,)})
     found = _once(setup, settings.model_copy(update={"predict": single}), job, samples, store, one)
-    times = len(VIEWS[settings.predict.tta]) * sum(scale**2 for scale in scales) / largest**2
-    return replace(found, forward=found.forward * times)
+    return replace(found, forward=found.forward * work(views) / largest**2)

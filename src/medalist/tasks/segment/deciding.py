@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,16 +15,27 @@ from medalist.errors import ConfigError, SubmissionError
 from medalist.parts import OwnParts, running
 from medalist.postprocess.classes import ClassRoles, refuse_unfit
 from medalist.postprocess.decide import decide
-from medalist.postprocess.settings import ClassesConfig, ThresholdConfig
+from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
 from medalist.records import Answer, Instances, MapPrediction, Mask
 from medalist.tasks.scored import refuse_unwritable
 from medalist.tasks.segment.channels import BACKGROUND, class_numbers
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
+if TYPE_CHECKING:
+    from medalist.postprocess.regressor import Regressor
+
 Decide = Callable[[MapPrediction], Answer]
+
+REGRESSOR = "second_stage.json"
+"""The file of a run with the regressor of its kept decision, where this has a second stage."""
 
 REHEARSED = (32, 32)
 """Height and width of the maps on which a decision is rehearsed."""
+
+
+def has_second_stage(how: SegmentDecide) -> bool:
+    """Return whether a decision has a second stage."""
+    return isinstance(how, WatershedConfig) and how.second_stage is not None
 
 
 def roles_of(how: SegmentDecide, settings: SegmentSettings, competition: Competition) -> ClassRoles | None:
@@ -40,15 +52,17 @@ def roles_of(how: SegmentDecide, settings: SegmentSettings, competition: Competi
     return roles
 
 
-def decide_by(how: SegmentDecide, own: OwnParts, *, roles: ClassRoles | None = None) -> Decide:
+def decide_by(
+    how: SegmentDecide, own: OwnParts, *, roles: ClassRoles | None = None, regressor: Regressor | None = None
+) -> Decide:
     """Return the function from the maps of an image to its mask or instances.
 
-    roles: what the channels mean for masks of several classes (`roles_of`). Raises ConfigError where the contest's
-    folder has no such function; the function raises it where it fails, or where its answer is no mask and no instances
-    of the image's size.
+    roles: what the channels mean for masks of several classes (`roles_of`). regressor: of the second stage, where the
+    decision has one. Raises ConfigError where the contest's folder has no such function; the function raises it where
+    it fails, or where its answer is no mask and no instances of the image's size.
     """
     if not isinstance(how, OwnConfig):
-        return lambda prediction: decide(prediction, how, roles=roles)
+        return lambda prediction: decide(prediction, how, roles=roles, regressor=regressor)
     function = own.find("DECIDES", how, "decide", 1)
 
     def decided(prediction: MapPrediction) -> Answer:
@@ -92,6 +106,8 @@ def rehearse_decision(settings: SegmentSettings, contest: Contest, own: OwnParts
             f"decide.kind = classes answers several classes, and a submission of {competition.name} has one; type "
             f"decide.kind=threshold decide.channel={channels[-1]}"
         )
+    if isinstance(how, WatershedConfig):
+        how = how.model_copy(update={"second_stage": None})  # it is trained later, and changes no type of answer
     decided = decide_by(how, own, roles=roles)
     try:
         answers = (decided(MapPrediction(maps, channels)) for maps in _rehearsed(channels))

@@ -102,12 +102,12 @@ def distance_plane(labels: NDArray[np.int32], distance: NDArray[np.float32], cap
 
     distance: as `edge_distance` gives it. An object without an edge has 255 everywhere.
     """
+    largest = np.full(int(labels.max(initial=0)) + 1, 1 if cap is None else cap, np.float32)
     if cap is None:
-        largest = ndimage.maximum(distance, labels, np.arange(int(labels.max(initial=0)) + 1))
-        whole = np.asarray(largest, np.float32)[labels]
-    else:
-        whole = np.full(labels.shape, cap, np.float32)
-    share = np.where(np.isfinite(distance), distance, 1) / np.where(np.isfinite(distance) & (whole > 0), whole, 1)
+        for number, box in _boxes(labels, 0):
+            largest[number] = distance[box].max(where=labels[box] == number, initial=0)
+    known = np.isfinite(distance)
+    share = np.where(known, distance, 1) / np.where(known, largest[labels], 1)
     plane: NDArray[np.uint8] = np.rint(255 * np.minimum(share, 1)).astype(np.uint8)
     return plane
 

@@ -14,7 +14,7 @@ from medalist.contest import Contest
 from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.data.windows import opener
+from medalist.data.windows import contest_opener
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
 from medalist.records import Sample
@@ -150,7 +150,14 @@ def _write_all(
         )
     with reporter.progress(f"predict {name}", sum(map(len, order.batches)) + sum(counts.values())) as bar:
         for index, prediction in predict_batches(
-            fabric, predictor.task, predictor.models, loader, config, stride, predictor.channels_last
+            fabric,
+            predictor.task,
+            predictor.models,
+            loader,
+            config,
+            stride,
+            predictor.channels_last,
+            predictor.normalisation,
         ):
             store.write(samples[index].id, prediction)
             bar.advance()
@@ -177,10 +184,10 @@ def _write_tiled(
     bar: Progress,
 ) -> float:
     """Predict a large image and write its maps; return the score of its seams."""
-    competition, most = contest.competition, predictor.config.most_bytes
+    most = predictor.config.most_bytes
     free = None if most is None else most - psutil.Process().memory_info().rss
     try:
-        image = opener(competition.white, settings.image, store.folder, competition.orientation, free)(sample.images[0])
+        image = contest_opener(contest.competition, settings.image, store.folder, free)(sample.images[0])
     except DataError as error:
         raise DataError(f"sample {sample.id}: {error}") from error
     found = predictor.predict(image, bar.advance, sample.meta)

@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import ImageConfig, ShuffleSampler, TileSampler, WeightedSampler
+from medalist.engine.view_settings import Tta, views_of
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
@@ -95,9 +96,11 @@ class TileConfig(ConfigModel):
 class PredictConfig(ConfigModel):
     """Prediction of whole images, or of tiles of them."""
 
-    tta: Literal["none", "flips", "d4"] = "flips"
+    tta: Tta = "flips"
     """The views that are averaged: `none`, `flips` (4 views: identity, both flips, half turn) or `d4` (8 views: also
-    with quarter turns)."""
+    with quarter turns). Or a list of views beside the image as it is, each of which counts once: `hflip`, `vflip`,
+    `rot90`, `rot180`, `rot270`, `transpose`, `transverse`, all of `flips` or of `d4`, and blocks such as
+    `{scale: 1.25}`, `{shift: 16}`, `{clahe: 2.0}`. `medalist tta RUN` measures which of them help."""
 
     scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     """The sizes at which each view is seen, relative to the native size, each within 0.1..8. The maps are averaged at
@@ -128,6 +131,8 @@ class PredictConfig(ConfigModel):
     def _scales_in_range(self) -> PredictConfig:
         if not all(0.1 <= scale <= 8 for scale in self.scales):
             raise ValueError(f"predict.scales = {list(self.scales)}: each must be within 0.1..8")
+        if not all(0.1 <= view.scale <= 8 for view in views_of(self.tta, self.scales)):
+            raise ValueError("predict.scales times the scale of a view in predict.tta must be within 0.1..8")
         return self
 
 
@@ -251,12 +256,13 @@ class SegmentSettings(Experiment):
         channels = self.model.channels
         if isinstance(self.decide, OwnConfig | ClassesConfig):
             return self
-        wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
-        if wanted is not None and wanted not in channels:
-            raise ValueError(
-                f"decide.kind = {self.decide.kind} needs the channel '{wanted}', and model.channels are "
-                f"{', '.join(channels)}; change one of them"
-            )
+        named = (self.decide.channel,) if isinstance(self.decide, ThresholdConfig) else self.decide.maps
+        for wanted in named:
+            if wanted is not None and wanted not in channels:
+                raise ValueError(
+                    f"decide.kind = {self.decide.kind} needs the channel '{wanted}', and model.channels are "
+                    f"{', '.join(channels)}; change one of them"
+                )
         return self
 
 

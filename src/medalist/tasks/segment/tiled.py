@@ -126,7 +126,7 @@ class TilePredictor:
         batch = collate(items).to(self.place.device, self.channels_last)
         del items
         with self.place.autocast():
-            found = average_views(self.task, self.models, batch.image, self.config, self.stride)
+            found = average_views(self.task, self.models, batch.image, self.config, self.stride, self.normalisation)
         probabilities: NDArray[np.float32] = found.float().cpu().numpy()
         return probabilities
 
