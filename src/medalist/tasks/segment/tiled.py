@@ -158,6 +158,7 @@ class _Rows:
         count, height, width = len(self.channels), self.tiles.down.length, self.tiles.right.length
         self.sums = _array((count, min(self.tiles.down.tile, height), width), np.float32, self.folder)
         self.maps = _array((count, height, width), np.uint8, self.folder)
+        self._window = np.multiply.outer(*self.tiles.windows)
         self._across = np.zeros(max(0, width - 1))
         self._down = np.zeros(max(0, height - 1))
         self._last: NDArray[np.uint8] | None = None
@@ -166,9 +167,8 @@ class _Rows:
         """Add a tile float32[C, h, w] that begins at this row and column. It is overwritten."""
         down, of_rows = self.tiles.down.inside(top)
         right, of_columns = self.tiles.right.inside(left)
-        weights = self.tiles.windows[0][of_rows, None] * self.tiles.windows[1][of_columns]
         part = maps[:, of_rows, of_columns]
-        np.multiply(part, weights, out=part)
+        np.multiply(part, self._window[of_rows, of_columns], out=part)
         self.sums[:, down.start - self.first : down.stop - self.first, right] += part
         release(self.sums)
 
