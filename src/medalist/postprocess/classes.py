@@ -202,7 +202,7 @@ def _next_best(
     for number in np.unique(classes[dropped]).tolist():
         at = dropped & (classes == number)
         others = [replace(plane, map=plane.map[at]) for plane in planes if plane.number != number]
-        changed[at] = _decided(others, (np.count_nonzero(at),), config)
+        changed[at] = _decided(others, (int(np.count_nonzero(at)),), config)
     return changed
 
 

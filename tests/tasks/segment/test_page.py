@@ -204,6 +204,13 @@ def test_the_page_says_how_each_class_is_answered() -> None:
     assert "found missed truth false answer" not in page.text  # the colours of masks of one class
 
 
+def test_the_iou_of_a_class_is_told_once() -> None:
+    whole = report(classes=classes_report())
+    scores = {"oof": {"value": 0.5, "parts": {"iou road": 0.71828, "recall road": 0.61}}}
+    text = Reader(render_segmentation(replace(whole, run=replace(whole.run, scores=scores)))).text
+    assert "recall road 0.610" in text and "iou road" not in text
+
+
 def test_a_class_has_one_swatch_everywhere() -> None:
     text = render_segmentation(report(classes=classes_report()))
     images = re.findall(r'class="square" alt="" src="data:image/png;base64,([^"]+)"', text)

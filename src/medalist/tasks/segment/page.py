@@ -63,6 +63,7 @@ def render_segmentation(report: SegmentationReport) -> str:
     values = page_values(replace(report.run, scores=scores))
     heat = "" if report.unswept else ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in heat_colours())
     run = f"{report.run.competition}/{report.run.run}"
+    classes = class_values(report.classes) if report.classes else None
     values |= {
         "left_out_strata": left_out,
         "shown": report,
@@ -70,11 +71,15 @@ def render_segmentation(report: SegmentationReport) -> str:
         "sweeps": [_shown(sweep, run) for sweep in report.sweeps if not sweep.channel],
         "class_sweeps": _largest_first([_shown(sweep, run) for sweep in report.sweeps if sweep.channel]),
         "most_charts": MOST_CHARTS,
+        "class_keys": {key.name: key for key in (classes["keys"] if classes else ())},
         "heat": heat or None,
         "void": report.void,
-        "classes": class_values(report.classes) if report.classes else None,
+        "classes": classes,
         "colours": values["colours"] | {"truth": TRUTH, "frame": FRAME},
     }
+    if report.classes:  # the table of classes has their IoU
+        told = {f"iou {name}" for name in report.classes.classes.names}
+        values["parts"] = {name: value for name, value in values["parts"].items() if name not in told}
     return rendered("segmentation.html.j2", values, __package__)
 
 
