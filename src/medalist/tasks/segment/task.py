@@ -38,32 +38,27 @@ class SegmentTask:
         self.channels = tuple(channels)
         self.activation: Activation = activation
         self._loss = loss
-        self._epoch = 0
+        self._stage = 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Take the loss of an epoch, counted from 0."""
-        self._epoch = epoch
+        self._stage = self._loss.stage_in(epoch) if isinstance(self._loss, StagedLossConfig) else 0
 
     def memory(self) -> dict[str, Tensor]:
-        """Return the epoch where the loss depends on it, and else nothing."""
-        return {"epoch": torch.tensor(self._epoch)} if isinstance(self._loss, StagedLossConfig) else {}
+        """Return the stage where the loss has some, and else nothing."""
+        return {"stage": torch.tensor(self._stage)} if isinstance(self._loss, StagedLossConfig) else {}
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
         """Restore what `memory` returned. Raises LookupError where it comes from another loss."""
         if isinstance(self._loss, StagedLossConfig):
-            self._epoch = int(memory["epoch"])
+            self._stage = int(memory["stage"])
 
     def loss(self, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
         """Return the scalar `loss` to minimise and its named parts. outputs: logits float32[B, C, h, w].
 
         A loss of the contest's folder gets logits of SURELY_NOT and targets of 0 at void pixels.
         """
-        loss = self._loss
-        if isinstance(loss, StagedLossConfig):
-            loss = loss.stages[loss.stage_in(self._epoch)]
-        return self._loss_of(loss, outputs, batch)
-
-    def _loss_of(self, loss: LossConfig | OwnLoss, outputs: Tensor, batch: Batch) -> Mapping[str, Tensor]:
+        loss = self._loss.stages[self._stage] if isinstance(self._loss, StagedLossConfig) else self._loss
         targets = _targets(batch)
         if isinstance(loss, OwnLoss):
             return {"loss": loss(without_void(outputs, targets.judged), targets.maps.float())}
@@ -74,12 +69,13 @@ class SegmentTask:
     def validate(self, seen: Iterator[tuple[Tensor, Batch]], fabric: Fabric) -> dict[str, float]:
         """Return `val_loss` and its parts as means over samples, and `dice_<channel>` over all pixels of all samples.
 
-        The loss is that of the last stage, so that the best epoch is chosen by one measure. The Dice of a channel is 1
-        where neither answers nor targets have any pixel of it. The loss is computed for each sample alone and without
-        the padding, because losses over whole batches, such as Dice, depend on how samples are batched. The means are
-        made from exact sums, so they are the same to the last bit for any number of processes. Void pixels count
-        nowhere, nor do samples whose every pixel is void. Raises TrainingError where no sample counts."""
-        aim = self._loss.stages[-1] if isinstance(self._loss, StagedLossConfig) else self._loss
+        Under softmax, `dice_mean` is the mean over all channels. The loss is that of the last stage, so that the best
+        epoch is chosen by one measure. The Dice of a channel is 1 where neither answers nor targets have any pixel of
+        it. The loss is computed for each sample alone and without the padding, because losses over whole batches, such
+        as Dice, depend on how samples are batched. The means are made from exact sums, so they are the same to the last
+        bit for any number of processes. Void pixels count nowhere, nor do samples whose every pixel is void. Raises
+        TrainingError where no sample counts."""
+        stage, self._stage = self._stage, -1
         parts: tuple[str, ...] = ()
         figures: list[Tensor] = []
         for outputs, whole in seen:
@@ -88,12 +84,13 @@ class SegmentTask:
                 if judged is not None and not judged.any():
                     continue
                 logits = batch.paddings[0].undo(outputs[number : number + 1])
-                losses = self._loss_of(aim, logits, batch)
+                losses = self.loss(logits, batch)
                 parts = tuple(losses)
                 overlap, both = self._overlap(logits, batch)
                 # The figures stay on a device that has float64 until the last batch, so that no batch waits for a copy.
                 own = with_float64(torch.stack(list(losses.values()))).double()
                 figures.append(torch.cat([own, overlap, both]))
+        self._stage = stage
         rows: list[list[float]] = all_gather_lists(torch.stack(figures).tolist() if figures else [], fabric)
         if not rows:
             raise TrainingError("every pixel of all held-out samples is void, so nothing is judged; take other folds")
@@ -105,11 +102,13 @@ class SegmentTask:
         }
         counts = [fsum(column) for column in columns[len(parts) :]]
         overlaps, boths = counts[: len(self.channels)], counts[len(self.channels) :]
-        return means | {
+        dice = {
             f"dice_{name}": 2 * overlap / both if both else 1.0
             for name, overlap, both in zip(self.channels, overlaps, boths, strict=True)
             if not is_regression(name)
         }
+        mean = {"dice_mean": fsum(dice.values()) / len(dice)} if self.activation == "softmax" else {}
+        return means | mean | dice
 
     def probabilities(self, outputs: Tensor) -> Tensor:
         """Return float32 probabilities of the same shape as the logits `outputs`."""
