@@ -102,7 +102,7 @@ def test_maps_are_augmented_as_the_image_is() -> None:
 
 def test_maps_without_the_axis_of_a_single_channel_get_it_back() -> None:
     flat = maps(channels=1).maps[..., 0]
-    np.testing.assert_array_equal(maps().augmented({"mask": flat}).maps, flat[..., None])
+    np.testing.assert_array_equal(maps().augmented({"mask": flat, "judged": np.ones_like(flat)}).maps, flat[..., None])
 
 
 def test_boxes_are_augmented_as_the_image_is_and_those_cut_away_go() -> None:

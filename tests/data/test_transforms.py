@@ -76,8 +76,8 @@ def drawn(entries: tuple[dict[str, dict[str, Any]], ...], epoch: int, index: int
         ({"D4": {"p": None}}, r"D4: p: Input should be a valid number"),
         ({"Blur": {"blur_limit": 4}}, r"Blur: blur_limit: .*must be odd"),
         ({"RandomScale": {"scale_limit": {"a": 1}}}, r"scale_limit: Input should be a valid tuple or: .*number"),
-        ({"Affine": {"fill_mask": 255}}, r"Affine: fill_mask = 255, but targets are masks of 0 and 1"),
-        ({"CoarseDropout": {"fill_mask": [0, 7]}}, r"fill_mask = \[0, 7\], but targets are masks of 0 and 1"),
+        ({"Affine": {"fill_mask": 255}}, r"Affine: fill_mask = 255, but what a transform fills is void"),
+        ({"CoarseDropout": {"fill_mask": [0, 7]}}, r"fill_mask = \[0, 7\], but what a transform fills is void"),
         ({"ShiftScaleRotate": {}}, r"use Affine"),
         (
             {"D4": {}, "ToGray": {}},

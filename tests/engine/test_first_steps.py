@@ -39,7 +39,7 @@ class Point(nn.Module):
 class Bowl:
     """x * x / 2: gradient descent goes x -> (1 - lr) x, so it falls fastest at 1 and explodes above 2."""
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         pass
 
     def loss(self, outputs: Tensor, batch: Any) -> Mapping[str, Tensor]:

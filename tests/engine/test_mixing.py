@@ -325,3 +325,25 @@ def test_the_same_size_is_the_very_batch() -> None:
     batch = batch_of(2, (8, 12))
     assert resized(batch, None) is batch and resized(batch, (8, 12)) is batch
     assert resized(batch, (12, 8)).image.shape[2:] == (12, 8)
+
+
+@EACH
+def test_a_pixel_with_a_void_part_is_void(mix: MixConfig) -> None:
+    """The maps of a void pixel are 0; so each judged pixel of a mix has maps of ones, and others need not."""
+    random = torch.Generator().manual_seed(0)
+    judged = (torch.rand(5, 1, 16, 16, generator=random) < 0.8).float()
+    maps = judged.expand(5, 2, 16, 16).contiguous()
+    batch = Batch(torch.zeros(5, 3, 16, 16), MapTargets(maps, judged), tuple(range(5)), (Padding(16, 16),) * 5)
+    after = mixed(batch, [mix.model_copy(update={"p": 1.0})], 0, 0, 0).target
+    assert isinstance(after, MapTargets) and after.judged is not None
+    assert set(after.judged.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal(after.judged.expand(5, 2, 16, 16) > 0, after.maps > 1 - 1e-6)
+
+
+def test_a_batch_keeps_its_void_when_it_is_resized() -> None:
+    judged = torch.ones(2, 1, 16, 16)
+    judged[0, :, 5, 5] = 0
+    batch = Batch(torch.zeros(2, 3, 16, 16), MapTargets(judged.clone(), judged), (0, 1), (Padding(16, 16),) * 2)
+    small = resized(batch, (8, 8)).target
+    assert isinstance(small, MapTargets) and small.judged is not None
+    assert torch.equal(small.judged, (small.maps > 0.999).float()) and (small.judged == 0).sum() == 4

@@ -134,7 +134,7 @@ class Loss:
     def __init__(self, finite: bool) -> None:
         self.finite = finite
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         pass
 
     def loss(self, outputs: Tensor, batch: Any) -> Mapping[str, Tensor]:

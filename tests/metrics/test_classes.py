@@ -193,6 +193,27 @@ def test_against_torchmetrics(over: str) -> None:
     assert ours == pytest.approx(float(oracle(*sides)), abs=1e-6)
 
 
+def test_void_and_all_images_together_against_torchmetrics() -> None:
+    classification = pytest.importorskip("torchmetrics.classification")
+    import torch
+
+    rng = np.random.default_rng(4)
+    truth, answer = (rng.integers(0, 3, (5, 9, 11)).astype(np.uint8) for _ in range(2))
+    void = rng.random(truth.shape) < 0.2
+    truths = {str(at): Mask(np.where(void[at], 0, one).astype(np.uint8), void[at]) for at, one in enumerate(truth)}
+    answers = {str(at): Mask(one) for at, one in enumerate(answer)}
+    sides = torch.from_numpy(answer.astype(np.int64)), torch.from_numpy(np.where(void, 255, truth).astype(np.int64))
+    for metric, oracle in (
+        (mean_iou(CLASSES), classification.MulticlassJaccardIndex(3, average="macro", ignore_index=255)),
+        (
+            frequency_weighted_iou(CLASSES),
+            classification.MulticlassJaccardIndex(3, average="weighted", ignore_index=255),
+        ),
+        (pixel_accuracy(CLASSES), classification.MulticlassAccuracy(3, average="micro", ignore_index=255)),
+    ):
+        assert metric(truths, answers).value == pytest.approx(float(oracle(*sides)), abs=1e-6)
+
+
 def test_settings_that_cannot_be_are_refused() -> None:
     for options, told in (
         ({"without": ("cars",)}, "no class 'cars'"),

@@ -83,3 +83,27 @@ def test_labels_are_counted_by_class(flags: bool) -> None:
     assert found is not None and [one.samples for one in found.classes] == [1, 1, 2]
     assert coverage_line(found) == "3 of 3 classes among 4 samples; 0 without a label"
     assert coverage_warning(found) == "" and coverage_table(found).columns == ("class", "samples", "%")
+
+
+def test_void_pixels_are_left_out_of_the_shares() -> None:
+    values, judged = torch.zeros(4, 2, 8, 16), torch.ones(4, 1, 8, 16)
+    values[:, 0, :2] = 1  # a quarter of each sample
+    judged[:, :, 4:] = 0  # half of each sample
+    found = coverage([batch(MapTargets(values, judged), 4)], ("body", "border"), CROP)
+    assert found is not None and (found.void, found.void_samples) == (0.5, 0)
+    assert [one.pixels for one in found.classes] == [0.5, 0.0]
+    assert coverage_line(found).endswith("border in 0 (0 % of pixels); 50 % of all pixels are void")
+    assert "50 % of all pixels are void" in coverage_table(found).note
+    judged[1:3], values[1:3] = 0, 0
+    found = coverage([batch(MapTargets(values, judged), 4)], ("body", "border"), CROP)
+    assert found is not None and coverage_warning(found).startswith("every pixel of 2 of 4 samples is void")
+
+
+def test_background_is_no_target() -> None:
+    values = torch.zeros(4, 2, 8, 16)
+    values[:, 0] = 1
+    values[0, :, :2] = torch.tensor([0.0, 1.0])[:, None, None]
+    found = coverage([batch(MapTargets(values), 4)], ("background", "car"), CROP)
+    assert found is not None and found.empty == 3
+    found = coverage([batch(MapTargets(values), 4)], ("road", "car"), CROP)
+    assert found is not None and found.empty == 0

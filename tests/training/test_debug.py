@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from medalist.data.items import Normalisation
+from medalist.data.targets import MapTargets
 from medalist.engine.checkpoint import save_weights
 from medalist.errors import ConfigError, FoldError, MedalistError
 from medalist.kinds import load_settings
@@ -104,9 +105,25 @@ def test_pixels_come_back_from_the_network(untrained: Any) -> None:
         :, None, None
     ]
     np.testing.assert_allclose(again, batch.image.numpy(), atol=1e-4)
+    assert shown.void is None and isinstance(batch.target, MapTargets)
+    judged = torch.ones_like(batch.target.maps[:, :1])
+    judged[1, :, 2, 3] = 0
+    part = picture_of(replace(batch, target=MapTargets(batch.target.maps, judged)), norm, scene.job.names, ())
+    assert part.void is not None and np.argwhere(part.void).tolist() == [[1, 2, 3]]
     broken = replace(batch, image=batch.image * torch.nan)
     plain_norm = Normalisation((0.5,) * 3, (0.5,) * 3)
     assert picture_of(broken, plain_norm, scene.job.names, ()).images.max() == 0
+
+
+def test_void_pixels_are_those_that_are_not_judged(untrained: Any) -> None:
+    scene = scene_of(untrained)
+    batch = next(stream(scene.job, 0))
+    norm, names = Normalisation((0.5,) * 3, (0.5,) * 3), scene.job.names
+    judged = torch.ones_like(batch.target.maps[:, :1])
+    judged[0, :, :5] = 0
+    shown = picture_of(replace(batch, target=MapTargets(batch.target.maps, judged)), norm, names, ())
+    assert shown.void is not None and shown.void[0, :5].all() and shown.void.sum() == 5 * judged.shape[3]
+    assert picture_of(replace(batch, target=MapTargets(batch.target.maps)), norm, names, ()).void is None
 
 
 @pytest.mark.parametrize("which", [pytest.param("whales", marks=pytest.mark.slow), "signs"])

@@ -14,48 +14,36 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from medalist.data.devices import copies_beside
-from medalist.data.padding import Padding, pad_to_multiple
+from medalist.data.map_targets import (
+    ClassTarget,
+    ClassTargets,
+    MapTarget,
+    MapTargets,
+    OnMaps,
+    collate_classes,
+    collate_maps,
+    resize_maps,
+)
+from medalist.data.padding import Padding
 from medalist.errors import ConfigError, DataError
 
-OnMaps = Callable[[Tensor], Tensor]
-"""A function that applies a mix (mixup, cutmix, mosaic) to maps float[B, C, h, w] and returns maps of that shape."""
-
-
-@dataclass(frozen=True, eq=False)
-class MapTarget:
-    """Maps of the image: uint8[H, W, C] of 0 and 1."""
-
-    maps: NDArray[np.uint8]
-
-    @property
-    def arrays(self) -> tuple[NDArray[Any], ...]:
-        """The arrays that a cache keeps."""
-        return (self.maps,)
-
-    def with_arrays(self, arrays: Sequence[NDArray[Any]]) -> MapTarget:
-        """Return the same target with these arrays in place of its own; they have equal values in other memory."""
-        return MapTarget(arrays[0])
-
-    def check(self, image: str, size: tuple[int, int]) -> None:
-        """Raise DataError where the maps do not have the image's size (height, width); `image` is its file name."""
-        if self.maps.shape[:2] != size:
-            raise DataError(f"{image} is {size[1]}x{size[0]}, its truth {self.maps.shape[1]}x{self.maps.shape[0]}")
-
-    def to_augment(self) -> dict[str, Any]:
-        """Return the arguments for albumentations that are transformed with the image."""
-        return {"mask": self.maps}
-
-    def augmented(self, result: Mapping[str, Any]) -> MapTarget:
-        """Return the target from albumentations' result."""
-        mask = result["mask"]
-        return MapTarget(mask if mask.ndim == 3 else mask[..., None])
-
-    def padded(self, multiple: int) -> MapTarget:
-        """Return the maps padded to multiples of `multiple`, as the image is."""
-        return MapTarget(pad_to_multiple(self.maps, multiple)[0])
+__all__ = [
+    "BoxTarget",
+    "BoxTargets",
+    "ClassTarget",
+    "ClassTargets",
+    "LabelTarget",
+    "LabelTargets",
+    "MapTarget",
+    "MapTargets",
+    "OnMaps",
+    "Target",
+    "Targets",
+    "collate_targets",
+    "resize_maps",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,49 +121,8 @@ class LabelTarget:
         return self
 
 
-Target = MapTarget | BoxTarget | LabelTarget
+Target = MapTarget | ClassTarget | BoxTarget | LabelTarget
 """The target of one sample."""
-
-
-@dataclass(frozen=True, eq=False)
-class MapTargets:
-    """Maps of a batch: uint8 or float32[B, C, h, w] in 0..1."""
-
-    maps: Tensor
-
-    def to(self, device: torch.device) -> MapTargets:
-        """Return the maps on a device as floats; they are converted there, so that one byte per pixel is copied."""
-        return MapTargets(self.maps.to(device, non_blocking=copies_beside(device)).float())
-
-    def pin_memory(self) -> MapTargets:
-        """Return the targets in page-locked memory."""
-        return MapTargets(self.maps.pin_memory())
-
-    def single(self, number: int, padding: Padding) -> MapTargets:
-        """Return the target of sample `number` as a batch of one, cut to its native size."""
-        return MapTargets(padding.undo(self.maps[number : number + 1]))
-
-    def resized(self, size: tuple[int, int]) -> MapTargets:
-        """Return the maps at another (height, width), by the same filter as the image; see `engine.mixing.resized`."""
-        return MapTargets(resize_maps(self.maps, size).clamp_(0, 1))  # because rounding may give values outside 0..1
-
-    @property
-    def is_mixed(self) -> bool:
-        """Whether a further mix is impossible; False, because maps can be mixed several times."""
-        return False
-
-    def mixed(self, on_maps: OnMaps, places: int | None, share: float) -> MapTargets:
-        """Return the mixed maps: the mix does the same to them as to the image."""
-        assert self.maps.is_floating_point(), self.maps.dtype
-        return MapTargets(on_maps(self.maps))
-
-    def perfect_logits(self, sure: float) -> Tensor | None:
-        """Return the logits of a right answer, cut to -sure..sure."""
-        return self.maps.float().logit().clamp(-sure, sure)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Return the targets' tensors by name."""
-        return {"maps": self.maps}
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,7 +215,7 @@ class LabelTargets:
         return {"labels": self.values}
 
 
-Targets = MapTargets | BoxTargets | LabelTargets
+Targets = MapTargets | ClassTargets | BoxTargets | LabelTargets
 """The targets of a batch."""
 
 
@@ -277,9 +224,9 @@ def collate_targets(targets: Sequence[Target]) -> Targets:
     first = targets[0]
     match first:
         case MapTarget():
-            # `np.stack` always copies, so that a batch never shares memory with the cache.
-            planes = np.stack([target.maps.transpose(2, 0, 1) for target in targets if isinstance(target, MapTarget)])
-            return MapTargets(torch.from_numpy(planes))
+            return collate_maps([target for target in targets if isinstance(target, MapTarget)])
+        case ClassTarget():
+            return collate_classes([target for target in targets if isinstance(target, ClassTarget)])
         case BoxTarget():
             boxes = [target for target in targets if isinstance(target, BoxTarget)]
             return BoxTargets(
@@ -291,11 +238,3 @@ def collate_targets(targets: Sequence[Target]) -> Targets:
             return LabelTargets(torch.from_numpy(values))
         case _:
             assert_never(first)
-
-
-def resize_maps(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return maps float[B, C, h, w] at another (height, width), resized by a bilinear filter with antialiasing."""
-    assert maps.ndim == 4 and maps.is_floating_point(), (maps.shape, maps.dtype)
-    # In float32 at least, because this filter does not exist for half precision on a CPU.
-    wide = maps if maps.dtype == torch.float64 else maps.float()
-    return functional.interpolate(wide, size, mode="bilinear", antialias=True).to(maps.dtype)

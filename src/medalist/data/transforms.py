@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from medalist.config import OwnConfig
+from medalist.data.map_targets import PLANES
 from medalist.data.settings import Augmentations
 from medalist.data.targets import Target
 from medalist.errors import ConfigError
@@ -79,20 +80,24 @@ RESIZING = ("LongestMaxSize", "RandomResizedCrop", "RandomScale", "RandomSizedCr
 would be shifted against its image by up to half a pixel. They get INTER_NEAREST_EXACT, unless the config says
 otherwise."""
 
+FILLS_MASKS = ("fill_mask", "mask_drop_value")
+"""Arguments with the value of mask pixels that a transform fills. The plane of judged pixels gets the same value, so
+only 0 is right for it: void."""
+
 
 def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compose:
     """Build the augmentation pipeline from the config. Raises ConfigError, which names the entry and the allowed words.
 
     own: the parts of the contest's folder. Masks are transformed with the image, by nearest neighbour unless a
-    transform's `mask_interpolation` says otherwise.
-    """
+    transform's `mask_interpolation` says otherwise. The plane of judged pixels goes with the mask: what a transform
+    fills is void."""
     made = [
         _own_transform(f"augment[{number}]", entry, own)
         if isinstance(entry, OwnConfig)
         else _transform(f"augment[{number}]", entry)
         for number, entry in enumerate(augment)
     ]
-    return A.Compose(made, seed=0)
+    return A.Compose(made, seed=0, additional_targets=dict.fromkeys(PLANES, "mask"))
 
 
 def check_public(augment: Augmentations) -> None:
@@ -138,8 +143,12 @@ def _transform(where: str, entry: dict[str, dict[str, Any]]) -> A.BasicTransform
             near = get_close_matches(key, allowed, n=1)
             hint = f"; did you mean '{near[0]}'?" if near else ""
             raise ConfigError(f"{where}.{name}: unknown argument '{key}'; allowed: {', '.join(allowed)}{hint}")
-        if key == "fill_mask" and not _is_mask_value(value):
-            raise ConfigError(f"{where}.{name}: fill_mask = {value!r}, but targets are masks of 0 and 1; take 0 or 1")
+        if key in FILLS_MASKS and not _is_void(value):
+            raise ConfigError(
+                f"{where}.{name}: {key} = {value!r}, but what a transform fills is void, which no loss counts: take 0 "
+                "or leave it out"
+            )
+    arguments = {key: 0 if key in FILLS_MASKS and value is not None else value for key, value in arguments.items()}
     if name in RESIZING:
         arguments = {"mask_interpolation": cv2.INTER_NEAREST_EXACT} | arguments
     with warnings.catch_warnings():
@@ -163,10 +172,10 @@ def _public_transforms() -> dict[str, type[A.BasicTransform]]:
     return names
 
 
-def _is_mask_value(value: Any) -> bool:
+def _is_void(value: Any) -> bool:
     if isinstance(value, list):
-        return all(_is_mask_value(item) for item in value)
-    return value is None or value in (0, 1)
+        return all(_is_void(item) for item in value)
+    return value is None or value == 0
 
 
 def _frozen(value: Any) -> Any:

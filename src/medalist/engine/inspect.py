@@ -91,7 +91,7 @@ class Idleness:
 
 
 def own_copy(job: TrainJob) -> TrainJob:
-    """Return the job with copies of its network and loss, on the job's device, as they are when an epoch begins.
+    """Return the job with copies of its network and loss, on the job's device, as they are when its epoch begins.
 
     The network is in training mode. The two are copied together, because a loss may hold weights that are part of the
     network. torch's generator is seeded with the job's seed.
@@ -101,7 +101,7 @@ def own_copy(job: TrainJob) -> TrainJob:
     if takes_channels_last(job.fabric.device, job.config.channels_last):
         model.to(memory_format=torch.channels_last)
     set_training(model)
-    task.begin_epoch()
+    task.begin_epoch(job.epoch)
     torch.manual_seed(job.seed)
     return replace(job, model=model, task=task)
 

@@ -23,7 +23,8 @@ class TrainJob:
     """All inputs of one training.
 
     names: the sample ids by index, for error messages. note: texts that are written into the files of weights, such as
-    the fold, so that a file says whose weights it holds.
+    the fold, so that a file says whose weights it holds. epoch: the epoch, counted from 0, whose loss is inspected; a
+    training runs through all epochs.
     """
 
     fabric: Fabric
@@ -38,6 +39,7 @@ class TrainJob:
     names: Sequence[str]
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     note: Mapping[str, str] = field(default_factory=dict)
+    epoch: int = 0
 
     @property
     def title(self) -> str:

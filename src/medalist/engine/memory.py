@@ -171,7 +171,7 @@ def _step(job: TrainJob, raw: Batch) -> None:
         parameter.requires_grad_(True)  # epochs without a frozen encoder need the most memory
     average = copy.deepcopy(job.model) if config.ema else None
     optimizer = make_optimizer(job.model, config, fabric.world_size)
-    job.task.begin_epoch()
+    job.task.begin_epoch(0)
     with fabric.autocast():
         outputs = job.model(batch.image)
     loss = job.task.loss(outputs, batch)["loss"]
@@ -183,7 +183,7 @@ def _step(job: TrainJob, raw: Batch) -> None:
 def _let_go(job: TrainJob) -> None:
     """Free the memory that a step still holds."""
     job.model.zero_grad(set_to_none=True)
-    job.task.begin_epoch()  # deletes what the loss keeps of earlier batches
+    job.task.begin_epoch(0)  # deletes what the loss keeps of earlier batches
     if job.fabric.device.type != "cpu":
         gc.collect()
         empty_cache(job.fabric.device)

@@ -16,12 +16,15 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """The loss of a training, and the figures of its held-out samples."""
 
-    def begin_epoch(self) -> None:
-        """Delete what was kept from the epoch before."""
+    def begin_epoch(self, epoch: int) -> None:
+        """Delete what was kept from the epoch before. `epoch` is counted from 0."""
         ...
 
     def memory(self) -> dict[str, Tensor]:
-        """Return the tensors that the loss keeps from earlier batches of the epoch, by name; a state saves them."""
+        """Return the tensors that the loss keeps from earlier batches of the epoch, by name; a state saves them.
+
+        A training that resumes in the middle of an epoch gets them back by `remember`, and not `begin_epoch`.
+        """
         ...
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
@@ -44,7 +47,7 @@ class Task(Protocol):
 class StatelessLoss:
     """The three methods of a Task for a loss that keeps nothing from batch to batch."""
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Do nothing, because nothing is kept."""
 
     def memory(self) -> dict[str, Tensor]:

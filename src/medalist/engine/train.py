@@ -160,7 +160,7 @@ def _train_epoch(job: TrainJob, state: TrainState, started: float) -> Row:
     sampler = job.sampler
     sampler.epoch, sampler.first = epoch, skipped(loop.done, config.hard)
     if not loop.done:
-        job.task.begin_epoch()
+        job.task.begin_epoch(epoch)
     train_mode(job.model, frozen=epoch < config.freeze)
     stream = HardBatches(job.train, config.hard)
     pending: Pending | None = None

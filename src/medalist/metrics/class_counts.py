@@ -33,7 +33,7 @@ def confusion(truth: Mask, answer: Mask, classes: int) -> NDArray[np.int64]:
     assert 1 <= classes <= _OUTSIDE, classes
     there, said = truth.classes, answer.classes
     if truth.void is not None:
-        there = np.where(truth.void, np.uint8(_OUTSIDE), there)
+        there = there | np.negative(truth.void.view(np.uint8))  # 255 at void pixels
     counts = np.zeros((classes, classes), np.int64)
     if not there.size:
         return counts

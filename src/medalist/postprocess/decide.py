@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
 from medalist.postprocess.bands import LARGE_PIXELS, threshold_by_bands
+from medalist.postprocess.classes import ClassRoles, class_mask, roles_by_position
 from medalist.postprocess.instance_bands import watershed_by_bands
 from medalist.postprocess.instances import instance_labels
-from medalist.postprocess.settings import DecideConfig, ThresholdConfig, WatershedConfig
+from medalist.postprocess.settings import ClassesConfig, DecideConfig, ThresholdConfig, WatershedConfig
 from medalist.postprocess.watershed import fill_holes, without_small
 from medalist.records import Answer, Instances, MapPrediction, Mask
 
@@ -19,13 +20,20 @@ if TYPE_CHECKING:
     from medalist.postprocess.regressor import Regressor
 
 
-def decide(prediction: MapPrediction, config: DecideConfig, regressor: Regressor | None = None) -> Answer:
+def decide(
+    prediction: MapPrediction,
+    config: DecideConfig,
+    *,
+    roles: ClassRoles | None = None,
+    regressor: Regressor | None = None,
+) -> Answer:
     """Return the final objects of one image from its probability maps, at the same height and width.
 
     The kind "watershed" gives Instances, from the map `body` and, if there is one, the map `border`. The kind
-    "threshold" gives a Mask of 0 and 1 from one map. The same prediction and config always give the same answer.
-    regressor: what a second stage was trained to; a config with a second stage needs one. Raises ConfigError where the
-    prediction does not have the map that the config needs.
+    "threshold" gives a Mask of 0 and 1 from one map. The kind "classes" gives a Mask of several classes; `roles` says
+    what the maps are, by default the classes 1, 2, ... beside a background. The same prediction and config always give
+    the same answer. regressor: what a second stage was trained to; a config with a second stage needs one. Raises
+    ConfigError where the prediction does not have the map that the config needs.
     """
     match config:
         case WatershedConfig():
@@ -46,6 +54,8 @@ def decide(prediction: MapPrediction, config: DecideConfig, regressor: Regressor
             if name in prediction.channels and prediction.maps[0].size > LARGE_PIXELS:
                 return Mask(threshold_by_bands(prediction.maps[prediction.channels.index(name)], config))
             return Mask(_threshold(_channel(prediction, name, f"decide.channel '{name}'"), config))
+        case ClassesConfig():
+            return class_mask(prediction, config, roles or roles_by_position(prediction.channels))
         case _:
             assert_never(config)
 

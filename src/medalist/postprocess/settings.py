@@ -14,6 +14,9 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Pixels = Annotated[int, Field(ge=0)]
 """A number of pixels of the image at its native size."""
 
+PRESENCE = "presence:"
+"""The beginning of the name of a plane that says, in every pixel, how probable it is that the image has a class."""
+
 
 class SplitConfig(ConfigModel):
     """One way to split an object into parts: give `seed` or `radius`."""
@@ -142,5 +145,36 @@ class ThresholdConfig(ConfigModel):
     """The name of the map; null takes the first one."""
 
 
-DecideConfig = Annotated[WatershedConfig | ThresholdConfig, Field(discriminator="kind")]
+class ClassesConfig(ConfigModel):
+    """One class for each pixel, from one map for each class."""
+
+    kind: Literal["classes"] = "classes"
+    """`classes` selects this decision; its answers are masks of several classes."""
+
+    rule: Literal["argmax", "thresholds"] = "argmax"
+    """`argmax`: a pixel has the most probable class; the background must have a channel. `thresholds`: a pixel has the
+    most probable of the classes that are above their thresholds; a map of the background takes no part."""
+
+    threshold: Probability | dict[str, Probability] = 0.5
+    """A pixel may have a class where its probability is greater: one number, or `{crack: 0.4}` by channel (0.5 for
+    those that are not named). Only for rule `thresholds`."""
+
+    otherwise: Literal["background", "best"] = "background"
+    """What a pixel is where no class is above its threshold: the background, or the most probable class all the same.
+    Only for rule `thresholds`."""
+
+    present: Probability | dict[str, Probability] | None = None
+    """An image has a class only where the class's highest probability in it is greater; where the network says for each
+    image which classes it has, this probability counts. One number, or `{crack: 0.6}` by channel; null asks nothing."""
+
+    min_size: Pixels | dict[str, Pixels] = 0
+    """Connected pieces of a class with fewer pixels are dropped: their pixels become what they would be without this
+    class. One number for all classes but the background, or `{crack: 30}` by channel."""
+
+    empty_below: Pixels | dict[str, Pixels] = 0
+    """A class with fewer pixels in the image than this, after the steps above, is dropped in the same way. One number
+    for all classes but the background, or `{crack: 200}` by channel."""
+
+
+DecideConfig = Annotated[WatershedConfig | ThresholdConfig | ClassesConfig, Field(discriminator="kind")]
 """How a prediction becomes an answer; `kind` selects the model."""

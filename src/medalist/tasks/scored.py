@@ -63,11 +63,14 @@ def oof_path(run: Run, contest: Contest) -> Path:
     return run.folder / f"oof{suffix_of(contest.competition.submission)}"
 
 
-def refuse_unwritable(form: AnyFormat, answers: Iterable[Answer]) -> None:
-    """Raise SubmissionError where a format cannot write one of these answers. Nothing is left behind."""
+def refuse_unwritable(form: AnyFormat, answers: Iterable[Answer], name: str = "any") -> None:
+    """Raise SubmissionError where a format cannot write one of these answers to a sample of the id `name`.
+
+    Nothing is left behind.
+    """
     with TemporaryDirectory() as folder:
         for answer in answers:
-            write_submission(Path(folder) / f"rehearsal{suffix_of(form)}", form, [("any", answer)])
+            write_submission(Path(folder) / f"rehearsal{suffix_of(form)}", form, [(name, answer)])
 
 
 def through_file(

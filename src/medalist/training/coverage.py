@@ -21,13 +21,18 @@ MOST_CLASSES = 30
 CROPS = ("CenterCrop", "CropNonEmptyMaskIfExists", "RandomCrop", "RandomResizedCrop", "RandomSizedCrop")
 """Transforms of albumentations that cut a part out of an image."""
 
+BACKGROUND = "background"
+"""The channel that is no object."""
+
 ON_OBJECTS = "CropNonEmptyMaskIfExists"
 """The crop that looks for objects."""
 
 
 @dataclass(frozen=True)
 class ClassCoverage:
-    """One class, or one channel of the target: the samples that have it, and its share of all pixels (0 for labels)."""
+    """One class, or one channel of the target: the samples that have it, and its share of the judged pixels (0 for
+    labels).
+    """
 
     name: str
     samples: int
@@ -38,8 +43,9 @@ class ClassCoverage:
 class Coverage:
     """The targets of some samples, as the network gets them.
 
-    samples: their number. empty: how many of them have no target at all. maps: whether targets are maps, else labels.
-    crop: the (height, width) of the images. crops: names of the transforms that cut the images.
+    samples: their number. empty: how many of them have no target at all, apart from a channel `background`. maps:
+    whether targets are maps, else labels. crop: the (height, width) of the images. crops: names of the transforms that
+    cut the images. void: the share of pixels that are void, and void_samples: how many samples have no other pixel.
     """
 
     samples: int
@@ -48,6 +54,8 @@ class Coverage:
     crop: tuple[int, ...]
     crops: tuple[str, ...]
     classes: tuple[ClassCoverage, ...]
+    void: float = 0.0
+    void_samples: int = 0
 
     @property
     def mostly_empty(self) -> bool:
@@ -60,13 +68,15 @@ def coverage(batches: Sequence[Batch], names: Sequence[str], augment: Sequence[A
 
     names: of the target's channels, or of the classes. augment: the config's transforms.
     """
-    present, pixels, maps = [], [], False
+    present, pixels, judged, maps = [], [], [], False
     for batch in batches:
         match batch.target:
-            case MapTargets(maps=values):
+            case MapTargets(maps=values, judged=where):
                 found = np.nan_to_num(values.float().cpu().numpy()) > 0
+                seen = np.ones(len(found)) if where is None else where.float().mean(dim=(1, 2, 3)).cpu().numpy()
                 present.append(found.any(axis=(2, 3)))
                 pixels.append(found.mean(axis=(2, 3)))
+                judged.append(seen)
                 maps = True
             case LabelTargets(values=labels) if names:
                 known = labels.cpu().numpy()
@@ -78,10 +88,14 @@ def coverage(batches: Sequence[Batch], names: Sequence[str], augment: Sequence[A
         return None
     each, shares = np.concatenate(present), np.concatenate(pixels)
     cuts = tuple(name for entry in augment if isinstance(entry, Mapping) for name in entry if name in CROPS)
-    by_class = zip(names, each.sum(axis=0).tolist(), shares.mean(axis=0).tolist(), strict=True)
+    part = np.concatenate(judged) if maps else np.ones(len(each))
+    of_judged = shares.mean(axis=0) / max(part.mean(), np.finfo(np.float64).tiny)
+    by_class = zip(names, each.sum(axis=0).tolist(), of_judged.tolist(), strict=True)
     classes = tuple(ClassCoverage(*one) for one in by_class)
-    empty = int((~each.any(axis=1)).sum())
-    return Coverage(len(each), empty, maps, tuple(batches[0].image.shape[2:]), cuts, classes)
+    wanted = [name != BACKGROUND for name in names] if maps and len(names) > 1 else [True] * each.shape[1]
+    empty, blind = int((~each[:, wanted].any(axis=1)).sum()), int((part == 0).sum())
+    crop = tuple(batches[0].image.shape[2:])
+    return Coverage(len(each), empty, maps, crop, cuts, classes, float(1 - part.mean()), blind)
 
 
 def coverage_line(found: Coverage) -> str:
@@ -90,13 +104,19 @@ def coverage_line(found: Coverage) -> str:
         seen = sum(one.samples > 0 for one in found.classes)
         return f"{seen} of {len(found.classes)} classes among {found.samples} samples; {found.empty} without a label"
     each = ", ".join(f"{one.name} in {one.samples} ({100 * one.pixels:.2g} % of pixels)" for one in found.classes)
-    return f"{found.empty} of {found.samples} samples hold no target; {each}"
+    void = f"; {100 * found.void:.2g} % of all pixels are void" if found.void else ""
+    return f"{found.empty} of {found.samples} samples hold no target; {each}{void}"
 
 
 def coverage_warning(found: Coverage) -> str:
     """Return a warning where most samples, or all samples of a class, hold no target; else empty."""
     if not found.maps:
         return ""
+    if found.void_samples:
+        return (
+            f"every pixel of {found.void_samples} of {found.samples} samples is void, so nothing is learned from them: "
+            "look at augment and at the truth"
+        )
     lacking = [one.name for one in found.classes if not one.samples]
     if not found.mostly_empty and not lacking:
         return ""
@@ -128,6 +148,8 @@ def coverage_table(found: Coverage) -> Grid:
         for one in shown
     ]
     note = f"Of {found.samples} samples as the network gets them, {found.empty} have no target."
+    if found.void:
+        note += f" {100 * found.void:.2g} % of all pixels are void; shares are of the others."
     if len(shown) < len(found.classes):
         note += f" The {len(shown)} rarest of {len(found.classes)} classes."
     if not found.maps:

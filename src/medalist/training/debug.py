@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,7 @@ def prepare_scene(asked: TrainRequest, request: DebugRequest) -> Scene:
     subject = kind_of(setup.settings).training().debug_subject(setup, setup.chosen[0])
     if request.checkpoint is not None:
         load_weights(subject.job.model, request.checkpoint, finite=False)
-    return Scene(setup, subject, folder)
+    return Scene(setup, replace(subject, job=replace(subject.job, epoch=request.epoch - 1)), folder)
 
 
 def stream(job: TrainJob, epoch: int) -> Iterator[Batch]:
@@ -215,6 +215,8 @@ def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -
         pictures=pictures,
         charts=charts,
         config=dump_config(settings),
+        classes=scene.subject.mask_classes,
+        void=any(isinstance(one.target, MapTargets) and one.target.judged is not None for one in batches),
     )
     write_json(folder / "debug.json", plain({"wrong": found, **asdict(diagnostics)}))
     write_debug(folder / "index.html", page)
@@ -225,6 +227,7 @@ def _pictures(scene: Scene, batches: Sequence[Batch]) -> Iterator[tuple[str, Pic
     subject = scene.subject
     for number, batch in enumerate(batches):
         shown = picture_of(batch, subject.normalisation, scene.job.names, subject.classes)
+        shown = replace(shown, classes=subject.mask_classes, numbers=subject.numbers)
         picture = write_batch(scene.folder / f"batch{number}.png", shown, subject.channels)
         drawn = "" if len(shown.ids) <= 16 else ", the first 16"
         yield f"batch {number}: {len(shown.ids)} samples{drawn}", picture
@@ -236,14 +239,17 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
     NaN and -inf become 0; +inf becomes 255.
     """
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (norm.mean, norm.std))
-    pixels = np.nan_to_num(batch.image.float().cpu().numpy() * std + mean, nan=0, posinf=1, neginf=0)
+    seen = batch.image[:, : len(norm.mean)].float().cpu().numpy()  # without the planes of a condition
+    pixels = np.nan_to_num(seen * std + mean, nan=0, posinf=1, neginf=0)
     images = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    maps = batch.target.maps if isinstance(batch.target, MapTargets) else None
-    targets = None if maps is None else np.nan_to_num(maps.float().cpu().numpy())
+    target = batch.target if isinstance(batch.target, MapTargets) else None
+    targets = None if target is None else np.nan_to_num(target.maps.float().cpu().numpy())
+    judged = None if target is None or target.judged is None else target.judged[:, 0].cpu().numpy()
     captions = [""] * len(batch.indices)
     if isinstance(batch.target, LabelTargets) and classes:
         captions = captions_of(batch.target, classes)
-    return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions)
+    void = None if judged is None else judged == 0
+    return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions, void)
 
 
 def captions_of(target: LabelTargets, classes: Sequence[str]) -> list[str]:

@@ -55,7 +55,7 @@ def test_an_epoch_begins_without_memory() -> None:
     first = one.loss(unit(4), batch)["loss"]
     second = one.loss(unit(4), batch)["loss"]
     assert not torch.equal(first, second), "the memory counts"
-    one.begin_epoch()
+    one.begin_epoch(1)
     assert torch.equal(one.loss(unit(4), batch)["loss"], first)
 
 

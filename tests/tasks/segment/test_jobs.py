@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from medalist.data.dataset import InferenceDataset
 from medalist.data.items import reader
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.data.targets import MapTarget
+from medalist.data.targets import ClassTarget, MapTarget, MapTargets
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.job import TrainJob
 from medalist.engine.train import fit
@@ -25,7 +26,7 @@ from medalist.errors import ConfigError, DataError
 from medalist.folds.folds import Folds
 from medalist.formats.rle import RleFormat
 from medalist.records import Instances, Mask, Sample, Score, Split
-from medalist.reporter import SilentReporter
+from medalist.reporter import SilentReporter, TimedProgress
 from medalist.tasks.jobs import FoldPlace, open_devices
 from medalist.tasks.pixels import filled_cache, read_of
 from medalist.tasks.segment.inference import predict
@@ -160,7 +161,7 @@ def test_mistakes_of_the_config_come_before_the_training(tmp_path: Path, contest
         job_of(settings_of(augment=[]), contest, tmp_path)
     with pytest.raises(ConfigError, match=r"^augment\[0\]: albumentations has no transform 'Cropp'"):
         job_of(settings_of(augment=[{"Cropp": {}}]), contest, tmp_path)
-    with pytest.raises(ConfigError, match=r"^model.channels: instances give body, border, not lumen$"):
+    with pytest.raises(ConfigError, match=r"^model.channels: instances give body, border, .*, not lumen$"):
         filled(settings_of(model={"channels": ["body", "lumen"]}), contest, tmp_path)
 
 
@@ -191,3 +192,98 @@ def test_masks_of_several_classes_are_refused_before_training(tmp_path: Path, qu
 
 def _score(truths: object, answers: object) -> Score:
     return Score(0.0, {}, {})
+
+
+def street(tmp_path: Path) -> Contest:
+    """Return a contest of three classes whose upper rows are void; all of the first sample is."""
+    samples = []
+    for number in range(8):
+        sample = Sample(f"s{number}", (tmp_path / f"{number}.png",), (40, 40))
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
+        Image.fromarray(pixels).save(sample.images[0])
+        samples.append(sample)
+
+    def truth(data: Path, sample: Sample) -> Mask:
+        values = np.zeros((40, 40), np.uint8)
+        values[:, 10:20], values[:, 20:] = 1, 2
+        void = np.zeros((40, 40), np.bool_)
+        void[: 40 if sample.id == "s0" else 8] = True
+        return Mask(np.where(void, np.uint8(0), values), void)
+
+    split = Split(tuple(samples), ())
+    unused: Any = None  # a format would say how classes are submitted
+    return Contest(Competition("toy", lambda _: split, truth, score, unused), tmp_path, split)
+
+
+SOFTMAX: dict[str, Any] = {
+    "task": {"activation": "softmax"},
+    "model": {"channels": ["road", "car", "sky"]},
+    "loss": {"bce": 0.0, "ce": 1.0, "lovasz": 0.5},
+    "decide": {"kind": "threshold"},
+}
+
+
+@pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
+def test_classes_with_void_are_trained(tmp_path: Path, activation: str) -> None:
+    changes = SOFTMAX if activation == "softmax" else SOFTMAX | {"task": {}, "loss": {}}
+    rotated = [{"Affine": {"rotate": [-30, 30], "p": 1.0}}, {"RandomCrop": {"height": 32, "width": 32}}]
+    settings = settings_of(**changes, augment=rotated)
+    contest = street(tmp_path)
+    job = job_of(settings, contest, tmp_path)
+    batch = next(iter(job.train)).to(torch.device("cpu"), False)
+    assert isinstance(batch.target, MapTargets) and batch.target.judged is not None
+    assert (
+        torch.equal(batch.target.maps.sum(dim=1, keepdim=True) > 0, batch.target.judged > 0) or activation == "sigmoid"
+    )
+    rows: list[Any] = []
+    with SilentReporter().progress(job.title, job.steps) as progress:
+        fit(job, rows.append, progress)
+    assert {"loss", "val_loss", "dice_road", "dice_car", "dice_sky"} <= rows[0].keys()
+    assert all(np.isfinite(value) for value in rows[0].values())
+
+
+def test_the_cache_of_softmax_holds_a_byte_for_each_pixel(tmp_path: Path) -> None:
+    contest = street(tmp_path)
+    cache = filled(settings_of(**SOFTMAX), contest, tmp_path)
+    assert cache.kept_bytes == 8 * 1600 * 4
+    assert isinstance(cache[1][1], ClassTarget)
+    cache = filled(settings_of(**(SOFTMAX | {"task": {}, "loss": {}})), contest, tmp_path)
+    assert cache.kept_bytes == 8 * 1600 * (3 + 3 + 1)
+
+
+class Broken(TimedProgress):
+    """Ctrl-C after some batches; -1 never."""
+
+    def __init__(self, batches: int):
+        super().__init__(lambda _: None, "test", 1000, None)
+        self.batches = batches
+
+    def advance(self) -> None:
+        self.batches -= 1
+        if self.batches == 0:
+            raise KeyboardInterrupt
+
+
+def test_a_training_with_stages_ends_the_same_wherever_it_was_stopped(tmp_path: Path, contest: Contest) -> None:
+    """In the middle of the second stage, and between two stages."""
+    stages = [{"epochs": 1, "bce": 1.0}, {"epochs": 1, "dice": 1.0}, {"lovasz": 1.0}]
+    settings = settings_of(train={"epochs": 4}, checkpoint={"steps": 1})
+    tree = settings.model_dump(mode="json") | {"loss": {"kind": "stages", "stages": stages}}
+    settings = SegmentSettings.model_validate(tree)
+    ended = []
+    for name, stops in (("whole", []), ("middle", [4, 2]), ("between", [3])):
+        for stop in [*stops, -1]:
+            job = job_of(settings, contest, tmp_path, name)
+            if stop > 0:
+                with pytest.raises(KeyboardInterrupt):
+                    fit(job, lambda row: None, Broken(stop))
+            else:
+                fit(job, lambda row: None, Broken(stop))
+        rows = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        for row in rows:
+            del row["seconds"]
+        ended.append(((tmp_path / name / "last.safetensors").read_bytes(), rows))
+    assert ended[0] == ended[1] == ended[2]
+    parts = [{key for key in row if key.startswith("loss_")} for row in ended[0][1]]
+    assert parts == [{"loss_bce"}, {"loss_dice"}, {"loss_lovasz"}, {"loss_lovasz"}]
+    assert all("val_loss_lovasz" in row for row in ended[0][1])

@@ -16,7 +16,7 @@ from medalist.errors import ConfigError
 from medalist.tasks.segment.loss_settings import LossConfig
 from medalist.tasks.segment.losses import segmentation_loss
 
-TERMS = ("bce", "dice", "jaccard", "focal", "lovasz", "tversky")
+TERMS = ("bce", "dice", "jaccard", "focal", "lovasz", "tversky", "log_dice", "log_jaccard")
 CHANNELS = ("body", "border")
 
 
@@ -62,6 +62,8 @@ def slow_term(name: str, zs: list[float], ts: list[float]) -> float:
         "jaccard": lambda: slow_tversky(zs, ts, 1, 1),
         "tversky": lambda: slow_tversky(zs, ts, 0.3, 0.7),
         "lovasz": lambda: slow_lovasz(zs, ts),
+        "log_dice": lambda: -math.log(1 - slow_tversky(zs, ts, 0.5, 0.5) + 1e-7),
+        "log_jaccard": lambda: -math.log(1 - slow_tversky(zs, ts, 1, 1) + 1e-7),
     }[name]()
 
 
@@ -97,7 +99,7 @@ def test_each_term_equals_its_slow_twin(name: str, soft: bool, absent: bool) -> 
         assert got["loss"].item() == pytest.approx(0.7 * got[name].item(), rel=1e-6)
 
 
-@given(st.integers(0, 10**6), st.lists(st.floats(0, 3), min_size=6, max_size=6).filter(any), st.floats(0.01, 5))
+@given(st.integers(0, 10**6), st.lists(st.floats(0, 3), min_size=8, max_size=8).filter(any), st.floats(0.01, 5))
 def test_weighted_sums(seed: int, weights: list[float], border: float) -> None:
     config = LossConfig.model_validate({**dict(zip(TERMS, weights, strict=True)), "channels": {"border": border}})
     logits, target = batch(seed)

@@ -68,7 +68,7 @@ def test_tiles_of_the_config_stay_and_the_batch_is_lowered(monkeypatch: pytest.M
 
 def test_too_little_memory_is_said_with_what_is_needed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(
-        ConfigError, match=r"memory = 300MB is too small: the smallest tile = 256 needs 0\.9 GB for"
+        ConfigError, match=r"memory = 300MB is too small: the smallest tile = 256 needs 0\.8 GB for"
     ) as raised:
         chosen(monkeypatch, tmp_path, Need(0.5 * GB, 300), 20_000, memory="300MB")
     said = str(raised.value)

@@ -111,6 +111,7 @@ def test_large_images_are_predicted_by_tiles(toy: Any, quiet: SilentReporter, le
     store = MapStore(run.folder / "test")
     samples = contest.split.test
     assert any(max(sample.size) > 64 for sample in samples)
+    store.start("test")  # those of the fixture are drawn
     for changes in ([], TILED):
         predict(run, changed_settings(run, changes, "predict"), contest, None, quiet)
         part = store.part("test")
@@ -134,6 +135,7 @@ def test_memory_chooses_tiles_that_are_recorded(
     monkeypatch.setattr("medalist.tasks.segment.memory.SIDES", (64,))
     monkeypatch.setattr("medalist.tasks.segment.memory.MEASURED", (32, 64))
     settings = changed_settings(run, ["predict.memory=50GB"], "predict")
+    MapStore(run.folder / "oof").start("fold0")  # else the old ones are kept, which were predicted without tiles
     predict(run, settings, contest, 0, quiet)
     part = MapStore(run.folder / "oof").part("fold0")
     assert part is not None
@@ -145,6 +147,8 @@ def test_memory_chooses_tiles_that_are_recorded(
 
 def test_the_command_takes_a_limit_of_memory(toy: Any, medalist: Callable[..., Any]) -> None:
     words = ("--runs", toy.runs, "predict", "toy_nuclei/tiny", "--data", toy.data, "--memory")
+    assert medalist(*words, "1MB").code == 0  # they are there already
+    MapStore(toy.run.folder / "test").start("test")
     assert medalist(*words, "1 elephant").line.endswith("type 4GB or 900MB")
     said = medalist(*words, "1MB")
     assert said.code == 2 and "predict.memory = 1MB is too small" in said.line

@@ -82,7 +82,7 @@ def test_false_objects_are_dropped_and_pairs_are_split(images: dict[str, tuple[I
     assert after["fp@0.50"] < 0.2 * before["fp@0.50"] and after["fn@0.50"] < 0.2 * before["fn@0.50"]
     assert found.facts["objects"] == after["tp@0.50"] + after["fp@0.50"]
     # What decides the test part is the regressor of all parts.
-    answer = decide(images["s00"][1], HOW, found.regressor)
+    answer = decide(images["s00"][1], HOW, regressor=found.regressor)
     assert isinstance(answer, Instances) and nuclei_map({"a": images["s00"][0]}, {"a": answer}).value > 0.6
 
 
@@ -242,7 +242,7 @@ def test_the_predictor_answers_as_the_score_did(toy: Any, score: Callable[..., A
     how = changed_settings(toy.run, [SMALL], "decide").decide
     maps = MapPrediction(np.zeros((2, 20, 30), np.uint8), ("body", "border"))
     maps.maps[0, 4:14, 4:20] = 230
-    expected = decide(maps, how, regressor_of(toy.run, how))
+    expected = decide(maps, how, regressor=regressor_of(toy.run, how))
     found = answer(maps)
     assert isinstance(found, Instances) and isinstance(expected, Instances)
     assert found.labels.tolist() == expected.labels.tolist()

@@ -10,7 +10,8 @@ from lightning_fabric import Fabric
 from medalist.data.loader import Batch
 from medalist.data.padding import Padding
 from medalist.data.targets import MapTargets
-from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.errors import TrainingError
+from medalist.tasks.segment.loss_settings import LossConfig, StagedLossConfig
 from medalist.tasks.segment.losses import segmentation_loss
 from medalist.tasks.segment.task import SegmentTask
 
@@ -96,3 +97,86 @@ def test_predict_undoes_padding_and_rounds() -> None:
 def test_predict_keeps_every_step_of_a_stored_probability(step: int) -> None:
     made = task("body").predict(torch.full((1, 1, 1, 1), step / 255), batch_of(None, Padding(1, 1)))
     assert made[0].maps.item() == step
+
+
+def void_batch(target: torch.Tensor, judged: torch.Tensor) -> Batch:
+    whole = [Padding(*target.shape[-2:])] * len(target)
+    return Batch(
+        torch.zeros((len(target), 3, 4, 4)), MapTargets(target, judged), tuple(range(len(target))), tuple(whole)
+    )
+
+
+def test_a_validation_leaves_void_pixels_and_void_samples_out() -> None:
+    torch.manual_seed(2)
+    logits, target = torch.randn(4, 2, 8, 8), (torch.rand(4, 2, 8, 8) < 0.4).float()
+    judged = (torch.rand(4, 1, 8, 8) < 0.7).float()
+    judged[2] = 0
+    seen = task("a", "b").validate(iter([(logits, void_batch(target * judged, judged))]), one_process())
+    answer = logits > 0
+    for channel, name in enumerate("ab"):
+        where = judged[:, 0] > 0
+        said, true = answer[:, channel][where], target[:, channel][where] > 0
+        assert seen[f"dice_{name}"] == 2 * int((said & true).sum()) / (int(said.sum()) + int(true.sum()))
+    alone = [
+        segmentation_loss(logits[n : n + 1], target[n : n + 1], LOSS, ("a", "b"), judged[n : n + 1])["loss"].item()
+        for n in (0, 1, 3)
+    ]
+    assert seen["val_loss"] == pytest.approx(sum(alone) / 3)
+    with pytest.raises(TrainingError, match="every pixel of all held-out samples is void"):
+        task("a", "b").validate(iter([(logits, void_batch(target * 0, judged * 0))]), one_process())
+
+
+def one_process() -> Fabric:
+    return Fabric(accelerator="cpu", devices=1)
+
+
+def test_softmax_answers_the_likeliest_class() -> None:
+    torch.manual_seed(3)
+    names = ("road", "car", "sky")
+    made = SegmentTask(LossConfig(ce=1.0), names, "softmax")
+    logits, classes = torch.randn(2, 3, 8, 8), torch.randint(0, 3, (2, 8, 8))
+    target = torch.nn.functional.one_hot(classes, 3).permute(0, 3, 1, 2).float()
+    probabilities = made.probabilities(logits.bfloat16())
+    assert probabilities.dtype == torch.float32
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(2, 8, 8))
+    assert torch.equal(probabilities.argmax(dim=1), logits.bfloat16().argmax(dim=1))
+    judged = (torch.rand(2, 1, 8, 8) < 0.7).float()
+    seen = made.validate(iter([(logits, void_batch(target * judged, judged))]), one_process())
+    where, answer = judged[:, 0] > 0, logits.argmax(dim=1)
+    for number, name in enumerate(names):
+        said, true = answer[where] == number, classes[where] == number
+        assert seen[f"dice_{name}"] == 2 * int((said & true).sum()) / (int(said.sum()) + int(true.sum()))
+    loss = made.loss(logits, void_batch(target * judged, judged))
+    expected = segmentation_loss(logits, target, LossConfig(ce=1.0), names, judged, "softmax")
+    assert loss.keys() == {"loss", "ce"} and torch.equal(loss["loss"], expected["loss"])
+
+
+STAGED = StagedLossConfig.model_validate(
+    {"kind": "stages", "stages": [{"epochs": 2, "bce": 1.0}, {"epochs": 1, "dice": 1.0}, {"lovasz": 1.0}]}
+)
+
+
+def test_each_stage_has_its_epochs_and_all_are_validated_by_the_last() -> None:
+    torch.manual_seed(4)
+    logits, target = torch.randn(2, 1, 4, 4), torch.randint(0, 2, (2, 1, 4, 4)).float()
+    made, batch = SegmentTask(STAGED, ("body",)), batch_of(target, Padding(4, 4), Padding(4, 4))
+    seen = []
+    for epoch in range(5):
+        made.begin_epoch(epoch)
+        seen.append(list(made.loss(logits, batch))[1])
+        figures = made.validate(iter([(logits, batch)]), one_process())
+        assert "val_loss_lovasz" in figures and "val_loss_bce" not in figures
+    assert seen == ["bce", "bce", "dice", "lovasz", "lovasz"]
+
+
+def test_a_resumed_task_is_in_the_stage_of_its_epoch() -> None:
+    """In the middle of an epoch `begin_epoch` is not called again."""
+    logits, batch = torch.randn(1, 1, 4, 4), batch_of(torch.ones(1, 1, 4, 4), Padding(4, 4))
+    before, after = SegmentTask(STAGED, ("body",)), SegmentTask(STAGED, ("body",))
+    before.begin_epoch(2)
+    after.remember(before.memory())
+    assert list(after.loss(logits, batch)) == ["loss", "dice"]
+    assert task("body").memory() == {}
+    task("body").remember({})
+    with pytest.raises(LookupError):
+        after.remember({})

@@ -29,7 +29,7 @@ class EmbedTask:
         """`criterion` is also a part of the network, so that its weights (class prototypes) are trained and saved."""
         self.criterion = criterion
 
-    def begin_epoch(self) -> None:
+    def begin_epoch(self, epoch: int) -> None:
         """Empty the cross-batch memory."""
         self.criterion.new_epoch()
 

@@ -21,7 +21,7 @@ from medalist.runs.runs import Run
 from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
 from medalist.tasks.scored import oof_path, refuse_other_weights, scored_decide, through_file, trained_and_predicted
-from medalist.tasks.segment.deciding import REGRESSOR, Decide, decide_by, has_second_stage
+from medalist.tasks.segment.deciding import REGRESSOR, Decide, decide_by, has_second_stage, roles_of
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
 
 if TYPE_CHECKING:
@@ -48,7 +48,11 @@ def oof(
     truths = contest.evaluation.fold_truths(contest, folds, trained)
     if has_second_stage(settings.decide):
         return _refined_oof(run, contest, settings, samples, truths, reporter, rows)
-    decide = decide_by(settings.decide, parts_of(contest.competition))
+    decide = decide_by(
+        settings.decide,
+        parts_of(contest.competition),
+        roles=roles_of(settings.decide, settings, contest.competition),
+    )
     with reporter.progress("decide oof", len(samples)) as bar:
         answers = _answers(_maps([(run, settings)], "oof", samples), decide, bar)
         path = rows or oof_path(run, contest)
@@ -87,7 +91,12 @@ def test(runs: Sequence[tuple[Run, SegmentSettings]], contest: Contest, reporter
     """Blend the runs' maps with equal weights, and decide as the first run was scored."""
     first, settings = runs[0]
     how: SegmentDecide = scored_decide(first, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(contest.competition), regressor_of(first, how))
+    decide = decide_by(
+        how,
+        parts_of(contest.competition),
+        roles=roles_of(how, settings, contest.competition),
+        regressor=regressor_of(first, how),
+    )
     if len(runs) > 1 and has_second_stage(how):
         reporter.say(f"note: the second stage that decides the blend was trained on the maps of {first.name} only")
 
@@ -123,7 +132,7 @@ def _maps(
     runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample]
 ) -> Iterator[tuple[str, MapPrediction]]:
     """Yield the id and the blended maps of each sample."""
-    stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
+    stores = [(MapStore(run.folder / split), settings.model.outputs) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
         # Read one after another: the maps of all runs together may not fit into memory.
@@ -144,7 +153,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
     """Return why two runs cannot be blended: their maps have different channels. None where they are the same."""
-    channels, others = one.model.channels, other.model.channels
+    channels, others = one.model.outputs, other.model.outputs
     if channels == others:
         return None
     return (

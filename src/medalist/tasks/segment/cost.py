@@ -26,17 +26,19 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS, read_of
 from medalist.tasks.probed import sampled_source
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_task, target_maker
 from medalist.tasks.segment.network import build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.targets import target_bytes
 
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
     """Return the data source: a sampled cache of decoded images and their target maps."""
     settings: SegmentSettings = setup.settings
     _refuse_tiles(setup, settings)
-    weight = CHANNELS + len(settings.model.channels)
+    weight = CHANNELS + target_bytes(settings.task, settings.model.channels)
     sizes = [weight * sample.size[0] * sample.size[1] for sample in setup.contest.split.train]
     return sampled_source(setup, target_maker(setup.contest, settings), sizes, until)
 
@@ -120,7 +122,7 @@ def _once(
     read, stride = read_of(setup.contest, settings), settings.model.stride
     dataset = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
     started = time.perf_counter()
-    raw = read_batch(dataset, one, job.fabric)
+    raw = read_batch(conditioned(dataset, settings.model, samples), one, job.fabric)
     seen = time.perf_counter()
     found = list(
         predict(

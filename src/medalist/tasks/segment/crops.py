@@ -17,13 +17,14 @@ from medalist.data.crops import ReadWindow, WindowCache, block_side, content_blo
 from medalist.data.dataset import decode
 from medalist.data.settings import TileSampler
 from medalist.data.targets import Target
-from medalist.data.windows import WindowedImage, opener
+from medalist.data.windows import WindowedImage, contest_opener
 from medalist.errors import DataError
 from medalist.records import Answer, Instances, Mask, Sample
 from medalist.reporter import Reporter
 from medalist.tasks.pixels import CACHE_THREADS, CHANNELS, read_of
+from medalist.tasks.segment.planes import reach
 from medalist.tasks.segment.settings import SegmentSettings
-from medalist.tasks.segment.targets import map_target
+from medalist.tasks.segment.targets import map_target, target_bytes
 
 Contents = Mapping[int, NDArray[np.int64]]
 """The blocks with content of each sample, by its number, see `data.crops.content_blocks`."""
@@ -54,21 +55,22 @@ def filled_windows(
         contents[numbers[sample.id]] = content_blocks(truth, block_side(config))
         return truth
 
-    target_from = partial(_target, settings)
     competition = contest.competition
-    open_image = opener(competition.white, settings.image, scratch, competition.orientation)
+    target_from = partial(_target, settings, competition.classes)
+    open_image = contest_opener(competition, settings.image, scratch)
 
     def whole(sample: Sample) -> Decoded:
         return decode(read_of(contest, settings), lambda one: target_from(truth_of(one)), sample)
 
     def large(sample: Sample) -> ReadWindow:
-        return LargeSample(open_image(sample.images[0]), kept_truth(truth_of(sample), sample, scratch), settings).window
+        truth = kept_truth(truth_of(sample), sample, scratch)
+        return LargeSample(open_image(sample.images[0]), truth, settings, competition.classes).window
 
     cache = WindowCache(
         whole,
         large,
         samples,
-        CHANNELS + len(settings.model.channels),
+        CHANNELS + target_bytes(settings.task, settings.model.channels),
         settings.loader.cache_mb * 1_000_000,
         scratch if settings.loader.cache == "file" else None,
     )
@@ -79,11 +81,12 @@ def filled_windows(
 
 @dataclass(frozen=True, eq=False)
 class LargeSample:
-    """A sample that is read by windows. truth: its arrays lie on disk."""
+    """A sample that is read by windows. truth: its arrays lie on disk. classes: the contest's names of classes."""
 
     image: WindowedImage
     truth: Mask | Instances
     settings: SegmentSettings
+    classes: tuple[str, ...] = ()
 
     def window(self, rows: slice, columns: slice) -> Decoded:
         """Return the image and the target of rows and columns.
@@ -92,12 +95,12 @@ class LargeSample:
         those of the objects as the window cuts them.
         """
         image = self.image.window(rows, columns)
-        margin = self.settings.task.border if isinstance(self.truth, Instances) else 0
+        margin = reach(self.settings.task) if isinstance(self.truth, Instances) else 0
         down, right = (
             slice(max(0, part.start - margin), min(length, part.stop + margin))
             for part, length in zip((rows, columns), self.image.size, strict=True)
         )
-        target = _target(self.settings, _cut(self.truth, down, right))
+        target = _target(self.settings, self.classes, _cut(self.truth, down, right))
         inner = tuple(
             slice(part.start - wide.start, part.stop - wide.start) for part, wide in ((rows, down), (columns, right))
         )
@@ -135,5 +138,5 @@ def _cut(truth: Mask | Instances, rows: slice, columns: slice) -> Mask | Instanc
     return cut
 
 
-def _target(settings: SegmentSettings, truth: Answer) -> Target:
-    return map_target(truth, settings.task, settings.model.channels)
+def _target(settings: SegmentSettings, classes: Sequence[str], truth: Answer) -> Target:
+    return map_target(truth, settings.task, settings.model.channels, classes)

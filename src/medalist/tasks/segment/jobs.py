@@ -19,14 +19,15 @@ from medalist.data.dataset import InferenceDataset, TrainDataset
 from medalist.data.items import Item, Read
 from medalist.data.samplers import ShuffleBatchSampler, SizeBucketSampler, TileBatchSampler
 from medalist.data.settings import TileSampler
-from medalist.data.targets import MapTarget
+from medalist.data.targets import ClassTarget, MapTarget
 from medalist.engine.job import TrainJob
 from medalist.models.weights import Resolved
 from medalist.parts import NO_PARTS, OwnParts
 from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.own import OwnLoss
-from medalist.tasks.pixels import TargetOf
+from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, weighted
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.crops import Contents
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
@@ -37,19 +38,28 @@ if TYPE_CHECKING:
     from medalist.data.weighted_sampler import WeightedBatchSampler
 
 
-def build_task(settings: SegmentSettings, own: OwnParts = NO_PARTS) -> SegmentTask:
-    """Return the task of a config. own: the parts of the contest's folder, which only a training needs."""
-    loss = OwnLoss(settings.loss, own, by_sample=False) if isinstance(settings.loss, OwnConfig) else settings.loss
-    return SegmentTask(loss, settings.model.channels)
+def build_task(settings: SegmentSettings, own: OwnParts = NO_PARTS, counts: Sequence[PixelCounts] = ()) -> SegmentTask:
+    """Return the task of a config.
+
+    own, counts: the parts of the contest's folder, and the pixels of the training samples; only a training needs them.
+    """
+    channels, activation, outputs = settings.model.channels, settings.task.activation, settings.model.outputs
+    if isinstance(settings.loss, OwnConfig):
+        return SegmentTask(OwnLoss(settings.loss, own, by_sample=False), channels, activation, outputs)
+    loss = weighted(settings.loss, channels, counts) if counts else settings.loss
+    return SegmentTask(loss, channels, activation, outputs)
 
 
-def target_maker(contest: Contest, settings: SegmentSettings) -> TargetOf:
-    """Return the function that makes the target maps of a sample from its truth."""
-    return partial(_target_of, contest.competition, contest.data, settings)
+def target_maker(contest: Contest, settings: SegmentSettings) -> CountedTargets:
+    """Return the function that makes the target of a sample from its truth."""
+    return CountedTargets(partial(_target_of, contest.competition, contest.data, settings))
 
 
-def _target_of(competition: Competition, data: Path, settings: SegmentSettings, sample: Sample) -> MapTarget:
-    return map_target(competition.checked_truth(data, sample), settings.task, settings.model.channels)
+def _target_of(
+    competition: Competition, data: Path, settings: SegmentSettings, sample: Sample
+) -> MapTarget | ClassTarget:
+    truth = competition.checked_truth(data, sample)
+    return map_target(truth, settings.task, settings.model.channels, competition.classes)
 
 
 def batch_sampler(
@@ -71,11 +81,13 @@ def build_job(
     weights: Resolved | None,
     read: Read,
     contents: Contents | None = None,
+    counts: Sequence[PixelCounts] = (),
 ) -> TrainJob:
     """Return the training of one fold, ready to start.
 
     contents: where the samples of the cache have content, for `sampler.kind = tiles`; crops lie anywhere in samples
-    that are not named. Raises ConfigError where the augmented images do not fit the network.
+    that are not named. counts: the pixels of the training samples; without them, no class weights are computed. Raises
+    ConfigError where the augmented images do not fit the network.
     """
     training, held_out = place.positions(cache.samples)
     norm, stride = build_normalisation(settings), settings.model.stride
@@ -97,5 +109,6 @@ def build_job(
     held_sampler = SizeBucketSampler(sizes, stride, settings.predict.batch, fabric.global_rank, fabric.world_size)
     model = build_network(settings, weights, place.fold, place.own)
     names = [sample.id for sample in cache.samples]
-    held, task = (held_set, held_sampler), build_task(settings, place.own)
-    return make_job(settings, fabric, task, model, (train_set, sampler), held, place, names)
+    parts = (conditioned(train_set, settings.model, cache.samples), sampler)
+    held = (conditioned(held_set, settings.model, cache.samples), held_sampler)
+    return make_job(settings, fabric, build_task(settings, place.own, counts), model, parts, held, place, names)

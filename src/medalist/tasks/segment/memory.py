@@ -18,8 +18,8 @@ from medalist.tasks.segment.tiled import IN_MEMORY, ROUNDED_ROWS, TilePredictor
 SIDES = (2048, 1536, 1024, 768, 512, 384, 256)
 """Sides of tiles that are tried, the largest first; multiples of 128."""
 
-WHOLE_SIDES = (4096, 3072)
-"""Further sides, where no image is then larger than a tile."""
+WHOLE_SIDES = (3072, 4096)
+"""Further sides, of which the first is tried that makes all images fit into one tile."""
 
 OVERLAP_SHARE = 4
 """The overlap of chosen tiles is the side divided by this."""
@@ -60,12 +60,13 @@ def fitted(predictor: TilePredictor, sizes: list[tuple[int, int]]) -> PredictCon
     most = config.most_bytes
     assert most is not None and sizes
     need = measured(predictor)
-    widest, channels = max(width for _, width in sizes), len(predictor.task.channels)
+    widest, channels = max(width for _, width in sizes), len(predictor.task.outputs)
     longest = max(max(size) for size in sizes)
     if config.tile is not None:
         sides: tuple[int, ...] = (config.tile.size,)
     else:
-        sides = (*(side for side in WHOLE_SIDES if longest <= side), *SIDES)
+        whole = [side for side in WHOLE_SIDES if SIDES[0] < longest <= side][:1]
+        sides = (*whole, *SIDES)
         sides = tuple(dict.fromkeys(side + -side % predictor.stride for side in sides))
 
     def total(side: int, batch: int) -> float:
@@ -100,7 +101,7 @@ def measured(predictor: TilePredictor) -> Need:
         peaks.append(peak_while(lambda side=side: predictor.try_tile(side)))  # type: ignore[misc]
     release_buffers()
     small, large = (side**2 for side in sides)
-    least = 4.0 * (6 + 3 * len(predictor.task.channels))  # the tile, its maps, their sum and its copy
+    least = 4.0 * (6 + 3 * len(predictor.task.outputs))  # the tile, its maps, their sum and its copy
     pixel = max(least, (peaks[1] - peaks[0]) / (large - small))
     return Need(max(0.0, peaks[1] - pixel * large), pixel)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,24 +16,30 @@ from medalist.data.cache import PixelCache
 from medalist.data.crops import WindowCache
 from medalist.data.dataset import TrainDataset
 from medalist.data.settings import TileSampler
-from medalist.data.targets import MapTarget
+from medalist.data.targets import Target
 from medalist.engine.job import TrainJob
 from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
 from medalist.records import MapPrediction, Sample
+from medalist.report.classes import Classes
 from medalist.reporter import Reporter, SilentReporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.channels import class_numbers
+from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
+from medalist.tasks.segment.conditions import refuse_unfit
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
-from medalist.tasks.segment.deciding import decide_by, has_second_stage
+from medalist.tasks.segment.deciding import decide_by, has_second_stage, rehearse_decision
 from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
+from medalist.tasks.segment.loss_settings import losses_in
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.predict import predict
 from medalist.tasks.segment.settings import SegmentSettings
+from medalist.tasks.segment.targets import blank_target
 
 if TYPE_CHECKING:
     from medalist.runs.plans import Plan, PlanRequest
@@ -53,8 +60,10 @@ def rehearse(setup: TrainSetup) -> None:
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
         )
 
-    def blank(sample: Sample) -> MapTarget:
-        return MapTarget(np.zeros((*sample.size, len(settings.model.channels)), np.uint8))
+    refuse_unfit(settings.model, samples)
+
+    def blank(sample: Sample) -> Target:
+        return blank_target(sample.size, settings.task, settings.model.channels)
 
     cache = blank_cache(setup.contest, None, blank, as_seen(samples, settings))
     norm = build_normalisation(settings)
@@ -79,20 +88,38 @@ def rehearse(setup: TrainSetup) -> None:
         lightgbm()  # ConfigError where it is not installed
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
-    rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
+    else:
+        rehearse_decision(settings, setup.contest, own)
+    rehearse_network(settings.train, network, samplers, fabric.world_size, (settings.model.seen_channels, *size))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
     """Read all training samples into the cache; return a function from the number of a fold to its training."""
     settings, contest = setup.settings, setup.contest
-    read = read_of(contest, settings)
+    read, targets = read_of(contest, settings), target_maker(contest, settings)
     cache: PixelCache | WindowCache
     contents: Contents = {}
     if isinstance(settings.sampler, TileSampler):
         cache, contents = filled_windows(contest, settings, settings.sampler, setup.run.folder, reporter)
     else:
-        cache = filled_cache(contest, settings, target_maker(contest, settings), setup.run.folder, reporter)
-    return lambda fold: build_job(settings, fabric, cache, FoldPlace.of(setup, fold), setup.weights, read, contents)
+        cache = filled_cache(contest, settings, targets, setup.run.folder, reporter)
+
+    def job_of(fold: int) -> TrainJob:
+        place = FoldPlace.of(setup, fold)
+        training = [cache.samples[index] for index in place.positions(cache.samples)[0]]
+        counts = _counts(settings, targets, training)
+        for line in lacking(f"fold {fold}", training, settings.model.channels, counts):
+            reporter.say(line)
+        return build_job(settings, fabric, cache, place, setup.weights, read, contents, counts)
+
+    return job_of
+
+
+def _counts(settings: SegmentSettings, targets: CountedTargets, samples: Sequence[Sample]) -> list[PixelCounts]:
+    """Return the pixel counts of samples where they are known already or the loss asks for them, and else nothing."""
+    weigh = any(loss.class_weights != "none" for loss in losses_in(settings.loss))
+    known = all(sample.id in targets.known for sample in samples)
+    return [targets.counts(sample) for sample in samples] if weigh or known else []
 
 
 def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: Reporter) -> Plan:
@@ -107,13 +134,20 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest = setup.settings, setup.contest
     place = FoldPlace.of(setup, fold)
+    targets = target_maker(contest, settings)
     cache: PixelCache | WindowCache
     contents: Contents = {}
     if isinstance(settings.sampler, TileSampler):
         cache, contents = filled_windows(contest, settings, settings.sampler, place.folder, SilentReporter())
     else:
-        cache = pixel_cache(contest, settings, target_maker(contest, settings), place.folder)
+        cache = pixel_cache(contest, settings, targets, place.folder)
+    counts = _counts(settings, targets, [cache.samples[index] for index in place.positions(cache.samples)[0]])
     read = read_of(contest, settings)
-    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read, contents)
+    job = build_job(settings, open_devices(settings), cache, place, setup.weights, read, contents, counts)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
-    return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)
+    classes, channels = contest.competition.classes, settings.model.channels
+    subject = DebugSubject(job, positions, build_normalisation(settings), channels)
+    if not classes:
+        return subject
+    numbers = class_numbers(channels, classes, settings.task.activation)
+    return replace(subject, mask_classes=Classes(classes), numbers=numbers)

@@ -37,7 +37,7 @@ from medalist.tasks.pixels import read_of
 from medalist.tasks.protocols import Table
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import regressor_of
-from medalist.tasks.segment.deciding import decide_by
+from medalist.tasks.segment.deciding import decide_by, roles_of
 from medalist.tasks.segment.inference import seen_in_views
 from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
@@ -73,7 +73,12 @@ def measure_views(
     truths = contest.evaluation.fold_truths(contest, run.folds(), chosen)
     asked = {sample.id: truths[sample.id] for sample in samples}
     how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
-    decide = decide_by(how, parts_of(contest.competition), regressor_of(run, how))
+    decide = decide_by(
+        how,
+        parts_of(contest.competition),
+        roles=roles_of(how, settings, contest.competition),
+        regressor=regressor_of(run, how),
+    )
     with TemporaryDirectory() as scratch:
         stores = [MapStore(Path(scratch) / str(number)) for number in range(len(views) + 1)]
         seconds, channels = _predicted(run, settings, contest, chosen, samples, [View(), *views], stores, reporter)
