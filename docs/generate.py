@@ -76,9 +76,9 @@ def page(settings: Mapping[str, Model], introduction: str) -> str:
 
 def users_of(items: Iterable[tuple[Item, str]], kinds: int) -> dict[Item, str]:
     """Return the kinds of contests that have an item, in words; empty where all `kinds` of them have it."""
-    having: dict[Item, list[str]] = {}
+    having: dict[Item, dict[str, None]] = {}  # a block may stand in several models of one kind
     for item, kind in items:
-        having.setdefault(item, []).append(kind)
+        having.setdefault(item, {})[kind] = None
     return {item: "" if len(found) == kinds else " and ".join(found) for item, found in having.items()}
 
 
@@ -143,9 +143,14 @@ def limit_words(limits: Sequence[Any]) -> str:
 def default_words(field: FieldInfo) -> str:
     """Return the default of a field as YAML; empty where it has to be given."""
     value = field.get_default(call_default_factory=True)
-    if isinstance(value, ConfigModel):
-        value = value.model_dump(include={"kind", *value.model_fields_set})
-    return "" if field.is_required() else f"`{yaml_words(value)}`"
+    return "" if field.is_required() else f"`{yaml_words(said(value))}`"
+
+
+def said(value: Any) -> Any:
+    """Return a default with only the keys that its models say."""
+    if isinstance(value, tuple):
+        return [said(one) for one in value]
+    return value.model_dump(include={"kind", *value.model_fields_set}) if isinstance(value, ConfigModel) else value
 
 
 def yaml_words(value: Any) -> str:

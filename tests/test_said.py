@@ -112,3 +112,17 @@ def test_changed_sections_leave_the_others_as_they_were_said() -> None:
     assert [line.partition(":")[0] for line in text.splitlines() if line[0] not in " -"] == list(as_said(CIRCUS))
     again = later(text)
     assert {**as_said(again, again), "tent": 0} == {**as_said(CIRCUS), "tent": 0}
+
+
+def test_a_list_of_words_and_blocks_says_the_blocks_as_they_were_said() -> None:
+    class Show(ConfigModel):
+        numbers: tuple[str | Act, ...] = ()
+
+    class LaterShow(ConfigModel):
+        numbers: tuple[str | LaterAct, ...] = ()  # type: ignore[valid-type]
+
+    text = "numbers: [drums, {name: lions, lions: 3}, silence]\n"
+    said = {"numbers": ["drums", {"name": "lions", "lions": 3}, "silence"]}
+    for model in (Show, LaterShow):
+        before = parse_config(text, "config.yaml", model)
+        assert as_said(before, before) == said

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
@@ -42,12 +41,12 @@ def tiles(seed: int) -> list[Tile]:
             labels = drawn_objects(rng, size, ships, (5, 11))
             image = painted(rng, labels > 0, (SEA, SHIP), 0.02)
             waves = 12 * gaussian_filter(rng.standard_normal(size), 3) / 0.1
-            image = cv2.add(image, np.repeat(np.clip(waves, 0, 60).astype(np.uint8)[..., None], 3, axis=2))
+            image = np.clip(image + np.clip(waves, 0, 60)[..., None], 0, 255).astype(np.uint8)
             for row, column in np.ndindex(rows, columns):
                 box = np.s_[row * STEP : row * STEP + SIDE, column * STEP : column * STEP + SIDE]
                 name = f"{made_up_id('airbus_ships', seed, part, scene, row, column, length=9)}.jpg"
                 inside = in_reading_order(largest_pieces(labels[box], 5))
-                found.append(Tile(name, part, scene, np.asarray(image[box], np.uint8), inside))
+                found.append(Tile(name, part, scene, image[box], inside))
     return sorted(found, key=lambda one: one.name)
 
 

@@ -49,7 +49,7 @@ def _tile(rng: Generator, kind: int) -> tuple[NDArray[np.uint8], NDArray[np.uint
     mask = (down > border) == (kind % 2 == 0) if kind < 4 else np.full((SIDE, SIDE), kind == 4)
     layers = np.sin(2 * np.pi * (rng.uniform(6, 12) * down + rng.uniform(-2, 2) * right))
     grain = gaussian_filter(rng.standard_normal((SIDE, SIDE)), 1) * 2
-    clean = np.where(mask, 0.35 * grain, layers + 0.2 * grain)
+    clean = np.where(mask, 1.5 + 0.35 * grain, layers + 0.2 * grain)
     return np.clip(120 + 50 * clean, 0, 255).astype(np.uint8), mask.astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -280,6 +281,26 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
 
 def _values_of(module: ModuleType) -> dict[str, Any]:
     return {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}
+
+
+def contests_fault(error: BaseException) -> str | None:
+    """Return a line where the code of a contest's folder has raised an error; None where it was not this code.
+
+    What counts is the innermost call that belongs to a contest or to medalist: a library that a contest calls wrongly
+    is no fault of medalist. An AssertionError below a call of a contest is its fault too: medalist asserts what the
+    arguments of formats and metrics must be.
+    """
+    text = " ".join(str(error).split())[:200]
+    named = f"{type(error).__name__}{f': {text}' if text else ''}; correct the contest's code (--debug shows more)"
+    if isinstance(error, SyntaxError):  # medalist reads no other code
+        return f"{error.filename}, line {error.lineno}: {named}"
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(MODULES):
+            return f"{frame.f_code.co_filename}, line {line}: {named}"
+        if module.partition(".")[0] == "medalist" and not isinstance(error, AssertionError):
+            return None
+    return None
 
 
 def package_of(competition: Competition) -> ModuleType | None:

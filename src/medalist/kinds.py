@@ -19,7 +19,7 @@ from medalist.processors import collector_paused
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
     from medalist.runs.runs import Run
-    from medalist.tasks.protocols import Answering, Embedding, Predicting, Training
+    from medalist.tasks.protocols import Answering, Embedding, Predicting, Training, Viewing
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,8 @@ class Kind:
 
     settings: the type of the kind's configs. answering: its torch-free part. training: its part that imports torch.
     predicting: its part that predicts single images; None where the kind has no networks. embedding: its part that
-    turns images into vectors for galleries; None where the kind makes no vectors.
+    turns images into vectors for galleries; None where the kind makes no vectors. viewing: its part that measures views
+    of test-time augmentation; None where the kind has none.
     """
 
     settings: Callable[[], type[Experiment]]
@@ -36,6 +37,7 @@ class Kind:
     training: Callable[[], Training]
     predicting: Callable[[], Predicting] | None = None
     embedding: Callable[[], Embedding] | None = None
+    viewing: Callable[[], Viewing] | None = None
 
 
 def _segment_settings() -> type[Experiment]:
@@ -62,6 +64,13 @@ def _segment_predicting() -> Predicting:
     from medalist.tasks.segment import predictor
 
     return predictor
+
+
+@collector_paused()
+def _segment_viewing() -> Viewing:
+    from medalist.tasks.segment import view_trial
+
+    return view_trial
 
 
 def _embed_settings() -> type[Experiment]:
@@ -125,7 +134,9 @@ def _classify_predicting() -> Predicting:
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "segment": Kind(_segment_settings, _segment_answering, _segment_training, _segment_predicting),
+        "segment": Kind(
+            _segment_settings, _segment_answering, _segment_training, _segment_predicting, viewing=_segment_viewing
+        ),
         "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_predicting, _embed_embedding),
         "classify": Kind(_classify_settings, _classify_answering, _classify_training, _classify_predicting),
     }

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 
 from medalist.codecs import windows
 from medalist.codecs.windows import DecodedPicture
-from medalist.data.items import reader
+from medalist.competition import Competition
+from medalist.data.items import contest_reader, reader
 from medalist.data.settings import ImageConfig
-from medalist.data.windows import WindowedImage, mirrored_places, opener
+from medalist.data.windows import WindowedImage, contest_opener, mirrored_places, opener
+from medalist.formats.rle import RleFormat
 
 IMAGE = np.random.default_rng(0).integers(20, 200, (45, 33, 3)).astype(np.uint8)
 
@@ -42,6 +45,19 @@ def test_an_image_of_one_value_is_not_stretched(tmp_path: Path) -> None:
     Image.fromarray(np.full((5, 5, 3), 90, np.uint8)).save(tmp_path / "x.png")
     image = opener(65535, ImageConfig(contrast="stretch", invert=True), tmp_path)(tmp_path / "x.png")
     assert np.unique(image.window(slice(0, 5), slice(0, 5))).tolist() == [165]
+
+
+def test_a_contest_that_reads_its_images_itself_is_seen_so_by_windows(tmp_path: Path) -> None:
+    """A picture that is cut out of its bars is cut out in tiles too."""
+    Image.fromarray(IMAGE).save(tmp_path / "x.png")
+    plain = Competition("a", Path, max, min, RleFormat(), white=200)  # type: ignore[arg-type]
+    cut = replace(plain, read_image=lambda path: plain.image(path)[5:40, 3:30])
+    config = ImageConfig(contrast="stretch", invert=True)
+    for contest, size in ((plain, (45, 33)), (cut, (35, 27))):
+        image = contest_opener(contest, config, tmp_path)(tmp_path / "x.png")
+        assert image.size == size
+        whole = contest_reader(contest, config)(tmp_path / "x.png")
+        np.testing.assert_array_equal(image.window(slice(2, size[0]), slice(1, 20)), whole[2:, 1:20])
 
 
 @given(st.integers(1, 9), st.integers(0, 30), st.integers(0, 30))

@@ -15,6 +15,8 @@ from medalist.runs.plans import Plan, PlanRequest
 from medalist.training.request import TrainRequest
 from medalist.training.start import checked
 
+LISTED = "predict.tta=[hflip, {scale: 1.5}]"
+
 
 @pytest.fixture
 def made(untrained: Any, quiet: Any) -> Plan:
@@ -51,5 +53,10 @@ def test_proposals_are_sizes_that_networks_take() -> None:
 
 
 def test_the_work_of_views_and_scales_is_counted(untrained: Any) -> None:
-    for change, times in (("predict.tta=none", 1), ("predict.tta=d4", 8), ("predict.scales=[1.0,2.0]", 5)):
+    for change, times in (
+        ("predict.tta=none", 1),
+        ("predict.tta=d4", 8),
+        ("predict.scales=[1.0,2.0]", 5),
+        (LISTED, 4.25),
+    ):
         assert views_times(load_settings(untrained.config, (change,))) == times

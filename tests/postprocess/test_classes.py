@@ -11,7 +11,9 @@ from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medalist.codecs.disk import bands
 from medalist.errors import ConfigError
+from medalist.postprocess import classes
 from medalist.postprocess.classes import ClassRoles, class_mask, highest_below
 from medalist.postprocess.decide import decide
 from medalist.postprocess.settings import ClassesConfig
@@ -72,11 +74,11 @@ def slow(found: MapPrediction, config: ClassesConfig, roles: ClassRoles) -> NDAr
         return first_best(names) if config.otherwise == "best" and names else 0
 
     shape = found.maps.shape[1:]
-    classes = np.array([[at(y, x, kept) for x in range(shape[1])] for y in range(shape[0])], np.uint8)
+    found_classes = np.array([[at(y, x, kept) for x in range(shape[1])] for y in range(shape[0])], np.uint8)
     judged = [name for name in kept if not (roles.background and number[name] == 0)]
-    changed = classes.copy()
+    changed = found_classes.copy()
     for name in judged:
-        pieces, count = ndimage.label(classes == number[name])
+        pieces, count = ndimage.label(found_classes == number[name])
         for piece in range(1, count + 1):
             if (pieces == piece).sum() < of(config.min_size, name, 0):
                 for y, x in zip(*np.nonzero(pieces == piece), strict=True):
@@ -204,6 +206,17 @@ def test_without_roles_channels_are_classes_beside_a_background() -> None:
     found = prediction(SIGMOID, [[200, 0]], [[0, 0]], crack=255)
     answer = decide(found, ClassesConfig(rule="thresholds"))
     assert isinstance(answer, Mask) and answer.classes.tolist() == [[1, 0]]
+
+
+def test_large_images_are_decided_as_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(5)
+    found = prediction(SIGMOID, *rng.integers(0, 256, (2, 40, 30)))
+    config = ClassesConfig(rule="thresholds", min_size={"crack": 4, "dent": 7}, empty_below=9)
+    whole = class_mask(found, config, SIGMOID)
+    monkeypatch.setattr(classes, "LARGE_PIXELS", 100)
+    monkeypatch.setattr(classes, "bands", lambda size: bands(size, 90))
+    assert np.array_equal(class_mask(found, config, SIGMOID).classes, whole.classes)
+    assert len(np.unique(whole.classes)) == 3
 
 
 def test_twenty_classes_need_no_floats_of_all_maps() -> None:

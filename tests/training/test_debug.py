@@ -115,6 +115,17 @@ def test_pixels_come_back_from_the_network(untrained: Any) -> None:
     assert picture_of(broken, plain_norm, scene.job.names, ()).images.max() == 0
 
 
+def test_void_pixels_are_those_that_are_not_judged(untrained: Any) -> None:
+    scene = scene_of(untrained)
+    batch = next(stream(scene.job, 0))
+    norm, names = Normalisation((0.5,) * 3, (0.5,) * 3), scene.job.names
+    judged = torch.ones_like(batch.target.maps[:, :1])
+    judged[0, :, :5] = 0
+    shown = picture_of(replace(batch, target=MapTargets(batch.target.maps, judged)), norm, names, ())
+    assert shown.void is not None and shown.void[0, :5].all() and shown.void.sum() == 5 * judged.shape[3]
+    assert picture_of(replace(batch, target=MapTargets(batch.target.maps)), norm, names, ()).void is None
+
+
 @pytest.mark.parametrize("which", [pytest.param("whales", marks=pytest.mark.slow), "signs"])
 def test_an_embedder_is_looked_at(
     which: str, request: pytest.FixtureRequest, quiet: SilentReporter, tmp_path: Path

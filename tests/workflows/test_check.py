@@ -131,7 +131,10 @@ def drawn_contest(name: str, tmp_path: Path) -> Contest:
     return open_contest(name, tmp_path / "drawn", tmp_path)
 
 
-@pytest.mark.parametrize("name", ["aptos", "contrails", "dogs_vs_cats", "plant_pathology"])
+@pytest.mark.parametrize(
+    "name",
+    ["aptos", "bsd_pitting", "cityscapes", "contrails", "dogs_vs_cats", "plant_pathology", "severstal", "tgs_salt"],
+)
 def test_drawn_contests_give_no_word(name: str, at_home: Path, tmp_path: Path, quiet: SilentReporter) -> None:
     assert not [line for line in check(drawn_contest(name, tmp_path), quiet) if line.startswith(WARNING)]
 

@@ -16,6 +16,7 @@ from medalist.errors import DataError
 from medalist.files import read_table
 from medalist.folds.folds import make_folds
 from medalist.folds.settings import FoldsConfig
+from medalist.formats.rle import RleFormat
 from medalist.formats.submission import write_submission
 from medalist.layouts import mask
 from medalist.records import Mask, Sample
@@ -62,6 +63,7 @@ def test_reading_gives_back_what_was_drawn(drawn: Path) -> None:
 
 def test_masks_and_codes_of_the_contest_say_the_same(drawn: Path) -> None:
     """The csv of codes is not read; it has the pixels along the rows."""
+    assert isinstance(CONTEST.submission, RleFormat)
     split = CONTEST.read(drawn)
     codes = {one["img"]: one["rle_mask"] for one in read_table(drawn / "train_masks.csv", ("img", "rle_mask"))}
     for sample in split.train:

@@ -14,6 +14,7 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
+from medalist.formats.rle import RleFormat
 from medalist.formats.submission import write_submission
 from medalist.records import Mask
 
@@ -119,6 +120,7 @@ def test_one_dice_over_all_pixels() -> None:
 def test_an_empty_answer_is_a_dash(drawn: Path, tmp_path: Path) -> None:
     test = CONTEST.read(drawn).test
     empty = Mask(np.zeros((64, 64), np.uint8))
+    assert isinstance(CONTEST.submission, RleFormat)
     assert CONTEST.submission.rows("a", empty) == [("a", "-")]
     path = tmp_path / "s.csv"
     path.write_text("\n".join(["record_id,encoded_pixels", *(f"{sample.id}," for sample in test)]) + "\n")

@@ -15,6 +15,7 @@ from medalist.competition import load_competition
 from medalist.errors import DataError
 from medalist.folds.folds import make_folds
 from medalist.folds.settings import FoldsConfig
+from medalist.formats.rle import RleFormat
 from medalist.formats.submission import write_submission
 from medalist.records import Mask
 
@@ -83,6 +84,7 @@ def test_dice_is_a_mean_over_slides_and_1_where_both_are_empty() -> None:
 
 
 def test_pixels_are_counted_down_the_columns() -> None:
+    assert isinstance(CONTEST.submission, RleFormat)
     assert CONTEST.submission.rows("a", slide("010", "010")) == [("a", "3 2")]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
+from medalist.formats.rle import RleFormat
 from medalist.formats.submission import write_submission
 from medalist.records import Mask
 
@@ -101,6 +102,7 @@ def test_pixels_are_counted_down_the_columns(drawn: Path, tmp_path: Path) -> Non
     test = CONTEST.read(drawn).test
     column = np.zeros((101, 101), np.uint8)
     column[1:4, 2] = 1
+    assert isinstance(CONTEST.submission, RleFormat)
     assert CONTEST.submission.rows(test[0].id, Mask(column)) == [(test[0].id, f"{2 * 101 + 2} 3")]
 
 

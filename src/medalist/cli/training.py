@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ from medalist.cli.session import (
     say,
     session,
     spread,
+    table,
 )
 from medalist.errors import ConfigError
 
@@ -27,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command()(train)
     app.command()(predict)
+    app.command()(tta)
     app.command()(demo)
 
 
@@ -100,7 +102,7 @@ def predict(
     context: typer.Context,
     run: RunName,
     overrides: Overrides = None,
-    split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
+    split: Annotated[str, typer.Option(metavar="test|oof", help="Which samples.")] = "test",
     data: Data = None,
     devices: Devices = 1,
     memory: Memory = None,
@@ -113,6 +115,8 @@ def predict(
     from medalist.stores.store import start_part
     from medalist.workflows.score import changed_settings
 
+    if split not in ("test", "oof"):
+        raise ConfigError(f"--split {split!r:.40}: expected test, or oof for the held-out samples of each fold")
     here = session(context)
     found = find_run(run, here.runs)
     limits = [] if memory is None else [f"predict.memory={memory}"]
@@ -127,6 +131,38 @@ def predict(
     for fold in found.trained_folds() if split == "oof" else [None]:
         training.predict(found, settings, contest, fold, here.reporter)
     say(here.console, f"predictions in {found.folder / split}")
+
+
+def tta(
+    context: typer.Context,
+    run: RunName,
+    overrides: Overrides = None,
+    data: Data = None,
+    fold: Annotated[list[int] | None, typer.Option(help="A trained fold; repeatable; default: all trained.")] = None,
+    samples: Annotated[int | None, typer.Option(min=1, help="Try only this many samples, drawn by a hash.")] = None,
+) -> None:
+    """Measure on held-out samples what each view of predict.tta gains and costs, and propose a set. Changes nothing.
+
+    Views of your own: medalist tta RUN 'predict.tta=[hflip,{scale: 1.25},{shift: 16},{clahe: 2.0}]'.
+    """
+    from medalist.errors import RunError
+    from medalist.kinds import kind_of
+    from medalist.runs.opening import open_run_contest
+    from medalist.runs.runs import find_run
+    from medalist.workflows.score import changed_settings
+
+    here = session(context)
+    found = find_run(run, here.runs)
+    settings = changed_settings(found, overrides or [], "predict")
+    viewing = kind_of(settings).viewing
+    if viewing is None:
+        raise RunError(f"{found.folder}: the views of task.kind = {settings.task.kind} cannot be measured")
+    contest = open_run_contest(found, settings.competition, data, here.runs)
+    only = any(word.startswith("predict.tta=") for word in overrides or ())
+    for each in viewing().measure_views(found, settings, contest, only, fold or (), samples, here.reporter):
+        table(here.console, each.title, list(each.columns), [list(row) for row in each.rows])
+        for line in each.lines:
+            say(here.console, line)
 
 
 def demo(

@@ -31,9 +31,12 @@ def as_said(settings: ConfigModel, before: ConfigModel | None = None) -> dict[st
         match value:
             case ConfigModel():
                 values[name] = as_said(value, _alike(earlier, value))
-            case tuple(items) if items and all(isinstance(one, ConfigModel) for one in items):
+            case tuple(items) if any(isinstance(one, ConfigModel) for one in items):
                 pairs = earlier if isinstance(earlier, tuple) and len(earlier) == len(items) else [None] * len(items)
-                values[name] = [as_said(one, _alike(pair, one)) for one, pair in zip(items, pairs, strict=True)]
+                values[name] = [
+                    as_said(one, _alike(pair, one)) if isinstance(one, ConfigModel) else plain
+                    for one, pair, plain in zip(items, pairs, values[name], strict=True)
+                ]
     return {old_names.get(name, name): value for name, value in values.items()}
 
 

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from medalist.codecs.disk import bands
 from medalist.codecs.images import Orientation
-from medalist.codecs.windows import Picture, open_picture
+from medalist.codecs.windows import DecodedPicture, Picture, open_picture
+from medalist.competition import Competition
 from medalist.data.items import stretch_table
 from medalist.data.settings import ImageConfig
 
@@ -59,13 +60,27 @@ def opener(
     folder, memory: see `codecs.windows.open_picture`. A window has the pixels that `data.items.reader` gives of
     the whole image.
     """
-    return partial(_opened, white, config, folder, orientation, memory)
+    return partial(
+        _opened, partial(open_picture, folder=folder, white=white, orientation=orientation, memory=memory), config
+    )
 
 
-def _opened(
-    white: int, config: ImageConfig, folder: Path, orientation: Orientation, memory: int | None, path: Path
-) -> WindowedImage:
-    picture = open_picture(path, folder, white, orientation, memory)
+def contest_opener(competition: Competition, config: ImageConfig, folder: Path, memory: int | None = None) -> OpenImage:
+    """Return the function that opens images of a contest by windows, with the pixels of `data.items.contest_reader`.
+
+    Where the contest reads its images itself, each is read whole. folder, memory: see `codecs.windows.open_picture`.
+    """
+    if competition.read_image is None:
+        return opener(competition.white, config, folder, competition.orientation, memory)
+    return partial(_opened, partial(_decoded, competition), config)
+
+
+def _decoded(competition: Competition, path: Path) -> DecodedPicture:
+    return DecodedPicture(competition.image(path))
+
+
+def _opened(open_one: Callable[[Path], Picture], config: ImageConfig, path: Path) -> WindowedImage:
+    picture = open_one(path)
     values = np.arange(256, dtype=np.uint8)
     table = ~values if config.invert else values
     if config.contrast == "stretch":

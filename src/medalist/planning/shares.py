@@ -8,7 +8,7 @@ from typing import Any
 
 from medalist.engine.inspect import anatomy
 from medalist.engine.job import TrainJob
-from medalist.engine.views import VIEWS
+from medalist.engine.view_settings import views_of, work
 from medalist.planning.arithmetic import validations_of, whole_seconds
 from medalist.planning.inference_cost import pixels_of
 from medalist.planning.measure import Base
@@ -27,8 +27,7 @@ SIDES = 32
 
 def views_times(settings: Any) -> float:
     """Return how many times the work of one view at native size a prediction does: its views and its scales."""
-    views = len(VIEWS[getattr(settings.predict, "tta", "none")])
-    return views * sum(scale**2 for scale in getattr(settings.predict, "scales", (1.0,)))
+    return work(views_of(getattr(settings.predict, "tta", "none"), getattr(settings.predict, "scales", (1.0,))))
 
 
 def without_views(setup: TrainSetup, base: Base, processes: int) -> float:

@@ -6,7 +6,7 @@ Probabilities stay bytes (0..255): 20 maps of 2048x1024 pixels are 42 MB, and th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TypeVar, assert_never
 
@@ -14,16 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as same_value_pieces
 
+from medalist.codecs.disk import bands, release
 from medalist.errors import ConfigError
-from medalist.postprocess.settings import ClassesConfig
+from medalist.postprocess.bands import LARGE_PIXELS, drop_small
+from medalist.postprocess.settings import PRESENCE, ClassesConfig
 from medalist.records import MapPrediction, Mask
 
 T = TypeVar("T", int, float, float | None)
 
 _NO_CLASS = 255  # no class has this number
-
-PRESENCE = "presence:"
-"""The beginning of the name of a plane that says, in every pixel, how probable it is that the image has a class."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +70,7 @@ def class_mask(prediction: MapPrediction, config: ClassesConfig, roles: ClassRol
             f"decide.kind 'classes': the prediction has no map '{missing[0]}', only: {', '.join(prediction.channels)}"
         )
     planes = _present(prediction, config, _planes(prediction, config, roles), roles)
-    shape = prediction.maps.shape[1:]
-    classes = _decided(planes, shape, config)
+    classes = _by_bands(planes, (prediction.maps.shape[1], prediction.maps.shape[2]), config)
     asked = {plane.name: plane.number for plane in planes if not (roles.background and plane.number == 0)}
     least = {number: size for name, number in asked.items() if (size := _of(config.min_size, name, 0)) > 1}
     if least:
@@ -134,6 +132,17 @@ def _present(
     return kept or ([] if roles.background else list(planes))
 
 
+def _by_bands(planes: Sequence[_Plane], size: tuple[int, int], config: ClassesConfig) -> NDArray[np.uint8]:
+    """The class of each pixel of a whole image; its maps may lie on disk."""
+    classes = np.empty(size, np.uint8)
+    for rows in bands(size):
+        parts = [replace(plane, map=plane.map[rows]) for plane in planes]
+        classes[rows] = _decided(parts, classes[rows].shape, config)
+        for plane in planes:
+            release(plane.map)
+    return classes
+
+
 def _decided(planes: Sequence[_Plane], shape: tuple[int, ...], config: ClassesConfig) -> NDArray[np.uint8]:
     """The class of each pixel; of equally probable classes the first one."""
     match config.rule:
@@ -166,6 +175,13 @@ def _best(
 
 def _small(classes: NDArray[np.uint8], least: Mapping[int, int]) -> NDArray[np.bool_]:
     """The pixels of connected pieces of one class that have fewer pixels than `least` says for this class."""
+    if classes.size > LARGE_PIXELS:
+        dropped = np.zeros(classes.shape, np.bool_)
+        for number, size_of_class in least.items():
+            kept = classes == number
+            drop_small(kept, size_of_class)
+            dropped |= (classes == number) & ~kept
+        return dropped
     pieces: NDArray[np.int64] = same_value_pieces(classes, background=_NO_CLASS, connectivity=1)  # type: ignore[no-untyped-call]
     size = np.bincount(pieces.ravel())
     owner = np.zeros(len(size), np.uint8)
@@ -185,10 +201,8 @@ def _next_best(
     changed = classes.copy()
     for number in np.unique(classes[dropped]).tolist():
         at = dropped & (classes == number)
-        others = [
-            _Plane(plane.name, plane.number, plane.map[at], plane.limit) for plane in planes if plane.number != number
-        ]
-        changed[at] = _decided(others, (np.count_nonzero(at),), config)
+        others = [replace(plane, map=plane.map[at]) for plane in planes if plane.number != number]
+        changed[at] = _decided(others, (int(np.count_nonzero(at)),), config)
     return changed
 
 

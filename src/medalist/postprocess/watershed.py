@@ -7,6 +7,7 @@ pixel wide separates two objects.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import assert_never
 
 import numpy as np
@@ -21,14 +22,25 @@ Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 
 
-def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfig) -> Labels:
+def watershed_labels(
+    body: Floats,
+    border: Floats | None,
+    config: WatershedConfig,
+    levels: Sequence[Floats] = (),
+    distance: Floats | None = None,
+) -> Labels:
     """Return objects int32[H, W], 1..n without gaps, from probabilities float32[H, W] in 0..1.
+
+    levels: the maps `energy1`, `energy2`, … for the seed rule "energy". distance: the map `distance` for the seed rule
+    "distance_map".
 
     1. The foreground is where body > config.body.
     2. Seeds are found in the foreground by config.seed_rule. A connected piece of the foreground without a seed is one
        object.
     3. A flood from the seeds fills the foreground. With the rule "threshold" it first fills pixels where
-       body - border_weight x border is high; with the rule "distance", pixels far from the edge of the inside.
+       body - border_weight x border is high; with the rule "distance", pixels far from the edge of the inside; with
+       the rule "energy", pixels where the sum of body and all levels is high; with the rule "distance_map", pixels
+       where the map `distance` is high.
     4. Only the largest connected piece of each object is kept; small objects are dropped, and holes may be filled.
 
     Objects are connected and do not overlap. They are numbered in the order of their first pixels, row by row.
@@ -36,7 +48,7 @@ def watershed_labels(body: Floats, border: Floats | None, config: WatershedConfi
     pieces, count = connected(body > config.body)
     if count == 0:
         return pieces
-    labels = largest_pieces(_flooded(pieces, count, body, border, config), config.min_size)
+    labels = largest_pieces(_flooded(pieces, count, body, border, config, levels, distance), config.min_size)
     if config.fill_holes:
         labels = fill_holes(labels)
     return in_reading_order(labels)
@@ -50,7 +62,15 @@ def piece_labels(piece: NDArray[np.bool_], body: Floats, border: Floats | None, 
     return _flooded(piece.astype(np.int32), 1, body, border, config)
 
 
-def _flooded(pieces: Labels, count: int, body: Floats, border: Floats | None, config: WatershedConfig) -> Labels:
+def _flooded(
+    pieces: Labels,
+    count: int,
+    body: Floats,
+    border: Floats | None,
+    config: WatershedConfig,
+    levels: Sequence[Floats] = (),
+    distance: Floats | None = None,
+) -> Labels:
     inside = body if border is None else body - np.float32(config.border_weight) * border
     kept = without_small((inside > config.seed) & (pieces > 0), config.min_seed)
     match config.seed_rule:
@@ -59,6 +79,13 @@ def _flooded(pieces: Labels, count: int, body: Floats, border: Floats | None, co
         case "distance":
             height = distance_to_edge(kept)
             seeds = distance_peaks(height, config.smooth, config.radius)
+        case "energy":
+            height = np.stack([body, *levels]).sum(axis=0)
+            seeds = level_seeds([(level > config.seed) & (pieces > 0) for level in levels], config.min_seed)
+        case "distance_map":
+            assert distance is not None
+            height = distance
+            seeds = distance_peaks(distance, config.smooth, config.radius, (distance > config.seed) & (pieces > 0))
         case _:
             assert_never(config.seed_rule)
     return flood(pieces, count, seeds, height)
@@ -93,16 +120,40 @@ def distance_to_edge(mask: NDArray[np.bool_]) -> Floats:
     return distance
 
 
-def distance_peaks(distance: Floats, smooth: float, radius: int) -> Labels:
+def distance_peaks(distance: Floats, smooth: float, radius: int, where: NDArray[np.bool_] | None = None) -> Labels:
     """Return the numbered peaks of a distance map float32[H, W] as int32[H, W], 0 elsewhere.
 
     A peak is where the map, after Gaussian smoothing by `smooth` pixels, is highest within `radius` rows and columns.
+    where: bool[H, W], where peaks may be; None is where the map is above 0.
     """
     smoothed = ndimage.gaussian_filter(distance, smooth) if smooth > 0 else distance
-    peaks = (smoothed == ndimage.maximum_filter(smoothed, size=2 * radius + 1)) & (distance > 0)
+    peaks = (smoothed == ndimage.maximum_filter(smoothed, size=2 * radius + 1)) & (
+        distance > 0 if where is None else where
+    )
     labels = np.zeros(peaks.shape, np.int32)
     ndimage.label(peaks, structure=np.ones((3, 3), bool), output=labels)  # neighbours of equal height are one peak
     return labels
+
+
+def level_seeds(levels: Sequence[NDArray[np.bool_]], min_seed: int) -> Labels:
+    """Return the numbered seeds int32[H, W] of nested levels bool[H, W], the largest level first.
+
+    A seed is each connected piece of a level, of at least `min_seed` pixels, that has no seed of a deeper level in it.
+    A pixel belongs to a level only where it belongs to all levels before.
+    """
+    nested: list[NDArray[np.bool_]] = []
+    for level in levels:
+        nested.append(level & nested[-1] if nested else level)
+    seeds, count = np.zeros(levels[0].shape, np.int32), 0
+    for level in reversed(nested):
+        pieces, found = connected(without_small(level, min_seed))
+        is_new = np.ones(found + 1, np.bool_)
+        is_new[pieces[seeds > 0]] = False
+        is_new[0] = False
+        number = np.where(is_new, np.cumsum(is_new) + count, 0).astype(np.int32)
+        seeds = np.where(seeds > 0, seeds, number[pieces])
+        count += int(np.count_nonzero(is_new))
+    return seeds
 
 
 def flood(pieces: Labels, count: int, seeds: Labels, height: Floats) -> Labels:

@@ -9,6 +9,7 @@ Source of the colours: M. Okabe, K. Ito: Color Universal Design, 2002, https://j
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -179,7 +180,7 @@ def textured(texture: str, size: tuple[int, ...]) -> Bools:
 
 def is_dark(colour: Colour) -> bool:
     """Return whether white can be seen better on a colour than black, by its relative luminance (WCAG 2.1)."""
-    red, green, blue = ((value / 255) ** 2.2 for value in colour)
+    red, green, blue = (math.pow(value / 255, 2.2) for value in colour)
     return 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.18
 
 

@@ -216,10 +216,15 @@ def classes_figure(table: pd.DataFrame) -> Figure:
         colour = [value / 255 for value in style.colour] if style else "#9498a0"
         ink = "white" if style and is_dark(style.colour) else "black"
         ax.barh(place, share, color=colour, edgecolor=ink, linewidth=0, hatch=HATCHES[style.texture] if style else "")
-        ax.annotate(f"{share:.2%}", (share, place), (4, 0), textcoords="offset points", va="center", size=8, color=INK)
+        where: tuple[float, str] = (share, "data") if share else (0.0, "axes fraction")
+        ax.annotate(
+            f"{share:.2%}" if share else "in no image", (where[0], place), (4, 0), xycoords=(where[1], "data"),
+            textcoords="offset points", va="center", size=8, color=INK,
+        )  # fmt: skip
     plain_axes(ax, "classes by their share of the judged pixels", "share")
     if (table["share of pixels"] > 0).any():
         ax.set_xscale("log")
+        ax.set_xlim(right=2.2 * table["share of pixels"].max())  # room for the text
     ax.set_yticks(range(len(table)), [f"{place} {label(name)}" for place, name in enumerate(table["class"])])
     for text in ax.get_yticklabels():
         text.set_parse_math(False)

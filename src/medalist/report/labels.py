@@ -65,8 +65,8 @@ def pieces(numbers: NDArray[Any]) -> Numbers:
 
     numbers: [H, W], whole numbers or bool.
     """
-    found: Numbers = same_value_pieces(numbers, background=0, connectivity=1).astype(np.int32)
-    return found
+    found: Numbers = same_value_pieces(numbers, background=0, connectivity=1)  # type: ignore[no-untyped-call]
+    return found.astype(np.int32)
 
 
 def matched(truth: Numbers, answer: Numbers) -> tuple[Bools, Bools]:

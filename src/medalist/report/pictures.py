@@ -51,7 +51,7 @@ def stretched(image: Picture) -> Picture:
 
 
 def fit_image(image: Picture, side: int = SIDE) -> Picture:
-    """Return the image resized so that its longer side has `side` pixels; the shorter side has at least one."""
+    """Return the image resized so that its longer side has `side` pixels; the shorter side is as in `fitted_size`."""
     height, width = fitted_size(image.shape[:2], side)
     shrinks = height * width < image.shape[0] * image.shape[1]
     way = cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
@@ -257,10 +257,13 @@ def grayed(picture: Picture) -> Picture:
 
 
 def fitted_size(size: tuple[int, ...], side: int) -> tuple[int, int]:
-    """Return (height, width) in the proportion of `size`, the longer one `side`, each at least 1."""
+    """Return (height, width) in the proportion of `size`, the longer one `side`.
+
+    The shorter one is at least a 32nd of `side`, so that an image of one column can still be looked at.
+    """
     height, width = size
-    scale = side / max(height, width)
-    return max(1, round(height * scale)), max(1, round(width * scale))
+    scale, least = side / max(height, width), max(1, side // 32)
+    return max(least, round(height * scale)), max(least, round(width * scale))
 
 
 def check_sizes(image: Picture, answer: Answer) -> None:

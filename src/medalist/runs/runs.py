@@ -267,13 +267,12 @@ def said_section(run: Run, settings: Experiment, section: str) -> dict[str, Any]
 
     The keys `batch` and `memory` are left out, because they change no prediction. Keys that came later than the run's
     config.yaml are left out where they have their default (see `as_said`). So a run's provenance stays the same when
-    medalist gets new keys, and its predictions, vectors and galleries stay valid. Raises RunError where config.yaml is
-    missing, and ConfigError where it is damaged.
+    medalist gets new keys, and its predictions, vectors and galleries stay valid. Raises RunError or ConfigError where
+    config.yaml is missing or damaged.
     """
     before = parse_config(run.config(), str(run.folder / "config.yaml"), type(settings))
-    values = as_said(getattr(settings, section), getattr(before, section))
-    no_tiles = ("tile", None)  # says nothing, as before there were tiles
-    return {key: value for key, value in values.items() if key not in ("batch", "memory") and (key, value) != no_tiles}
+    values = as_said(getattr(settings, section), getattr(before, section)).items()
+    return {key: value for key, value in values if key not in ("batch", "memory") and (key, value) != ("tile", None)}
 
 
 def manifest_hash(split: Split) -> str:

@@ -37,13 +37,24 @@ READING = (
 )
 """What in medalist turns files into the pixels and the truth that networks see."""
 
-PREDICTING = (*READING, "data/fitted.py", "data/dataset.py", "models", "engine/views.py", "tasks/networks.py")
+PREDICTING = (
+    *READING,
+    "data/fitted.py",
+    "data/dataset.py",
+    "data/contrast.py",
+    "models",
+    "engine/views.py",
+    "engine/view_settings.py",
+    "tasks/networks.py",
+)
 """What turns images into predictions; the kind's own folder belongs to it too."""
 
 SCORING = ("layouts", "formats", "metrics", "postprocess", "retrieval", "contest.py", "tasks/scored.py", "records.py")
 """What turns predictions into answers and their score; the kind's own folder belongs to it too."""
 
-UNUSED = frozenset({"cost", "page", "report", "query_pictures", "training", "predictor", "rehearsal", "losses"})
+UNUSED = frozenset(
+    {"cost", "page", "report", "query_pictures", "training", "predictor", "rehearsal", "losses", "view_trial"}
+)
 """Modules and folders of a kind that neither predict nor decide."""
 
 IGNORED = frozenset({"__pycache__", "tests", "README.md"})

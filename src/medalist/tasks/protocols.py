@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from medalist.engine.placement import Placement
     from medalist.formats.submission import AnyFormat
     from medalist.records import Answer, Prediction, Sample, Score
+    from medalist.report.classes import Classes
     from medalist.report.page import RunReport
     from medalist.report.pictures import Picture
     from medalist.reporter import Progress, Reporter
@@ -159,7 +160,8 @@ class DebugSubject:
     """The training of a fold for `medalist debug`, and what is needed to show its batches.
 
     positions: sample id -> its first position in the training dataset. normalisation: of the images. channels: names of
-    the target maps. classes: the name of each label class. Both are empty where the kind has none.
+    the target maps. classes: the name of each label class. Both are empty where the kind has none. mask_classes: the
+    classes of masks, where the contest names them; numbers: the class of each target map, in masks.
     """
 
     job: TrainJob
@@ -167,6 +169,8 @@ class DebugSubject:
     normalisation: Normalisation
     channels: Sequence[str] = ()
     classes: Sequence[str] = ()
+    mask_classes: Classes | None = None
+    numbers: Sequence[int] = ()
 
 
 class Training(Protocol):
@@ -228,6 +232,27 @@ class Embedding(Protocol):
 
     def made_of(self, run: Run, settings: Any, folds: Sequence[int]) -> Mapping[str, str]:
         """Return everything that the vectors of these folds' networks depend on, by name."""
+        ...
+
+
+class Viewing(Protocol):
+    """A kind whose predictions are averaged over views of an image, each of which can be measured."""
+
+    def measure_views(
+        self,
+        run: Run,
+        settings: Any,
+        contest: Contest,
+        only: bool,
+        folds: Sequence[int],
+        most: int | None,
+        reporter: Reporter,
+    ) -> Sequence[Table]:
+        """Measure on held-out samples what each view gains and costs, and propose a set of them.
+
+        only: whether just the views that `settings.predict.tta` names are tried. folds: empty for all that are trained.
+        most: the most samples. Nothing of the run changes.
+        """
         ...
 
 

@@ -215,6 +215,8 @@ def _written(scene: Scene, diagnostics: Diagnostics, batches: Sequence[Batch]) -
         pictures=pictures,
         charts=charts,
         config=dump_config(settings),
+        classes=scene.subject.mask_classes,
+        void=any(isinstance(one.target, MapTargets) and one.target.judged is not None for one in batches),
     )
     write_json(folder / "debug.json", plain({"wrong": found, **asdict(diagnostics)}))
     write_debug(folder / "index.html", page)
@@ -225,6 +227,7 @@ def _pictures(scene: Scene, batches: Sequence[Batch]) -> Iterator[tuple[str, Pic
     subject = scene.subject
     for number, batch in enumerate(batches):
         shown = picture_of(batch, subject.normalisation, scene.job.names, subject.classes)
+        shown = replace(shown, classes=subject.mask_classes, numbers=subject.numbers)
         picture = write_batch(scene.folder / f"batch{number}.png", shown, subject.channels)
         drawn = "" if len(shown.ids) <= 16 else ", the first 16"
         yield f"batch {number}: {len(shown.ids)} samples{drawn}", picture
@@ -236,15 +239,16 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
     NaN and -inf become 0; +inf becomes 255.
     """
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (norm.mean, norm.std))
-    pixels = np.nan_to_num(batch.image.float().cpu().numpy() * std + mean, nan=0, posinf=1, neginf=0)
+    seen = batch.image[:, : len(norm.mean)].float().cpu().numpy()  # without the planes of a condition
+    pixels = np.nan_to_num(seen * std + mean, nan=0, posinf=1, neginf=0)
     images = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
-    maps = batch.target.maps if isinstance(batch.target, MapTargets) else None
-    targets = None if maps is None else np.nan_to_num(maps.float().cpu().numpy())
-    judged = batch.target.judged if isinstance(batch.target, MapTargets) else None
-    void = None if judged is None else judged[:, 0].cpu().numpy() == 0
+    target = batch.target if isinstance(batch.target, MapTargets) else None
+    targets = None if target is None else np.nan_to_num(target.maps.float().cpu().numpy())
+    judged = None if target is None or target.judged is None else target.judged[:, 0].cpu().numpy()
     captions = [""] * len(batch.indices)
     if isinstance(batch.target, LabelTargets) and classes:
         captions = captions_of(batch.target, classes)
+    void = None if judged is None else judged == 0
     return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions, void)
 
 

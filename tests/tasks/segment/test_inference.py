@@ -17,7 +17,8 @@ from medalist.data.dataset import InferenceDataset
 from medalist.data.items import Normalisation
 from medalist.data.loader import Batch, batches
 from medalist.data.samplers import SizeBucketSampler
-from medalist.engine.views import VIEWS
+from medalist.engine.view_settings import VIEWS, View
+from medalist.engine.views import apply_view, invert_view
 from medalist.errors import DataError
 from medalist.records import MapPrediction, Sample
 from medalist.tasks.segment.inference import average_views, predict
@@ -27,6 +28,7 @@ from medalist.tasks.segment.task import SegmentTask
 
 STRIDE = 4
 TASK = SegmentTask(LossConfig(bce=1.0), ("body", "border"))
+NORM = Normalisation((0.5,) * 3, (0.25,) * 3)
 D4 = VIEWS["d4"]
 
 
@@ -94,6 +96,52 @@ def test_a_tiny_scale_still_shows_one_stride() -> None:
     assert network.sizes == [(4, 4)]
 
 
+@pytest.mark.parametrize("tta", ["none", "flips", "d4"])
+def test_the_old_words_mean_the_same_to_the_last_bit(tta: str) -> None:
+    """Against the sum as it was written before there were lists: scales outside, views inside."""
+    torch.manual_seed(5)
+    image, network = torch.randn(2, 3, 12, 20), convolutions().eval()
+    config = PredictConfig.model_validate({"tta": tta, "scales": [1.0, 1.5, 0.6]})
+    total = torch.zeros(())
+    with torch.inference_mode():
+        made = average_views(TASK, [network], image, config, STRIDE)
+        for scale in config.scales:
+            size = tuple(max(STRIDE, round(side * scale / STRIDE) * STRIDE) for side in image.shape[-2:])
+            scaled = image
+            if scale != 1:
+                scaled = interpolate(image, size=size, mode="bilinear", antialias=scale < 1)
+            for turns in (0, 1, 2, 3) if tta == "d4" else (0, 2) if tta == "flips" else (0,):
+                for mirror in (False, True) if tta != "none" else (False,):
+                    seen = torch.rot90(scaled, turns, dims=(-2, -1))
+                    maps = network(seen.flip(-1) if mirror else seen).float().sigmoid()
+                    maps = torch.rot90(maps.flip(-1) if mirror else maps, -turns, dims=(-2, -1))
+                    if maps.shape[-2:] != image.shape[-2:]:
+                        maps = interpolate(maps, size=(12, 20), mode="bilinear", antialias=scale > 1)
+                    total = total + maps
+    assert torch.equal(made, total / (len(VIEWS[tta]) * 3))
+
+
+def test_a_list_of_views_is_their_mean_with_the_image_itself() -> None:
+    torch.manual_seed(6)
+    image, network = torch.randn(1, 3, 12, 20), convolutions().eval()
+    config = PredictConfig.model_validate({"tta": ["rot90", {"scale": 1.5}, {"shift": 3, "turn": "hflip"}]})
+    views = (View(), View(1), View(scale=1.5), View(0, True, shift=3))
+    with torch.inference_mode():
+        made = average_views(TASK, [network], image, config, STRIDE)
+        each = [network(apply_view(image, view, STRIDE)).sigmoid() for view in views]
+        back = [invert_view(maps, view, (12, 20), STRIDE) for maps, view in zip(each, views, strict=True)]
+    torch.testing.assert_close(made, torch.stack(back).mean(0), rtol=0, atol=1e-6)
+    assert len({maps.sum().item() for maps in back}) == 4
+
+
+def test_clahe_changes_what_the_network_sees(samples: list[Sample]) -> None:
+    plain, equalised = (
+        predictions(samples, PerPixel(), tta="none"),
+        predictions(samples, PerPixel(), tta=[{"clahe": 4}]),
+    )
+    assert any((plain[index].maps != equalised[index].maps).any() for index in plain)
+
+
 @pytest.fixture(scope="module")
 def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
     """Images of many sizes, smaller than the stride too."""
@@ -108,9 +156,8 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
 
 
 def loader_of(samples: Sequence[Sample], batch: int) -> DataLoader[Batch]:
-    norm = Normalisation((0.5,) * 3, (0.25,) * 3)
     order = SizeBucketSampler([sample.size for sample in samples], STRIDE, batch)
-    return batches(InferenceDataset(samples, range(len(samples)), STRIDE, norm, read_image), order, 0)
+    return batches(InferenceDataset(samples, range(len(samples)), STRIDE, NORM, read_image), order, 0)
 
 
 def predictions(
@@ -118,7 +165,7 @@ def predictions(
 ) -> dict[int, MapPrediction]:
     fabric = Fabric(accelerator="cpu", devices=1, precision=precision)  # type: ignore[arg-type]
     chosen = PredictConfig.model_validate(config)
-    made = list(predict(fabric, TASK, [model], loader_of(samples, batch), chosen, STRIDE, channels_last=True))
+    made = list(predict(fabric, TASK, [model], loader_of(samples, batch), chosen, STRIDE, True, NORM))
     assert sorted(index for index, _ in made) == list(range(len(samples)))
     return dict(made)
 

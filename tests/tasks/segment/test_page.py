@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from markupsafe import Markup
 
+from medalist.config.layers import _override_tree
 from medalist.records import Answer, Mask
 from medalist.report.classes import Classes
 from medalist.report.page import RunReport, SamplePicture
 from medalist.tasks.segment.class_section import ClassesReport
 from medalist.tasks.segment.classes import class_pixels
 from medalist.tasks.segment.objects import ObjectTotals, SizeRow
-from medalist.tasks.segment.page import SegmentationReport, render_segmentation, write_segmentation_report
+from medalist.tasks.segment.page import SegmentationReport, _mapping, render_segmentation, write_segmentation_report
 from medalist.tasks.segment.thresholds import Sweep
 
 HOSTILE = "<script>alert('x')</script>"
@@ -203,11 +204,43 @@ def test_the_page_says_how_each_class_is_answered() -> None:
     assert "found missed truth false answer" not in page.text  # the colours of masks of one class
 
 
+def test_the_iou_of_a_class_is_told_once() -> None:
+    whole = report(classes=classes_report())
+    scores = {"oof": {"value": 0.5, "parts": {"iou road": 0.71828, "recall road": 0.61}}}
+    text = Reader(render_segmentation(replace(whole, run=replace(whole.run, scores=scores)))).text
+    assert "recall road 0.610" in text and "iou road" not in text
+
+
 def test_a_class_has_one_swatch_everywhere() -> None:
     text = render_segmentation(report(classes=classes_report()))
     images = re.findall(r'class="square" alt="" src="data:image/png;base64,([^"]+)"', text)
     assert len(set(images)) == len(CLASSES) + 1  # and void
     assert min(images.count(one) for one in set(images)) >= 3  # three legends
+
+
+def class_sweep(channel: str, scores: tuple[float, ...], honest: float | None) -> Sweep:
+    setting = {"road": 0.5, HOSTILE: 0.4, channel: 0.5}
+    return Sweep("threshold", 0.5, (0.3, 0.5, 0.7), scores, {}, honest, 5, 5, channel, setting)
+
+
+def test_thresholds_of_classes_are_told_by_their_gain() -> None:
+    several = [class_sweep(f"c{at}", (0.5 + at / 100, 0.5, 0.4), 0.5 + at / 200) for at in range(7)]
+    page = Reader(render_segmentation(report(sweeps=[SWEEP, *several])))
+    assert "c6 decide.threshold 0.5 0.3 0.060 0.030 c5" in page.text and "the charts of 3 more" in page.text
+    assert "The honest gain decides each fold as is best on the other folds." in page.text
+    assert f"medalist score 'toy/run {HOSTILE}'".replace("'x'", "'\"'\"'x'\"'\"'") in page.text
+    assert "c6: 0.3}" in page.text and "decide.threshold={road: 0.5, " in page.text
+
+
+def test_without_an_honest_gain_it_is_said_that_gains_flatter() -> None:
+    text = Reader(render_segmentation(report(sweeps=[class_sweep(HOSTILE, (0.6, 0.5, 0.4), None)]))).text
+    assert "they flatter" in text and f"{HOSTILE} decide.threshold 0.5 0.3 0.100 –" in text
+
+
+def test_the_command_of_a_class_is_read_as_it_is_meant(tmp_path: Path) -> None:
+    """The command line reads the mapping back, whatever the names of the classes are."""
+    values = {"road": 0.5, "traffic light": 0.3, "a: {b}": 0.4, 'say "x"': 0.2, "yes": 0.1}
+    assert _override_tree([f"decide.threshold={_mapping(values)}"]) == {"decide": {"threshold": values}}
 
 
 def test_long_tables_are_folded() -> None:

@@ -63,6 +63,7 @@ def class_values(report: ClassesReport) -> dict[str, Any]:
     known = [row.iou for row in rows if row.iou is not None]
     heads, table = _matrix(pixels.matrix, keys)
     return {
+        "keys": keys,
         "legend": [key for key in keys if key.image],
         "void_image": png_base64(swatch(None)) if pixels.void else "",
         "void": pixels.void,

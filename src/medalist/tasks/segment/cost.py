@@ -12,7 +12,7 @@ from lightning_fabric import Fabric
 from medalist.data.dataset import InferenceDataset
 from medalist.data.settings import TileSampler
 from medalist.engine.job import TrainJob
-from medalist.engine.views import VIEWS
+from medalist.engine.view_settings import views_of, work
 from medalist.errors import ConfigError
 from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
@@ -26,6 +26,7 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS, read_of
 from medalist.tasks.probed import sampled_source
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_task, target_maker
 from medalist.tasks.segment.network import build_normalisation
@@ -121,7 +122,7 @@ def _once(
     read, stride = read_of(setup.contest, settings), settings.model.stride
     dataset = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
     started = time.perf_counter()
-    raw = read_batch(dataset, one, job.fabric)
+    raw = read_batch(conditioned(dataset, settings.model, samples), one, job.fabric)
     seen = time.perf_counter()
     found = list(
         predict(
@@ -132,6 +133,7 @@ def _once(
             settings.predict,
             stride,
             settings.train.channels_last,
+            build_normalisation(settings),
         )
     )
     done = time.perf_counter()
@@ -153,8 +155,8 @@ def _one_view(
     Only one view at the largest scale is computed, which needs the same memory; its time is multiplied by the number of
     views and by the pixels of all scales.
     """
-    scales, largest = settings.predict.scales, max(settings.predict.scales)
+    views = views_of(settings.predict.tta, settings.predict.scales)
+    largest = max(view.scale for view in views)
     single = settings.predict.model_copy(update={"tta": "none", "scales": (largest,)})
     found = _once(setup, settings.model_copy(update={"predict": single}), job, samples, store, one)
-    times = len(VIEWS[settings.predict.tta]) * sum(scale**2 for scale in scales) / largest**2
-    return replace(found, forward=found.forward * times)
+    return replace(found, forward=found.forward * work(views) / largest**2)

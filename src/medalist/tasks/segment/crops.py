@@ -17,7 +17,7 @@ from medalist.data.crops import ReadWindow, WindowCache, block_side, content_blo
 from medalist.data.dataset import decode
 from medalist.data.settings import TileSampler
 from medalist.data.targets import Target
-from medalist.data.windows import WindowedImage, opener
+from medalist.data.windows import WindowedImage, contest_opener
 from medalist.errors import DataError
 from medalist.records import Answer, Instances, Mask, Sample
 from medalist.reporter import Reporter
@@ -57,7 +57,7 @@ def filled_windows(
 
     competition = contest.competition
     target_from = partial(_target, settings, competition.classes)
-    open_image = opener(competition.white, settings.image, scratch, competition.orientation)
+    open_image = contest_opener(competition, settings.image, scratch)
 
     def whole(sample: Sample) -> Decoded:
         return decode(read_of(contest, settings), lambda one: target_from(truth_of(one)), sample)

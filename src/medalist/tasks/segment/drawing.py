@@ -126,7 +126,8 @@ def class_picture_of(drawing: Drawing, sample: Sample, fold: int, found: ClassIm
     areas = np.bincount(wrong.ravel())
     areas[0] = 0
     largest = int(areas.argmax())
-    window = window_around(ndimage.find_objects(wrong)[largest - 1], sample.size)
+    rows, columns = ndimage.find_objects(wrong)[largest - 1]
+    window = window_around((rows, columns), sample.size)
     places = []
     if window is not None:
         told = f"the largest error, {areas[largest]:,} px"

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
+from medalist.data.items import Normalisation
 from medalist.data.loader import Batch
 from medalist.engine.placement import Placement
-from medalist.engine.views import VIEWS, apply_view, invert_view
+from medalist.engine.view_settings import View, views_of
+from medalist.engine.views import invert_view, resampled, turned
 from medalist.records import MapPrediction
 from medalist.tasks.segment.settings import PredictConfig
 from medalist.tasks.segment.task import SegmentTask
@@ -25,40 +26,53 @@ def predict(
     config: PredictConfig,
     stride: int,
     channels_last: bool,
+    norm: Normalisation | None = None,
 ) -> Iterator[tuple[int, MapPrediction]]:
     """Yield (sample index, MapPrediction at native size), batch by batch.
 
-    A prediction is the mean over networks, views and scales, with equal weights.
+    A prediction is the mean over networks, views and scales, with equal weights. norm: how the images are normalised,
+    which views with `clahe` need.
     """
     for model in models:
         model.eval()
     for raw in loader:
         batch = raw.to(place.device, channels_last)
         with place.autocast():
-            probabilities = average_views(task, models, batch.image, config, stride)
+            probabilities = average_views(task, models, batch.image, config, stride, norm)
         yield from zip(batch.indices, task.predict(probabilities, batch), strict=True)
 
 
 def average_views(
-    task: SegmentTask, models: Sequence[nn.Module], image: Tensor, config: PredictConfig, stride: int
+    task: SegmentTask,
+    models: Sequence[nn.Module],
+    image: Tensor,
+    config: PredictConfig,
+    stride: int,
+    norm: Normalisation | None = None,
 ) -> Tensor:
     """Return probabilities float32[B, C, h, w] of float32[B, 3, h, w]: the mean over networks, scales and views."""
+    return seen_in_views(task, models, image, views_of(config.tta, config.scales), stride, norm)
+
+
+def seen_in_views(
+    task: SegmentTask,
+    models: Sequence[nn.Module],
+    image: Tensor,
+    views: Sequence[View],
+    stride: int,
+    norm: Normalisation | None = None,
+) -> Tensor:
+    """Return the mean over networks and these views: probabilities float32[B, C, h, w] of float32[B, 3, h, w]."""
+    size = (image.shape[-2], image.shape[-1])
     total: Tensor | None = None
-    for scale in config.scales:
-        scaled = _rescaled(image, scale, stride)
-        for view in VIEWS[config.tta]:
-            seen = apply_view(scaled, view)
-            for model in models:
-                maps = invert_view(task.probabilities(model(seen)), view)
-                if maps.shape[-2:] != image.shape[-2:]:
-                    maps = interpolate(maps, size=image.shape[-2:], mode="bilinear", antialias=scale > 1)
-                total = maps if total is None else total + maps
+    shared: dict[tuple[float, float | None], Tensor] = {}
+    for view in views:
+        key = (view.scale, view.clahe)
+        if key not in shared:  # neighbouring views that differ only in their turns share one scaled image
+            shared = {key: resampled(image, view, stride, norm)}
+        seen = turned(shared[key], view, stride)
+        for model in models:
+            maps = invert_view(task.probabilities(model(seen)), view, size, stride)
+            total = maps if total is None else total + maps
     assert total is not None
-    return total / (len(config.scales) * len(VIEWS[config.tta]) * len(models))
-
-
-def _rescaled(image: Tensor, scale: float, stride: int) -> Tensor:
-    if scale == 1:
-        return image
-    height, width = (max(stride, round(side * scale / stride) * stride) for side in image.shape[-2:])
-    return interpolate(image, size=(height, width), mode="bilinear", antialias=scale < 1)
+    return total / (len(views) * len(models))

@@ -6,11 +6,15 @@ from `classes.html.j2`; the rules of `report/page.py` for hostile names hold her
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shlex import quote
 from typing import Any
+
+import yaml
 
 from medalist.files import write_text
 from medalist.report.charts import decision_figure, svg
@@ -22,6 +26,9 @@ from medalist.tasks.segment.thresholds import Sweep
 
 MOST_STRATA = 200
 """Strata on the page at most."""
+MOST_CHARTS = 4
+"""Thresholds of classes whose charts are shown without a click: those that gain most."""
+_PLAIN = re.compile(r"[A-Za-z_][\w-]*")
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,16 +62,24 @@ def render_segmentation(report: SegmentationReport) -> str:
     scores, left_out = few_strata(report.run.scores, MOST_STRATA)
     values = page_values(replace(report.run, scores=scores))
     heat = "" if report.unswept else ", ".join(f"rgb({red} {green} {blue})" for red, green, blue in heat_colours())
+    run = f"{report.run.competition}/{report.run.run}"
+    classes = class_values(report.classes) if report.classes else None
     values |= {
         "left_out_strata": left_out,
         "shown": report,
         "objects": report.objects,
-        "sweeps": [_shown(sweep, f"{report.run.competition}/{report.run.run}") for sweep in report.sweeps],
+        "sweeps": [_shown(sweep, run) for sweep in report.sweeps if not sweep.channel],
+        "class_sweeps": _largest_first([_shown(sweep, run) for sweep in report.sweeps if sweep.channel]),
+        "most_charts": MOST_CHARTS,
+        "class_keys": {key.name: key for key in (classes["keys"] if classes else ())},
         "heat": heat or None,
         "void": report.void,
-        "classes": class_values(report.classes) if report.classes else None,
+        "classes": classes,
         "colours": values["colours"] | {"truth": TRUTH, "frame": FRAME},
     }
+    if report.classes:  # the table of classes has their IoU
+        told = {f"iou {name}" for name in report.classes.classes.names}
+        values["parts"] = {name: value for name, value in values["parts"].items() if name not in told}
     return rendered("segmentation.html.j2", values, __package__)
 
 
@@ -72,8 +87,11 @@ def _shown(sweep: Sweep, run: str) -> dict[str, Any]:
     """Return the chart of a sweep, the numbers of the sentence about it, and the command that tries its best."""
     lines = {"all": sweep.scores} | {f"fold {fold}": values for fold, values in sweep.folds.items()}
     highest = max(sweep.scores)
+    key = f"decide.{sweep.name}"
+    value = _mapping({**sweep.setting, sweep.channel: sweep.best}) if sweep.channel else f"{sweep.best:g}"
     return {
         "name": sweep.name,
+        "channel": sweep.channel,
         "used": f"{sweep.used:g}",
         "best": f"{sweep.best:g}",
         "gain": highest - sweep.now,
@@ -81,6 +99,18 @@ def _shown(sweep: Sweep, run: str) -> dict[str, Any]:
         "flat": highest - min(sweep.scores) < 0.0005,
         "samples": sweep.samples,
         "of": sweep.of,
-        "command": f"medalist score {quote(run)} decide.{sweep.name}={sweep.best:g}",
-        "figure": svg(decision_figure(f"decide.{sweep.name}", sweep.used, sweep.thresholds, lines)),
+        "command": f"medalist score {quote(run)} {quote(f'{key}={value}')}",
+        "figure": svg(decision_figure(f"{key} {sweep.channel}".strip(), sweep.used, sweep.thresholds, lines)),
     }
+
+
+def _mapping(values: Mapping[str, float]) -> str:
+    """Return a mapping as YAML on one line; names that could mean something else are quoted."""
+    plain = {name: _PLAIN.fullmatch(name) and yaml.safe_load(name) == name for name in values}
+    pairs = [f"{name if plain[name] else json.dumps(name)}: {value:g}" for name, value in values.items()]
+    return f"{{{', '.join(pairs)}}}"
+
+
+def _largest_first(sweeps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the sweeps with the largest honest gain first, or with the largest gain where it is not known."""
+    return sorted(sweeps, key=lambda one: -(one["gain"] if one["honest"] is None else one["honest"]))

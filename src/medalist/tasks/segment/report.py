@@ -8,8 +8,10 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
+from medalist.competition import Competition
 from medalist.config import OwnConfig
 from medalist.contest import Contest
+from medalist.errors import ConfigError
 from medalist.files import sha256_json
 from medalist.records import Answer, Mask
 from medalist.report.classes import classes_in
@@ -21,9 +23,10 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.protocols import Oof, WorstSample
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import made_by
+from medalist.tasks.segment.channels import class_numbers
 from medalist.tasks.segment.class_section import ClassesReport
 from medalist.tasks.segment.classes import ClassPixels, class_pixels
-from medalist.tasks.segment.deciding import roles_of
+from medalist.tasks.segment.deciding import has_second_stage, roles_of
 from medalist.tasks.segment.drawing import Drawing, StoredMaps, class_picture_of, sample_picture
 from medalist.tasks.segment.objects import compared, totals, wrong_pixels
 from medalist.tasks.segment.page import SegmentationReport, write_segmentation_report
@@ -71,8 +74,8 @@ def write_page(path: Path, run: Run, contest: Contest, settings: SegmentSettings
     lowest, best = _told(drawing, {name: one.wrong for name, one in found.items()})
     by_id, folds = {sample.id: sample for sample in oof.samples}, run.folds()
     sweeps = []
-    # What a decision of the contest's own folder compares is unknown.
-    if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig):
+    # What a decision of the contest's own folder compares is unknown, and a second stage is trained for its thresholds.
+    if isinstance(maps, StoredMaps) and not isinstance(how, OwnConfig) and not has_second_stage(how):
         score = contest.competition.score
         sweeps = swept(
             how, oof.samples, oof.truths, folds.fold_of, maps.read, score, roles_of(how, settings, contest.competition)
@@ -142,7 +145,15 @@ def _scored_maps(
     decided = channels[0] if isinstance(how, OwnConfig) else decided_channel(how, channels)
     store = MapStore(run.folder / "oof")
     files = store.files(f"fold{fold}" for fold in page.scores["oof"]["folds"])
-    return StoredMaps(store, channels, decided, files)
+    return StoredMaps(store, settings.model.outputs, decided, files, _numbers(settings, contest.competition))
+
+
+def _numbers(settings: SegmentSettings, competition: Competition) -> tuple[int, ...]:
+    """Return the class of each channel; nothing where a decision of the contest's folder gives them another meaning."""
+    try:
+        return class_numbers(settings.model.channels, competition.classes, settings.task.activation)
+    except ConfigError:
+        return ()
 
 
 def _nothing(drawing: Drawing, name: str) -> bool:

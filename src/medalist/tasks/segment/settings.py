@@ -9,12 +9,14 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from medalist.config import ConfigModel, OwnConfig, kind_or
 from medalist.data.settings import ImageConfig, ShuffleSampler, TileSampler, WeightedSampler
+from medalist.engine.view_settings import Tta, views_of
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
-from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers
+from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers, is_regression
 from medalist.tasks.segment.loss_settings import LossConfig, StagedLossConfig, losses_in
-from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
+from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, TernausV2Config
+from medalist.tasks.segment.network_settings import Network
 
 SegmentLoss = Annotated[
     Annotated[LossConfig, Tag("terms")] | Annotated[StagedLossConfig, Tag("stages")] | Annotated[OwnConfig, Tag("own")],
@@ -94,9 +96,11 @@ class TileConfig(ConfigModel):
 class PredictConfig(ConfigModel):
     """Prediction of whole images, or of tiles of them."""
 
-    tta: Literal["none", "flips", "d4"] = "flips"
+    tta: Tta = "flips"
     """The views that are averaged: `none`, `flips` (4 views: identity, both flips, half turn) or `d4` (8 views: also
-    with quarter turns)."""
+    with quarter turns). Or a list of views beside the image as it is, each of which counts once: `hflip`, `vflip`,
+    `rot90`, `rot180`, `rot270`, `transpose`, `transverse`, all of `flips` or of `d4`, and blocks such as
+    `{scale: 1.25}`, `{shift: 16}`, `{clahe: 2.0}`. `medalist tta RUN` measures which of them help."""
 
     scales: tuple[float, ...] = Field(default=(1.0,), min_length=1)
     """The sizes at which each view is seen, relative to the native size, each within 0.1..8. The maps are averaged at
@@ -127,6 +131,8 @@ class PredictConfig(ConfigModel):
     def _scales_in_range(self) -> PredictConfig:
         if not all(0.1 <= scale <= 8 for scale in self.scales):
             raise ValueError(f"predict.scales = {list(self.scales)}: each must be within 0.1..8")
+        if not all(0.1 <= view.scale <= 8 for view in views_of(self.tta, self.scales)):
+            raise ValueError("predict.scales times the scale of a view in predict.tta must be within 0.1..8")
         return self
 
 
@@ -167,7 +173,7 @@ class SegmentSettings(Experiment):
         """The weights of the encoder; None for a network of the contest's folder, which brings its own."""
         if isinstance(self.model, OwnNetworkConfig):
             return None
-        return Pretrained(self.model.encoder_name, self.model.weights)
+        return Pretrained(self.model.encoder_name, self.model.weights, not isinstance(self.model, TernausV2Config))
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -198,6 +204,24 @@ class SegmentSettings(Experiment):
         if activation == "softmax":
             for number, entry in enumerate(self.augment):
                 _refuse_blending(f"augment[{number}]", entry)
+        return self
+
+    @model_validator(mode="after")
+    def _heads_learn(self) -> Self:
+        """Refuse heads that no loss would train."""
+        for option, weight in (("presence", "presence"), ("deep_supervision", "deep")):
+            has = isinstance(self.model, Network) and bool(getattr(self.model, option))
+            if has and isinstance(self.loss, OwnConfig):
+                raise ValueError(
+                    f"model.{option} needs a loss of terms: a loss of the contest's folder sees maps alone"
+                )
+            for loss in losses_in(self.loss):
+                if has and not getattr(loss, weight):
+                    raise ValueError(f"loss.{weight} = 0 would leave the head of model.{option} random; leave one out")
+        if isinstance(self.model, Network) and self.model.presence:
+            numbers = [name for name in self.model.channels if is_regression(name)]
+            if numbers:
+                raise ValueError(f"model.presence: channel '{numbers[0]}' is a number, which no image has or lacks")
         return self
 
     @model_validator(mode="after")
@@ -232,12 +256,13 @@ class SegmentSettings(Experiment):
         channels = self.model.channels
         if isinstance(self.decide, OwnConfig | ClassesConfig):
             return self
-        wanted = self.decide.channel if isinstance(self.decide, ThresholdConfig) else "body"
-        if wanted is not None and wanted not in channels:
-            raise ValueError(
-                f"decide.kind = {self.decide.kind} needs the channel '{wanted}', and model.channels are "
-                f"{', '.join(channels)}; change one of them"
-            )
+        named = (self.decide.channel,) if isinstance(self.decide, ThresholdConfig) else self.decide.maps
+        for wanted in named:
+            if wanted is not None and wanted not in channels:
+                raise ValueError(
+                    f"decide.kind = {self.decide.kind} needs the channel '{wanted}', and model.channels are "
+                    f"{', '.join(channels)}; change one of them"
+                )
         return self
 
 

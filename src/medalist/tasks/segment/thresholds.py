@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -18,6 +19,8 @@ STEPS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """The thresholds that are tried, beside the one that the run was scored with."""
 FAST, SLOW = 60_000_000, 4_000_000
 """Pixels that are decided for each threshold at most: of masks, and of objects by watershed, which is slower."""
+MANY = 8
+"""Of more classes than this, every second threshold is tried, because each class has thresholds of its own."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class Sweep:
 
     name: the key of `decide`. used: its value in the run's score. thresholds: ascending. scores: of all samples that
     were tried. folds: the same by fold, empty where the score is no mean over samples. honest: the score with each fold
-    decided by the threshold that is best on the other folds, None where it is not known.
+    decided by the threshold that is best on the other folds, None where it is not known. channel: of the class whose
+    threshold this is, where each class has its own; "" where the threshold is that of all. setting: the values of all
+    channels in the run's score, for a class.
     """
 
     name: str
@@ -37,6 +42,8 @@ class Sweep:
     honest: float | None
     samples: int
     of: int
+    channel: str = ""
+    setting: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def now(self) -> float:
@@ -49,6 +56,17 @@ class Sweep:
         return self.thresholds[_best(self.scores, self.thresholds, self.used)]
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """A threshold to try. name, used, channel, setting: as in `Sweep`. changed: value -> the decision with it."""
+
+    name: str
+    used: float
+    changed: Callable[[float], DecideConfig]
+    channel: str = ""
+    setting: Mapping[str, float] = field(default_factory=dict)
+
+
 def swept(
     how: DecideConfig,
     samples: Sequence[Sample],
@@ -58,7 +76,7 @@ def swept(
     score: Callable[[Mapping[str, Answer], Mapping[str, Answer]], Score],
     roles: ClassRoles | None = None,
 ) -> list[Sweep]:
-    """Return the score by each threshold of the decision that matters most.
+    """Return the score by each threshold of the decision that matters most; for classes also by each class's own.
 
     Samples are taken in the order of a hash of their ids, until they have as many pixels as the decision may cost.
 
@@ -68,21 +86,22 @@ def swept(
         score: the metric of the contest: truths, answers -> score.
         roles: what the channels mean for masks of several classes.
     """
-    taken = affordable(samples, how)
+    tried = _tried(how, roles)
+    classes = sum(bool(one.channel) for one in tried)
+    taken = affordable(samples, how, classes)
     maps = {sample.id: maps_of(sample.id) for sample in taken}
     asked = {name: truths[name] for name in maps}
     found = []
-    for name in _names(how):
-        used = float(getattr(how, name))
-        steps = tuple(sorted({*STEPS, used}))
+    for one in tried:
+        steps = tuple(sorted({*(STEPS[::2] if classes > MANY else STEPS), one.used}))
         scores = [
-            score(asked, {one: decide(maps[one], how.model_copy(update={name: step}), roles=roles) for one in maps})
-            for step in steps
+            score(asked, {name: decide(maps[name], one.changed(step), roles=roles) for name in maps}) for step in steps
         ]
-        folds, honest = _by_fold(scores, steps, used, fold_of)
-        values = tuple(one.value for one in scores)
+        folds, honest = _by_fold(scores, steps, one.used, fold_of)
+        values = tuple(each.value for each in scores)
         if all(np.isfinite(values)):
-            found.append(Sweep(name, used, steps, values, folds, honest, len(taken), len(samples)))
+            counts = (len(taken), len(samples))
+            found.append(Sweep(one.name, one.used, steps, values, folds, honest, *counts, one.channel, one.setting))
     return found
 
 
@@ -105,24 +124,50 @@ def decided_channel(how: DecideConfig, channels: Sequence[str]) -> str:
             assert_never(how)
 
 
-def affordable(samples: Sequence[Sample], how: DecideConfig) -> list[Sample]:
-    """Return the samples, or those that come first in the order of a hash and have few enough pixels; at least one."""
-    most = SLOW if isinstance(how, WatershedConfig) else FAST
+def affordable(samples: Sequence[Sample], how: DecideConfig, classes: int = 0) -> list[Sample]:
+    """Return the samples, or those that come first in the order of a hash and have few enough pixels; at least one.
+
+    classes: the number of thresholds of classes; each of them needs decisions of its own.
+    """
+    most = SLOW if isinstance(how, WatershedConfig) else min(FAST, 4 * FAST // max(1, classes))
     ordered = sorted(samples, key=lambda sample: sha256(sample.id.encode("utf-8", "surrogatepass")).digest())
     pixels = np.cumsum([sample.size[0] * sample.size[1] for sample in ordered])
     return ordered[: max(1, int(np.count_nonzero(pixels <= most)))]
 
 
-def _names(how: DecideConfig) -> tuple[str, ...]:
+def _tried(how: DecideConfig, roles: ClassRoles | None) -> list[_Tried]:
     match how:
         case WatershedConfig():
-            return ("body", "seed")
+            return [_of_all(how, name) for name in ("body", "seed")]
         case ThresholdConfig():
-            return ("threshold",)
+            return [_of_all(how, "threshold")]
         case ClassesConfig():
-            return ("threshold",) if how.rule == "thresholds" and isinstance(how.threshold, float) else ()
+            keys = [*(["threshold"] if how.rule == "thresholds" else []), *(["present"] if how.present else [])]
+            whole = [_of_all(how, key) for key in keys if isinstance(getattr(how, key), float)]
+            return [*whole, *(one for key in keys for one in _by_class(how, key, roles))]
         case _:
             assert_never(how)
+
+
+def _of_all(how: DecideConfig, name: str) -> _Tried:
+    return _Tried(name, float(getattr(how, name)), lambda step: how.model_copy(update={name: step}))
+
+
+def _by_class(how: ClassesConfig, key: str, roles: ClassRoles | None) -> list[_Tried]:
+    """Return what to try of a key that may have a value for each class; a gate only for classes that have one."""
+    asked = [name for name, number in roles.numbers.items() if number or not roles.background] if roles else []
+    given: Any = getattr(how, key)
+    if isinstance(given, Mapping):
+        now = {name: float(given.get(name, 0.5)) for name in asked if key == "threshold" or name in given}
+    else:
+        now = {name: float(given) for name in asked}
+
+    def changed(channel: str, step: float) -> ClassesConfig:
+        return how.model_copy(update={key: {**now, channel: step}})
+
+    if len(now) < 2 and not isinstance(given, Mapping):
+        return []  # the threshold of all is that of the only class
+    return [_Tried(key, used, partial(changed, name), name, now) for name, used in now.items()]
 
 
 def _by_fold(

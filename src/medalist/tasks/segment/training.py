@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,15 +22,18 @@ from medalist.engine.memory import fit_in_memory as fit
 from medalist.errors import ConfigError, DataError
 from medalist.parts import parts_of
 from medalist.records import MapPrediction, Sample
+from medalist.report.classes import Classes
 from medalist.reporter import Reporter, SilentReporter
 from medalist.runs.setup import TrainSetup
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject
+from medalist.tasks.segment.channels import class_numbers
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
+from medalist.tasks.segment.conditions import refuse_unfit
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
-from medalist.tasks.segment.deciding import decide_by, rehearse_decision
+from medalist.tasks.segment.deciding import decide_by, has_second_stage, rehearse_decision
 from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
 from medalist.tasks.segment.loss_settings import losses_in
 from medalist.tasks.segment.network import build_network, build_normalisation
@@ -56,6 +60,8 @@ def rehearse(setup: TrainSetup) -> None:
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
         )
 
+    refuse_unfit(settings.model, samples)
+
     def blank(sample: Sample) -> Target:
         return blank_target(sample.size, settings.task, settings.model.channels)
 
@@ -76,11 +82,15 @@ def rehearse(setup: TrainSetup) -> None:
     shape = (2, len(settings.model.channels), *size)
     if isinstance(settings.loss, OwnConfig):
         OwnLoss(settings.loss, own, by_sample=False).refuse_unfit(shape, torch.zeros(shape))
+    if has_second_stage(settings.decide):
+        from medalist.postprocess.regressor import lightgbm
+
+        lightgbm()  # ConfigError where it is not installed
     if isinstance(settings.decide, OwnConfig):
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
     else:
         rehearse_decision(settings, setup.contest, own)
-    rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
+    rehearse_network(settings.train, network, samplers, fabric.world_size, (settings.model.seen_channels, *size))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
@@ -135,4 +145,9 @@ def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     read = read_of(contest, settings)
     job = build_job(settings, open_devices(settings), cache, place, setup.weights, read, contents, counts)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
-    return DebugSubject(job, positions, build_normalisation(settings), settings.model.channels)
+    classes, channels = contest.competition.classes, settings.model.channels
+    subject = DebugSubject(job, positions, build_normalisation(settings), channels)
+    if not classes:
+        return subject
+    numbers = class_numbers(channels, classes, settings.task.activation)
+    return replace(subject, mask_classes=Classes(classes), numbers=numbers)
