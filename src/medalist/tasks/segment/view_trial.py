@@ -140,7 +140,7 @@ def _predicted(
     """Write the maps of each view, and return the seconds of each view and the names of the maps."""
     fabric = open_devices(settings)
     network = build_model(settings.model, own=parts_of(contest.competition))
-    seconds, channels = [0.0] * len(views), tuple(settings.model.channels)
+    seconds, channels = [0.0] * len(views), settings.model.outputs
     with reporter.progress("predict views", len(samples) * len(views)) as bar:
         for fold in folds:
             held_out = set(run.folds().held_out(fold))
