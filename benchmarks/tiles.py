@@ -3,9 +3,9 @@
 python benchmarks/tiles.py [--height 4000] [--width 6000] [--size 512] [--overlap 128] [--format tif] [--rounds 3]
 python benchmarks/tiles.py --height 20000 --width 20000 --memory 2GB --whole-walk
 
-The network is a U-Net over the smallest encoder of timm, with random weights, on the processors. Rows of tiles are
-predicted in turns: first by the forward passes alone, on tensors that are ready, then by `TilePredictor`, which reads
-the file, normalises, predicts and adds. --memory lets the limit choose the tiles. --whole-walk predicts the image once,
+The network is a U-Net over the smallest encoder of timm, or two convolutions, with random weights, on the processors.
+The image is predicted in turns: by the forward passes alone, on tensors that are ready, and by `TilePredictor`, which
+reads the file, normalises, predicts and adds. --memory lets the limit choose the tiles. --whole-walk predicts once,
 keeps the maps, reads them back, blends, decides and encodes them, and prints the peak memory after each step.
 """
 
@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,6 +34,7 @@ def draw(path: Path, height: int, width: int, form: str) -> None:
 
     y, x = np.mgrid[:BLOCK, :BLOCK] / BLOCK
 
+    @cache
     def tile(number: int) -> NDArray[np.uint8]:
         random = np.random.default_rng(number)
         found = np.zeros((BLOCK, BLOCK))
@@ -43,7 +45,7 @@ def draw(path: Path, height: int, width: int, form: str) -> None:
 
     count = -(-height // BLOCK) * -(-width // BLOCK)
     if form == "tif":
-        tiles = (tile(number % 40) for number in range(count))
+        tiles = (tile(number % 20) for number in range(count))
         tifffile.imwrite(
             path, tiles, shape=(height, width, 3), dtype=np.uint8, tile=(BLOCK, BLOCK), photometric="rgb",
             compression="zlib", compressionargs={"level": 1}, maxworkers=1, metadata=None,
@@ -55,7 +57,7 @@ def draw(path: Path, height: int, width: int, form: str) -> None:
         for number in range(count):
             row, column = (place * BLOCK for place in divmod(number, -(-width // BLOCK)))
             part = made[row : row + BLOCK, column : column + BLOCK]
-            part[...] = tile(number % 40)[: part.shape[0], : part.shape[1]]
+            part[...] = tile(number % 20)[: part.shape[0], : part.shape[1]]
         cv2.imwrite(str(path), made)
 
 
@@ -77,6 +79,8 @@ def predictor_of(options: argparse.Namespace, folder: Path) -> Any:
     )
     mean, std = normalisation(model)
     network = build_model(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if options.network == "conv":
+        network = convolutions().eval().to(memory_format=torch.channels_last)
     tile = {"size": options.size, "overlap": options.overlap}
     config = {"tta": "none", "batch": options.batch, "memory": options.memory, "tile": None if options.memory else tile}
     return TilePredictor(
@@ -89,6 +93,19 @@ def predictor_of(options: argparse.Namespace, folder: Path) -> Any:
         True,
         folder,
     )
+
+
+def convolutions() -> Any:
+    """Two convolutions at half the size: what is left of the time is that of the tiles."""
+    from torch import nn
+
+    layers = [
+        nn.Conv2d(3, 8, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(8, 1, 3, padding=1),
+        nn.Upsample(scale_factor=2),
+    ]
+    return nn.Sequential(*layers)
 
 
 def opened(path: Path, folder: Path) -> Any:
@@ -129,16 +146,17 @@ def ratio(options: argparse.Namespace, path: Path, folder: Path) -> None:
     for _ in range(options.rounds + 1):  # the first round is not counted
         times = []
         for call in (forwards, lambda: seams.append(predictor.predict(image).seam_score)):
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             call()
-            times.append(time.perf_counter() - began)
+            times += [time.perf_counter() - began, time.process_time() - worked]
         pairs.append(times)
-    bare, ours = (median(column) for column in zip(*pairs[1:], strict=True))
+    bare, _, ours, _ = (median(column) for column in zip(*pairs[1:], strict=True))
     print(
         f"{options.width}x{options.height} {options.format}, {tiles.count} tiles of {tile.size} with overlap "
         f"{tile.overlap}, batch {batch}: forwards {bare:.1f} s, prediction {ours:.1f} s"
     )
-    print(f"  ratio {median(one / other for one, other in pairs[1:]):.3f}   (wanted: at least 0.85)")
+    wall, worked = (median(row[at] / row[at + 2] for row in pairs[1:]) for at in (0, 1))
+    print(f"  ratio {wall:.3f}, of seconds of processors {worked:.3f}   (wanted: at least 0.85)")
     print(f"  seams: jumps {seams[-1]:.3f} times those elsewhere")
     limit = f", limit {options.memory}" if options.memory else ""
     print(f"  peak memory {peak_memory() / 1e9:.2f} GB{limit}")
@@ -193,6 +211,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--format", choices=("tif", "png", "jpg"), default="tif")
     parser.add_argument("--memory")
+    parser.add_argument("--network", choices=("unet", "conv"), default="unet")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole-walk", action="store_true")
     parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)

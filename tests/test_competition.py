@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from medalist.competition import (
     Competition,
     competition_folders,
     competition_names,
+    contests_fault,
     folder_names,
     folder_of,
     load_competition,
@@ -202,6 +204,42 @@ def test_a_faulty_import_is_not_kept(folder: Path) -> None:
             load_competition("tmp_broken", folder)
     (folder / "tmp_broken" / "__init__.py").write_text(VALUE.format(name="tmp_broken") + "# mended\n")
     assert load_competition("tmp_broken", folder).name == "tmp_broken"
+
+
+@pytest.mark.parametrize(
+    ("after", "kind"),
+    [
+        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("import nosuchmodule\n", "ModuleNotFoundError: No module named 'nosuchmodule'"),
+        ("from .data import reed\n", "ImportError: cannot import name 'reed'"),
+        ("def f(:\n", "SyntaxError"),
+        ("from medalist.formats.rle import RleFormat\nRleFormat(nothing=1)\n", "TypeError"),
+        ("import json\njson.loads('')\n", "JSONDecodeError"),
+        ("from medalist.metrics.labels import LabelTable\n", "ImportError"),
+    ],
+)
+def test_what_a_contests_code_raises_is_the_contests_fault(folder: Path, after: str, kind: str) -> None:
+    contest(folder, "tmp_wrong", after + VALUE)
+    with pytest.raises((ArithmeticError, ImportError, SyntaxError, TypeError, ValueError)) as caught:
+        load_competition("tmp_wrong", folder)
+    line = contests_fault(caught.value)
+    assert line is not None and "\n" not in line and kind in line and "correct the contest's code" in line
+    assert re.match(rf"{folder}/tmp_wrong/__init__\.py, line \d+: ", line)
+
+
+def test_what_medalist_raises_is_not_but_for_what_it_asserts(folder: Path) -> None:
+    found = load_competition("tmp_salt", folder)
+    with pytest.raises(AttributeError) as caught:
+        load_competition(3, folder)  # type: ignore[arg-type]
+    assert contests_fault(caught.value) is None
+    assert found.name == "tmp_salt"
+    contest(folder, "tmp_wrong", "LabelFormat(('id', 'label'), classes=('a ',))\n" + VALUE)
+    init = folder / "tmp_wrong" / "__init__.py"
+    init.write_text("from medalist.formats.labels import LabelFormat\n" + init.read_text())
+    with pytest.raises(AssertionError) as asserted:
+        load_competition("tmp_wrong", folder)
+    line = contests_fault(asserted.value)
+    assert line is not None and "classes that are empty, unprintable" in line and "tmp_wrong" in line
 
 
 def test_the_folder_is_found_from_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,6 +115,17 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_long_name_is_written_and_a_longer_one_refused_by_its_length(tmp_path: Path) -> None:
+    """The temporary name beside it is no longer than a name may be."""
+    for name in ("y" * 251 + ".csv", "é" * 100, "x"):
+        write_text(tmp_path / name, "a")
+        assert (tmp_path / name).read_text() == "a"
+    with pytest.raises(MedalistError) as raised:
+        write_text(tmp_path / ("x" * 300), "a")
+    assert one_line(raised) == "cannot write a file of 300 letters: File name too long"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_json_round_trip_and_its_errors(tmp_path: Path) -> None:
     path = tmp_path / "run.json"
     write_json(path, {"b": [1, 2.5, None], "a": "ü"})

@@ -98,7 +98,7 @@ def test_an_unknown_key_is_refused_in_every_section(small: Path, section: str) -
         ("task.border=0", "task.border = 0"),
         (
             "model.kind=unet++",
-            "allowed: unet, unetplusplus, fpn, linknet, ternausnet11",
+            "allowed: unet, unetplusplus, fpn, linknet, manet, pan",
         ),
         ("model.filters=8", "unknown key 'model.filters'"),
         ("model.channels=[]", "model.channels = []"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
@@ -181,6 +182,11 @@ def _refuse_classes(truth: Mask, sample: Sample) -> None:
             f"{_of_sample(sample)}: its mask has {told(values)}, and a submission of this contest has one class; "
             "in `truth`, return the class that is asked for: Mask((classes == 1).astype(np.uint8)), or "
             "layouts.mask_picture(data, sample, foreground=(1,))"
+            + (
+                "; where 255 is void: layouts.label_masks(data, sample, CLASSES, ignore=(255,))"
+                if 255 in values
+                else ""
+            )
         )
 
 
@@ -280,6 +286,26 @@ def _values(name: str, folder: Path) -> dict[str, Competition]:
 
 def _values_of(module: ModuleType) -> dict[str, Any]:
     return {"": getattr(module, "COMPETITION", None), **getattr(module, "TRACKS", {})}
+
+
+def contests_fault(error: BaseException) -> str | None:
+    """Return a line where the code of a contest's folder has raised an error; None where it was not this code.
+
+    What counts is the innermost call that belongs to a contest or to medalist: a library that a contest calls wrongly
+    is no fault of medalist. An AssertionError below a call of a contest is its fault too: medalist asserts what the
+    arguments of formats and metrics must be.
+    """
+    text = " ".join(str(error).split())[:200]
+    named = f"{type(error).__name__}{f': {text}' if text else ''}; correct the contest's code (--debug shows more)"
+    if isinstance(error, SyntaxError):  # medalist reads no other code
+        return f"{error.filename}, line {error.lineno}: {named}"
+    for frame, line in reversed(list(traceback.walk_tb(error.__traceback__))):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith(MODULES):
+            return f"{frame.f_code.co_filename}, line {line}: {named}"
+        if module.partition(".")[0] == "medalist" and not isinstance(error, AssertionError):
+            return None
+    return None
 
 
 def package_of(competition: Competition) -> ModuleType | None:

@@ -21,6 +21,8 @@ class Pretrained:
 
     encoder: str
     weights: str
+    in_timm: bool = True
+    """Whether timm has a network of this name."""
 
 
 class TaskConfig(ConfigModel):

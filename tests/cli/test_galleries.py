@@ -120,6 +120,7 @@ def test_add_delete_and_info(medalist: Command, built: Path) -> None:
     assert ended.out == "1 of 2 ids were not found: 'who'\nruns/toys/tiny/gallery: 1 deleted, 4 vectors now\n"
     ended = medalist("index", "info", "runs/toys/tiny/gallery")
     told = ended.out.splitlines()
+    assert medalist("index", "info", "tiny").out == ended.out
     assert ended.code == 0 and told[2].split() == ["vectors", "4"] and told[3].startswith("made by  run toys/tiny (")
     assert told[4] == "runs/toys/tiny/gallery/index" and told[7].startswith("dead        1, deleted")
     assert "identity (tag), depth (int), path (tag)" in ended.out

@@ -107,6 +107,23 @@ def test_a_value_that_no_vector_has_is_named_with_the_nearest_one(live: Path, me
     assert ended.code == 0 and ended.out.splitlines()[0] == said
 
 
+def test_a_filter_that_matches_nothing_is_said(live: Path, medalist: Command) -> None:
+    np.save("q.npy", X[:1])
+    for where in ("depth > 99", "kind is missing", "kind = ''"):
+        ended = medalist("search", "live", "q.npy", "-o", "h.csv", "--where", where)
+        assert (ended.code, ended.out.splitlines()[0]) == (0, "--where matches no vector")
+    assert "0 answers to 1 query among 40 vectors" in ended.out
+    ended = medalist("search", "live", "q.npy", "-o", "h.csv", "--where", "Kind = whale")
+    assert ended.code == 2 and "no field 'Kind'; did you mean 'kind'?; there are:" in ended.line
+
+
+def test_a_folder_may_have_a_long_name(live: Path, medalist: Command) -> None:
+    """The temporary name beside it is no longer than a name may be."""
+    name = "y" * 250
+    assert medalist("index", "build", "x.npy", "-o", name).code == 0 and Path(name).is_dir()
+    assert "y: File name too long" in medalist("index", "build", "x.npy", "-o", name + name).line
+
+
 def test_searches_go_on_while_another_process_writes(live: Path, medalist: Command) -> None:
     code = (
         "import sys; from medalist.search import Index; index = Index.open('live'); index.delete(['v0'])\n"
@@ -168,7 +185,10 @@ def test_an_interrupt_leaves_no_folder(live: Path, medalist: Command, monkeypatc
         ("add none y.npy", "no run 'none'"),
         ("add live --images empty", "no run 'live'"),
         ("delete live", "nothing is selected: type --id ID, --identity NAME or --where EXPR"),
-        ("delete live --where deep<3", "--where, character 1: no field 'deep'; there are: id, kind, depth"),
+        (
+            "delete live --where deep<3",
+            "--where, character 1: no field 'deep'; did you mean 'depth'?; there are: id, kind, depth",
+        ),
         ("delete live --where kind<3", "--where, character 5: "),
         ("delete live --id v1 --fsync x", "--fsync 'x'"),
         ("delete live --gallery empty --id v1", "no run 'live'"),

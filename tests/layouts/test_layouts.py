@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from medalist.errors import DataError
+from medalist.errors import ConfigError, DataError
 from medalist.layouts import (
     folder_per_image,
     folders_in,
@@ -408,6 +408,35 @@ def test_columns_of_a_table_become_group_stratum_and_meta(tmp_path: Path) -> Non
         masked_split(root, **options)
     with pytest.raises(DataError, match="no column 'van'"):
         masked_split(root, table=path, id_column="name", group="van")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"group": "car"}, "group=, stratum= and meta= are columns of a csv; give it as table="),
+        ({"meta": "time", "table": Path("x.csv")}, r"meta='time': give a list of columns, as in meta=\['time'\]"),
+        ({"stratum": "a", "stratum_of": str, "table": Path("x.csv")}, "one of them"),
+        ({"root": None}, "masks= needs root="),
+        ({"annotations": {}}, r"annotations= \(run-length codes\) or masks= \(files\), one of them"),
+        ({"masks": None}, "one of them"),
+    ],
+)
+def test_arguments_that_do_not_go_together_are_no_fault_of_medalist(
+    tmp_path: Path, options: dict[str, Any], words: str
+) -> None:
+    root = masked(tmp_path, a=[0, 255])
+    given: dict[str, Any] = {"masks": masks_in_folder(root, "masks", "_mask"), "root": root, **options}
+    with pytest.raises(ConfigError, match=words):
+        read_split(images_in_folder(root, "images"), images_in_folder(root, "test"), **given)
+
+
+def test_a_misspelt_column_names_the_nearest(tmp_path: Path) -> None:
+    path = table(tmp_path / "meta.csv", "id, sequence,kind\na,1,2\n")
+    for name in ("sequence", "sequense"):
+        with pytest.raises(DataError, match=r"no column '.*did you mean 'sequence'"):
+            masked_split(masked(tmp_path, a=[0, 255]), table=path, group=name)
+    with pytest.raises(ConfigError, match="meta='kind': give a list"):
+        listed(path, "id", Path, meta="kind")
 
 
 def test_sizes_are_those_of_the_orientation(tmp_path: Path) -> None:

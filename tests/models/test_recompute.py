@@ -179,7 +179,7 @@ def flat() -> nn.Module:
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ternaus("ternausnet11"), "TernausNet11 with encoder Sequential has no blocks"),
+        (lambda: ternaus("ternausnet11"), "TernausNet with encoder Sequential has no blocks"),
         (flat, "Sequential with encoder 'resnet0' has no blocks"),
         (lambda: nn.Linear(2, 2), "Linear with encoder NoneType has no blocks"),
     ],

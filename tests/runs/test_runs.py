@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from refusals import one_line
 
-from medalist.errors import ConfigError, DataError, FoldError, RunError
+from medalist.errors import ConfigError, DataError, RunError
 from medalist.experiment import Experiment
 from medalist.files import sha256_json, write_json
 from medalist.folds.folds import Folds, make_folds, write_folds
@@ -169,7 +169,7 @@ def test_damaged_scores_are_one_line(run: Run, text: str) -> None:
 
 def test_a_half_written_run_says_what_is_missing(run: Run) -> None:
     (run.folder / "folds.csv").unlink()
-    assert "folds.csv" in one_line(FoldError, run.folds)
+    assert "folds.csv is missing" in one_line(RunError, run.folds)
     (run.folder / "config.yaml").write_text("competition: [\n")
     assert "config.yaml is not valid YAML" in one_line(ConfigError, lambda: run_settings(run))
     (run.folder / "config.yaml").write_bytes(b"competition: \xff")

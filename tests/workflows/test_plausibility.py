@@ -230,6 +230,35 @@ def test_a_turned_photograph_is_answered_as_stored(case: Callable[[str], Path], 
     assert not warnings_of(stored)
 
 
+@pytest.mark.parametrize("orientation", [2, 4, 5, 7, 8])
+@pytest.mark.parametrize("size", [(40, 64), (48, 48)])
+def test_mask_files_beside_exif_are_doubted_only_where_they_do_not_fit(
+    tmp_path: Path, orientation: int, size: tuple[int, int]
+) -> None:
+    """Also where the orientation exchanges rows and columns: there the size of the file tells, or the outlines do."""
+    stored = turned(tmp_path, orientation, size)
+    (tmp_path / "masks").mkdir()
+
+    def contest(on_stored: bool, said: Orientation) -> Contest:
+        for name, mask in stored.items():
+            pixels = mask if on_stored else as_shown(mask, orientation)
+            Image.fromarray(pixels.astype(np.uint8) * 255).save(tmp_path / "masks" / f"{name}.png")
+        return contest_of(
+            tmp_path,
+            {name: f"masks/{name}.png" for name in stored},
+            orientation=said,
+            truth=layouts.mask_picture,
+        )
+
+    assert not warnings_of(contest(False, "shown")) and not warnings_of(contest(True, "stored"))
+    if size[0] == size[1] or orientation < 5:
+        assert "their truths fit the pixels as stored" in only_line(contest(True, "shown"))
+        assert "their truths fit the pixels as shown" in only_line(contest(False, "stored"))
+    else:
+        with pytest.raises(DataError, match="type orientation='stored'"):
+            truths_decode(contest(True, "shown"))
+
+
 def test_masks_of_the_stored_size_name_exif(tmp_path: Path) -> None:
     masks = turned(tmp_path, 6)
     contest = contest_of(

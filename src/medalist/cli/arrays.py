@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import secrets
 import shutil
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from medalist.errors import SearchError
+from medalist.files import LONGEST_NAME
 from medalist.system import WINDOWS
 
 if TYPE_CHECKING:
@@ -149,7 +151,8 @@ def whole_folder(out: Path) -> Iterator[Path]:
     The folder becomes `out` when the block ends without an error; otherwise it is deleted.
     """
     make_parents(out)
-    temporary = out.with_name(f".{secrets.token_hex(4)}-{out.name}")
+    name = out.name if len(os.fsencode(out.name)) <= LONGEST_NAME else "folder"
+    temporary = out.with_name(f".{secrets.token_hex(4)}-{name}")
     try:
         yield temporary
         if WINDOWS and out.is_dir():  # it is empty; a rename on Windows does not replace it

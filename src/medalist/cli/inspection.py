@@ -30,7 +30,7 @@ def show(context: typer.Context, config: ConfigFile, overrides: Overrides = None
     here = session(context)
     settings = load_config(here, config, overrides or ())
     check_public(settings.augment)
-    if settings.pretrained is not None:
+    if settings.pretrained is not None and settings.pretrained.in_timm:
         from medalist.models.encoders import check_encoder
 
         check_encoder(settings.pretrained.encoder)

@@ -21,6 +21,7 @@ from medalist import __version__
 from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
 from medalist.cli.console import BROKEN_PIPE, PlainConsole
 from medalist.cli.session import Session
+from medalist.competition import contests_fault
 from medalist.errors import users_line
 from medalist.processes import ending_with_parent, place
 from medalist.processors import sleep_soon
@@ -136,7 +137,7 @@ def _run(arguments: Sequence[str], flags: Sequence[str], debug: bool) -> int:
     except Exception as error:  # noqa: BLE001  # every error of a command is printed as one line here
         if debug:
             traceback.print_exc()
-        line = users_line(error)
+        line = users_line(error) or contests_fault(error)
         if line is not None:
             return _fail(line, 2)
         reason = str(error)[:300]

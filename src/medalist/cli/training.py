@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -102,7 +102,7 @@ def predict(
     context: typer.Context,
     run: RunName,
     overrides: Overrides = None,
-    split: Annotated[Literal["test", "oof"], typer.Option(help="Which samples.")] = "test",
+    split: Annotated[str, typer.Option(metavar="test|oof", help="Which samples.")] = "test",
     data: Data = None,
     devices: Devices = 1,
     memory: Memory = None,
@@ -115,6 +115,8 @@ def predict(
     from medalist.stores.store import start_part
     from medalist.workflows.score import changed_settings
 
+    if split not in ("test", "oof"):
+        raise ConfigError(f"--split {split!r:.40}: expected test, or oof for the held-out samples of each fold")
     here = session(context)
     found = find_run(run, here.runs)
     limits = [] if memory is None else [f"predict.memory={memory}"]

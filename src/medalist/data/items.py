@@ -41,13 +41,14 @@ class Item:
 
     index: the sample's number in the cache or in the list of samples. image: float32[3, h, w], normalised, or features
     float32[...] in place of an image. target: None where the truth is not known, as in the test part. padding: the
-    geometry of the image before padding.
+    geometry of the image before padding. condition: float32[K], what the network is told beside the image, if anything.
     """
 
     index: int
     image: Tensor
     target: Target | None
     padding: Padding
+    condition: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -26,19 +26,28 @@ class Batch:
     """A batch of B samples of one size.
 
     image: float32[B, 3, h, w], or features float32[B, ...] in place of images. target: the targets of all B samples,
-    None where they are not known. indices, paddings: one for each sample, see `Item`.
+    None where they are not known. indices, paddings: one for each sample, see `Item`. condition: float32[B, K], what
+    the network is told beside the images, if anything.
     """
 
     image: Tensor
     target: Targets | None
     indices: tuple[int, ...]
     paddings: tuple[Padding, ...]
+    condition: Tensor | None = None
 
     def to(self, device: torch.device, channels_last: bool) -> Batch:
-        """Return the batch on a device; channels_last: the memory layout of images [B, C, h, w] there."""
+        """Return the batch on a device; channels_last: the memory layout of images [B, C, h, w] there.
+
+        There the condition becomes K constant channels behind those of the image, so a network has one input, and what
+        changes images (views, scales, mixing) needs no word for it.
+        """
         last = takes_channels_last(device, channels_last) and self.image.ndim == 4
         layout = torch.channels_last if last else torch.contiguous_format
         image = self.image.to(device, non_blocking=copies_beside(device), memory_format=layout)
+        if self.condition is not None:
+            planes = self.condition.to(device)[:, :, None, None].expand(-1, -1, *image.shape[2:])
+            image = torch.cat([image, planes], dim=1).contiguous(memory_format=layout)
         return Batch(image, None if self.target is None else self.target.to(device), self.indices, self.paddings)
 
     def singles(self) -> Iterator[Batch]:
@@ -46,22 +55,26 @@ class Batch:
         for number, padding in enumerate(self.paddings):
             one = slice(number, number + 1)
             target = None if self.target is None else self.target.single(number, padding)
-            yield Batch(self.image[one], target, self.indices[one], self.paddings[one])
+            condition = None if self.condition is None else self.condition[one]
+            yield Batch(self.image[one], target, self.indices[one], self.paddings[one], condition)
 
     def pin_memory(self) -> Batch:
         """Return the batch in page-locked memory, because `to` is faster from there. DataLoader calls this method."""
         target = None if self.target is None else self.target.pin_memory()
-        return Batch(self.image.pin_memory(), target, self.indices, self.paddings)
+        condition = None if self.condition is None else self.condition.pin_memory()
+        return Batch(self.image.pin_memory(), target, self.indices, self.paddings, condition)
 
 
 def collate(items: Sequence[Item]) -> Batch:
     """Stack items of one size into a batch."""
     targets = [item.target for item in items if item.target is not None]
+    conditions = [item.condition for item in items if item.condition is not None]
     return Batch(
         image=torch.stack([item.image for item in items]),
         target=collate_targets(targets) if targets else None,
         indices=tuple(item.index for item in items),
         paddings=tuple(item.padding for item in items),
+        condition=torch.stack(conditions) if conditions else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import ssl
 import threading
@@ -58,7 +59,7 @@ def _ask(url: str, faults: list[BaseException]) -> None:
     try:
         request = urllib.request.Request(url, method="HEAD")
         urllib.request.urlopen(request, timeout=REACH_SECONDS).close()
-    except urllib.error.HTTPError:
+    except (urllib.error.HTTPError, http.client.HTTPException):
         return  # an answer too
     except urllib.error.URLError as error:
         # Certificates are left to the hub's client, which may know others.

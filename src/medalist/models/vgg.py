@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import torch
-from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
 from medalist.errors import WeightsError
+from medalist.models.inputs import adapted_input
 
 VGG11 = ((64,), (128,), (256, 256), (512, 512), (512, 512))
 VGG16 = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
@@ -36,8 +36,8 @@ def vgg_features(stages: Sequence[Sequence[int]], in_channels: int) -> nn.Sequen
 def vgg_state(name: str, state: Mapping[str, Tensor], in_channels: int = 3) -> dict[str, Tensor]:
     """Return the encoder's part of torchvision's (or timm's) state dict of the whole "vgg11" or "vgg16".
 
-    The first convolution is adapted to `in_channels` as timm does. Raises WeightsError, which names the first tensor
-    that is missing or of another shape.
+    The first convolution is adapted to `in_channels`, see `adapted_input`. Raises WeightsError, which names the
+    first tensor that is missing or of another shape.
     """
     with torch.device("meta"):
         encoder = vgg_features(VGG11 if name.startswith("vgg11") else VGG16, in_channels=3)
@@ -48,5 +48,5 @@ def vgg_state(name: str, state: Mapping[str, Tensor], in_channels: int = 3) -> d
             there = "is missing" if have is None else f"is {tuple(have.shape)}"
             raise WeightsError(f"the weights do not fit {name}: features.{key} {there}, not {tuple(want.shape)}")
         found[key] = have
-    found["0.weight"] = adapt_input_conv(in_channels, found["0.weight"])
+    found["0.weight"] = adapted_input(found["0.weight"], in_channels)
     return found

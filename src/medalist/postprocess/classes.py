@@ -17,15 +17,12 @@ from skimage.measure import label as same_value_pieces
 from medalist.codecs.disk import bands, release
 from medalist.errors import ConfigError
 from medalist.postprocess.bands import LARGE_PIXELS, drop_small
-from medalist.postprocess.settings import ClassesConfig
+from medalist.postprocess.settings import PRESENCE, ClassesConfig
 from medalist.records import MapPrediction, Mask
 
 T = TypeVar("T", int, float, float | None)
 
 _NO_CLASS = 255  # no class has this number
-
-PRESENCE = "presence:"
-"""The beginning of the name of a plane that says, in every pixel, how probable it is that the image has a class."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +202,7 @@ def _next_best(
     for number in np.unique(classes[dropped]).tolist():
         at = dropped & (classes == number)
         others = [replace(plane, map=plane.map[at]) for plane in planes if plane.number != number]
-        changed[at] = _decided(others, (np.count_nonzero(at),), config)
+        changed[at] = _decided(others, (int(np.count_nonzero(at)),), config)
     return changed
 
 

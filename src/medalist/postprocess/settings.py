@@ -14,6 +14,9 @@ Probability = Annotated[float, Field(gt=0.0, lt=1.0)]
 Pixels = Annotated[int, Field(ge=0)]
 """A number of pixels of the image at its native size."""
 
+PRESENCE = "presence:"
+"""The beginning of the name of a plane that says, in every pixel, how probable it is that the image has a class."""
+
 
 class SplitConfig(ConfigModel):
     """One way to split an object into parts: give `seed` or `radius`."""

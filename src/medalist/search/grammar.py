@@ -37,6 +37,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from difflib import get_close_matches
 from typing import Any
 
 from medalist.errors import SearchError
@@ -188,7 +189,10 @@ class _Parser(Reader):
             raise self.unfit("the name of a field, not or (")
         if token.text != "id" and token.text not in self.schema:
             known = ", ".join(["id", *self.schema][:20])
-            raise self.fault(token, f"no field {repr(token.text)[:60]}; there are: {known}")
+            folded = {name.casefold(): name for name in ("id", *self.schema)}
+            near = get_close_matches(token.text.casefold(), folded, n=1)
+            hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
+            raise self.fault(token, f"no field {repr(token.text)[:60]}{hint}; there are: {known}")
         self.take()
         return _Field(token.text, "own" if token.text == "id" else self.schema[token.text])
 

@@ -43,11 +43,16 @@ def unknown_values(index: Reader, where: Where | None) -> list[str]:
 
 
 def unmatched(index: Reader, where: Where | None) -> list[str]:
-    """Return the lines of `unknown_values`; SearchError with them where the filter matches no row at all."""
+    """Return the lines of `unknown_values`, and one where the filter matches no row although rows have its values.
+
+    Raises SearchError with the lines where it matches no row at all, and has values that no row has.
+    """
     lines = unknown_values(index, where)
-    if lines and not index.count(where):
+    if where is None or not len(index) or index.count(where):
+        return lines
+    if lines:
         raise SearchError(f"--where: {'; '.join(lines)}")
-    return lines
+    return ["--where matches no vector"]
 
 
 def nearest_value(value: str, known: Sequence[str]) -> str | None:
@@ -78,7 +83,7 @@ def _of_field(index: Reader, one: Among) -> Iterator[str]:
         if index.count(Among(one.field, (value,))):
             continue
         known = list(index.facet(one.field)) if known is None else known
-        yield f"no vector has {one.field} = {shown(value)}{_instead(value, known, index.fields[one.field])}"
+        yield f"no vector has {one.field} = {_typed(value)}{_instead(value, known, index.fields[one.field])}"
 
 
 def _instead(value: object, known: Sequence[Any], kind: str) -> str:
@@ -93,6 +98,10 @@ def _instead(value: object, known: Sequence[Any], kind: str) -> str:
         return f"; did you mean {near!r}?"
     more = f" and {len(texts) - MOST_LISTED} more" if len(texts) > MOST_LISTED else ""
     return f"; there are {', '.join(shown(one) for one in texts[:MOST_LISTED])}{more}"
+
+
+def _typed(value: Any) -> str:
+    return _told(value) if hasattr(value, "isoformat") else shown(value)
 
 
 def _told(value: Any) -> str:

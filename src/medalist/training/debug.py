@@ -239,7 +239,8 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
     NaN and -inf become 0; +inf becomes 255.
     """
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (norm.mean, norm.std))
-    pixels = np.nan_to_num(batch.image.float().cpu().numpy() * std + mean, nan=0, posinf=1, neginf=0)
+    seen = batch.image[:, : len(norm.mean)].float().cpu().numpy()  # without the planes of a condition
+    pixels = np.nan_to_num(seen * std + mean, nan=0, posinf=1, neginf=0)
     images = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8).transpose(0, 2, 3, 1)
     target = batch.target if isinstance(batch.target, MapTargets) else None
     targets = None if target is None else np.nan_to_num(target.maps.float().cpu().numpy())

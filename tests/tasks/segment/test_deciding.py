@@ -97,7 +97,7 @@ def test_decisions_that_fit_are_rehearsed(
             CLASSES,
             ("dent",),
             {"kind": "threshold"},
-            "answers one class, and toy asks for background, crack, dent",
+            "answers one class beside a background, and toy asks for background, crack, dent",
         ),
         (SEVERAL, CLASSES, ("body",), {"kind": "watershed"}, "asks for a mask of classes, the answer is Instances"),
         (PICTURES, STREET, ("body",), {"kind": "watershed"}, "asks for a mask of classes, the answer is Instances"),
@@ -141,3 +141,19 @@ def test_channels_are_classes_by_their_names() -> None:
 def test_other_decisions_need_no_roles() -> None:
     settings = settings_of(("body", "border"), {"kind": "watershed"})
     assert roles_of(settings.decide, settings, contest_of(OBJECTS).competition) is None
+
+
+@pytest.mark.parametrize(
+    ("classes", "channel"), [(STREET, "car"), (CLASSES, "dent"), (("background", "a"), "background")]
+)
+def test_a_threshold_never_answers_the_number_of_another_class(classes: tuple[str, ...], channel: str) -> None:
+    """It would answer 1, also after the training, by `score decide.kind=threshold`."""
+    settings = settings_of(classes, {"kind": "threshold", "channel": channel})
+    with pytest.raises(ConfigError, match="one class beside a background"):
+        roles_of(settings.decide, settings, contest_of(object(), classes).competition)
+
+
+def test_a_threshold_serves_one_class_beside_a_background() -> None:
+    classes = ("background", "salt")
+    settings = settings_of(classes, {"kind": "threshold", "channel": "salt"})
+    assert roles_of(settings.decide, settings, contest_of(object(), classes).competition) is None

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from medalist.errors import ConfigError, WeightsError
 from medalist.models.states import load_state
 from medalist.models.vgg import VGG11, vgg_features
 from medalist.models.weights import Resolved, find_weights
-from medalist.tasks.segment.model_settings import SmpConfig, TernausConfig
+from medalist.tasks.segment.model_settings import LinkNetConfig, SmpConfig, TernausConfig, TernausV2Config
 from medalist.tasks.segment.network import build_model, normalisation
 
 LITE0 = "tf_efficientnet_lite0"
@@ -55,11 +56,7 @@ def test_logits_have_the_size_of_the_input(kind: str, in_channels: int, lite0: R
 @pytest.mark.parametrize("encoder", ["test_resnet", "test_convnext", "test_vit4", "resnet18.tv_in1k"])
 def test_other_families(encoder: str) -> None:
     config = smp_config(encoder=encoder, weights="none")
-    if encoder == "test_vit4":
-        with pytest.raises(ConfigError, match="encoder 'test_vit4' cannot be used with unet"):
-            build_model(config)
-    else:
-        assert build_model(config).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
+    assert build_model(config).eval()(torch.zeros(1, 3, 64, 64)).shape == (1, 2, 64, 64)
 
 
 def test_decoder_options() -> None:
@@ -195,3 +192,89 @@ def test_the_seed_decides_what_is_random(lite0: Resolved) -> None:
 
     assert torch.equal(head(1, lite0), head(1, lite0))
     assert not torch.equal(head(1, lite0), head(2, lite0))
+
+
+def digest(network: nn.Module) -> str:
+    """A hash of names, shapes and values of all tensors of a network."""
+    found = hashlib.sha256()
+    for name, tensor in network.state_dict().items():
+        found.update(f"{name} {tuple(tensor.shape)} ".encode() + tensor.numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+EARLIER = {
+    "ternausnet11": "161ff120fe524619",
+    "ternausnet16": "7fbe2c8c6336504e",
+}
+"""The digests of networks that were built before these were data after seed 7."""
+
+
+@pytest.mark.parametrize("kind", EARLIER)
+def test_names_and_random_weights_of_earlier_versions(kind: str) -> None:
+    torch.manual_seed(7)
+    network = build_model(TernausConfig.model_validate({"kind": kind, "channels": ["a"], "filters": 2}))
+    assert digest(network) == EARLIER[kind]
+
+
+def test_a_whole_checkpoint_with_the_published_names(tmp_path: Path) -> None:
+    """As the publication saves them: below "model", with names of nn.DataParallel, and the epoch beside."""
+    config = TernausConfig(kind="ternausnet11", channels=("car",), filters=1)
+    donor = build_model(config)
+    content = {"model": {f"module.{name}": value for name, value in donor.state_dict().items()}, "epoch": 3}
+    torch.save(content, tmp_path / "whole.pt")
+    resolved = Resolved("vgg11", tmp_path / "whole.pt", "", "path")
+    found = build_model(config, resolved).state_dict()
+    assert all(torch.equal(tensor, found[name]) for name, tensor in donor.state_dict().items())
+    two = config.model_copy(update={"channels": ("car", "wheel")})
+    with pytest.raises(WeightsError, match=r"whole.pt: .*final.weight is \(1, 1, 1, 1\), not \(2, 1, 1, 1\)"):
+        build_model(two, resolved)
+    sixteen = TernausConfig(kind="ternausnet16", channels=("car",), filters=1)
+    with pytest.raises(WeightsError, match=r"whole.pt: .* it has no tensor encoder.3.weight, nor"):
+        build_model(sixteen, resolved)
+
+
+@pytest.mark.parametrize("own_names", [True, False])
+def test_a_whole_checkpoint_of_smp(own_names: bool, tmp_path: Path) -> None:
+    config = smp_config(encoder="resnet18", decoder_channels=[16, 8, 4, 4, 4], weights="none")
+    state = build_model(config).state_dict()
+    if not own_names:  # as smp's encoder "resnet18", which is not timm's
+        state = {name.replace("encoder.model.", "encoder."): tensor for name, tensor in state.items()}
+    resolved = saved(tmp_path / "unet.safetensors", state)
+    found = build_model(config, resolved).state_dict()
+    assert all(torch.equal(tensor, found[name if own_names else _longer(name)]) for name, tensor in state.items())
+    four = build_model(config.model_copy(update={"in_channels": 4}), resolved)
+    first = four.get_parameter("encoder.model.conv1.weight")
+    assert torch.allclose(first.sum(dim=1), found["encoder.model.conv1.weight"].sum(dim=1), atol=1e-5)
+    with pytest.raises(WeightsError, match=r"unet.safetensors: .*has no tensor|is missing|is \("):
+        build_model(smp_config(encoder="resnet18", kind="fpn", weights="none"), resolved)
+
+
+def _longer(name: str) -> str:
+    return name.replace("encoder.", "encoder.model.", 1)
+
+
+def test_resnet_encoders_of_published_networks(tmp_path: Path) -> None:
+    donor = timm.create_model("resnet34")
+    resolved = saved(tmp_path / "resnet34.safetensors", donor.state_dict())
+    for config in (
+        TernausConfig(kind="albunet34", channels=("a",), filters=1, in_channels=4),
+        LinkNetConfig(kind="linknet34", channels=("a",), in_channels=4),
+    ):
+        found = build_model(config, resolved).state_dict()
+        for name, tensor in donor.state_dict().items():
+            if name == "conv1.weight":
+                assert torch.allclose(found[f"encoder.{name}"].sum(dim=1), tensor.sum(dim=1), atol=1e-5)
+            elif not name.startswith("fc."):
+                assert torch.equal(found[f"encoder.{name}"], tensor)
+    with pytest.raises(WeightsError, match="ternausnetv2 takes the weights of a whole network"):
+        build_model(TernausV2Config(kind="ternausnetv2", channels=("a",), filters=1), resolved)
+
+
+@pytest.mark.parametrize("count", [2, 4, 5, 11])
+def test_gray_input_of_any_number_of_channels(count: int, lite0: Resolved) -> None:
+    gray = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        three = encoder_of(build_model(smp_config(), lite0))(gray.expand(1, 3, 64, 64))
+        other = encoder_of(build_model(smp_config(in_channels=count), lite0))(gray.expand(1, count, 64, 64))
+    for a, b in zip(three, other, strict=True):
+        assert torch.allclose(a, b, rtol=1e-3, atol=1e-3)

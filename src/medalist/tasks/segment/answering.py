@@ -132,7 +132,7 @@ def _maps(
     runs: Sequence[tuple[Run, SegmentSettings]], split: str, samples: Sequence[Sample]
 ) -> Iterator[tuple[str, MapPrediction]]:
     """Yield the id and the blended maps of each sample."""
-    stores = [(MapStore(run.folder / split), settings.model.channels) for run, settings in runs]
+    stores = [(MapStore(run.folder / split), settings.model.outputs) for run, settings in runs]
     files = [store.files(_parts(run, split)) for (store, _), (run, _) in zip(stores, runs, strict=True)]
     for sample in samples:
         # Read one after another: the maps of all runs together may not fit into memory.
@@ -153,7 +153,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 def blend_conflict(one: SegmentSettings, other: SegmentSettings) -> str | None:
     """Return why two runs cannot be blended: their maps have different channels. None where they are the same."""
-    channels, others = one.model.channels, other.model.channels
+    channels, others = one.model.outputs, other.model.outputs
     if channels == others:
         return None
     return (

@@ -26,6 +26,7 @@ from medalist.stores.maps import MapStore
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS, read_of
 from medalist.tasks.probed import sampled_source
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_task, target_maker
 from medalist.tasks.segment.network import build_normalisation
@@ -121,7 +122,7 @@ def _once(
     read, stride = read_of(setup.contest, settings), settings.model.stride
     dataset = InferenceDataset(samples, range(len(samples)), stride, build_normalisation(settings), read)
     started = time.perf_counter()
-    raw = read_batch(dataset, one, job.fabric)
+    raw = read_batch(conditioned(dataset, settings.model, samples), one, job.fabric)
     seen = time.perf_counter()
     found = list(
         predict(

@@ -41,11 +41,20 @@ def has_second_stage(how: SegmentDecide) -> bool:
 def roles_of(how: SegmentDecide, settings: SegmentSettings, competition: Competition) -> ClassRoles | None:
     """Return what the channels mean for masks of several classes; None where the decision does not ask for it.
 
-    Raises ConfigError for a channel that is no class of the contest, and where the decision does not fit the channels.
+    Raises ConfigError for a channel that is no class of the contest, and where the decision does not fit the channels,
+    or gives the numbers of other classes than the contest's.
     """
+    channels, classes = settings.model.channels, competition.classes
+    # A threshold answers 1 where its channel is, which is right only for the one class beside a background.
+    if isinstance(how, ThresholdConfig) and classes:
+        one = len(classes) == 2 and classes[0] == BACKGROUND and (how.channel or channels[0]) != BACKGROUND
+        if not one:
+            raise ConfigError(
+                f"decide.kind = threshold answers one class beside a background, and {competition.name} asks for "
+                f"{', '.join(classes)}; type decide.kind=classes"
+            )
     if not isinstance(how, ClassesConfig):
         return None
-    channels, classes = settings.model.channels, competition.classes
     numbers = class_numbers(channels, classes, settings.task.activation)
     roles = ClassRoles(dict(zip(channels, numbers, strict=True)), not classes or classes[0] == BACKGROUND)
     refuse_unfit(how, roles)
@@ -89,17 +98,11 @@ def rehearse_decision(settings: SegmentSettings, contest: Contest, own: OwnParts
     """
     how, competition, channels = settings.decide, contest.competition, settings.model.channels
     several = f"model.channels are {', '.join(channels)}"
-    if isinstance(how, ThresholdConfig):
-        if how.channel is None and len(channels) > 1:
-            raise ConfigError(
-                f"decide.kind = threshold decides one channel, and {several}; name it, decide.channel={channels[0]}, "
-                "or decide all of them: decide.kind=classes"
-            )
-        if len(competition.classes) > 2:
-            raise ConfigError(
-                f"decide.kind = threshold answers one class, and {competition.name} asks for "
-                f"{', '.join(competition.classes)}; type decide.kind=classes"
-            )
+    if isinstance(how, ThresholdConfig) and how.channel is None and len(channels) > 1:
+        raise ConfigError(
+            f"decide.kind = threshold decides one channel, and {several}; name it, decide.channel={channels[0]}, "
+            "or decide all of them: decide.kind=classes"
+        )
     roles = roles_of(how, settings, competition)
     if roles is not None and max(roles.numbers.values()) > 1 and getattr(competition.submission, "one_class", False):
         raise ConfigError(

@@ -27,6 +27,7 @@ from medalist.records import Sample
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 from medalist.tasks.own import OwnLoss
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, weighted
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.crops import Contents
 from medalist.tasks.segment.network import build_network, build_normalisation
 from medalist.tasks.segment.settings import SegmentSettings
@@ -42,10 +43,11 @@ def build_task(settings: SegmentSettings, own: OwnParts = NO_PARTS, counts: Sequ
 
     own, counts: the parts of the contest's folder, and the pixels of the training samples; only a training needs them.
     """
-    channels, activation = settings.model.channels, settings.task.activation
+    channels, activation, outputs = settings.model.channels, settings.task.activation, settings.model.outputs
     if isinstance(settings.loss, OwnConfig):
-        return SegmentTask(OwnLoss(settings.loss, own, by_sample=False), channels, activation)
-    return SegmentTask(weighted(settings.loss, channels, counts) if counts else settings.loss, channels, activation)
+        return SegmentTask(OwnLoss(settings.loss, own, by_sample=False), channels, activation, outputs)
+    loss = weighted(settings.loss, channels, counts) if counts else settings.loss
+    return SegmentTask(loss, channels, activation, outputs)
 
 
 def target_maker(contest: Contest, settings: SegmentSettings) -> CountedTargets:
@@ -107,5 +109,6 @@ def build_job(
     held_sampler = SizeBucketSampler(sizes, stride, settings.predict.batch, fabric.global_rank, fabric.world_size)
     model = build_network(settings, weights, place.fold, place.own)
     names = [sample.id for sample in cache.samples]
-    held, task = (held_set, held_sampler), build_task(settings, place.own, counts)
-    return make_job(settings, fabric, task, model, (train_set, sampler), held, place, names)
+    parts = (conditioned(train_set, settings.model, cache.samples), sampler)
+    held = (conditioned(held_set, settings.model, cache.samples), held_sampler)
+    return make_job(settings, fabric, build_task(settings, place.own, counts), model, parts, held, place, names)

@@ -72,6 +72,12 @@ class LossConfig(ConfigModel):
     regression: Weight = 0.0
     """The weight of the error on channels that are numbers, such as `distance`; the other terms leave them out."""
 
+    deep: Weight = 0.5
+    """The weight of the mean loss of the heads of `model.deep_supervision`; it counts nothing without them."""
+
+    presence: Weight = 0.5
+    """The weight of the binary cross-entropy of the head of `model.presence`; it counts nothing without it."""
+
     channels: dict[str, Weight] = Field(default_factory=dict)
     """The weight of each output channel inside every term, by the channel's name; 1 where a channel is not named. In
     `ce`, and in `focal` under softmax, it is the weight of the pixels of this class."""

@@ -60,7 +60,7 @@ def fitted(predictor: TilePredictor, sizes: list[tuple[int, int]]) -> PredictCon
     most = config.most_bytes
     assert most is not None and sizes
     need = measured(predictor)
-    widest, channels = max(width for _, width in sizes), len(predictor.task.channels)
+    widest, channels = max(width for _, width in sizes), len(predictor.task.outputs)
     longest = max(max(size) for size in sizes)
     if config.tile is not None:
         sides: tuple[int, ...] = (config.tile.size,)
@@ -101,7 +101,7 @@ def measured(predictor: TilePredictor) -> Need:
         peaks.append(peak_while(lambda side=side: predictor.try_tile(side)))  # type: ignore[misc]
     release_buffers()
     small, large = (side**2 for side in sides)
-    least = 4.0 * (6 + 3 * len(predictor.task.channels))  # the tile, its maps, their sum and its copy
+    least = 4.0 * (6 + 3 * len(predictor.task.outputs))  # the tile, its maps, their sum and its copy
     pixel = max(least, (peaks[1] - peaks[0]) / (large - small))
     return Need(max(0.0, peaks[1] - pixel * large), pixel)
 

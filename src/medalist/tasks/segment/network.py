@@ -2,53 +2,56 @@
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from collections.abc import Mapping
+from typing import assert_never
 
-import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from medalist.data.items import Normalisation
-from medalist.errors import ConfigError, WeightsError
-from medalist.models.encoders import (
-    IMAGENET,
-    Statistics,
-    adapted,
-    check_encoder,
-    fitted_state,
-    forget_state,
-    quiet_timm,
-    statistics,
-)
+from medalist.errors import WeightsError
+from medalist.models.checkpoints import load_whole
+from medalist.models.encoders import IMAGENET, Statistics, adapted, check_encoder, statistics
+from medalist.models.resnet import resnet_state
 from medalist.models.states import load_state
+from medalist.models.vgg import vgg_state
 from medalist.models.weights import Resolved
 from medalist.parts import NO_PARTS, OwnParts
 from medalist.tasks.own import own_network
-from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, SmpConfig, TernausConfig
+from medalist.tasks.segment.linknet34 import LinkNet34
+from medalist.tasks.segment.model_settings import (
+    LinkNetConfig,
+    ModelConfig,
+    OwnNetworkConfig,
+    SmpConfig,
+    TernausConfig,
+    TernausV2Config,
+)
 from medalist.tasks.segment.settings import SegmentSettings
-
-_SMP = {"unet": smp.Unet, "unetplusplus": smp.UnetPlusPlus, "fpn": smp.FPN, "linknet": smp.Linknet}
+from medalist.tasks.segment.smp_network import build_smp
+from medalist.tasks.segment.ternausnet import TernausNet
 
 
 def build_model(config: ModelConfig, weights: Resolved | None = None, own: OwnParts = NO_PARTS) -> nn.Module:
-    """Build the network; its encoder gets `weights` (see `encoder_weights`), or random weights where that is None.
+    """Build the network; it gets `weights` (see `encoder_weights`), or random weights where that is None.
 
-    The network takes float32[B, in_channels, h, w], normalised with `normalisation(config)`, where h and w are
-    multiples of `config.stride`, and returns logits float32[B, len(channels), h, w]. It is in training mode. Nothing is
-    downloaded here. Random weights come from torch's generator, which the caller seeds. own: the parts of the contest's
-    folder. Raises ConfigError (the encoder is unknown, or cannot be used for segmentation) and WeightsError (the
-    weights do not fit).
+    The network takes float32[B, seen_channels, h, w]: images normalised with `normalisation(config)`, and behind their
+    channels the planes of a condition. h and w are multiples of `config.stride`. It returns logits float32[B,
+    len(channels), h, w], or SegmentOutputs where it has more heads. It is in training mode. `weights` are of the
+    encoder, or of the whole network where they name its head. Nothing is downloaded here. Random
+    weights come from torch's generator, which the caller seeds. own: the parts of the contest's folder. Raises
+    ConfigError (the encoder is unknown, or cannot be used for segmentation) and WeightsError (the weights do not fit).
     """
-    match config:
-        case SmpConfig():
-            return _build_smp(config, weights)
-        case TernausConfig():
-            return _build_ternausnet(config, weights)
-        case OwnNetworkConfig():
-            size, outputs = (2 * config.stride, 3 * config.stride), len(config.channels)
-            return own_network(config, own, (config.in_channels, *size), outputs, (outputs, *size))
-        case _:
-            assert_never(config)
+    if isinstance(config, OwnNetworkConfig):
+        size, outputs = (2 * config.stride, 3 * config.stride), len(config.channels)
+        return own_network(config, own, (config.in_channels, *size), outputs, (outputs, *size))
+    if weights is None:
+        return _with_encoder(config, None)
+    state = load_state(weights.path)
+    try:
+        return _with_whole(config, state) if _holds_head(config, state) else _with_encoder(config, state)
+    except WeightsError as error:
+        raise WeightsError(f"{weights.path}: {error}") from error
 
 
 def normalisation(config: ModelConfig) -> Statistics:
@@ -56,7 +59,7 @@ def normalisation(config: ModelConfig) -> Statistics:
     match config:
         case SmpConfig():
             return statistics(config.encoder, config.in_channels)
-        case TernausConfig() | OwnNetworkConfig():
+        case TernausConfig() | LinkNetConfig() | TernausV2Config() | OwnNetworkConfig():
             return adapted(IMAGENET, config.in_channels)
         case _:
             assert_never(config)
@@ -65,7 +68,7 @@ def normalisation(config: ModelConfig) -> Statistics:
 def build_network(
     settings: SegmentSettings, weights: Resolved | None, fold: int, own: OwnParts = NO_PARTS
 ) -> nn.Module:
-    """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
+    """Return the network with its pretrained weights; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
     return build_model(settings.model, weights, own)
 
@@ -76,93 +79,58 @@ def build_normalisation(settings: SegmentSettings) -> Normalisation:
     return Normalisation(tuple(mean), tuple(std))
 
 
-def _build_ternausnet(config: TernausConfig, weights: Resolved | None) -> nn.Module:
-    from medalist.models.vgg import vgg_state
-    from medalist.tasks.segment.ternausnet import TernausNet11, TernausNet16
+_Built = SmpConfig | TernausConfig | LinkNetConfig | TernausV2Config
 
-    classes, inputs = len(config.channels), config.in_channels
-    network: TernausNet11 | TernausNet16
-    match config.kind:
-        case "ternausnet11":
-            name, network = "vgg11", TernausNet11(classes, inputs, config.filters)
-        case "ternausnet16":
-            name, network = "vgg16", TernausNet16(classes, inputs, config.filters)
+
+def _with_encoder(config: _Built, state: Mapping[str, Tensor] | None) -> nn.Module:
+    """Return the network with the weights of the encoder alone; with random ones where `state` is None."""
+    match config:
+        case SmpConfig():
+            return build_smp(config, state)
+        case TernausConfig() | TernausV2Config():
+            network: TernausNet | LinkNet34 = TernausNet(config)
+        case LinkNetConfig():
+            network = LinkNet34(config)
         case _:
-            assert_never(config.kind)
-    if weights is not None:
-        try:
-            network.encoder.load_state_dict(vgg_state(name, load_state(weights.path), inputs))
-        except WeightsError as error:
-            raise WeightsError(f"{weights.path}: {error}") from error
+            assert_never(config)
+    if state is None:
+        return network
+    if isinstance(config, TernausV2Config):
+        raise WeightsError("they name no tensor of the decoder: ternausnetv2 takes the weights of a whole network")
+    if config.encoder_name == "resnet34":
+        network.encoder.load_state_dict(resnet_state(state, config.in_channels))
+    else:
+        network.encoder.load_state_dict(vgg_state(config.encoder_name, state, config.in_channels))
     return network
 
 
-def _build_smp(config: SmpConfig, weights: Resolved | None) -> nn.Module:
-    options: dict[str, Any] = {}
-    if config.decoder_channels is not None:
-        options["decoder_channels"] = config.decoder_channels
-    if config.attention is not None:
-        options["decoder_attention_type"] = config.attention
-    if config.dropout is not None:
-        options["decoder_dropout"] = config.dropout
-    check_encoder(config.encoder)
-    if config.encoder.startswith("swin"):
-        options["strict_img_size"] = False  # windows are padded, so every multiple of the stride is accepted
-    if weights is not None:
-        # The state dict is passed to timm, so that timm's own code adapts the first convolution and renames the tensors
-        # that features_only renames, and no hub is asked. Before, the state dict is checked against the whole
-        # classifier: for features timm loads without `strict`, and missing tensors would silently stay random.
-        try:
-            state = fitted_state(config.encoder, load_state(weights.path))
-        except WeightsError as error:
-            raise WeightsError(f"{weights.path}: {error}") from error
-        options["pretrained_cfg_overlay"] = {"state_dict": state}
-    try:
-        with quiet_timm():
-            network: nn.Module = _SMP[config.kind](
-                encoder_name=f"tu-{config.encoder}",
-                encoder_weights=None if weights is None else True,
-                in_channels=config.in_channels,
-                classes=len(config.channels),
-                **options,
-            )
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        AssertionError,
-        IndexError,
-        KeyError,
-    ) as error:
-        raise _unusable(config, error) from error
-    forget_state(network)
-    _check_shapes(network, config)
+def _holds_head(config: _Built, state: Mapping[str, Tensor]) -> bool:
+    """Whether a state dict is of a whole network, because it names the head."""
+    match config:
+        case SmpConfig():
+            head = "segmentation_head."
+        case TernausConfig() | TernausV2Config():
+            head = "final."
+        case LinkNetConfig():
+            head = "finalconv3."
+        case _:
+            assert_never(config)
+    return any(name.startswith(head) for name in state)
+
+
+def _with_whole(config: _Built, state: Mapping[str, Tensor]) -> nn.Module:
+    """Return the network with the weights of a whole network, decoder and head included."""
+    network = _with_encoder(config, None)
+    if isinstance(config, SmpConfig):
+        if not any(name.startswith("encoder.model.") for name in state):  # smp's own encoders have no part `model`
+            state = {
+                name.replace("encoder.", "encoder.model.", 1) if name.startswith("encoder.") else name: tensor
+                for name, tensor in state.items()
+            }
+        conv = check_encoder(config.encoder).first_conv
+        load_whole(network, state, f"encoder.model.{conv}.weight" if isinstance(conv, str) else "")
+        return network
+    first = {"resnet34": "encoder.conv1.weight", "wide_resnet38": "encoder.conv1.conv1.weight"}
+    ignored = ("encoder.fc.",) if config.kind == "albunet34" else ()  # published with the classifier, which is not used
+    load_whole(network, state, first.get(config.encoder_name, "encoder.0.weight"), ignored)
     return network
-
-
-def _check_shapes(network: nn.Module, config: SmpConfig) -> None:
-    """Run the network once on zeros. Raises ConfigError where it fails or the output has a wrong shape.
-
-    So an encoder whose features do not fit the decoder is refused before the training.
-    """
-    height, width = 2 * config.stride, 3 * config.stride
-    network.eval()
-    try:
-        with torch.inference_mode():
-            output = network(torch.zeros(1, config.in_channels, height, width))
-    except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as error:
-        raise _unusable(config, error) from error
-    network.train()
-    expected = (1, len(config.channels), height, width)
-    if tuple(output.shape) != expected:
-        raise ConfigError(f"encoder '{config.encoder}' under {config.kind} gives {tuple(output.shape)}, not {expected}")
-
-
-def _unusable(config: SmpConfig, error: Exception) -> ConfigError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    reason = lines[0][:160].rstrip(".") if lines else type(error).__name__
-    return ConfigError(
-        f"encoder '{config.encoder}' cannot be used with {config.kind} ({reason}); take one with features at "
-        "strides 4, 8, 16, 32, such as resnet34, tf_efficientnet_lite0 or convnext_tiny"
-    )

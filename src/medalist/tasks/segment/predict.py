@@ -28,6 +28,7 @@ from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.networks import trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.pixels import read_of
+from medalist.tasks.segment.conditions import condition_of, conditioned, unknown_line
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.memory import fitted, in_gb
@@ -58,15 +59,16 @@ def _predict(
 ) -> None:
     made = made_by(run, settings, contest, folds)
     sources = predicting_sources(settings.competition, settings.task.kind)
-    part = StoredPart(settings.model.channels, tuple(sample.id for sample in samples), made, sources)
+    part = StoredPart(settings.model.outputs, tuple(sample.id for sample in samples), made, sources)
     if _is_there(store.part(name), part, settings.predict) and store.intact(name):
         return
     store.refuse_alike(part.ids)
     refuse_large(samples, settings.predict)
     fabric, own = open_devices(settings), parts_of(contest.competition)
     changed = parts_changed(run, settings.model, own)
-    if changed and fabric.is_global_zero:
-        reporter.say(f"note: {changed}")
+    notes = [f"note: {changed}" if changed else "", unknown_line(settings.model, samples)]
+    for note in filter(None, notes if fabric.is_global_zero else ()):
+        reporter.say(note)
     models = trained_networks(build_model(settings.model, own=own), run, settings, folds, fabric)
     predictor = TilePredictor(
         fabric,
@@ -77,6 +79,7 @@ def _predict(
         settings.model.stride,
         settings.train.channels_last,
         store.folder,
+        condition_of(settings.model),
     )
     if settings.predict.memory is not None and samples:
         config = fabric.broadcast(fitted(predictor, [sample.size for sample in samples]))
@@ -136,7 +139,8 @@ def _write_all(
     rest = sorted(set(range(len(samples))) - set(tiled))
     whole = InferenceDataset(samples, rest, stride, predictor.normalisation, read_of(contest, settings))
     order = SizeBucketSampler([samples[number].size for number in rest], stride, config.batch, rank, world)
-    loader = batches(whole, order, settings.loader.workers, fabric.device.type == "cuda")
+    told = conditioned(whole, settings.model, samples)
+    loader = batches(told, order, settings.loader.workers, fabric.device.type == "cuda")
     own = tiled[rank::world]
     counts = {number: Tiles.of(samples[number].size, tile, stride).count for number in own} if tile is not None else {}
     if tile is not None and own:
@@ -186,6 +190,6 @@ def _write_tiled(
         image = contest_opener(contest.competition, settings.image, store.folder, free)(sample.images[0])
     except DataError as error:
         raise DataError(f"sample {sample.id}: {error}") from error
-    found = predictor.predict(image, bar.advance)
+    found = predictor.predict(image, bar.advance, sample.meta)
     store.write(sample.id, found.prediction)
     return found.seam_score

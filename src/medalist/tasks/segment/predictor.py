@@ -26,6 +26,7 @@ from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import regressor_of
+from medalist.tasks.segment.conditions import condition_of, with_condition
 from medalist.tasks.segment.deciding import decide_by, roles_of
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_task
@@ -37,7 +38,10 @@ from medalist.tasks.segment.tiled import TilePredictor
 
 @dataclass(frozen=True, eq=False)
 class SegmentNetworks:
-    """The networks of some folds on one device; their maps are averaged."""
+    """The networks of some folds on one device; their maps are averaged.
+
+    A network with a condition gets zeros for it, because these images have no columns.
+    """
 
     settings: SegmentSettings
     place: Placement
@@ -52,7 +56,10 @@ class SegmentNetworks:
         """
         config, stride, tile = self.settings.predict, self.settings.model.stride, self.settings.predict.tile
         last, folder = self.settings.train.channels_last, Path(tempfile.gettempdir())
-        tiles = TilePredictor(self.place, self.task, self.models, self.normalisation, config, stride, last, folder)
+        told = condition_of(self.settings.model)
+        tiles = TilePredictor(
+            self.place, self.task, self.models, self.normalisation, config, stride, last, folder, told
+        )
         large = [number for number, one in enumerate(images) if tile is not None and max(one.shape[:2]) > tile.size]
         whole = sorted(set(range(len(images))) - set(large))
         loader = batches_of_images([images[number] for number in whole], config.batch, self._item)
@@ -63,7 +70,8 @@ class SegmentNetworks:
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
         padded, padding = pad_to_multiple(image, self.settings.model.stride)
-        return make_item(position, padded, None, self.normalisation, padding)
+        item = make_item(position, padded, None, self.normalisation, padding)
+        return with_condition(item, condition_of(self.settings.model))
 
 
 def open_networks(

@@ -145,7 +145,7 @@ def _scored_maps(
     decided = channels[0] if isinstance(how, OwnConfig) else decided_channel(how, channels)
     store = MapStore(run.folder / "oof")
     files = store.files(f"fold{fold}" for fold in page.scores["oof"]["folds"])
-    return StoredMaps(store, channels, decided, files, _numbers(settings, contest.competition))
+    return StoredMaps(store, settings.model.outputs, decided, files, _numbers(settings, contest.competition))
 
 
 def _numbers(settings: SegmentSettings, competition: Competition) -> tuple[int, ...]:

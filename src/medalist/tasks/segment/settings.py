@@ -13,9 +13,10 @@ from medalist.engine.view_settings import Tta, views_of
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
-from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers
+from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers, is_regression
 from medalist.tasks.segment.loss_settings import LossConfig, StagedLossConfig, losses_in
-from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig
+from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, TernausV2Config
+from medalist.tasks.segment.network_settings import Network
 
 SegmentLoss = Annotated[
     Annotated[LossConfig, Tag("terms")] | Annotated[StagedLossConfig, Tag("stages")] | Annotated[OwnConfig, Tag("own")],
@@ -172,7 +173,7 @@ class SegmentSettings(Experiment):
         """The weights of the encoder; None for a network of the contest's folder, which brings its own."""
         if isinstance(self.model, OwnNetworkConfig):
             return None
-        return Pretrained(self.model.encoder_name, self.model.weights)
+        return Pretrained(self.model.encoder_name, self.model.weights, not isinstance(self.model, TernausV2Config))
 
     @model_validator(mode="after")
     def _sizes_fit(self) -> Self:
@@ -203,6 +204,24 @@ class SegmentSettings(Experiment):
         if activation == "softmax":
             for number, entry in enumerate(self.augment):
                 _refuse_blending(f"augment[{number}]", entry)
+        return self
+
+    @model_validator(mode="after")
+    def _heads_learn(self) -> Self:
+        """Refuse heads that no loss would train."""
+        for option, weight in (("presence", "presence"), ("deep_supervision", "deep")):
+            has = isinstance(self.model, Network) and bool(getattr(self.model, option))
+            if has and isinstance(self.loss, OwnConfig):
+                raise ValueError(
+                    f"model.{option} needs a loss of terms: a loss of the contest's folder sees maps alone"
+                )
+            for loss in losses_in(self.loss):
+                if has and not getattr(loss, weight):
+                    raise ValueError(f"loss.{weight} = 0 would leave the head of model.{option} random; leave one out")
+        if isinstance(self.model, Network) and self.model.presence:
+            numbers = [name for name in self.model.channels if is_regression(name)]
+            if numbers:
+                raise ValueError(f"model.presence: channel '{numbers[0]}' is a number, which no image has or lacks")
         return self
 
     @model_validator(mode="after")

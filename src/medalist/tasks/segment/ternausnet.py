@@ -1,16 +1,55 @@
-"""TernausNet-11 and -16: U-Nets with VGG encoders (arXiv 1801.05746), with the published layer names.
+"""The U-Nets of TernausNet's authors as data: TernausNet-11 and -16, their variants, AlbuNet-34, TernausNetV2.
 
-The encoder's convolutions are registered twice: as `encoder.N` (torchvision's `features.N`) and under the name of
-their stage. Both names share one storage, so a state dict lists each of these tensors twice.
+They keep the published names of their weights. Some of these name a part of the encoder a second time: `encoder.0` (as
+in torchvision) and `conv1`, say. Both names share one storage, so a state dict lists each of these tensors twice.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, assert_never
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from medalist.models import resnet, wide_resnet
 from medalist.models.vgg import VGG11, VGG16, vgg_features
+from medalist.tasks.segment.heads import Headed, joined
+from medalist.tasks.segment.model_settings import TernausConfig, TernausV2Config
+from medalist.tasks.segment.outputs import SegmentOutputs
+
+Up = Literal["transposed3", "transposed4", "bilinear", "nearest"]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How one of these networks differs from the others."""
+
+    encoder: Literal["vgg11", "vgg16", "resnet34", "wide_resnet38"]
+    """The encoder."""
+
+    up: Up
+    """How a block doubles its maps: a transposed convolution with a kernel of 3 or 4, or interpolation."""
+
+    middle: tuple[int, ...]
+    """Inner widths of the blocks `center`, `dec5`, `dec4`, …, as multiples of `filters`."""
+
+    out: tuple[int, ...]
+    """Output widths of these blocks, as multiples of `filters`."""
+
+    single: bool = False
+    """Whether the published names of the encoder's stages are of single convolutions."""
+
+
+SHAPES = {
+    "ternausnet11": Shape("vgg11", "transposed3", (16, 16, 16, 8, 4), (8, 8, 4, 2, 1), single=True),
+    "ternausnet16": Shape("vgg16", "bilinear", (16, 16, 16, 8, 4), (8, 8, 8, 2, 1)),
+    "unet11": Shape("vgg11", "transposed4", (16, 16, 16, 8, 4), (8, 8, 4, 2, 1)),
+    "unet16": Shape("vgg16", "transposed4", (16, 16, 16, 8, 4), (8, 8, 8, 2, 1)),
+    "albunet34": Shape("resnet34", "bilinear", (16, 16, 16, 8, 4, 4), (8, 8, 8, 2, 4, 1)),
+    "ternausnetv2": Shape("wide_resnet38", "nearest", (8, 8, 8, 2, 2), (8, 8, 8, 2, 1)),
+}
 
 
 class ConvRelu(nn.Module):
@@ -25,107 +64,131 @@ class ConvRelu(nn.Module):
         return functional.relu(self.conv(x), inplace=True)
 
 
-class TransposedBlock(nn.Module):
-    """TernausNet-11's decoder block: [B, in, h, w] -> [B, out, 2h, 2w] by a transposed convolution."""
+class DecoderBlock(nn.Module):
+    """A block of the decoder: [B, in, h, w] -> [B, out, 2h, 2w]."""
 
-    def __init__(self, in_channels: int, middle: int, out_channels: int) -> None:
+    def __init__(self, up: Up, in_channels: int, middle: int, out_channels: int) -> None:
         super().__init__()
-        up = nn.ConvTranspose2d(middle, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1)
-        self.block = nn.Sequential(ConvRelu(in_channels, middle), up, nn.ReLU(inplace=True))
+        match up:
+            case "transposed3":
+                last = nn.ConvTranspose2d(middle, out_channels, kernel_size=3, stride=2, padding=1, output_padding=1)
+                self.block = nn.Sequential(ConvRelu(in_channels, middle), last, nn.ReLU(inplace=True))
+            case "transposed4":
+                last = nn.ConvTranspose2d(middle, out_channels, kernel_size=4, stride=2, padding=1)
+                self.block = nn.Sequential(ConvRelu(in_channels, middle), last, nn.ReLU(inplace=True))
+            case "bilinear" | "nearest":
+                first = nn.Upsample(scale_factor=2, mode=up, align_corners=False if up == "bilinear" else None)
+                self.block = nn.Sequential(first, ConvRelu(in_channels, middle), ConvRelu(middle, out_channels))
+            case _:
+                assert_never(up)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's output at twice the size."""
         return self.block(x)  # type: ignore[no-any-return]
 
 
-class InterpolatedBlock(nn.Module):
-    """TernausNet-16's decoder block: [B, in, h, w] -> [B, out, 2h, 2w] by bilinear upsampling."""
+class TernausNet(Headed):
+    """An encoder, whose maps are halved once more, and a decoder. float[B, in, h, w] -> logits float[B, C, h, w].
 
-    def __init__(self, in_channels: int, middle: int, out_channels: int) -> None:
-        super().__init__()
-        up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.block = nn.Sequential(up, ConvRelu(in_channels, middle), ConvRelu(middle, out_channels))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the block's output at twice the size."""
-        return self.block(x)  # type: ignore[no-any-return]
-
-
-class TernausNet11(nn.Module):
-    """VGG11 encoder, transposed-convolution decoder. float[B, in, h, w] -> logits float[B, classes, h, w].
-
-    h and w must be multiples of 32. The output is logits for any number of classes, without a sigmoid or softmax.
+    h and w must be multiples of `config.stride`. The output is logits for any number of channels, also where the
+    publication had a softmax.
     """
 
-    def __init__(self, classes: int = 1, in_channels: int = 3, filters: int = 32) -> None:
-        super().__init__()
+    def __init__(self, config: TernausConfig | TernausV2Config):
+        super().__init__(config)
+        shape, n = SHAPES[config.kind], config.filters
         self.pool = nn.MaxPool2d(2, 2)
-        self.encoder = vgg_features(VGG11, in_channels)
-        conv = [layer for layer in self.encoder if isinstance(layer, nn.Conv2d)]
-        self.conv1, self.conv2 = conv[0:2]
-        self.conv3s, self.conv3, self.conv4s, self.conv4, self.conv5s, self.conv5 = conv[2:]
-        n = filters
-        self.center = TransposedBlock(512, n * 16, n * 8)
-        self.dec5 = TransposedBlock(512 + n * 8, n * 16, n * 8)
-        self.dec4 = TransposedBlock(512 + n * 8, n * 16, n * 4)
-        self.dec3 = TransposedBlock(256 + n * 4, n * 8, n * 2)
-        self.dec2 = TransposedBlock(128 + n * 2, n * 4, n)
-        self.dec1 = ConvRelu(64 + n, n)
-        self.final = nn.Conv2d(n, classes, kernel_size=1)
+        self.pooled = shape.encoder != "resnet34"
+        self._add_encoder(shape, config.in_channels)
+        middle, out = [n * times for times in shape.middle], [n * times for times in shape.out]
+        skips = _skips(shape)
+        widths = skips + [0] * (len(out) - len(skips))
+        self.center = DecoderBlock(shape.up, widths[0] + self.extra, middle[0], out[0])
+        self.steps: list[tuple[str, bool]] = []
+        """The name of each further block, and whether it sees features of the encoder."""
+        for number in range(1, len(out)):
+            before, skip = out[number - 1], widths[number - 1]
+            self._add_step(number, DecoderBlock(shape.up, before + skip, middle[number], out[number]), skip)
+        self._add_step(len(out), ConvRelu(out[-1] + widths[len(out) - 1], n), widths[len(out) - 1])
+        levels = [*out, n]
+        self.final = nn.Conv2d(self.head_width(levels[1:]), self.channels, kernel_size=1)
+        self.add_heads(config, skips[0], levels[1:])
 
-    def forward(self, x: Tensor) -> Tensor:
+    def _add_encoder(self, shape: Shape, in_channels: int) -> None:
+        """Add the encoder, and the published names of its stages."""
+        match shape.encoder:
+            case "vgg11" | "vgg16":
+                self.encoder = vgg_features(VGG11 if shape.encoder == "vgg11" else VGG16, in_channels)
+                self.stages = self._add_vgg_names(shape.single)
+                return
+            case "resnet34":
+                self.encoder = resnet.resnet_features(in_channels)
+                part = self.encoder.get_submodule
+                first = nn.Sequential(part("conv1"), part("bn1"), part("act1"), self.pool)
+                named = [first, *(part(f"layer{number}") for number in range(1, 5))]
+            case "wide_resnet38":
+                self.encoder = wide_resnet.wide_resnet_features(in_channels)
+                named = list(self.encoder)
+            case _:
+                assert_never(shape.encoder)
+        for number, stage in enumerate(named, start=1):
+            self.add_module(f"conv{number}", stage)
+        self.stages = tuple((f"conv{number}",) for number in range(1, 6))
+
+    def _add_vgg_names(self, single: bool) -> tuple[tuple[str, ...], ...]:
+        """Add the published names of a VGG's stages; return the names of each stage."""
+        stages: list[list[nn.Module]] = [[]]
+        for layer in self.encoder:
+            if isinstance(layer, nn.MaxPool2d):
+                stages.append([])
+            else:
+                stages[-1].append(layer)
+        found: list[tuple[str, ...]] = []
+        for number, layers in enumerate(stages[:-1], start=1):
+            parts: dict[str, nn.Module] = {f"conv{number}": nn.Sequential(*layers)}
+            if single:  # the last convolution of a stage has the plain name
+                alone = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
+                parts = dict(zip((f"conv{number}s", f"conv{number}")[-len(alone) :], alone, strict=True))
+            for name, part in parts.items():
+                self.add_module(name, part)
+            found.append(tuple(parts))
+        return tuple(found)
+
+    def _add_step(self, number: int, block: nn.Module, skip: int) -> None:
+        """Add block `dec5`, `dec4`, … of the decoder; the last of six after the center is `dec0`."""
+        name = f"dec{6 - number}"
+        self.add_module(name, block)
+        self.steps.append((name, skip > 0))
+
+    def forward(self, image: Tensor) -> Tensor | SegmentOutputs:
         """Return logits of the input's height and width."""
-        relu = functional.relu
-        conv1 = relu(self.conv1(x))
-        conv2 = relu(self.conv2(self.pool(conv1)))
-        conv3 = relu(self.conv3(relu(self.conv3s(self.pool(conv2)))))
-        conv4 = relu(self.conv4(relu(self.conv4s(self.pool(conv3)))))
-        conv5 = relu(self.conv5(relu(self.conv5s(self.pool(conv4)))))
-        up = self.center(self.pool(conv5))
-        up = self.dec5(torch.cat([up, conv5], dim=1))
-        up = self.dec4(torch.cat([up, conv4], dim=1))
-        up = self.dec3(torch.cat([up, conv3], dim=1))
-        up = self.dec2(torch.cat([up, conv2], dim=1))
-        up = self.dec1(torch.cat([up, conv1], dim=1))
-        return self.final(up)  # type: ignore[no-any-return]
+        x, condition = self.split(image)
+        features: list[Tensor] = []
+        for names in self.stages:
+            if features and self.pooled:
+                x = self.pool(x)
+            for name in names:
+                part = self.get_submodule(name)
+                x = functional.relu(part(x)) if isinstance(part, nn.Conv2d) else part(x)
+            features.append(x)
+        x = self.center(joined(self.pool(features[-1]), condition))
+        deepest, levels = features[-1], []
+        for name, skips in self.steps:
+            x = self.get_submodule(name)(torch.cat([x, features.pop()], dim=1) if skips else x)
+            levels.append(x)
+        return self.outputs(self.final(self.decoded(levels)), deepest, levels)
 
 
-class TernausNet16(nn.Module):
-    """VGG16 encoder, interpolating decoder. float[B, in, h, w] -> logits float[B, classes, h, w].
-
-    h and w must be multiples of 32. The output is logits for any number of classes, without a sigmoid or softmax.
-    """
-
-    def __init__(self, classes: int = 1, in_channels: int = 3, filters: int = 32) -> None:
-        super().__init__()
-        self.pool = nn.MaxPool2d(2, 2)
-        self.encoder = vgg_features(VGG16, in_channels)
-        layers = list(self.encoder)  # the slices below leave out the pools, which are layers 4, 9, 16, 23 and 30
-        self.conv1 = nn.Sequential(*layers[0:4])
-        self.conv2 = nn.Sequential(*layers[5:9])
-        self.conv3 = nn.Sequential(*layers[10:16])
-        self.conv4 = nn.Sequential(*layers[17:23])
-        self.conv5 = nn.Sequential(*layers[24:30])
-        n = filters
-        self.center = InterpolatedBlock(512, n * 16, n * 8)
-        self.dec5 = InterpolatedBlock(512 + n * 8, n * 16, n * 8)
-        self.dec4 = InterpolatedBlock(512 + n * 8, n * 16, n * 8)
-        self.dec3 = InterpolatedBlock(256 + n * 8, n * 8, n * 2)
-        self.dec2 = InterpolatedBlock(128 + n * 2, n * 4, n)
-        self.dec1 = ConvRelu(64 + n, n)
-        self.final = nn.Conv2d(n, classes, kernel_size=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return logits of the input's height and width."""
-        conv1 = self.conv1(x)
-        conv2 = self.conv2(self.pool(conv1))
-        conv3 = self.conv3(self.pool(conv2))
-        conv4 = self.conv4(self.pool(conv3))
-        conv5 = self.conv5(self.pool(conv4))
-        up = self.center(self.pool(conv5))
-        up = self.dec5(torch.cat([up, conv5], dim=1))
-        up = self.dec4(torch.cat([up, conv4], dim=1))
-        up = self.dec3(torch.cat([up, conv3], dim=1))
-        up = self.dec2(torch.cat([up, conv2], dim=1))
-        up = self.dec1(torch.cat([up, conv1], dim=1))
-        return self.final(up)  # type: ignore[no-any-return]
+def _skips(shape: Shape) -> list[int]:
+    """Return the channels of the encoder's stages that the decoder sees, deepest first."""
+    match shape.encoder:
+        case "vgg11":
+            return [stage[-1] for stage in reversed(VGG11)]
+        case "vgg16":
+            return [stage[-1] for stage in reversed(VGG16)]
+        case "resnet34":
+            return list(resnet.WIDTHS[:0:-1])
+        case "wide_resnet38":
+            return list(reversed(wide_resnet.WIDTHS))
+        case _:
+            assert_never(shape.encoder)

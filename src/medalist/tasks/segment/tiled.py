@@ -6,7 +6,7 @@ no later tile covers are divided by the sum of their weights, rounded to 8 bits,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from medalist.data.padding import Padding
 from medalist.data.windows import WindowedImage, mirrored_places
 from medalist.engine.placement import Placement
 from medalist.records import MapPrediction
+from medalist.tasks.segment.conditions import NOTHING, with_condition
 from medalist.tasks.segment.inference import average_views
+from medalist.tasks.segment.network_settings import ConditionConfig
 from medalist.tasks.segment.settings import PredictConfig, TileConfig
 from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.segment.tiling import Jumps, Line, line_of, weight_sums, window_of
@@ -77,28 +79,34 @@ class TilePredictor:
     stride: int
     channels_last: bool
     folder: Path
+    condition: ConditionConfig | None = None
 
     @torch.inference_mode()
-    def predict(self, image: WindowedImage, advance: Callable[[], None] = lambda: None) -> TiledMaps:
-        """Return the maps of an image at its size. `advance` is called after each tile.
+    def predict(
+        self,
+        image: WindowedImage,
+        advance: Callable[[], None] = lambda: None,
+        meta: Mapping[str, str | float] = NOTHING,
+    ) -> TiledMaps:
+        """Return the maps of an image at its size. `advance` is called after each tile. meta: the sample's columns.
 
         A pixel is the mean over the tiles that cover it, weighted by the window of the config.
         """
         assert self.config.tile is not None
         tiles = Tiles.of(image.size, self.config.tile, self.stride)
-        rows = _Rows(tiles, self.task.channels, self.folder)
+        rows = _Rows(tiles, self.task.outputs, len(self.task.channels), self.folder)
         for number, top in enumerate(tiles.down.starts):
             # One reading for a row of tiles, because strips of a file are as wide as the image.
             band = image.mirrored(range(top, top + tiles.down.tile), range(image.size[1]))
             for first in range(0, len(tiles.right.starts), self.config.batch):
                 lefts = tiles.right.starts[first : first + self.config.batch]
-                for left, maps in zip(lefts, self._forward(band, lefts, tiles.right), strict=True):
+                for left, maps in zip(lefts, self._forward(band, lefts, tiles.right, meta), strict=True):
                     rows.add(top, left, maps)
                     advance()
             del band
             later = tiles.down.starts[number + 1] if number + 1 < len(tiles.down.starts) else image.size[0]
             rows.finish_before(later)
-        return TiledMaps(MapPrediction(rows.maps, self.task.channels), rows.jumps.score)
+        return TiledMaps(MapPrediction(rows.maps, self.task.outputs), rows.jumps.score)
 
     @torch.inference_mode()
     def try_tile(self, side: int) -> None:
@@ -106,12 +114,15 @@ class TilePredictor:
         line = Line(side, side, (0,))
         self._forward(np.zeros((side, side, 3), np.uint8), [0], line)
 
-    def _forward(self, band: NDArray[np.uint8], lefts: Sequence[int], line: Line) -> NDArray[np.float32]:
+    def _forward(
+        self, band: NDArray[np.uint8], lefts: Sequence[int], line: Line, meta: Mapping[str, str | float] = NOTHING
+    ) -> NDArray[np.float32]:
         """Return float32[B, C, h, w], the probabilities of the tiles of a row of tiles that begin at these columns."""
         items = []
         for left in lefts:
             tile = _columns(band, left, line)
-            items.append(make_item(0, tile, None, self.normalisation, Padding(*tile.shape[:2])))
+            item = make_item(0, tile, None, self.normalisation, Padding(*tile.shape[:2]))
+            items.append(with_condition(item, self.condition, meta))
         batch = collate(items).to(self.place.device, self.channels_last)
         del items
         with self.place.autocast():
@@ -131,11 +142,13 @@ def _columns(band: NDArray[np.uint8], left: int, line: Line) -> NDArray[np.uint8
 class _Rows:
     """The sums of the tiles in the rows that are not finished, and the maps of those that are.
 
-    `sums` is float32[C, tile, W]; its first row is row `first` of the image.
+    `sums` is float32[C, tile, W]; its first row is row `first` of the image. pixelwise: the number
+    of first channels whose pixels differ within a tile; seams are looked at in these alone.
     """
 
     tiles: Tiles
     channels: tuple[str, ...]
+    pixelwise: int
     folder: Path
     jumps: Jumps = field(default_factory=Jumps)
     first: int = 0
@@ -145,6 +158,7 @@ class _Rows:
         count, height, width = len(self.channels), self.tiles.down.length, self.tiles.right.length
         self.sums = _array((count, min(self.tiles.down.tile, height), width), np.float32, self.folder)
         self.maps = _array((count, height, width), np.uint8, self.folder)
+        self._window = np.multiply.outer(*self.tiles.windows)
         self._across = np.zeros(max(0, width - 1))
         self._down = np.zeros(max(0, height - 1))
         self._last: NDArray[np.uint8] | None = None
@@ -153,9 +167,8 @@ class _Rows:
         """Add a tile float32[C, h, w] that begins at this row and column. It is overwritten."""
         down, of_rows = self.tiles.down.inside(top)
         right, of_columns = self.tiles.right.inside(left)
-        weights = self.tiles.windows[0][of_rows, None] * self.tiles.windows[1][of_columns]
         part = maps[:, of_rows, of_columns]
-        np.multiply(part, weights, out=part)
+        np.multiply(part, self._window[of_rows, of_columns], out=part)
         self.sums[:, down.start - self.first : down.stop - self.first, right] += part
         release(self.sums)
 
@@ -176,9 +189,9 @@ class _Rows:
         self._move(end - self.first)
         self.first = end
         if end == height:
-            width, channels = self.tiles.right.length, len(self.channels)
-            self.jumps.add(self._across, height * channels, self.tiles.right.seams)
-            self.jumps.add(self._down, width * channels, self.tiles.down.seams)
+            width = self.tiles.right.length
+            self.jumps.add(self._across, height * self.pixelwise, self.tiles.right.seams)
+            self.jumps.add(self._down, width * self.pixelwise, self.tiles.down.seams)
 
     def _move(self, steps: int) -> None:
         """Move the sums up by some rows, and clear the rows behind them."""
@@ -191,7 +204,7 @@ class _Rows:
             release(self.sums)
 
     def _count_jumps(self, rows: slice) -> None:
-        done = self.maps[:, rows]
+        done = self.maps[: self.pixelwise, rows]
         before = self._last
         for channel, plane in enumerate(done):
             self._across += _steps(plane[:, :-1], plane[:, 1:]).sum(axis=0, dtype=np.int64)

@@ -31,6 +31,7 @@ from medalist.tasks.pixels import CHANNELS, blank_cache, filled_cache, pixel_cac
 from medalist.tasks.protocols import DebugSubject
 from medalist.tasks.segment.channels import class_numbers
 from medalist.tasks.segment.class_weights import CountedTargets, PixelCounts, lacking
+from medalist.tasks.segment.conditions import refuse_unfit
 from medalist.tasks.segment.crops import Contents, as_seen, filled_windows
 from medalist.tasks.segment.deciding import decide_by, has_second_stage, rehearse_decision
 from medalist.tasks.segment.jobs import batch_sampler, build_job, target_maker
@@ -58,6 +59,8 @@ def rehearse(setup: TrainSetup) -> None:
         raise ConfigError(
             f"model.in_channels = {settings.model.in_channels}: images are read as RGB; set it to {CHANNELS}"
         )
+
+    refuse_unfit(settings.model, samples)
 
     def blank(sample: Sample) -> Target:
         return blank_target(sample.size, settings.task, settings.model.channels)
@@ -87,7 +90,7 @@ def rehearse(setup: TrainSetup) -> None:
         decide_by(settings.decide, own)(MapPrediction(np.zeros(shape[1:], np.uint8), settings.model.channels))
     else:
         rehearse_decision(settings, setup.contest, own)
-    rehearse_network(settings.train, network, samplers, fabric.world_size, (CHANNELS, *size))
+    rehearse_network(settings.train, network, samplers, fabric.world_size, (settings.model.seen_channels, *size))
 
 
 def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable[[int], TrainJob]:
