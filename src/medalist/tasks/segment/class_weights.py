@@ -82,7 +82,8 @@ def class_factors(pixels: Mapping[str, int], beta: float | None) -> dict[str, fl
     """Return a factor for each channel, by the inverse of its pixels, or of their effective number where beta is given.
 
     The effective number of n pixels is (1 - beta^n) / (1 - beta) (arXiv 1901.05555). The factors of channels with
-    pixels have the mean 1. A channel without pixels has the factor 1, and so has a channel of numbers."""
+    pixels have the mean 1. A channel without pixels has the factor 1, and so has a channel of numbers.
+    """
     rare = {name: 1 / _effective(n, beta) for name, n in pixels.items() if n and not is_regression(name)}
     mean = sum(rare.values()) / len(rare) if rare else 1.0
     return {name: rare[name] / mean if name in rare else 1.0 for name in pixels}
