@@ -13,6 +13,7 @@ from PIL import Image
 
 from medalist.competition import Competition
 from medalist.contest import Contest
+from medalist.errors import DataError
 from medalist.formats.rle import RleFormat
 from medalist.layouts import images_in_folder, mask, read_split
 from medalist.metrics.masks import mean_dice
@@ -113,3 +114,25 @@ def test_pictures_of_one_sort_are_no_copies(tmp_path: Path, quiet: SilentReporte
     for part in ("train", "test"):
         put(tmp_path, part, **{f"{part}{n}": (disc * (150 + texture() // 8)).astype(np.uint8) for n in range(4)})
     assert not lines_of(contest_of(tmp_path), quiet)
+
+
+def test_images_that_are_too_large_to_be_read_whole_are_decoded_by_windows(
+    tmp_path: Path, quiet: SilentReporter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "train", a=texture(), b=texture())
+    put(tmp_path, "test", c=texture())
+    for module in ("workflows.seen", "codecs.headers"):
+        monkeypatch.setattr(f"medalist.{module}.MOST_PIXELS", 1000)
+    monkeypatch.setattr("medalist.codecs.windows.SMALL_PIXELS", 0)
+    contest = contest_of(tmp_path)
+    assert images_decode(contest, quiet).bad == []
+    path = tmp_path / "train" / "b.png"
+    path.write_bytes(path.read_bytes()[:-300])
+    (tmp_path / "test" / "c.png").write_bytes((tmp_path / "train" / "a.png").read_bytes())
+    wide = replace(contest.split.test[0], size=(96, 80))
+    split = replace(contest.split, test=(wide,))
+    with pytest.raises(
+        DataError, match=r"^2 bad images: sample b: .*b\.png: damaged or cut off.*; sample c: "
+    ) as raised:
+        images_decode(replace(contest, split=split), quiet)
+    assert "is (80, 96), but its size was given as (96, 80)" in str(raised.value)

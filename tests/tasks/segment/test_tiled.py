@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from medalist.data.padding import pad_to_multiple
 from medalist.data.windows import WindowedImage
 from medalist.tasks.segment.inference import average_views
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.outputs import SegmentOutputs
 from medalist.tasks.segment.settings import PredictConfig
 from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.segment.tiled import TilePredictor, Tiles
@@ -183,14 +185,38 @@ def test_the_score_of_seams_is_that_of_the_maps(tmp_path: Path) -> None:
     """Counted again on the whole maps, by plain differences."""
     predictor = predictor_of(Near(), tmp_path, tile={"size": 64, "overlap": 16})
     found = predictor.predict(WindowedImage(DecodedPicture(image_of(150, 203))))
-    maps = found.prediction.maps.astype(int)
     tiles = Tiles.of((150, 203), predictor.config.tile, STRIDE)  # type: ignore[arg-type]
+    assert found.seam_score == pytest.approx(jump_ratio(found.prediction.maps, tiles))
+
+
+def jump_ratio(maps: NDArray[np.uint8], tiles: Tiles) -> float:
     jumps: dict[bool, list[int]] = {True: [], False: []}
     for axis, line in ((1, tiles.down), (2, tiles.right)):
-        steps = np.abs(np.diff(maps, axis=axis))
+        steps = np.abs(np.diff(maps.astype(int), axis=axis))
         for place in range(steps.shape[axis]):
             jumps[place + 1 in line.seams] += steps.take(place, axis).ravel().tolist()
-    assert found.seam_score == pytest.approx(np.mean(jumps[True]) / np.mean(jumps[False]))
+    return float(np.mean(jumps[True]) / np.mean(jumps[False]))
+
+
+class Present(nn.Module):
+    """A map of each pixel's own colour, and whether the tile is bright: one value for a tile."""
+
+    def forward(self, image: Tensor) -> SegmentOutputs:
+        return SegmentOutputs(image[:, :1], 9 * image.mean(dim=(2, 3))[:, :1], ())
+
+
+def test_presence_is_kept_beside_the_maps_and_has_no_seams(tmp_path: Path) -> None:
+    task = SegmentTask(LossConfig(bce=1.0), ("one",), outputs=("one", "presence:one"))
+    plain = predictor_of(Present(), tmp_path, tile={"size": 64, "overlap": 0, "window": "flat"})
+    image = image_of(128, 192) // 4
+    image[64:, 128:] += 180
+    found = replace(plain, task=task).predict(WindowedImage(DecodedPicture(image)))
+    assert found.prediction.channels == ("one", "presence:one")
+    presence = found.prediction.maps[1].reshape(2, 64, 3, 64)
+    values = presence[:, 0, :, 0]
+    assert (presence == values[:, None, :, None]).all() and values[1, 2] > 250 and values.ravel()[:5].max() < 5
+    tiles = Tiles.of((128, 192), plain.config.tile, STRIDE)  # type: ignore[arg-type]
+    assert found.seam_score == pytest.approx(jump_ratio(found.prediction.maps[:1], tiles))
 
 
 def test_one_step_is_counted_for_each_tile(tmp_path: Path) -> None:

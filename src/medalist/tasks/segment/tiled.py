@@ -94,7 +94,7 @@ class TilePredictor:
         """
         assert self.config.tile is not None
         tiles = Tiles.of(image.size, self.config.tile, self.stride)
-        rows = _Rows(tiles, self.task.outputs, self.folder)
+        rows = _Rows(tiles, self.task.outputs, len(self.task.channels), self.folder)
         for number, top in enumerate(tiles.down.starts):
             # One reading for a row of tiles, because strips of a file are as wide as the image.
             band = image.mirrored(range(top, top + tiles.down.tile), range(image.size[1]))
@@ -142,11 +142,13 @@ def _columns(band: NDArray[np.uint8], left: int, line: Line) -> NDArray[np.uint8
 class _Rows:
     """The sums of the tiles in the rows that are not finished, and the maps of those that are.
 
-    `sums` is float32[C, tile, W]; its first row is row `first` of the image.
+    `sums` is float32[C, tile, W]; its first row is row `first` of the image. pixelwise: the number
+    of first channels whose pixels differ within a tile; seams are looked at in these alone.
     """
 
     tiles: Tiles
     channels: tuple[str, ...]
+    pixelwise: int
     folder: Path
     jumps: Jumps = field(default_factory=Jumps)
     first: int = 0
@@ -156,6 +158,7 @@ class _Rows:
         count, height, width = len(self.channels), self.tiles.down.length, self.tiles.right.length
         self.sums = _array((count, min(self.tiles.down.tile, height), width), np.float32, self.folder)
         self.maps = _array((count, height, width), np.uint8, self.folder)
+        self._window = np.multiply.outer(*self.tiles.windows)
         self._across = np.zeros(max(0, width - 1))
         self._down = np.zeros(max(0, height - 1))
         self._last: NDArray[np.uint8] | None = None
@@ -164,9 +167,8 @@ class _Rows:
         """Add a tile float32[C, h, w] that begins at this row and column. It is overwritten."""
         down, of_rows = self.tiles.down.inside(top)
         right, of_columns = self.tiles.right.inside(left)
-        weights = self.tiles.windows[0][of_rows, None] * self.tiles.windows[1][of_columns]
         part = maps[:, of_rows, of_columns]
-        np.multiply(part, weights, out=part)
+        np.multiply(part, self._window[of_rows, of_columns], out=part)
         self.sums[:, down.start - self.first : down.stop - self.first, right] += part
         release(self.sums)
 
@@ -187,9 +189,9 @@ class _Rows:
         self._move(end - self.first)
         self.first = end
         if end == height:
-            width, channels = self.tiles.right.length, len(self.channels)
-            self.jumps.add(self._across, height * channels, self.tiles.right.seams)
-            self.jumps.add(self._down, width * channels, self.tiles.down.seams)
+            width = self.tiles.right.length
+            self.jumps.add(self._across, height * self.pixelwise, self.tiles.right.seams)
+            self.jumps.add(self._down, width * self.pixelwise, self.tiles.down.seams)
 
     def _move(self, steps: int) -> None:
         """Move the sums up by some rows, and clear the rows behind them."""
@@ -202,7 +204,7 @@ class _Rows:
             release(self.sums)
 
     def _count_jumps(self, rows: slice) -> None:
-        done = self.maps[:, rows]
+        done = self.maps[: self.pixelwise, rows]
         before = self._last
         for channel, plane in enumerate(done):
             self._across += _steps(plane[:, :-1], plane[:, 1:]).sum(axis=0, dtype=np.int64)

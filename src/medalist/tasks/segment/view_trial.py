@@ -37,6 +37,7 @@ from medalist.tasks.pixels import read_of
 from medalist.tasks.protocols import Table
 from medalist.tasks.scored import scored_decide
 from medalist.tasks.segment.answering import regressor_of
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.deciding import decide_by, roles_of
 from medalist.tasks.segment.inference import seen_in_views
 from medalist.tasks.segment.jobs import build_task
@@ -128,7 +129,7 @@ def _predicted(
     """Write the maps of each view, and return the seconds of each view and the names of the maps."""
     fabric = open_devices(settings)
     network = build_model(settings.model, own=parts_of(contest.competition))
-    seconds, channels = [0.0] * len(views), tuple(settings.model.channels)
+    seconds, channels = [0.0] * len(views), settings.model.outputs
     with reporter.progress("predict views", len(samples) * len(views)) as bar:
         for fold in folds:
             held_out = set(run.folds().held_out(fold))
@@ -158,7 +159,8 @@ def _seen(
     order = SizeBucketSampler([sample.size for sample in samples], stride, settings.predict.batch)
     for model in models:
         model.eval()
-    for raw in batches(whole, order, settings.loader.workers, fabric.device.type == "cuda"):
+    told = conditioned(whole, settings.model, samples)
+    for raw in batches(told, order, settings.loader.workers, fabric.device.type == "cuda"):
         batch = raw.to(fabric.device, settings.train.channels_last)
         for number, view in enumerate(views):
             scaled = [replace(view, scale=scale * view.scale) for scale in settings.predict.scales]
