@@ -102,6 +102,7 @@ class SegmentTask:
                 # The figures stay on a device that has float64 until the last batch, so that no batch waits for a copy.
                 own = with_float64(torch.stack(list(losses.values()))).double()
                 figures.append(torch.cat([own, overlap, both]))
+        self._stage = stage
         rows: list[list[float]] = all_gather_lists(torch.stack(figures).tolist() if figures else [], fabric)
         if not rows:
             raise TrainingError("every pixel of all held-out samples is void, so nothing is judged; take other folds")
