@@ -102,7 +102,7 @@ def test_what_a_fold_lacks_is_said() -> None:
     ]
     blind = [PixelCounts(0, (0, 0, 0))] * 7 + [PixelCounts(4, (1, 1, 2))]
     assert lacking("fold 1", samples, NAMES, blind) == [
-        "fold 1: every pixel of 7 training samples is void, so nothing is learned there: "
+        "fold 1: every pixel of 7 training samples is void, so nothing is learned from them: "
         "s0, s1, s2, s3, s4 and 2 more"
     ]
     assert lacking("fold 1", samples, NAMES, [PixelCounts(4, (1, 1, 2))] * 8) == []

@@ -66,7 +66,7 @@ def test_a_class_that_one_fold_alone_has_is_said_once(
     job_of(0)
     assert reporter.said == [
         "fold 0: no training sample has a pixel of car, so its network learns only where that is not",
-        "fold 0: every pixel of 1 training sample is void, so nothing is learned there: s5",
+        "fold 0: every pixel of 1 training sample is void, so nothing is learned from them: s5",
     ]
     job_of(1)
     assert len(reporter.said) == 2
