@@ -236,3 +236,29 @@ def test_pretrained_weights_of_a_plain_transformer_arrive_whole(kind: str, chann
         else:
             assert name.startswith(("norm.", "head.", "fc_norm.")), name
     assert seen > 60
+
+
+FAMILIES = {
+    "resnet18": "plain",
+    "swinv2_cr_tiny_ns_224": "plain",
+    "pvt_v2_b0": "plain",
+    "efficientvit_m0": "resized",
+    "vit_tiny_patch16_224": "resized",
+    "hiera_tiny_224": "it is made for images of 224x224 alone",
+    "halonet_h1": "cannot be used with unet",
+    "inception_v3": "type model.multiple=64",
+}
+"""Members of some families; benchmarks/encoder_families.py tries one of each."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", FAMILIES)
+def test_families_of_encoders(encoder: str) -> None:
+    config, expected = config_of("unet", encoder), FAMILIES[encoder]
+    if expected in ("plain", "resized"):
+        network = build_model(config)
+        assert isinstance(network.get_submodule("encoder"), ResizedFeatures) == (expected == "resized")
+    else:
+        with pytest.raises(ConfigError, match=expected) as error:
+            build_model(config)
+        assert "\n" not in str(error.value)
