@@ -116,8 +116,8 @@ def lacking(title: str, samples: Sequence[Sample], channels: Sequence[str], coun
     blind = [sample.id for sample, one in zip(samples, counts, strict=True) if not one.judged]
     if blind:
         more = f" and {len(blind) - NAMED} more" if len(blind) > NAMED else ""
+        count = f"{len(blind)} training sample{'s' * (len(blind) > 1)}"
         lines.append(
-            f"{title}: every pixel of {len(blind)} training samples is void, so nothing is learned from them: "
-            f"{', '.join(blind[:NAMED])}{more}"
+            f"{title}: every pixel of {count} is void, so nothing is learned there: {', '.join(blind[:NAMED])}{more}"
         )
     return lines

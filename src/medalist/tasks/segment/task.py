@@ -87,7 +87,8 @@ class SegmentTask:
         it. The loss is computed for each sample alone and without the padding, because losses over whole batches, such
         as Dice, depend on how samples are batched. The means are made from exact sums, so they are the same to the last
         bit for any number of processes. Void pixels count nowhere, nor do samples whose every pixel is void. Raises
-        TrainingError where no sample counts."""
+        TrainingError where no sample counts.
+        """
         aim = self._loss.stages[-1] if isinstance(self._loss, StagedLossConfig) else self._loss
         parts: tuple[str, ...] = ()
         figures: list[Tensor] = []
