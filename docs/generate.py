@@ -76,9 +76,9 @@ def page(settings: Mapping[str, Model], introduction: str) -> str:
 
 def users_of(items: Iterable[tuple[Item, str]], kinds: int) -> dict[Item, str]:
     """Return the kinds of contests that have an item, in words; empty where all `kinds` of them have it."""
-    having: dict[Item, list[str]] = {}
+    having: dict[Item, dict[str, None]] = {}  # a block may stand in several models of one kind
     for item, kind in items:
-        having.setdefault(item, []).append(kind)
+        having.setdefault(item, {})[kind] = None
     return {item: "" if len(found) == kinds else " and ".join(found) for item, found in having.items()}
 
 

@@ -38,7 +38,7 @@ def _record(rng: Generator, seen: bool) -> tuple[dict[int, NDArray[np.float32]],
     trails = np.stack([seen * (np.abs(across - place - frame + FRAME) < 1.5) for frame in range(FRAMES)], axis=2)
     ground = 284 + 40 * gaussian_filter(rng.standard_normal((SIDE, SIDE)), 8)[..., None] - 8 * trails
     noise = 0.2 * rng.standard_normal((9, SIDE, SIDE, FRAMES))
-    shift = {11: -1 - 3 * trails, 15: -1 - 2.5 * trails}
+    shift = {11: -2 + 3.5 * trails, 15: -1 - 2.5 * trails}
     bands = {b: (ground + shift.get(b, 0) + noise[b - 8]).astype(np.float32) for b in range(8, 17)}
     return bands, trails[..., FRAME : FRAME + 1].astype(np.int32)
 

@@ -182,6 +182,11 @@ def _refuse_classes(truth: Mask, sample: Sample) -> None:
             f"{_of_sample(sample)}: its mask has {told(values)}, and a submission of this contest has one class; "
             "in `truth`, return the class that is asked for: Mask((classes == 1).astype(np.uint8)), or "
             "layouts.mask_picture(data, sample, foreground=(1,))"
+            + (
+                "; where 255 is void: layouts.label_masks(data, sample, CLASSES, ignore=(255,))"
+                if 255 in values
+                else ""
+            )
         )
 
 

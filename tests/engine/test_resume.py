@@ -265,7 +265,7 @@ def test_after_each_epoch(make: Make, quiet: Progress, whole: TrainJob) -> None:
 def test_the_best_before_an_interruption_stays_the_best(make: Make) -> None:
     """The rate is so high that later epochs are worse."""
     worse: dict[str, Any] = {"epochs": 3, "optimizer": "sgd", "lr": 30.0, "clip": 0, "schedule": "constant"}
-    worse |= {"warmup": 0.4, "checkpoint": EACH}
+    worse |= {"warmup": 0.4, "checkpoint": EACH, "augment": ({"RandomCrop": {"height": 8, "width": 8}},)}
     whole = make("whole", **worse)
     run(whole)
     weights, rows = end(whole.folder)

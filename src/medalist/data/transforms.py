@@ -90,7 +90,8 @@ def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compo
 
     own: the parts of the contest's folder. Masks are transformed with the image, by nearest neighbour unless a
     transform's `mask_interpolation` says otherwise. The plane of judged pixels goes with the mask: what a transform
-    fills is void."""
+    fills is void.
+    """
     made = [
         _own_transform(f"augment[{number}]", entry, own)
         if isinstance(entry, OwnConfig)

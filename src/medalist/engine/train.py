@@ -33,7 +33,7 @@ from medalist.engine.step_average import follow, step_average, too_slow
 from medalist.engine.syncnorm import synchronised
 from medalist.errors import TrainingError
 from medalist.files import write_text
-from medalist.metrics.epochs import is_score, told
+from medalist.metrics.epochs import told_row
 from medalist.reporter import Progress
 
 if TYPE_CHECKING:
@@ -315,5 +315,4 @@ def _save_weights(job: TrainJob, state: TrainState, name: str) -> None:
 
 
 def _line(row: Mapping[str, float], epochs: int) -> str:
-    shown = (told(name, row[name]) for name in row if name in LOSSES or is_score(name))
-    return f"epoch {row['epoch']:.0f}/{epochs}  {'  '.join(shown)}  {row['seconds']:.0f} s"
+    return f"epoch {row['epoch']:.0f}/{epochs}  {told_row(row, LOSSES)}  {row['seconds']:.0f} s"

@@ -26,7 +26,8 @@ def resampled(image: Tensor, view: View, stride: int = 1, norm: Normalisation | 
     """Do the first half of `apply_view`: contrast and scale. Views that share both share its result."""
     if view.clahe is not None:
         assert norm is not None, "a view with clahe needs the normalisation of its images"
-        image = equalised(image, norm, view.clahe)
+        colours = len(norm.mean)  # behind the image's own channels there may be the planes of a condition
+        image = torch.cat([equalised(image[:, :colours], norm, view.clahe), image[:, colours:]], dim=1)
     if view.scale == 1:
         return image
     height, width = (max(stride, round(side * view.scale / stride) * stride) for side in image.shape[-2:])

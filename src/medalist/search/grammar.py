@@ -190,7 +190,7 @@ class _Parser(Reader):
         if token.text != "id" and token.text not in self.schema:
             known = ", ".join(["id", *self.schema][:20])
             folded = {name.casefold(): name for name in ("id", *self.schema)}
-            near = get_close_matches(token.text.casefold(), folded, n=1)
+            near = get_close_matches(token.text.casefold(), folded, n=1, cutoff=0.7)
             hint = f"; did you mean {folded[near[0]]!r}?" if near else ""
             raise self.fault(token, f"no field {repr(token.text)[:60]}{hint}; there are: {known}")
         self.take()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from medalist.competition import Competition
 from medalist.contest import Contest
@@ -29,6 +31,7 @@ from medalist.records import Instances, Mask, Sample, Score, Split
 from medalist.reporter import SilentReporter, TimedProgress
 from medalist.tasks.jobs import FoldPlace, open_devices
 from medalist.tasks.pixels import filled_cache, read_of
+from medalist.tasks.segment.conditions import conditioned
 from medalist.tasks.segment.inference import predict
 from medalist.tasks.segment.jobs import build_job, build_task, target_maker
 from medalist.tasks.segment.network import build_network, build_normalisation
@@ -123,6 +126,51 @@ def test_a_fold_is_trained_on_its_own_samples_and_predicts_the_others(
     for index, sample in enumerate(held_out):
         assert made[0][index].maps.shape == (2, *sample.size)
         np.testing.assert_array_equal(made[0][index].maps, made[1][index].maps)
+
+
+def test_all_options_of_a_network_are_trained_and_predicted(tmp_path: Path, contest: Contest, split: Split) -> None:
+    samples = [replace(sample, meta={"city": "ab"[number % 2]}) for number, sample in enumerate(split.train)]
+    samples[4] = replace(samples[4], meta={"city": "unseen"})
+    contest = replace(contest, split=Split(tuple(samples), ()))
+    options = {"hypercolumn": True, "deep_supervision": True, "presence": True, "attention": "scse"}
+    told = {"column": "city", "values": ["a", "b"]}
+    settings = settings_of(
+        model={**options, "condition": told, "decoder_channels": [16] * 5}, decide={"kind": "watershed"}
+    )
+    job = job_of(settings, contest, tmp_path)
+    heads = {name: value for name, value in job.model.named_parameters() if "_head" in name}
+    before = {name: value.detach().clone() for name, value in heads.items()}
+    rows: list[Any] = []
+    with SilentReporter().progress(job.title, job.steps) as progress:
+        fit(job, rows.append, progress)
+    assert {"loss_deep", "loss_presence", "val_loss_presence", "dice_body"} <= rows[0].keys()
+    assert "val_loss_deep" not in rows[0]
+    assert {name.split(".")[0] for name in heads} == {"segmentation_head", "presence_head", "deep_heads"}
+    assert not [name for name, value in heads.items() if torch.equal(value, before[name])]
+
+    held_out = [samples[index] for index in (1, 4, 7)]
+    whole = InferenceDataset(held_out, range(3), 32, build_normalisation(settings), reader(65535, settings.image))
+    order = SizeBucketSampler([sample.size for sample in held_out], 32, 2)
+    loader = batches(conditioned(whole, settings.model, held_out), order, 0)
+    found = predict(job.fabric, build_task(settings), [job.model], loader, settings.predict, 32, channels_last=True)
+    for index, prediction in found:
+        assert prediction.channels == ("body", "border", "presence:body", "presence:border")
+        assert prediction.maps.shape == (4, *held_out[index].size)
+        assert all(len(np.unique(plane)) == 1 for plane in prediction.maps[2:])
+
+
+def test_heads_that_no_loss_trains_are_refused() -> None:
+    with pytest.raises(ValidationError, match=r"loss.presence = 0 would leave the head of model.presence random"):
+        settings_of(model={"presence": True}, loss={"presence": 0})
+    with pytest.raises(ValidationError, match=r"loss.deep = 0 would leave the head of model.deep_supervision random"):
+        settings_of(model={"deep_supervision": True}, loss={"deep": 0})
+    with pytest.raises(ValidationError, match=r"model.presence needs a loss of terms"):
+        SegmentSettings.model_validate(
+            {
+                **settings_of(model={"presence": True}).model_dump(exclude_unset=True),
+                "loss": {"kind": "own", "name": "a"},
+            }
+        )
 
 
 def test_networks_are_random_by_seed_and_fold() -> None:

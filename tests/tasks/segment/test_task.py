@@ -146,6 +146,7 @@ def test_softmax_answers_the_likeliest_class() -> None:
     for number, name in enumerate(names):
         said, true = answer[where] == number, classes[where] == number
         assert seen[f"dice_{name}"] == 2 * int((said & true).sum()) / (int(said.sum()) + int(true.sum()))
+    assert seen["dice_mean"] == pytest.approx(sum(seen[f"dice_{name}"] for name in names) / 3)
     loss = made.loss(logits, void_batch(target * judged, judged))
     expected = segmentation_loss(logits, target, LossConfig(ce=1.0), names, judged, "softmax")
     assert loss.keys() == {"loss", "ce"} and torch.equal(loss["loss"], expected["loss"])

@@ -82,7 +82,8 @@ def class_factors(pixels: Mapping[str, int], beta: float | None) -> dict[str, fl
     """Return a factor for each channel, by the inverse of its pixels, or of their effective number where beta is given.
 
     The effective number of n pixels is (1 - beta^n) / (1 - beta) (arXiv 1901.05555). The factors of channels with
-    pixels have the mean 1. A channel without pixels has the factor 1, and so has a channel of numbers."""
+    pixels have the mean 1. A channel without pixels has the factor 1, and so has a channel of numbers.
+    """
     rare = {name: 1 / _effective(n, beta) for name, n in pixels.items() if n and not is_regression(name)}
     mean = sum(rare.values()) / len(rare) if rare else 1.0
     return {name: rare[name] / mean if name in rare else 1.0 for name in pixels}
@@ -115,8 +116,8 @@ def lacking(title: str, samples: Sequence[Sample], channels: Sequence[str], coun
     blind = [sample.id for sample, one in zip(samples, counts, strict=True) if not one.judged]
     if blind:
         more = f" and {len(blind) - NAMED} more" if len(blind) > NAMED else ""
+        count = f"{len(blind)} training sample{'s' * (len(blind) > 1)}"
         lines.append(
-            f"{title}: every pixel of {len(blind)} training samples is void, so nothing is learned from them: "
-            f"{', '.join(blind[:NAMED])}{more}"
+            f"{title}: every pixel of {count} is void, so nothing is learned there: {', '.join(blind[:NAMED])}{more}"
         )
     return lines

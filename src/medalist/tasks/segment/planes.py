@@ -88,7 +88,8 @@ def edge_distance(labels: NDArray[np.int32]) -> NDArray[np.float32]:
     """Return float32[H, W]: the distance in pixels from each object's pixel to the nearest pixel outside of its object.
 
     labels: int32[H, W], 0 = background, where the distance is 0. The edge of the image is no edge of an object. Where
-    an object has no outside, its distance is infinite."""
+    an object has no outside, its distance is infinite.
+    """
     distance = np.zeros(labels.shape, np.float32)
     for number, box in _boxes(labels, 1):
         inside = labels[box] == number
@@ -116,7 +117,8 @@ def nearness(labels: NDArray[np.int32], sigma: float) -> NDArray[np.uint8]:
     """Return uint8[H, W]: 255 times exp(-(d1 + d2)^2 / (2 sigma^2)), the weight map of arXiv 1505.04597.
 
     d1 and d2 are the distances in pixels to the nearest and the second nearest object; inside of an object d1 is 0.
-    What would be below half a step is 0, so objects farther away are not looked at."""
+    What would be below half a step is 0, so objects farther away are not looked at.
+    """
     far = _nearness_reach(sigma)
     first, second = np.full(labels.shape, np.inf, np.float32), np.full(labels.shape, np.inf, np.float32)
     for number, box in _boxes(labels, far):

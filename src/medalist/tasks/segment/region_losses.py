@@ -88,7 +88,8 @@ def signed_distance(target: NDArray[np.bool_], judged: NDArray[np.bool_] | None 
     outside.
 
     So the pixels along the inner side of the edge have 0. Void pixels are neither inside nor outside, and have 0. Where
-    nothing is inside, or nothing outside, all is 0."""
+    nothing is inside, or nothing outside, all is 0.
+    """
     inside = target if judged is None else target & judged
     outside = ~target if judged is None else ~target & judged
     if not inside.any() or not outside.any():

@@ -45,29 +45,27 @@ class SegmentTask:
         self.outputs = tuple(outputs) or self.channels
         self.activation: Activation = activation
         self._loss = loss
-        self._epoch = 0
+        self._stage = 0
 
     def begin_epoch(self, epoch: int) -> None:
         """Take the loss of an epoch, counted from 0."""
-        self._epoch = epoch
+        self._stage = self._loss.stage_in(epoch) if isinstance(self._loss, StagedLossConfig) else 0
 
     def memory(self) -> dict[str, Tensor]:
-        """Return the epoch where the loss depends on it, and else nothing."""
-        return {"epoch": torch.tensor(self._epoch)} if isinstance(self._loss, StagedLossConfig) else {}
+        """Return the stage where the loss has some, and else nothing."""
+        return {"stage": torch.tensor(self._stage)} if isinstance(self._loss, StagedLossConfig) else {}
 
     def remember(self, memory: Mapping[str, Tensor]) -> None:
         """Restore what `memory` returned. Raises LookupError where it comes from another loss."""
         if isinstance(self._loss, StagedLossConfig):
-            self._epoch = int(memory["epoch"])
+            self._stage = int(memory["stage"])
 
     def loss(self, outputs: Outputs, batch: Batch) -> Mapping[str, Tensor]:
         """Return the scalar `loss` to minimise and its named parts. outputs: logits float32[B, C, h, w].
 
         A loss of the contest's folder gets logits of SURELY_NOT and targets of 0 at void pixels.
         """
-        loss = self._loss
-        if isinstance(loss, StagedLossConfig):
-            loss = loss.stages[loss.stage_in(self._epoch)]
+        loss = self._loss.stages[self._stage] if isinstance(self._loss, StagedLossConfig) else self._loss
         return self._loss_of(loss, heads_of(outputs), batch)
 
     def _loss_of(self, loss: LossConfig | OwnLoss, heads: SegmentOutputs, batch: Batch) -> Mapping[str, Tensor]:
@@ -84,11 +82,13 @@ class SegmentTask:
     def validate(self, seen: Iterator[tuple[Outputs, Batch]], fabric: Fabric) -> dict[str, float]:
         """Return `val_loss` and its parts as means over samples, and `dice_<channel>` over all pixels of all samples.
 
-        The loss is that of the last stage, so that the best epoch is chosen by one measure. The Dice of a channel is 1
-        where neither answers nor targets have any pixel of it. The loss is computed for each sample alone and without
-        the padding, because losses over whole batches, such as Dice, depend on how samples are batched. The means are
-        made from exact sums, so they are the same to the last bit for any number of processes. Void pixels count
-        nowhere, nor do samples whose every pixel is void. Raises TrainingError where no sample counts."""
+        Under softmax, `dice_mean` is the mean over all channels. The loss is that of the last stage, so that the best
+        epoch is chosen by one measure. The Dice of a channel is 1 where neither answers nor targets have any pixel of
+        it. The loss is computed for each sample alone and without the padding, because losses over whole batches, such
+        as Dice, depend on how samples are batched. The means are made from exact sums, so they are the same to the last
+        bit for any number of processes. Void pixels count nowhere, nor do samples whose every pixel is void. Raises
+        TrainingError where no sample counts.
+        """
         aim = self._loss.stages[-1] if isinstance(self._loss, StagedLossConfig) else self._loss
         parts: tuple[str, ...] = ()
         figures: list[Tensor] = []
@@ -115,11 +115,13 @@ class SegmentTask:
         }
         counts = [fsum(column) for column in columns[len(parts) :]]
         overlaps, boths = counts[: len(self.channels)], counts[len(self.channels) :]
-        return means | {
+        dice = {
             f"dice_{name}": 2 * overlap / both if both else 1.0
             for name, overlap, both in zip(self.channels, overlaps, boths, strict=True)
             if not is_regression(name)
         }
+        mean = {"dice_mean": fsum(dice.values()) / len(dice)} if self.activation == "softmax" else {}
+        return means | mean | dice
 
     def probabilities(self, outputs: Outputs) -> Tensor:
         """Return float32 probabilities of the logits' shape; for presence, one more plane of one value a channel."""
