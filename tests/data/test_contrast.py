@@ -46,3 +46,11 @@ def test_the_images_of_a_batch_do_not_mix() -> None:
     both = equalised(images, IMAGENET, 2.0)
     for number in range(2):
         assert torch.equal(both[number], equalised(images[number : number + 1], IMAGENET, 2.0)[0])
+
+
+def test_planes_behind_the_colours_stay_as_they_are() -> None:
+    pixels = np.random.default_rng(2).integers(0, 90, (16, 24, 3)).astype(np.uint8)
+    image = torch.from_numpy(normalise(pixels, IMAGENET.mean, IMAGENET.std))[None]
+    planes = torch.tensor([0.0, 1.0])[None, :, None, None].expand(1, 2, 16, 24)
+    both = equalised(torch.cat([image, planes], dim=1), IMAGENET, 2.0)
+    assert torch.equal(both[:, :3], equalised(image, IMAGENET, 2.0)) and torch.equal(both[:, 3:], planes)

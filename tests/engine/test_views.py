@@ -106,6 +106,8 @@ def test_clahe_acts_on_the_pixels_before_normalisation() -> None:
         expected = normalise(np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)), NORM.mean, NORM.std)
         np.testing.assert_array_equal(found.numpy(), expected)
     assert not torch.equal(seen, image)
+    told = torch.cat([image, torch.ones(2, 1, 24, 32)], dim=1)  # a network may be told more, behind the image
+    assert torch.equal(apply_view(told, View(clahe=2.0), norm=NORM), torch.cat([seen, told[:, 3:]], dim=1))
     both = apply_view(image, View(turns=1, scale=2.0, clahe=2.0), 8, NORM)
     torch.testing.assert_close(both, apply_view(seen, View(turns=1, scale=2.0), 8), rtol=0, atol=0)
 

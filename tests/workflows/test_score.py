@@ -218,11 +218,11 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
     run, contest = toy.run, toy.contest()
     honest, calls = deciding.decide, []
 
-    def stop(*given: Any) -> Answer:
+    def stop(*given: Any, **named: Any) -> Answer:
         calls.append(given)
         if len(calls) == 20:
             raise KeyboardInterrupt
-        return honest(*given)
+        return honest(*given, **named)
 
     monkeypatch.setattr(deciding, "decide", stop)
     with pytest.raises(KeyboardInterrupt):

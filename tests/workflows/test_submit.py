@@ -220,11 +220,11 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
 ) -> None:
     honest, calls = deciding.decide, []
 
-    def stopped(*given: Any) -> Answer:
+    def stopped(*given: Any, **named: Any) -> Answer:
         calls.append(given)
         if len(calls) == 5:
             raise stop
-        return honest(*given)
+        return honest(*given, **named)
 
     monkeypatch.setattr(deciding, "decide", stopped)
     output = tmp_path / "out" / "s.csv"

@@ -114,12 +114,16 @@ def search(
 
     with ConsoleReporter(console).progress(f"searching {file.name}", len(asked)) as bar:
         rows = _write(out, answers())
-    told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
-    cost = f"; by {told}, {rows_seen / len(asked):.0f} rows compared for each" if len(asked) else ""
-    queried = counted(len(asked), "query", "queries")
-    done = f"{out}: {counted(rows, 'answer')} to {queried} among {counted(len(index), 'vector')}{cost}"
+    queried = f"{counted(len(asked), 'query', 'queries')} among {counted(len(index), 'vector')}"
+    done = f"{out}: {counted(rows, 'answer')} to {queried}{_told_cost(plans, rows_seen, len(asked))}"
     for line in [*notes, *_told_unlike(unlike, len(asked), ef, reached), done]:
         say(console, line)
+
+
+def _told_cost(plans: Counter[str], rows_seen: int, asked: int) -> str:
+    """Return how the queries were answered, and how many rows each was compared with."""
+    told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
+    return f"; by {told}, {rows_seen / asked:.0f} rows compared for each" if asked else ""
 
 
 def _told_unlike(unlike: int, asked: int, ef: int | None, reached: Sequence[tuple[int, float]]) -> list[str]:

@@ -18,11 +18,14 @@ def equalised(images: Tensor, norm: Normalisation, limit: float) -> Tensor:
     """Return normalised images float32[B, C, h, w] after a contrast-limited adaptive equalisation (CLAHE).
 
     Of three channels (RGB) the lightness (L of Lab) is equalised, else each channel alone. limit: the clip limit. The
-    work is done on the CPU, image by image. norm: how the images were normalised.
+    work is done on the CPU, image by image. norm: how the images were normalised; planes behind its channels, such as
+    those of a condition, stay as they are.
     """
     method = cv2.createCLAHE(clipLimit=limit, tileGridSize=(TILES, TILES))
-    found = [normalise(_equalised(pixels, method), norm.mean, norm.std) for pixels in denormalised(images, norm)]
-    return torch.from_numpy(np.stack(found)).to(images.device)
+    colours, others = images[:, : len(norm.mean)], images[:, len(norm.mean) :]
+    found = [normalise(_equalised(pixels, method), norm.mean, norm.std) for pixels in denormalised(colours, norm)]
+    seen = torch.from_numpy(np.stack(found)).to(images.device)
+    return torch.cat([seen, others], dim=1) if others.shape[1] else seen
 
 
 def denormalised(images: Tensor, norm: Normalisation) -> NDArray[np.uint8]:

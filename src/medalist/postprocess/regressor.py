@@ -68,7 +68,8 @@ class Regressor:
         if len(rows) == 0:
             return np.zeros(0)
         values = [booster.predict(rows, num_threads=1) for booster in self._boosters]
-        return np.clip(np.mean(np.asarray(values, np.float64), axis=0), 0.0, 1.0)
+        mean: NDArray[np.float64] = np.mean(np.asarray(values, np.float64), axis=0)
+        return np.asarray(np.clip(mean, 0.0, 1.0), np.float64)
 
 
 def train_regressor(

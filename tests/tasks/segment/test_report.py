@@ -16,11 +16,12 @@ from medalist.files import sha256_json
 from medalist.kinds import run_settings
 from medalist.metrics.masks import mean_dice
 from medalist.records import Mask, Sample, Split
+from medalist.report.classes import Classes
 from medalist.report.page import extremes
 from medalist.reporter import SilentReporter
 from medalist.tasks.protocols import Oof
 from medalist.tasks.segment import report as segment_report
-from medalist.tasks.segment.report import worst
+from medalist.tasks.segment.report import _classes_report, _drawing, _numbers, worst
 from medalist.workflows.report import report
 from medalist.workflows.score import score_run
 
@@ -66,6 +67,31 @@ def test_a_mask_of_0_and_255_is_compared_as_metrics_do(pits: tuple[Any, Oof]) ->
     white = {name: Mask(truth.classes * 255) for name, truth in oof.truths.items() if isinstance(truth, Mask)}
     for one, other in zip(worst(run, contest, oof), worst(run, contest, replace(oof, truths=white)), strict=True):
         assert one.id == other.id and np.array_equal(one.picture, other.picture)
+
+
+def test_the_worst_images_of_each_class_are_drawn(pits: tuple[Any, Oof]) -> None:
+    """The class 2 is nowhere, and the images that are right are no worst ones."""
+    contest, oof = pits
+    run: Any = SimpleNamespace(folds=lambda: SimpleNamespace(fold_of=lambda name: 1))
+    contest.competition = replace(contest.competition, classes=("background", "pit", "stain"))
+    found = _classes_report(run, _drawing(contest, oof, "no maps"))
+    assert found is not None and found.classes == Classes(("background", "pit", "stain"))
+    assert [row.iou for row in found.pixels.rows()][1:] == [0.0, None]
+    assert list(found.pictures) == [1, 0] and [one.id for one in found.pictures[1]] == ["m0", "m1"]
+    assert found.pictures[1][0].score == 0 and found.pictures[1][0].note == "48 px missed, 0 px false"
+    contest.competition = replace(contest.competition, classes=())
+    assert _classes_report(run, _drawing(contest, oof, "no maps")) is None
+
+
+@pytest.mark.parametrize(
+    ("channels", "classes", "numbers"),
+    [(("b", "a"), ("background", "a", "b"), (2, 1)), (("x", "y"), (), (1, 2)), (("x", "y"), ("background", "a"), ())],
+)
+def test_the_maps_of_classes_are_known_by_their_channels(channels: Any, classes: Any, numbers: Any) -> None:
+    model, task = SimpleNamespace(channels=channels), SimpleNamespace(activation="sigmoid")
+    settings: Any = SimpleNamespace(model=model, task=task)
+    competition: Any = SimpleNamespace(classes=classes)
+    assert _numbers(settings, competition) == numbers
 
 
 def test_images_that_are_empty_in_truth_and_answer_are_not_shown(pits: tuple[Any, Oof]) -> None:

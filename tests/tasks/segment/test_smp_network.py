@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.torch
 import segmentation_models_pytorch as smp  # type: ignore[import-untyped]
+import timm
 import torch
 from torch import Tensor, nn
 
 from medalist.errors import ConfigError
+from medalist.models.weights import Resolved
 from medalist.tasks.segment.features import ResizedFeatures, TokenFeatures, plain_features
 from medalist.tasks.segment.model_settings import SmpConfig
 from medalist.tasks.segment.network import build_model
@@ -209,3 +213,52 @@ def test_refusals_are_one_line(kind: str, encoder: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says) as error:
         build_model(config_of(kind, encoder))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("kind", ["unet", "dpt"])
+def test_pretrained_weights_of_a_plain_transformer_arrive_whole(kind: str, channels: int, tmp_path: Path) -> None:
+    donor = timm.create_model("test_vit", num_classes=7)
+    state = {name: torch.rand_like(tensor) for name, tensor in donor.state_dict().items()}
+    safetensors.torch.save_file(state, tmp_path / "vit.safetensors")
+    found = build_model(
+        config_of(kind, "test_vit", in_channels=channels, weights="imagenet"),
+        Resolved("test_vit", tmp_path / "vit.safetensors", "", "path"),
+    ).state_dict()
+    seen = 0
+    for name, tensor in state.items():
+        inner = [own for own in found if own.startswith("encoder.") and own.endswith(f"model.{name}")]
+        if name == "patch_embed.proj.weight" and channels == 4:
+            assert torch.allclose(found[inner[0]].sum(dim=1), tensor.sum(dim=1), atol=1e-4)
+        elif inner:
+            assert torch.equal(found[inner[0]], tensor), name
+            seen += 1
+        else:
+            assert name.startswith(("norm.", "head.", "fc_norm.")), name
+    assert seen > 60
+
+
+FAMILIES = {
+    "resnet18": "plain",
+    "swinv2_cr_tiny_ns_224": "plain",
+    "pvt_v2_b0": "plain",
+    "efficientvit_m0": "resized",
+    "vit_tiny_patch16_224": "resized",
+    "hiera_tiny_224": "it is made for images of 224x224 alone",
+    "halonet_h1": "cannot be used with unet",
+    "inception_v3": "type model.multiple=64",
+}
+"""Members of some families; benchmarks/encoder_families.py tries one of each."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoder", FAMILIES)
+def test_families_of_encoders(encoder: str) -> None:
+    config, expected = config_of("unet", encoder), FAMILIES[encoder]
+    if expected in ("plain", "resized"):
+        network = build_model(config)
+        assert isinstance(network.get_submodule("encoder"), ResizedFeatures) == (expected == "resized")
+    else:
+        with pytest.raises(ConfigError, match=expected) as error:
+            build_model(config)
+        assert "\n" not in str(error.value)

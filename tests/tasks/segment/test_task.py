@@ -167,6 +167,7 @@ def test_each_stage_has_its_epochs_and_all_are_validated_by_the_last() -> None:
         seen.append(list(made.loss(logits, batch))[1])
         figures = made.validate(iter([(logits, batch)]), one_process())
         assert "val_loss_lovasz" in figures and "val_loss_bce" not in figures
+        assert list(made.loss(logits, batch))[1] == seen[-1]  # a validation changes no stage
     assert seen == ["bce", "bce", "dice", "lovasz", "lovasz"]
 
 

@@ -21,6 +21,7 @@ from medalist.data.padding import pad_to_multiple
 from medalist.data.windows import WindowedImage
 from medalist.tasks.segment.inference import average_views
 from medalist.tasks.segment.loss_settings import LossConfig
+from medalist.tasks.segment.network_settings import ConditionConfig
 from medalist.tasks.segment.outputs import SegmentOutputs
 from medalist.tasks.segment.settings import PredictConfig
 from medalist.tasks.segment.task import SegmentTask
@@ -181,6 +182,20 @@ def test_seams_are_seen(tmp_path: Path) -> None:
     assert 0.9 < smooth < 1.1
 
 
+class Coarse(nn.Module):
+    """Says one value for each square of 4 x 4 pixels: neighbours differ only between squares, where seams lie too."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        squares = nn.functional.avg_pool2d(image[:, :2], 4)
+        found: Tensor = 9 * nn.functional.interpolate(squares, scale_factor=4, mode="nearest")
+        return found
+
+
+def test_squares_of_the_stride_are_no_seams(tmp_path: Path) -> None:
+    predictor = predictor_of(Coarse(), tmp_path, tile={"size": 64, "overlap": 16})
+    assert 0.8 < predictor.predict(WindowedImage(DecodedPicture(image_of(150, 203)))).seam_score < 1.25
+
+
 def test_the_score_of_seams_is_that_of_the_maps(tmp_path: Path) -> None:
     """Counted again on the whole maps, by plain differences."""
     predictor = predictor_of(Near(), tmp_path, tile={"size": 64, "overlap": 16})
@@ -194,7 +209,8 @@ def jump_ratio(maps: NDArray[np.uint8], tiles: Tiles) -> float:
     for axis, line in ((1, tiles.down), (2, tiles.right)):
         steps = np.abs(np.diff(maps.astype(int), axis=axis))
         for place in range(steps.shape[axis]):
-            jumps[place + 1 in line.seams] += steps.take(place, axis).ravel().tolist()
+            if (place + 1) % STRIDE == 0:
+                jumps[place + 1 in line.seams] += steps.take(place, axis).ravel().tolist()
     return float(np.mean(jumps[True]) / np.mean(jumps[False]))
 
 
@@ -224,3 +240,26 @@ def test_one_step_is_counted_for_each_tile(tmp_path: Path) -> None:
     predictor = predictor_of(PerPixel(), tmp_path, tile={"size": 64, "overlap": 16})
     predictor.predict(WindowedImage(DecodedPicture(image_of(150, 203))), lambda: steps.append(1))
     assert len(steps) == Tiles.of((150, 203), predictor.config.tile, STRIDE).count == 4 * 5  # type: ignore[arg-type]
+
+
+class Told(nn.Module):
+    """Its maps are the first colour where it is told the first value; it says its condition as presence."""
+
+    def forward(self, image: Tensor) -> SegmentOutputs:
+        return SegmentOutputs(image[:, :2] * image[:, 3:4] - image[:, 4:5], 8 * image[:, 3:].mean(dim=(2, 3)) - 4)
+
+
+@pytest.mark.parametrize(("city", "presence"), [("a", (250, 5)), ("b", (5, 250)), ("c", (5, 5))])
+def test_tiles_know_the_condition_and_have_planes_of_presence(
+    tmp_path: Path, city: str, presence: tuple[int, int]
+) -> None:
+    predictor = predictor_of(Told(), tmp_path, tile={"size": 64, "overlap": 16})
+    names = ("body", "border", "presence:body", "presence:border")
+    told = ConditionConfig(column="city", values=("a", "b"))
+    predictor = replace(predictor, task=SegmentTask(LossConfig(bce=1), names[:2], outputs=names), condition=told)
+    image = image_of(100, 150)
+    found = predictor.predict(WindowedImage(DecodedPicture(image)), meta={"city": city}).prediction
+    assert found.channels == names
+    assert [np.unique(plane).tolist() for plane in found.maps[2:]] == [[value] for value in presence]
+    values = (image[..., 0] / 255 - 0.5) / 0.25 * (city == "a") - (city == "b")
+    np.testing.assert_allclose(found.maps[0] / 255, 1 / (1 + np.exp(-values)), atol=0.003)

@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pytest
 
 from medalist.contents import hash_file
 from medalist.engine.view_settings import View
+from medalist.errors import ConfigError
 from medalist.kinds import run_settings
 from medalist.reporter import SilentReporter
 from medalist.stores.maps import MapStore
@@ -68,3 +70,12 @@ def test_the_maps_of_views_are_those_that_predict_averages(
         written = store.read(name, ("body", "border")).maps
         assert np.abs(np.mean(maps, axis=0) - written).max() <= 1.01
     assert run_settings(run).predict != settings.predict
+
+
+def test_views_that_no_config_may_have_are_refused(toy: Any, quiet: SilentReporter) -> None:
+    """Maps of directions have other values in other views, and a view may not be scaled without end."""
+    settings = run_settings(toy.run)
+    large = settings.model_copy(update={"predict": settings.predict.model_copy(update={"scales": (8.0,)})})  # type: ignore[attr-defined]
+    with pytest.raises(ConfigError, match=r"must be within 0\.1\.\.8") as caught:
+        view_trial.measure_views(toy.run, large, toy.contest(), False, [], None, quiet)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)

@@ -117,7 +117,7 @@ def lacking(title: str, samples: Sequence[Sample], channels: Sequence[str], coun
     if blind:
         more = f" and {len(blind) - NAMED} more" if len(blind) > NAMED else ""
         lines.append(
-            f"{title}: every pixel of {len(blind)} training samples is void, so nothing is learned from them: "
-            f"{', '.join(blind[:NAMED])}{more}"
+            f"{title}: every pixel of {len(blind)} training sample{'s' * (len(blind) > 1)} is void, so nothing is "
+            f"learned from them: {', '.join(blind[:NAMED])}{more}"
         )
     return lines

@@ -66,9 +66,7 @@ class SegmentTask:
         A loss of the contest's folder gets logits of SURELY_NOT and targets of 0 at void pixels.
         """
         loss = self._loss.stages[self._stage] if isinstance(self._loss, StagedLossConfig) else self._loss
-        return self._loss_of(loss, heads_of(outputs), batch)
-
-    def _loss_of(self, loss: LossConfig | OwnLoss, heads: SegmentOutputs, batch: Batch) -> Mapping[str, Tensor]:
+        heads = heads_of(outputs)
         targets = _targets(batch)
         if isinstance(loss, OwnLoss):
             return {"loss": loss(without_void(heads.maps, targets.judged), targets.maps.float())}
@@ -87,8 +85,9 @@ class SegmentTask:
         it. The loss is computed for each sample alone and without the padding, because losses over whole batches, such
         as Dice, depend on how samples are batched. The means are made from exact sums, so they are the same to the last
         bit for any number of processes. Void pixels count nowhere, nor do samples whose every pixel is void. Raises
-        TrainingError where no sample counts."""
-        aim = self._loss.stages[-1] if isinstance(self._loss, StagedLossConfig) else self._loss
+        TrainingError where no sample counts.
+        """
+        stage, self._stage = self._stage, -1
         parts: tuple[str, ...] = ()
         figures: list[Tensor] = []
         for outputs, whole in seen:
@@ -97,12 +96,13 @@ class SegmentTask:
                 if judged is not None and not judged.any():
                     continue
                 heads = heads_of(outputs).single(number, batch.paddings[0])
-                losses = self._loss_of(aim, heads, batch)
+                losses = self.loss(heads.maps if isinstance(outputs, Tensor) else heads, batch)
                 parts = tuple(losses)
                 overlap, both = self._overlap(heads.maps, batch)
                 # The figures stay on a device that has float64 until the last batch, so that no batch waits for a copy.
                 own = with_float64(torch.stack(list(losses.values()))).double()
                 figures.append(torch.cat([own, overlap, both]))
+        self._stage = stage
         rows: list[list[float]] = all_gather_lists(torch.stack(figures).tolist() if figures else [], fabric)
         if not rows:
             raise TrainingError("every pixel of all held-out samples is void, so nothing is judged; take other folds")

@@ -39,10 +39,11 @@ ROUNDED_ROWS = 64
 
 @dataclass(frozen=True, eq=False)
 class Tiles:
-    """The tiles of one image. down, right: those along its rows and its columns."""
+    """The tiles of one image. down, right: those along its rows and its columns. stride: of the network."""
 
     down: Line
     right: Line
+    stride: int
     windows: tuple[NDArray[np.float32], NDArray[np.float32]]
     sums: tuple[NDArray[np.float32], NDArray[np.float32]]
 
@@ -51,7 +52,7 @@ class Tiles:
         """Return the tiles of an image of (height, width)."""
         down, right = (line_of(length, config, stride) for length in size)
         windows = window_of(down, config), window_of(right, config)
-        return cls(down, right, windows, (weight_sums(down, windows[0]), weight_sums(right, windows[1])))
+        return cls(down, right, stride, windows, (weight_sums(down, windows[0]), weight_sums(right, windows[1])))
 
     @property
     def count(self) -> int:
@@ -190,8 +191,8 @@ class _Rows:
         self.first = end
         if end == height:
             width = self.tiles.right.length
-            self.jumps.add(self._across, height * self.pixelwise, self.tiles.right.seams)
-            self.jumps.add(self._down, width * self.pixelwise, self.tiles.down.seams)
+            self.jumps.add(self._across, height * self.pixelwise, self.tiles.right.seams, self.tiles.stride)
+            self.jumps.add(self._down, width * self.pixelwise, self.tiles.down.seams, self.tiles.stride)
 
     def _move(self, steps: int) -> None:
         """Move the sums up by some rows, and clear the rows behind them."""

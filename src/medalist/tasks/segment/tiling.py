@@ -84,23 +84,26 @@ def weight_sums(line: Line, window: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @dataclass
 class Jumps:
-    """Mean differences of neighbouring pixels, at the seams of tiles and everywhere else.
+    """Mean differences of neighbouring pixels, at the seams of tiles and elsewhere.
 
+    Seams lie at multiples of the network's stride, where up-sampling leaves larger differences than between. So they
+    are compared with the other multiples of the stride.
     at_seams, elsewhere: the sum of absolute differences, in steps of 1/255, and their number.
     """
 
     at_seams: list[float] = field(default_factory=lambda: [0.0, 0.0])
     elsewhere: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
-    def add(self, differences: NDArray[np.float64], pixels: int, seams: tuple[int, ...]) -> None:
+    def add(self, differences: NDArray[np.float64], pixels: int, seams: tuple[int, ...], stride: int = 1) -> None:
         """Count the differences between lines of pixels.
 
         differences: float64[n - 1], the sum of the absolute differences of line k and line k + 1. pixels: of a line.
         seams: k + 1 where a seam is between both.
         """
+        alike = np.arange(1, len(differences) + 1) % stride == 0
         here = np.zeros(len(differences), bool)
         here[[seam - 1 for seam in seams if 0 < seam <= len(differences)]] = True
-        for counted, places in ((self.at_seams, here), (self.elsewhere, ~here)):
+        for counted, places in ((self.at_seams, here), (self.elsewhere, alike & ~here)):
             counted[0] += float(differences[places].sum())
             counted[1] += float(np.count_nonzero(places) * pixels)
 

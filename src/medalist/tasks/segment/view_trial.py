@@ -5,6 +5,7 @@ Nothing of the run changes: the maps of each view are kept in a temporary folder
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,7 +16,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from torch import nn
 
 from medalist.codecs.headers import MOST_PIXELS
@@ -24,7 +25,7 @@ from medalist.data.dataset import InferenceDataset
 from medalist.data.loader import batches
 from medalist.data.samplers import SizeBucketSampler
 from medalist.engine.view_settings import View
-from medalist.errors import FoldError, RunError
+from medalist.errors import ConfigError, FoldError, RunError
 from medalist.folds.judged import judged_parts
 from medalist.parts import parts_of
 from medalist.records import Answer, MapPrediction, Sample, Score
@@ -43,7 +44,7 @@ from medalist.tasks.segment.inference import seen_in_views
 from medalist.tasks.segment.jobs import build_task
 from medalist.tasks.segment.network import build_model, build_normalisation
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
-from medalist.tasks.segment.view_choice import CANDIDATES, Trial, single_views, tables
+from medalist.tasks.segment.view_choice import CANDIDATES, Trial, named, single_views, tables
 
 
 def measure_views(
@@ -70,6 +71,7 @@ def measure_views(
     views = list(dict.fromkeys([*([] if only else single_views(CANDIDATES)), *configured]))
     if not views:
         raise RunError("predict.tta = none names no view to try; name some, as 'predict.tta=[hflip,{scale: 1.25}]'")
+    _refuse_unfit(settings, views)
     samples = _samples(run, contest, chosen, most, reporter)
     truths = contest.evaluation.fold_truths(contest, run.folds(), chosen)
     asked = {sample.id: truths[sample.id] for sample in samples}
@@ -99,6 +101,15 @@ def measure_views(
                 trial.scored(choice)
                 bar.advance()
         return tables(trial, configured, f"{run.competition}/{run.name}", settings.predict.scales)
+
+
+def _refuse_unfit(settings: SegmentSettings, views: Sequence[View]) -> None:
+    """Raise ConfigError where a config could not have these views, as it is with channels that are directions."""
+    predict = {**settings.predict.model_dump(mode="json"), "tta": [named(view) for view in views]}
+    try:
+        SegmentSettings.model_validate_json(json.dumps({**settings.model_dump(mode="json"), "predict": predict}))
+    except ValidationError as error:
+        raise ConfigError(error.errors()[0]["msg"].removeprefix("Value error, ")) from None
 
 
 def _samples(run: Run, contest: Contest, folds: Sequence[int], most: int | None, reporter: Reporter) -> list[Sample]:
