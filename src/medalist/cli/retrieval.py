@@ -114,16 +114,16 @@ def search(
 
     with ConsoleReporter(console).progress(f"searching {file.name}", len(asked)) as bar:
         rows = _write(out, answers())
-    queried = f"{counted(len(asked), 'query', 'queries')} among {counted(len(index), 'vector')}"
-    done = f"{out}: {counted(rows, 'answer')} to {queried}{_told_cost(plans, rows_seen, len(asked))}"
+    done = f"{out}: {counted(rows, 'answer')} to {_told_cost(len(asked), len(index), plans, rows_seen)}"
     for line in [*notes, *_told_unlike(unlike, len(asked), ef, reached), done]:
         say(console, line)
 
 
-def _told_cost(plans: Counter[str], rows_seen: int, asked: int) -> str:
-    """Return how the queries were answered, and how many rows each was compared with."""
+def _told_cost(asked: int, rows: int, plans: Counter[str], rows_seen: int) -> str:
+    """Return how many queries were answered among how many vectors, by what, with how many rows compared for each."""
     told = ", ".join(f"{plan} ({count})" for plan, count in plans.most_common())
-    return f"; by {told}, {rows_seen / asked:.0f} rows compared for each" if asked else ""
+    cost = f"; by {told}, {rows_seen / asked:.0f} rows compared for each" if asked else ""
+    return f"{counted(asked, 'query', 'queries')} among {counted(rows, 'vector')}{cost}"
 
 
 def _told_unlike(unlike: int, asked: int, ef: int | None, reached: Sequence[tuple[int, float]]) -> list[str]:
