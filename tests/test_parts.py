@@ -269,7 +269,6 @@ def test_own_parts_are_not_imported_where_nothing_is_decided(home: Path, drawn: 
     runs = home / "runs"
     for words in (
         ("check", "toy_nuclei", "--data", drawn),
-        ("show", "own.yaml"),
         ("folds", "own.yaml", "--data", drawn),
         ("board",),
     ):

@@ -183,7 +183,7 @@ def test_ctrl_c_is_130_and_the_command_can_be_run_again(
     leftovers: Callable[[Path], list[str]],
     command: str,
 ) -> None:
-    def stop(*_: object) -> None:
+    def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     words = ("--runs", toy.runs, command, "tiny", *(("-o", tmp_path / "s.csv") if command == "submit" else ()))

@@ -102,7 +102,7 @@ def test_search_by_images(medalist: Command, built: Path) -> None:
     ended = medalist("search", "tiny", "--image", "images/red.png", "--group-by", "identity")
     assert [line.split()[1] for line in ended.out.splitlines()[2:]] == ["red", "green", "blue"]
     ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "depth > 9")
-    assert ended.out == "images/red.png: no answer among 4 vectors\n"
+    assert ended.out == "images/red.png: no answer among 4 vectors\n--where matches no vector\n"
     ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "identity = Wram")
     assert (ended.code, ended.line) == (2, "--where: no vector has identity = 'Wram'; did you mean 'warm'?")
     ended = medalist("search", "tiny", "--image", "images/red.png", "--where", "identity != wram")

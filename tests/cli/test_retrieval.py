@@ -211,7 +211,8 @@ def test_search_with_fields(medalist: Command, here: Path, out: str) -> None:
         assert (ended.code, ended.err) == (0, ""), ended.err
         found = pd.read_parquet("h.parquet")
         assert found["id"].tolist() == ids
-        assert ended.out.startswith(f"h.parquet: {len(ids)} answers to 7 queries among 300 vectors; by ")
+        assert ended.out.startswith("--where matches no vector\n") == (not ids)
+        assert f"h.parquet: {len(ids)} answers to 7 queries among 300 vectors; by " in ended.out
         if "--plan" in flags:
             assert "by exact (7), 40 rows compared for each" in ended.out
     told = medalist("index", "info", out).out

@@ -95,7 +95,8 @@ def test_parts_are_the_whole_and_are_written_where_they_are_wanted() -> None:
             some = into[0][part], into[1][part]
             assert search.answer(part, some) is some
     np.testing.assert_array_equal(into[0], rows)
-    np.testing.assert_array_equal(into[1], scores)
+    # On some processors the matrix library sums blocks of another shape in another order.
+    np.testing.assert_allclose(into[1], scores, rtol=2e-7)
     check((rows, scores), QUERIES, GALLERY, RULES)
 
 

@@ -137,12 +137,12 @@ def test_data_that_is_elsewhere_or_nowhere(toy: Any, own_data: Path, tmp_path: P
 def test_weights_that_are_not_here(toy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = toy.run.folder / "config.yaml"
     text = path.read_text()
-    assert text.count("weights: none") == 1
+    assert text.count("\n  weights: none") == 1
     (tmp_path / "mine.safetensors").write_bytes(b"mine")
     digest = sha256(b"mine").hexdigest()
 
     def weights(value: object, known: str) -> list[list[str]]:
-        path.write_text(text.replace("weights: none", f"weights: {value}"))
+        path.write_text(text.replace("\n  weights: none", f"\n  weights: {value}"))
         edit(toy.run, weights={"test_resnet": known}, config=config_hash(run_settings(toy.run)))
         return told(toy)
 

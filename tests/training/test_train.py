@@ -115,9 +115,9 @@ def test_a_typo_in_augment_is_told_before_an_image_is_read(untrained: Any, monke
         (("augment=[{RandomCrop: {height: 65, width: 64}}]",), "multiples of 32; take 64x96"),
         (("augment=[{RandomScale: {scale_limit: 0.5, p: 1.0}}]",), "augment gives images of several sizes"),
         (("augment=[{RandomCrop: {height: 256, width: 256}}]",), "augment: "),
-        (("model.channels=[body, nucleolus]",), "model.channels: instances give body, border, not nucleolus"),
+        (("model.channels=[body, nucleolus]",), "energy2 and so on, not nucleolus"),
         (("model.encoder=resnet33",), "encoder 'resnet33' is not in timm"),
-        (("model.encoder=test_vit",), "encoder 'test_vit' cannot be used with unet"),
+        (("model.encoder=hiera_tiny_224",), "encoder 'hiera_tiny_224' cannot be used with unet"),
         (("model.in_channels=1",), "model.in_channels = 1: images are read as RGB; set it to 3"),
     ],
 )

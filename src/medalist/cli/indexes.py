@@ -224,7 +224,7 @@ def info(
 ) -> None:
     """Show the size of an index, its fields, its memory by part and its recall."""
     console = session(context).console
-    is_file = gallery is None and Path(file).is_file()
+    is_file = gallery is None and (Path(file).is_file() or Path(file).suffix == ".ann")
     _show(console, Path(file) if is_file else find_index(session(context), file, gallery)[0])
 
 

@@ -178,11 +178,15 @@ def code_tokens(data: bytes) -> bytes | None:
     except (tokenize.TokenError, SyntaxError, UnicodeError):
         return None
     kept: list[str] = []
+    docstring = -2  # the place of the last one
     inside = 0  # blanks count in an f-string, which is several tokens since Python 3.12: f"{x = }" prints them
     for at, one in enumerate(tokens):
         is_line = at + 1 == len(tokens) or tokens[at + 1].type == tokenize.NEWLINE
         if one.type == tokenize.STRING and is_line and (at == 0 or tokens[at - 1].type in _BEGIN):
+            docstring = at
             continue
+        if docstring == at - 1 and one.type == tokenize.NEWLINE:
+            continue  # the docstring's own
         before = tokens[at - 1].end if inside else one.start
         inside += (one.type == _F_BEGIN) - (one.type == _F_END)
         text = tokenize.tok_name[one.type] if one.type in _BEGIN else one.string
