@@ -155,7 +155,7 @@ def release_pages(mapped: mmap.mmap) -> None:
 
     Windows frees them by itself where memory is scarce.
     """
-    if hasattr(mmap, "MADV_DONTNEED"):
+    if sys.platform != "win32":
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
