@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import find_groups, load_competition
 from medalist.errors import DataError
@@ -24,14 +25,6 @@ SEED = 1
 LABELS = "train_ship_segmentations_v2.csv"
 drawing: Any = importlib.import_module("competitions.airbus_ships.draw")
 reading: Any = importlib.import_module("competitions.airbus_ships.data")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 
 
 def ships(*pixels: int) -> Instances:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_files import edit, files
 from sklearn.metrics import cohen_kappa_score
 
 from medalist.competition import load_competition
@@ -22,14 +23,6 @@ from medalist.records import Labels
 CONTEST = load_competition("aptos", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.aptos.draw")
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:

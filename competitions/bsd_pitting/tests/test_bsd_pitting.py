@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -21,14 +22,6 @@ from medalist.records import Mask
 CONTEST = load_competition("bsd_pitting", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.bsd_pitting.draw")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 
 
 def mask(*rows: str) -> Mask:

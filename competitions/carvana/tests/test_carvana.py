@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import files
 from PIL import Image
 
 from medalist.competition import load_competition
@@ -24,10 +25,6 @@ from medalist.records import Mask, Sample
 CONTEST = load_competition("carvana", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.carvana.draw")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def row(*pixels: int) -> Mask:

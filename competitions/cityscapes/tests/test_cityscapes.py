@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import files
 from PIL import Image
 
 from medalist.competition import load_competition
@@ -23,10 +24,6 @@ SEED = 1
 drawing: Any = importlib.import_module("competitions.cityscapes.draw")
 reading: Any = importlib.import_module("competitions.cityscapes.data")
 LABELS = "gtFine/train/aachen/aachen_000000_000000_gtFine_labelIds.png"
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def street(*pixels: int, void: tuple[int, ...] = ()) -> Mask:

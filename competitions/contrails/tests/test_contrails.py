@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -21,10 +22,6 @@ from medalist.records import Mask
 CONTEST = load_competition("contrails", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.contrails.draw")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def first_record(root: Path, part: str = "train") -> Path:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -23,14 +24,6 @@ from medalist.records import Labels, Split
 CONTEST = load_competition("dogs_vs_cats", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.dogs_vs_cats.draw")
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def dog(probability: float) -> Labels:

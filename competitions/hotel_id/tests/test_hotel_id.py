@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections import defaultdict
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -23,14 +23,6 @@ CONTEST = load_competition("hotel_id", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.hotel_id.draw")
 data: Any = importlib.import_module("competitions.hotel_id.data")
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_seed_decides_on_every_file(root: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from drawn_files import edit, files
 from PIL import Image
 
 from medalist.competition import load_competition
@@ -23,14 +24,6 @@ CONTEST = load_competition("hubmap", Path(__file__).parents[2])
 SEED = 1
 INFORMATION = "HuBMAP-20-dataset_information.csv"
 drawing: Any = importlib.import_module("competitions.hubmap.draw")
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
 
 
 def slide(*rows: str) -> Mask:

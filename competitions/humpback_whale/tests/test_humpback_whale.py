@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -23,14 +24,6 @@ CONTEST = load_competition("humpback_whale", Path(__file__).parents[2])
 SEED = 1
 NEW = "new_whale"
 drawing: Any = importlib.import_module("competitions.humpback_whale.draw")
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_a_seed_decides_on_every_file(root: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from drawn_files import edit, files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -22,14 +23,6 @@ CONTEST = load_competition("plant_pathology", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.plant_pathology.draw")
 data: Any = importlib.import_module("competitions.plant_pathology.data")
-
-
-def edit(path: Path, change: Callable[[list[str]], list[str]]) -> None:
-    path.write_text("".join(f"{line}\n" for line in change(path.read_text().splitlines())))
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def names(answer: object) -> tuple[str, ...]:
