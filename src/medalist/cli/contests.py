@@ -44,14 +44,21 @@ def add_to(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def check(context: typer.Context, name: Competition, data: Data = None) -> None:
+def check(
+    context: typer.Context,
+    name: Competition,
+    data: Data = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Decode every image; without it the check is much faster.")
+    ] = True,
+) -> None:
     """Test a competition's code on its real data: every image, every truth, and the submission format."""
     from medalist.runs.opening import open_contest
     from medalist.workflows.check import check as run_check
 
     here = session(context)
     contest = open_contest(name, data, here.runs)
-    for line in run_check(contest, here.reporter):
+    for line in run_check(contest, here.reporter, images):
         say(here.console, line)
 
 
