@@ -209,7 +209,7 @@ def submit(
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
     count = run_submit(found, output, data, here.runs, here.reporter, verify, memory)
-    say(here.console, f"{output}: {counted(count, 'row')}, valid")
+    say(here.console, f"{output}: {counted(count, 'file' if output.suffix.lower() == '.zip' else 'row')}, valid")
 
 
 def validate(
