@@ -18,7 +18,7 @@ def test_names_and_versions_are_those_of_the_library() -> None:
 @pytest.mark.parametrize(
     ("name", "text", "found"),
     [
-        ("whole-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: whole\nVersion: 1.2\n\nText\n", {"whole": "1.2"}),
+        ("whole-1.2.dist-info/METADATA", "Metadata-Version: 2.1\nName: whole\nVersion: 1.2\n\nText", {"whole": "1.2"}),
         ("old-3.egg-info/PKG-INFO", "Name: old\r\nVersion: 3\r\n", {"old": "3"}),
         ("flat-4.egg-info", "Name: flat\nVersion: 4\n", {"flat": "4"}),
         ("late-5.dist-info/METADATA", "Version: 5\n\nName: only in the description\n", {}),
