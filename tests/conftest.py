@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib.metadata
 import io
+import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +81,29 @@ class Ended:
         assert self.err.startswith("medalist: ") and self.err.count("\n") == 1, self.err
         assert "Traceback" not in self.err
         return self.err.removeprefix("medalist: ").rstrip("\n")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def known_objects() -> None:
+    """Let Python's collector pass over the objects of all modules, which the many full collections would visit again.
+
+    What a module of tests has left is collected first, so an error in a `__del__` still shows.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_system() -> Iterator[None]:
+    """Leave out what the tests of the suite would repeat thousands of times, and no test is about.
+
+    No test loses power, so none waits for the disk; tests/test_files.py has an fsync of its own. And no package comes
+    or goes meanwhile; every Fabric looks for entry points in all two hundred of them.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda place: None)
+        patch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
+        yield
 
 
 @pytest.fixture
