@@ -26,6 +26,7 @@ from medalist.records import Instances, MapPrediction, Sample
 from medalist.reporter import SilentReporter
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, find_run, manifest_hash
+from medalist.runs.versions import commit
 from medalist.stores.maps import MapStore, StoredPart
 
 # No deadline, because a busy machine may be slow for a moment. More examples: pytest --hypothesis-profile=thorough
@@ -98,11 +99,13 @@ def quick_system() -> Iterator[None]:
     """Leave out what the tests of the suite would repeat thousands of times, and no test is about.
 
     No test loses power, so none waits for the disk; tests/test_files.py has an fsync of its own. And no package comes
-    or goes meanwhile; every Fabric looks for entry points in all two hundred of them.
+    or goes meanwhile, nor does a commit; every Fabric looks for entry points in all two hundred of them, and every run
+    asks git.
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda place: None)
         patch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
+        patch.setattr("medalist.runs.runs.commit", cache(commit))
         yield
 
 
@@ -123,6 +126,15 @@ def medalist() -> Callable[..., Ended]:
 @pytest.fixture
 def quiet() -> SilentReporter:
     return SilentReporter()
+
+
+@pytest.fixture
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a plan time 8 batches at most, not 60: networks of these tests would fill any time with 60.
+
+    The time that a plan may take can then be long enough for a busy machine.
+    """
+    monkeypatch.setattr("medalist.planning.probe.MOST", 8)
 
 
 @pytest.fixture

@@ -198,6 +198,7 @@ def test_training_again_has_nothing_to_do_and_a_stopped_one_ends_the_same(
     assert run.checkpoint(1, "last").read_bytes() == weights
 
 
+@pytest.mark.usefixtures("short_probes")
 def test_plan_and_debug_know_the_kind(bodies: Bodies, medalist: Callable[..., Any]) -> None:
     ended = medalist("plan", "bodies.yaml", "--data", "data", "--seconds", "3", "--name", "planned")
     assert ended.code == 0 and "predictions up to" in ended.out, ended
