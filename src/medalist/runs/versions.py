@@ -24,7 +24,8 @@ def commit() -> str:
 
 def packages() -> dict[str, str]:
     """Return the version of every installed distribution by its name, sorted by name."""
-    return dict(sorted(dict(pair for dist in distributions() if (pair := _named(dist))).items()))
+    named = (_named(dist) for dist in distributions())
+    return dict(sorted(dict(pair for pair in named if pair).items()))
 
 
 def _named(dist: Distribution) -> tuple[str, str] | None:
