@@ -20,7 +20,7 @@ import argparse
 import copy
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -59,6 +59,10 @@ class Clock:
 
     def skip(self, steps: int) -> None:
         """Do nothing, because no step is skipped here."""
+
+    def aside(self, work: Callable[[], Any]) -> Any:
+        """Do the work, whose time is not taken apart, because it comes after the last step."""
+        return work()
 
     def say(self, text: str) -> None:
         """Do nothing, because lines are not shown."""

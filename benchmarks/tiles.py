@@ -3,7 +3,8 @@
 python benchmarks/tiles.py [--height 4000] [--width 6000] [--size 512] [--overlap 128] [--format tif] [--rounds 3]
 python benchmarks/tiles.py --height 20000 --width 20000 --memory 2GB --whole-walk
 
-The network is a U-Net over the smallest encoder of timm, or two convolutions, with random weights, on the processors.
+The network is a U-Net over the smallest encoder of timm or over EfficientNet-lite0, or two convolutions, with random
+weights, on the processors.
 The image is predicted in turns: by the forward passes alone, on tensors that are ready, and by `TilePredictor`, which
 reads the file, normalises, predicts and adds. --memory lets the limit choose the tiles. --whole-walk predicts once,
 keeps the maps, reads them back, blends, decides and encodes them, and prints the peak memory after each step.
@@ -74,8 +75,9 @@ def predictor_of(options: argparse.Namespace, folder: Path) -> Any:
     from medalist.tasks.segment.tiled import TilePredictor
 
     torch.manual_seed(0)
+    encoder = "tf_efficientnet_lite0" if options.network == "lite0" else "test_resnet"
     model = SmpConfig(
-        kind="unet", encoder="test_resnet", weights="none", channels=("one",), decoder_channels=(32, 16, 16, 8, 8)
+        kind="unet", encoder=encoder, weights="none", channels=("one",), decoder_channels=(32, 16, 16, 8, 8)
     )
     mean, std = normalisation(model)
     network = build_model(model).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -211,7 +213,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--format", choices=("tif", "png", "jpg"), default="tif")
     parser.add_argument("--memory")
-    parser.add_argument("--network", choices=("unet", "conv"), default="unet")
+    parser.add_argument("--network", choices=("unet", "lite0", "conv"), default="unet")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--whole-walk", action="store_true")
     parser.add_argument("--image", type=Path, help=argparse.SUPPRESS)
