@@ -155,7 +155,34 @@ class Labels:
         return 0
 
 
-Answer = Mask | Instances | Ranking | Labels
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes of objects, each with its class and its score. They may overlap.
+
+    xyxy: float32[N, 4], the corners (x1, y1, x2, y2) in pixels as continuous coordinates: the first pixel reaches from
+        0 to 1, and a box around all pixels is (0, 0, width, height). x1 < x2 and y1 < y2.
+    labels: int32[N], the places of the classes in the contest's list, from 0. The background is no class.
+    scores: float32[N] in 0..1, higher = surer; 1 in truths, unless the contest says how sure its annotators were.
+    ignored: bool[N], true for boxes of a truth that the contest does not judge (crowds, difficult ones): they need not
+        be found, and finding them is no fault. None where all are judged. Answers have none.
+    """
+
+    xyxy: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    ignored: NDArray[np.bool_] | None = None
+
+    @property
+    def size(self) -> None:
+        """None, because boxes do not say how large their image is."""
+
+    @property
+    def count(self) -> int:
+        """The number of boxes."""
+        return len(self.labels)
+
+
+Answer = Mask | Instances | Ranking | Labels | Boxes
 """The final objects of one sample. A truth has one of these types too."""
 
 
@@ -195,7 +222,24 @@ class TablePrediction:
     columns: tuple[str, ...]
 
 
-Prediction = MapPrediction | VectorPrediction | TablePrediction
+@dataclass(frozen=True, eq=False)
+class BoxPrediction:
+    """Boxes that networks predict for one image, before doubles are removed and scores are cut.
+
+    xyxy: float32[N, 4] and labels: int32[N] as those of `Boxes`. scores: float32[N] in 0..1.
+    source: int16[N], the number of the network and view that said a box, in 0..sources - 1. Boxes of several sources
+        are fused when answers are decided, which has to know how many sources there were.
+    sources: the number of networks times views.
+    """
+
+    xyxy: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    scores: NDArray[np.float32]
+    source: NDArray[np.int16]
+    sources: int = 1
+
+
+Prediction = MapPrediction | VectorPrediction | TablePrediction | BoxPrediction
 """What networks predict for one sample, before any threshold. A store keeps predictions of one of these types."""
 
 
