@@ -102,7 +102,7 @@ class BoxList:
                 corners[row] = coordinates.corners(numbers[row : row + 1], sizes[name])[0]
         else:
             corners = coordinates.corners(numbers, None)
-        far = ~(np.abs(corners) < 1e7).all(axis=1)
+        far = np.any(~(np.abs(corners) < 1e7), axis=1)  # 1e999 is a number that is infinite
         swapped = (corners[:, 2:] < corners[:, :2]).any(axis=1)
         for row in np.flatnonzero(far | swapped).tolist():
             said = f"{', '.join(coordinates.names)} = {', '.join(f'{value:g}' for value in self.numbers[row])}"
