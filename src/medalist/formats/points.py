@@ -58,7 +58,7 @@ class PointsFormat:
         """
         boxes = boxes_of(sample_id, answer)
         middles = np.maximum(np.round((boxes.xyxy[:, :2] + boxes.xyxy[:, 2:]) / 2), 0).astype(np.int64)
-        rows = []
+        rows: list[tuple[str, ...]] = []
         for place, name in enumerate(self.classes):
             points = "|".join(f"{x}:{y}" for x, y in middles[boxes.labels == place].tolist())
             rows.append((f"{sample_id}_{name}", sample_id + self.suffix_of_image, name, points or self.empty))

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medalist.errors import ConfigError
 from medalist.metrics.masks import require_pairs
@@ -43,9 +44,10 @@ def _score(
         for name, truth in truths.items()
     ])  # int64[images, classes, 3]  # fmt: skip
 
-    def shares(table: np.ndarray) -> np.ndarray:
+    def shares(table: NDArray[np.int64]) -> NDArray[np.float64]:
         total = table.sum(axis=-1)
-        return np.where(total > 0, table[..., 0] / np.maximum(total, 1), empty)
+        found: NDArray[np.float64] = np.where(total > 0, table[..., 0] / np.maximum(total, 1), empty)
+        return found
 
     by_class = counts.sum(axis=0)
     whole = by_class.sum(axis=0)
@@ -75,6 +77,6 @@ def _counts(truth: Boxes, answer: Boxes, place: int, radius: float) -> tuple[int
     return right, len(said) - len(taken), int((~passed).sum()) - right
 
 
-def _middles(boxes: Boxes) -> np.ndarray:
-    middles: np.ndarray = (boxes.xyxy[:, :2].astype(np.float64) + boxes.xyxy[:, 2:]) / 2
+def _middles(boxes: Boxes) -> NDArray[np.float64]:
+    middles: NDArray[np.float64] = (boxes.xyxy[:, :2].astype(np.float64) + boxes.xyxy[:, 2:]) / 2
     return middles
