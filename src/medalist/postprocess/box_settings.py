@@ -1,0 +1,85 @@
+"""Settings of the step from predicted boxes to answered boxes; torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medalist.config import ConfigModel
+
+Overlap = Annotated[float, Field(gt=0.0, lt=1.0)]
+"""An overlap of two boxes strictly between 0 and 1: their intersection divided by their union (IoU)."""
+
+Confidence = Annotated[float, Field(ge=0.0, lt=1.0)]
+"""A threshold of scores; a box counts where its score is greater."""
+
+
+class BoxesConfig(ConfigModel):
+    """What all ways to decide boxes have in common."""
+
+    score: Confidence | dict[str, Confidence] = 0.05
+    """A box is answered where its score is greater: one number, or `{car: 0.3}` by class (0.05 for those not named)."""
+
+    max_boxes: int | None = Field(default=300, ge=1)
+    """At most this many boxes of an image are answered, those with the highest scores; null answers all."""
+
+    min_size: float = Field(default=0.0, ge=0.0)
+    """Predicted boxes whose shorter side has fewer pixels are dropped first."""
+
+    by_class: bool = True
+    """Whether only boxes of one class are doubles of each other; otherwise those of different classes are too."""
+
+
+class NmsConfig(BoxesConfig):
+    """Non-maximum suppression: a box is dropped where it overlaps a kept box with a higher score."""
+
+    kind: Literal["nms"] = "nms"
+    """`nms` selects this decision."""
+
+    iou: Overlap = 0.5
+    """Two boxes are doubles where their overlap is greater."""
+
+
+class SoftNmsConfig(BoxesConfig):
+    """Soft-NMS: a box gets a lower score, instead of being dropped, where it overlaps one with a higher score.
+
+    Source: Bodla et al.: Soft-NMS, https://arxiv.org/abs/1704.04503
+    """
+
+    kind: Literal["soft_nms"] = "soft_nms"
+    """`soft_nms` selects this decision."""
+
+    decay: Literal["linear", "gaussian"] = "gaussian"
+    """`linear`: the score is multiplied by 1 - overlap where the overlap is greater than `iou`. `gaussian`: by
+    exp(-overlap² / sigma), for every overlap."""
+
+    iou: Overlap = 0.3
+    """Only for `linear`: a smaller overlap changes no score."""
+
+    sigma: float = Field(default=0.5, gt=0.0, le=10.0)
+    """Only for `gaussian`: a smaller number lowers scores more."""
+
+
+class WbfConfig(BoxesConfig):
+    """Weighted boxes fusion: doubles become one box, the mean of their corners, weighted by their scores.
+
+    Source: Solovyev et al.: Weighted boxes fusion, https://arxiv.org/abs/1910.13302
+    """
+
+    kind: Literal["wbf"] = "wbf"
+    """`wbf` selects this decision."""
+
+    iou: Overlap = 0.55
+    """A box joins the fused box that it overlaps most, where this overlap is greater."""
+
+    skip_below: Confidence = 0.0
+    """Predicted boxes are fused where their score is greater; `score` is asked of the fused boxes."""
+
+    confidence: Literal["mean", "max"] = "mean"
+    """The score of a fused box. `mean`: the mean score, lowered by the share of the networks and views that saw no such
+    box, as published. `max`: the highest score."""
+
+
+BoxDecideConfig = Annotated[NmsConfig | SoftNmsConfig | WbfConfig, Field(discriminator="kind")]
+"""How predicted boxes become answered boxes; `kind` selects the model."""
