@@ -20,11 +20,12 @@ from medalist.records import Labels
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of, has_classes, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, own_decide, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.tuning import OofPredictions, Tuned, tune
+from medalist.tasks.kept_classes import has_classes, refuse_other_classes
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
 from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
 

@@ -17,6 +17,7 @@ from medalist.data.targets import BoxTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.errors import ConfigError
 from medalist.parts import NO_PARTS, OwnParts
+from medalist.postprocess.box_slices import ImageSlice
 from medalist.records import Sample
 from medalist.tasks.detect.composing import Composer
 from medalist.tasks.detect.frames import cut, framed
@@ -93,42 +94,62 @@ class BoxTrainDataset(Dataset[Item]):
         return image, target
 
 
-class BoxInferenceDataset(Dataset[Item]):
-    """Whole images in frames without augmentation, with boxes where they are known.
-
-    A PixelCache gives images with their boxes; samples are read from their files and have none.
-    """
+class BoxHeldOutDataset(Dataset[Item]):
+    """Whole images of a cache in frames, without augmentation, with their boxes."""
 
     def __init__(
         self,
-        source: PixelCache | Sequence[Sample],
+        cache: PixelCache,
         indices: Sequence[int],
         frame: FrameConfig,
         normalisation: Normalisation,
-        read: Read,
         channels: Channels = 3,
     ):
-        """`indices`: the numbers of the source's samples in this dataset. `read` reads the image of a sample where
-        `source` is not a cache.
-        """
-        self.source, self.indices, self.frame = source, tuple(indices), frame
-        self.normalisation, self.read, self.channels = normalisation, read, channels
+        """`indices`: the numbers of the cache's samples in this dataset."""
+        self.cache, self.indices, self.frame = cache, tuple(indices), frame
+        self.normalisation, self.channels = normalisation, channels
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def __getitem__(self, key: Key) -> Item:
-        """Return the sample at position key[1], which is the same in every epoch.
+        """Return the sample at position key[1], which is the same in every epoch."""
+        index = self.indices[key[1]]
+        image, target = self.cache[index]
+        assert isinstance(target, BoxTarget), type(target).__name__
+        return frame_item(index, image, self.frame, self.normalisation, self.channels, target)
+
+
+class SliceDataset(Dataset[Item]):
+    """Slices of images in frames, for prediction; the index of an item is the number of its slice."""
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        slices: Sequence[tuple[int, ImageSlice]],
+        frame: FrameConfig,
+        normalisation: Normalisation,
+        read: Read,
+        channels: Channels = 3,
+    ):
+        """`slices`: of each the number of its sample, and where it lies. `read` reads the image of a sample."""
+        self.samples, self.slices, self.frame = tuple(samples), tuple(slices), frame
+        self.normalisation, self.read, self.channels = normalisation, read, channels
+        self._last: tuple[int, NDArray[np.uint8]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.slices)
+
+    def __getitem__(self, key: Key) -> Item:
+        """Return the slice at position key[1]. Its image is read once where its slices follow each other.
 
         Raises DataError, which names the sample and the file, where the image cannot be read.
         """
-        index = self.indices[key[1]]
-        if not isinstance(self.source, PixelCache):
-            image = read_named(self.read, self.source[index])
-            return frame_item(index, image, self.frame, self.normalisation, self.channels)
-        image, target = self.source[index]
-        assert isinstance(target, BoxTarget), type(target).__name__
-        return frame_item(index, image, self.frame, self.normalisation, self.channels, target)
+        number, there = self.slices[key[1]]
+        if self._last is None or self._last[0] != number:
+            self._last = number, read_named(self.read, self.samples[number])
+        part = self._last[1][there.rows, there.columns]
+        return frame_item(key[1], part, self.frame, self.normalisation, self.channels)
 
 
 def frame_item(

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from medalist.config import ConfigModel
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig
+from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import ModelConfig
 
@@ -72,16 +72,6 @@ class ComposeConfig(ConfigModel):
     2107.08430)."""
 
 
-class SlicesConfig(ConfigModel):
-    """An image is predicted by overlapping windows, so that small objects of large images keep their size."""
-
-    size: int = Field(default=640, ge=32, le=8192)
-    """The height and the width of a window in pixels of the image. A window is put into the frame as an image is."""
-
-    overlap: float = Field(default=0.2, ge=0, lt=0.9)
-    """The share of its side by which a window overlaps the next one."""
-
-
 class DetectPredictConfig(ConfigModel):
     """Prediction of whole images."""
 
@@ -106,7 +96,8 @@ class DetectPredictConfig(ConfigModel):
     boxes are kept; null keeps both."""
 
     slices: SlicesConfig | None = None
-    """Windows by which images are predicted; null sees each image as a whole."""
+    """Slices in which images are predicted, so that small objects of large images keep their size; null sees each image
+    as a whole. A slice is put into the frame as an image is."""
 
 
 class DetectSettings(Experiment):
