@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from box_cases import iou_by_hand, predictions
 from hypothesis import given
+from hypothesis import strategies as st
 
-from medalist.postprocess.box_overlaps import FARTHEST, are_boxes, areas_of, by_value, overlaps
+from medalist.postprocess.box_overlaps import FARTHEST, are_boxes, areas_of, by_value, meeting, overlaps
 from medalist.records import BoxPrediction
 
 BOXES = np.array([(0, 0, 4, 2), (2, 0, 6, 2), (0, 0, 8, 8), (20, 20, 21, 21)], np.float64)
@@ -36,3 +37,12 @@ def test_what_has_no_area_is_no_box(row: tuple[float, ...]) -> None:
 def test_equal_scores_are_ordered_by_corners_then_by_others() -> None:
     xyxy = np.array([(1, 0, 2, 2), (0, 5, 2, 9), (0, 0, 2, 2), (0, 0, 2, 2)], np.float64)
     assert by_value(np.array([0.5, 0.9, 0.5, 0.5]), xyxy, np.array([0, 0, 2, 1])).tolist() == [1, 3, 2, 0]
+
+
+@given(predictions(most=8), predictions(most=8), st.sampled_from([1, 5, 1 << 20]))
+def test_boxes_meet_where_they_share_an_area(one: BoxPrediction, two: BoxPrediction, most: int) -> None:
+    first, second = one.xyxy.astype(np.float64), two.xyxy.astype(np.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("medalist.postprocess.box_overlaps.MOST_PAIRS", most)
+        pairs = [pair for some in meeting(first, second) for pair in np.stack(some, axis=1).tolist()]
+    assert sorted(pairs) == np.argwhere(overlaps(first, second) > 0).tolist()

@@ -5,6 +5,7 @@ Boxes are (x1, y1, x2, y2) with x1 < x2 and y1 < y2, in pixels, as those of `rec
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -16,6 +17,9 @@ Places = NDArray[np.int64]
 
 FARTHEST = float(1 << 23)
 """Corners are at most this far from 0, in pixels: float32 has no half pixels beyond."""
+
+MOST_PAIRS = 1 << 20
+"""Pairs of boxes that are compared at a time, to limit memory."""
 
 
 def areas_of(xyxy: Corners) -> Floats:
@@ -54,3 +58,30 @@ def by_value(scores: NDArray[np.floating[Any]], xyxy: NDArray[np.floating[Any]],
     """
     keys = (*others[::-1], xyxy[:, 3], xyxy[:, 2], xyxy[:, 1], xyxy[:, 0], -scores)
     return np.lexsort(keys).astype(np.int64)
+
+
+def meeting(first: Corners, second: Corners) -> Iterator[tuple[Places, Places]]:
+    """Yield the places (int64[n], int64[n]) of all pairs of boxes that share an area, some pairs at a time.
+
+    first: float64[N, 4]. second: float64[M, 4]. Boxes are compared where their sides along one axis meet, which is the
+    axis along which the boxes are spread most. At most `MOST_PAIRS` pairs, or the pairs of one box, are in memory.
+    """
+    if not len(first) or not len(second):
+        return
+    axis = int(np.ptp(second[:, :2], axis=0).argmax())
+    order = np.argsort(second[:, axis], kind="stable")
+    starts = second[order, axis]
+    longest = float((second[:, axis + 2] - second[:, axis]).max())
+    low = np.searchsorted(starts, first[:, axis] - longest)
+    counts = np.searchsorted(starts, first[:, axis + 2]) - low
+    ends = np.cumsum(counts)
+    at = 0
+    while at < len(first):
+        to = max(at + 1, int(np.searchsorted(ends, ends[at] - counts[at] + MOST_PAIRS, "right")))
+        some = counts[at:to]
+        one = np.repeat(np.arange(at, to), some)
+        two = order[np.arange(len(one)) - np.repeat(np.cumsum(some) - some, some) + low[one]]
+        least = np.maximum(first[one, :2], second[two, :2])
+        meet = (least < np.minimum(first[one, 2:], second[two, 2:])).all(axis=1)
+        yield one[meet], two[meet]
+        at = to

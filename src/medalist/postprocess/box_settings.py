@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medalist.config import ConfigModel
 
@@ -13,6 +13,32 @@ Overlap = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 Confidence = Annotated[float, Field(ge=0.0, lt=1.0)]
 """A threshold of scores; a box counts where its score is greater."""
+
+
+class SlicesConfig(ConfigModel):
+    """Large images are predicted in slices that overlap, and the boxes of the slices are merged."""
+
+    size: int = Field(default=1024, ge=32)
+    """The height and width of a slice in pixels; an image that is smaller has one slice along this side."""
+
+    overlap: int = Field(default=256, ge=0)
+    """Neighbouring slices share at least this many pixels. Objects up to this size are whole in some slice."""
+
+    cover: Overlap = 0.5
+    """A box that a slice has cut is a part of a box of the next slice where this box covers more than this share of it,
+    as far as both slices see."""
+
+    iou: Overlap = 0.5
+    """Boxes of one class that no slice has cut are doubles where their overlap is greater."""
+
+    touch: float = Field(default=2.0, ge=0.0)
+    """A box is cut where it comes so near, in pixels, to a border of its slice that is no border of the image."""
+
+    @model_validator(mode="after")
+    def _advances(self) -> Self:
+        if self.overlap >= self.size:
+            raise ValueError("overlap must be smaller than size")
+        return self
 
 
 class BoxesConfig(ConfigModel):

@@ -100,7 +100,8 @@ def soft_nms(
 
 def _taken(line: _Line, scores: Floats, least: Floats, config: SoftNmsConfig) -> tuple[Sequence[int], Sequence[float]]:
     current = np.where(scores > least, scores, -1.0)
-    taken, values = [], []
+    taken: list[int] = []
+    values: list[float] = []
     while True:
         highest = current.max(initial=-1.0)
         if highest < 0:
