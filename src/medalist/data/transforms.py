@@ -85,9 +85,7 @@ FILLS_MASKS = ("fill_mask", "mask_drop_value")
 only 0 is right for it: void."""
 
 
-def compose_augment(
-    augment: Augmentations, own: OwnParts = NO_PARTS, boxes: float | None = None
-) -> A.Compose:
+def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS, boxes: float | None = None) -> A.Compose:
     """Build the augmentation pipeline from the config. Raises ConfigError, which names the entry and the allowed words.
 
     own: the parts of the contest's folder. boxes: for targets that are boxes, the share of its area that must be left

@@ -19,9 +19,7 @@ ROUNDS = 50
 
 def listed_shapes(config: AnchoredConfig) -> Tensor:
     """Return the anchors of each level, float32[L, A, 2]: width and height in pixels, of each ratio in each scale."""
-    sides = [
-        (scale / math.sqrt(ratio), scale * math.sqrt(ratio)) for ratio in config.ratios for scale in config.scales
-    ]
+    sides = [(scale / math.sqrt(ratio), scale * math.sqrt(ratio)) for ratio in config.ratios for scale in config.scales]
     return torch.tensor([[(stride * w, stride * h) for w, h in sides] for stride in config.strides])
 
 

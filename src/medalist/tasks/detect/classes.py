@@ -19,7 +19,5 @@ def competition_classes(competition: Competition) -> tuple[str, ...]:
     """Return the classes of a competition as `classes_of` does, without its data."""
     found = getattr(competition.submission, "classes", None)
     if not found:
-        raise ConfigError(
-            f"task.kind = detect, but {competition.name} does not ask for boxes; begin with another base"
-        )
+        raise ConfigError(f"task.kind = detect, but {competition.name} does not ask for boxes; begin with another base")
     return tuple(found)

@@ -102,7 +102,9 @@ class Composer:
             x1, y1 = np.floor(more.xyxy[at, :2]).astype(int)
             x2, y2 = np.ceil(more.xyxy[at, 2:]).astype(int)
             part = other[y1:y2, x1:x2]
-            top, left = (round(random.random() * (side - own)) for side, own in zip(image.shape, part.shape[:2], strict=False))
+            top, left = (
+                round(random.random() * (side - own)) for side, own in zip(image.shape, part.shape[:2], strict=False)
+            )
             moved = more.xyxy[at] + np.array([left - x1, top - y1] * 2, np.float32)
             if _covered(np.array(xyxy, np.float32).reshape(-1, 4), moved) > COVERS:
                 continue

@@ -110,9 +110,7 @@ def cut(target: BoxTarget, rows: slice, columns: slice, visible: float) -> BoxTa
 
 def joined(targets: list[BoxTarget]) -> BoxTarget:
     """Return all boxes of several targets as one."""
-    return BoxTarget(
-        np.concatenate([one.xyxy for one in targets]), np.concatenate([one.labels for one in targets])
-    )
+    return BoxTarget(np.concatenate([one.xyxy for one in targets]), np.concatenate([one.labels for one in targets]))
 
 
 def _areas(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -87,7 +87,9 @@ def slices_in(samples: Sequence[Size], config: DetectPredictConfig) -> list[tupl
     return [
         (number, one)
         for number, (height, width) in enumerate(samples)
-        for one in ([ImageSlice(0, 0, width, height)] if how is None else slices_of(height, width, how.size, how.overlap))
+        for one in (
+            [ImageSlice(0, 0, width, height)] if how is None else slices_of(height, width, how.size, how.overlap)
+        )
     ]
 
 
