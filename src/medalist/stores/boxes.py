@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -151,8 +152,11 @@ def _parted(whole: BoxPrediction, ends: Sequence[int], count: int) -> list[BoxPr
     """Return the predictions of `count` images, whose boxes end before the rows `ends`."""
     if not count:
         return []
-    columns = (np.split(column, ends) for column in (whole.xyxy, whole.labels, whole.scores, whole.source))
-    return [BoxPrediction(*parts, whole.sources) for parts in zip(*columns, strict=True)]
+    edges = [0, *ends, len(whole.labels)]
+    return [
+        BoxPrediction(whole.xyxy[a:b], whole.labels[a:b], whole.scores[a:b], whole.source[a:b], whole.sources)
+        for a, b in pairwise(edges)
+    ]
 
 
 def _fault(whole: BoxPrediction, classes: int) -> tuple[int, str] | None:

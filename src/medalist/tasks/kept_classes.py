@@ -1,4 +1,4 @@
-"""The list of classes that a run is trained on, kept in its folder, so that it is used with no other list. Torch-free."""
+"""The classes that a run is trained on, kept in its folder, so that it is used with no other list. Torch-free."""
 
 from __future__ import annotations
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from medalist.data.targets import IGNORED, BoxTarget
 from medalist.tasks.detect.frames import Pixels, Size, cut, drawn, fitted, joined, put
@@ -114,7 +115,7 @@ class Composer:
         return canvas, BoxTarget(np.array(xyxy, np.float32).reshape(-1, 4), np.array(labels, np.int64))
 
 
-def _covered(boxes: np.ndarray, by: np.ndarray) -> float:  # type: ignore[type-arg]
+def _covered(boxes: NDArray[np.float32], by: NDArray[np.float32]) -> float:
     """Return the largest share of any box float32[N, 4] that the box `by` float32[4] covers; 0 without boxes."""
     if not len(boxes):
         return 0.0

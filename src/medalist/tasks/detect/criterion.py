@@ -69,7 +69,7 @@ class Criterion:
         match self.model:
             case AlignedConfig():
                 bins = torch.arange(self.model.bins + 1, device=sides.device, dtype=sides.dtype)
-                away = (sides.unflatten(-1, (4, -1)).softmax(dim=-1) * bins).sum(dim=-1)
+                away = (sides.reshape(*sides.shape[:-1], 4, -1).softmax(dim=-1) * bins).sum(dim=-1)
                 return _around(places, away * places.strides[..., None])
             case FcosConfig():
                 return _around(places, sides * places.strides[..., None])
@@ -135,7 +135,8 @@ class Criterion:
                 each = each * torch.where(targets > 0, targets, 0.75 * logits.sigmoid() ** 2)
             elif self.config.scores == "quality_focal":
                 each = each * (logits.sigmoid() - targets) ** 2
-        return (each * learned.judged[..., None]).sum()
+        total: Tensor = (each * learned.judged[..., None]).sum()
+        return total
 
     def _third(self, outputs: DenseOutputs, places: Places, learned: Learned) -> tuple[str, Tensor] | None:
         """Return the name and the sum of the third part of the loss; None for a network that has none."""
@@ -153,7 +154,7 @@ class Criterion:
         wanted = (sides / places.strides[place, None]).clamp(0, bins - 0.01)
         low = wanted.floor().long()
         share = wanted - low
-        logits = outputs.sides[image, place].unflatten(-1, (4, bins + 1)).transpose(1, 2)
+        logits = outputs.sides[image, place].reshape(-1, 4, bins + 1).transpose(1, 2)
         each = cross_entropy(logits, low, reduction="none") * (1 - share)
         each = each + cross_entropy(logits, low + 1, reduction="none") * share
         return "distances", (each.mean(dim=1) * learned.weights).sum()

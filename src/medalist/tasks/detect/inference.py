@@ -83,14 +83,14 @@ def slices_in(samples: Sequence[Size], config: DetectPredictConfig) -> list[tupl
 
     Without `predict.slices` each image is one slice.
     """
-    how = config.slices
-    return [
-        (number, one)
-        for number, (height, width) in enumerate(samples)
-        for one in (
-            [ImageSlice(0, 0, width, height)] if how is None else slices_of(height, width, how.size, how.overlap)
-        )
-    ]
+    found: list[tuple[int, ImageSlice]] = []
+    for number, (height, width) in enumerate(samples):
+        if config.slices is None:
+            found.append((number, ImageSlice(0, 0, width, height)))
+        else:
+            own = slices_of(height, width, config.slices.size, config.slices.overlap)
+            found += [(number, one) for one in own]
+    return found
 
 
 def in_slice(by_source: Sequence[Found], there: ImageSlice, frame: Size) -> BoxPrediction:

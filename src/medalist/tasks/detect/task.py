@@ -41,18 +41,18 @@ class DetectTask(StatelessLoss):
         """`limits`: which of the boxes that a network finds are kept."""
         self.criterion, self.limits = criterion, limits
 
-    def loss(self, outputs: DenseOutputs, batch: Batch) -> Mapping[str, Tensor]:  # type: ignore[override]
+    def loss(self, outputs: Tensor | DenseOutputs, batch: Batch) -> Mapping[str, Tensor]:
         """Return the scalar `loss` to minimise and its parts.
 
         They are divided by what is learned on all processes together, so that an image weighs the same wherever it is.
         """
-        return self.criterion.losses(outputs.float(), _boxes(batch), _size(batch), mean_over_processes)
+        return self.criterion.losses(_dense(outputs), _boxes(batch), _size(batch), mean_over_processes)
 
-    def found(self, outputs: DenseOutputs, size: tuple[int, int]) -> list[Found]:
+    def found(self, outputs: Tensor | DenseOutputs, size: tuple[int, int]) -> list[Found]:
         """Return the boxes of each image of a batch in pixels of the frame, whose (height, width) is `size`."""
-        return boxes_of(self.criterion, outputs.float(), size, self.limits)
+        return boxes_of(self.criterion, _dense(outputs), size, self.limits)
 
-    def validate(self, seen: Iterator[tuple[DenseOutputs, Batch]], fabric: Fabric) -> dict[str, float]:  # type: ignore[override]
+    def validate(self, seen: Iterator[tuple[Tensor | DenseOutputs, Batch]], fabric: Fabric) -> dict[str, float]:
         """Return `val_loss`, the mean loss of single images, its parts, and the mean average precision.
 
         `map` is the mean over IoU thresholds 0.5, 0.55, ... 0.95 as COCO computes it, `map50` that at 0.5. The figures
@@ -60,7 +60,7 @@ class DetectTask(StatelessLoss):
         """
         rows: list[Validated] = []
         for raw, batch in seen:
-            outputs, target, size = raw.float(), _boxes(batch), _size(batch)
+            outputs, target, size = _dense(raw), _boxes(batch), _size(batch)
             for number, (found, index) in enumerate(zip(self.found(outputs, size), batch.indices, strict=True)):
                 one = BoxTargets(target.xyxy[number : number + 1], target.labels[number : number + 1])
                 losses = self.criterion.losses(outputs.single(number), one, size, lambda value: value)
@@ -86,6 +86,12 @@ def as_boxes(found: Found) -> Boxes:
 def precision(rows: list[Validated]) -> dict[str, float]:
     """Return the mean average precisions of held-out images."""
     return {}
+
+
+def _dense(outputs: Tensor | DenseOutputs) -> DenseOutputs:
+    """Return the outputs of a network as float32; the loop knows them as a tensor."""
+    assert isinstance(outputs, DenseOutputs), type(outputs).__name__
+    return outputs.float()
 
 
 def _truth(one: BoxTargets) -> Boxes:
