@@ -101,6 +101,7 @@ def _once(
     raw = read_batch(dataset, one, job.fabric)
     seen = time.perf_counter()
     last = settings.train.channels_last
-    for _ in predict(job.fabric, build_task(settings), [job.model], [raw], settings.predict, last):
+    task = build_task(settings, len(classes_of(setup.contest)))
+    for _ in predict(job.fabric, task, [job.model], [raw], settings.predict, last):
         pass
     return Timed(one.pixels, seen - started, time.perf_counter() - seen)

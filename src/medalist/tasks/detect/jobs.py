@@ -27,11 +27,11 @@ from medalist.tasks.detect.task import DetectTask
 from medalist.tasks.jobs import FoldPlace, make_job, sample_sampler
 
 
-def build_task(settings: DetectSettings) -> DetectTask:
-    """Return the task of a config."""
+def build_task(settings: DetectSettings, classes: int) -> DetectTask:
+    """Return the task of a config. classes: the number of the contest's classes."""
     predict = settings.predict
     limits = Limits(predict.floor, predict.most, predict.doubles)
-    return DetectTask(Criterion(settings.model, settings.loss), limits)
+    return DetectTask(Criterion(settings.model, settings.loss), limits, classes)
 
 
 def build_job(
@@ -72,7 +72,7 @@ def build_job(
     samples = [cache.samples[at] for at in training]
     shapes = shapes_of(settings, samples, [targets[at] for at in training])
     model = build_network(settings, weights, place.fold, len(classes), shapes)
-    task, names = build_task(settings), [sample.id for sample in cache.samples]
+    task, names = build_task(settings, len(classes)), [sample.id for sample in cache.samples]
     return make_job(settings, fabric, task, model, (train_set, sampler), (held_set, held_sampler), place, names)
 
 

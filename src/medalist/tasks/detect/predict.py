@@ -76,7 +76,8 @@ def _predictions(
 ) -> list[BoxPrediction]:
     """Return the predictions of all samples, in each of several processes."""
     config, frame = settings.predict, settings.image
-    network = build_model(settings.model, len(classes_of(contest)))
+    classes = len(classes_of(contest))
+    network, task = build_model(settings.model, classes), build_task(settings, classes)
     models = trained_networks(network, run, settings, folds, fabric)
     sizes = [sample.size for sample in samples]
     slices = slices_in(sizes, config)
@@ -89,7 +90,7 @@ def _predictions(
     name, reporter = shown
     with reporter.progress(f"predict {name}", sum(map(len, sampler.batches))) as bar:
         last = settings.train.channels_last
-        for number, by_source in predict_batches(fabric, build_task(settings), models, loader, config, last):
+        for number, by_source in predict_batches(fabric, task, models, loader, config, last):
             parts.append((number, in_slice(by_source, slices[number][1], frame.size)))
             bar.advance()
     parts = sorted(all_gather_lists(parts, fabric), key=lambda part: part[0])

@@ -62,7 +62,8 @@ def open_networks(
     classes = competition_classes(competition)
     refuse_other_classes(run, classes)
     models = trained_networks(build_model(settings.model, len(classes)), run, settings, folds, place)
-    return DetectNetworks(settings, place, models, build_normalisation(settings), build_task(settings))
+    task = build_task(settings, len(classes))
+    return DetectNetworks(settings, place, models, build_normalisation(settings), task)
 
 
 def decider(

@@ -11,7 +11,8 @@ from medalist.errors import ConfigError, SubmissionError
 from medalist.formats.submission import AnyFormat
 from medalist.postprocess.box_settings import BoxDecideConfig
 from medalist.postprocess.boxes import decide
-from medalist.records import Boxes, BoxPrediction
+from medalist.records import Boxes, BoxPrediction, Sample
+from medalist.tasks.detect.classes import sized
 from medalist.tasks.scored import refuse_unwritable
 
 
@@ -38,9 +39,10 @@ def refuse_unanswerable(config: BoxDecideConfig, form: AnyFormat, classes: Seque
     nothing = BoxPrediction(
         np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int16)
     )
+    image = Sample("any", (), (64, 64))
     for prediction in (all_classes, nothing):
         try:
-            refuse_unwritable(form, [decide(prediction, config, classes)])
+            refuse_unwritable(sized(form, [image]), [decide(prediction, config, classes)], image.id)
         except SubmissionError as error:
             raise ConfigError(
                 f"decide.kind = {config.kind} gives answers that the contest does not accept: {error}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from medalist.data.targets import IGNORED, BoxTargets
 from medalist.engine.devices import mean_over_processes
 from medalist.engine.gathering import all_gather_lists
 from medalist.engine.task import StatelessLoss
+from medalist.metrics.boxes import box_map
 from medalist.records import Boxes
 from medalist.tasks.detect.criterion import Criterion
 from medalist.tasks.detect.decoding import Found, Limits, boxes_of
@@ -37,9 +38,9 @@ class Validated:
 class DetectTask(StatelessLoss):
     """The loss and validation of detection, for the training loop."""
 
-    def __init__(self, criterion: Criterion, limits: Limits):
-        """`limits`: which of the boxes that a network finds are kept."""
-        self.criterion, self.limits = criterion, limits
+    def __init__(self, criterion: Criterion, limits: Limits, classes: int):
+        """`limits`: which boxes that a network finds are kept. `classes`: the number of the contest's classes."""
+        self.criterion, self.limits, self.classes = criterion, limits, classes
 
     def loss(self, outputs: Tensor | DenseOutputs, batch: Batch) -> Mapping[str, Tensor]:
         """Return the scalar `loss` to minimise and its parts.
@@ -71,7 +72,7 @@ class DetectTask(StatelessLoss):
             return {"val_loss": 0.0}
         means = {name: fsum(row.losses[name] for row in rows) / len(rows) for name in rows[0].losses}
         figures = {"val_loss" if name == "loss" else f"val_loss_{name}": mean for name, mean in means.items()}
-        return {**figures, **precision(rows)}
+        return {**figures, **precision(rows, self.classes)}
 
 
 def as_boxes(found: Found) -> Boxes:
@@ -83,9 +84,12 @@ def as_boxes(found: Found) -> Boxes:
     )
 
 
-def precision(rows: list[Validated]) -> dict[str, float]:
-    """Return the mean average precisions of held-out images."""
-    return {}
+def precision(rows: Sequence[Validated], classes: int) -> dict[str, float]:
+    """Return the mean average precisions of held-out images, by the rules of COCO."""
+    truths = {f"{row.index:012}": row.truth for row in rows}
+    answers = {f"{row.index:012}": row.answer for row in rows}
+    score = box_map([str(label) for label in range(classes)], sizes=False)(truths, answers)
+    return {"map": score.value, "map50": score.parts.get("ap50", 0.0)}
 
 
 def _dense(outputs: Tensor | DenseOutputs) -> DenseOutputs:
