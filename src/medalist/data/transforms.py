@@ -104,6 +104,8 @@ def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS, boxes: flo
     for number, one in enumerate(made):
         if isinstance(one, A.DualTransform) and "bboxes" not in one.available_keys:
             raise ConfigError(f"augment[{number}].{type(one).__name__} does not move boxes; leave it out")
+    if not any("bboxes" in one.available_keys for one in made):
+        made.append(A.NoOp())  # because albumentations warns of boxes that no transform takes
     words = A.BboxParams(format="pascal_voc", label_fields=["labels"], min_visibility=boxes, clip=True)
     return A.Compose(made, seed=0, bbox_params=words)
 

@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-import numpy as np
-import pytest
-
-from medalist.stores.boxes import BoxStore
 
 from .conftest import Cells
 

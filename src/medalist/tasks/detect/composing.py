@@ -36,7 +36,9 @@ class Composer:
 
     def made(self, number: int, random: np.random.Generator, composes: bool) -> Framed:
         """Return sample `number` in a frame, in training; composed with others where `composes` and the dice say so."""
-        mosaic, mixup, paste = (composes and random.random() < p for p in self._chances)
+        # Always three numbers, so that a sample that is not composed lies where it would without compositions.
+        chances = (self.config.mosaic, self.config.mixup, self.config.paste)
+        mosaic, mixup, paste = ((random.random(3) < chances) & composes).tolist()
         image, target = self._mosaic(number, random) if mosaic else self._alone(number, random)
         if paste:
             image, target = self._pasted(image, target, random)
@@ -46,10 +48,6 @@ class Composer:
             blend = image.astype(np.float32) * share + other.astype(np.float32) * (1 - share)
             image, target = np.rint(blend).astype(np.uint8), joined([target, more])
         return image, target
-
-    @property
-    def _chances(self) -> tuple[float, float, float]:
-        return self.config.mosaic, self.config.mixup, self.config.paste
 
     def _other(self, random: np.random.Generator) -> int:
         return int(random.integers(self.count))
