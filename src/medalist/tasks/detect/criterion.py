@@ -69,7 +69,7 @@ class Criterion:
         match self.model:
             case AlignedConfig():
                 bins = torch.arange(self.model.bins + 1, device=sides.device, dtype=sides.dtype)
-                away = (sides.reshape(*sides.shape[:-1], 4, -1).softmax(dim=-1) * bins).sum(dim=-1)
+                away = (sides.reshape(*sides.shape[:-1], 4, len(bins)).softmax(dim=-1) * bins).sum(dim=-1)
                 return _around(places, away * places.strides[..., None])
             case FcosConfig():
                 return _around(places, sides * places.strides[..., None])

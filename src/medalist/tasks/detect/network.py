@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import assert_never
 
 import torch
@@ -76,7 +77,7 @@ class RetinaHead(RetinaNetHead):  # type: ignore[misc]
 
     def __init__(self, config: RetinaConfig, classes: int, shapes: Tensor):
         """`shapes`: float32[L, A, 2], the width and height of the anchors of each level in pixels."""
-        super().__init__(config.width, shapes.shape[1], classes)
+        super().__init__(config.width, shapes.shape[1], classes, partial(nn.GroupNorm, math.gcd(config.width, 32)))
         self.register_buffer("shapes", shapes)
 
     def forward(self, levels: Sequence[Tensor]) -> DenseOutputs:
