@@ -8,7 +8,7 @@ from box_cases import iou_by_hand, predictions
 from hypothesis import given
 
 from medalist.records import Boxes, BoxPrediction, Score
-from medalist.report.box_errors import ERRORS, box_errors, corrected, outcome_of
+from medalist.report.box_errors import ERRORS, box_errors, corrected, counted, outcome_of
 
 Row = tuple[float, ...]
 
@@ -105,7 +105,7 @@ def test_no_error_of_a_kind_is_left_where_it_is_corrected(said: BoxPrediction, t
 def test_what_is_corrected_gains_what_it_costs() -> None:
     errors = box_errors({"a": TRUTH, "b": TRUTH}, {"a": ANSWER, "b": boxes([])}, recall_metric)
     assert errors.value == pytest.approx(1 / 8 - 0.05)
-    assert errors.counts() == dict.fromkeys(KINDS, 1) | {"missed": 5}
+    assert counted(errors.outcomes) == dict.fromkeys(KINDS, 1) | {"missed": 5}
     assert errors.gains["class"] == pytest.approx(1 / 8 + 0.01)
     assert errors.gains["place"] == pytest.approx(1 / 8 + 0.01)
     assert errors.gains["double"] == errors.gains["background"] == errors.gains["both"] == pytest.approx(0.01)

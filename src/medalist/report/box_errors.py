@@ -198,9 +198,10 @@ class BoxErrors:
     value: float
     gains: Mapping[Error, float]
 
-    def counts(self) -> Counter[str]:
-        """Return the number of boxes by kind."""
-        return sum((one.counts() for one in self.outcomes.values()), Counter[str]())
+
+def counted(outcomes: Mapping[str, Outcome]) -> Counter[str]:
+    """Return the number of boxes of all samples by kind."""
+    return sum((one.counts() for one in outcomes.values()), Counter[str]())
 
 
 def box_errors(
