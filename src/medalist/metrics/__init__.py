@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from medalist.metrics.boundaries import boundary_f1
+    from medalist.metrics.box_counts import box_f_beta, box_precision_over_iou
+    from medalist.metrics.boxes import box_map, coco_map, voc_map
     from medalist.metrics.classes import frequency_weighted_iou, mean_class_dice, mean_iou, pixel_accuracy
     from medalist.metrics.instances import f_beta_over_iou, nuclei_map
     from medalist.metrics.labels import (
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 PLACES = MappingProxyType(
     {
         "boundaries": ("boundary_f1",),
+        "box_counts": ("box_f_beta", "box_precision_over_iou"),
+        "boxes": ("box_map", "coco_map", "voc_map"),
         "classes": ("frequency_weighted_iou", "mean_class_dice", "mean_iou", "pixel_accuracy"),
         "instances": ("f_beta_over_iou", "nuclei_map"),
         "labels": (
@@ -56,6 +60,10 @@ __all__ = [
     "average_precision",
     "balanced_accuracy",
     "boundary_f1",
+    "box_f_beta",
+    "box_map",
+    "box_precision_over_iou",
+    "coco_map",
     "f1",
     "f_beta",
     "f_beta_over_iou",
@@ -77,6 +85,7 @@ __all__ = [
     "quadratic_kappa",
     "recall_at",
     "roc_auc",
+    "voc_map",
 ]
 
 

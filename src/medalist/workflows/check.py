@@ -14,6 +14,7 @@ from medalist.formats.submission import check_submission, suffix_of, write_submi
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter
 from medalist.runs.runs import manifest_hash
+from medalist.workflows.box_doubts import implausible_boxes
 from medalist.workflows.class_shares import class_shares
 from medalist.workflows.mask_files import implausible_mask_files
 from medalist.workflows.plausibility import implausible_truths
@@ -29,7 +30,7 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     """Yield a line for each test that passes. Raise DataError (or SubmissionError) for the first test that fails.
 
     Lines that begin with WARNING tell what is implausible, with evidence and what to do (`workflows.seen`,
-    `workflows.plausibility`).
+    `workflows.plausibility`, `workflows.box_doubts`).
 
     The tests are: ids are unique; every image decodes, in the size that its sample has; every truth decodes, in the
     size of its image; perfect answers have the same score after they are written as rows and parsed back; the sample
@@ -56,6 +57,7 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
     yield from (WARNING + line for line in shares.doubts())
     yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
     yield from (WARNING + line for line in implausible_mask_files(contest, truths))
+    yield from (WARNING + line for line in implausible_boxes(contest, truths))
     perfect = contest.evaluation.perfect(contest)
     yield from perfect.lines
     yield f"{perfect.called}, written and parsed back, score {perfect_score(contest, perfect):.6f}"
