@@ -121,7 +121,7 @@ def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: DetectSettings, oof: Oof, page: RunReport) -> None:
-    """Write the report with pictures of the worst and best images, and their boxes."""
-    from medalist.tasks.detect.report import write_detection_report
+    """Write the report: kinds of errors and what they cost, classes, curves, confusions, sizes, and pictures."""
+    from medalist.tasks.detect import report
 
-    write_detection_report(path, run, contest, settings, oof, page)
+    report.write_page(path, run, contest, oof, page)

@@ -1,70 +1,62 @@
-"""The report of a detection run: pictures of its worst and best images with their boxes. Torch-free."""
+"""Gather the data of a detection run's report from its answers and scores. Torch-free."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
-
 from medalist.contest import Contest
-from medalist.records import Answer, Boxes, Sample
-from medalist.report.page import RunReport, SamplePicture, extremes, write_report
-from medalist.report.pictures import FALSE, FOUND, SIDE, Colour, Picture, fit_image, joined
+from medalist.records import Answer, Boxes
+from medalist.report.boxes import BoxFindings, box_findings, sample_picture, write_box_report
+from medalist.report.page import RunReport, SamplePicture, extremes
 from medalist.runs.runs import Run
-from medalist.tasks.detect.settings import DetectSettings
+from medalist.tasks.detect.classes import classes_of
 from medalist.tasks.protocols import Oof, WorstSample
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
-    """Return the samples with the lowest scores, the worst first."""
-    folds, by_id = run.folds(), {sample.id: sample for sample in oof.samples}
+    """Return the samples with the lowest scores, the worst first; of equal scores those with more errors first."""
+    findings = _findings(contest, oof)
+    names = extremes(oof.score.by_sample, wrong=findings.wrong)[0]
     return [
-        WorstSample(
-            name,
-            folds.fold_of(name),
-            by_id[name].stratum or "",
-            oof.score.by_sample[name],
-            "",
-            "",
-            _panels(contest, by_id[name], oof.truths[name], oof.answers[name]),
-        )
-        for name in extremes(oof.score.by_sample)[0]
+        WorstSample(one.id, int(one.fold), one.stratum or "", one.score, "", one.note, one.picture)
+        for one in _drawn(run, contest, oof, findings, names)
     ]
 
 
-def write_detection_report(
-    path: Path, run: Run, contest: Contest, settings: DetectSettings, oof: Oof, page: RunReport
-) -> None:
-    """Write the page with pictures of the worst and of the best images."""
+def write_page(path: Path, run: Run, contest: Contest, oof: Oof, page: RunReport) -> None:
+    """Write the report: kinds of errors and what they cost, classes, curves, confusions, sizes, and pictures."""
+    findings = _findings(contest, oof)
+    lowest, best = extremes(oof.score.by_sample, wrong=findings.wrong)
+    pictures = [_drawn(run, contest, oof, findings, names) for names in (lowest, best)]
+    write_box_report(path, page.with_pictures(*pictures), findings)
+
+
+def _findings(contest: Contest, oof: Oof) -> BoxFindings:
+    return box_findings(_boxes(oof.truths), _boxes(oof.answers), classes_of(contest), contest.competition.score)
+
+
+def _drawn(run: Run, contest: Contest, oof: Oof, findings: BoxFindings, names: Sequence[str]) -> list[SamplePicture]:
     folds, by_id = run.folds(), {sample.id: sample for sample in oof.samples}
-    lowest, best = extremes(oof.score.by_sample)
-
-    def drawn(names: Sequence[str]) -> list[SamplePicture]:
-        return [
-            SamplePicture(
-                name,
-                folds.fold_of(name),
-                oof.score.by_sample[name],
-                by_id[name].stratum,
-                _panels(contest, by_id[name], oof.truths[name], oof.answers[name]),
-            )
-            for name in names
-        ]
-
-    write_report(path, page.with_pictures(drawn(lowest), drawn(best)))
-
-
-def _panels(contest: Contest, sample: Sample, truth: Answer, answer: Answer) -> Picture:
-    image = fit_image(contest.competition.image(sample.images[0]), SIDE)
-    return joined([image, _with_boxes(image, truth, sample, FOUND), _with_boxes(image, answer, sample, FALSE)])
+    truths, answers = _boxes(oof.truths), _boxes(oof.answers)
+    return [
+        sample_picture(
+            name,
+            contest.competition.image(by_id[name].images[0]),
+            truths[name],
+            answers[name],
+            findings,
+            fold=folds.fold_of(name),
+            score=oof.score.by_sample[name],
+            stratum=by_id[name].stratum,
+        )
+        for name in names
+    ]
 
 
-def _with_boxes(image: Picture, boxes: Answer, sample: Sample, colour: Colour) -> Picture:
-    assert isinstance(boxes, Boxes), type(boxes).__name__
-    picture = image.copy()
-    scale = np.array([image.shape[1] / sample.size[1], image.shape[0] / sample.size[0]] * 2)
-    for x1, y1, x2, y2 in np.rint(boxes.xyxy * scale).astype(int).tolist():
-        cv2.rectangle(picture, (x1, y1), (x2, y2), colour, 1)
-    return picture
+def _boxes(answers: Mapping[str, Answer]) -> dict[str, Boxes]:
+    found: dict[str, Boxes] = {}
+    for name, answer in answers.items():
+        assert isinstance(answer, Boxes), type(answer).__name__
+        found[name] = answer
+    return found
