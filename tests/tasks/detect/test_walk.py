@@ -75,9 +75,8 @@ def test_python_predicts_what_the_command_predicts(cells: Cells, medalist: Comma
 
 
 def test_several_runs_are_joined_as_sources(cells: Cells, medalist: Command, tmp_path: Path) -> None:
-    one = BoxPrediction(
-        np.zeros((2, 4), np.float32), np.array([0, 1], np.int32), np.ones(2, np.float32), np.array([0, 1], np.int16), 2
-    )
+    boxes, labels = np.zeros((2, 4), np.float32), np.array([0, 1], np.int32)
+    one = BoxPrediction(boxes, labels, np.ones(2, np.float32), np.array([0, 1], np.int16), 2)
     both = answering.joined([one, one, one])
     assert both.sources == 6 and both.source.tolist() == [0, 1, 2, 3, 4, 5] and both.source.dtype == np.int16
     csv = tmp_path / "both.csv"
