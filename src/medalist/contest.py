@@ -16,6 +16,7 @@ from medalist.errors import FoldError, RunError
 from medalist.files import read_json, sha256_json, write_json
 from medalist.folds.folds import Folds, check_folds, make_folds, read_folds, read_folds_table, rehash, write_folds
 from medalist.folds.settings import FoldsConfig
+from medalist.formats.box_words import sized
 from medalist.reading import TABLE_BYTES, read_bytes
 from medalist.records import Answer, Grouping, Sample, Split
 
@@ -104,10 +105,10 @@ class _BySample:
 
     def perfect(self, contest: Contest) -> Perfect:
         truths = contest.truths(contest.split.train)
-        return Perfect(truths, truths, contest.competition.submission)
+        return Perfect(truths, truths, sized(contest.competition.submission, contest.split.train))
 
     def format_of_test(self, contest: Contest) -> AnyFormat:
-        return contest.competition.submission
+        return sized(contest.competition.submission, contest.split.test)
 
 
 def folds_path(contest: Contest, config: FoldsConfig, root: Path) -> Path:

@@ -6,6 +6,7 @@ A contest of masks or of labels is asked about training samples; one of identiti
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -375,7 +376,7 @@ def test_a_spoilt_archive_is_refused_with_file_and_reason(
     competition: Competition, request: pytest.FixtureRequest, spoiling: str, tmp_path: Path
 ) -> None:
     form = competition.submission
-    if not isinstance(form, ArchiveFormat):
+    if not isinstance(form, ArchiveFormat) or form.suffix != ".zip":
         return
     reference, split = request.getfixturevalue("reference"), request.getfixturevalue("split")
     assert form.validate(reference, split.test) == []
@@ -384,6 +385,35 @@ def test_a_spoilt_archive_is_refused_with_file_and_reason(
         spoil(path, {name: archive.read(name) for name in archive.namelist()}, spoiling)
     problems = form.validate(path, split.test)
     assert problems and all(problem.rule for problem in problems)
+    with pytest.raises(SubmissionError) as caught:
+        check_submission(path, form, split.test, None)
+    assert "\n" not in str(caught.value) and problems[0].rule in str(caught.value)
+
+
+SPOILT_JSON: dict[str, Callable[[list[dict[str, object]]], object]] = {
+    "no list": lambda boxes: {"boxes": boxes},
+    "an unknown image": lambda boxes: [*boxes, boxes[0] | {"image_id": 10**9}],
+    "an unknown class": lambda boxes: [*boxes, boxes[0] | {"category_id": 10**9}],
+    "a score above 1": lambda boxes: [*boxes, boxes[0] | {"score": 1.5}],
+    "no area": lambda boxes: [*boxes, boxes[0] | {"bbox": [1, 1, 0, 5]}],
+    "a key is missing": lambda boxes: [*boxes, {"image_id": boxes[0]["image_id"]}],
+}
+
+
+@pytest.mark.parametrize("spoiling", SPOILT_JSON)
+def test_a_spoilt_json_is_refused_with_object_and_reason(
+    competition: Competition, request: pytest.FixtureRequest, spoiling: str, tmp_path: Path
+) -> None:
+    form = competition.submission
+    if not isinstance(form, ArchiveFormat) or form.suffix != ".json":
+        return
+    reference, split = request.getfixturevalue("reference"), request.getfixturevalue("split")
+    assert form.validate(reference, split.test) == []
+    boxes = json.loads(reference.read_text())
+    path = tmp_path / "spoilt.json"
+    path.write_text(json.dumps(SPOILT_JSON[spoiling](boxes)))
+    problems = form.validate(path, split.test)
+    assert [problem.row for problem in problems] == [None if spoiling == "no list" else len(boxes) + 1]
     with pytest.raises(SubmissionError) as caught:
         check_submission(path, form, split.test, None)
     assert "\n" not in str(caught.value) and problems[0].rule in str(caught.value)

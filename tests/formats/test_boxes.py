@@ -11,6 +11,7 @@ from refusals import one_line
 
 from medalist.codecs.boxes import VOC, XYWH, YOLO
 from medalist.errors import SubmissionError
+from medalist.formats.box_words import sized
 from medalist.formats.boxes import BoxesFormat, BoxRowsFormat, no_boxes
 from medalist.formats.coco_boxes import CocoBoxesFormat
 from medalist.formats.submission import AnyFormat, suffix_of, write_submission
@@ -214,7 +215,7 @@ def test_answers_that_cannot_be_written() -> None:
     assert "box 1: its score is not within" in said(boxes((1, 1, 1, 2, 3, 4), (1, 1.5, 1, 2, 3, 4)))
     assert "box 0: its corners are not finite" in said(boxes((1, 1, 1, 2, np.inf, 4)))
     assert "box 0: it has no area" in said(boxes((1, 1, 1, 2, 1, 4)))
-    assert "sized(samples)" in said(TWO, BoxesFormat(classes=CELLS, coordinates=YOLO))
+    assert "sized(form, samples)" in said(TWO, BoxesFormat(classes=CELLS, coordinates=YOLO))
 
 
 def test_ids_that_must_be_numbers(tmp_path: Path) -> None:
@@ -223,3 +224,11 @@ def test_ids_that_must_be_numbers(tmp_path: Path) -> None:
     named = CocoBoxesFormat(classes=CELLS, categories=(1, 18), numbers=False)
     named.write(tmp_path / "n.json", [("7", TWO)])
     assert json.loads((tmp_path / "n.json").read_text())[0]["image_id"] == "7"
+
+
+def test_formats_are_bound_to_sizes_only_where_they_write_by_them() -> None:
+    assert sized(PLAIN, SAMPLES) is PLAIN and sized(COCO, SAMPLES) is COCO
+    bound = sized(BoxesFormat(classes=CELLS, coordinates=YOLO), SAMPLES)
+    assert isinstance(bound, BoxesFormat) and bound.rows("9", boxes((0, 1, 0, 0, 80, 30))) == [
+        ("9", "RBC 1 0.5 0.25 1 0.5")
+    ]

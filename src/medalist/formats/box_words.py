@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from medalist.codecs.boxes import PIXELS, BoxCoordinates, all_numbers, shortest, with_area
 from medalist.errors import SubmissionError
 from medalist.formats.labels import hold_classes, unknown_rule
-from medalist.formats.submission import shortened
+from medalist.formats.submission import AnyFormat, shortened
 from medalist.records import Answer, Boxes, Sample
 
 Part = Literal["label", "score", "box"]
@@ -61,6 +61,10 @@ class BoxWords:
         named = {"box": self.coordinates.names}
         return tuple(name for part in self.parts for name in named.get(part, (part,)))
 
+    def sized(self, samples: Sequence[Sample]) -> Self:
+        """Return the format with the sizes of these samples, where normalised coordinates are written by them."""
+        return replace(self, sizes=sizes_of(samples)) if self.coordinates.normalised else self
+
     def words(self, sample_id: str, answer: Answer) -> list[list[str]]:
         """Return the words of each box of an answer, in its order.
 
@@ -75,7 +79,7 @@ class BoxWords:
         if self.coordinates.normalised and size is None:
             raise SubmissionError(
                 f"image {shortened(sample_id)}: the contest asks for shares of the image's size, which is not known; "
-                "write by the format's sized(samples)"
+                "write it by formats.box_words.sized(form, samples)"
             )
         labels = self.labels or self.classes
         columns = {
@@ -146,6 +150,14 @@ class BoxWords:
 
     def _score(self, score: np.float32) -> str:
         return shortest(score) if self.score_decimals is None else f"{score:.{self.score_decimals}f}"
+
+
+def sized(form: AnyFormat, samples: Sequence[Sample]) -> AnyFormat:
+    """Return the format bound to the sizes of these samples, where answers are written by them; else the format."""
+    # An optional method of a format: shares of an image's sides can only be written by its size.
+    bind = getattr(form, "sized", None)
+    bound: AnyFormat = form if bind is None else bind(samples)
+    return bound
 
 
 def sizes_of(samples: Sequence[Sample]) -> dict[str, tuple[int, int]]:

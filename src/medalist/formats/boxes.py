@@ -14,9 +14,8 @@ of its image, but not lie outside. Boxes as JSON are written by `medalist.format
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 
@@ -65,10 +64,6 @@ class BoxesFormat(BoxWords):
         parted = [label for label in self.labels or self.classes if " " in label]
         assert "label" not in self.parts or not parted, f"labels in a cell hold no spaces, give labels=: {parted}"
         assert self.empty == " ".join(self.empty.split()), f"'{self.empty}' has spaces that are not needed"
-
-    def sized(self, samples: Sequence[Sample]) -> Self:
-        """Return the format with the sizes of these samples, which normalised coordinates are written by."""
-        return replace(self, sizes=sizes_of(samples))
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
         """Return the row of one answer. Raises SubmissionError as `BoxWords.words` does."""
@@ -163,10 +158,6 @@ class BoxRowsFormat(BoxWords):
         super().__post_init__()
         assert len(set(self.columns)) == len(self.columns) == 1 + len(self.names), (self.columns, self.names)
         assert self.empty is None or len(self.empty) == len(self.names), self.empty
-
-    def sized(self, samples: Sequence[Sample]) -> Self:
-        """Return the format with the sizes of these samples, which normalised coordinates are written by."""
-        return replace(self, sizes=sizes_of(samples))
 
     def rows(self, sample_id: str, answer: Answer) -> list[tuple[str, ...]]:
         """Return the rows of one answer. Raises SubmissionError as `BoxWords.words` does."""

@@ -20,6 +20,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 from defusedxml import DefusedXmlException
 from defusedxml import ElementTree as SafeTree
+from numpy.typing import NDArray
 
 from medalist.codecs.boxes import NUMBER, PIXELS, VOC, YOLO, BoxCoordinates, with_area
 from medalist.errors import DataError
@@ -95,14 +96,9 @@ class BoxList:
         DataError, which names all faults.
         """
         numbers = np.array(self.numbers, np.float64).reshape(-1, 4)
-        corners = np.zeros_like(numbers)
-        if coordinates.normalised:
-            assert sizes is not None, "normalised coordinates need sizes="
-            for row, name in enumerate(self.names):
-                corners[row] = coordinates.corners(numbers[row : row + 1], sizes[name])[0]
-        else:
-            corners = coordinates.corners(numbers, None)
-        far = ~(np.abs(corners) < 1e7).all(axis=1)
+        with np.errstate(over="ignore", invalid="ignore"):  # 1e999 is infinite, and refused below
+            corners = self._corners(numbers, coordinates, sizes)
+        far = np.any(~(np.abs(corners) < 1e7), axis=1)
         swapped = (corners[:, 2:] < corners[:, :2]).any(axis=1)
         for row in np.flatnonzero(far | swapped).tolist():
             said = f"{', '.join(coordinates.names)} = {', '.join(f'{value:g}' for value in self.numbers[row])}"
@@ -112,6 +108,20 @@ class BoxList:
         for name, four, mark, label in zip(self.names, corners.tolist(), self.marks, self.labels, strict=True):
             found.setdefault(name, []).append(f"{' '.join(f'{value:.12g}' for value in four)} {mark} {label}")
         return {name: tuple(texts) for name, texts in found.items()}
+
+    def _corners(
+        self,
+        numbers: NDArray[np.float64],
+        coordinates: BoxCoordinates,
+        sizes: Mapping[str, tuple[int, int]] | None,
+    ) -> NDArray[np.float64]:
+        if not coordinates.normalised:
+            return coordinates.corners(numbers, None)
+        assert sizes is not None, "normalised coordinates need sizes="
+        lost = sorted({name for name in self.names if name not in sizes})
+        refuse("boxes without an image", [f"'{shortened(name)}'" for name in lost], "download the contest again")
+        rows = [coordinates.corners(numbers[row : row + 1], sizes[name]) for row, name in enumerate(self.names)]
+        return np.concatenate(rows) if rows else numbers
 
 
 def voc_boxes(

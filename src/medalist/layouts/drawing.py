@@ -11,6 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image
+from scipy.ndimage import find_objects
 
 from medalist.files import write_text, written
 
@@ -75,6 +76,12 @@ def drawn_objects(
         if inside.any() and not labels[near].any():
             labels[inside] = labels.max() + 1
     return labels
+
+
+def tight_boxes(objects: NDArray[np.int32]) -> NDArray[np.float32]:
+    """Return the corners (x1, y1, x2, y2) around each object of int32[h, w], float32[N, 4], in their order."""
+    found = [(across.start, down.start, across.stop, down.stop) for down, across in filter(None, find_objects(objects))]
+    return np.array(found, np.float32).reshape(-1, 4)
 
 
 def painted(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from medalist.metrics.boundaries import boundary_f1
     from medalist.metrics.box_counts import box_f_beta, box_precision_over_iou
+    from medalist.metrics.box_points import point_jaccard
     from medalist.metrics.boxes import box_map, coco_map, voc_map
     from medalist.metrics.classes import frequency_weighted_iou, mean_class_dice, mean_iou, pixel_accuracy
     from medalist.metrics.instances import f_beta_over_iou, nuclei_map
@@ -33,6 +34,7 @@ PLACES = MappingProxyType(
     {
         "boundaries": ("boundary_f1",),
         "box_counts": ("box_f_beta", "box_precision_over_iou"),
+        "box_points": ("point_jaccard",),
         "boxes": ("box_map", "coco_map", "voc_map"),
         "classes": ("frequency_weighted_iou", "mean_class_dice", "mean_iou", "pixel_accuracy"),
         "instances": ("f_beta_over_iou", "nuclei_map"),
@@ -82,6 +84,7 @@ __all__ = [
     "nuclei_map",
     "pf1",
     "pixel_accuracy",
+    "point_jaccard",
     "quadratic_kappa",
     "recall_at",
     "roc_auc",

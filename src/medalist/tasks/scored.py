@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
+from medalist.formats.box_words import sized
 from medalist.formats.submission import AnyFormat, suffix_of, write_submission
 from medalist.records import Answer, Sample
 from medalist.runs.fold_weights import weights_hash
@@ -86,6 +87,6 @@ def through_file(
 
     The score is computed from the written file, so that each score also tests the writer and the parser.
     """
-    write_submission(path, form, answers)
+    write_submission(path, sized(form, samples), answers)
     read = form.parse(path, samples)
     return Oof(tuple(samples), truths, read, contest.competition.score(truths, read), dict(details or {}))

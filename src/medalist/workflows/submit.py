@@ -11,6 +11,7 @@ from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.files import written
+from medalist.formats.box_words import sized
 from medalist.formats.submission import refuse, suffix_of, write_submission
 from medalist.kinds import kind_of, run_settings
 from medalist.reporter import Reporter
@@ -57,7 +58,7 @@ def submit(
         reporter.say(line)
     found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
-        rows = write_submission(unfinished, found.form, found.answers)
+        rows = write_submission(unfinished, sized(found.form, contest.split.test), found.answers)
         refuse(output, found.form.validate(unfinished, contest.split.test, contest.reference))
     return rows
 
