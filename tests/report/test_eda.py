@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from medalist.competition import Competition
-from medalist.records import Instances, Mask, Sample, Score, Split
+from medalist.records import Boxes, Instances, Mask, Sample, Score, Split
 from medalist.report import eda
 
 TRUTH = np.zeros((20, 24), dtype=np.int32)
@@ -103,6 +103,8 @@ def test_areas_of_a_mask_count_parts_by_class():
     assert sorted(eda.object_areas(Mask(classes))) == [1, 1, 2, 2]
     assert len(eda.object_areas(Mask(np.zeros((3, 3), dtype=np.uint8)))) == 0
     assert len(eda.object_areas(Instances(np.zeros((3, 3), dtype=np.int32)))) == 0
+    boxes = Boxes(np.array([(0, 0, 3, 2.5)], np.float32), np.zeros(1, np.int32), np.ones(1, np.float32))
+    assert eda.object_areas(boxes).tolist() == [8]
 
 
 def test_tables_count_everything_once(samples):

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from medalist.competition import Competition
-from medalist.records import Answer, Instances, Mask, Sample, Score, Split
+from medalist.records import Answer, Boxes, Instances, Mask, Sample, Score, Split
 from medalist.report.classes import COLOURS, WRONG
 from medalist.report.eda_pictures import oof_figure, targets_figure
-from medalist.report.pictures import FOUND
+from medalist.report.pictures import FOUND, MISSED
 
 LABELS = np.zeros((40, 48), dtype=np.int32)
 LABELS[4:20, 4:20] = 1
@@ -94,3 +94,14 @@ def test_figures_of_nothing_are_drawn(tmp_path):
         contest = competition(Instances(LABELS), classes)
         for figure in (targets_figure(contest, tmp_path, ()), oof_figure(contest, (), {}, {}, {})):
             figure.canvas.draw()
+
+
+def test_boxes_have_the_colours_of_their_classes_and_errors_those_of_the_report(samples, tmp_path):
+    xyxy = np.array([(4, 4, 20, 20), (24, 4, 40, 20)], np.float32)
+    truth = Boxes(xyxy, np.array([0, 1], np.int32), np.ones(2, np.float32))
+    contest = competition(truth)
+    one = shown(targets_figure(contest, tmp_path, samples, each=2))
+    assert has(one, COLOURS[0]) and has(one, COLOURS[1]) and not has(one, FOUND)
+    answer = Boxes(xyxy[:1], np.array([0], np.int32), np.array([0.8], np.float32))
+    picture = shown(oof_figure(contest, samples[:1], {"s0": truth}, {"s0": answer}, {"s0": 0.5}))
+    assert has(picture, FOUND) and has(picture, MISSED)

@@ -129,14 +129,14 @@ def _sliced(
     order = np.lexsort(corner.T)  # slices by where they lie, not by their numbers
     order = order[by_value(scores[order], xyxy[order], labels[order], source[order])]
     order = order[are_boxes(xyxy[order])]
-    inner = windows != np.array([0, 0, size[1], size[0]])
+    inner: Bools = windows != np.array([0, 0, size[1], size[0]])
     near = np.abs(xyxy - corner) <= touch
     # A box may reach beyond its slice where a network guesses what it does not see.
     near[:, :2] |= (xyxy < corner)[:, :2]
     near[:, 2:] |= (xyxy > corner)[:, 2:]
     groups = source * (int(labels.max(initial=0)) + 1) + labels
-    cut = near & inner[at]
-    return _Sliced(*(one[order] for one in (xyxy, scores, labels, source, groups, at, cut)), windows)
+    cut: Bools = near & inner[at]
+    return _Sliced(xyxy, scores, labels, source, groups, at, cut, windows).rows(order)
 
 
 def _joined(sliced: _Sliced, config: SlicesConfig) -> Places:
@@ -167,7 +167,7 @@ def _agreeing(sliced: _Sliced, config: SlicesConfig) -> tuple[Places, Places, Fl
     # What a slice cuts goes on, so that parts of slices that only touch meet too.
     beyond = np.array([-1, -1, 1, 1]) * (config.touch + 1)
     reaching = np.where(sliced.cut, sliced.windows[sliced.at] + beyond, sliced.xyxy)
-    cut = sliced.cut.any(axis=1)
+    cut = np.asarray(sliced.cut.any(axis=1), np.bool_)
     cut_places = np.flatnonzero(cut)
     found = []
     for one, two in meeting(reaching[cut_places], reaching):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import ceil, floor
 
 import cv2
@@ -141,7 +141,7 @@ def flaw_windows(
     missed.sort(key=lambda at: (float((truth.xyxy[at, 2:] - truth.xyxy[at, :2]).prod()), at))
     wrong.sort(key=lambda at: (-float(answer.scores[at]), at))
     places = [(ERRORS["missed"], truth.xyxy[at]) for at in missed]
-    words_of: Mapping[str, str] = ERRORS
+    words_of: dict[str, str] = dict(ERRORS.items())
     places += [(f"{words_of[outcome.answers[at]]}, score {answer.scores[at]:.2f}", answer.xyxy[at]) for at in wrong]
     found: list[tuple[str, Window]] = []
     for words, (x1, y1, x2, y2) in places:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from medalist.competition import Competition, find_groups
 from medalist.folds.folds import Folds, make_folds, summary
 from medalist.folds.settings import FoldsConfig
-from medalist.records import Answer, Labels, Mask, Ranking, Sample, Split
+from medalist.records import Answer, Boxes, Labels, Mask, Ranking, Sample, Split
 from medalist.report.charts import INK, label, legend, plain_axes, stratum_colours
 from medalist.report.classes import Classes, classes_up_to, is_dark
 from medalist.report.labels import object_labels, pieces, void_of
@@ -87,13 +87,19 @@ def describe(competition: Competition, data: Path, samples: Sequence[Sample]) ->
 
 
 def object_areas(truth: Answer, background: bool = True) -> NDArray[np.int64]:
-    """Return the area of each object in pixels; those of a mask are its connected pieces (4 neighbours) by class.
+    """Return the area of each object in pixels, or of its box.
+
+    The objects of a mask are its connected pieces (4 neighbours) by class.
 
     background: whether class 0 of a mask is background; otherwise its pieces are objects too.
     """
     match truth:
         case Ranking() | Labels():
             return np.zeros(0, dtype=np.int64)  # identities and labels belong to the whole image, not to objects
+        case Boxes():
+            sides = truth.xyxy[:, 2:] - truth.xyxy[:, :2]
+            areas: NDArray[np.int64] = np.rint(sides.prod(axis=1)).astype(np.int64)
+            return areas
         case Mask():
             labels = pieces(object_labels(truth, background))
         case _:

@@ -13,7 +13,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from medalist.competition import Competition
-from medalist.records import Answer, Mask, Sample
+from medalist.records import Answer, Boxes, Mask, Sample
+from medalist.report.box_errors import outcome_of
+from medalist.report.box_pictures import box_panels, box_picture
 from medalist.report.classes import Classes, class_panels, class_picture, classes_in, legend_picture
 from medalist.report.eda import ALL, sampled
 from medalist.report.labels import shows_nothing, void_of
@@ -25,7 +27,8 @@ def targets_figure(
 ) -> Figure:
     """Draw `each` samples of each stratum, chosen at random with a seed, with their truth.
 
-    Objects are outlined. Classes have the colours of the report, with a legend. Void pixels are hatched.
+    Objects are outlined. Classes have the colours of the report, with a legend. Void pixels are hatched. Boxes have the
+    colours of their classes, and their names.
     """
     by_stratum: defaultdict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
@@ -78,6 +81,9 @@ def oof_figure(
         image, truth, answer = competition.image(by_id[name].images[0]), truths[name], answers[name]
         if classes is not None and isinstance(truth, Mask) and isinstance(answer, Mask):
             pictures.append(joined(class_panels(image, truth, answer, classes, 384)))
+        elif isinstance(truth, Boxes) and isinstance(answer, Boxes):
+            named = _box_classes(competition, truth, answer)
+            pictures.append(joined(box_panels(image, truth, answer, outcome_of(truth, answer), named, 384)))
         else:
             pictures.append(side_by_side(image, truth, answer, side=384))
     sheet = grid(pictures, 1, [f"{by_sample[name]:.3f}   {name}" for name in shown])
@@ -97,7 +103,16 @@ def _with_truth(competition: Competition, sample: Sample, truth: Answer, classes
     image = competition.image(sample.images[0])
     if classes is not None and isinstance(truth, Mask):
         return class_picture(image, truth, classes, 320)
+    if isinstance(truth, Boxes):
+        return box_picture(image, truth, _box_classes(competition, truth), 320)
     return outline(stretched(image), truth, side=320)
+
+
+def _box_classes(competition: Competition, *boxes: Boxes) -> tuple[str, ...]:
+    """Return the names of the classes of boxes; numbers without a name are called "class 7"."""
+    known = competition.classes or tuple(getattr(competition.submission, "classes", None) or ())
+    highest = max((int(one.labels.max(initial=-1)) for one in boxes), default=-1)
+    return (*known, *(f"class {number}" for number in range(len(known), highest + 1)))
 
 
 def _with_legend(sheet: Picture, classes: Classes | None, truths: Iterable[Answer]) -> Picture:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.measure import label as same_value_pieces
 
-from medalist.records import Answer, Instances, Labels, Mask, Ranking
+from medalist.records import Answer, Boxes, Instances, Labels, Mask, Ranking
 
 Numbers = NDArray[np.int32]
 Bools = NDArray[np.bool_]
@@ -29,8 +29,8 @@ def object_labels(answer: Answer, background: bool = True) -> Numbers:
             if void is not None:
                 numbers[void] = 0
             return numbers
-        case Ranking() | Labels():
-            raise AssertionError("what is said of a whole image cannot be outlined")
+        case Ranking() | Labels() | Boxes():
+            raise AssertionError("what is said of a whole image or by boxes cannot be outlined")
         case _:
             assert_never(answer)
 
@@ -55,7 +55,9 @@ def void_of(answer: Answer) -> Bools | None:
 
 
 def shows_nothing(truth: Answer, answer: Answer, background: bool = True) -> bool:
-    """Return whether neither has a judged pixel of an object, so that a picture of them would show nothing."""
+    """Return whether neither has a judged pixel of an object, or a box: a picture of them would show nothing."""
+    if isinstance(truth, Boxes) and isinstance(answer, Boxes):
+        return not truth.count and not answer.count
     sides = (truth, judged(truth, answer))
     return not any(object_labels(one, background).any() for one in sides)
 

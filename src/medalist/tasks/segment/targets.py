@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from medalist.data.map_targets import VOID, ClassTarget, MapTarget
 from medalist.data.offsets import Offsets
 from medalist.errors import ConfigError, DataError
-from medalist.records import Answer, Instances, Labels, Mask, Ranking
+from medalist.records import Answer, Boxes, Instances, Labels, Mask, Ranking
 from medalist.tasks.segment.channels import BACKGROUND, OFFSETS, class_numbers, is_regression
 from medalist.tasks.segment.planes import nearness, numbered, planes
 from medalist.tasks.segment.settings import SegmentConfig
@@ -36,6 +36,8 @@ def map_target(
             raise ConfigError("task.kind = segment, but the contest asks for identities; begin with base: embed")
         case Labels():
             raise ConfigError("task.kind = segment, but the contest asks for labels; begin with base: classify")
+        case Boxes():
+            raise ConfigError("task.kind = segment, but the contest asks for boxes; begin with base: detect")
         case _:
             assert_never(truth)
 
