@@ -17,7 +17,7 @@ from medalist.records import Boxes, BoxPrediction
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.boxes import BoxStore
-from medalist.tasks.detect.classes import classes_of, sized
+from medalist.tasks.detect.classes import classes_of
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.kept_classes import has_classes, refuse_other_classes
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
@@ -51,7 +51,7 @@ def oof(
             found.append((sample.id, decide(predictions[sample.id], settings.decide, classes)))
             bar.advance()
     truths = contest.evaluation.fold_truths(contest, run.folds(), trained)
-    form = sized(contest.competition.submission, samples)
+    form = contest.competition.submission
     wanted = {sample.id: truths[sample.id] for sample in samples}
     return through_file(rows or run.folder / "oof.csv", contest, form, samples, wanted, found)
 
@@ -75,7 +75,7 @@ def test(runs: Sequence[tuple[Run, DetectSettings]], contest: Contest, reporter:
         refuse_other_classes(run, classes)
     stored = [BoxStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     answers = ((name, decide(joined(parts), how, classes)) for name, *parts in zip(ids, *stored, strict=True))
-    return TestAnswers(sized(contest.evaluation.format_of_test(contest), contest.split.test), answers)
+    return TestAnswers(contest.evaluation.format_of_test(contest), answers)
 
 
 def joined(predictions: Sequence[BoxPrediction]) -> BoxPrediction:

@@ -1,15 +1,10 @@
-"""The contest's classes, and its format of boxes. Torch-free."""
+"""The contest's classes. Torch-free."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 from medalist.competition import Competition
 from medalist.contest import Contest
 from medalist.errors import ConfigError
-from medalist.formats.boxes import BoxesFormat, BoxRowsFormat
-from medalist.formats.submission import AnyFormat
-from medalist.records import Sample
 
 
 def classes_of(contest: Contest) -> tuple[str, ...]:
@@ -26,8 +21,3 @@ def competition_classes(competition: Competition) -> tuple[str, ...]:
     if not found:
         raise ConfigError(f"task.kind = detect, but {competition.name} does not ask for boxes; begin with another base")
     return tuple(found)
-
-
-def sized(form: AnyFormat, samples: Sequence[Sample]) -> AnyFormat:
-    """Return a format that knows the sizes of the images that it writes coordinates as shares of."""
-    return form.sized(samples) if isinstance(form, BoxesFormat | BoxRowsFormat) else form

@@ -8,11 +8,11 @@ import numpy as np
 
 from medalist.contest import Contest
 from medalist.errors import ConfigError, SubmissionError
+from medalist.formats.box_words import sized
 from medalist.formats.submission import AnyFormat
 from medalist.postprocess.box_settings import BoxDecideConfig
 from medalist.postprocess.boxes import decide
 from medalist.records import Boxes, BoxPrediction, Sample
-from medalist.tasks.detect.classes import sized
 from medalist.tasks.scored import refuse_unwritable
 
 
