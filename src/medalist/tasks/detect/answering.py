@@ -19,9 +19,10 @@ from medalist.runs.runs import Run
 from medalist.stores.boxes import BoxStore
 from medalist.tasks.detect.classes import classes_of
 from medalist.tasks.detect.settings import DetectSettings
+from medalist.tasks.detect.tuning import tuned_answers, with_scored_cuts
 from medalist.tasks.kept_classes import has_classes, refuse_other_classes
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import refuse_other_weights, refuse_stale, scored_decide, through_file, trained_and_predicted
 
 if TYPE_CHECKING:
     from medalist.report.page import RunReport
@@ -45,15 +46,20 @@ def oof(
         refuse_other_weights(run, fold, settings.train.keep, made_by(run, contest, f"oof/fold{fold}"))
     predictions = oof_predictions(run, contest, trained)
     samples = tuple(sample for sample in contest.split.train if sample.id in predictions)
-    found: list[tuple[str, Boxes]] = []
-    with reporter.progress("decide", len(samples)) as bar:
-        for sample in samples:
-            found.append((sample.id, decide(predictions[sample.id], settings.decide, classes)))
-            bar.advance()
     truths = contest.evaluation.fold_truths(contest, run.folds(), trained)
-    form = contest.competition.submission
     wanted = {sample.id: truths[sample.id] for sample in samples}
-    return through_file(rows or run.folder / "oof.csv", contest, form, samples, wanted, found)
+    found: dict[str, Boxes] = {}
+    details: dict[str, Any] = {}
+    if settings.decide.tuned != "none":
+        ordered = {sample.id: predictions[sample.id] for sample in samples}
+        found, details = tuned_answers(ordered, wanted, run.folds(), settings.decide, contest, classes, reporter)
+    else:
+        with reporter.progress("decide", len(samples)) as bar:
+            for sample in samples:
+                found[sample.id] = decide(predictions[sample.id], settings.decide, classes)
+                bar.advance()
+    form, path = contest.competition.submission, rows or run.folder / "oof.csv"
+    return through_file(path, contest, form, samples, wanted, found.items(), details)
 
 
 def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> dict[str, BoxPrediction]:
@@ -73,6 +79,11 @@ def test(runs: Sequence[tuple[Run, DetectSettings]], contest: Contest, reporter:
     classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
     for run, _ in runs:
         refuse_other_classes(run, classes)
+    if how.tuned != "none":
+        refuse_stale(first, lambda part: made_by(first, contest, part))
+        how = with_scored_cuts(first, how, classes)
+        if len(runs) > 1:
+            reporter.say(f"note: the blend uses the thresholds that were tuned on {first.name} only")
     stored = [BoxStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
     answers = ((name, decide(joined(parts), how, classes)) for name, *parts in zip(ids, *stored, strict=True))
     return TestAnswers(contest.evaluation.format_of_test(contest), answers)
@@ -109,8 +120,16 @@ def blend_conflict(one: DetectSettings, other: DetectSettings) -> str | None:
 
 
 def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
-    """Return no table: the parts of the metric, such as the precision of each class, are told with the score."""
-    return ()
+    """Return a table of the tuned thresholds and what they have gained; nothing where nothing was tuned."""
+    found = scores.get("tuning")
+    if not found:
+        return ()
+    line = (
+        f"tuned: {found['honest']:.4f} with the thresholds tuned on the other folds, {found['naive']:.4f} with those "
+        f"tuned on all folds, {found['untuned']:.4f} untuned"
+    )
+    rows = tuple((name, f"{value:.3f}") for name, value in found["thresholds"].items())
+    return (Table("thresholds for the test part", ("class", "threshold"), rows, (line,)),)
 
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:

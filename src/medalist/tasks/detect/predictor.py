@@ -24,6 +24,7 @@ from medalist.tasks.detect.jobs import build_task
 from medalist.tasks.detect.network import build_model, build_normalisation
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.task import DetectTask
+from medalist.tasks.detect.tuning import with_scored_cuts
 from medalist.tasks.kept_classes import refuse_other_classes
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.scored import scored_decide
@@ -72,6 +73,7 @@ def decider(
     """Return the function that makes an answer from predicted boxes, with the settings of the last score."""
     how: BoxDecideConfig = scored_decide(run, TypeAdapter(BoxDecideConfig), settings.decide)
     classes = competition_classes(competition)
+    how = with_scored_cuts(run, how, classes)
 
     def decided(prediction: Prediction) -> Answer:
         assert isinstance(prediction, BoxPrediction)
