@@ -42,7 +42,7 @@ def test_random_weights_depend_on_the_seed_and_the_fold(settings_of) -> None:  #
 
     assert torch.equal(weights(0), weights(0)) and not torch.equal(weights(0), weights(1))
     assert build_normalisation(settings_of()).mean == (0.5, 0.5, 0.5)
-    assert build_normalisation(settings_of("model.weights=imagenet")).mean != (0.5, 0.5, 0.5)
+    assert build_normalisation(settings_of("model.weights=imagenet", "model.encoder=resnet18")).mean != (0.5, 0.5, 0.5)
 
 
 def test_an_encoder_without_such_maps_is_refused() -> None:

@@ -28,7 +28,7 @@ def fitted_shapes(config: AnchoredConfig, sizes: NDArray[np.float32], seed: int)
 
     sizes: float32[N, 2], width and height of the training boxes as the network sees them. The distance of k-means is
     1 - IoU of two boxes with one corner in common (YOLO9000, arXiv 1612.08242), and a centre is the median of its
-    boxes. Raises ConfigError for fewer boxes than anchors.
+    boxes; it begins as k-means++ does. Raises ConfigError for fewer boxes than anchors.
     """
     each = len(config.scales) * len(config.ratios)
     count = each * len(config.strides)
@@ -39,7 +39,7 @@ def fitted_shapes(config: AnchoredConfig, sizes: NDArray[np.float32], seed: int)
         )
     random = np.random.default_rng(seed)
     values = sizes.astype(np.float64)
-    centres = values[random.choice(len(values), count, replace=False)]
+    centres = _spread(values, count, random)
     nearest = np.full(len(values), -1)
     for _ in range(ROUNDS):
         now = corner_iou(values, centres).argmax(axis=1)
@@ -51,6 +51,15 @@ def fitted_shapes(config: AnchoredConfig, sizes: NDArray[np.float32], seed: int)
             centres[cluster] = np.median(own, axis=0) if len(own) else values[random.integers(len(values))]
     order = np.argsort(centres.prod(axis=1), kind="stable")
     return torch.from_numpy(centres[order].astype(np.float32).reshape(len(config.strides), each, 2))
+
+
+def _spread(values: NDArray[np.float64], count: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Return boxes at which k-means begins, each the more likely the less it is like those before (k-means++)."""
+    chosen = [int(random.integers(len(values)))]
+    while len(chosen) < count:
+        far = (1 - corner_iou(values, values[chosen]).max(axis=1)).clip(min=1e-6) ** 2
+        chosen.append(int(random.choice(len(values), p=far / far.sum())))
+    return values[chosen]
 
 
 def corner_iou(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
