@@ -51,7 +51,7 @@ def test_each_sort_of_odd_box_is_told() -> None:
         "1 box is there twice, with the same label and corners, and counted twice: s3",
         "1 box is marked crowd and not judged: s4",
         "1 box is marked difficult and not judged: s4",
-        "1 of 6 training images have no box, and are taken for images without objects: s5",
+        "1 of 6 training images without a box, taken for images without objects: s5",
     ]
 
 

@@ -128,10 +128,10 @@ def _without(seen: Sequence[_Seen], classes: Sequence[str]) -> Iterator[str]:
     empty = [sample.id for sample, boxes, _ in seen if not boxes]
     if empty:
         yield (
-            f"{len(empty):,} of {len(seen):,} training images have no box, and are taken for images without objects: "
+            f"{len(empty):,} of {len(seen):,} training images without a box, taken for images without objects: "
             f"{_named(empty)}"
         )
     there = {label for _, _, truth in seen for label in np.unique(truth.labels).tolist()}
     missing = [name for place, name in enumerate(classes) if place not in there]
     if missing and there:
-        yield f"no training image has a box of {', '.join(map(repr, map(shortened, missing[:_NAMED])))}"
+        yield f"no training image has a box of {_named([repr(name) for name in missing])}"
