@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from medalist.postprocess.box_grid import keys_of, levels_above, searched
+from medalist.postprocess.box_grid import cell_of, keys_of, levels_above, searched
 from medalist.postprocess.box_overlaps import are_boxes, overlaps
 
 
@@ -13,7 +13,8 @@ def found(xyxy: np.ndarray, groups: np.ndarray, least: float) -> np.ndarray:
     """Which boxes (columns) each box (rows) finds."""
     search, count = searched(xyxy, groups, least), len(xyxy)
     above = levels_above(least)
-    keys = [set(keys_of(*row, group, above)) for row, group in zip(xyxy.tolist(), groups.tolist(), strict=True)]
+    rows = zip(xyxy.tolist(), groups.tolist(), strict=True)
+    keys = [set(keys_of(cell_of(x1, y1, x2, y2), group, above)) for (x1, y1, x2, y2), group in rows]
     return np.array([[bool(keys[two] & set(search.of(one))) for two in range(count)] for one in range(count)], bool)
 
 

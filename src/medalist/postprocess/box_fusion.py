@@ -15,7 +15,7 @@ from typing import Literal
 
 import numpy as np
 
-from medalist.postprocess.box_grid import Search, keys_of, levels_above, searched
+from medalist.postprocess.box_grid import Cell, Search, cell_of, keys_of, levels_above, searched
 from medalist.postprocess.box_overlaps import Corners, Floats, Places, by_value
 
 Box = tuple[float, float, float, float, float]
@@ -27,14 +27,14 @@ class _Fused:
     """Fused boxes while they grow, by number.
 
     corners: the corners and the area of each. sums: over its boxes, of the weighted corners (4) and of the weights; a
-    weight is the score times the weight of the source. cells: their numbers by key. keys: the keys of each.
+    weight is the score times the weight of the source. places: the cell of each. cells: their numbers by key.
     """
 
     above: int
     corners: list[Box] = field(default_factory=list)
     sums: list[tuple[float, float, float, float, float]] = field(default_factory=list)
     groups: list[int] = field(default_factory=list)
-    keys: list[list[int]] = field(default_factory=list)
+    places: list[Cell] = field(default_factory=list)
     cells: dict[int, list[int]] = field(default_factory=dict)
 
     def add(self, number: int, box: tuple[float, float, float, float], weight: float) -> None:
@@ -45,11 +45,11 @@ class _Fused:
         self.sums[number] = (a, b, c, d, whole)
         x1, y1, x2, y2 = a / whole, b / whole, c / whole, d / whole
         self.corners[number] = (x1, y1, x2, y2, (x2 - x1) * (y2 - y1))
-        keys, before = keys_of(x1, y1, x2, y2, self.groups[number], self.above), self.keys[number]
-        if keys[0] != before[0]:
-            for key in before:
+        cell, before = cell_of(x1, y1, x2, y2), self.places[number]
+        if cell != before:
+            for key in keys_of(before, self.groups[number], self.above):
                 self.cells[key].remove(number)
-            self._put(number, keys)
+            self._put(number, cell)
 
     def begin(self, box: tuple[float, float, float, float], weight: float, group: int) -> int:
         """Begin a fused box with one box, and return its number."""
@@ -58,13 +58,14 @@ class _Fused:
         self.corners.append((x1, y1, x2, y2, (x2 - x1) * (y2 - y1)))
         self.sums.append((weight * x1, weight * y1, weight * x2, weight * y2, weight))
         self.groups.append(group)
-        self.keys.append([])
-        self._put(number, keys_of(x1, y1, x2, y2, group, self.above))
+        cell = cell_of(x1, y1, x2, y2)
+        self.places.append(cell)
+        self._put(number, cell)
         return number
 
-    def _put(self, number: int, keys: list[int]) -> None:
-        self.keys[number] = keys
-        for key in keys:
+    def _put(self, number: int, cell: Cell) -> None:
+        self.places[number] = cell
+        for key in keys_of(cell, self.groups[number], self.above):
             self.cells.setdefault(key, []).append(number)
 
 

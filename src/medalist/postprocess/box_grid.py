@@ -21,6 +21,7 @@ import numpy as np
 from medalist.postprocess.box_overlaps import Corners, Places
 
 Number = TypeVar("Number", int, Places)
+Cell = tuple[int, int, int]
 
 SMALLEST = -8
 """The finest grid: its cells have sides of 2**-8 pixels; smaller boxes are in it too."""
@@ -50,14 +51,19 @@ def levels_above(least: float) -> int:
     return ceil(-log2(least))
 
 
-def keys_of(x1: float, y1: float, x2: float, y2: float, group: int, above: int) -> list[int]:
-    """Return the keys under which a box is put, so that each search of its group with `levels_above` = above finds it.
-
-    The first key is that of the box's own cell; boxes with the same first key have the same keys.
-    """
+def cell_of(x1: float, y1: float, x2: float, y2: float) -> Cell:
+    """Return the cell of a box: its grid, its column and its row."""
     level = max(frexp(max(x2 - x1, y2 - y1))[1], SMALLEST)
     size = 2.0**level
-    column, row = floor((x1 + x2) / 2 / size), floor((y1 + y2) / 2 / size)
+    return level, floor((x1 + x2) / 2 / size), floor((y1 + y2) / 2 / size)
+
+
+def keys_of(cell: Cell, group: int, above: int) -> list[int]:
+    """Return the keys under which a box is put, so that each search of its group with `levels_above` = above finds it.
+
+    cell: of the box. Boxes in one cell have the same keys.
+    """
+    level, column, row = cell
     keys = [_key(column, row, level, group, 1)]
     for step in range(above + 1):
         keys.append(_key(column >> step, row >> step, level + step, group, 0))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from medalist.postprocess.box_grid import Search, keys_of, levels_above, searched
+from medalist.postprocess.box_grid import Search, cell_of, keys_of, levels_above, searched
 from medalist.postprocess.box_overlaps import Corners, Floats, Places, areas_of, by_value, overlaps
 from medalist.postprocess.box_settings import SoftNmsConfig
 
@@ -41,7 +41,7 @@ def nms(xyxy: Corners, scores: Floats, groups: Places, iou: float) -> Places:
         box = (x1, y1, x2, y2, sizes[number])
         if not _is_double(box, group, search, number, cells, iou):
             kept.append(number)
-            for key in keys_of(x1, y1, x2, y2, group, above):
+            for key in keys_of(cell_of(x1, y1, x2, y2), group, above):
                 cells.setdefault(key, []).append((box, group))
     return order[kept]
 
