@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from medalist import open_run
 from medalist.codecs.images import read_image
 from medalist.files import read_table
+from medalist.postprocess.box_settings import NmsConfig
 from medalist.postprocess.boxes import decide
 from medalist.records import Boxes, BoxPrediction
 from medalist.stores.boxes import BoxStore
@@ -97,3 +99,27 @@ def test_a_plan_and_a_debugging_of_boxes(drawn_cells: Cells, medalist: Command, 
     assert planned.code == 0, planned
     debugged = medalist(*there, "debug", drawn_cells.config, "--data", drawn_cells.data, "--steps", "3")
     assert debugged.code == 0, debugged
+
+
+def test_tuned_thresholds_are_those_of_the_other_folds_and_go_into_the_submission(
+    cells: Cells, medalist: Command, tmp_path: Path
+) -> None:
+    there, csv = ("--runs", cells.runs), tmp_path / "out.csv"
+    how = "decide={kind: nms, iou: 0.5, score: 0.0, tuned: classes}"
+    ended = medalist(*there, "score", "bccd/tiny", "--data", cells.data, "--keep", how)
+    assert ended.code == 0 and "thresholds for the test part" in ended.out, ended
+    scores, run = cells.run.scores(), cells.run
+    assert scores is not None and scores["tuning"]["honest"] == pytest.approx(scores["oof"]["value"])
+    assert scores["tuning"]["thresholds"].keys() == set(CLASSES) and scores["tuning"]["by_fold"].keys() == {"0", "1"}
+    assert medalist(*there, "submit", "bccd/tiny", "--data", cells.data, "-o", csv).code == 0
+    found = BoxStore(run.folder / "test").read("test")[1]
+    config = NmsConfig(iou=0.5, score=scores["tuning"]["thresholds"])
+    for row, prediction in zip(read_table(csv, ("image_id",)), found, strict=True):
+        expected = decide(prediction, config, CLASSES)
+        assert row["PredictionString"].split()[0::6] == [CLASSES[label] for label in expected.labels]
+    scores["predictions"] = {}
+    (run.folder / "scores.json").write_text(json.dumps(scores))
+    assert (
+        "its thresholds were tuned on other predictions"
+        in medalist(*there, "submit", "bccd/tiny", "--data", cells.data, "-o", csv).line
+    )
