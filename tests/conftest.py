@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import gc
+import importlib.metadata
 import io
+import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +26,7 @@ from medalist.records import Instances, MapPrediction, Sample
 from medalist.reporter import SilentReporter
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Run, find_run, manifest_hash
+from medalist.runs.versions import commit
 from medalist.stores.maps import MapStore, StoredPart
 
 # No deadline, because a busy machine may be slow for a moment. More examples: pytest --hypothesis-profile=thorough
@@ -79,6 +84,31 @@ class Ended:
         return self.err.removeprefix("medalist: ").rstrip("\n")
 
 
+@pytest.fixture(scope="module", autouse=True)
+def known_objects() -> None:
+    """Let Python's collector pass over the objects of all modules, which the many full collections would visit again.
+
+    What a module of tests has left is collected first, so an error in a `__del__` still shows.
+    """
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_system() -> Iterator[None]:
+    """Leave out what the tests of the suite would repeat thousands of times, and no test is about.
+
+    No test loses power, so none waits for the disk; tests/test_files.py has an fsync of its own. And no package comes
+    or goes meanwhile, nor does a commit; every Fabric looks for entry points in all two hundred of them, and every run
+    asks git.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda place: None)
+        patch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
+        patch.setattr("medalist.runs.runs.commit", cache(commit))
+        yield
+
+
 @pytest.fixture
 def medalist() -> Callable[..., Ended]:
     """Return a function that runs a command in this process."""
@@ -96,6 +126,15 @@ def medalist() -> Callable[..., Ended]:
 @pytest.fixture
 def quiet() -> SilentReporter:
     return SilentReporter()
+
+
+@pytest.fixture
+def short_probes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a plan time 8 batches at most, not 60: networks of these tests would fill any time with 60.
+
+    The time that a plan may take can then be long enough for a busy machine.
+    """
+    monkeypatch.setattr("medalist.planning.probe.MOST", 8)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,12 @@ from medalist.competition import (
     load_competition,
 )
 from medalist.errors import ConfigError, DataError
+from medalist.formats.boxes import BoxesFormat
 from medalist.formats.class_rle import ClassRleFormat
 from medalist.formats.rle import RleFormat
-from medalist.records import Mask, Sample
+from medalist.layouts.box_files import box_truth
+from medalist.metrics.boxes import coco_map
+from medalist.records import Boxes, Mask, Sample, Split
 
 VALUE = """
 from medalist.competition import Competition
@@ -314,3 +318,26 @@ def test_void_that_does_not_fit_its_mask_is_refused() -> None:
             contest.checked_truth(Path(), one)
     good = of_classes("a", "b", truth=Mask(classes, np.array([[False, True]])))
     assert isinstance(good.checked_truth(Path(), one), Mask)
+
+
+@pytest.mark.parametrize(
+    ("corners", "label", "told"),
+    [
+        ((1, 2, np.nan, 4), 0, "its corners are not finite"),
+        ((3, 2, 1, 4), 0, "it has no area, or its corners are swapped"),
+        ((1, 2, 3, 4), 2, r"its label is not within 0\.\.1"),
+    ],
+)
+def test_a_truth_with_a_box_that_is_none_is_refused(
+    corners: tuple[float, ...], label: int, told: str, boxed: Competition
+) -> None:
+    xyxy = np.array([(0, 0, 1, 1), corners], np.float32)
+    bad = Boxes(xyxy, np.array([0, label], np.int32), np.ones(2, np.float32))
+    with pytest.raises(DataError, match=f"sample s: box 1 of its truth: {told}; correct `truth`"):
+        replace(boxed, truth=lambda data, sample: bad).checked_truth(Path(), Sample("s", (), (9, 9)))
+
+
+@pytest.fixture
+def boxed() -> Competition:
+    form = BoxesFormat(classes=("a", "b"))
+    return Competition("c", lambda root: Split((), ()), box_truth(("a", "b")), coco_map(("a", "b")), form)

@@ -15,6 +15,7 @@ from medalist.files import (
     read_json,
     read_table,
     refuse_newer,
+    refuse_unwritable,
     sha256_file,
     sha256_json,
     write_json,
@@ -296,3 +297,29 @@ def test_a_device_or_a_pipe_is_never_replaced_by_a_file(tmp_path: Path) -> None:
     with pytest.raises(MedalistError, match="a device or a pipe, not a file"):
         write_text(pipe, "x")
     assert pipe.is_fifo() and list(tmp_path.iterdir()) == [pipe]
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_work(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("x")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path, words in {
+        tmp_path: "it is a folder; name a file",
+        file / "new" / "a.csv": f"{file} is a file, not a folder",
+        tmp_path / ("n" * 300): "File name too long",
+        pipe: "a device or a pipe",
+    }.items():
+        with pytest.raises(MedalistError) as error:
+            refuse_unwritable(path)
+        message = one_line(error)
+        assert message.startswith("cannot write ") and words in message
+    for path in (file, tmp_path / "new", tmp_path / "new" / "folder" / "a.csv", Path("a.csv")):
+        refuse_unwritable(path)
+
+
+def test_a_folder_without_permission_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write anywhere
+    with pytest.raises(MedalistError) as error:
+        refuse_unwritable(tmp_path / "new" / "a.csv")
+    assert one_line(error).endswith(f"no permission to write into {tmp_path}")

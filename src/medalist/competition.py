@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, Literal
 
 from medalist.errors import ConfigError, DataError
-from medalist.records import Answer, Grouping, Mask, RetrievalSplit, Sample, Score, Split
+from medalist.records import Answer, Boxes, Grouping, Mask, RetrievalSplit, Sample, Score, Split
 from medalist.shipped import CONTESTS, own_folder, shipped_folder
 
 if TYPE_CHECKING:
@@ -122,13 +122,19 @@ class Competition:
     def checked_truth(self, data: Path, sample: Sample) -> Answer:
         """Return the truth of a training sample.
 
-        Raises DataError as `truth` does; for a mask with values that are no class of the contest; and where the
-        submission could not say it: a mask of several values, while the format has one class. All of them would
-        silently become foreground.
+        Raises DataError as `truth` does; for a mask with values that are no class of the contest; for boxes that are
+        not finite, have swapped corners or no area, or a label that is no class; and where the submission could not say
+        it: a mask of several values, while the format has one class. All of them would silently become foreground.
         """
         truth = self.truth(data, sample)
         if isinstance(truth, Mask):
             _check_mask(truth, sample, self.classes)
+        if isinstance(truth, Boxes):
+            from medalist.formats.box_words import first_bad
+
+            bad = first_bad(truth, len(getattr(self.submission, "classes", ())))
+            if bad is not None:
+                raise DataError(f"{_of_sample(sample)}: box {bad[0]} of its truth: {bad[1]}; correct `truth`")
         # `one_class` is an optional property of a format; own formats of a contest need not have it.
         if isinstance(truth, Mask) and getattr(self.submission, "one_class", False):
             _refuse_classes(truth, sample)

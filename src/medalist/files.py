@@ -64,6 +64,21 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
         raise
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise MedalistError where it is plain already that `written` will fail.
+
+    Commands that compute for a long time call it before they do.
+    """
+    _refuse_device(path)
+    if path.is_dir():
+        raise MedalistError(f"cannot write {path}: it is a folder; name a file")
+    folder = next(one for one in (*path.absolute().parents, Path()) if one.exists())
+    if not folder.is_dir():
+        raise MedalistError(f"cannot write {path}: {folder} is a file, not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise MedalistError(f"cannot write {path}: no permission to write into {folder}")
+
+
 def _refuse_device(path: Path) -> None:
     """Raise MedalistError for a device or a pipe: as root, a rename would put a file in the place of /dev/null.
 

@@ -120,6 +120,7 @@ def test_nothing_of_torch_is_imported_to_start() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow  # a new process; tests/cli/test_training.py has Ctrl-C in this one
 def test_a_real_ctrl_c_leaves_a_run_that_goes_on(untrained: Any, leftovers: Callable[[Path], list[str]]) -> None:
     command = [
         "--runs",

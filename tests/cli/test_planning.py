@@ -13,6 +13,8 @@ from medalist.runs.runs import Run
 
 Command = Callable[..., Any]
 
+pytestmark = pytest.mark.usefixtures("short_probes")
+
 
 def words(toy: Any, *more: object) -> tuple[object, ...]:
     return ("--runs", toy.runs, "plan", toy.config, "--data", toy.data, *more)

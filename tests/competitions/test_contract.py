@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn_files import files
 from PIL import Image
 
 from medalist.competition import Competition, Retrieval, competition_names, find_groups, folder_of, load_competition
@@ -37,6 +38,8 @@ from medalist.retrieval.splits import answerable, identity_of, right_names, spli
 COMPETITIONS = Path(__file__).parents[2] / "competitions"
 NAMES = competition_names(COMPETITIONS)
 IDENTITIES = [name for name in NAMES if load_competition(name, COMPETITIONS).retrieval]
+DRAWN = list({folder_of(name): name for name in NAMES if load_competition(name, COMPETITIONS).draw}.values())
+"""One contest of each folder that draws its data: the tracks of a folder share them."""
 of_identities = pytest.mark.parametrize("competition", IDENTITIES, indirect=True)
 TRUTHS = 40
 """How many truths are decoded and scored; all of a real contest would take too long."""
@@ -171,6 +174,21 @@ def test_samples_are_whole_and_ids_unique(split: Split) -> None:
 
 def test_reading_twice_gives_the_same(competition: Competition, root: Path, split: Split) -> None:
     assert competition.read(root) == split
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_seed_decides_on_every_drawn_file(
+    name: str, draw: Callable[[Callable[[Path, int], None]], Path], tmp_path: Path
+) -> None:
+    make = load_competition(name, COMPETITIONS).draw
+    assert make is not None
+    make(tmp_path / "again", 1)
+    make(tmp_path / "other", 2)
+    one, again, other = files(draw(make)), files(tmp_path / "again"), files(tmp_path / "other")
+    assert again == one
+    pictures = {path for path in one.keys() & other.keys() if Path(path).suffix not in (".csv", ".json")}
+    same = {path for path in pictures if one[path] == other[path]}
+    assert 2 * len(same) <= len(pictures), "the pictures do not depend on the seed"  # some masks are empty in both
 
 
 def test_perfect_answers_through_the_file_get_the_best_score(

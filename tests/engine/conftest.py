@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -78,53 +79,57 @@ def quiet() -> Progress:
     return TimedProgress(lambda _: None, "test", 1000, None)
 
 
-@pytest.fixture
-def make(tmp_path: Path) -> Callable[..., TrainJob]:
-    """make(folder name, **train settings) -> TrainJob; the seed and the initial weights are always the same.
+def tiny_job(
+    home: Path,
+    name: str = "run",
+    *,
+    workers: int = 0,
+    task: SegmentTask | None = None,
+    loss: dict[str, float] | None = None,
+    model: nn.Module | None = None,
+    batch_held: int = 2,
+    augment: Sequence[dict[str, dict[str, Any]]] = AUGMENT,
+    checkpoint: CheckpointConfig | None = None,
+    sampler: WeightedSampler | None = None,
+    **settings: Any,
+) -> TrainJob:
+    """Return a training in the folder `home / name`; the seed and the initial weights are always the same.
 
     Six samples train, by default in three batches of two. Every other sample has the stratum `odd`.
     """
+    config = TrainConfig(**{"epochs": 2, "batch": 2, "lr": 0.01, "encoder_lr": 0.5, **settings})
+    samples = [Sample(f"s{number}", (Path("none"),), size) for number, size in enumerate(SIZES)]
+    cache = PixelCache(blobs, samples)
+    cache.fill(10_000_000)
+    training = [number for number in range(len(SIZES)) if number not in HELD_OUT]
+    train_set = TrainDataset(cache, training, tuple(augment), NORM, 5)
+    held_set = InferenceDataset(cache, HELD_OUT, STRIDE, NORM, read_image)
+    order: ShuffleBatchSampler | WeightedBatchSampler = ShuffleBatchSampler(len(train_set), config.batch, 5)
+    if sampler:
+        order = WeightedBatchSampler(["odd" if number % 2 else "even" for number in training], sampler, config.batch, 5)
+    torch.manual_seed(11)
+    return TrainJob(
+        fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
+        task=task or SegmentTask(LossConfig(**(loss or BOTH)), ("body", "border")),
+        model=model or Tiny(),
+        train=batches(train_set, order, workers),
+        held_out=batches(held_set, SizeBucketSampler([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0),
+        config=config,
+        seed=5,
+        fold=0,
+        folder=home / name,
+        names=[sample.id for sample in samples],
+        checkpoint=checkpoint or CheckpointConfig(),
+    )
 
-    def made(
-        name: str = "run",
-        *,
-        workers: int = 0,
-        task: SegmentTask | None = None,
-        loss: dict[str, float] | None = None,
-        model: nn.Module | None = None,
-        batch_held: int = 2,
-        augment: Sequence[dict[str, dict[str, Any]]] = AUGMENT,
-        checkpoint: CheckpointConfig | None = None,
-        sampler: WeightedSampler | None = None,
-        **settings: Any,
-    ) -> TrainJob:
-        config = TrainConfig(**{"epochs": 2, "batch": 2, "lr": 0.01, "encoder_lr": 0.5, **settings})
-        samples = [Sample(f"s{number}", (Path("none"),), size) for number, size in enumerate(SIZES)]
-        cache = PixelCache(blobs, samples)
-        cache.fill(10_000_000)
-        training = [number for number in range(len(SIZES)) if number not in HELD_OUT]
-        train_set = TrainDataset(cache, training, tuple(augment), NORM, 5)
-        held_set = InferenceDataset(cache, HELD_OUT, STRIDE, NORM, read_image)
-        order: ShuffleBatchSampler | WeightedBatchSampler = ShuffleBatchSampler(len(train_set), config.batch, 5)
-        if sampler:
-            order = WeightedBatchSampler(
-                ["odd" if number % 2 else "even" for number in training], sampler, config.batch, 5
-            )
-        torch.manual_seed(11)
-        return TrainJob(
-            fabric=Fabric(accelerator="cpu", devices=1, precision=config.precision),
-            task=task or SegmentTask(LossConfig(**(loss or BOTH)), ("body", "border")),
-            model=model or Tiny(),
-            train=batches(train_set, order, workers),
-            held_out=batches(
-                held_set, SizeBucketSampler([SIZES[number] for number in HELD_OUT], STRIDE, batch_held), 0
-            ),
-            config=config,
-            seed=5,
-            fold=0,
-            folder=tmp_path / name,
-            names=[sample.id for sample in samples],
-            checkpoint=checkpoint or CheckpointConfig(),
-        )
 
-    return made
+@pytest.fixture
+def make(tmp_path: Path) -> Callable[..., TrainJob]:
+    """make(folder name, **train settings) -> TrainJob in the test's folder; see `tiny_job`."""
+    return partial(tiny_job, tmp_path)
+
+
+@pytest.fixture(scope="session")
+def make_in() -> Callable[..., TrainJob]:
+    """make_in(home, folder name, **train settings) -> TrainJob, for trainings that several tests share."""
+    return tiny_job

@@ -1,10 +1,6 @@
-"""The file is also the program of one of the processes that its tests start: `test_gathering.py FOLDER`."""
-
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +8,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from ranks import together
 from torch import Tensor
 
 from medalist.engine.gathering import all_gather_lists, all_gather_with_gradient
@@ -46,8 +43,6 @@ class Joined(Fabric):
 
 
 def work(folder: Path, rank: int) -> None:
-    torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=WORLD)
     own, matrix = rows()[part_of(rank)].requires_grad_(), weight()
     vectors = all_gather_with_gradient(own @ matrix)
     loss = pair_loss(vectors)
@@ -67,26 +62,13 @@ def work(folder: Path, rank: int) -> None:
         "nothing": all_gather_lists([], fabric),
     }
     torch.save(found, folder / f"{rank}.pt")
-    dist.destroy_process_group()
 
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of three processes has."""
     folder = tmp_path_factory.mktemp("processes")
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-W", "error", __file__, str(folder)]  # users would see what is deprecated
-    started = [
-        subprocess.Popen([*command, str(rank)], env=environment, stderr=subprocess.PIPE) for rank in range(WORLD)
-    ]
-    try:
-        for process in started:
-            _, errors = process.communicate(timeout=300)
-            assert process.returncode == 0, errors.decode()
-    finally:
-        for process in started:
-            process.kill()
-            process.communicate()
+    together(WORLD, folder, partial(work, folder))
     return [torch.load(folder / f"{rank}.pt") for rank in range(WORLD)]
 
 
@@ -129,7 +111,3 @@ def test_one_process_keeps_what_it_has() -> None:
     assert all_gather_with_gradient(own) is own
     values = ["a"]
     assert all_gather_lists(values, Fabric(accelerator="cpu", devices=1)) is values
-
-
-if __name__ == "__main__":
-    work(Path(sys.argv[1]), int(sys.argv[2]))

@@ -147,10 +147,10 @@ def assert_whole(folder: Path) -> None:
     assert not load_state(folder)[1]
 
 
-@pytest.fixture
-def whole(make: Make) -> TrainJob:
-    """The training that nothing interrupts."""
-    job = make("whole", **FULL)
+@pytest.fixture(scope="module")
+def whole(make_in: Make, tmp_path_factory: pytest.TempPathFactory) -> TrainJob:
+    """The training that nothing interrupts. Tests must not change its folder."""
+    job = make_in(tmp_path_factory.mktemp("engine"), "whole", **FULL)
     run(job)
     return job
 
@@ -485,11 +485,18 @@ def refused(job: TrainJob) -> str:
     return line
 
 
-@pytest.fixture
-def stopped(make: Make) -> TrainJob:
-    """Stopped within the second epoch; its states are of 3 and 5 batches."""
-    job = make("stopped", task=Interrupted(5), **FULL)
+@pytest.fixture(scope="module")
+def stopped_folder(make_in: Make, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    job = make_in(tmp_path_factory.mktemp("engine"), "stopped", task=Interrupted(5), **FULL)
     stop(job)
+    return job.folder
+
+
+@pytest.fixture
+def stopped(make: Make, stopped_folder: Path) -> TrainJob:
+    """Stopped within the second epoch; its states are of 3 and 5 batches."""
+    job = make("stopped", **FULL)
+    shutil.copytree(stopped_folder, job.folder)
     return job
 
 

@@ -1,15 +1,12 @@
-"""The file is also the program of one of the processes that its tests start: `test_syncnorm.py RANK WORLD FOLDER`."""
-
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
+from ranks import together
 from timm.layers.norm_act import BatchNormAct2d, SyncBatchNormAct
 from torch import Tensor, nn
 
@@ -84,18 +81,16 @@ def train(model: Net, rank: int, world: int) -> Results:
     return results
 
 
-def work(rank: int, world: int, folder: Path) -> None:
-    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=world)
-    torch.save(train(converted(), rank, world), folder / f"plain-{rank}.pt")
+def work(folder: Path, rank: int) -> None:
+    torch.save(train(converted(), rank, WORLD), folder / f"plain-{rank}.pt")
     model = converted()
     recompute(model)
-    torch.save(train(model, rank, world), folder / f"recomputed-{rank}.pt")
+    torch.save(train(model, rank, WORLD), folder / f"recomputed-{rank}.pt")
     norm = SyncedNorm(nn.BatchNorm1d(3))
     found = norm(torch.arange(3.0).view(1, 3) * (rank + 1))  # one value on each process
     with torch.autocast("cpu", dtype=torch.bfloat16):
         half = SyncedNorm(nn.BatchNorm1d(3))(torch.randn(4, 3).bfloat16())
     torch.save({"single": found.detach(), "half": half.detach()}, folder / f"other-{rank}.pt")
-    dist.destroy_process_group()
 
 
 def converted() -> Net:
@@ -108,21 +103,7 @@ def converted() -> Net:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where two processes have left what they computed."""
     found = tmp_path_factory.mktemp("processes")
-    environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, __file__]
-    started = [
-        subprocess.Popen([*command, str(rank), str(WORLD), str(found)], env=environment, stderr=subprocess.PIPE)
-        for rank in range(WORLD)
-    ]
-    for process in started:
-        try:
-            _, errors = process.communicate(timeout=120)
-        except subprocess.TimeoutExpired:
-            for other in started:
-                other.kill()
-                other.communicate()
-            raise
-        assert process.returncode == 0, errors.decode()
+    together(WORLD, found, partial(work, found))
     return found
 
 
@@ -189,7 +170,3 @@ def test_prediction_is_that_of_the_plain_network() -> None:
 
 def test_a_norm_by_itself() -> None:
     assert isinstance(synchronised(nn.BatchNorm2d(3), "cpu", WORLD), SyncedNorm)
-
-
-if __name__ == "__main__":
-    work(int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))

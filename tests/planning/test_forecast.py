@@ -17,6 +17,8 @@ from medalist.tasks.embed.settings import EmbedSettings
 from medalist.training.request import TrainRequest
 from medalist.training.start import checked
 
+pytestmark = pytest.mark.usefixtures("short_probes")
+
 
 def setup_of(config: Path, data: Path, folds: tuple[int, ...], name: str | None, root: Path) -> TrainSetup:
     return checked(TrainRequest(load_settings(config), config, (), str(data), folds, name, root))

@@ -15,6 +15,7 @@ from medalist.runs.plans import Plan, PlanRequest
 from medalist.training.request import TrainRequest
 from medalist.training.start import checked
 
+pytestmark = pytest.mark.usefixtures("short_probes")
 LISTED = "predict.tta=[hflip, {scale: 1.5}]"
 
 

@@ -12,6 +12,7 @@ from medalist.runs.runs import find_run
 from medalist.training.demo import demo
 
 
+@pytest.mark.slow  # `make check` runs the demo too
 def test_the_whole_walk(untrained: Any, tmp_path: Path) -> None:
     said: list[str] = []
     value = demo(untrained.config, untrained.runs, LineReporter(said.append))

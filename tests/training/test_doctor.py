@@ -15,6 +15,7 @@ from safetensors.numpy import load_file, save_file
 from medalist.files import sha256_file
 from medalist.kinds import run_settings
 from medalist.models.weights import Resolved
+from medalist.processors import keep_buffers
 from medalist.runs.runs import Run, config_hash
 from medalist.training import doctor
 from medalist.training.machine import machine
@@ -24,7 +25,8 @@ def test_it_tells_what_is_there(at_home: Path, tmp_path: Path) -> None:
     found = dict(doctor.examine(tmp_path / "runs" / "that" / "are" / "not" / "there"))
     assert str(tmp_path) in found["disk for runs"] and "GB free" in found["memory"]
     assert {"python", "processors", "commit", "torch", "timm", "weights from the hub"} <= found.keys()
-    assert int(found["processors"]) >= 1
+    assert int(found["processors"]) >= 1 and found["freed memory"] == keep_buffers()
+    assert "threads that wait" in found
     assert any(name.startswith("GPU") for name in found)
     assert "tf_efficientnet_lite0" in " ".join(found)
 

@@ -77,6 +77,18 @@ def rewrite(contest: Contest, change: Callable[[list[list[str]]], Sequence[Seque
         csv.writer(file).writerows(change(rows))
 
 
+def test_without_images_the_rest_is_tested(contest: Contest, quiet: SilentReporter, tmp_path: Path) -> None:
+    image = contest.split.train[3].images[0]
+    content = image.read_bytes()
+    image.write_bytes(content[:-300])
+    lines = list(check(contest, quiet, images=False))
+    assert "images: not decoded, so damaged ones and truths that do not fit them are not found" in lines
+    image.write_bytes(content)
+    with_images = list(check(contest, quiet))
+    assert [line for line in lines[:-1] if line not in with_images] == [lines[2]]  # the last one is the data hash
+    assert [line for line in with_images[:-1] if line not in lines] == ["images: all 32 decode"]
+
+
 def test_every_truth_that_runs_off_its_image_is_named(contest: Contest, quiet: SilentReporter, tmp_path: Path) -> None:
     with_objects = [sample for sample in contest.split.train if sample.annotation][:2]
     ids = [sample.id for sample in with_objects]

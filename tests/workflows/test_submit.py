@@ -236,7 +236,9 @@ def test_interrupted_or_full_it_leaves_nothing_partial(
 
 def test_a_place_that_cannot_be_written_is_one_line(toy: Any, quiet: SilentReporter, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for output in (tmp_path, tmp_path / "file" / "s.csv"):
+    shutil.rmtree(toy.run.folder / "test")
+    for output in (tmp_path, tmp_path / "file" / "s.csv", tmp_path / ("long" * 70)):
         message = one_line(MedalistError, lambda output=output: submit([toy.run], output, None, toy.runs, quiet))
         assert message.startswith("cannot write ")
+    assert not (toy.run.folder / "test").exists()  # nothing was predicted for nothing
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -26,12 +26,6 @@ drawing: Any = importlib.import_module("competitions.bsd_pitting.draw")
 
 def mask(*rows: str) -> Mask:
     return Mask(np.array([[int(one) for one in row] for row in rows], np.uint8))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_real_contest(drawn: Path, contest_data: Callable[[str], Path]) -> None:

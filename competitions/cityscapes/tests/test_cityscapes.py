@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import files
 from PIL import Image
 
 from medalist.competition import load_competition
@@ -29,12 +28,6 @@ LABELS = "gtFine/train/aachen/aachen_000000_000000_gtFine_labelIds.png"
 def street(*pixels: int, void: tuple[int, ...] = ()) -> Mask:
     found = np.array([pixels], np.uint8)
     return Mask(found, np.isin(np.arange(len(pixels)), void)[np.newaxis] if void else None)
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_archives(drawn: Path) -> None:

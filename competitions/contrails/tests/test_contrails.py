@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -30,12 +29,6 @@ def first_record(root: Path, part: str = "train") -> Path:
 
 def row(*pixels: int) -> Mask:
     return Mask(np.array([pixels], np.uint8))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

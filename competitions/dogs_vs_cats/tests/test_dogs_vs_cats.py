@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -28,17 +28,6 @@ drawing: Any = importlib.import_module("competitions.dogs_vs_cats.draw")
 
 def dog(probability: float) -> Labels:
     return Labels(probabilities=np.array([1 - probability, probability]))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    CONTEST.draw(tmp_path / "other", SEED + 1)
-    again, other = files(tmp_path / "again"), files(tmp_path / "other")
-    assert again == files(drawn)
-    assert again.keys() == other.keys() and [name for name in again if again[name] == other[name]] == [
-        "sample_submission.csv"
-    ]
 
 
 def test_classes_come_from_file_names(drawn: Path) -> None:

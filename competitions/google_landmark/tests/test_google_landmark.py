@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError, SubmissionError
@@ -34,12 +34,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("google_landmark")
     RECOGNITION.draw(folder, SEED)
     return folder
-
-
-def test_a_seed_decides_on_every_file(root: Path, tmp_path: Path) -> None:
-    assert RETRIEVAL.draw is not None
-    RETRIEVAL.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(root)
 
 
 def test_the_layout_is_that_of_the_downloads(root: Path) -> None:

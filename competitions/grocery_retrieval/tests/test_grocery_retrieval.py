@@ -53,16 +53,6 @@ def splits_of_fold(split: Split, n: int, fold: int) -> tuple[RetrievalSplit, ...
     return GROCERY.retrieval.splits([s for s in split.train if s.id not in held_out], held)
 
 
-def test_the_same_seed_writes_the_same_files_and_another_seed_others(drawn: Path, tmp_path: Path) -> None:
-    assert GROCERY.draw is not None
-    for folder, seed in (("again", SEED), ("other", SEED + 1)):
-        GROCERY.draw(tmp_path / folder, seed)
-    files = {path.relative_to(drawn): path.read_bytes() for path in drawn.rglob("*") if path.is_file()}
-    again = {p.relative_to(tmp_path / "again"): p.read_bytes() for p in (tmp_path / "again").rglob("*") if p.is_file()}
-    assert again == files
-    assert not {path.name for path in (tmp_path / "other").rglob("*.jpg")} & {path.name for path in files}
-
-
 @pytest.mark.data
 def test_the_form_on_disk_is_that_of_the_real_data(drawn: Path, contest_data: Callable[[str], Path]) -> None:
     real = contest_data("grocery_retrieval")

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -23,14 +23,6 @@ CONTEST = load_competition("hotel_id", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.hotel_id.draw")
 data: Any = importlib.import_module("competitions.hotel_id.data")
-
-
-def test_a_seed_decides_on_every_file(root: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(root)
-    CONTEST.draw(tmp_path / "other", SEED + 1)
-    assert {name for name in files(tmp_path / "other") if name in files(root)} == {"train.csv", "sample_submission.csv"}
 
 
 def test_the_layout_is_that_of_the_download(root: Path) -> None:

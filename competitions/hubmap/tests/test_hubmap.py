@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 from PIL import Image
 
 from medalist.competition import load_competition
@@ -28,12 +28,6 @@ drawing: Any = importlib.import_module("competitions.hubmap.draw")
 
 def slide(*rows: str) -> Mask:
     return Mask(np.array([[int(one) for one in row] for row in rows], np.uint8))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

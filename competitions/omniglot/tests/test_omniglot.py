@@ -69,18 +69,6 @@ def splits_of_fold(competition: Competition, split: Split, n: int, fold: int) ->
 # -------------------------------------------------------------------------------- drawing
 
 
-def test_the_same_seed_writes_the_same_files_and_another_seed_others(drawn: Path, tmp_path: Path) -> None:
-    assert OMNIGLOT.draw is not None
-    for folder, seed in (("again", SEED), ("other", SEED + 1)):
-        OMNIGLOT.draw(tmp_path / folder, seed)
-    files = {path.relative_to(drawn): path.read_bytes() for path in drawn.rglob("*") if path.is_file()}
-    again = {p.relative_to(tmp_path / "again"): p.read_bytes() for p in (tmp_path / "again").rglob("*") if p.is_file()}
-    assert again == files
-    same = "oneshot/run01/test/item01.png"
-    assert (tmp_path / "other" / same).read_bytes() != files[Path(same)]
-    assert not {path.name for path in (tmp_path / "other" / "test_images").iterdir()} & {path.name for path in files}
-
-
 def test_images_have_one_bit_ink_is_black_and_paper_white(drawn: Path) -> None:
     for path in [*drawn.rglob("*.png")][::7]:
         with Image.open(path) as image:

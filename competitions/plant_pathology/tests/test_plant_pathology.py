@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -28,14 +28,6 @@ data: Any = importlib.import_module("competitions.plant_pathology.data")
 def names(answer: object) -> tuple[str, ...]:
     assert isinstance(answer, Labels)
     return answer.names
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    CONTEST.draw(tmp_path / "other", SEED + 1)
-    assert files(tmp_path / "again") == files(drawn)
-    assert files(drawn).keys() & files(tmp_path / "other").keys() == {"train.csv", "sample_submission.csv"}
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -24,12 +24,6 @@ drawing: Any = importlib.import_module("competitions.severstal.draw")
 
 def row(*pixels: int) -> Mask:
     return Mask(np.array([pixels], np.uint8))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

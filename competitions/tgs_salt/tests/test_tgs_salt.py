@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import edit, files
+from drawn_files import edit
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -27,12 +27,6 @@ def salt(share: float) -> Mask:
     """A mask of 101x101 whose first columns are salt."""
     flat = np.arange(101 * 101) < round(share * 101 * 101)
     return Mask(flat.reshape(101, 101).T.astype(np.uint8))
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

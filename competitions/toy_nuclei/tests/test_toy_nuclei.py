@@ -66,17 +66,6 @@ def table(path: Path) -> list[list[str]]:
         return list(csv.reader(file))
 
 
-def test_the_same_seed_writes_the_same_files_and_another_seed_others(
-    toy: Competition, root: Path, tmp_path: Path
-) -> None:
-    assert toy.draw is not None
-    toy.draw(tmp_path / "again", SEED)
-    toy.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(root)
-    toy.draw(tmp_path / "other", SEED + 1)
-    assert not files(tmp_path / "other").keys() & {name for name in files(root) if name.endswith(".png")}
-
-
 def test_the_form_on_disk(root: Path) -> None:
     assert form(root) == {
         "stage1_train", "stage1_train/ID", "stage1_train/ID/images", "stage1_train/ID/images/ID.png",

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn_files import files
 
 from medalist.competition import load_competition
 from medalist.errors import DataError
@@ -20,12 +19,6 @@ from medalist.records import Boxes
 CONTEST = load_competition("vinbigdata", Path(__file__).parents[2])
 SEED = 1
 drawing: Any = importlib.import_module("competitions.vinbigdata.draw")
-
-
-def test_a_seed_decides_on_every_file(drawn: Path, tmp_path: Path) -> None:
-    assert CONTEST.draw is not None
-    CONTEST.draw(tmp_path / "again", SEED)
-    assert files(tmp_path / "again") == files(drawn)
 
 
 def test_the_layout_is_that_of_the_download(drawn: Path) -> None:

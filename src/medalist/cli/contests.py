@@ -44,14 +44,21 @@ def add_to(app: typer.Typer) -> None:
     app.command()(report)
 
 
-def check(context: typer.Context, name: Competition, data: Data = None) -> None:
+def check(
+    context: typer.Context,
+    name: Competition,
+    data: Data = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Decode every image; without it the check is much faster.")
+    ] = True,
+) -> None:
     """Test a competition's code on its real data: every image, every truth, and the submission format."""
     from medalist.runs.opening import open_contest
     from medalist.workflows.check import check as run_check
 
     here = session(context)
     contest = open_contest(name, data, here.runs)
-    for line in run_check(contest, here.reporter):
+    for line in run_check(contest, here.reporter, images):
         say(here.console, line)
 
 
@@ -202,7 +209,7 @@ def submit(
     here = session(context)
     found = [find_run(run, here.runs) for run in runs]
     count = run_submit(found, output, data, here.runs, here.reporter, verify, memory)
-    say(here.console, f"{output}: {counted(count, 'row')}, valid")
+    say(here.console, f"{output}: {counted(count, 'file' if output.suffix.lower() == '.zip' else 'row')}, valid")
 
 
 def validate(

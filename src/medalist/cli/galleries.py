@@ -122,6 +122,7 @@ def embed(
     skip_bad: SkipBad = False,
 ) -> None:
     """Embed images as unit vectors: an .npy, and a .json beside it with their ids and embedding space."""
+    from medalist.files import refuse_unwritable
     from medalist.runs.runs import find_run
     from medalist.search.embeddings import beside, write_embeddings
     from medalist.workflows.galleries import embed_images, find_images
@@ -131,7 +132,8 @@ def embed(
     shared = session(context)
     found = find_run(run, shared.runs)
     path = found.folder / "vectors.npy" if out is None else out
-    beside(path)  # refuses a wrong name before the network runs
+    beside(path)  # a wrong name or place is refused before the network runs
+    refuse_unwritable(path)
     place = images or listed
     assert place is not None
     embeddings, left_out = embed_images(found, find_images(place), shared.reporter, fold, skip_bad)

@@ -14,7 +14,9 @@ import json
 import math
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -184,14 +186,25 @@ def _text(path: Path) -> str:
 
 def _tree(text: str, source: str) -> Tree:
     try:
-        _refuse_tangles(text)
-        tree = OmegaConf.to_container(OmegaConf.create(text))
-        _refuse_odd(tree)
+        tree = deepcopy(_read(text))
     except (OmegaConfBaseException, yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"{source} is not valid YAML: {first_line(error)}") from None
     if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
         raise ConfigError(f"{source} must hold 'key: value' lines")
     return {str(key): value for key, value in tree.items()}
+
+
+@lru_cache(maxsize=32)
+def _read(text: str) -> Any:
+    """Return what a YAML text says, which the caller must copy.
+
+    The last ones are kept, because a command reads the config of a run several times, and reading takes longer than
+    checking.
+    """
+    _refuse_tangles(text)
+    tree = OmegaConf.to_container(OmegaConf.create(text))
+    _refuse_odd(tree)
+    return tree
 
 
 def _refuse_tangles(text: str) -> None:

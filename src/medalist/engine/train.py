@@ -21,6 +21,7 @@ from medalist.data.loader import Batch
 from medalist.engine.averaging import wanted
 from medalist.engine.checkpoint import Saver, forget_states, save_weights, saving, states
 from medalist.engine.devices import mean_over_processes, read_later, reset_scaler, seed_generators
+from medalist.engine.half_precision import depthwise_in_float32
 from medalist.engine.job import TrainJob
 from medalist.engine.lone_batch import lone_batches_told
 from medalist.engine.mining import HardBatches, skipped
@@ -72,6 +73,8 @@ def fit(job: TrainJob, log: Log, progress: Progress) -> None:
     synchronised(job.model, fabric.device.type, fabric.world_size)
     if takes_channels_last(fabric.device, config.channels_last):
         job.model.to(memory_format=torch.channels_last)
+    if not config.compile:  # a compiled network has kernels of its own
+        depthwise_in_float32(job.model, fabric.device.type, config.precision)
     if config.grad_checkpointing:
         from medalist.models.recompute import recompute  # imported here, because few trainings need it
 

@@ -72,7 +72,7 @@ class BoxWords:
         0..1 or a label that is no class.
         """
         boxes = boxes_of(sample_id, answer)
-        bad = _first_bad(boxes, len(self.classes))
+        bad = first_bad(boxes, len(self.classes))
         if bad is not None:
             raise SubmissionError(f"image {shortened(sample_id)}, box {bad[0]}: {bad[1]}; correct what makes the boxes")
         size = self.sizes.get(sample_id)
@@ -175,8 +175,11 @@ def boxes_of(sample_id: str, answer: Answer) -> Boxes:
     return answer
 
 
-def _first_bad(boxes: Boxes, classes: int) -> tuple[int, str] | None:
-    """The first box that cannot be written, and why."""
+def first_bad(boxes: Boxes, classes: int) -> tuple[int, str] | None:
+    """Return the place of the first box that is no box of the contest, and why; None where all are.
+
+    classes: their number.
+    """
     low, high = boxes.xyxy[:, :2], boxes.xyxy[:, 2:]
     rules = (
         ("its corners are not finite", np.isfinite(boxes.xyxy).all(axis=1)),

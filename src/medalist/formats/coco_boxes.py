@@ -18,7 +18,7 @@ from medalist.errors import SubmissionError
 from medalist.files import reason
 from medalist.formats.box_words import BoxWords
 from medalist.formats.boxes import no_boxes
-from medalist.formats.submission import Problem, refuse, shortened
+from medalist.formats.submission import Problem, by_row, refuse, shortened
 from medalist.reading import JSON_BYTES, read_bytes
 from medalist.records import Answer, Boxes, Sample
 
@@ -109,23 +109,36 @@ class CocoBoxesFormat:
             return [problem]
         problems: list[Problem] = []
         sizes: Mapping[int | str, tuple[int, int]] = {self._image(sample.id): sample.size for sample in samples}
+        numbers: dict[int | str, list[int]] = {image: [] for image in sizes}
         words: dict[int | str, list[str]] = {image: [] for image in sizes}
-        for number, one in enumerate(found, start=1):
-            fault = self._keep(one, sizes, words)
+        for number, one in enumerate(found):
+            fault = self._fault(one, sizes)
             if fault is not None:
-                problems.append(Problem(number, *fault))
-        if not problems and keep is not None:
-            for sample in samples:
-                image = self._image(sample.id)
-                boxes = self._words.parsed(words[image], sizes[image]) if words[image] else no_boxes()
-                assert isinstance(boxes, Boxes)
+                problems.append(Problem(number + 1, *fault))
+            else:
+                numbers[one["image_id"]].append(number)
+                words[one["image_id"]] += _said(one)
+        for sample in samples:
+            image = self._image(sample.id)
+            boxes = self._words.parsed(words[image], sample.size) if words[image] else no_boxes()
+            if not isinstance(boxes, Boxes):
+                problems += self._explained([(number, found[number]) for number in numbers[image]], sample.size)
+            elif keep is not None:
                 keep[sample.id] = boxes
+        return by_row(problems)
+
+    def _explained(self, objects: Sequence[tuple[int, Any]], size: tuple[int, int]) -> list[Problem]:
+        """The first problem of each of these objects of one image."""
+        problems = []
+        for number, one in objects:
+            boxes = self._words.parsed(_said(one), size)
+            if not isinstance(boxes, Boxes):
+                key = ("category_id", "score", "bbox")[min(boxes[0], 2)]
+                problems.append(Problem(number + 1, key, _shown(one[key]), boxes[2]))
         return problems
 
-    def _keep(
-        self, one: Any, sizes: Mapping[int | str, tuple[int, int]], words: dict[int | str, list[str]]
-    ) -> tuple[str | None, str, str] | None:
-        """Add the words of an object to those of its image; return the column, value and rule of its first fault."""
+    def _fault(self, one: Any, sizes: Mapping[int | str, tuple[int, int]]) -> tuple[str | None, str, str] | None:
+        """The key, value and rule of the first fault of an object, as far as its types and its image are concerned."""
         if not isinstance(one, dict):
             return None, _shown(one), f"must be an object with the keys {', '.join(_KEYS)}"
         missing = next((key for key in _KEYS if key not in one), None)
@@ -142,14 +155,13 @@ class CocoBoxesFormat:
             key, rule = "bbox", f"must be four numbers: {', '.join(self.coordinates.names)}"
         elif not _is_number(score):
             key, rule = "score", "must be a number"
-        else:
-            said = [str(category), repr(float(score)), *(repr(float(value)) for value in four)]
-            found = self._words.parsed(said, sizes[image])
-            if isinstance(found, Boxes):
-                words[image] += said
-                return None
-            key, rule = ("category_id", "score", "bbox")[min(found[0], 2)], found[2]
-        return key, _shown(one[key]), rule
+        return (key, _shown(one[key]), rule) if rule else None
+
+
+def _said(one: Mapping[str, Any]) -> list[str]:
+    """The words of a box that an object says: its label, its score and its four numbers."""
+    four = (repr(float(value)) for value in one["bbox"])
+    return [str(one["category_id"]), repr(float(one["score"])), *four]
 
 
 def _listed(path: Path) -> tuple[list[Any], Problem | None]:

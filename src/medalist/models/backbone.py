@@ -74,8 +74,9 @@ def build_encoder(config: EncoderConfig, size: tuple[int, int], weights: Resolve
     if known.fixed_input_size:
         options.setdefault("img_size", size)
     if weights is not None:
+        found = load_state(weights.path)
         try:
-            state = fitted_state(config.encoder, load_state(weights.path))
+            state = fitted_state(config.encoder, found)
         except WeightsError as error:
             raise WeightsError(f"{weights.path}: {error}") from error
         options["pretrained_cfg_overlay"] = {"state_dict": state}

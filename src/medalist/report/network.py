@@ -172,7 +172,7 @@ def write_batch(path: Path, batch: BatchPicture, channels: Sequence[str]) -> Pic
         width = max(strip.shape[1], picture.shape[1])
         shown = np.concatenate([_widened(strip, width), _widened(picture, width)])
     with written(path) as temporary:
-        Image.fromarray(shown).save(temporary, format="PNG", optimize=True)
+        Image.fromarray(shown).save(temporary, format="PNG")
     return picture
 
 

@@ -26,8 +26,10 @@ WARNING = "warning: "
 """The beginning of lines that say what is probably wrong although every test passed."""
 
 
-def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
+def check(contest: Contest, reporter: Reporter, images: bool = True) -> Iterator[str]:
     """Yield a line for each test that passes. Raise DataError (or SubmissionError) for the first test that fails.
+
+    images: whether images are decoded. Without them their pixels are not tested, nor whether truths fit them.
 
     Lines that begin with WARNING tell what is implausible, with evidence and what to do (`workflows.seen`,
     `workflows.plausibility`, `workflows.box_doubts`).
@@ -46,16 +48,20 @@ def check(contest: Contest, reporter: Reporter) -> Iterator[str]:
         listed = ", ".join(f"{name} {count}" for name, count in sorted(strata.items())[:STRATA_NAMED])
         more = f" and {len(strata) - STRATA_NAMED} more" if len(strata) > STRATA_NAMED else ""
         yield f"strata: {listed}{more}"
-    seen = images_decode(contest, reporter)
-    yield f"images: all {len(split.all)} decode"
-    yield from (WARNING + line for line in implausible_images(contest, seen))
+    seen = images_decode(contest, reporter) if images else None
+    if seen is not None:
+        yield f"images: all {len(split.all)} decode"
+        yield from (WARNING + line for line in implausible_images(contest, seen))
+    else:
+        yield "images: not decoded, so damaged ones and truths that do not fit them are not found"
     truths = truths_decode(contest)
     objects = sum(truth.count for truth in truths.values())
     yield f"truth: all {len(truths)} decode" + (f", {objects} objects" if objects else "")
     shares = class_shares(contest.competition.classes, truths)
     yield from shares.lines()
     yield from (WARNING + line for line in shares.doubts())
-    yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
+    if seen is not None:
+        yield from (WARNING + line for line in implausible_truths(contest, truths, seen.turned))
     yield from (WARNING + line for line in implausible_mask_files(contest, truths))
     yield from (WARNING + line for line in implausible_boxes(contest, truths))
     perfect = contest.evaluation.perfect(contest)

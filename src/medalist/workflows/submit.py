@@ -10,7 +10,7 @@ from medalist.config import with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.experiment import Experiment
-from medalist.files import written
+from medalist.files import refuse_unwritable, written
 from medalist.formats.box_words import sized
 from medalist.formats.submission import refuse, suffix_of, write_submission
 from medalist.kinds import kind_of, run_settings
@@ -42,6 +42,7 @@ def submit(
     Raises RunError, before anything is predicted, for runs that cannot be blended or were edited,
     and SubmissionError for a file that the contest would refuse.
     """
+    refuse_unwritable(output)
     limits = [] if memory is None else [f"predict.memory={memory}"]
     configured = [(run, changed_settings(run, limits, "predict") if limits else run_settings(run)) for run in runs]
     refuse_unlike(configured)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -33,6 +34,7 @@ from medalist.tasks.embed.vectors import made_by, read_vectors, retrieval_of, st
 from medalist.workflows.report import report
 from medalist.workflows.score import oof_of_scores, score_run
 
+PROJECT = Path(__file__).parents[3]
 EMBED = """\
 competition: {name}
 folds: {{n: {folds}, seed: 1}}
@@ -85,11 +87,22 @@ def embedded_run(
     return run, contest
 
 
+@pytest.fixture(scope="module")
+def scored_whales(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a scored run. Tests must not change it."""
+    home = tmp_path_factory.mktemp("whales")
+    with contextlib.chdir(PROJECT):
+        run, contest = embedded_run(home, "humpback_whale", "{kind: rank, new: tuned}")
+        score_run(run, contest, run_settings(run), SilentReporter())
+    return home
+
+
 @pytest.fixture
-def whales(at_home: Path, tmp_path: Path, quiet: SilentReporter) -> tuple[Run, Contest]:
-    run, contest = embedded_run(tmp_path, "humpback_whale", "{kind: rank, new: tuned}")
-    score_run(run, contest, run_settings(run), quiet)
-    return run, contest
+def whales(scored_whales: Path, at_home: Path, tmp_path: Path) -> tuple[Run, Contest]:
+    """A copy of the scored run, which a test may change."""
+    shutil.copytree(scored_whales, tmp_path, dirs_exist_ok=True)
+    contest = open_contest("humpback_whale", tmp_path / "data", tmp_path / "runs")
+    return Run(tmp_path / "runs" / "humpback_whale" / "tiny"), contest
 
 
 def test_the_page_of_a_retrieval_run(whales: tuple[Run, Contest]) -> None:

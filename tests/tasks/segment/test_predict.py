@@ -145,7 +145,11 @@ def test_memory_chooses_tiles_that_are_recorded(
     predict(run, settings, contest, 0, quiet)  # done already, with whatever tiles
 
 
-def test_the_command_takes_a_limit_of_memory(toy: Any, medalist: Callable[..., Any]) -> None:
+def test_the_command_takes_a_limit_of_memory(
+    toy: Any, medalist: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("medalist.tasks.segment.memory.SIDES", (256, 128))  # so much memory has room for 2048 pixels
+    monkeypatch.setattr("medalist.tasks.segment.memory.MEASURED", (64, 128))
     words = ("--runs", toy.runs, "predict", "toy_nuclei/tiny", "--data", toy.data, "--memory")
     assert medalist(*words, "1MB").code == 0  # they are there already
     MapStore(toy.run.folder / "test").start("test")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import ndimage
 
+from medalist.cli.main import run
 from medalist.errors import ConfigError, RunError
 from medalist.files import read_json, sha256_file, write_json
 from medalist.kinds import run_settings
@@ -27,6 +32,7 @@ from medalist.workflows.submit import submit
 
 pytest.importorskip("lightgbm")
 
+PROJECT = Path(__file__).parents[3]
 STAGE = SecondStageConfig(repeats=1, trees=60)
 HOW = WatershedConfig(seed_rule="threshold", seed=0.55, second_stage=STAGE)
 PLAIN = HOW.model_copy(update={"second_stage": None})
@@ -152,6 +158,24 @@ def score(toy: Any, medalist: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+@pytest.fixture(scope="module")
+def staged_runs(answered: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of runs in which `tiny` has a kept second stage. Tests must not change it."""
+    runs = tmp_path_factory.mktemp("staged") / "runs"
+    shutil.copytree(answered.runs, runs)
+    with contextlib.chdir(PROJECT), contextlib.redirect_stdout(io.StringIO()):
+        assert run(["--runs", str(runs), "score", "tiny", SMALL, "--keep"]) == 0
+    return runs
+
+
+@pytest.fixture
+def staged(toy: Any, staged_runs: Path) -> Any:
+    """The toy run with a kept second stage, which a test may change."""
+    shutil.rmtree(toy.runs)
+    shutil.copytree(staged_runs, toy.runs)
+    return toy
+
+
 def submitted(toy: Any, *runs: Any) -> str:
     said: list[str] = []
     submit(runs or [toy.run], toy.runs / "s.csv", None, toy.runs, LineReporter(said.append))
@@ -186,9 +210,9 @@ def test_a_try_keeps_nothing_and_a_kept_one_decides_the_test_part(toy: Any, scor
 
 
 def test_a_stale_regressor_is_refused(
-    toy: Any, score: Callable[..., Any], say_predicted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    staged: Any, say_predicted: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score(SMALL, "--keep")
+    toy = staged
     path, again = toy.run.folder / REGRESSOR, "run medalist score toy_nuclei/tiny again"
     value, data = read_json(path), path.read_bytes()
     write_json(path, {**value, "texts": value["texts"][::-1] * 2})
@@ -212,9 +236,9 @@ def test_a_stale_regressor_is_refused(
     "change",
     [{"texts": []}, {"texts": "tree"}, {"texts": ["tree"]}, {"names": None}, {"predictions": 3}, {"sources": []}, None],
 )
-def test_a_damaged_file_is_one_line(toy: Any, score: Callable[..., Any], change: dict[str, Any] | None) -> None:
+def test_a_damaged_file_is_one_line(staged: Any, change: dict[str, Any] | None) -> None:
     """Even where the scores know its hash."""
-    score(SMALL, "--keep")
+    toy = staged
     path = toy.run.folder / REGRESSOR
     write_json(path, [] if change is None else {**read_json(path), **change})
     scores = toy.run.scores()
@@ -232,10 +256,10 @@ def test_a_run_that_was_never_scored_has_no_regressor(toy: Any) -> None:
         regressor_of(toy.run, settings.decide)
 
 
-def test_the_predictor_answers_as_the_score_did(toy: Any, score: Callable[..., Any]) -> None:
+def test_the_predictor_answers_as_the_score_did(staged: Any) -> None:
     from medalist.tasks.segment.predictor import decider
 
-    score(SMALL, "--keep")
+    toy = staged
     settings = run_settings(toy.run)
     contest = toy.contest()
     answer = decider(toy.run, settings, contest.competition, [0, 1])  # type: ignore[arg-type]
