@@ -74,8 +74,12 @@ def test_one_fold_is_refused() -> None:
         tune_cuts(oof({0: (0.2, 0.7)}), START, count_metric)
 
 
-@pytest.mark.parametrize("config", [NmsConfig(), SoftNmsConfig(), SoftNmsConfig(decay="linear"), WbfConfig()], ids=str)
-@given(seen=predictions(), cut=st.sampled_from([0.15, 0.33, 0.6]), most=st.sampled_from([2, None]))
+@given(
+    config=st.sampled_from([NmsConfig(), SoftNmsConfig(), SoftNmsConfig(decay="linear"), WbfConfig()]),
+    seen=predictions(),
+    cut=st.sampled_from([0.15, 0.33, 0.6]),
+    most=st.sampled_from([2, None]),
+)
 def test_cutting_afterwards_is_deciding_with_thresholds(
     config: BoxDecideConfig, seen: BoxPrediction, cut: float, most: int | None
 ) -> None:

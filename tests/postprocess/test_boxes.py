@@ -26,8 +26,7 @@ SEEN = BoxPrediction(
 )
 
 
-@pytest.mark.parametrize("config", KINDS, ids=str)
-@given(seen=predictions(most=10), data=st.data())
+@given(config=st.sampled_from(KINDS), seen=predictions(most=10), data=st.data())
 def test_the_order_of_boxes_and_sources_changes_no_bit(
     config: BoxDecideConfig, seen: BoxPrediction, data: st.DataObject
 ) -> None:
