@@ -47,7 +47,7 @@ def test_every_room_stands_in_the_list_of_rooms() -> None:
     assert rooms == set(re.findall(r"\b\w+(?:\.py|/)", block))
 
 
-KINDS = ("segment", "embed", "classify")
+KINDS = ("segment", "embed", "classify", "detect")
 
 
 @pytest.mark.parametrize("path", ABOVE, ids=lambda path: str(path.relative_to(PROJECT / "src" / "medalist")))

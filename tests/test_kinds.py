@@ -90,7 +90,7 @@ def test_an_unknown_key_is_refused_in_every_section(small: Path, section: str) -
     [
         ("folds.n=1", "folds.n = 1: must be greater than or equal to 2"),
         ("folds.stratified=maybe", "folds.stratified = 'maybe': must be a valid boolean"),
-        ("task.kind=detect", f"task.kind = 'detect'; there are: {', '.join(KINDS)}"),
+        ("task.kind=caption", f"task.kind = 'caption'; there are: {', '.join(KINDS)}"),
         ("task.kind=segmnet", "; did you mean 'segment'?"),
         ("task.kind=[segment]", "task.kind = ['segment']; there are: "),
         ("task.kind=no", "task.kind = False; there are: "),

@@ -132,6 +132,32 @@ def _classify_predicting() -> Predicting:
     return predictor
 
 
+def _detect_settings() -> type[Experiment]:
+    from medalist.tasks.detect.settings import DetectSettings
+
+    return DetectSettings
+
+
+def _detect_answering() -> Answering:
+    from medalist.tasks.detect import answering
+
+    return answering
+
+
+@collector_paused()
+def _detect_training() -> Training:
+    from medalist.tasks.detect import training
+
+    return training
+
+
+@collector_paused()
+def _detect_predicting() -> Predicting:
+    from medalist.tasks.detect import predictor
+
+    return predictor
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "segment": Kind(
@@ -139,6 +165,7 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
         ),
         "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_predicting, _embed_embedding),
         "classify": Kind(_classify_settings, _classify_answering, _classify_training, _classify_predicting),
+        "detect": Kind(_detect_settings, _detect_answering, _detect_training, _detect_predicting),
     }
 )
 

@@ -12,7 +12,9 @@ import torch
 from PIL import Image
 
 from medalist.data.items import Normalisation
-from medalist.data.targets import MapTargets
+from medalist.data.loader import Batch
+from medalist.data.padding import Padding
+from medalist.data.targets import BoxTargets, MapTargets
 from medalist.engine.checkpoint import save_weights
 from medalist.errors import ConfigError, FoldError, MedalistError
 from medalist.kinds import load_settings
@@ -142,3 +144,12 @@ def test_an_embedder_is_looked_at(
 
 def test_json_has_no_numbers_that_are_none() -> None:
     assert plain({1: (float("nan"), 2.0), "a": [float("-inf"), None]}) == {"1": ["nan", 2.0], "a": ["-inf", None]}
+
+
+def test_boxes_are_drawn_on_the_pictures_of_a_batch() -> None:
+    target = BoxTargets((torch.tensor([[2.0, 3.0, 8.0, 7.0]]), torch.zeros(0, 4)), (torch.tensor([0]), torch.zeros(0)))
+    batch = Batch(torch.zeros(2, 3, 10, 12), target, (0, 1), (Padding(10, 12),) * 2)
+    shown = picture_of(batch, Normalisation((0.0,) * 3, (1.0,) * 3), ["a", "b"], ("cat",))
+    white = np.argwhere((shown.images[0] == 255).all(axis=-1))
+    assert (white.min(axis=0).tolist(), white.max(axis=0).tolist()) == ([3, 2], [6, 7])
+    assert not shown.images[1].any() and list(shown.captions) == ["1 boxes", "0 boxes"]

@@ -30,6 +30,7 @@ from medalist.data.padding import Padding
 from medalist.errors import ConfigError, DataError
 
 __all__ = [
+    "IGNORED",
     "BoxTarget",
     "BoxTargets",
     "ClassTarget",
@@ -45,12 +46,16 @@ __all__ = [
     "resize_maps",
 ]
 
+IGNORED = -1
+"""The label of a box whose content is not judged: it is neither an object nor background."""
+
 
 @dataclass(frozen=True, eq=False)
 class BoxTarget:
     """Boxes of the image, in pixels.
 
-    xyxy: float32[N, 4], the corners (x1, y1, x2, y2) with x1 < x2 and y1 < y2. labels: int64[N].
+    xyxy: float32[N, 4], the corners (x1, y1, x2, y2) with x1 < x2 and y1 < y2. labels: int64[N], the classes from 0, or
+    IGNORED.
     """
 
     xyxy: NDArray[np.float32]

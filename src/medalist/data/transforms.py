@@ -85,10 +85,11 @@ FILLS_MASKS = ("fill_mask", "mask_drop_value")
 only 0 is right for it: void."""
 
 
-def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compose:
+def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS, boxes: float | None = None) -> A.Compose:
     """Build the augmentation pipeline from the config. Raises ConfigError, which names the entry and the allowed words.
 
-    own: the parts of the contest's folder. Masks are transformed with the image, by nearest neighbour unless a
+    own: the parts of the contest's folder. boxes: for targets that are boxes, the share of its area that must be left
+    of a box that is cut; None for other targets. Masks are transformed with the image, by nearest neighbour unless a
     transform's `mask_interpolation` says otherwise. The plane of judged pixels goes with the mask: what a transform
     fills is void.
     """
@@ -98,7 +99,15 @@ def compose_augment(augment: Augmentations, own: OwnParts = NO_PARTS) -> A.Compo
         else _transform(f"augment[{number}]", entry)
         for number, entry in enumerate(augment)
     ]
-    return A.Compose(made, seed=0, additional_targets=dict.fromkeys(PLANES, "mask"))
+    if boxes is None:
+        return A.Compose(made, seed=0, additional_targets=dict.fromkeys(PLANES, "mask"))
+    for number, one in enumerate(made):
+        if isinstance(one, A.DualTransform) and "bboxes" not in one.available_keys:
+            raise ConfigError(f"augment[{number}].{type(one).__name__} does not move boxes; leave it out")
+    if not any("bboxes" in one.available_keys for one in made):
+        made.append(A.NoOp())  # because albumentations warns of boxes that no transform takes
+    words = A.BboxParams(format="pascal_voc", label_fields=["labels"], min_visibility=boxes, clip=True)
+    return A.Compose(made, seed=0, bbox_params=words)
 
 
 def check_public(augment: Augmentations) -> None:

@@ -111,8 +111,9 @@ def _smaller(setup: TrainSetup, base: Base, made: Plan) -> Iterator[Option]:
     else:
         saved = (1 - ratio) * sum(seconds[name] for name in ("training", "validation", "oof", "test"))
         change = f"image.size=[{less[0]},{less[1]}]"
-        if settings.image.train_size is not None:
-            small = _less(settings.image.train_size)
+        train_size = getattr(settings.image, "train_size", None)
+        if train_size is not None:
+            small = _less(train_size)
             change += f" image.train_size=[{small[0]},{small[1]}]"
     if saved > WORTH * made.whole:
         yield Option(change, made.whole - saved, True, note)

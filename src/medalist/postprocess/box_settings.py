@@ -56,6 +56,10 @@ class BoxesConfig(ConfigModel):
     by_class: bool = True
     """Whether only boxes of one class are doubles of each other; otherwise those of different classes are too."""
 
+    tuned: Literal["none", "one", "classes"] = "none"
+    """Whether `score` is tuned by the contest's metric: `one` threshold of all classes, or one for each of the
+    `classes`. Each fold is answered with the thresholds of the other folds. mAP needs none of them, F1 does."""
+
 
 class NmsConfig(BoxesConfig):
     """Non-maximum suppression: a box is dropped where it overlaps a kept box with a higher score."""

@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from medalist.config import ConfigModel, with_present_names
 from medalist.contest import Contest
 from medalist.errors import RunError
+from medalist.files import sha256_json
 from medalist.formats.box_words import sized
 from medalist.formats.submission import AnyFormat, suffix_of, write_submission
 from medalist.records import Answer, Sample
@@ -56,6 +57,17 @@ def refuse_other_weights(run: Run, fold: int, keep: str, made: Mapping[str, str]
         raise RunError(
             f"the out-of-fold predictions of fold {fold} in {run.folder} come from other weights; "
             f"run medalist predict {run.competition}/{run.name} --split oof"
+        )
+
+
+def refuse_stale(run: Run, made_by: MadeBy) -> None:
+    """Raise RunError where the run's thresholds were tuned on other predictions than it has now."""
+    there = {f"fold{fold}": made_by(f"oof/fold{fold}") for fold in run.trained_folds()}
+    now = {name: sha256_json(dict(made)) for name, made in there.items() if made is not None}
+    if (run.scores() or {}).get("predictions") != now:
+        raise RunError(
+            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds were tuned on other "
+            f"predictions; run medalist score {run.competition}/{run.name} again"
         )
 
 

@@ -13,13 +13,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from medalist.config import dump_config
 from medalist.data.items import Item, Key, Normalisation
 from medalist.data.loader import Batch, collate
-from medalist.data.targets import LabelTargets, MapTargets
+from medalist.data.targets import BoxTargets, LabelTargets, MapTargets
 from medalist.engine.checkpoint import load_weights
 from medalist.engine.first_steps import lr_range, overfit
 from medalist.engine.gradients import flows
@@ -248,8 +250,19 @@ def picture_of(batch: Batch, norm: Normalisation, ids: Sequence[str], classes: S
     captions = [""] * len(batch.indices)
     if isinstance(batch.target, LabelTargets) and classes:
         captions = captions_of(batch.target, classes)
+    if isinstance(batch.target, BoxTargets):
+        images = np.stack([with_boxes(image, xyxy) for image, xyxy in zip(images, batch.target.xyxy, strict=True)])
+        captions = [f"{len(labels)} boxes" for labels in batch.target.labels]
     void = None if judged is None else judged == 0
     return BatchPicture(images, targets, [ids[index] for index in batch.indices], captions, void)
+
+
+def with_boxes(image: NDArray[np.uint8], xyxy: Tensor) -> NDArray[np.uint8]:
+    """Return an image uint8[h, w, C] with the outlines of boxes float[N, 4] in white."""
+    drawn = np.ascontiguousarray(image)
+    for x1, y1, x2, y2 in xyxy.round().int().tolist():
+        cv2.rectangle(drawn, (x1, y1), (x2 - 1, y2 - 1), (255,) * drawn.shape[2], 1)
+    return drawn
 
 
 def captions_of(target: LabelTargets, classes: Sequence[str]) -> list[str]:

@@ -14,19 +14,19 @@ from pydantic import TypeAdapter
 from medalist.contest import Contest
 from medalist.ensemble.blend import blend_tables
 from medalist.errors import ConfigError, RunError
-from medalist.files import sha256_json
 from medalist.parts import parts_of
 from medalist.records import Labels
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of, has_classes, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import Values, decide, default_thresholds, is_tuned, own_decide, refuse_unfit
 from medalist.tasks.classify.decide_settings import DecideConfig, ThresholdConfig, ThresholdsConfig
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.tuning import OofPredictions, Tuned, tune
+from medalist.tasks.kept_classes import has_classes, refuse_other_classes
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import refuse_other_weights, refuse_stale, scored_decide, through_file, trained_and_predicted
 
 if TYPE_CHECKING:
     from medalist.report.page import RunReport
@@ -128,7 +128,7 @@ def test(runs: Sequence[tuple[Run, ClassifySettings]], contest: Contest, reporte
         refuse_other_classes(run, classes)
     numbers = scored_thresholds(first, how, classes)
     if is_tuned(how):
-        _refuse_stale(first, contest)
+        refuse_stale(first, lambda part: made_by(first, contest, part))
         if len(runs) > 1:
             reporter.say(f"note: the blend uses the numbers that were tuned on {first.name} only")
     tables = [TableStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
@@ -163,17 +163,6 @@ def scored_thresholds(run: Run, how: DecideConfig, classes: Sequence[str]) -> Va
             f"decide: nothing was tuned for these classes yet; run medalist score {run.competition}/{run.name} first"
         ) from None
     return numbers
-
-
-def _refuse_stale(run: Run, contest: Contest) -> None:
-    """Raise RunError where the run's thresholds were tuned on other predictions than it has now."""
-    there = {f"fold{fold}": made_by(run, contest, f"oof/fold{fold}") for fold in run.trained_folds()}
-    now = {name: sha256_json(dict(made)) for name, made in there.items() if made is not None}
-    if (run.scores() or {}).get("predictions") != now:
-        raise RunError(
-            f"{run.folder} was scored on other folds or weights than it has now, so its thresholds were tuned on other "
-            f"predictions; run medalist score {run.competition}/{run.name} again"
-        )
 
 
 def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] | None:

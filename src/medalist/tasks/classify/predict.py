@@ -20,12 +20,13 @@ from medalist.runs.runs import Run
 from medalist.runs.sources import predicting_sources
 from medalist.stores.store import StoredPart
 from medalist.stores.tables import TableStore
-from medalist.tasks.classify.classes import classes_of, columns_of, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of, columns_of
 from medalist.tasks.classify.inference import predict as predict_batches
 from medalist.tasks.classify.jobs import build_task
 from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
+from medalist.tasks.kept_classes import refuse_other_classes
 from medalist.tasks.networks import trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.pixels import read_of

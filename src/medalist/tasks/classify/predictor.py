@@ -19,7 +19,7 @@ from medalist.parts import parts_of
 from medalist.records import Answer, Prediction, TablePrediction
 from medalist.runs.runs import Run
 from medalist.tasks.classify.answering import scored_thresholds
-from medalist.tasks.classify.classes import columns_of, competition_classes, refuse_other_classes
+from medalist.tasks.classify.classes import columns_of, competition_classes
 from medalist.tasks.classify.decide import decide, own_decide
 from medalist.tasks.classify.decide_settings import DecideConfig
 from medalist.tasks.classify.inference import predict
@@ -27,6 +27,7 @@ from medalist.tasks.classify.losses import LabelLoss
 from medalist.tasks.classify.network import build_model, build_normalisation
 from medalist.tasks.classify.settings import ClassifySettings
 from medalist.tasks.classify.task import ClassifyTask
+from medalist.tasks.kept_classes import refuse_other_classes
 from medalist.tasks.networks import batches_of_images, trained_networks
 from medalist.tasks.own import parts_changed
 from medalist.tasks.scored import scored_decide

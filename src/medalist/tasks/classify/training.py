@@ -16,7 +16,7 @@ from medalist.engine.memory import fit_in_memory as fit
 from medalist.parts import parts_of
 from medalist.reporter import Reporter
 from medalist.runs.setup import TrainSetup
-from medalist.tasks.classify.classes import classes_of, keep_classes, refuse_other_classes
+from medalist.tasks.classify.classes import classes_of
 from medalist.tasks.classify.decide import refuse_unfit
 from medalist.tasks.classify.jobs import build_job
 from medalist.tasks.classify.network import build_normalisation
@@ -24,6 +24,7 @@ from medalist.tasks.classify.predict import predict
 from medalist.tasks.classify.rehearsal import refuse_unanswerable
 from medalist.tasks.classify.targets import all_targets
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
+from medalist.tasks.kept_classes import keep_classes, refuse_other_classes
 from medalist.tasks.own import OwnLoss, refuse_without_encoder
 from medalist.tasks.pixels import blank_cache, filled_cache, no_target, pixel_cache, read_of
 from medalist.tasks.protocols import DebugSubject

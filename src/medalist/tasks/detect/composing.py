@@ -1,0 +1,126 @@
+"""Training images that are composed of several samples: mosaic, mixup, and pasted objects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medalist.data.targets import IGNORED, BoxTarget
+from medalist.tasks.detect.frames import Pixels, Size, cut, drawn, fitted, joined, put
+from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
+
+PASTED = 3
+"""Objects of another sample that are pasted at most."""
+
+COVERS = 0.3
+"""A pasted object may cover at most this share of any other box."""
+
+Framed = tuple[Pixels, BoxTarget]
+"""An image uint8[h, w, 3] in its frame, and its boxes there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Composer:
+    """Makes the image of one sample, before it is augmented.
+
+    load: number of a sample -> its image and boxes in native pixels. count: how many samples there are.
+    """
+
+    load: Callable[[int], Framed]
+    count: int
+    frame: FrameConfig
+    config: ComposeConfig
+
+    def made(self, number: int, random: np.random.Generator, composes: bool) -> Framed:
+        """Return sample `number` in a frame, in training; composed with others where `composes` and the dice say so."""
+        # Always three numbers, so that a sample that is not composed lies where it would without compositions.
+        chances = (self.config.mosaic, self.config.mixup, self.config.paste)
+        mosaic, mixup, paste = ((random.random(3) < chances) & composes).tolist()
+        image, target = self._mosaic(number, random) if mosaic else self._alone(number, random)
+        if paste:
+            image, target = self._pasted(image, target, random)
+        if mixup:
+            other, more = self._alone(self._other(random), random)
+            share = float(random.beta(8.0, 8.0))
+            blend = image.astype(np.float32) * share + other.astype(np.float32) * (1 - share)
+            image, target = np.rint(blend).astype(np.uint8), joined([target, more])
+        return image, target
+
+    def _other(self, random: np.random.Generator) -> int:
+        return int(random.integers(self.count))
+
+    def _empty(self) -> Pixels:
+        return np.full((*self.frame.size, 3), self.frame.fill, np.uint8)
+
+    def _alone(self, number: int, random: np.random.Generator) -> Framed:
+        image, target = self.load(number)
+        placed = drawn((image.shape[0], image.shape[1]), self.frame.size, self.frame.scale, random)
+        canvas = self._empty()
+        put(canvas, image, placed)
+        there = BoxTarget(placed.into(target.xyxy), target.labels)
+        return canvas, cut(there, *_whole(self.frame.size), self.frame.visible)
+
+    def _mosaic(self, number: int, random: np.random.Generator) -> Framed:
+        """Return four samples around a point in the middle half of the frame; one of them is the sample itself.
+
+        Each is scaled as it would be alone, and lies at a random place that fills its quarter where it is large enough.
+        """
+        height, width = self.frame.size
+        middle = [round(float(random.uniform(0.25, 0.75)) * side) for side in (height, width)]
+        numbers = random.permutation([number, *(self._other(random) for _ in range(3))]).tolist()
+        canvas, found = self._empty(), []
+        quarters = [
+            (rows, columns)
+            for rows in (slice(0, middle[0]), slice(middle[0], height))
+            for columns in (slice(0, middle[1]), slice(middle[1], width))
+        ]
+        for one, (rows, columns) in zip(numbers, quarters, strict=True):
+            image, target = self.load(one)
+            native = image.shape[0], image.shape[1]
+            factor = float(np.exp(random.uniform(*np.log(self.frame.scale))))
+            size = fitted(native, self.frame.size, factor).size
+            top, left = (
+                span.start + round(random.random() * (span.stop - span.start - side))
+                for span, side in zip((rows, columns), size, strict=True)
+            )
+            placed = fitted(native, self.frame.size, factor, top, left)
+            put(canvas, image, placed, (rows, columns))
+            found.append(cut(BoxTarget(placed.into(target.xyxy), target.labels), rows, columns, self.frame.visible))
+        return canvas, joined(found)
+
+    def _pasted(self, image: Pixels, target: BoxTarget, random: np.random.Generator) -> Framed:
+        """Return the image with objects of another sample at random places, where they cover no box too much."""
+        other, more = self._alone(self._other(random), random)
+        canvas = image.copy()
+        xyxy, labels = list(target.xyxy), list(target.labels)
+        objects = np.flatnonzero(more.labels != IGNORED)
+        for at in random.permutation(objects)[:PASTED].tolist():
+            x1, y1 = np.floor(more.xyxy[at, :2]).astype(int)
+            x2, y2 = np.ceil(more.xyxy[at, 2:]).astype(int)
+            part = other[y1:y2, x1:x2]
+            top, left = (
+                round(random.random() * (side - own)) for side, own in zip(image.shape, part.shape[:2], strict=False)
+            )
+            moved = more.xyxy[at] + np.array([left - x1, top - y1] * 2, np.float32)
+            if _covered(np.array(xyxy, np.float32).reshape(-1, 4), moved) > COVERS:
+                continue
+            canvas[top : top + part.shape[0], left : left + part.shape[1]] = part
+            xyxy.append(moved)
+            labels.append(more.labels[at])
+        return canvas, BoxTarget(np.array(xyxy, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+
+
+def _covered(boxes: NDArray[np.float32], by: NDArray[np.float32]) -> float:
+    """Return the largest share of any box float32[N, 4] that the box `by` float32[4] covers; 0 without boxes."""
+    if not len(boxes):
+        return 0.0
+    sides = np.minimum(boxes[:, 2:], by[2:]) - np.maximum(boxes[:, :2], by[:2])
+    areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
+    return float((sides.clip(min=0).prod(axis=1) / areas).max())
+
+
+def _whole(size: Size) -> tuple[slice, slice]:
+    return slice(0, size[0]), slice(0, size[1])

@@ -1,0 +1,100 @@
+"""What a config may say of a detection network. Torch-free: timm's names are looked up when the network is built."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from medalist.config import ConfigModel
+
+Ratio = Annotated[float, Field(ge=0.05, le=20)]
+
+
+class PyramidConfig(ConfigModel):
+    """A timm encoder and the pyramid of its feature maps. Each level of the pyramid has half the resolution of the
+    level before it."""
+
+    encoder: str = Field(min_length=1)
+    """A name of timm, with or without the tag of its weights (`resnet34`, `resnet34.tv_in1k`). The encoder must have
+    feature maps at the strides 4 or 8, 16 and 32."""
+
+    weights: str = Field(default="imagenet", min_length=1)
+    """The weights that the encoder begins with: `imagenet` (found by the resolver of
+    src/medalist/models/weights.py), `none`, or a file with the encoder's state."""
+
+    in_channels: Literal[1, 3] = 3
+    """The channels of an input image: 3, or 1 for gray images."""
+
+    finest: Literal[4, 8, 16] = 8
+    """The stride of the finest level in pixels. 4 finds smaller objects, and takes about three times the memory."""
+
+    coarsest: Literal[32, 64, 128] = 32
+    """The stride of the coarsest level in pixels."""
+
+    width: int = Field(default=128, ge=8, le=1024, multiple_of=8)
+    """The number of channels of each level."""
+
+    depth: int = Field(default=2, ge=0, le=8)
+    """The number of convolutions of the head before its outputs, in each of its branches."""
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """The strides of the levels, the finest first."""
+        return tuple(2**power for power in range(2, 8) if self.finest <= 2**power <= self.coarsest)
+
+
+class AlignedConfig(PyramidConfig):
+    """A one-stage network without anchors. Classes and boxes have branches of their own, and each object is learned
+    where both agree best (TOOD, arXiv 2108.07755). A side of a box is a distribution over distances (arXiv
+    2006.04388). A class score says how well its box lies, too, so there is no background and no third branch."""
+
+    kind: Literal["aligned"]
+    """`aligned` selects this network."""
+
+    neck: Literal["pan", "fpn"] = "pan"
+    """How levels are joined: `fpn` from coarse to fine (arXiv 1612.03144), `pan` and then back (arXiv 1803.01534)."""
+
+    bins: int = Field(default=16, ge=4, le=64)
+    """The longest distance from a point to a side of its box, in strides of its level. With 16 bins a level of stride
+    32 reaches boxes of 1,024 pixels."""
+
+
+class FcosConfig(PyramidConfig):
+    """FCOS (arXiv 1904.01355) with the head of torchvision: a box for each point, and how central the point is."""
+
+    kind: Literal["fcos"]
+    """`fcos` selects this network."""
+
+    coarsest: Literal[32, 64, 128] = 128
+    width: int = Field(default=256, ge=32, le=1024, multiple_of=32)
+    depth: int = Field(default=4, ge=1, le=8)
+
+
+class AnchoredConfig(PyramidConfig):
+    """Networks with anchors: boxes of given shapes at each point, from which others are computed."""
+
+    scales: tuple[Ratio, ...] = Field(default=(4.0, 5.04, 6.35), min_length=1)
+    """The sides of the square anchors of a level, in strides of the level."""
+
+    ratios: tuple[Ratio, ...] = Field(default=(0.5, 1.0, 2.0), min_length=1)
+    """The shapes of anchors: height divided by width. Each shape comes in each scale."""
+
+    anchors: Literal["listed", "fitted"] = "listed"
+    """Where shapes come from: `listed` takes `scales` and `ratios`; `fitted` finds as many shapes in the boxes of the
+    training part by k-means (arXiv 1612.08242), and each level gets its share of them, the smallest first."""
+
+
+class RetinaConfig(AnchoredConfig):
+    """RetinaNet (arXiv 1708.02002) with the head of torchvision."""
+
+    kind: Literal["retinanet"]
+    """`retinanet` selects this network."""
+
+    coarsest: Literal[32, 64, 128] = 128
+    width: int = Field(default=256, ge=32, le=1024, multiple_of=32)
+    depth: Literal[4] = 4
+    """The number of convolutions of the head before its outputs; torchvision's head has four."""
+
+
+ModelConfig = Annotated[AlignedConfig | FcosConfig | RetinaConfig, Field(discriminator="kind")]

@@ -1,0 +1,79 @@
+"""What a one-stage network returns, and the places in the image that its outputs speak of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class DenseOutputs(NamedTuple):
+    """The outputs of a one-stage network for a batch of B images, at P places of all its levels, the finest first."""
+
+    scores: Tensor
+    """Logits float[B, P, C] of the classes."""
+
+    sides: Tensor
+    """float[B, P, D]: what the sides of a box are computed from. D is 4, or 4 * (bins + 1) where a side is a
+    distribution."""
+
+    quality: Tensor | None = None
+    """Logits float[B, P, 1] of a network with a third branch."""
+
+    shapes: Tensor | None = None
+    """float[L, A, 2]: width and height of the anchors of each level, in pixels; None for networks without anchors. They
+    are the same for all images."""
+
+    def float(self) -> DenseOutputs:
+        """Return all outputs as float32, as a tensor's method of this name does."""
+        return DenseOutputs(*(None if value is None else value.float() for value in self))  # type: ignore[arg-type]
+
+    def single(self, number: int) -> DenseOutputs:
+        """Return the outputs of one image as those of a batch of one."""
+        one = slice(number, number + 1)
+        quality = None if self.quality is None else self.quality[one]
+        return DenseOutputs(self.scores[one], self.sides[one], quality, self.shapes)
+
+
+@dataclass(frozen=True, eq=False)
+class Places:
+    """The P places of an image: points, or anchors around them.
+
+    centres: float32[P, 2], x and y in pixels. strides: float32[P] of their levels. sizes: float32[P, 2], width and
+    height of anchors; for points without anchors the stride. levels: the number of places of each level.
+    """
+
+    centres: Tensor
+    strides: Tensor
+    sizes: Tensor
+    levels: tuple[int, ...]
+
+    def at(self, chosen: Tensor) -> Places:
+        """Return some places, by their numbers int64[N]."""
+        return Places(self.centres[chosen], self.strides[chosen], self.sizes[chosen], (len(chosen),))
+
+
+def places_of(
+    size: tuple[int, int], strides: Sequence[int], device: torch.device, shapes: Tensor | None = None
+) -> Places:
+    """Return the places of images of (height, width) `size`; shapes: as in `DenseOutputs`.
+
+    A level of stride s has ceil(height / s) rows of points, whose centres lie in the middle of their s x s pixels. They
+    come row by row; where there are anchors, those of one point follow each other.
+    """
+    centres, all_strides, sizes, levels = [], [], [], []
+    for level, stride in enumerate(strides):
+        rows, columns = (-(-side // stride) for side in size)
+        y = (torch.arange(rows, device=device, dtype=torch.float32) + 0.5) * stride
+        x = (torch.arange(columns, device=device, dtype=torch.float32) + 0.5) * stride
+        points = torch.stack([x.expand(rows, columns), y[:, None].expand(rows, columns)], dim=-1).reshape(-1, 2)
+        cells = torch.full((1, 2), float(stride), device=device) if shapes is None else shapes[level].to(device)
+        count = len(points) * len(cells)
+        centres.append(points.repeat_interleave(len(cells), dim=0))
+        sizes.append(cells.repeat(len(points), 1))
+        all_strides.append(torch.full((count,), float(stride), device=device))
+        levels.append(count)
+    return Places(torch.cat(centres), torch.cat(all_strides), torch.cat(sizes), tuple(levels))

@@ -1,0 +1,148 @@
+"""What a config of detection says. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from medalist.config import ConfigModel
+from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
+from medalist.experiment import Experiment, Pretrained, TaskConfig
+from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
+from medalist.tasks.detect.loss_settings import LossConfig
+from medalist.tasks.detect.model_settings import ModelConfig
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
+Factor = Annotated[float, Field(ge=0.1, le=10)]
+
+
+class DetectConfig(TaskConfig):
+    """The objects in an image get boxes."""
+
+    kind: Literal["detect"]
+    """`detect`: the answers are boxes of objects, each with its class."""
+
+    absent: Literal["refuse", "allow"] = "refuse"
+    """What is done where a fold's training part has no object of a class: `refuse` stops, and `allow` trains without
+    this class, which is then never learned in this fold."""
+
+
+class FrameConfig(ImageConfig):
+    """Images of any shape are put into a frame of one size. They keep their shape, and the rest of the frame is filled.
+    An image is scaled so that it just fits, and lies in the upper left corner."""
+
+    size: tuple[Side, Side]
+    """The height and the width of the frame in pixels, both multiples of 32."""
+
+    fill: int = Field(default=114, ge=0, le=255)
+    """The value of the rest of the frame, after inversion."""
+
+    scale: tuple[Factor, Factor] = (1.0, 1.0)
+    """In training an image is scaled further by a random factor between these two. A larger image is cut at a random
+    place, and a smaller one lies at a random place (arXiv 2012.07177)."""
+
+    visible: float = Field(default=0.3, ge=0, le=1)
+    """In training a box that is cut by the edge is kept where this share of its area is left."""
+
+    @model_validator(mode="after")
+    def _scale_is_ordered(self) -> Self:
+        if self.scale[0] > self.scale[1]:
+            raise ValueError(f"image.scale = {list(self.scale)}: the first factor is above the second")
+        return self
+
+
+class ComposeConfig(ConfigModel):
+    """Training images that are composed of several samples. What is drawn depends on seed, epoch and sample only."""
+
+    mosaic: Share = 0.0
+    """The probability that a sample becomes one of four quarters, the others from other samples (arXiv 2004.10934)."""
+
+    mixup: Share = 0.0
+    """The probability that a sample is blended with another one, half and half on average; both keep their boxes
+    (arXiv 1902.04103)."""
+
+    paste: Share = 0.0
+    """The probability that objects of another sample are pasted, each with the content of its box (arXiv
+    2012.07177 pastes outlines)."""
+
+    until: Share = 0.8
+    """The share of the epochs with compositions. The last epochs see plain images, as prediction does (arXiv
+    2107.08430)."""
+
+
+class DetectPredictConfig(ConfigModel):
+    """Prediction of whole images."""
+
+    tta: Literal["none", "mirror", "flips", "d4"] = "none"
+    """The views that predict boxes: `none`, `mirror` (2 views: as it is, and left for right), `flips` (4 views) or `d4`
+    (8 views). Their boxes are joined when answers are decided."""
+
+    scales: tuple[Factor, ...] = Field(default=(1.0,), min_length=1)
+    """The sizes at which the frame is seen, relative to `image.size`. Each view is taken at each scale."""
+
+    batch: int = Field(default=16, ge=1)
+    """The number of images in one forward."""
+
+    floor: float = Field(default=0.01, ge=0, lt=1)
+    """Boxes with a lower score are not kept on disk."""
+
+    most: int = Field(default=300, ge=1, le=100_000)
+    """The number of boxes of an image that one network keeps in one view."""
+
+    doubles: float | None = Field(default=0.7, gt=0, le=1)
+    """Of two boxes of one class, network and view with this IoU or more, the one with the lower score is dropped before
+    boxes are kept; null keeps both."""
+
+    slices: SlicesConfig | None = None
+    """Slices in which images are predicted, so that small objects of large images keep their size; null sees each image
+    as a whole. A slice is put into the frame as an image is."""
+
+
+class DetectSettings(Experiment):
+    """An experiment whose answers are boxes."""
+
+    own_given: ClassVar[dict[str, int]] = {"augment": 0}
+
+    task: DetectConfig
+    image: FrameConfig
+
+    model: ModelConfig
+    """The network."""
+
+    loss: LossConfig = LossConfig()
+    """What the training minimises."""
+
+    compose: ComposeConfig = ComposeConfig()
+    """Training images that are composed of several samples."""
+
+    sampler: SampleSamplerConfig = ShuffleSampler()
+    """Which samples make a batch."""
+
+    predict: DetectPredictConfig = DetectPredictConfig()
+
+    decide: BoxDecideConfig = NmsConfig()
+    """How predicted boxes become answered boxes."""
+
+    @property
+    def pretrained(self) -> Pretrained:
+        """The weights of the encoder."""
+        return Pretrained(self.model.encoder, self.model.weights)
+
+    @property
+    def sizes_line(self) -> str:
+        """What training and prediction see."""
+        height, width = self.image.size
+        low, high = self.image.scale
+        scaled = f", scaled by {low:g}..{high:g}" if (low, high) != (1, 1) else ""
+        return f"training sees frames of {width}x{height}{scaled}, prediction frames of {width}x{height}"
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> Self:
+        """Refuse, before any training, what cannot work together."""
+        if self.train.mix:
+            raise ValueError("train.mix: boxes are not mixed on the device; take compose.mosaic or compose.mixup")
+        if self.train.sizes:
+            raise ValueError("train.sizes: boxes are not resized on the device; take image.size and image.scale")
+        return self

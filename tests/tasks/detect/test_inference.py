@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medalist.engine.view_settings import VIEWS, View
+from medalist.engine.views import apply_view
+from medalist.postprocess.box_settings import SlicesConfig
+from medalist.postprocess.box_slices import ImageSlice
+from medalist.tasks.detect.decoding import Found
+from medalist.tasks.detect.inference import boxes_back, in_slice, merged, slices_in, views_of
+from medalist.tasks.detect.settings import DetectPredictConfig
+
+
+def found(*xyxy: tuple[float, float, float, float], label: int = 0, score: float = 0.5) -> Found:
+    boxes = torch.tensor(xyxy, dtype=torch.float32).reshape(-1, 4)
+    return Found(boxes, torch.full((len(boxes),), score), torch.full((len(boxes),), label))
+
+
+@pytest.mark.parametrize("view", [*VIEWS["d4"], View(scale=2.0), View(1, True, 0.5), View(3, False, 1.5)])
+def test_boxes_of_a_view_come_back_to_where_the_object_is(view: View) -> None:
+    image = torch.zeros(1, 1, 64, 96)
+    box = (8, 16, 40, 32)
+    image[..., 16:32, 8:40] = 1
+    seen = apply_view(image, view, 32)
+    rows, columns = (torch.nonzero(seen[0, 0] > 0.5)[:, axis] for axis in (0, 1))
+    there = torch.tensor([[columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]], dtype=torch.float32)
+    back = boxes_back(there, view, (seen.shape[2], seen.shape[3]), (64, 96))
+    assert back[0].tolist() == pytest.approx(box, abs=2.0 if view.scale < 1 else 1.0)
+    if view.scale == 1:
+        assert back[0].tolist() == list(box)
+
+
+def test_each_turn_is_taken_at_each_scale() -> None:
+    views = views_of(DetectPredictConfig(tta="mirror", scales=(1.0, 1.5)))
+    assert views == (View(), View(0, True), View(0, False, 1.5), View(0, True, 1.5))
+
+
+def test_boxes_of_all_sources_in_pixels_of_their_slice() -> None:
+    there = ImageSlice(100, 50, 150, 90)  # 40 x 50 pixels, in a frame of twice their size
+    one = in_slice([found((10, 20, 30, 40)), found((96, 2, 120, 10), (0, 0, 200, 200), label=2)], there, (80, 128))
+    assert one.sources == 2 and one.source.tolist() == [0, 1, 1] and one.labels.tolist() == [0, 2, 2]
+    assert one.xyxy.tolist() == [[5, 10, 15, 20], [48, 1, 50, 5], [0, 0, 50, 40]]  # the last two are cut
+    outside = in_slice([found((101, 2, 120, 10))], there, (80, 128))
+    assert len(outside.labels) == 0 and outside.sources == 1
+
+
+def test_without_slices_each_image_is_one() -> None:
+    config, sizes = DetectPredictConfig(), [(40, 50), (30, 20)]
+    slices = slices_in(sizes, config)
+    assert slices == [(0, ImageSlice(0, 0, 50, 40)), (1, ImageSlice(0, 0, 20, 30))]
+    parts = [in_slice([found((0, 0, 8, 8))], there, (64, 64)) for _, there in slices]
+    assert merged(parts, slices, sizes, config) == parts
+
+
+def test_the_parts_of_an_object_become_one_box_of_the_whole_image() -> None:
+    config = DetectPredictConfig(slices=SlicesConfig(size=64, overlap=16))
+    sizes = [(64, 112), (20, 20)]
+    slices = slices_in(sizes, config)
+    assert [number for number, _ in slices] == [0, 0, 1]
+    boxes = [found((20, 10, 64, 30)), found((0, 10, 42, 30), score=0.25), found()]
+    parts = [in_slice([one], there, (64, 64)) for one, (_, there) in zip(boxes, slices, strict=True)]
+    whole, nothing = merged(parts, slices, sizes, config)
+    assert whole.xyxy == pytest.approx(np.array([[20, 10, 90, 30]]), abs=0.5) and whole.scores.tolist() == [0.5]
+    assert len(nothing.labels) == 0

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from medalist.data.targets import BoxTarget
+from medalist.errors import ConfigError, FoldError
+from medalist.formats.boxes import BoxesFormat
+from medalist.postprocess.box_settings import NmsConfig
+from medalist.records import Sample
+from medalist.tasks.detect.jobs import refuse_absent, shapes_of
+from medalist.tasks.detect.rehearsal import refuse_unanswerable
+from medalist.tasks.detect.settings import DetectSettings
+
+Read = Callable[..., DetectSettings]
+RETINA = ("model={kind: retinanet, encoder: test_resnet, weights: none, scales: [1], ratios: [1], coarsest: 32}",)
+
+
+def test_a_class_without_objects_is_refused_or_allowed(settings_of: Read) -> None:
+    with pytest.raises(FoldError, match=r"fold 1 has no object of 1 of 2 classes \('b'\)"):
+        refuse_absent(settings_of("task.absent=refuse"), ("a", "b"), (3, 0), 1)
+    refuse_absent(settings_of(), ("a", "b"), (3, 0), 1)
+
+
+def test_anchors_are_fitted_to_boxes_as_the_network_sees_them(settings_of: Read) -> None:
+    samples = [Sample("a", (Path("a"),), (48, 64))]  # the frame is twice as large
+    corners = np.array([[0, 0, 5, 5], [0, 0, 10, 20], [0, 0, 40, 40]], np.float32)
+    targets = [BoxTarget(corners, np.zeros(3, np.int64))]
+    shapes = shapes_of(settings_of(*RETINA, "model.anchors=fitted"), samples, targets)
+    assert shapes is not None and shapes.reshape(-1, 2).tolist() == [[10, 10], [20, 40], [80, 80]]
+    assert shapes_of(settings_of(*RETINA), samples, targets) is None and shapes_of(settings_of(), samples, []) is None
+
+
+def test_answers_that_the_format_cannot_write_are_refused() -> None:
+    form = BoxesFormat(("id", "boxes"), classes=("a", "b"))
+    refuse_unanswerable(NmsConfig(), form, ("a", "b"))
+    with pytest.raises(ConfigError, match=r"decide.kind = nms gives answers that the contest does not accept"):
+        refuse_unanswerable(NmsConfig(), form, ("a", "b", "c"))

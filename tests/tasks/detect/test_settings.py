@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from medalist.errors import ConfigError
+from medalist.tasks.detect.settings import DetectSettings
+
+Read = Callable[..., DetectSettings]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("image.size=[100, 128]", "image.size"),
+        ("image.scale=[2, 1]", "the first factor is above the second"),
+        ("train.mix=[{kind: mosaic}]", "take compose.mosaic or compose.mixup"),
+        ("train.sizes=[{epochs: 1, size: [64, 64]}]", "take image.size and image.scale"),
+        ("model.kind=yolo", "allowed: aligned, fcos, retinanet"),
+        ("model.finest=5", "model.finest = 5"),
+        ("decide.kind=wbx", "did you mean 'wbf'?"),
+        ("predict.slices={size: 64, overlap: 64}", "overlap must be smaller than size"),
+        ("compose.mosaic=1.5", "compose.mosaic = 1.5"),
+    ],
+)
+def test_what_cannot_work_is_refused_in_one_line(settings_of: Read, change: str, words: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        settings_of(change)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_what_a_config_says_of_sizes_and_weights(settings_of: Read) -> None:
+    settings = settings_of()
+    line = "training sees frames of 128x96, scaled by 0.8..1.25, prediction frames of 128x96"
+    assert settings.sizes_line == line and settings.pretrained.encoder == "test_resnet"
+    assert "scaled" not in settings_of("image.scale=[1, 1]").sizes_line
