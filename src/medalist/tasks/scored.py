@@ -72,7 +72,7 @@ def refuse_stale(run: Run, made_by: MadeBy) -> None:
 
 
 def oof_path(run: Run, contest: Contest) -> Path:
-    """Return the file of a run's OOF answers, in the form of a submission: `oof.csv`, or an archive."""
+    """Return the file of a run's OOF answers, in the form of a submission: `oof.csv`, `oof.json`, or an archive."""
     return run.folder / f"oof{suffix_of(contest.competition.submission)}"
 
 

@@ -18,7 +18,7 @@ from medalist.workflows.score import score_run
 AFTER_TRAINING = ("predict", "decide")
 """Sections of a config that are used only when the training is over."""
 
-OWN_FILES = ("oof.csv", "oof.zip", "scores.json", "report", "debug", "plan.json")
+OWN_FILES = ("oof.csv", "oof.json", "oof.zip", "scores.json", "report", "debug", "plan.json")
 """Files of a run that its copies do not share."""
 
 

@@ -9,6 +9,7 @@ import pytest
 from medalist.data.targets import BoxTarget
 from medalist.errors import ConfigError, FoldError
 from medalist.formats.boxes import BoxesFormat
+from medalist.formats.coco_boxes import CocoBoxesFormat
 from medalist.postprocess.box_settings import NmsConfig
 from medalist.records import Sample
 from medalist.tasks.detect.jobs import refuse_absent, shapes_of
@@ -35,7 +36,12 @@ def test_anchors_are_fitted_to_boxes_as_the_network_sees_them(settings_of: Read)
 
 
 def test_answers_that_the_format_cannot_write_are_refused() -> None:
-    form = BoxesFormat(("id", "boxes"), classes=("a", "b"))
-    refuse_unanswerable(NmsConfig(), form, ("a", "b"))
+    form, image = BoxesFormat(("id", "boxes"), classes=("a", "b")), Sample("x", (Path("x"),), (64, 64))
+    refuse_unanswerable(NmsConfig(), form, ("a", "b"), image)
     with pytest.raises(ConfigError, match=r"decide.kind = nms gives answers that the contest does not accept"):
-        refuse_unanswerable(NmsConfig(), form, ("a", "b", "c"))
+        refuse_unanswerable(NmsConfig(), form, ("a", "b", "c"), image)
+
+
+def test_the_format_is_tried_with_an_id_of_the_contest() -> None:
+    form = CocoBoxesFormat(classes=("a", "b"), categories=(1, 7))  # ids are whole numbers
+    refuse_unanswerable(NmsConfig(), form, ("a", "b"), Sample("12", (Path("x"),), (64, 64)))

@@ -22,7 +22,14 @@ from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.tuning import tuned_answers, with_scored_cuts
 from medalist.tasks.kept_classes import has_classes, refuse_other_classes
 from medalist.tasks.protocols import Oof, Table, TestAnswers, WorstSample
-from medalist.tasks.scored import refuse_other_weights, refuse_stale, scored_decide, through_file, trained_and_predicted
+from medalist.tasks.scored import (
+    oof_path,
+    refuse_other_weights,
+    refuse_stale,
+    scored_decide,
+    through_file,
+    trained_and_predicted,
+)
 
 if TYPE_CHECKING:
     from medalist.report.page import RunReport
@@ -58,7 +65,7 @@ def oof(
             for sample in samples:
                 found[sample.id] = decide(predictions[sample.id], settings.decide, classes)
                 bar.advance()
-    form, path = contest.competition.submission, rows or run.folder / "oof.csv"
+    path, form = rows or oof_path(run, contest), contest.competition.submission
     return through_file(path, contest, form, samples, wanted, found.items(), details)
 
 

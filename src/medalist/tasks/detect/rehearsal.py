@@ -26,10 +26,10 @@ def refuse_other_truths(contest: Contest) -> None:
         )
 
 
-def refuse_unanswerable(config: BoxDecideConfig, form: AnyFormat, classes: Sequence[str]) -> None:
+def refuse_unanswerable(config: BoxDecideConfig, form: AnyFormat, classes: Sequence[str], image: Sample) -> None:
     """Raise ConfigError where the submission format cannot write an answer of the config.
 
-    Tried are an image with one box of each class, and one without boxes.
+    Tried are `image`, a sample of the contest, with one box of each class, and without boxes.
     """
     count = len(classes)
     xyxy = np.tile(np.array([0, 0, 8, 8], np.float32), (count, 1)) + np.arange(count, dtype=np.float32)[:, None] % 8
@@ -39,7 +39,6 @@ def refuse_unanswerable(config: BoxDecideConfig, form: AnyFormat, classes: Seque
     nothing = BoxPrediction(
         np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int16)
     )
-    image = Sample("any", (), (64, 64))
     for prediction in (all_classes, nothing):
         try:
             refuse_unwritable(sized(form, [image]), [decide(prediction, config, classes)], image.id)

@@ -38,7 +38,7 @@ def rehearse(setup: TrainSetup) -> None:
     classes = classes_of(contest)
     refuse_other_classes(setup.run, classes)
     refuse_other_truths(contest)
-    refuse_unanswerable(settings.decide, contest.competition.submission, classes)
+    refuse_unanswerable(settings.decide, contest.competition.submission, classes, contest.split.train[0])
     targets = all_targets(contest, contest.split.train)
     cache = blank_cache(contest, None, partial(box_target, contest))
     fabric = open_devices(settings)
