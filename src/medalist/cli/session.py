@@ -36,8 +36,8 @@ Devices = Annotated[
 Memory = Annotated[
     str | None,
     typer.Option(
-        help="The most memory of the process, such as 4GB: large images are predicted by tiles that fit; the same as "
-        "predict.memory=4GB. For runs of masks."
+        help="The most memory of the process, such as 4GB: large images are predicted by tiles, and slices in batches, "
+        "that fit; the same as predict.memory=4GB. For runs of masks and of boxes."
     ),
 ]
 RunName = Annotated[str, typer.Argument(metavar="RUN", help="A run: its folder, COMPETITION/RUN, or its name.")]

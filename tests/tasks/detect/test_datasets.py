@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from medalist.codecs.windows import DecodedPicture
 from medalist.data.cache import PixelCache
 from medalist.data.items import Item, Normalisation
 from medalist.data.targets import IGNORED, BoxTarget
-from medalist.errors import ConfigError
+from medalist.data.windows import WindowedImage
+from medalist.errors import ConfigError, DataError
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.records import Sample
 from medalist.tasks.detect.datasets import BoxHeldOutDataset, BoxTrainDataset, SliceDataset, frame_item
@@ -122,19 +124,54 @@ def test_held_out_images_lie_as_prediction_sees_them() -> None:
     assert torch.equal(whole.image, item.image) and whole.target is None
 
 
-def test_slices_of_one_image_are_cut_from_one_reading() -> None:
-    read: list[Path] = []
+def test_a_row_of_slices_is_read_once() -> None:
+    opened: list[Path] = []
+    read: list[tuple[slice, slice]] = []
 
-    def reading(path: Path) -> np.ndarray:  # type: ignore[type-arg]
-        read.append(path)
-        return decoded(SAMPLES[int(path.stem)])[0]
+    class Watched(DecodedPicture):
+        def window(self, rows: slice, columns: slice) -> np.ndarray:  # type: ignore[type-arg]
+            read.append((rows, columns))
+            return super().window(rows, columns)
 
-    slices = [(0, ImageSlice(0, 0, 30, 40)), (0, ImageSlice(30, 0, 60, 40)), (1, ImageSlice(0, 0, 60, 41))]
+    def opening(path: Path) -> WindowedImage:
+        opened.append(path)
+        return WindowedImage(Watched(decoded(SAMPLES[int(path.stem)])[0]))
+
+    rows = [(0, 20), (20, 40)]
+    slices = [(0, ImageSlice(left, top, left + 30, bottom)) for top, bottom in rows for left in (0, 30)]
+    slices.append((1, ImageSlice(0, 0, 60, 41)))
     frame = FRAME.model_copy(update={"size": (64, 64)})
-    source = SliceDataset(SAMPLES, slices, frame, PLAIN, reading)
-    items = [source[0, number] for number in range(3)]
-    assert [item.index for item in items] == [0, 1, 2] and len(read) == 2
-    assert torch.equal(items[1].image, frame_item(1, decoded(SAMPLES[0])[0][0:40, 30:60], frame, PLAIN, 3).image)
+    source = SliceDataset(SAMPLES, slices, frame, PLAIN, opening)
+    items = [source[0, number] for number in range(5)]
+    assert [item.index for item in items] == [0, 1, 2, 3, 4] and len(opened) == 2
+    assert read == [(slice(*one), slice(0, 60)) for one in (*rows, (0, 41))]
+    part = decoded(SAMPLES[0])[0][20:40, 30:60]
+    assert torch.equal(items[3].image, frame_item(3, part, frame, PLAIN, 3).image)
+
+
+def test_an_image_that_cannot_be_read_is_named() -> None:
+    def opening(path: Path) -> WindowedImage:
+        raise DataError(f"{path}: it is cut short")
+
+    source = SliceDataset(SAMPLES, [(3, ImageSlice(0, 0, 60, 43))], FRAME, PLAIN, opening)
+    with pytest.raises(DataError, match=r"sample 3: 3.png: it is cut short"):
+        source[0, 0]
+
+
+def test_an_aimed_part_has_an_object_of_each_class_equally_often() -> None:
+    squares = np.array([[2, 2, 8, 8], [390, 390, 398, 398], *[[200, 10 * row, 208, 10 * row + 8] for row in range(9)]])
+    labels = np.array([0, IGNORED, *[1] * 9])
+    large = (Sample("large", (Path("large.png"),), (400, 400)),)
+    black, target = np.zeros((400, 400, 3), np.uint8), BoxTarget(squares.astype(np.float32), labels)
+    cache = PixelCache(lambda sample: (black, target), large)
+    counts = {}
+    for aim in (0.0, 1.0):
+        frame = FrameConfig(size=(32, 32), unit="pixel", aim=aim)
+        source = BoxTrainDataset(cache, [0], frame, PLAINLY, 10, (), PLAIN, 7)
+        counts[aim] = [set(boxes_of(source[0, 0, draw]).labels.tolist()) for draw in range(40)]
+    assert sum(not seen for seen in counts[0.0]) > 20  # most parts of the image are empty
+    assert all(seen & {0, 1} for seen in counts[1.0])
+    assert 10 < sum(0 in seen for seen in counts[1.0]) < 30
 
 
 def test_gray_images_have_one_channel() -> None:

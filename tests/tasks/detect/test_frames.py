@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from medalist.data.targets import BoxTarget
-from medalist.tasks.detect.frames import cut, drawn, fitted, framed, joined, put
+from medalist.tasks.detect.frames import cut, drawn, fitted, framed, joined, put, zoomed
+from medalist.tasks.detect.settings import FrameConfig
 
 
 def picture(height: int, width: int) -> np.ndarray:  # type: ignore[type-arg]
@@ -47,7 +49,7 @@ def test_only_the_region_is_drawn_and_only_what_lies_in_it() -> None:
 def test_a_random_place_shows_any_part_of_a_large_image_and_all_of_a_small_one() -> None:
     random = np.random.default_rng(0)
     for _ in range(50):
-        placed = drawn((30, 40), (96, 128), (0.5, 2.0), random)
+        placed = drawn((30, 40), (96, 128), zoomed((0.5, 2.0), random), random)
         for offset, side, own in zip((placed.top, placed.left), (96, 128), placed.size, strict=True):
             assert min(0, side - own) <= offset <= max(0, side - own)
             assert 0.49 * side <= own <= 2.01 * side
@@ -60,3 +62,53 @@ def test_boxes_are_cut_and_those_hardly_left_are_dropped() -> None:
     assert cut(target, slice(0, 10), slice(0, 20), 0.8).labels.tolist() == [0]
     assert joined([inside, target]).labels.tolist() == [0, 1, 0, 1, 2, 3]
     assert cut(boxes(), slice(0, 10), slice(0, 20), 0.5).xyxy.shape == (0, 4)
+
+
+@pytest.mark.parametrize("native", [(300, 500), (997, 1013), (1000, 2000)])
+@pytest.mark.parametrize("factor", [0.07, 0.31, 0.93, 1.0, 2.7])
+def test_a_part_is_scaled_as_it_is_scaled_in_the_whole_image(native: tuple[int, int], factor: float) -> None:
+    random = np.random.default_rng(3)
+    # Smooth pictures, so that a difference in value says how far the part is moved.
+    y, x = np.mgrid[: native[0], : native[1]]
+    image = np.stack([127 + 120 * np.sin(y / 9), 127 + 120 * np.cos(x / 7), x % 256], axis=-1).astype(np.uint8)
+    for _ in range(5):
+        whole = fitted(native, native, factor)
+        top, left = (-int(random.integers(0, max(1, side - 16))) for side in whole.size)
+        placed = fitted(native, native, factor, top, left)
+        region = slice(3, 40), slice(5, 60)
+        seen, expected = np.zeros((2, 64, 64, 3), np.uint8)
+        put(seen, image, placed, region)
+        scaled = image
+        if placed.size[0] < native[0]:
+            scaled = cv2.resize(image, placed.size[::-1], interpolation=cv2.INTER_AREA)
+        elif placed.size != native:
+            scaled = cv2.resize(image, placed.size[::-1], interpolation=cv2.INTER_LINEAR)
+        wanted = scaled[3 - top : 40 - top, 5 - left : 60 - left]
+        expected[3 : 3 + wanted.shape[0], 5 : 5 + wanted.shape[1]] = wanted
+        smooth = np.abs(seen[..., :2].astype(int) - expected[..., :2])
+        assert smooth.max() <= 3, (native, factor, top, left)
+
+
+def test_the_place_of_a_part_is_that_of_its_point() -> None:
+    random = np.random.default_rng(5)
+    for _ in range(200):
+        point = random.random(2) * (300, 500)
+        placed = drawn((300, 500), (64, 96), zoomed((0.5, 6.0), random), random, (float(point[0]), float(point[1])))
+        x, y = placed.into(np.array([[*point[::-1], *point[::-1]]], np.float32))[0, :2]
+        assert -0.51 <= y <= 64.51 and -0.51 <= x <= 96.51
+        for start, side, own in ((placed.top, 64, placed.size[0]), (placed.left, 96, placed.size[1])):
+            assert min(0, side - own) <= start <= max(0, side - own)
+
+
+@pytest.mark.parametrize(
+    ("native", "unit", "seen"), [((640, 320), 2.0, 1.0), ((100, 80), 0.3125, 0.3125), ((320, 320), 1, 1)]
+)
+def test_pixels_keep_their_size_where_the_config_says_so(native: tuple[int, int], unit: float, seen: float) -> None:
+    frame = FrameConfig(size=(320, 320), unit="pixel")
+    assert frame.unit_factor(native) == pytest.approx(unit) and frame.seen_factor(native) == pytest.approx(seen)
+    assert fitted(native, frame.size, frame.unit_factor(native)).size == native
+    plain = FrameConfig(size=(320, 320))
+    assert plain.unit_factor(native) == plain.seen_factor(native) == 1
+    canvas, placed = framed(picture(*native), frame.size, 0, frame.seen_factor(native))
+    assert placed.size == (min(320, native[0]), min(native[1], 320 * native[1] // max(320, native[0])))
+    assert canvas.shape == (320, 320, 3)

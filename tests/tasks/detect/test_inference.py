@@ -10,7 +10,10 @@ from medalist.postprocess.box_settings import SlicesConfig
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.tasks.detect.decoding import Found
 from medalist.tasks.detect.inference import boxes_back, in_slice, merged, slices_in, views_of
-from medalist.tasks.detect.settings import DetectPredictConfig
+from medalist.tasks.detect.settings import DetectPredictConfig, FrameConfig
+
+LOW = FrameConfig.model_construct(size=(80, 128), unit="frame")
+"""A frame whose height is no multiple of 32, which suits the numbers below."""
 
 
 def found(*xyxy: tuple[float, float, float, float], label: int = 0, score: float = 0.5) -> Found:
@@ -39,10 +42,14 @@ def test_each_turn_is_taken_at_each_scale() -> None:
 
 def test_boxes_of_all_sources_in_pixels_of_their_slice() -> None:
     there = ImageSlice(100, 50, 150, 90)  # 40 x 50 pixels, in a frame of twice their size
-    one = in_slice([found((10, 20, 30, 40)), found((96, 2, 120, 10), (0, 0, 200, 200), label=2)], there, (80, 128))
+    one = in_slice(
+        [found((10, 20, 30, 40)), found((96, 2, 120, 10), (0, 0, 200, 200), label=2)],
+        there,
+        LOW,
+    )
     assert one.sources == 2 and one.source.tolist() == [0, 1, 1] and one.labels.tolist() == [0, 2, 2]
     assert one.xyxy.tolist() == [[5, 10, 15, 20], [48, 1, 50, 5], [0, 0, 50, 40]]  # the last two are cut
-    outside = in_slice([found((101, 2, 120, 10))], there, (80, 128))
+    outside = in_slice([found((101, 2, 120, 10))], there, LOW)
     assert len(outside.labels) == 0 and outside.sources == 1
 
 
@@ -50,7 +57,7 @@ def test_without_slices_each_image_is_one() -> None:
     config, sizes = DetectPredictConfig(), [(40, 50), (30, 20)]
     slices = slices_in(sizes, config)
     assert slices == [(0, ImageSlice(0, 0, 50, 40)), (1, ImageSlice(0, 0, 20, 30))]
-    parts = [in_slice([found((0, 0, 8, 8))], there, (64, 64)) for _, there in slices]
+    parts = [in_slice([found((0, 0, 8, 8))], there, FrameConfig(size=(64, 64))) for _, there in slices]
     assert merged(parts, slices, sizes, config) == parts
 
 
@@ -60,7 +67,7 @@ def test_the_parts_of_an_object_become_one_box_of_the_whole_image() -> None:
     slices = slices_in(sizes, config)
     assert [number for number, _ in slices] == [0, 0, 1]
     boxes = [found((20, 10, 64, 30)), found((0, 10, 42, 30), score=0.25), found()]
-    parts = [in_slice([one], there, (64, 64)) for one, (_, there) in zip(boxes, slices, strict=True)]
+    parts = [in_slice([one], there, FrameConfig(size=(64, 64))) for one, (_, there) in zip(boxes, slices, strict=True)]
     whole, nothing = merged(parts, slices, sizes, config)
     assert whole.xyxy == pytest.approx(np.array([[20, 10, 90, 30]]), abs=0.5) and whole.scores.tolist() == [0.5]
     assert len(nothing.labels) == 0

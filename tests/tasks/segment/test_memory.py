@@ -3,19 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from medalist.data.items import Normalisation
 from medalist.errors import ConfigError
-from medalist.processors import release_buffers
-from medalist.system import peak_memory
 from medalist.tasks.segment import memory
 from medalist.tasks.segment.loss_settings import LossConfig
-from medalist.tasks.segment.memory import Need, fitted, measured, peak_while
+from medalist.tasks.segment.memory import Need, fitted, measured
 from medalist.tasks.segment.settings import PredictConfig, TileConfig
 from medalist.tasks.segment.task import SegmentTask
 from medalist.tasks.segment.tiled import TilePredictor
@@ -84,19 +80,3 @@ def test_the_memory_of_a_tile_is_measured(tmp_path: Path) -> None:
     found = measured(predictor_of(tmp_path))
     assert 250 < found.pixel < 1500  # the 400 bytes of `Greedy`, the tile, and what is copied
     assert 0 < found.fixed < 6 * GB
-
-
-def test_the_peak_of_a_piece_of_work(monkeypatch: pytest.MonkeyPatch) -> None:
-    def work() -> None:
-        torch.ones(50_000_000).sum()  # 200 MB
-
-    for can_forget in (True, False):
-        if not can_forget:
-            monkeypatch.setattr(memory, "forget_peak_memory", lambda: False)
-        release_buffers()  # what other tests have freed would hold the work, and the process would not grow
-        before = peak_while(lambda: None)
-        during, after = peak_while(work), peak_while(lambda: None)
-        assert during > before + 0.1 * GB
-        if can_forget:
-            assert after <= during and after <= peak_memory() + 0.01 * GB
-    assert np.isfinite(before)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medalist.data.targets import IGNORED, BoxTarget
-from medalist.tasks.detect.frames import Pixels, Size, cut, drawn, fitted, joined, put
+from medalist.tasks.detect.frames import Pixels, Size, cut, drawn, fitted, joined, put, zoomed
 from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
 
 PASTED = 3
@@ -52,16 +52,31 @@ class Composer:
     def _other(self, random: np.random.Generator) -> int:
         return int(random.integers(self.count))
 
+    def _factor(self, native: Size, random: np.random.Generator) -> float:
+        """Return a random factor by which an image is scaled, where 1 lets it just fit into the frame."""
+        return self.frame.unit_factor(native) * zoomed(self.frame.scale, random)
+
     def _empty(self) -> Pixels:
         return np.full((*self.frame.size, 3), self.frame.fill, np.uint8)
 
     def _alone(self, number: int, random: np.random.Generator) -> Framed:
         image, target = self.load(number)
-        placed = drawn((image.shape[0], image.shape[1]), self.frame.size, self.frame.scale, random)
+        point = self._aimed(target, random) if self.frame.aim else None
+        native = image.shape[0], image.shape[1]
+        placed = drawn(native, self.frame.size, self._factor(native, random), random, point)
         canvas = self._empty()
         put(canvas, image, placed)
         there = BoxTarget(placed.into(target.xyxy), target.labels)
         return canvas, cut(there, *_whole(self.frame.size), self.frame.visible)
+
+    def _aimed(self, target: BoxTarget, random: np.random.Generator) -> tuple[float, float] | None:
+        """Return the middle (y, x) of an object that is to be seen; None where any part of the image may be."""
+        labels = target.labels[target.labels != IGNORED]
+        if random.random() >= self.frame.aim or not len(labels):
+            return None
+        of_class = np.flatnonzero(target.labels == random.choice(np.unique(labels)))
+        x1, y1, x2, y2 = target.xyxy[random.choice(of_class)].tolist()
+        return (y1 + y2) / 2, (x1 + x2) / 2
 
     def _mosaic(self, number: int, random: np.random.Generator) -> Framed:
         """Return four samples around a point in the middle half of the frame; one of them is the sample itself.
@@ -80,7 +95,7 @@ class Composer:
         for one, (rows, columns) in zip(numbers, quarters, strict=True):
             image, target = self.load(one)
             native = image.shape[0], image.shape[1]
-            factor = float(np.exp(random.uniform(*np.log(self.frame.scale))))
+            factor = self._factor(native, random)
             size = fitted(native, self.frame.size, factor).size
             top, left = (
                 span.start + round(random.random() * (span.stop - span.start - side))

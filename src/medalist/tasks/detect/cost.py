@@ -8,6 +8,7 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from medalist.data.windows import contest_opener
 from medalist.engine.job import TrainJob
 from medalist.parts import parts_of
 from medalist.planning.arithmetic import Timed
@@ -24,7 +25,7 @@ from medalist.tasks.detect.network import build_normalisation
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.targets import all_targets, box_target
 from medalist.tasks.jobs import FoldPlace
-from medalist.tasks.pixels import CHANNELS, read_of
+from medalist.tasks.pixels import CHANNELS
 from medalist.tasks.probed import sampled_source
 
 ROW = 30
@@ -95,8 +96,9 @@ def _once(
     setup: TrainSetup, settings: DetectSettings, job: TrainJob, samples: list[Sample], one: InferenceBatch
 ) -> Timed:
     slices = slices_in([sample.size for sample in samples], settings.predict)
-    read, norm, channels = read_of(setup.contest, settings), build_normalisation(settings), settings.model.in_channels
-    dataset = SliceDataset(samples, slices, settings.image, norm, read, channels)
+    norm, channels = build_normalisation(settings), settings.model.in_channels
+    open_image = contest_opener(setup.contest.competition, settings.image, job.folder)
+    dataset = SliceDataset(samples, slices, settings.image, norm, open_image, channels)
     started = time.perf_counter()
     raw = read_batch(dataset, one, job.fabric)
     seen = time.perf_counter()

@@ -11,11 +11,12 @@ from torch.utils.data import Dataset
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import PROBED_EPOCHS
 from medalist.data.fitted import Channels, fitted_item
-from medalist.data.items import Item, Key, Normalisation, Read, read_named
+from medalist.data.items import Item, Key, Normalisation
 from medalist.data.settings import Augmentations
 from medalist.data.targets import BoxTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
-from medalist.errors import ConfigError
+from medalist.data.windows import OpenImage, WindowedImage
+from medalist.errors import ConfigError, DataError
 from medalist.parts import NO_PARTS, OwnParts
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.records import Sample
@@ -129,27 +130,42 @@ class SliceDataset(Dataset[Item]):
         slices: Sequence[tuple[int, ImageSlice]],
         frame: FrameConfig,
         normalisation: Normalisation,
-        read: Read,
+        open_image: OpenImage,
         channels: Channels = 3,
     ):
-        """`slices`: of each the number of its sample, and where it lies. `read` reads the image of a sample."""
+        """`slices`: of each the number of its sample, and where it lies. `open_image` opens an image file."""
         self.samples, self.slices, self.frame = tuple(samples), tuple(slices), frame
-        self.normalisation, self.read, self.channels = normalisation, read, channels
-        self._last: tuple[int, NDArray[np.uint8]] | None = None
+        self.normalisation, self.open_image, self.channels = normalisation, open_image, channels
+        self._picture: tuple[int, WindowedImage] | None = None
+        self._band: tuple[tuple[int, int, int], NDArray[np.uint8]] | None = None
 
     def __len__(self) -> int:
         return len(self.slices)
 
     def __getitem__(self, key: Key) -> Item:
-        """Return the slice at position key[1]. Its image is read once where its slices follow each other.
+        """Return the slice at position key[1]. A row of slices is read once where they follow each other.
 
         Raises DataError, which names the sample and the file, where the image cannot be read.
         """
         number, there = self.slices[key[1]]
-        if self._last is None or self._last[0] != number:
-            self._last = number, read_named(self.read, self.samples[number])
-        part = self._last[1][there.rows, there.columns]
+        try:
+            band = self._rows(number, there)
+        except DataError as error:
+            raise DataError(f"sample {self.samples[number].id}: {error}") from error
+        part = np.ascontiguousarray(band[:, there.columns])
         return frame_item(key[1], part, self.frame, self.normalisation, self.channels)
+
+    def _rows(self, number: int, there: ImageSlice) -> NDArray[np.uint8]:
+        """Return all columns of the rows of a slice."""
+        wanted = number, there.top, there.bottom
+        if self._band is None or self._band[0] != wanted:
+            self._band = None  # so that two bands are never in memory
+            if self._picture is None or self._picture[0] != number:
+                self._picture = None
+                self._picture = number, self.open_image(self.samples[number].images[0])
+            picture = self._picture[1]
+            self._band = wanted, picture.window(there.rows, slice(0, picture.size[1]))
+        return self._band[1]
 
 
 def frame_item(
@@ -161,7 +177,7 @@ def frame_item(
     target: BoxTarget | None = None,
 ) -> Item:
     """Return the item of a whole image uint8[H, W, 3], as the network sees it in prediction."""
-    seen, placed = framed(image, frame.size, frame.fill)
+    seen, placed = framed(image, frame.size, frame.fill, frame.seen_factor((image.shape[0], image.shape[1])))
     if target is not None:
         rows, columns = (slice(0, side) for side in frame.size)
         target = cut(BoxTarget(placed.into(target.xyxy), target.labels), rows, columns, 0.0)

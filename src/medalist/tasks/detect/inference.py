@@ -17,7 +17,7 @@ from medalist.postprocess.box_slices import ImageSlice, merge_slices, slices_of
 from medalist.records import BoxPrediction
 from medalist.tasks.detect.decoding import Found
 from medalist.tasks.detect.frames import Size, fitted
-from medalist.tasks.detect.settings import DetectPredictConfig
+from medalist.tasks.detect.settings import DetectPredictConfig, FrameConfig
 from medalist.tasks.detect.task import DetectTask
 
 MULTIPLE = 32
@@ -93,13 +93,13 @@ def slices_in(samples: Sequence[Size], config: DetectPredictConfig) -> list[tupl
     return found
 
 
-def in_slice(by_source: Sequence[Found], there: ImageSlice, frame: Size) -> BoxPrediction:
+def in_slice(by_source: Sequence[Found], there: ImageSlice, frame: FrameConfig) -> BoxPrediction:
     """Return the boxes of all sources in pixels of a slice, from those in pixels of its frame.
 
     Boxes in the filled rest of the frame, of which nothing lies in the slice, are dropped.
     """
     native = there.bottom - there.top, there.right - there.left
-    placed = fitted(native, frame)
+    placed = fitted(native, frame.size, frame.seen_factor(native))
     xyxy = [placed.back(one.xyxy.float().cpu().numpy(), native) for one in by_source]
     source = [np.full(len(one), number, np.int16) for number, one in enumerate(xyxy)]
     whole = np.concatenate(xyxy)

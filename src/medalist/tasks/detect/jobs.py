@@ -80,7 +80,8 @@ def shapes_of(settings: DetectSettings, samples: Sequence[Sample], targets: Sequ
     """Return anchors that are fitted to the training part; None where the config does not ask for them."""
     if not isinstance(settings.model, AnchoredConfig) or settings.model.anchors == "listed":
         return None
-    scales = [fitted(sample.size, settings.image.size).right for sample in samples]
+    frame = settings.image
+    scales = [fitted(sample.size, frame.size, frame.unit_factor(sample.size)).right for sample in samples]
     return fitted_shapes(settings.model, sizes_seen([target.xyxy for target in targets], scales), settings.seed)
 
 

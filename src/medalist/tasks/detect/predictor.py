@@ -48,7 +48,7 @@ class DetectNetworks:
         seen = [images[number][one.rows, one.columns] for number, one in slices]
         loader = batches_of_images(seen, config.batch, self._item)
         parts = dict(predict(self.place, self.task, self.models, loader, config, settings.train.channels_last))
-        found = [in_slice(parts[at], one, settings.image.size) for at, (_, one) in enumerate(slices)]
+        found = [in_slice(parts[at], one, settings.image) for at, (_, one) in enumerate(slices)]
         return merged(found, slices, sizes, config)
 
     def _item(self, position: int, image: NDArray[np.uint8]) -> Item:

@@ -12,10 +12,12 @@ from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import ModelConfig
+from medalist.tasks.memory_settings import MemorySize, bytes_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
 Factor = Annotated[float, Field(ge=0.1, le=10)]
+Zoom = Annotated[float, Field(ge=0.1, le=100)]
 
 
 class DetectConfig(TaskConfig):
@@ -39,12 +41,29 @@ class FrameConfig(ImageConfig):
     fill: int = Field(default=114, ge=0, le=255)
     """The value of the rest of the frame, after inversion."""
 
-    scale: tuple[Factor, Factor] = (1.0, 1.0)
+    unit: Literal["frame", "pixel"] = "frame"
+    """At which size an image has the factor 1. `frame`: where it just fits into the frame. `pixel`: where its pixels
+    stay as large as they are, so that objects of images of all sizes have one scale; take `predict.slices` of the size
+    of the frame then. Prediction shrinks an image, or a slice, that does not fit into the frame."""
+
+    scale: tuple[Zoom, Zoom] = (1.0, 1.0)
     """In training an image is scaled further by a random factor between these two. A larger image is cut at a random
     place, and a smaller one lies at a random place (arXiv 2012.07177)."""
 
+    aim: Share = 0.0
+    """The probability that the part of a larger image that training sees has an object in it: first a class of the
+    image is drawn, then one of its objects. Otherwise any part is seen. Take 0.5 for small objects on large images."""
+
     visible: float = Field(default=0.3, ge=0, le=1)
     """In training a box that is cut by the edge is kept where this share of its area is left."""
+
+    def unit_factor(self, native: tuple[int, int]) -> float:
+        """Return the factor 1 of an image of (height, width) `native`, relative to where it just fits."""
+        return 1.0 if self.unit == "frame" else max(own / side for own, side in zip(native, self.size, strict=True))
+
+    def seen_factor(self, native: tuple[int, int]) -> float:
+        """Return the factor at which prediction sees an image, relative to where it just fits; at most 1."""
+        return min(1.0, self.unit_factor(native))
 
     @model_validator(mode="after")
     def _scale_is_ordered(self) -> Self:
@@ -98,6 +117,15 @@ class DetectPredictConfig(ConfigModel):
     slices: SlicesConfig | None = None
     """Slices in which images are predicted, so that small objects of large images keep their size; null sees each image
     as a whole. A slice is put into the frame as an image is."""
+
+    memory: MemorySize | None = None
+    """The most memory that the process may take while it predicts, such as `4GB` or `900MB`. It lowers `batch`; take
+    `slices` where even one image at a time is too much. null sets no limit."""
+
+    @property
+    def most_bytes(self) -> int | None:
+        """`memory` in bytes."""
+        return None if self.memory is None else bytes_of(self.memory)
 
 
 class DetectSettings(Experiment):

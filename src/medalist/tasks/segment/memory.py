@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-import psutil
 
 from medalist.errors import ConfigError
 from medalist.processors import release_buffers
-from medalist.system import forget_peak_memory, peak_memory
+from medalist.tasks.peak_memory import SAFE_SHARE, in_gb, peak_while
 from medalist.tasks.segment.settings import PredictConfig, TileConfig
 from medalist.tasks.segment.tiled import IN_MEMORY, ROUNDED_ROWS, TilePredictor
 
@@ -27,13 +22,8 @@ OVERLAP_SHARE = 4
 MEASURED = (256, 512)
 """Sides of the tiles that are measured."""
 
-SAFE_SHARE = 0.9
-"""The share of the limit that is planned with; the rest is for what cannot be measured before."""
-
 DECODING = 100_000_000
 """Bytes that decoding some rows of an image takes besides its pixels, and libraries that are imported later."""
-
-SAMPLED_SECONDS = 0.002
 
 
 @dataclass(frozen=True)
@@ -86,11 +76,6 @@ def fitted(predictor: TilePredictor, sizes: list[tuple[int, int]]) -> PredictCon
     )
 
 
-def in_gb(size: float) -> str:
-    """Return a number of bytes as text, rounded up to a tenth of a GB."""
-    return f"{np.ceil(size / 1e8) / 10:.1f} GB"
-
-
 def measured(predictor: TilePredictor) -> Need:
     """Measure the memory of this process in forwards of two tiles."""
     sides = [side + -side % predictor.stride for side in MEASURED]
@@ -104,25 +89,3 @@ def measured(predictor: TilePredictor) -> Need:
     least = 4.0 * (6 + 3 * len(predictor.task.outputs))  # the tile, its maps, their sum and its copy
     pixel = max(least, (peaks[1] - peaks[0]) / (large - small))
     return Need(max(0.0, peaks[1] - pixel * large), pixel)
-
-
-def peak_while(work: Callable[[], object]) -> int:
-    """Return the peak memory of this process in bytes while `work` runs."""
-    if forget_peak_memory():
-        work()
-        return peak_memory()
-    seen = [psutil.Process().memory_info().rss]
-    done = threading.Event()
-
-    def watch() -> None:
-        while not done.wait(SAMPLED_SECONDS):
-            seen.append(psutil.Process().memory_info().rss)
-
-    watching = threading.Thread(target=watch, daemon=True)
-    watching.start()
-    try:
-        work()
-    finally:
-        done.set()
-        watching.join()
-    return max(*seen, psutil.Process().memory_info().rss)

@@ -27,11 +27,12 @@ from medalist.system import peak_memory
 from medalist.tasks.jobs import made_by, open_devices, predicted_part
 from medalist.tasks.networks import trained_networks
 from medalist.tasks.own import parts_changed
+from medalist.tasks.peak_memory import in_gb
 from medalist.tasks.pixels import read_of
 from medalist.tasks.segment.conditions import condition_of, conditioned, unknown_line
 from medalist.tasks.segment.inference import predict as predict_batches
 from medalist.tasks.segment.jobs import build_task
-from medalist.tasks.segment.memory import fitted, in_gb
+from medalist.tasks.segment.memory import fitted
 from medalist.tasks.segment.network import build_model, build_normalisation
 from medalist.tasks.segment.settings import PredictConfig, SegmentSettings
 from medalist.tasks.segment.tiled import TilePredictor, Tiles

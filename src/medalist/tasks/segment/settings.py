@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -13,6 +12,7 @@ from medalist.engine.view_settings import Tta, views_of
 from medalist.errors import ConfigError
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.settings import ClassesConfig, ThresholdConfig, WatershedConfig
+from medalist.tasks.memory_settings import MemorySize, bytes_of
 from medalist.tasks.segment.channels import OFFSETS, Activation, class_numbers, is_regression
 from medalist.tasks.segment.loss_settings import LossConfig, StagedLossConfig, losses_in
 from medalist.tasks.segment.model_settings import ModelConfig, OwnNetworkConfig, TernausV2Config
@@ -112,7 +112,7 @@ class PredictConfig(ConfigModel):
     tile: TileConfig | None = None
     """Tiles of large images; null predicts every image as a whole."""
 
-    memory: str | None = None
+    memory: MemorySize | None = None
     """The most memory that the process may take while it predicts, such as `4GB` or `900MB`. It chooses `tile` where
     that is null, and lowers `batch`. null sets no limit."""
 
@@ -122,30 +122,12 @@ class PredictConfig(ConfigModel):
         return None if self.memory is None else bytes_of(self.memory)
 
     @model_validator(mode="after")
-    def _memory_is_a_size(self) -> PredictConfig:
-        if self.memory is not None:
-            bytes_of(self.memory)
-        return self
-
-    @model_validator(mode="after")
     def _scales_in_range(self) -> PredictConfig:
         if not all(0.1 <= scale <= 8 for scale in self.scales):
             raise ValueError(f"predict.scales = {list(self.scales)}: each must be within 0.1..8")
         if not all(0.1 <= view.scale <= 8 for view in views_of(self.tta, self.scales)):
             raise ValueError("predict.scales times the scale of a view in predict.tta must be within 0.1..8")
         return self
-
-
-_UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-
-
-def bytes_of(text: str) -> int:
-    """Return a size such as `4GB` or `1.5 GiB` in bytes. Raises ValueError for other texts."""
-    found = re.fullmatch(r"\s*([0-9]{1,9}(?:\.[0-9]{1,6})?)\s*([A-Za-z]+)\s*", text)
-    unit = _UNITS.get(found[2].upper()) if found else None
-    if found is None or unit is None or float(found[1]) == 0:
-        raise ValueError(f"predict.memory = {text!r:.40} is no size; type 4GB or 900MB")
-    return int(float(found[1]) * unit)
 
 
 class SegmentSettings(Experiment):
