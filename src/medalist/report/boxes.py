@@ -142,7 +142,7 @@ def error_rows(findings: BoxFindings) -> list[ErrorRow]:
     highest = max([0.0, *(gain for gain in findings.errors.gains.values() if finite(gain))])
 
     def row(error: Error) -> ErrorRow:
-        gain = findings.errors.gains[error]
+        gain = round(findings.errors.gains[error], 3) + 0.0  # no -0.000
         share = round(100 * max(0.0, gain) / highest, 1) if highest and finite(gain) else 0.0
         return ErrorRow(ERRORS[error], above[error], counts[error], gain, share)
 
