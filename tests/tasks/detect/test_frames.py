@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medalist.data.placing import fitted, framed, put
 from medalist.data.targets import BoxTarget
-from medalist.tasks.detect.frames import cut, drawn, fitted, framed, joined, put
+from medalist.tasks.detect.frames import cut, drawn, joined
 
 
 def picture(height: int, width: int) -> np.ndarray:  # type: ignore[type-arg]
