@@ -3,6 +3,7 @@
 MedalistError
 ├── ConfigError       a config file or an override
 ├── DataError         the contest's files: missing, unreadable, malformed
+├── ExportError       networks that another format cannot hold, or that say something else there
 ├── FoldError         a fold that does not exist, or folds that do not fit the data
 ├── RunError          a run folder that is missing, half written, or of another provenance
 ├── SearchError       vectors, ids or an index file that the search cannot take
@@ -26,6 +27,10 @@ class ConfigError(MedalistError):
 
 class DataError(MedalistError):
     """The contest's files are missing, unreadable or malformed."""
+
+
+class ExportError(MedalistError):
+    """Networks cannot be written in another format, or they predict something else there."""
 
 
 class FoldError(MedalistError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from medalist.config import ConfigLayers, read_layers, saved_layers
 from medalist.errors import ConfigError, RunError
@@ -18,8 +18,9 @@ from medalist.processors import collector_paused
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
+    from medalist.records import Answer, Prediction
     from medalist.runs.runs import Run
-    from medalist.tasks.protocols import Answering, Embedding, Predicting, Training, Viewing
+    from medalist.tasks.protocols import Answering, Deploying, Embedding, Exporting, Predicting, Training, Viewing
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Kind:
     settings: the type of the kind's configs. answering: its torch-free part. training: its part that imports torch.
     predicting: its part that predicts single images; None where the kind has no networks. embedding: its part that
     turns images into vectors for galleries; None where the kind makes no vectors. viewing: its part that measures views
-    of test-time augmentation; None where the kind has none.
+    of test-time augmentation; None where the kind has none. exporting: its part that says how its networks are
+    exported, and deploying: the torch-free part that decides what exported networks predict; None where they are not.
     """
 
     settings: Callable[[], type[Experiment]]
@@ -38,6 +40,8 @@ class Kind:
     predicting: Callable[[], Predicting] | None = None
     embedding: Callable[[], Embedding] | None = None
     viewing: Callable[[], Viewing] | None = None
+    exporting: Callable[[], Exporting] | None = None
+    deploying: Callable[[], Deploying] | None = None
 
 
 def _segment_settings() -> type[Experiment]:
@@ -73,6 +77,19 @@ def _segment_viewing() -> Viewing:
     return view_trial
 
 
+@collector_paused()
+def _segment_exporting() -> Exporting:
+    from medalist.tasks.segment import exporting
+
+    return exporting
+
+
+def _segment_deploying() -> Deploying:
+    from medalist.tasks.segment import deploying
+
+    return deploying
+
+
 def _embed_settings() -> type[Experiment]:
     from medalist.tasks.embed.settings import EmbedSettings
 
@@ -106,6 +123,13 @@ def _embed_embedding() -> Embedding:
     return embedding
 
 
+@collector_paused()
+def _embed_exporting() -> Exporting:
+    from medalist.tasks.embed import exporting
+
+    return exporting
+
+
 def _classify_settings() -> type[Experiment]:
     from medalist.tasks.classify.settings import ClassifySettings
 
@@ -130,6 +154,19 @@ def _classify_predicting() -> Predicting:
     from medalist.tasks.classify import predictor
 
     return predictor
+
+
+@collector_paused()
+def _classify_exporting() -> Exporting:
+    from medalist.tasks.classify import exporting
+
+    return exporting
+
+
+def _classify_deploying() -> Deploying:
+    from medalist.tasks.classify import deploying
+
+    return deploying
 
 
 def _detect_settings() -> type[Experiment]:
@@ -158,14 +195,54 @@ def _detect_predicting() -> Predicting:
     return predictor
 
 
+@collector_paused()
+def _detect_exporting() -> Exporting:
+    from medalist.tasks.detect import exporting
+
+    return exporting
+
+
+def _detect_deploying() -> Deploying:
+    from medalist.tasks.detect import deploying
+
+    return deploying
+
+
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
         "segment": Kind(
-            _segment_settings, _segment_answering, _segment_training, _segment_predicting, viewing=_segment_viewing
+            _segment_settings,
+            _segment_answering,
+            _segment_training,
+            _segment_predicting,
+            viewing=_segment_viewing,
+            exporting=_segment_exporting,
+            deploying=_segment_deploying,
         ),
-        "embed": Kind(_embed_settings, _embed_answering, _embed_training, _embed_predicting, _embed_embedding),
-        "classify": Kind(_classify_settings, _classify_answering, _classify_training, _classify_predicting),
-        "detect": Kind(_detect_settings, _detect_answering, _detect_training, _detect_predicting),
+        "embed": Kind(
+            _embed_settings,
+            _embed_answering,
+            _embed_training,
+            _embed_predicting,
+            _embed_embedding,
+            exporting=_embed_exporting,
+        ),
+        "classify": Kind(
+            _classify_settings,
+            _classify_answering,
+            _classify_training,
+            _classify_predicting,
+            exporting=_classify_exporting,
+            deploying=_classify_deploying,
+        ),
+        "detect": Kind(
+            _detect_settings,
+            _detect_answering,
+            _detect_training,
+            _detect_predicting,
+            exporting=_detect_exporting,
+            deploying=_detect_deploying,
+        ),
     }
 )
 
@@ -176,6 +253,17 @@ DEFAULT_KIND = "segment"
 def kind_of(settings: Experiment) -> Kind:
     """Return the kind of a config that was read."""
     return KINDS[settings.task.kind]
+
+
+def decider_of(kind: str) -> Callable[[Mapping[str, Any]], Callable[[Prediction], Answer]]:
+    """Return the function of a kind that makes a decision from what `export.json` says of it. Torch-free.
+
+    Raises RunError where there is no such kind, or where its predictions are not decided outside of a run.
+    """
+    deploying = KINDS[kind].deploying if kind in KINDS else None
+    if deploying is None:
+        raise RunError(f"the export says the kind '{kind:.60}', which decides nothing here; export the run again")
+    return deploying().decider_from
 
 
 def load_settings(path: Path, overrides: tuple[str, ...] = ()) -> Experiment:

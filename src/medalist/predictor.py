@@ -50,6 +50,16 @@ class Predictor:
     _predicting: Predicting
     _networks: Networks
 
+    @property
+    def competition(self) -> Competition:
+        """The contest of the run, as a value."""
+        return self._competition
+
+    @property
+    def networks(self) -> Networks:
+        """The networks of the folds, on their device."""
+        return self._networks
+
     def __deepcopy__(self, memo: object) -> Predictor:
         """Return this predictor: it never changes."""
         return self

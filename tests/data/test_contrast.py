@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from medalist.data.contrast import denormalised, equalised
-from medalist.data.items import Normalisation, normalise
+from medalist.data.items import Normalisation
+from medalist.data.preparing import normalise
 
 IMAGENET = Normalisation((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 

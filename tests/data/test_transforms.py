@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from medalist.data.items import normalise, stretch_contrast
+from medalist.data.preparing import normalise, stretch_contrast
 from medalist.data.targets import MapTarget
 from medalist.data.transforms import COMPOSITIONS, NOT_HERE, _public_transforms, augment, compose_augment, sample_seed
 from medalist.errors import ConfigError

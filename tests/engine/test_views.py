@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from torch.nn.functional import interpolate
 
-from medalist.data.items import Normalisation, normalise
+from medalist.data.items import Normalisation
+from medalist.data.preparing import normalise
 from medalist.engine.view_settings import TURNS, VIEWS, Tta, View, ViewConfig, views_of, work
 from medalist.engine.views import apply_view, invert_view
 

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medalist.data.items import Normalisation, normalise
+from medalist.data.items import Normalisation
+from medalist.data.preparing import normalise
 
 TILES = 8
 """Rows and columns of tiles, each of which is equalised by its own histogram."""

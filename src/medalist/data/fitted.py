@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -15,8 +14,9 @@ from torch.utils.data import Dataset
 from medalist.data.cache import PixelCache
 from medalist.data.dataset import PROBED_EPOCHS
 from medalist.data.fitting import Size, middle_crop
-from medalist.data.items import Item, Key, Normalisation, Read, normalise, read_named
+from medalist.data.items import Item, Key, Normalisation, Read, read_named
 from medalist.data.padding import Padding
+from medalist.data.preparing import gray, normalise
 from medalist.data.targets import Target
 from medalist.errors import ConfigError
 from medalist.records import Sample
@@ -127,6 +127,6 @@ def fitted_item(
 ) -> Item:
     """Normalise a fitted image uint8[H, W, 3] and return its item; the image is made gray for one channel."""
     if channels == 1:
-        image = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), np.uint8)[..., np.newaxis]
+        image = gray(image)
     height, width = image.shape[:2]
     return Item(index, torch.from_numpy(normalise(image, norm.mean, norm.std)), target, Padding(height, width))

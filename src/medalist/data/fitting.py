@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal, assert_never
+from typing import TYPE_CHECKING, Literal, assert_never
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.data.settings import FitConfig
+if TYPE_CHECKING:
+    from medalist.data.settings import FitConfig
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]

@@ -5,12 +5,11 @@ This file is light to import: prediction from Python needs it, and no augmentati
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,8 +17,9 @@ from torch import Tensor
 
 from medalist.codecs.images import Orientation, read_image
 from medalist.competition import Competition
-from medalist.data.fitting import fit_image, kept_size, trimmed
+from medalist.data.fitting import kept_size
 from medalist.data.padding import Padding
+from medalist.data.preparing import Preparation, made_ready, normalise
 from medalist.data.settings import FitConfig, ImageConfig
 from medalist.data.targets import Target
 from medalist.errors import DataError
@@ -29,10 +29,6 @@ Key = tuple[int, int] | tuple[int, int, int]
 """The key of one item: (epoch, position in the dataset). The augmentation of a sample depends only on this key and on
 the run's seed. Where a sample is repeated in an epoch, the key is (epoch, position, number of earlier times in this
 epoch), so that the repeated sample is augmented differently."""
-
-
-STRETCH_SHARE = 1e-3
-"""Share of an image's values that a stretch may clip at each end."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,19 +83,16 @@ def _ready(read: Read, config: ImageConfig, path: Path) -> NDArray[np.uint8]:
 
 
 def prepared(image: NDArray[np.uint8], config: ImageConfig) -> NDArray[np.uint8]:
-    """Invert a decoded image uint8[H, W, 3] and stretch its contrast, where the config says so.
+    """Make a decoded image uint8[H, W, 3] ready as the config says; see `preparing.made_ready`."""
+    return made_ready(image, preparation_of(config))
 
-    With a FitConfig all images get one size, `fitting.kept_size`.
-    """
-    if config.invert:
-        image = ~image
-    if config.contrast == "stretch":
-        image = stretch_contrast(image)
-    if isinstance(config, FitConfig):
-        if config.trim is not None:
-            image = trimmed(image, config.trim, config.fill)
-        image = fit_image(image, kept_size(config), config.fit, config.fill)
-    return image
+
+def preparation_of(config: ImageConfig) -> Preparation:
+    """Return what a config does to each decoded image, as a value that needs no pydantic."""
+    stretch = config.contrast == "stretch"
+    if not isinstance(config, FitConfig):
+        return Preparation(config.invert, stretch)
+    return Preparation(config.invert, stretch, config.trim, config.fill, config.fit, kept_size(config))
 
 
 def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
@@ -108,43 +101,6 @@ def read_named(read: Read, sample: Sample) -> NDArray[np.uint8]:
         return read(sample.images[0])
     except DataError as error:
         raise DataError(f"sample {sample.id}: {error}") from error
-
-
-def stretch_contrast(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Stretch the values of uint8[H, W, 3] linearly to 0..255; a thousandth of the values at each end is clipped.
-
-    All channels get the same map, so that hues stay. An image with only one value is returned unchanged.
-    """
-    table = stretch_table(np.bincount(image.ravel(), minlength=256))
-    return image if table is None else np.asarray(cv2.LUT(image, table), np.uint8)
-
-
-def stretch_table(counts: NDArray[np.int64]) -> NDArray[np.uint8] | None:
-    """Return the new value uint8[256] of each value of an image, see `stretch_contrast`; None where nothing changes.
-
-    counts: int64[256], how often the image has each value.
-    """
-    sums = counts.cumsum()
-    low = int(np.searchsorted(sums, STRETCH_SHARE * sums[-1], side="right"))
-    high = int(np.searchsorted(sums, (1 - STRETCH_SHARE) * sums[-1]))
-    if high <= low:
-        return None
-    levels = (np.arange(256) - low) * (255 / (high - low))
-    table: NDArray[np.uint8] = np.clip(np.rint(levels), 0, 255).astype(np.uint8)
-    return table
-
-
-def normalise(image: NDArray[np.uint8], mean: Sequence[float], std: Sequence[float]) -> NDArray[np.float32]:
-    """Normalise uint8[H, W, C] to float32[C, H, W] by the encoder's mean and std, both given for values in 0..1."""
-    assert image.shape[2] == len(mean) == len(std), (image.shape, mean, std)
-    scale = 1 / (255 * np.asarray(std, np.float32))
-    shift = -np.asarray(mean, np.float32) / np.asarray(std, np.float32)
-    out = np.empty((len(scale), *image.shape[:2]), np.float32)
-    for channel, plane in enumerate(out):
-        # A table of all 256 values is 7 times as fast as arithmetic on the interleaved image.
-        table = np.arange(256, dtype=np.float32) * scale[channel] + shift[channel]
-        cv2.LUT(cv2.extractChannel(image, channel), table, dst=plane)
-    return out
 
 
 def make_item(

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
-Maps = TypeVar("Maps", NDArray[Any], Tensor)
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Maps = TypeVar("Maps", NDArray[Any], "Tensor")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from medalist.codecs.disk import bands
 from medalist.codecs.images import Orientation
 from medalist.codecs.windows import DecodedPicture, Picture, open_picture
 from medalist.competition import Competition
-from medalist.data.items import stretch_table
+from medalist.data.preparing import stretch_table
 from medalist.data.settings import ImageConfig
 
 

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medalist.postprocess.box_overlaps import Corners, Floats, Places, are_boxes, areas_of, by_value, meeting
-from medalist.postprocess.box_settings import SlicesConfig
 from medalist.postprocess.box_suppression import nms
 from medalist.records import BoxPrediction
+
+if TYPE_CHECKING:
+    from medalist.postprocess.box_settings import SlicesConfig
 
 Bools = NDArray[np.bool_]
 

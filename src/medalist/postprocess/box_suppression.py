@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from medalist.postprocess.box_grid import Search, cell_of, keys_of, levels_above, searched
 from medalist.postprocess.box_overlaps import Corners, Floats, Places, areas_of, by_value, overlaps
-from medalist.postprocess.box_settings import SoftNmsConfig
+
+if TYPE_CHECKING:
+    from medalist.postprocess.box_settings import SoftNmsConfig
 
 Box = tuple[float, float, float, float, float]
 """The corners of a box, and its area."""

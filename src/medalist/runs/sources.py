@@ -31,6 +31,8 @@ READING = (
     "data/padding.py",
     "data/windows.py",
     "data/fitting.py",
+    "data/preparing.py",
+    "data/placing.py",
     "tasks/pixels.py",
     "records.py",
     "reading.py",
@@ -53,7 +55,19 @@ SCORING = ("layouts", "formats", "metrics", "postprocess", "retrieval", "contest
 """What turns predictions into answers and their score; the kind's own folder belongs to it too."""
 
 UNUSED = frozenset(
-    {"cost", "page", "report", "query_pictures", "training", "predictor", "rehearsal", "losses", "view_trial"}
+    {
+        "cost",
+        "deploying",
+        "page",
+        "report",
+        "query_pictures",
+        "training",
+        "predictor",
+        "rehearsal",
+        "losses",
+        "view_trial",
+        "exporting",
+    }
 )
 """Modules and folders of a kind that neither predict nor decide."""
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from medalist.runs.runs import Run
     from medalist.runs.setup import TrainSetup
     from medalist.search.embeddings import Embeddings
+    from medalist.tasks.exported import ExportPlan
     from medalist.tracking.tracking import Log
 
 
@@ -252,6 +253,28 @@ class Viewing(Protocol):
 
         only: whether just the views that `settings.predict.tta` names are tried. folds: empty for all that are trained.
         most: the most samples. Nothing of the run changes.
+        """
+        ...
+
+
+class Exporting(Protocol):
+    """A kind whose networks can be written in other formats."""
+
+    def plan(self, networks: Any, run: Run, settings: Any, competition: Competition) -> ExportPlan:
+        """Return how these networks are exported. networks: what the kind's `Predicting.open_networks` returned.
+
+        Raises ExportError where the settings ask for what a format cannot hold, and says what to type.
+        """
+        ...
+
+
+class Deploying(Protocol):
+    """A kind that decides what exported networks predict: NumPy, SciPy and pydantic, no torch and no pandas."""
+
+    def decider_from(self, decide: Mapping[str, Any]) -> Callable[[Prediction], Answer]:
+        """Return the function that makes an answer from a prediction.
+
+        decide: what the kind's `Exporting.plan` wrote. Raises RunError where it is damaged.
         """
         ...
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from medalist.data.placing import fitted, framed, put
 from medalist.data.targets import BoxTarget
-from medalist.tasks.detect.frames import cut, drawn, fitted, framed, joined, put, zoomed
+from medalist.tasks.detect.frames import cut, drawn, joined, zoomed
 from medalist.tasks.detect.settings import FrameConfig
 
 

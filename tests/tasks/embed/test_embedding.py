@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from medalist.data.items import normalise, reader
+from medalist.data.items import reader
+from medalist.data.preparing import normalise
 from medalist.engine.checkpoint import load_weights
 from medalist.errors import ConfigError, DataError, RunError, SearchError
 from medalist.kinds import load_settings, run_settings

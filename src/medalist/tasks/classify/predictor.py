@@ -48,12 +48,13 @@ class ClassifyNetworks:
         """Return the probabilities or the grade of images uint8[h, w, 3] that were fitted as the config says."""
         config, last = self.settings.predict, self.settings.train.channels_last
         rows: dict[int, NDArray[np.float32]] = {}
-        loader = batches_of_images(images, config.batch, self._item)
+        loader = batches_of_images(images, config.batch, self.item)
         for indices, values in predict(self.place, self.task, self.models, loader, config, last):
             rows |= dict(zip(indices, values, strict=True))
         return [TablePrediction(rows[position], self.columns) for position in range(len(images))]
 
-    def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
+    def item(self, position: int, image: NDArray[np.uint8]) -> Item:
+        """Return an image that was made ready by `data.items.prepared` as the networks get it."""
         settings = self.settings
         return middle_item(position, image, settings.image.size, self.normalisation, settings.model.in_channels)
 

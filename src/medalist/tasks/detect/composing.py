@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.data.placing import Pixels, Size, fitted, put
 from medalist.data.targets import IGNORED, BoxTarget
-from medalist.tasks.detect.frames import Pixels, Size, cut, drawn, fitted, joined, put, zoomed
+from medalist.tasks.detect.frames import cut, drawn, joined, zoomed
 from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
 
 PASTED = 3

@@ -12,6 +12,7 @@ from medalist.data.cache import PixelCache
 from medalist.data.dataset import PROBED_EPOCHS
 from medalist.data.fitted import Channels, fitted_item
 from medalist.data.items import Item, Key, Normalisation
+from medalist.data.placing import framed
 from medalist.data.settings import Augmentations
 from medalist.data.targets import BoxTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
@@ -21,7 +22,7 @@ from medalist.parts import NO_PARTS, OwnParts
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.records import Sample
 from medalist.tasks.detect.composing import Composer
-from medalist.tasks.detect.frames import cut, framed
+from medalist.tasks.detect.frames import cut
 from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
 
 COMPOSING = 0x636F

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.loader import Batch
+from medalist.data.placing import Size, fitted
 from medalist.engine.placement import Placement
 from medalist.engine.view_settings import VIEWS, View
 from medalist.engine.views import apply_view
 from medalist.postprocess.box_slices import ImageSlice, merge_slices, slices_of
 from medalist.records import BoxPrediction
 from medalist.tasks.detect.decoding import Found
-from medalist.tasks.detect.frames import Size, fitted
 from medalist.tasks.detect.settings import DetectPredictConfig, FrameConfig
 from medalist.tasks.detect.task import DetectTask
 

@@ -8,6 +8,7 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from medalist.data.cache import PixelCache
+from medalist.data.placing import fitted
 from medalist.data.samplers import SizeBucketSampler
 from medalist.data.targets import BoxTarget
 from medalist.engine.job import TrainJob
@@ -18,7 +19,6 @@ from medalist.tasks.detect.anchors import fitted_shapes, sizes_seen
 from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.datasets import BoxHeldOutDataset, BoxTrainDataset
 from medalist.tasks.detect.decoding import Limits
-from medalist.tasks.detect.frames import fitted
 from medalist.tasks.detect.model_settings import AnchoredConfig
 from medalist.tasks.detect.network import build_network, build_normalisation
 from medalist.tasks.detect.settings import DetectSettings

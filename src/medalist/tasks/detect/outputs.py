@@ -120,4 +120,5 @@ def flat(maps: Sequence[Tensor], each: int = 1) -> Tensor:
     """Join maps [B, each * C, h, w] of all levels to [B, P, C], row by row; `each` anchors of a point follow each
     other."""
     rows = [one.flatten(2).transpose(1, 2) for one in maps]
-    return torch.cat([row.reshape(len(row), -1, row.shape[2] // each) for row in rows], dim=1)
+    # shape[0] and not len(row), which an exporter would keep as a constant.
+    return torch.cat([row.reshape(row.shape[0], -1, row.shape[2] // each) for row in rows], dim=1)

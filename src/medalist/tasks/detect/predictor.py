@@ -46,12 +46,13 @@ class DetectNetworks:
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         slices = slices_in(sizes, config)
         seen = [images[number][one.rows, one.columns] for number, one in slices]
-        loader = batches_of_images(seen, config.batch, self._item)
+        loader = batches_of_images(seen, config.batch, self.item)
         parts = dict(predict(self.place, self.task, self.models, loader, config, settings.train.channels_last))
         found = [in_slice(parts[at], one, settings.image) for at, (_, one) in enumerate(slices)]
         return merged(found, slices, sizes, config)
 
-    def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
+    def item(self, position: int, image: NDArray[np.uint8]) -> Item:
+        """Return an image that was made ready by `data.items.prepared` as the networks get it."""
         settings = self.settings
         return frame_item(position, image, settings.image, self.normalisation, settings.model.in_channels)
 

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from medalist.config import ConfigModel
+from medalist.data.placing import unit_factor
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
@@ -59,7 +60,7 @@ class FrameConfig(ImageConfig):
 
     def unit_factor(self, native: tuple[int, int]) -> float:
         """Return the factor 1 of an image of (height, width) `native`, relative to where it just fits."""
-        return 1.0 if self.unit == "frame" else max(own / side for own, side in zip(native, self.size, strict=True))
+        return 1.0 if self.unit == "frame" else unit_factor(native, self.size)
 
     def seen_factor(self, native: tuple[int, int]) -> float:
         """Return the factor at which prediction sees an image, relative to where it just fits; at most 1."""

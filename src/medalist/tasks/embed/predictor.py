@@ -40,13 +40,14 @@ class Embedders:
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[VectorPrediction]:
         """Return the unit vectors of images uint8[h, w, 3] that were fitted as the config says."""
         config, last = self.settings.predict, self.settings.train.channels_last
-        loader = batches_of_images(images, config.batch, self._item)
+        loader = batches_of_images(images, config.batch, self.item)
         rows: dict[int, NDArray[np.float32]] = {}
         for indices, vectors in embed(self.place, self.networks.models, loader, config, last, self.networks.shared):
             rows |= dict(zip(indices, vectors, strict=True))
         return [VectorPrediction(rows[position]) for position in range(len(images))]
 
-    def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
+    def item(self, position: int, image: NDArray[np.uint8]) -> Item:
+        """Return an image that was made ready by `data.items.prepared` as the networks get it."""
         settings = self.settings
         return middle_item(position, image, settings.image.size, self.normalisation, settings.model.in_channels)
 

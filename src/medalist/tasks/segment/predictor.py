@@ -62,13 +62,14 @@ class SegmentNetworks:
         )
         large = [number for number, one in enumerate(images) if tile is not None and max(one.shape[:2]) > tile.size]
         whole = sorted(set(range(len(images))) - set(large))
-        loader = batches_of_images([images[number] for number in whole], config.batch, self._item)
+        loader = batches_of_images([images[number] for number in whole], config.batch, self.item)
         made = predict(self.place, self.task, self.models, loader, config, stride, last, self.normalisation)
         found = {whole[position]: one for position, one in made}
         found |= {number: tiles.predict(WindowedImage(DecodedPicture(images[number]))).prediction for number in large}
         return [found[position] for position in range(len(images))]
 
-    def _item(self, position: int, image: NDArray[np.uint8]) -> Item:
+    def item(self, position: int, image: NDArray[np.uint8]) -> Item:
+        """Return an image that was made ready by `data.items.prepared` as the networks get it."""
         padded, padding = pad_to_multiple(image, self.settings.model.stride)
         item = make_item(position, padded, None, self.normalisation, padding)
         return with_condition(item, condition_of(self.settings.model))
