@@ -11,12 +11,12 @@ from torch import nn
 
 from medalist.data.items import Normalisation
 from medalist.data.loader import Batch, collate
+from medalist.data.placing import Size
 from medalist.engine.placement import Placement
 from medalist.errors import ConfigError
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.processors import release_buffers
 from medalist.tasks.detect.datasets import frame_item
-from medalist.tasks.detect.frames import Size
 from medalist.tasks.detect.inference import predict
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.task import DetectTask
