@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from medalist.folds.folds import make_folds
 from ranks import together
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -21,6 +20,7 @@ from medalist.engine.devices import mean_over_processes, open_fabric
 from medalist.engine.job import TrainJob
 from medalist.engine.syncnorm import synchronised
 from medalist.engine.train import fit
+from medalist.folds.folds import make_folds
 from medalist.reporter import TimedProgress
 from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.jobs import build_job
