@@ -137,7 +137,7 @@ def test_other_computations_give_nearly_the_same(how: str) -> None:
     image = torch.rand(3, 3, *SIZE, generator=torch.Generator().manual_seed(1))
     plain = float(CRITERION.losses(network(image), target, SIZE, same)["loss"].detach())
     if how == "compile":
-        outputs = torch.compile(network, backend="aot_eager")(image)
+        outputs = torch.compile(network, backend="eager")(image)
     else:
         with torch.autocast("cpu", torch.bfloat16):
             outputs = network(image)
