@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import assert_never
 
 from medalist.tasks.detect.dense import DenseCriterion
+from medalist.tasks.detect.detr import DetrCriterion
 from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
+    DetrConfig,
     FasterRcnnConfig,
     FcosConfig,
     ModelConfig,
@@ -24,5 +26,7 @@ def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
             return DenseCriterion(model, loss)
         case FasterRcnnConfig():
             return TwoStageCriterion(model, loss)
+        case DetrConfig():
+            return DetrCriterion(model, loss)
         case _:
             assert_never(model)

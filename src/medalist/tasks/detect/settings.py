@@ -12,7 +12,7 @@ from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSamp
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
-from medalist.tasks.detect.model_settings import ModelConfig
+from medalist.tasks.detect.model_settings import DetrConfig, ModelConfig
 from medalist.tasks.memory_settings import MemorySize, bytes_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -157,7 +157,9 @@ class DetectSettings(Experiment):
     @property
     def pretrained(self) -> Pretrained:
         """The weights of the encoder."""
-        return Pretrained(self.model.encoder, self.model.weights)
+        model = self.model
+        own = isinstance(model, DetrConfig) and model.own_encoder
+        return Pretrained(model.encoder, model.weights, in_timm=not own, whole=own)
 
     @property
     def sizes_line(self) -> str:
@@ -174,4 +176,13 @@ class DetectSettings(Experiment):
             raise ValueError("train.mix: boxes are not mixed on the device; take compose.mosaic or compose.mixup")
         if self.train.sizes:
             raise ValueError("train.sizes: boxes are not resized on the device; take image.size and image.scale")
+        if isinstance(self.model, DetrConfig):
+            scale = min(1.0, *self.predict.scales)
+            height, width = (max(32, int(side * scale / 32) * 32) for side in self.image.size)
+            places = sum((height // stride) * (width // stride) for stride in self.model.strides)
+            if self.model.queries > places:
+                raise ValueError(
+                    f"model.queries = {self.model.queries}, but a frame of {width}x{height} has {places} places; lower "
+                    "model.queries"
+                )
         return self
