@@ -65,6 +65,16 @@ def test_numbers_that_mean_something_else_are_told() -> None:
     ]
 
 
+def test_boxes_of_smaller_images_are_told() -> None:
+    quarter = ("0 0 20 10 - car", "5 5 90 50 - bus")
+    assert doubts(*[quarter] * 10) == [
+        "none of 20 boxes reaches beyond 45% of the width and 50% of the height of its image; if they were drawn on "
+        "images of another size, multiply them in `read`"
+    ]
+    assert doubts(*[quarter] * 9, (*quarter, "100 0 150 9 - car")) == []  # one box on the right is enough
+    assert doubts(*[quarter] * 9) == []  # too few images to say so
+
+
 def test_a_class_without_a_box_is_told() -> None:
     assert doubts((SOUND[0],)) == ["no training image has a box of 'bus'"]
 

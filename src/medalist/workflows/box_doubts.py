@@ -20,6 +20,12 @@ from medalist.records import Answer, Boxes, Sample
 _NAMED = 5
 """Ids that a line names."""
 _MANY = 0.2  # a share of boxes over the edge that rather comes from numbers that mean something else
+_ENOUGH = 10
+"""Images with boxes from which a line about where boxes lie is said."""
+_CORNER = 0.6
+"""The share of both sides that boxes of whole images go beyond."""
+_SHARES = 2
+"""Corners up to this number of pixels are rather shares of the sides."""
 
 
 class _Seen(NamedTuple):
@@ -45,6 +51,7 @@ def implausible_boxes(contest: Contest, truths: Mapping[str, Answer]) -> Iterato
     if seen:
         yield from _left_out(seen, set(classes))
         yield from _over_the_edge(seen)
+        yield from _in_a_corner(seen)
         yield from _doubled(seen)
         yield from _marked(seen)
         yield from _without(seen, classes)
@@ -101,10 +108,24 @@ def _over_the_edge(seen: Sequence[_Seen]) -> Iterator[str]:
         said = _counted(len(over), "reaches", "reach")
         yield f"{said} over the edge of the image, by {most:g} pixels at most: {_named(over)}{hint}"
     largest = max((float(truth.xyxy.max(initial=0.0)) for _, _, truth in seen), default=0.0)
-    if count and largest <= 2:
+    if count and largest <= _SHARES:
         yield (
             f"no corner of {count:,} boxes is beyond {largest:g} pixels; if they are shares of the image's sides, type "
             "normalised=True in their coordinates"
+        )
+
+
+def _in_a_corner(seen: Sequence[_Seen]) -> Iterator[str]:
+    """Boxes that all lie in the upper left corner of their images, as those of smaller images do."""
+    ends = [truth.xyxy[:, 2:] / np.array(sample.size[::-1], np.float32) for sample, _, truth in seen if truth.count]
+    if len(ends) < _ENOUGH:
+        return
+    corners = np.concatenate(ends)
+    right, lower = corners.max(axis=0).tolist()
+    if max(right, lower) <= _CORNER and max(float(truth.xyxy.max(initial=0.0)) for _, _, truth in seen) > _SHARES:
+        yield (
+            f"none of {len(corners):,} boxes reaches beyond {right:.0%} of the width and {lower:.0%} of the height of "
+            "its image; if they were drawn on images of another size, multiply them in `read`"
         )
 
 
