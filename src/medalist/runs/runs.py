@@ -319,7 +319,9 @@ def find_run(name: str, root: Path) -> Run:
     listed = [f"{run.competition}/{run.name}" for run in known]
     near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    if not hint and name.endswith((".yaml", ".yml")):
+    if "=" in name:
+        hint = f"; '{name}' changes a setting: medalist score RUN {name} --keep decides so from then on, submit too"
+    elif not hint and name.endswith((".yaml", ".yml")):
         hint = f"; {name} is a config: name a run of it, or make one with medalist train {name}"
     more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
     raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed[:20]) or 'none'}{more}{hint}")
