@@ -135,3 +135,9 @@ def test_a_list_of_classes_that_was_changed_is_refused(cells: Cells, medalist: C
         (cells.run.folder / "classes.json").write_text(json.dumps(classes))
         ended = medalist(*words)
         assert ended.code == 2 and said in ended.line, ended
+
+
+def test_a_fold_whose_predictions_are_lost_is_told(cells: Cells, medalist: Command) -> None:
+    (cells.run.folder / "oof" / "fold0.parquet").unlink()
+    ended = medalist("--runs", cells.runs, "score", "bccd/tiny", "--data", cells.data)
+    assert ended.code == 0 and "not in this score: folds 0; type medalist predict bccd/tiny --split oof" in ended.out
