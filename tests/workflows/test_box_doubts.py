@@ -18,10 +18,10 @@ from medalist.workflows.box_doubts import implausible_boxes
 CLASSES = ("car", "bus")
 
 
-def doubts(*annotations: tuple[str, ...]) -> list[str]:
+def doubts(*annotations: tuple[str, ...], of_truth: tuple[str, ...] = CLASSES) -> list[str]:
     samples = tuple(Sample(f"s{number}", (), (100, 200), one) for number, one in enumerate(annotations))
     competition = Competition(
-        "c", lambda root: Split((), ()), box_truth(CLASSES), coco_map(CLASSES), BoxesFormat(classes=CLASSES)
+        "c", lambda root: Split((), ()), box_truth(of_truth), coco_map(CLASSES), BoxesFormat(classes=CLASSES)
     )
     contest = Contest(competition, Path(), Split(samples, ()))
     return list(implausible_boxes(contest, contest.truths(samples)))
@@ -73,6 +73,13 @@ def test_boxes_of_smaller_images_are_told() -> None:
     ]
     assert doubts(*[quarter] * 9, (*quarter, "100 0 150 9 - car")) == []  # one box on the right is enough
     assert doubts(*[quarter] * 9) == []  # too few images to say so
+
+
+def test_classes_of_the_truth_in_another_order_are_told() -> None:
+    assert doubts(SOUND[:1], SOUND, of_truth=CLASSES[::-1])[0] == (
+        "1 truths have a class that their annotations do not have: s0 (bus); give `truth` the classes of the "
+        "submission format, in the same order"
+    )
 
 
 def test_a_class_without_a_box_is_told() -> None:

@@ -50,6 +50,7 @@ def implausible_boxes(contest: Contest, truths: Mapping[str, Answer]) -> Iterato
             seen.append(_Seen(sample, _from_truth(truth, classes) if boxes is None else boxes, truth))
     if seen:
         yield from _left_out(seen, set(classes))
+        yield from _renamed(seen, classes)
         yield from _over_the_edge(seen)
         yield from _in_a_corner(seen)
         yield from _doubled(seen)
@@ -93,6 +94,21 @@ def _named(found: Sequence[str]) -> str:
     ids = list(dict.fromkeys(found))
     more = f" and {len(ids) - _NAMED:,} more" if len(ids) > _NAMED else ""
     return f"{', '.join(map(shortened, ids[:_NAMED]))}{more}"
+
+
+def _renamed(seen: Sequence[_Seen], classes: Sequence[str]) -> Iterator[str]:
+    """Truths with a class that their annotation does not have: the classes of `truth` are in another order."""
+    renamed = []
+    for sample, boxes, truth in seen:
+        said = {box.label for box in boxes}
+        other = [classes[label] for label in np.unique(truth.labels).tolist() if classes[label] not in said]
+        if said and other and said <= set(classes):
+            renamed.append(f"{sample.id} ({shortened(other[0])})")
+    if renamed:
+        yield (
+            f"{len(renamed):,} truths have a class that their annotations do not have: {_named(renamed)}; give `truth` "
+            "the classes of the submission format, in the same order"
+        )
 
 
 def _over_the_edge(seen: Sequence[_Seen]) -> Iterator[str]:
