@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from medalist.codecs.boxes import NUMBER, PIXELS, VOC, YOLO, BoxCoordinates, with_area
 from medalist.errors import DataError
 from medalist.files import read_table, reason
-from medalist.formats.labels import unknown_rule
+from medalist.formats.labels import hold_classes, unknown_rule
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import SHOWN, refuse
 from medalist.layouts.folders import Images
@@ -250,7 +250,7 @@ def box_truth(classes: Sequence[str]) -> Callable[[Path, Sample], Boxes]:
     Crowds and difficult objects are `ignored`. Left out are boxes that have no area inside the image, and boxes whose
     label is no class; `medalist check` names them. Boxes that reach over the edge are kept as they are.
     """
-    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
+    hold_classes(classes)
     return partial(_box_truth, classes=tuple(classes))
 
 
