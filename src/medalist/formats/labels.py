@@ -240,8 +240,7 @@ class LabelsFormat:
 
 def hold_classes(classes: Sequence[str]) -> None:
     """Assert that there are classes, that each is there once, and that each can be written and read back."""
-    assert not isinstance(classes, str), f"classes must be a tuple of texts, as in ({classes!r},), and not one text"
-    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
+    assert not isinstance(classes, str) and len({*classes}) == len(classes) > 0, f"no tuple, each once: {classes!r}"
     odd = [one for one in classes if not (isinstance(one, str) and one and one == one.strip() and one.isprintable())]
     assert not odd, f"classes that are no texts, empty, unprintable, or have white space at their ends: {odd}"
 
