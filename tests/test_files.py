@@ -116,6 +116,17 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
 
 
+def test_a_disk_that_is_read_only_is_told_of_the_file_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "unlink", refuse)  # there the temporary file cannot be deleted either
+    with pytest.raises(MedalistError) as raised, written(tmp_path / "scores.json") as temporary:
+        refuse(temporary)
+    line = f"cannot write {tmp_path / 'scores.json'}: Read-only file system; make this disk writable, or name a place"
+    assert one_line(raised).startswith(line)
+
+
 def test_a_long_name_is_written_and_a_longer_one_refused_by_its_length(tmp_path: Path) -> None:
     """The temporary name beside it is no longer than a name may be."""
     for name in ("y" * 251 + ".csv", "é" * 100, "x"):

@@ -13,7 +13,7 @@ import secrets
 import stat
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -57,7 +57,8 @@ def written(path: Path, *, flush: bool = True) -> Iterator[Path]:
         if flush:
             system.flush_folder(path.parent)
     except BaseException as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that cannot be written cannot be cleared either, and the first error says why
+            temporary.unlink(missing_ok=True)
         # Some writers (safetensors, torch) raise an error of their own that keeps only the text of the system's error.
         if _disk_full(error) or (isinstance(error, OSError) and error.filename == str(temporary)):
             raise _not_written(path, error) from error
@@ -106,7 +107,9 @@ def _not_written(path: Path, error: BaseException) -> MedalistError:
         )
     if _disk_full(error):
         return MedalistError(f"disk full while writing {path}; free space and run the command again")
-    return MedalistError(f"cannot write {path}: {reason(error)}")
+    fixed = isinstance(error, OSError) and error.errno == errno.EROFS
+    hint = "; make this disk writable, or name a place on another one" if fixed else ""
+    return MedalistError(f"cannot write {path}: {reason(error)}{hint}")
 
 
 def reason(error: BaseException) -> str:

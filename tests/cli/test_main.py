@@ -280,6 +280,11 @@ def test_a_config_in_the_place_of_a_run_is_told(medalist: Command, trained: Any,
     assert ended.code == 2 and f"; {CONFIG} is a config: name a run of it" in ended.line
 
 
+def test_a_setting_in_the_place_of_a_run_is_told(medalist: Command, trained: Any, at_home: Path) -> None:
+    ended = medalist("--runs", trained.runs, "submit", "toy_nuclei/tiny", "decide.body=0.4")
+    assert ended.code == 2 and "medalist score RUN decide.body=0.4 --keep decides so from then on" in ended.line
+
+
 def test_an_encoder_that_does_not_exist_is_not_shown(medalist: Command, at_home: Path) -> None:
     ended = medalist("show", CONFIG, "model.encoder=resnet3")
     assert ended.code == 2 and "encoder 'resnet3' is not in timm" in ended.line and "did you mean" in ended.line

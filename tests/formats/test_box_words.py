@@ -25,6 +25,9 @@ def test_words_of_each_part_in_their_order() -> None:
     [
         {"classes": ()},
         {"classes": ("a", "a")},
+        {"classes": "ab"},
+        {"classes": ("a", "b"), "labels": (0, 1)},
+        {"classes": ("a",), "decimals": 9},
         {"classes": ("a",), "labels": ("1", "2")},
         {"classes": ("a", "b"), "parts": ("box",)},
         {"classes": ("a",), "parts": ("label", "score")},

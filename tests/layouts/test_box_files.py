@@ -127,6 +127,20 @@ def test_all_faults_stand_in_one_list(tmp_path: Path) -> None:
         assert part in message
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (xml().replace("<annotation>", '<annotation xmlns="urn:a">'), "begins with <{urn:a}annotation>, not with"),
+        ("<annotations>" + xml() + "</annotations>", "begins with <annotations>, not with <annotation> as VOC has it"),
+        (xml(("car", (1, 1, 2, 2)), more="<difficult>yes</difficult>"), "difficult is 'yes'; it must be 0 or 1"),
+        ("<annotation><object><name>car</name></object></annotation>", "object 1: one of its four numbers is missing"),
+    ],
+)
+def test_xml_of_another_form_is_no_image_without_objects(text: str, said: str, tmp_path: Path) -> None:
+    files = listed(tmp_path, {"one": text}, ".xml")
+    assert said in one_line(DataError, lambda: voc_boxes(files, CLASSES))
+
+
 BOMB = '<!DOCTYPE a [<!ENTITY b "bbbb"><!ENTITY c "&b;&b;">]><annotation>&c;</annotation>'
 OUTSIDE = '<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/hostname">]><annotation>&b;</annotation>'
 
@@ -169,11 +183,16 @@ def test_boxes_of_an_image_that_is_not_there(tmp_path: Path) -> None:
         ({"annotations": [{"image_id": True, "category_id": 3, "bbox": [1, 2, 3, 4]}]}, "annotation 1: must have"),
         ({"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, None, 4]}]}, "'None' is not a finite"),
         ({"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, True, 4]}]}, "'True' is not a finite"),
+        (
+            {"annotations": [{"image_id": 5, "category_id": 3, "bbox": [1, 2, 3, 4], "iscrowd": "1"}]},
+            "annotation 1: iscrowd is '1'; it must be 0 or 1",
+        ),
         ({"annotations": {}}, "no list 'annotations'"),
         ({"images": [{"id": 5, "file_name": "/etc/passwd"}]}, "'/etc/passwd' is no file inside"),
         ({"images": [{"id": 5, "file_name": "x\\..\\y"}]}, "is no file inside"),
         ({"images": [{"id": 5, "file_name": "a/one.jpg"}, {"id": 6, "file_name": "one.png"}]}, "'one' is there twice"),
-        ({"categories": [{"id": 3}]}, "categories, entry 1: must have id and name"),
+        ({"categories": [{"id": 3}]}, "entry 1: must have id, a whole number, and name, a text"),
+        ({"categories": [{"id": 3, "name": "car"}, {"id": 9, "name": "car"}]}, "categories: the name 'car' is there"),
     ],
 )
 def test_faults_of_coco_files(changes: dict[str, object], match: str, tmp_path: Path) -> None:

@@ -256,3 +256,8 @@ def test_rules_that_are_not_possible_are_refused() -> None:
     assert "above 0, 1 at most" in one_line(ConfigError, lambda: box_map(CLASSES, thresholds=(0.0,)))
     assert "not in the classes" in one_line(ConfigError, lambda: box_map(CLASSES, nothing="none"))
     assert "no answer for 1 of 1" in one_line(DataError, lambda: coco_map(CLASSES)({"i": TRUTH}, {}))
+    other = {"i": boxes((0, 0.9, 0, 0, 10, 10), (1, 0.9, 0, 0, 10, 10))}
+    line = one_line(DataError, lambda: coco_map(CLASSES[:1])(other, other))
+    assert line.startswith(
+        "a box has the class 1 (counted from 0), and the metric knows 1; give the metric, the format"
+    )

@@ -66,7 +66,7 @@ def test_a_part_without_boxes_or_without_images(store: BoxStore) -> None:
 def test_a_part_is_there_only_as_a_whole(store: BoxStore) -> None:
     store.start("fold0")
     assert store.part("fold0") is None and store.intact("fold0")
-    with pytest.raises(RunError, match="run medalist predict again"):
+    with pytest.raises(RunError, match=r"no predictions .*; predict again: medalist predict \S+/\S+ --split oof$"):
         store.read("fold0")
 
 
@@ -124,6 +124,6 @@ def test_a_damaged_or_changed_file_is_refused(store: BoxStore) -> None:
     with pytest.raises(RunError, match="is not what was predicted"):
         store.read("fold0")
     path.write_bytes(path.read_bytes()[:-40])
-    with pytest.raises(RunError, match="is damaged"):
+    with pytest.raises(RunError, match=r"is damaged \([^/]+\); predict again: medalist predict \S+ --split oof$"):
         store.read("fold0")
     assert not store.intact("fold0")

@@ -18,10 +18,10 @@ from medalist.workflows.box_doubts import implausible_boxes
 CLASSES = ("car", "bus")
 
 
-def doubts(*annotations: tuple[str, ...]) -> list[str]:
+def doubts(*annotations: tuple[str, ...], of_truth: tuple[str, ...] = CLASSES) -> list[str]:
     samples = tuple(Sample(f"s{number}", (), (100, 200), one) for number, one in enumerate(annotations))
     competition = Competition(
-        "c", lambda root: Split((), ()), box_truth(CLASSES), coco_map(CLASSES), BoxesFormat(classes=CLASSES)
+        "c", lambda root: Split((), ()), box_truth(of_truth), coco_map(CLASSES), BoxesFormat(classes=CLASSES)
     )
     contest = Contest(competition, Path(), Split(samples, ()))
     return list(implausible_boxes(contest, contest.truths(samples)))
@@ -63,6 +63,23 @@ def test_numbers_that_mean_something_else_are_told() -> None:
         "1 box reaches over the edge of the image, by 200 pixels at most: s0; perhaps the numbers mean something else: "
         "see `coordinates`"
     ]
+
+
+def test_boxes_of_smaller_images_are_told() -> None:
+    quarter = ("0 0 20 10 - car", "5 5 90 50 - bus")
+    assert doubts(*[quarter] * 10) == [
+        "none of 20 boxes reaches beyond 45% of the width and 50% of the height of its image; if they were drawn on "
+        "images of another size, multiply them in `read`"
+    ]
+    assert doubts(*[quarter] * 9, (*quarter, "100 0 150 9 - car")) == []  # one box on the right is enough
+    assert doubts(*[quarter] * 9) == []  # too few images to say so
+
+
+def test_classes_of_the_truth_in_another_order_are_told() -> None:
+    assert doubts(SOUND[:1], SOUND, of_truth=CLASSES[::-1])[0] == (
+        "1 truths have a class that their annotations do not have: s0 (bus); give `truth` the classes of the "
+        "submission format, in the same order"
+    )
 
 
 def test_a_class_without_a_box_is_told() -> None:

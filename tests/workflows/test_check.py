@@ -11,9 +11,9 @@ from refusals import one_line
 
 from medalist.competition import load_competition
 from medalist.contest import Contest
-from medalist.errors import DataError, MedalistError, SubmissionError
+from medalist.errors import ConfigError, DataError, MedalistError, SubmissionError
 from medalist.formats.rle import RleFormat
-from medalist.records import Answer, Instances, Sample, Split
+from medalist.records import Answer, Instances, Sample, Score, Split
 from medalist.reporter import SilentReporter
 from medalist.runs.opening import open_contest
 from medalist.workflows.check import WARNING, check, images_decode, perfect_score, truths_decode, unique_ids
@@ -122,6 +122,15 @@ def test_a_format_that_loses_something_is_refused(contest: Contest, monkeypatch:
     monkeypatch.setattr(RleFormat, "rows", lambda *given: honest(*given)[:1])
     message = one_line(DataError, lambda: perfect_score(contest, perfect))
     assert "perfect answers score 1.0 but 0." in message
+
+
+def test_a_metric_of_another_kind_is_the_contests_mistake(contest: Contest) -> None:
+    def misused(truths: object, answers: dict[str, Answer]) -> Score:
+        return Score(answers.no_such_thing)  # type: ignore[attr-defined]
+
+    spoilt = replace(contest, competition=replace(contest.competition, score=misused))
+    message = one_line(ConfigError, lambda: perfect_score(spoilt, contest.evaluation.perfect(contest)))
+    assert "does not take its answers, which are Instances (" in message and "docs/competition.md lists" in message
 
 
 def test_a_spoilt_sample_submission_is_refused(contest: Contest, quiet: SilentReporter) -> None:

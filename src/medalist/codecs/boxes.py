@@ -99,7 +99,8 @@ class BoxCoordinates:
         corners = xyxy.astype(np.float64)
         if decimals is None:
             return self._shortest(corners, xyxy, size)
-        assert 0 <= decimals <= _MOST_DECIMALS[self.normalised], decimals
+        most = _MOST_DECIMALS[self.normalised]
+        assert 0 <= decimals <= most, f"decimals={decimals}; there may be 0 to {most}, or None for what is exact"
         if self.form == "cxcywh":
             found = np.round(self.numbers(corners, size), decimals)
             found[:, 2:] = np.maximum(found[:, 2:], 10.0**-decimals)

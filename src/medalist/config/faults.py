@@ -63,7 +63,8 @@ def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | 
     here: Any = model
     holder: type[BaseModel] | None = model
     for step in loc:
-        here, tag = member_of(here, step)
+        plain = _plain_member(here, step)
+        here, tag = member_of(here, step) if plain is None else (plain, True)
         if tag:
             continue
         keys.append(step)
@@ -73,6 +74,20 @@ def _walk(model: type[BaseModel], loc: Sequence[int | str]) -> tuple[list[int | 
         else:
             here = next((arg for arg in reversed(get_args(here)) if arg is not Ellipsis), None)
     return keys, holder
+
+
+def _plain_member(annotation: Any, step: int | str) -> Any:
+    """Return the member of a union without kinds that a step of a location names by its type; None for other types."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if get_origin(annotation) not in (Union, types.UnionType):
+        return None
+    members = [arg for arg in get_args(annotation) if arg is not type(None)]
+    bare = [get_args(one)[0] if get_origin(one) is Annotated else one for one in members]
+    if len(members) < 2 or any(isinstance(one, type) and issubclass(one, BaseModel) for one in bare):
+        return None
+    named = (one for one in bare if str(step).startswith(getattr(get_origin(one) or one, "__name__", "?")))
+    return next(named, bare[0])
 
 
 def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
@@ -91,6 +106,18 @@ def member_of(annotation: Any, step: int | str) -> tuple[Any, bool]:
                     return member, True
         return (members[0], False) if members else (None, False)
     return annotation, False
+
+
+def clearest(faults: Sequence[ErrorDetails], model: type[BaseModel]) -> ErrorDetails:
+    """Return the first fault; where it is of one member of a union without kinds, that of the member that got farthest.
+
+    A block where a number or a block may stand is no number, and what is wrong with it stands inside of it.
+    """
+    first, depth = faults[0], len(faults[0]["loc"])
+    if not depth or _walk(model, first["loc"])[0][-1:] == [first["loc"][-1]]:
+        return first
+    others = (one for one in faults[1:] if one["loc"][: depth - 1] == first["loc"][:-1] and len(one["loc"]) > depth)
+    return next(others, first)
 
 
 def default_member(annotation: Any) -> type[BaseModel] | None:

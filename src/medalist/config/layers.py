@@ -29,6 +29,7 @@ from medalist.config.faults import (
     COMMAND_LINE,
     Layer,
     Tree,
+    clearest,
     default_member,
     first_line,
     member_of,
@@ -303,7 +304,7 @@ def _checked(tree: Tree, layers: Sequence[Layer], model: type[Model]) -> Model:
     except ValidationError as error:
         # A mistyped key comes first, because it explains why another key is missing.
         faults = sorted(error.errors(), key=lambda fault: fault["type"] != "extra_forbidden")
-        raise ConfigError(one_line(faults[0], layers, model)) from None
+        raise ConfigError(one_line(clearest(faults, model), layers, model)) from None
 
 
 def _leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

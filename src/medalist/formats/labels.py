@@ -240,9 +240,9 @@ class LabelsFormat:
 
 def hold_classes(classes: Sequence[str]) -> None:
     """Assert that there are classes, that each is there once, and that each can be written and read back."""
-    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
-    odd = [name for name in classes if not name or name != name.strip() or not name.isprintable()]
-    assert not odd, f"classes that are empty, unprintable, or have white space at their ends: {odd}"
+    assert not isinstance(classes, str) and len({*classes}) == len(classes) > 0, f"no tuple, each once: {classes!r}"
+    odd = [one for one in classes if not (isinstance(one, str) and one and one == one.strip() and one.isprintable())]
+    assert not odd, f"classes that are no texts, empty, unprintable, or have white space at their ends: {odd}"
 
 
 def labels_of(sample_id: str, answer: Answer) -> Labels:

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from medalist.codecs.boxes import NUMBER, PIXELS, VOC, YOLO, BoxCoordinates, with_area
 from medalist.errors import DataError
 from medalist.files import read_table, reason
-from medalist.formats.labels import unknown_rule
+from medalist.formats.labels import hold_classes, unknown_rule
 from medalist.formats.submission import shortened
 from medalist.layouts.faults import SHOWN, refuse
 from medalist.layouts.folders import Images
@@ -72,7 +72,8 @@ class BoxList:
         """Add a box of the image `name`. words: its four numbers as text; where: its place, for errors."""
         bad = next((word for word in words if not NUMBER.fullmatch(word)), None)
         if bad is not None:
-            self.faults.append(f"{where}: '{shortened(bad)}' is not a finite number")
+            what = f"'{shortened(bad)}' is not a finite number" if bad else "one of its four numbers is missing"
+            self.faults.append(f"{where}: {what}")
         elif label not in self.classes and self.unknown == "refused":
             rule = unknown_rule(label, dict.fromkeys(self.classes), len(self.faults) < SHOWN)
             self.faults.append(f"{where}: label '{shortened(label)}': {rule}")
@@ -141,10 +142,19 @@ def voc_boxes(
             what = f"refused: {type(error).__name__}" if isinstance(error, DefusedXmlException) else reason(error)
             boxes.faults.append(f"{path.name}: not xml that can be read ({what})")
             continue
+        if root.tag != "annotation":  # it would have no objects, which looks like an image without them
+            boxes.faults.append(
+                f"{path.name}: begins with <{shortened(root.tag)}>, not with <annotation> as VOC has it"
+            )
+            continue
         for number, one in enumerate(root.iter("object"), start=1):
+            where, hard = f"{path.name}, object {number}", (one.findtext("difficult") or "0").strip()
             words = [(one.findtext(f"bndbox/{key}") or "").strip() for key in ("xmin", "ymin", "xmax", "ymax")]
-            mark = DIFFICULT if (one.findtext("difficult") or "").strip() == "1" else PLAIN
-            boxes.add(f"{path.name}, object {number}", name, (one.findtext("name") or "").strip(), words, mark)
+            if hard not in ("0", "1"):
+                boxes.faults.append(f"{where}: difficult is '{shortened(hard)}'; it must be 0 or 1")
+                continue
+            mark = DIFFICULT if hard == "1" else PLAIN
+            boxes.add(where, name, (one.findtext("name") or "").strip(), words, mark)
     source = str(files[0][1].parent) if files else "xml"
     return boxes.texts(source, coordinates, known=[name for name, _ in files])
 
@@ -240,7 +250,7 @@ def box_truth(classes: Sequence[str]) -> Callable[[Path, Sample], Boxes]:
     Crowds and difficult objects are `ignored`. Left out are boxes that have no area inside the image, and boxes whose
     label is no class; `medalist check` names them. Boxes that reach over the edge are kept as they are.
     """
-    assert classes and len(set(classes)) == len(classes), f"classes must be there, each once: {classes}"
+    hold_classes(classes)
     return partial(_box_truth, classes=tuple(classes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -56,18 +57,22 @@ def coco_boxes(
         if name in seen:
             faults.append(f"images: '{shortened(name)}' is there twice")
         seen.add(name)
+    twice = [name for name, count in Counter(one["name"] for one in categories.values()).items() if count > 1]
+    faults += [f"categories: the name '{shortened(name)}' is there twice" for name in twice]
     boxes = BoxList(classes, unknown, faults=faults)
     for number, one in enumerate(_listed(whole, "annotations", faults), start=1):
         where = f"annotation {number}"
         if not _has(one, {"image_id": int, "category_id": int, "bbox": list}) or len(one["bbox"]) != 4:
-            faults.append(f"{where}: must have image_id, category_id and bbox with four numbers")
+            faults.append(f"{where}: must have image_id and category_id, whole numbers, and bbox with four numbers")
+        elif one.get("iscrowd") not in (None, 0, 1):
+            faults.append(f"{where}: iscrowd is {shortened(repr(one['iscrowd']))}; it must be 0 or 1")
         elif one["image_id"] not in images:
             faults.append(f"{where}: image_id {shortened(str(one['image_id']))} is no image of the file")
         elif one["category_id"] not in categories:
             faults.append(f"{where}: category_id {shortened(str(one['category_id']))} is no category of the file")
         else:
             words = [repr(value) if type(value) in (int, float) else str(value) for value in one["bbox"]]
-            mark = CROWD if one.get("iscrowd") in (1, True) else PLAIN
+            mark = CROWD if one.get("iscrowd") else PLAIN
             boxes.add(where, names[one["image_id"]], categories[one["category_id"]]["name"], words, mark)
     return CocoPart(
         tuple((names[number], one["file_name"]) for number, one in images.items()),
@@ -98,7 +103,10 @@ def _by_id(whole: Any, part: str, keys: dict[str, type], faults: list[str]) -> d
     found: dict[int, dict[str, Any]] = {}
     for number, one in enumerate(_listed(whole, part, faults), start=1):
         if not _has(one, keys):
-            faults.append(f"{part}, entry {number}: must have {' and '.join(keys)}")
+            wanted = " and ".join(
+                f"{name}, {'a whole number' if kind is int else 'a text'}," for name, kind in keys.items()
+            )
+            faults.append(f"{part}, entry {number}: must have {wanted.removesuffix(',')}")
         elif one["id"] in found:
             faults.append(f"{part}, entry {number}: the id {shortened(str(one['id']))} is there twice")
         else:

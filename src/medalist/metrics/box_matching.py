@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.errors import DataError
 from medalist.metrics.masks import require_pairs
 from medalist.records import Boxes
 
@@ -152,7 +153,11 @@ def _side(boxes: Sequence[Boxes], classes: int, most: int | None, by_score: bool
     label = np.concatenate([one.labels for one in boxes]).astype(np.int64)
     scores = np.concatenate([one.scores for one in boxes]).astype(np.float64)
     ignored = np.concatenate([np.zeros(one.count, np.bool_) if one.ignored is None else one.ignored for one in boxes])
-    assert label.size == 0 or (label.min() >= 0 and label.max() < classes), "a label is no class of the metric"
+    if label.size and not 0 <= label.min() <= label.max() < classes:
+        raise DataError(
+            f"a box has the class {label.max()} (counted from 0), and the metric knows {classes}; give the metric, the "
+            "format and `truth` of the contest the same classes"
+        )
     image = np.repeat(np.arange(len(boxes)), counts)
     group = image * classes + label
     order = np.lexsort((-scores, group)) if by_score else np.argsort(group, kind="stable")

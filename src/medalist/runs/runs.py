@@ -301,28 +301,28 @@ def find_run(name: str, root: Path) -> Run:
 
     Raises RunError where no run, or more than one run, is found.
     """
-    if name:
-        for folder in (Path(name).resolve(), root / name):  # resolved, so that '.' also has a name and a parent
-            try:
-                if (folder / "lock.json").exists():  # whoever reads it says what it is, where it is no file
-                    return Run(folder)
-            except OSError as error:  # for example a name that is too long for a file
-                raise RunError(f"no run '{name[:60]}…': {error.strerror}") from None
+    for folder in (Path(name).resolve(), root / name) if name else ():  # resolved, so that '.' also has a parent
+        try:
+            if (folder / "lock.json").exists():  # whoever reads it says what it is, where it is no file
+                return Run(folder)
+        except OSError as error:  # for example a name that is too long for a file
+            raise RunError(f"no run '{name[:60]}…': {error.strerror}") from None
     known = all_runs(root)
     named = [run for run in known if run.name == name]
     if len(named) == 1:
         return named[0]
     if named:
-        raise RunError(
-            f"several runs are called '{name}': {', '.join(str(run.folder) for run in named)}; type one of them"
-        )
+        folders = ", ".join(str(run.folder) for run in named)
+        raise RunError(f"several runs are called '{name}': {folders}; type one of them")
     listed = [f"{run.competition}/{run.name}" for run in known]
     near = get_close_matches(name, [*listed, *(run.name for run in known)], n=1)
     hint = f"; did you mean '{near[0]}'?" if near else ""
-    if not hint and name.endswith((".yaml", ".yml")):
+    if "=" in name:
+        hint = f"; '{name}' changes a setting: medalist score RUN {name} --keep decides so from then on, submit too"
+    elif not hint and name.endswith((".yaml", ".yml")):
         hint = f"; {name} is a config: name a run of it, or make one with medalist train {name}"
-    more = f" and {len(listed) - 20} more" if len(listed) > 20 else ""
-    raise RunError(f"no run '{name}' under {root}; there are: {', '.join(listed[:20]) or 'none'}{more}{hint}")
+    shown = f"{', '.join(listed[:20]) or 'none'}{f' and {len(listed) - 20} more' if len(listed) > 20 else ''}"
+    raise RunError(f"no run '{name}' under {root}; there are: {shown}{hint}")
 
 
 def all_runs(root: Path) -> list[Run]:

@@ -20,7 +20,7 @@ from medalist.errors import RunError
 from medalist.files import reason, written
 from medalist.reading import require_file
 from medalist.records import BoxPrediction
-from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, start_part
+from medalist.stores.store import StoredPart, finish_part, read_part, refuse_changed, remaking, start_part
 
 CORNERS = ("x1", "y1", "x2", "y2")
 COLUMNS = ("id", *CORNERS, "label", "score", "source")
@@ -72,14 +72,14 @@ class BoxStore:
 
         part, path = self.part(name), self.path(name)
         if part is None:
-            raise RunError(f"no predictions {path}; run medalist predict again")
+            raise RunError(f"no predictions {path}; predict again: {remaking(path)}")
         try:
             require_file(path)
             table = pq.read_table(path, page_checksum_verification=True)
         except (OSError, pa.ArrowException) as error:
-            said = reason(error)[:100]
-            raise RunError(f"{path} is damaged ({said}); delete it and run medalist predict again") from None
-        unfit = f"{path} is not what {name}.json says; delete both and run medalist predict again"
+            said = reason(error).rpartition("': ")[2][:100]  # without the path, which is said already
+            raise RunError(f"{path} is damaged ({said}); predict again: {remaking(path)}") from None
+        unfit = f"{path} is not what {name}.json says; predict again: {remaking(path)}"
         said_sources = (table.schema.metadata or {}).get(SOURCES, b"").decode("utf-8", "replace")
         if not table.schema.equals(_schema()) or not said_sources.isdecimal() or len(said_sources) > 5:
             raise RunError(unfit)
@@ -111,7 +111,9 @@ class BoxStore:
         place = {sample_id: number for number, sample_id in enumerate(part.ids)}
         missing = [sample_id for sample_id in ids if sample_id not in place]
         if missing:
-            raise RunError(f"{self.path(name)} has no row of sample {missing[0]}; run medalist predict again")
+            raise RunError(
+                f"{self.path(name)} has no row of sample {missing[0]}; predict again: {remaking(self.path(name))}"
+            )
         return [found[place[sample_id]] for sample_id in ids]
 
     def start(self, name: str) -> None:

@@ -105,8 +105,12 @@ def refuse_changed(path: Path, found: str, files: Mapping[str, str]) -> None:
     Nothing is refused where the hash of the file is not known.
     """
     if files.get(path.name, found) != found:
-        split, run = path.parent.name, path.parent.parent
         raise RunError(
-            f"{path} is not what was predicted: it was changed or replaced since; predict again: medalist predict "
-            f"{run.parent.name}/{run.name} --split {split}"
+            f"{path} is not what was predicted: it was changed or replaced since; predict again: {remaking(path)}"
         )
+
+
+def remaking(path: Path) -> str:
+    """Return the command that makes a stored file again. path: `<run>/<split>/<file>`."""
+    split, run = path.parent.name, path.parent.parent
+    return f"medalist predict {run.parent.name}/{run.name} --split {split}"

@@ -29,8 +29,12 @@ def refuse_other_classes(run: Run, classes: Sequence[str]) -> None:
     """Raise RunError where the run was trained on other classes than these, or on the same in another order."""
     if not has_classes(run, classes):
         known = read_json(run.folder / "classes.json")
-        pairs = zip(known, classes, strict=False) if isinstance(known, list) else ()
-        at = next((number for number, (old, new) in enumerate(pairs) if old != new), None)
+        if not isinstance(known, list):
+            raise RunError(
+                f"{run.folder / 'classes.json'} is no list of classes; restore the file, or train a new run: medalist "
+                "train ... --name NAME"
+            )
+        at = next((number for number, (old, new) in enumerate(zip(known, classes, strict=False)) if old != new), None)
         what = (
             f"{len(known)} classes, now there are {len(classes)}"
             if at is None

@@ -20,6 +20,12 @@ from medalist.records import Answer, Boxes, Sample
 _NAMED = 5
 """Ids that a line names."""
 _MANY = 0.2  # a share of boxes over the edge that rather comes from numbers that mean something else
+_ENOUGH = 10
+"""Images with boxes from which a line about where boxes lie is said."""
+_CORNER = 0.6
+"""The share of both sides that boxes of whole images go beyond."""
+_SHARES = 2
+"""Corners up to this number of pixels are rather shares of the sides."""
 
 
 class _Seen(NamedTuple):
@@ -44,7 +50,9 @@ def implausible_boxes(contest: Contest, truths: Mapping[str, Answer]) -> Iterato
             seen.append(_Seen(sample, _from_truth(truth, classes) if boxes is None else boxes, truth))
     if seen:
         yield from _left_out(seen, set(classes))
+        yield from _renamed(seen, classes)
         yield from _over_the_edge(seen)
+        yield from _in_a_corner(seen)
         yield from _doubled(seen)
         yield from _marked(seen)
         yield from _without(seen, classes)
@@ -88,6 +96,21 @@ def _named(found: Sequence[str]) -> str:
     return f"{', '.join(map(shortened, ids[:_NAMED]))}{more}"
 
 
+def _renamed(seen: Sequence[_Seen], classes: Sequence[str]) -> Iterator[str]:
+    """Truths with a class that their annotation does not have: the classes of `truth` are in another order."""
+    renamed = []
+    for sample, boxes, truth in seen:
+        said = {box.label for box in boxes}
+        other = [classes[label] for label in np.unique(truth.labels).tolist() if classes[label] not in said]
+        if said and other and said <= set(classes):
+            renamed.append(f"{sample.id} ({shortened(other[0])})")
+    if renamed:
+        yield (
+            f"{len(renamed):,} truths have a class that their annotations do not have: {_named(renamed)}; give `truth` "
+            "the classes of the submission format, in the same order"
+        )
+
+
 def _over_the_edge(seen: Sequence[_Seen]) -> Iterator[str]:
     over, most, count = list[str](), 0.0, 0
     for sample, _, truth in seen:
@@ -101,10 +124,24 @@ def _over_the_edge(seen: Sequence[_Seen]) -> Iterator[str]:
         said = _counted(len(over), "reaches", "reach")
         yield f"{said} over the edge of the image, by {most:g} pixels at most: {_named(over)}{hint}"
     largest = max((float(truth.xyxy.max(initial=0.0)) for _, _, truth in seen), default=0.0)
-    if count and largest <= 2:
+    if count and largest <= _SHARES:
         yield (
             f"no corner of {count:,} boxes is beyond {largest:g} pixels; if they are shares of the image's sides, type "
             "normalised=True in their coordinates"
+        )
+
+
+def _in_a_corner(seen: Sequence[_Seen]) -> Iterator[str]:
+    """Boxes that all lie in the upper left corner of their images, as those of smaller images do."""
+    ends = [truth.xyxy[:, 2:] / np.array(sample.size[::-1], np.float32) for sample, _, truth in seen if truth.count]
+    if len(ends) < _ENOUGH:
+        return
+    corners = np.concatenate(ends)
+    right, lower = corners.max(axis=0).tolist()
+    if max(right, lower) <= _CORNER and max(float(truth.xyxy.max(initial=0.0)) for _, _, truth in seen) > _SHARES:
+        yield (
+            f"none of {len(corners):,} boxes reaches beyond {right:.0%} of the width and {lower:.0%} of the height of "
+            "its image; if they were drawn on images of another size, multiply them in `read`"
         )
 
 

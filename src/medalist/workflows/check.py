@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from medalist.codecs.images import image_turn
+from medalist.competition import contests_fault
 from medalist.contest import Contest, Perfect
-from medalist.errors import DataError
+from medalist.errors import ConfigError, DataError
+from medalist.files import reason
 from medalist.formats.submission import check_submission, suffix_of, write_submission
 from medalist.records import Answer, Sample
 from medalist.reporter import Reporter
@@ -134,11 +136,25 @@ def perfect_score(contest: Contest, perfect: Perfect) -> float:
         path = Path(folder) / f"perfect{suffix_of(perfect.form)}"
         write_submission(path, perfect.form, perfect.answers.items())
         parsed = perfect.form.parse(path, [sample for sample in contest.split.train if sample.id in truths])
-    through_file = contest.competition.score(truths, parsed).value
-    direct = contest.competition.score(truths, perfect.answers).value
+    through_file = _scored(contest, truths, parsed)
+    direct = _scored(contest, truths, perfect.answers)
     if through_file != direct:
         raise DataError(
             f"perfect answers score {direct} but {through_file} once written and parsed back; "
             f"the submission format of {contest.competition.name} does not fit its truth"
         )
     return through_file
+
+
+def _scored(contest: Contest, truths: Mapping[str, Answer], answers: Mapping[str, Answer]) -> float:
+    """Return the score of answers. Raises ConfigError where the contest's metric is one of another kind of answers."""
+    try:
+        return contest.competition.score(truths, answers).value
+    except (AssertionError, AttributeError, TypeError) as error:
+        if contests_fault(error) is not None:
+            raise
+        kinds = ", ".join(sorted({type(answer).__name__ for answer in truths.values()}))
+        raise ConfigError(
+            f"COMPETITION.score of {contest.competition.name} does not take its answers, which are {kinds} "
+            f"({reason(error)}); take a metric that docs/competition.md lists for them"
+        ) from error

@@ -92,6 +92,12 @@ def score_run(
         oof = answering.oof(run, contest, settings, reporter, figures, **apart)
         scores = _scores(run, contest, settings, answering, oof, rows)
     errors = scores["oof"]
+    lost = [str(fold) for fold in run.trained_folds() if str(fold) not in errors["folds"]]
+    if lost:
+        reporter.say(
+            f"note: trained, but without out-of-fold predictions, and so not in this score: folds {', '.join(lost)}; "
+            f"type medalist predict {run.competition}/{run.name} --split oof, then score again"
+        )
     one = Try(
         changes=_changes(own, settings),
         decide=scores["decide"],

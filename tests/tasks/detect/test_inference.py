@@ -3,14 +3,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
+from medalist.data.items import Normalisation
+from medalist.data.loader import collate
+from medalist.engine.placement import DevicePlacement
 from medalist.engine.view_settings import VIEWS, View
 from medalist.engine.views import apply_view
+from medalist.errors import TrainingError
 from medalist.postprocess.box_settings import SlicesConfig
 from medalist.postprocess.box_slices import ImageSlice
-from medalist.tasks.detect.decoding import Found
-from medalist.tasks.detect.inference import boxes_back, in_slice, merged, slices_in, views_of
+from medalist.tasks.detect.criterion import build_criterion
+from medalist.tasks.detect.datasets import frame_item
+from medalist.tasks.detect.decoding import Found, Limits
+from medalist.tasks.detect.inference import Framed, boxes_back, in_slice, merged, predict, slices_in, views_of
+from medalist.tasks.detect.loss_settings import LossConfig
+from medalist.tasks.detect.model_settings import AlignedConfig
+from medalist.tasks.detect.outputs import DenseOutputs
 from medalist.tasks.detect.settings import DetectPredictConfig, FrameConfig
+from medalist.tasks.detect.task import DetectTask
 
 LOW = FrameConfig.model_construct(size=(80, 128), unit="frame")
 """A frame whose height is no multiple of 32, which suits the numbers below."""
@@ -33,6 +44,36 @@ def test_boxes_of_a_view_come_back_to_where_the_object_is(view: View) -> None:
     assert back[0].tolist() == pytest.approx(box, abs=2.0 if view.scale < 1 else 1.0)
     if view.scale == 1:
         assert back[0].tolist() == list(box)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_outputs_that_are_no_numbers_are_refused_and_not_dropped(at: int) -> None:
+    config = AlignedConfig(kind="aligned", encoder="test_resnet")
+    task = DetectTask(build_criterion(config, LossConfig()), Limits(0.01, 10, None), 2, 1)
+    places = sum((64 // stride) ** 2 for stride in config.strides)
+    outputs = DenseOutputs(torch.zeros(1, places, 2), torch.zeros(1, places, 4 * (config.bins + 1)))
+    network, norm = Said(outputs), Normalisation((0.5,) * 3, (0.5,) * 3)
+    batch = collate([frame_item(0, np.zeros((64, 64, 3), np.uint8), FrameConfig(size=(64, 64)), norm, 3)])
+
+    def boxes() -> list[Framed]:
+        place = DevicePlacement(torch.device("cpu"), "32-true")
+        return list(predict(place, task, [network], [batch], DetectPredictConfig(), channels_last=False))
+
+    assert len(boxes()[0][1][0].scores) == 10
+    outputs[at][0, 3, 0] = torch.nan
+    with pytest.raises(TrainingError, match=r"not finite; set train.precision=32-true, or lower train.lr"):
+        boxes()
+
+
+class Said(nn.Module):
+    """A network that says the same of each batch."""
+
+    def __init__(self, outputs: DenseOutputs) -> None:
+        super().__init__()
+        self.outputs = outputs
+
+    def forward(self, images: torch.Tensor) -> DenseOutputs:
+        return self.outputs
 
 
 def test_each_turn_is_taken_at_each_scale() -> None:

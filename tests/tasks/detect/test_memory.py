@@ -57,6 +57,11 @@ def test_too_little_memory_says_how_much_is_needed(monkeypatch: pytest.MonkeyPat
         batch_of(monkeypatch, settings_of(slices=SlicesConfig(size=512, overlap=64)), need, (900, 900))
 
 
+def test_less_than_the_libraries_take_is_not_helped_by_slices(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ConfigError, match=r"type --memory 3\.2GB$"):
+        batch_of(monkeypatch, settings_of(), Need(2.1 * GB, 0.6 * GB), (100, 100))
+
+
 def test_a_limit_is_a_size() -> None:
     assert DetectPredictConfig(memory="1.5GB").most_bytes == 1_500_000_000
     with pytest.raises(ValueError, match=r"predict.memory = 'much' is no size"):

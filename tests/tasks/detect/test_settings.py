@@ -23,6 +23,9 @@ Read = Callable[..., DetectSettings]
         ("model.finest=5", "model.finest = 5"),
         ("decide.kind=wbx", "did you mean 'wbf'?"),
         ("predict.slices={size: 64, overlap: 64}", "overlap must be smaller than size"),
+        ("decide.score=1.0", "command line: decide.score = 1.0: must be less than 1"),
+        ("decide.score={RBC: 2}", "command line: decide.score.RBC = 2: must be less than 1"),
+        ("decide.score=high", "command line: decide.score = 'high': must be a valid number"),
         ("compose.mosaic=1.5", "compose.mosaic = 1.5"),
     ],
 )

@@ -123,3 +123,21 @@ def test_tuned_thresholds_are_those_of_the_other_folds_and_go_into_the_submissio
         "its thresholds were tuned on other predictions"
         in medalist(*there, "submit", "bccd/tiny", "--data", cells.data, "-o", csv).line
     )
+
+
+def test_a_list_of_classes_that_was_changed_is_refused(cells: Cells, medalist: Command) -> None:
+    words = ("--runs", cells.runs, "score", "bccd/tiny", "--data", cells.data)
+    for classes, said in (
+        (["RBC", "Platelets", "WBC"], "another list of classes (class 1 was 'Platelets' and is 'WBC')"),
+        (["RBC"], "another list of classes (1 classes, now there are 3)"),
+        (5, "classes.json is no list of classes; restore the file, or train a new run"),
+    ):
+        (cells.run.folder / "classes.json").write_text(json.dumps(classes))
+        ended = medalist(*words)
+        assert ended.code == 2 and said in ended.line, ended
+
+
+def test_a_fold_whose_predictions_are_lost_is_told(cells: Cells, medalist: Command) -> None:
+    (cells.run.folder / "oof" / "fold0.parquet").unlink()
+    ended = medalist("--runs", cells.runs, "score", "bccd/tiny", "--data", cells.data)
+    assert ended.code == 0 and "not in this score: folds 0; type medalist predict bccd/tiny --split oof" in ended.out

@@ -14,6 +14,7 @@ from medalist.data.placing import Size, fitted
 from medalist.engine.placement import Placement
 from medalist.engine.view_settings import VIEWS, View
 from medalist.engine.views import apply_view
+from medalist.errors import TrainingError
 from medalist.postprocess.box_slices import ImageSlice, merge_slices, slices_of
 from medalist.records import BoxPrediction
 from medalist.tasks.detect.decoding import Found
@@ -41,7 +42,10 @@ def predict(
     config: DetectPredictConfig,
     channels_last: bool,
 ) -> Iterator[Framed]:
-    """Yield the index of each item of the loader, and its boxes by source: each network in each view."""
+    """Yield the index of each item of the loader, and its boxes by source: each network in each view.
+
+    Raises TrainingError where the outputs of a network are not finite.
+    """
     for model in models:
         model.eval()
     for raw in loader:
@@ -53,10 +57,23 @@ def predict(
                 seen = apply_view(batch.image, view, MULTIPLE)
                 with place.autocast():
                     outputs = model(seen)
+                # Boxes and scores that are no numbers are below every limit, and would be dropped without a word.
+                if not _finite(outputs):
+                    raise TrainingError(
+                        "what a network says of an image is not finite; set train.precision=32-true, or lower train.lr "
+                        "and train again"
+                    )
                 size = (seen.shape[2], seen.shape[3])
                 by_source.append([back(one, view, size, (height, width)) for one in task.found(outputs, size)])
         for number, index in enumerate(batch.indices):
             yield index, [found[number] for found in by_source]
+
+
+def _finite(outputs: object) -> bool:
+    """Return whether all numbers in the tensors of a network's outputs, which are nested tuples, are finite."""
+    if isinstance(outputs, Tensor):
+        return bool(outputs.isfinite().all())
+    return not isinstance(outputs, tuple) or all(map(_finite, outputs))
 
 
 def back(found: Found, view: View, seen: Size, frame: Size) -> Found:

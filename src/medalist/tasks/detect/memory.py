@@ -67,11 +67,12 @@ def fitted_batch(
         if need.of(batch, read) <= SAFE_SHARE * most:
             return batch
     least = need.of(1, read) / SAFE_SHARE
-    smaller = "take smaller slices" if config.slices is not None else "set predict.slices={size: 1024, overlap: 256}"
+    advice = "take smaller slices" if config.slices is not None else "set predict.slices={size: 1024, overlap: 256}"
+    smaller = f", or {advice}" if need.fixed < SAFE_SHARE * most else ""  # else no slice is small enough
     raise ConfigError(
         f"predict.memory = {config.memory} is too small: one frame of {settings.image.size[1]}x"
         f"{settings.image.size[0]} at a time needs {in_gb(least)} ({in_gb(need.fixed)} of it for the networks and the "
-        f"libraries, {in_gb(read)} for what is read and found); type --memory {in_gb(least).replace(' ', '')}, or "
+        f"libraries, {in_gb(read)} for what is read and found); type --memory {in_gb(least).replace(' ', '')}"
         f"{smaller}"
     )
 
