@@ -75,7 +75,7 @@ def test_views_that_need_another_frame_are_refused(trained_cells: Cells, tmp_pat
     "model",
     [
         {"kind": "fcos", "encoder": "test_resnet", "weights": "none", "width": 32, "depth": 1},
-        {"kind": "retinanet", "encoder": "test_resnet", "weights": "none", "width": 32, "depth": 1},
+        {"kind": "retinanet", "encoder": "test_resnet", "weights": "none", "width": 32},
         {"kind": "aligned", "neck": "pan", "encoder": "test_resnet", "weights": "none", "width": 32, "depth": 1},
     ],
 )
