@@ -122,10 +122,6 @@ class Predictor:
         """Whether the run's networks make vectors."""
         return kind_of(self.settings).embedding is not None
 
-    def prepare_answers(self) -> None:
-        """Load what `answer` needs beside the networks. Raises RunError where it is not there, as `answer` would."""
-        _ = self._decide
-
     def read(self, path: Path) -> NDArray[np.uint8]:
         """Return the image of a file, uint8[H, W, 3], as `predict` reads it. Raises DataError as `predict` does."""
         return self._pixels(path, "image")

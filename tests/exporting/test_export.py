@@ -196,6 +196,15 @@ def test_a_changed_file_and_images_of_other_types_are_refused(exported: Written,
         Deployed.open(tmp_path)
 
 
+def test_large_images_are_predicted_by_the_same_tiles(toy: Toy, tmp_path: Path) -> None:
+    change = "predict.tile={size: 64, overlap: 24, window: pyramid}"
+    made = export(opened(toy, change, folds=[1]), toy.contest(), tmp_path / "out", QUICK, SilentReporter())
+    image = np.random.default_rng(6).integers(0, 256, (50, 203, 3)).astype(np.uint8)
+    right, found = opened(toy, change, folds=[1]).predict(image), Deployed.open(made.folder).predict(image)
+    assert np.abs(maps(found) - maps(right)).max() <= 1
+    assert np.abs(maps(found) - maps(opened(toy, folds=[1]).predict(image))).max() > 1  # whole, it says something else
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("precision", "limit"), [("fp16", 8), ("int8", 80)])
 def test_smaller_files_pass_their_gates(

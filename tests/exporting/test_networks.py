@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -83,8 +83,10 @@ def apart(plan: ExportPlan, path: Path) -> float:
     found = 0.0
     for batch, grown in ((1, 1), (3, 2)):
         image = example_of(plan, seed=batch, batch=batch, grown=grown)
+        seen = image.permute(0, 3, 1, 2).float() * graph.scale + graph.shift
+        seen = torch.cat([seen, torch.zeros(len(seen), plan.planes, *seen.shape[2:])], dim=1)
         with torch.no_grad():
-            right = graph(image)
+            right = plan.said(plan.models[0](seen))  # the network itself, with all of its own parts
         for one, other in zip(session.run(names, {"image": image.numpy()}), right, strict=True):
             found = max(found, relative(one, other.numpy()))
     return found
@@ -93,9 +95,7 @@ def apart(plan: ExportPlan, path: Path) -> float:
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICK else [pytest.mark.slow]) for name in CONFIGS]
 )
-def test_each_network_is_written_by_an_exporter(
-    name: str, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
+def test_each_network_is_written_by_an_exporter(name: str, tmp_path: Path) -> None:
     plan, tried = planned(CONFIGS[name]), []
     exporters: tuple[Exporter, ...] = ("torchscript", "dynamo")
     for exporter in exporters:
@@ -112,7 +112,9 @@ def test_each_network_is_written_by_an_exporter(
         tried.append(f"{exporter}: {far:.1e}")
         if far < 1e-4:
             break
-    record_property("tried", tried)
+    if os.environ.get("EXPORTERS_LOG"):
+        with Path(os.environ["EXPORTERS_LOG"]).open("a") as log:
+            log.write(f"{name}: {tried}\n")
     assert far < 1e-4, tried
 
 

@@ -35,7 +35,7 @@ def predict_images(
     predictor = open_run(run, runs=here.runs, folds=fold or None, changes=overrides)
     answer: Callable[[Any], Any] = predictor.answer
     try:
-        predictor.prepare_answers()
+        predictor.answer([])  # RunError where answers need more than the run has
     except RunError as error:
         if not predictor.embeds:
             raise

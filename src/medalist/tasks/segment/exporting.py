@@ -46,7 +46,7 @@ def plan(networks: SegmentNetworks, run: Run, settings: SegmentSettings, competi
             "form": "maps",
             "columns": task.outputs,
             "multiple": stride,
-            "most_side": None if config.tile is None else config.tile.size,
+            "tile": None if config.tile is None else config.tile.model_dump(),
             "views": turns_of(views_of(config.tta, config.scales), None),
             "decide": None if undecided else _decision(run, how, settings, competition),
             "undecided": undecided,
