@@ -118,7 +118,8 @@ def test_wrong_rules_of_boxes_are_refused(key: str, value: Any, tmp_path: Path) 
 def test_other_files_and_newer_formats_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"is no export: export\.json is missing"):
         read_description(tmp_path)
-    for value in ([], "x", {}, {"format": FORMAT}):
+    values: list[Any] = [[], "x", {}, {"format": FORMAT}]
+    for value in values:
         with pytest.raises(RunError, match="is damaged"):
             read_description(write(tmp_path, value))
     with pytest.raises(RunError, match="install a newer medalist"):

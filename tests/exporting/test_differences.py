@@ -45,8 +45,9 @@ def test_what_cannot_be_compared_is_infinitely_far() -> None:
 
 def test_outputs_are_compared_relative_to_the_largest_value() -> None:
     right = np.array([1.0, -50.0], np.float32)
-    assert relative(right + 0.5, right) == pytest.approx(0.01)
-    assert relative(right / 100 + 0.5, right / 100) == pytest.approx(0.5)
+    assert relative((right + 0.5).astype(np.float32), right) == pytest.approx(0.01)
+    small = (right / 100).astype(np.float32)
+    assert relative((small + 0.5).astype(np.float32), small) == pytest.approx(0.5)
     assert relative(np.array([np.inf, 0], np.float32), right) == relative(right[:1], right) == float("inf")
 
 

@@ -20,6 +20,7 @@ pytest.importorskip("onnxscript", reason="an export to ONNX needs the extra 'exp
 from medalist.deploy import Deployed
 from medalist.errors import ConfigError, DataError, ExportError, MedalistError, RunError
 from medalist.exporting import export as exporting
+from medalist.exporting import onnx_files
 from medalist.exporting.export import ExportRequest, Written, export
 from medalist.exporting.graphs import FoldsGraph
 from medalist.predictor import Predictor, open_run
@@ -114,7 +115,7 @@ def _spoil_normalisation(graph: FoldsGraph) -> None:
 def test_a_spoilt_file_is_refused_and_nothing_is_written(
     spoil: Callable[[FoldsGraph], None], toy: Toy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = exporting.write_onnx
+    write = onnx_files.write_onnx
 
     def spoilt(graph: FoldsGraph, plan: Any, *rest: Any) -> None:
         changed = FoldsGraph(plan)
@@ -151,7 +152,8 @@ def test_an_operator_that_onnx_lacks_is_named(toy: Toy, tmp_path: Path) -> None:
 
     class Head(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
-            return image[:, :2] + torch.linalg.eigvals(image[..., :2, :2]).real.sum()
+            added: torch.Tensor = image[:, :2] + torch.linalg.eigvals(image[..., :2, :2]).real.sum()
+            return added
 
     object.__setattr__(networks, "models", (Head(),))
     with pytest.raises(ExportError, match=r"ONNX has no operator for aten::linalg_eigvals") as raised:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,10 +110,10 @@ def predict_table(runner: Runner, described: Described, folds: Sequence[int], im
 def predict_vector(runner: Runner, described: Described, folds: Sequence[int], image: Pixels) -> VectorPrediction:
     """Return the unit vector of an image: the vectors of all folds side by side, each the mean over the views."""
     found = outputs(runner, described, folds, described.outputs[-1], ready(image, described))
-    parts = [_unit(np.sum(by_view, axis=0, dtype=np.float32) + np.float32(1e-12)) for by_view in found]
+    parts = [_unit(np.stack(by_view).sum(axis=0, dtype=np.float32) + np.float32(1e-12)) for by_view in found]
     return VectorPrediction(_unit(np.concatenate(parts)))
 
 
-def _unit(vector: Floats) -> Floats:
+def _unit(vector: NDArray[Any]) -> Floats:
     length = np.float32(max(float(np.linalg.norm(vector)), 1e-12))
     return np.asarray(vector / length, np.float32)

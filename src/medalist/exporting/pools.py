@@ -79,5 +79,7 @@ def _has_cells(part: nn.Module) -> bool:
 def _cells(pool: nn.AdaptiveAvgPool2d) -> tuple[int, int]:
     """Return the rows and columns of cells; (0, 0) where one of them is that of the maps."""
     size = pool.output_size
-    rows, columns = (size, size) if isinstance(size, int) else tuple(size)
+    if size is None or isinstance(size, int):
+        return (size or 0, size or 0)
+    rows, columns = size
     return (0, 0) if rows is None or columns is None else (rows, columns)
