@@ -52,7 +52,7 @@ class Limits:
 
 
 LIMITS: Mapping[str, Limits] = {
-    "fp32": Limits(1e-4, 2.5 / 255, 1e-3),
+    "fp32": Limits(3e-4, 2.5 / 255, 1e-3),
     "fp16": Limits(3e-2, 0.1, 3e-3),
     "int8": Limits(None, None, 1e-2),
 }

@@ -108,7 +108,7 @@ def test_each_head_is_written(model: dict[str, Any], trained_cells: Cells, tmp_p
     session = onnxruntime.InferenceSession(str(tmp_path / "x.onnx"), providers=["CPUExecutionProvider"])
     found = session.run(output_names(made, (0,)), {"image": images.numpy()})
     for one, other in zip(found, right, strict=True):
-        assert np.abs(one - other).max() < 1e-4 * max(1.0, np.abs(other).max())
+        assert np.abs(one - other).max() < 3e-4 * max(1.0, np.abs(other).max())
     # The twin in torch decodes the same outputs.
     rules = BoxRules((96, 128), 114, made.described["boxes"]["levels"], 0.005, 50, 0.7)
     criterion, limits = networks.task.criterion, replace(networks.task.limits, floor=0.005, most=50, doubles=0.7)
