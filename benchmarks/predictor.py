@@ -56,7 +56,7 @@ def main() -> None:
 
     sleep_soon()
     predictor = medalist.open_run(options.run, runs=options.runs, device="cpu")
-    networks: Any = predictor._networks
+    networks: Any = predictor.networks
     pixels = np.random.default_rng(0).integers(0, 256, (options.side, options.side, 3)).astype(np.uint8)
     if options.image:
         pixels = np.asarray(Image.open(options.image).convert("RGB"))
@@ -80,7 +80,7 @@ def bare_forward(networks: Any, pixels: np.ndarray[Any, Any]) -> Callable[[], An
     from medalist.data.loader import collate
     from medalist.tasks.segment.inference import average_views
 
-    batch = collate([networks._item(0, pixels)]).to(torch.device("cpu"), networks.settings.train.channels_last)
+    batch = collate([networks.item(0, pixels)]).to(torch.device("cpu"), networks.settings.train.channels_last)
 
     @torch.inference_mode()
     def forward() -> Any:

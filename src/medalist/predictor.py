@@ -110,12 +110,21 @@ class Predictor:
 
         Raises RunError where the run's networks make no vectors, and DataError as `predict` does.
         """
-        if kind_of(self.settings).embedding is None:
+        if not self.embeds:
             raise RunError(f"{self.run.folder} makes no embeddings; use predict or answer")
         several = [images] if _is_one(images) else cast("Sequence[Image]", images)
         found = self.predict(several)
         vectors = [one.vector for one in found if isinstance(one, VectorPrediction)]
         return np.stack(vectors) if vectors else np.empty((0, self._dim), np.float32)
+
+    @property
+    def embeds(self) -> bool:
+        """Whether the run's networks make vectors."""
+        return kind_of(self.settings).embedding is not None
+
+    def read(self, path: Path) -> NDArray[np.uint8]:
+        """Return the image of a file, uint8[H, W, 3], as `predict` reads it. Raises DataError as `predict` does."""
+        return self._pixels(path, "image")
 
     @cached_property
     def _decide(self) -> Callable[[Prediction], Answer]:

@@ -15,7 +15,8 @@ from medalist.codecs.windows import DecodedPicture
 from medalist.competition import Competition
 from medalist.data.items import contest_reader, reader
 from medalist.data.settings import ImageConfig
-from medalist.data.windows import WindowedImage, contest_opener, mirrored_places, opener
+from medalist.data.tiling import mirrored_places
+from medalist.data.windows import WindowedImage, contest_opener, opener
 from medalist.formats.rle import RleFormat
 
 IMAGE = np.random.default_rng(0).integers(20, 200, (45, 33, 3)).astype(np.uint8)

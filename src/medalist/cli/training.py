@@ -106,8 +106,33 @@ def predict(
     data: Data = None,
     devices: Devices = 1,
     memory: Memory = None,
+    images: Annotated[
+        list[Path] | None,
+        typer.Option("--images", metavar="DIR|FILE", help="Any images instead of the contest's; repeatable; needs -o."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help="With --images: a folder.")
+    ] = None,
+    masks: Annotated[str, typer.Option("--as", metavar="png|rle", help="With --images: the form of masks.")] = "png",
+    overlays: Annotated[bool, typer.Option(help="With --images: whether answers are also drawn.")] = True,
+    skip_bad: Annotated[bool, typer.Option(help="With --images: leave out files that cannot be read.")] = False,
+    fold: Annotated[list[int] | None, typer.Option(help="With --images: a fold; repeatable; default: all.")] = None,
 ) -> None:
-    """Predict the test part with all trained folds, or the held-out samples of each fold. predict.* may be changed."""
+    """Predict the test part with all trained folds, or the held-out samples of each fold. predict.* may be changed.
+
+    --images: answer any images, without the contest's data: masks as PNG or RLE, boxes as COCO, labels as csv.
+    """
+    if images:
+        from medalist.cli.images import predict_images
+
+        limits = [] if memory is None else [f"predict.memory={memory}"]
+        changes = [*(overrides or []), *limits]
+        predict_images(session(context), run, changes, images, output, masks, overlays, skip_bad, fold)
+        return
+    if output is not None or fold:
+        raise ConfigError(
+            "-o and --fold are for --images DIR|FILE; without it all predictions stay in the run's folder"
+        )
     from medalist.kinds import kind_of
     from medalist.runs.opening import open_run_contest
     from medalist.runs.runs import find_run
@@ -128,8 +153,8 @@ def predict(
         start_part(found.folder / split, part.partition("/")[2])
     spread(here, devices)
     training = kind_of(settings).training()
-    for fold in found.trained_folds() if split == "oof" else [None]:
-        training.predict(found, settings, contest, fold, here.reporter)
+    for held_out in found.trained_folds() if split == "oof" else [None]:
+        training.predict(found, settings, contest, held_out, here.reporter)
     say(here.console, f"predictions in {found.folder / split}")
 
 

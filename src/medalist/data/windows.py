@@ -17,6 +17,7 @@ from medalist.codecs.windows import DecodedPicture, Picture, open_picture
 from medalist.competition import Competition
 from medalist.data.preparing import stretch_table
 from medalist.data.settings import ImageConfig
+from medalist.data.tiling import mirrored_places
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,15 +93,6 @@ def _opened(open_one: Callable[[Path], Picture], config: ImageConfig, path: Path
         stretched = stretch_table(counts)
         table = table if stretched is None else stretched[table]
     return WindowedImage(picture, None if (table == values).all() else table)
-
-
-def mirrored_places(places: range, length: int) -> NDArray[np.int64]:
-    """Return int64[n], the places 0..length-1 that these places have after mirroring at both edges.
-
-    Place -1 is 0, and `length` is length - 1, as numpy.pad has it in its mode "symmetric".
-    """
-    folded = np.arange(places.start, places.stop) % (2 * length)
-    return np.minimum(folded, 2 * length - 1 - folded)
 
 
 def _follow(places: NDArray[np.int64]) -> bool:

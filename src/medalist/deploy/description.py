@@ -39,6 +39,15 @@ class Turned:
 
 
 @dataclass(frozen=True)
+class Tiled:
+    """The tiles of large images, see `data.tiling.TileRule`."""
+
+    size: int
+    overlap: int
+    window: Literal["gaussian", "pyramid", "flat"]
+
+
+@dataclass(frozen=True)
 class BoxRules:
     """How the outputs of a detector become boxes.
 
@@ -71,11 +80,11 @@ class Described:
     3 are `<name>3`. The last are what predictions are made from; the first is before the activation, where there is
     one. columns: the channels of maps, the names of the numbers of a table, or the classes of boxes. prepare: what is
     done to a decoded image. crop: the size of the middle that is cut out of a prepared image; None takes all of it.
-    gray: whether it is then made gray.
-    multiple: its sides are padded to multiples of this by mirroring. most_side: larger images are refused, because the
-    run predicts them tile by tile. views: the predictions of all views are averaged (boxes are joined). boxes: only for
-    the form `boxes`. decide: how a prediction becomes an answer, as the kind wrote it; None where it cannot be done
-    without the run, and `undecided` says why.
+    gray: whether it is then made gray. multiple: its sides are padded to multiples of this by mirroring. tile: images
+    with a larger side are predicted tile by tile; None predicts all images whole. views: the predictions of all views
+    are averaged (boxes are joined). boxes: only for the form `boxes`. decide: how a prediction becomes an answer, as
+    the kind wrote it; None where it cannot be done without the run, and `undecided` says why. facts: what made the
+    file, and what the gate measured; no program needs them.
     """
 
     run: str
@@ -90,7 +99,7 @@ class Described:
     crop: Size | None = None
     gray: bool = False
     multiple: int = 1
-    most_side: int | None = None
+    tile: Tiled | None = None
     views: tuple[Turned, ...] = (Turned(),)
     boxes: BoxRules | None = None
     decide: Mapping[str, Any] | None = None
@@ -150,7 +159,7 @@ def _described(value: Any) -> Described:
         crop=_size(value["crop"]),
         gray=_flag(value["gray"]),
         multiple=_whole(value["multiple"], 1, MOST_SIDE),
-        most_side=None if value["most_side"] is None else _whole(value["most_side"], 1, 10**9),
+        tile=None if value["tile"] is None else _tile(value["tile"], value["multiple"]),
         views=views,
         boxes=None if boxes is None else _boxes(boxes),
         decide=decide,
@@ -170,6 +179,13 @@ def _preparation(value: Any) -> Preparation:
         fit=value["fit"],
         size=_size(value["size"]),
     )
+
+
+def _tile(value: Any, multiple: int) -> Tiled:
+    size, window = _whole(value["size"], 1, MOST_SIDE), value["window"]
+    if window not in ("gaussian", "pyramid", "flat") or size % multiple:
+        raise ValueError("tile")
+    return Tiled(size, _whole(value["overlap"], 0, size - 1), window)
 
 
 def _boxes(value: Any) -> BoxRules:

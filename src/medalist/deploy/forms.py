@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +12,9 @@ from medalist.data.fitting import middle_crop
 from medalist.data.padding import pad_to_multiple
 from medalist.data.placing import framed
 from medalist.data.preparing import gray, made_ready
-from medalist.deploy.description import Described, Turned
+from medalist.data.tiling import line_of, mirrored_places, weight_sums, window_of
+from medalist.deploy.description import Described, Tiled, Turned
 from medalist.deploy.sessions import Runner
-from medalist.errors import DataError
 from medalist.records import MapPrediction, TablePrediction, VectorPrediction
 
 Pixels = NDArray[np.uint8]
@@ -41,7 +42,7 @@ def ready(image: Pixels, described: Described) -> Pixels:
 
 
 def padded_input(image: Pixels, described: Described) -> Pixels:
-    """Return a decoded image uint8[H, W, 3] as the network gets it: uint8[h, w, C]. Large images are not sliced."""
+    """Return a decoded image uint8[H, W, 3] as the network gets it, whole: uint8[h, w, C]."""
     if described.boxes is not None:
         made = made_ready(image, described.prepare)
         factor = described.boxes.factor((made.shape[0], made.shape[1]))
@@ -61,22 +62,44 @@ def outputs(runner: Runner, described: Described, folds: Sequence[int], name: st
 def predict_maps(runner: Runner, described: Described, folds: Sequence[int], image: Pixels) -> MapPrediction:
     """Return the maps of an image at its size: the mean over folds and views."""
     made = ready(image, described)
-    side = max(made.shape[:2])
-    if described.most_side is not None and side > described.most_side:
-        raise DataError(
-            f"the image is {made.shape[1]}x{made.shape[0]}, and {described.run} predicts sides above "
-            f"{described.most_side} tile by tile, which an export does not; cut it, or take medalist.open_run"
-        )
+    if described.tile is not None and max(made.shape[:2]) > described.tile.size:
+        return MapPrediction(_tiled(runner, described, described.tile, folds, made), described.columns)
     padded, padding = pad_to_multiple(made, described.multiple)
+    total = probabilities(runner, described, folds, padded)
+    total *= np.float32(255)
+    rounded = np.rint(total, out=total).astype(np.uint8)
+    return MapPrediction(np.ascontiguousarray(padding.undo(rounded)), described.columns)
+
+
+def probabilities(runner: Runner, described: Described, folds: Sequence[int], padded: Pixels) -> Floats:
+    """Return float32[C, h, w] of a padded image: the mean over folds and views."""
     total: Floats | None = None
     for by_view in outputs(runner, described, folds, described.outputs[-1], padded):
         for view, found in zip(described.views, by_view, strict=True):
             maps = unseen(found, view)
             total = maps.copy() if total is None else np.add(total, maps, out=total)
     assert total is not None
-    total *= np.float32(255 / (len(folds) * len(described.views)))
-    rounded = np.rint(total, out=total).astype(np.uint8)
-    return MapPrediction(np.ascontiguousarray(padding.undo(rounded)), described.columns)
+    total /= np.float32(len(folds) * len(described.views))
+    return total
+
+
+def _tiled(runner: Runner, described: Described, rule: Tiled, folds: Sequence[int], image: Pixels) -> NDArray[np.uint8]:
+    """Return the maps uint8[C, H, W] of a large image: the mean over the tiles of a pixel, weighted by the window."""
+    size = (image.shape[0], image.shape[1])
+    down, right = (line_of(length, rule, described.multiple) for length in size)
+    windows = window_of(down, rule), window_of(right, rule)
+    window = np.multiply.outer(*windows)
+    total = np.zeros((len(described.columns), *size), np.float32)
+    for top in down.starts:
+        band = image[mirrored_places(range(top, top + down.tile), size[0])]
+        rows, of_rows = down.inside(top)
+        for left in right.starts:
+            tile = band[:, mirrored_places(range(left, left + right.tile), size[1])]
+            columns, of_columns = right.inside(left)
+            maps = probabilities(runner, described, folds, tile) * window
+            total[:, rows, columns] += maps[:, of_rows, of_columns]
+    total *= 255 / (weight_sums(down, windows[0])[:, None] * weight_sums(right, windows[1]))
+    return np.rint(total, out=total).astype(np.uint8)
 
 
 def predict_table(runner: Runner, described: Described, folds: Sequence[int], image: Pixels) -> TablePrediction:
@@ -89,10 +112,10 @@ def predict_table(runner: Runner, described: Described, folds: Sequence[int], im
 def predict_vector(runner: Runner, described: Described, folds: Sequence[int], image: Pixels) -> VectorPrediction:
     """Return the unit vector of an image: the vectors of all folds side by side, each the mean over the views."""
     found = outputs(runner, described, folds, described.outputs[-1], ready(image, described))
-    parts = [_unit(np.sum(by_view, axis=0, dtype=np.float32) + np.float32(1e-12)) for by_view in found]
+    parts = [_unit(np.stack(by_view).sum(axis=0, dtype=np.float32) + np.float32(1e-12)) for by_view in found]
     return VectorPrediction(_unit(np.concatenate(parts)))
 
 
-def _unit(vector: Floats) -> Floats:
+def _unit(vector: NDArray[Any]) -> Floats:
     length = np.float32(max(float(np.linalg.norm(vector)), 1e-12))
     return np.asarray(vector / length, np.float32)

@@ -16,6 +16,20 @@ from medalist.files import sha256_file
 IMAGE = "image"
 """The name of the network's input: uint8[B, h, w, C], red, green and blue, or gray."""
 
+ERRORS = (
+    "EPFail",
+    "EngineError",
+    "Fail",
+    "InvalidArgument",
+    "InvalidGraph",
+    "InvalidProtobuf",
+    "NoModel",
+    "NoSuchFile",
+    "NotImplemented",
+    "RuntimeException",
+)
+"""The names of onnxruntime's errors."""
+
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 
 
@@ -41,17 +55,30 @@ class OnnxRunner:
         options.log_severity_level = 3  # its warnings are about graphs, which a user cannot change
         # Threads that spin would take processors from the service's other work.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path, self._fails = path, _errors()
         try:
             self._session: Any = onnxruntime.InferenceSession(str(path), options, providers=[PROVIDERS[device]])
-        except Exception as error:  # noqa: BLE001  # onnxruntime's errors have no base class of their own
+        except self._fails as error:
             raise RunError(f"{path} cannot be opened: {' '.join(str(error).split())[:160]}") from None
         self.names = tuple(one.name for one in self._session.get_outputs())
         self.inputs: Mapping[str, str] = {one.name: one.type for one in self._session.get_inputs()}
 
     def run(self, names: Sequence[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return the outputs of these names, of images uint8[B, h, w, C]."""
-        found: list[NDArray[np.float32]] = self._session.run(list(names), {IMAGE: images})
+        """Return the outputs of these names, of images uint8[B, h, w, C]. Raises RunError where the network fails."""
+        try:
+            found: list[NDArray[np.float32]] = self._session.run(list(names), {IMAGE: images})
+        except self._fails as error:
+            said = " ".join(str(error).split())[:160]
+            raise RunError(f"{self._path} fails on images of {'x'.join(map(str, images.shape))}: {said}") from None
         return found
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    """Return the errors of onnxruntime, which have no base class of their own, and those of its arguments."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    named = [getattr(state, name, None) for name in ERRORS]
+    return (*(one for one in named if isinstance(one, type)), RuntimeError, ValueError)
 
 
 def open_runner(folder: Path, described: Described, threads: int, device: str) -> OnnxRunner:

@@ -19,17 +19,26 @@ from medalist import __version__
 from medalist.contest import Contest
 from medalist.data.items import preparation_of
 from medalist.deploy.deployed import Deployed
-from medalist.deploy.description import FILE, Described, Turned, read_description
+from medalist.deploy.description import FILE, BoxRules, Described, Tiled, Turned, read_description
 from medalist.deploy.forms import padded_input
-from medalist.deploy.sessions import open_runner
-from medalist.errors import ConfigError, ExportError, MedalistError
+from medalist.deploy.sessions import OnnxRunner, open_runner
+from medalist.errors import ConfigError, ExportError, MedalistError, RunError
 from medalist.exporting.differences import side_by_side
-from medalist.exporting.gate import LIMITS, Figures, HeldOut, Limits, Reference, UnlikeError, refuse_unlike
+from medalist.exporting.gate import (
+    LIMITS,
+    Figures,
+    HeldOut,
+    Limits,
+    Reference,
+    UnlikeError,
+    refuse_unlike,
+    seen_at_once,
+)
 from medalist.exporting.graphs import FoldsGraph
 from medalist.exporting.onnx_files import Exporter, Precision, refuse_missing, write_fp16, write_int8, write_onnx
 from medalist.exporting.programs import open_program, write_program
 from medalist.files import reason, sha256_file, write_json, written
-from medalist.kinds import kind_of
+from medalist.kinds import decider_of, kind_of
 from medalist.predictor import Predictor
 from medalist.records import Sample
 from medalist.reporter import Reporter
@@ -131,10 +140,17 @@ def _attempt(
     else:
         _write_network(path, way, plan, described, reference, contest, request)
         described = replace(described, sha256=sha256_file(path))
-        deployed = Deployed(described, open_runner(made, described, 0, "cpu"))
+        deployed = Deployed(described, _opened(made, described))
     limits = request.limits or LIMITS[request.precision]
     with reporter.progress(f"compare {way}", len(reference.samples)) as bar:
         return refuse_unlike(reference, deployed, limits, bar)
+
+
+def _opened(made: Path, described: Described) -> OnnxRunner:
+    try:
+        return open_runner(made, described, 0, "cpu")
+    except RunError as error:
+        raise ExportError(str(error)) from error
 
 
 def _write_network(
@@ -165,10 +181,11 @@ def _write_network(
 def _calibration(described: Described, contest: Contest, reference: Reference) -> list[NDArray[np.uint8]]:
     """Return images of the training part as the network gets them, none of which the gate looks at."""
     judged = {one.sample.id for one in reference.samples}
-    some = [sample for sample in _drawn(contest.split.train) if sample.id not in judged and _fits(sample, described)]
+    some = [sample for sample in _drawn(contest.split.train) if sample.id not in judged]
     if not some:
         raise ExportError("int8 is calibrated on samples that are not compared, and none is left; type --samples 8")
-    return [padded_input(contest.competition.image(one.images[0]), described) for one in some[:CALIBRATED]]
+    images = (seen_at_once(contest.competition.image(one.images[0]), described) for one in some[:CALIBRATED])
+    return [padded_input(image, described) for image in images]
 
 
 def describe(predictor: Predictor, plan: ExportPlan, request: ExportRequest) -> Described:
@@ -179,9 +196,9 @@ def describe(predictor: Predictor, plan: ExportPlan, request: ExportRequest) -> 
     assert set(known) <= names, sorted(set(known) - names)
     known["views"] = tuple(Turned(**view) for view in known["views"])
     if known.get("boxes") is not None:
-        from medalist.deploy.description import BoxRules
-
         known["boxes"] = BoxRules(**known["boxes"])
+    if known.get("tile") is not None:
+        known["tile"] = Tiled(**known["tile"])
     return Described(
         run=f"{run.competition}/{run.name}",
         kind=settings.task.kind,
@@ -200,16 +217,8 @@ def _reference(
     run_folds = predictor.run.folds()
     place = {name: at for at, fold in enumerate(predictor.folds) for name in run_folds.held_out(fold)}
     held = [HeldOut(one, place[one.id]) for one in _drawn(contest.split.train) if one.id in place]
-    fitting = [one for one in held if _fits(one.sample, described)]
-    if not fitting:
-        raise ExportError(
-            f"{predictor.run.name}: each of {len(held)} held-out images is larger than predict.tile, and an export "
-            "sees whole images only; type predict.tile=null"
-        )
     decide = None
     if described.decide is not None:
-        from medalist.kinds import decider_of
-
         decide = decider_of(described.kind)(described.decide)
     return Reference(
         plan=plan,
@@ -217,13 +226,9 @@ def _reference(
         settings=predictor.settings,
         contest=contest,
         folds=predictor.folds,
-        samples=tuple(fitting[: request.samples or None]),
+        samples=tuple(held[: request.samples or None]),
         decide=decide,
     )
-
-
-def _fits(sample: Sample, described: Described) -> bool:
-    return described.most_side is None or max(sample.size) <= described.most_side
 
 
 def _drawn(samples: Sequence[Sample]) -> list[Sample]:

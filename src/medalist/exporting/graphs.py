@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medalist.data.items import Normalisation
+from medalist.exporting.pools import exportable
 from medalist.tasks.exported import ExportPlan
 
 LEAST_SIDE = 64
@@ -26,10 +27,10 @@ class FoldsGraph(nn.Module):
     shift: Tensor
 
     def __init__(self, plan: ExportPlan):
-        """`plan.models` are not copied."""
+        """`plan.models` are not copied, unless they have a pooling that ONNX lacks."""
         super().__init__()
-        self.models = nn.ModuleList(plan.models)
-        self.shared = nn.Identity() if plan.shared is None else plan.shared
+        self.models = nn.ModuleList(map(exportable, plan.models))
+        self.shared = nn.Identity() if plan.shared is None else exportable(plan.shared)
         self.planes = plan.planes
         self._said = plan.said
         scale, shift = affine(plan.normalisation)

@@ -162,7 +162,7 @@ def write_int8(source: Path, path: Path, images: Sequence[NDArray[np.uint8]]) ->
             quantize_static(
                 str(prepared),
                 str(temporary),
-                _Calibration(images),  # type: ignore[arg-type]  # registered above
+                _Calibration(images),
                 quant_format=QuantFormat.QDQ,
                 op_types_to_quantize=["Conv", "Gemm", "MatMul"],
                 per_channel=True,

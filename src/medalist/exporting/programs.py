@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from medalist.errors import ExportError
+from medalist.errors import ExportError, RunError
 from medalist.exporting.graphs import FoldsGraph, example_of, output_names
 from medalist.exporting.onnx_files import EXPORT_FAILS, quiet, told
 from medalist.files import written
@@ -39,8 +39,12 @@ class ModuleRunner:
 
     @torch.no_grad()
     def run(self, names: Sequence[str], images: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        """Return the outputs of these names, of images uint8[B, h, w, C]."""
-        found = self._module(torch.from_numpy(np.ascontiguousarray(images)))
+        """Return the outputs of these names, of images uint8[B, h, w, C]. Raises RunError where the program fails."""
+        try:
+            found = self._module(torch.from_numpy(np.ascontiguousarray(images)))
+        except EXPORT_FAILS as error:
+            shape = "x".join(map(str, images.shape))
+            raise RunError(f"the program fails on images of {shape}: {told(error)}") from None
         return [found[self._places[name]].float().numpy() for name in names]
 
 

@@ -44,6 +44,7 @@ PREDICTING = (
     "data/fitted.py",
     "data/dataset.py",
     "data/contrast.py",
+    "data/tiling.py",
     "models",
     "engine/views.py",
     "engine/view_settings.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from medalist.tasks.segment.deciding import roles_of
 from medalist.tasks.segment.outputs import heads_of
 from medalist.tasks.segment.predictor import SegmentNetworks
 from medalist.tasks.segment.settings import SegmentDecide, SegmentSettings
+from medalist.tasks.segment.task import SegmentTask
 
 
 def plan(networks: SegmentNetworks, run: Run, settings: SegmentSettings, competition: Competition) -> ExportPlan:
@@ -27,15 +29,12 @@ def plan(networks: SegmentNetworks, run: Run, settings: SegmentSettings, competi
     config, stride, told = settings.predict, settings.model.stride, condition_of(settings.model)
     task = networks.task
 
-    def said(outputs: Any) -> tuple[Tensor, ...]:
-        return heads_of(outputs).maps.float(), task.probabilities(outputs)
-
     how: SegmentDecide = scored_decide(run, TypeAdapter(SegmentDecide), settings.decide)
     undecided = refuse_own(how)
     return ExportPlan(
         models=networks.models,
         normalisation=networks.normalisation,
-        said=said,
+        said=said_of(task),
         names=("logits", "maps"),
         sized=(True, True),
         size=None,
@@ -47,12 +46,21 @@ def plan(networks: SegmentNetworks, run: Run, settings: SegmentSettings, competi
             "form": "maps",
             "columns": task.outputs,
             "multiple": stride,
-            "most_side": None if config.tile is None else config.tile.size,
+            "tile": None if config.tile is None else config.tile.model_dump(),
             "views": turns_of(views_of(config.tta, config.scales), None),
             "decide": None if undecided else _decision(run, how, settings, competition),
             "undecided": undecided,
         },
     )
+
+
+def said_of(task: SegmentTask) -> Callable[[Any], tuple[Tensor, ...]]:
+    """Return the function from what a network returns to its logits and its probabilities."""
+
+    def said(outputs: Any) -> tuple[Tensor, ...]:
+        return heads_of(outputs).maps.float(), task.probabilities(outputs)
+
+    return said
 
 
 def _decision(run: Run, how: SegmentDecide, settings: SegmentSettings, competition: Competition) -> dict[str, Any]:

@@ -20,7 +20,8 @@ from medalist.codecs.disk import disk_array, release
 from medalist.data.items import Normalisation, make_item
 from medalist.data.loader import collate
 from medalist.data.padding import Padding
-from medalist.data.windows import WindowedImage, mirrored_places
+from medalist.data.tiling import Jumps, Line, line_of, mirrored_places, weight_sums, window_of
+from medalist.data.windows import WindowedImage
 from medalist.engine.placement import Placement
 from medalist.records import MapPrediction
 from medalist.tasks.segment.conditions import NOTHING, with_condition
@@ -28,7 +29,6 @@ from medalist.tasks.segment.inference import average_views
 from medalist.tasks.segment.network_settings import ConditionConfig
 from medalist.tasks.segment.settings import PredictConfig, TileConfig
 from medalist.tasks.segment.task import SegmentTask
-from medalist.tasks.segment.tiling import Jumps, Line, line_of, weight_sums, window_of
 
 IN_MEMORY = 1 << 26
 """Maps, or sums of tiles, of more bytes than this lie on disk."""

@@ -1,17 +1,37 @@
-"""Where the tiles of a large image lie, how much each of their pixels counts, and how visible their seams are."""
+"""Where the tiles of a large image lie, how much each of their pixels counts, and how visible their seams are.
+
+NumPy alone, because services use it too.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import assert_never
+from typing import Literal, Protocol, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.tasks.segment.settings import TileConfig
-
 GAUSSIAN_SHARE = 1 / 8
 """The standard deviation of the window `gaussian`, relative to the tile."""
+
+
+class TileRule(Protocol):
+    """What tiles are like: `predict.tile` of a config, or what an export says."""
+
+    @property
+    def size(self) -> int:
+        """The height and the width of a tile in pixels, a multiple of the network's stride."""
+        ...
+
+    @property
+    def overlap(self) -> int:
+        """The pixels in which two tiles overlap at least."""
+        ...
+
+    @property
+    def window(self) -> Literal["gaussian", "pyramid", "flat"]:
+        """How much a pixel of a tile counts where tiles overlap."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -38,7 +58,7 @@ class Line:
         return slice(first, last), slice(first - start, last - start)
 
 
-def line_of(length: int, config: TileConfig, stride: int) -> Line:
+def line_of(length: int, config: TileRule, stride: int) -> Line:
     """Return the tiles along one side of an image of `length` pixels.
 
     A side that fits into a tile has one tile: the side, padded at its end to a multiple of the stride. The starts of
@@ -56,7 +76,7 @@ def line_of(length: int, config: TileConfig, stride: int) -> Line:
     return Line(length, tile, tuple(step - margin for step in steps))
 
 
-def window_of(line: Line, config: TileConfig) -> NDArray[np.float32]:
+def window_of(line: Line, config: TileRule) -> NDArray[np.float32]:
     """Return float32[tile], how much each place along a tile counts; all above 0."""
     if len(line.starts) == 1:
         return np.ones(line.tile, np.float32)
@@ -80,6 +100,15 @@ def weight_sums(line: Line, window: NDArray[np.float32]) -> NDArray[np.float32]:
         inside, of_tile = line.inside(start)
         sums[inside] += window[of_tile]
     return sums
+
+
+def mirrored_places(places: range, length: int) -> NDArray[np.int64]:
+    """Return int64[n], the places 0..length-1 that these places have after mirroring at both edges.
+
+    Place -1 is 0, and `length` is length - 1, as numpy.pad has it in its mode "symmetric".
+    """
+    folded = np.arange(places.start, places.stop) % (2 * length)
+    return np.minimum(folded, 2 * length - 1 - folded)
 
 
 @dataclass

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from medalist.data.tiling import Jumps, line_of, weight_sums, window_of
 from medalist.tasks.memory_settings import bytes_of
 from medalist.tasks.segment.settings import PredictConfig, TileConfig
-from medalist.tasks.segment.tiling import Jumps, line_of, weight_sums, window_of
 
 WINDOWS = st.sampled_from(["gaussian", "pyramid", "flat"])
 
