@@ -24,7 +24,7 @@ from medalist.metrics.masks import mean_dice
 from medalist.records import Answer, Mask, Sample, Split
 from medalist.reporter import SilentReporter
 from medalist.workflows.check import WARNING, check, images_decode, truths_decode
-from medalist.workflows.outlines import coherence, contrast_rank
+from medalist.discovery.outlines import coherence, contrast_rank
 from medalist.workflows.plausibility import implausible_truths
 
 Bools = NDArray[np.bool_]
