@@ -113,8 +113,8 @@ def _unpack_inner(folder: Path, budget: _Budget, depth: int) -> None:
         _unpack_inner(staging, budget, depth + 1)
         path.unlink()
         (only, *others) = [*staging.iterdir(), staging]
-        # train.zip often holds one folder train/, which is then no second level.
-        source = only if len(others) == 1 and only.is_dir() and only.name == inside.name else staging
+        # train.zip often holds one folder train/, and train.csv.zip one file train.csv: they are no second level.
+        source = only if len(others) == 1 and only.name == inside.name else staging
         if inside.exists():
             raise DataError(f"{budget.archive}: it holds both {path.name} and {inside.name}; unpack it yourself")
         source.rename(inside)

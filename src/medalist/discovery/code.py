@@ -124,14 +124,18 @@ def finder(part: Part, name: str, code: Code) -> str:
     return f"lambda name: {name}.get(name, {path(images.folder)} / name)"
 
 
-def order_of(finding: Finding) -> str | None:
-    """An expression for the ids of the sample submission in their order; None where there is none."""
+def order_of(finding: Finding, code: Code) -> str | None:
+    """An expression for the ids of the sample submission in their order; None where there is none.
+
+    It may add a line to `read`.
+    """
     asked = finding.asked
     if asked is None or asked.match is None or finding.test is None:
         return None
     ids = f"layouts.ids_in({path(asked.table.file)}, {text(asked.id_column)})"
     if asked.match.joiner:
-        return f"list(dict.fromkeys(name.rpartition({text(asked.match.joiner)})[0] for name in {ids}))"
+        code.read.append(f"    asked = {ids}")
+        return f"list(dict.fromkeys(name.rpartition({text(asked.match.joiner)})[0] for name in asked))"
     return ids
 
 
@@ -145,10 +149,10 @@ def sample_field(code: Code, asked: Asked | None) -> None:
 
 def split_call(code: Code, finding: Finding, arguments: Iterable[str]) -> None:
     """Write the call of `layouts.read_split` into `read`. arguments: those that say where the truths are."""
+    order = order_of(finding, code)
     code.read += ["    return layouts.read_split(", f"        train={listing(finding.train)},"]
     code.read.append(f"        test={listing(finding.test) if finding.test else '[]'},")
     code.read += [f"        {one}," for one in arguments]
-    order = order_of(finding)
     if order is not None:
         code.read.append(f"        order={order},")
     if finding.group is not None:

@@ -84,7 +84,7 @@ def write_coco(code: Code, finding: Finding, truth: CocoFile) -> None:
     else:
         lines.append(f"test={listing(finding.test) if finding.test else '[]'}")
         lines.append("annotations=part.annotations")
-        order = order_of(finding)
+        order = order_of(finding, code)
         lines += [f"order={order}"] * (order is not None)
     code.read += ["    return layouts.read_split(", *(f"        {line}," for line in lines), "    )"]
     if of_csv:

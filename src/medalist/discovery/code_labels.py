@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from medalist.discovery.code import CHOOSE, Code, constant, finder, listing, order_of, path, sample_field, text, texts
+from medalist.discovery.code import CHOOSE, Code, constant, finder, listing, path, sample_field, text, texts
 from medalist.discovery.finding import (
     Asked,
     ClassColumns,
@@ -130,11 +130,11 @@ def _parted(code: Code, finding: Finding, function: str, words: Sequence[str], g
 
 
 def _with_test(code: Code, finding: Finding, gallery: bool = False) -> None:
-    asked, order = finding.asked, order_of(finding)
+    asked = finding.asked
     if finding.test is None:
         code.read.append("    return Split(train=train, test=())")
         return
-    if asked is not None and order is not None and not (asked.match and asked.match.joiner):
+    if asked is not None and asked.match is not None and not asked.match.joiner:
         words = f"{path(asked.table.file)}, {text(asked.id_column)}, {finder(finding.test, 'test_images', code)}"
         code.read.append(f"    test = layouts.listed({words})")
     else:

@@ -6,6 +6,7 @@ A folder is read by the words of its name, as people write it: `stage1_train`, `
 from __future__ import annotations
 
 import os
+import posixpath
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -121,8 +122,12 @@ class ImageSet:
 
     @property
     def of_masks(self) -> bool:
-        """Whether the last part of its path with a meaning says that it holds masks."""
-        return bool(self.words & MASKS)
+        """Whether the last part of its path that says more than the part of the contest says that it holds masks."""
+        for part in reversed(self.folder.split("/")):
+            words = words_of(part)
+            if words & (MASKS | _IMAGES):
+                return bool(words & MASKS)
+        return False
 
     @property
     def suffixes(self) -> tuple[str, ...]:
@@ -221,7 +226,9 @@ def _by_base(found: Mapping[str, list[str]]) -> list[ImageSet]:
             parts.pop()
         groups["/".join(parts) or "."].append(folder)
     sets = []
-    for base, folders in groups.items():
+    for said, folders in groups.items():
+        only = said == "." and len(groups) == 1 and len(folders) > 1
+        base = posixpath.commonpath(folders) or "." if only else said
         alone = base == "." and (len(folders) == 1 or len(groups) > 1)
         if len(folders) == 1 and (alone or folders[0] == base):
             sets.append(_set_of(folders[0], "flat", found, folders))
@@ -241,6 +248,10 @@ def _set_of(base: str, form: Form, found: Mapping[str, list[str]], folders: Sequ
             if stem in files:
                 twice.append(stem)
             files[stem] = joined(folder, name)
+    if twice:  # ids are then paths, as a folder for each class often has the same names
+        start = "" if base == "." else f"{base}/"
+        paths = [joined(folder, name) for folder in folders for name in found[folder]]
+        files = {path.removeprefix(start).rpartition(".")[0]: path for path in paths}
     return ImageSet(base, form, dict(sorted(files.items())), tuple(twice))
 
 
