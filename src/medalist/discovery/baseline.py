@@ -63,9 +63,7 @@ def _segment(finding: Finding, shapes: Shapes, count: int) -> list[str]:
     else:
         assert isinstance(truth, MaskFiles)
         lines.append("task: {activation: softmax}")
-        values = truth.values or range(len(truth.colours))
-        names = [f"class_{value}" for value in values][1:]
-        lines.append(f"model: {{channels: {_names(names)}}}")
+        lines.append(f"model: {{channels: {_names(truth.names)}}}")
         lines.append("loss: {bce: 0.0, ce: 1.0, dice: 0.5}")
         decide = ["predict: {tta: none, batch: 1}", "decide: {kind: classes}"]
     lines.append(_train(count, side, _PIXELS))

@@ -77,6 +77,7 @@ def chosen(look: Look, answers: Answers) -> Finding:
         raise DataError(_nothing(look))
     best = found[0]
     _refuse_two(best, found)
+    _refuse_names(best)
     _refuse_lost(look, best)
     others = [one for one in found[1:] if one.source != best.source and one.weight >= _WORTH]
     doubts = [f"{one.source} may hold {KINDS[one.kind]} too: --labels {one.source}" for one in others[:3]]
@@ -143,6 +144,16 @@ def _refuse_two(best: Finding, found: list[Finding]) -> None:
             raise DataError(
                 f"two files may hold the truths: {best.source} ({KINDS[best.kind]}) and {other.source} "
                 f"({KINDS[other.kind]}); type --labels {best.source} or --labels {other.source}"
+            )
+
+
+def _refuse_names(best: Finding) -> None:
+    """Raise DataError for names of classes that no format takes."""
+    for name in getattr(best.truth, "classes", ()):
+        if not name or name != name.strip() or not name.isprintable():
+            raise DataError(
+                f"{best.source}: the class {ascii(name)[:60]} is empty, has white space at its ends, or a letter that "
+                "cannot be printed; correct these cells, or name another file with --labels"
             )
 
 

@@ -148,6 +148,8 @@ def _finish(code: Code, finding: Finding, coordinates: BoxCoordinates) -> None:
     parts, empty = _parts(asked, classes)
     if parts != ("label", "score", "box"):
         words.append(f"parts={texts(parts)}")
+    if "label" in parts and any(" " in name for name in classes):
+        words.append('labels=tuple(name.replace(" ", "_") for name in CLASSES)')
     if coordinates != PIXELS:
         words.append(f"coordinates={_named(code, coordinates)}")
     words += [f"empty={text(empty)}"] * bool(empty)

@@ -36,7 +36,8 @@ def write_class_columns(code: Code, finding: Finding, truth: ClassColumns) -> No
     code.use("medalist.layouts.label_tables", "one_hot_labelled")
     words = [path(truth.file), text(truth.id_column), finder(finding.train, "train", code), "CLASSES"]
     _parted(code, finding, "one_hot_labelled", words + ["exactly_one=True"] * truth.exactly_one)
-    _labels(code, finding, truth.classes, None if truth.exactly_one else " ")
+    separator = "|" if any(" " in name for name in truth.classes) else " "
+    _labels(code, finding, truth.classes, None if truth.exactly_one else separator)
 
 
 def write_class_folders(code: Code, finding: Finding, truth: ClassFolders) -> None:

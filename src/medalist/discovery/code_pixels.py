@@ -112,7 +112,7 @@ def write_mask_files(code: Code, finding: Finding, truth: MaskFiles) -> None:
         _metric_of(code, one=True)
         _rle_format(code, finding, Codes("", ("id", "rle_mask"), "image"), one=True, known=False)
         return
-    classes = _class_names(truth)
+    classes = truth.names
     code.constants += comment(f"{CHOOSE} the names of the classes: the masks have numbers or colours alone.")
     code.constants.append(constant("CLASSES", [text(name) for name in classes]))
     more = ""
@@ -137,12 +137,6 @@ def write_mask_files(code: Code, finding: Finding, truth: MaskFiles) -> None:
              "ClassRleFormat of medalist.formats.class_rle.")  # fmt: skip
     code.set("sample_submission", "None")
     code.set("classes", "CLASSES")
-
-
-def _class_names(truth: MaskFiles) -> tuple[str, ...]:
-    values = truth.values or range(len(truth.colours))
-    first = bool(truth.colours) or 0 in values
-    return tuple("background" if first and place == 0 else f"class_{value}" for place, value in enumerate(values))
 
 
 def _mask_listing(truth: MaskFiles) -> str:

@@ -100,6 +100,13 @@ class MaskFiles:
     threshold: int | None = None
     partial: bool = False
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names for the classes, which the masks do not say: the first one is the background where it is 0 or black."""
+        values = self.values or range(len(self.colours))
+        first = bool(self.colours) or 0 in values
+        return tuple("background" if first and place == 0 else f"class_{value}" for place, value in enumerate(values))
+
 
 @dataclass(frozen=True)
 class ObjectMasks:

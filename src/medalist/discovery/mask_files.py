@@ -120,7 +120,7 @@ def _of_files(look: Look, images: ImageSet, masks: ImageSet, ending: str) -> Fin
     values, lossy = _values(some)
     if values is None:
         colours = None if lossy else _colours(some)
-        if colours is not None:
+        if colours is not None and len(colours) > 1:
             evidence.append(f"{len(some)} masks have {len(colours)} colours, which stand for classes")
             doubts.append("colours that only other masks have are refused by `check`; add them to COLOURS")
             truth = MaskFiles(masks, ending, colours=colours, partial=partial)

@@ -13,7 +13,7 @@ from medalist.discovery.listing import Listing
 from medalist.discovery.pictures import ImageSet, words_of
 from medalist.errors import DataError
 from medalist.files import read_table
-from medalist.reading import read_bytes
+from medalist.reading import open_file
 
 MOST_TABLES = 64
 """The most csv files that are read; of more, the files nearest to the contest's folder are read."""
@@ -119,7 +119,8 @@ def read_tables(listing: Listing) -> tuple[list[Table], list[str]]:
 def _separator_fault(path: Path, file: str) -> str:
     """A line where the cells are separated by another sign than a comma; "" where they are not."""
     try:
-        head = read_bytes(path, 4 * 1024**3).partition(b"\n")[0][:10_000]
+        with open_file(path) as opened:
+            head = opened.readline(10_000)
     except OSError:
         return ""  # read_table names the fault
     for sign, called in ((b";", "semicolons"), (b"\t", "tabs")):
