@@ -15,10 +15,11 @@ from medalist.competition import load_competition
 from medalist.discovery.choose import Answers
 from medalist.discovery.code import comment, constant, text
 from medalist.discovery.writing import code_of, readme_of
+from medalist.errors import DataError, MedalistError
 from medalist.reporter import SilentReporter
 from medalist.workflows.new import checked, create, propose
 
-EVIL = ('a"b', "a'b", 'x"); raise SystemExit(1) #', "{name}", "\\", '"""', "a\\nb", "\u202eabc", "ä😀", "#", "%s")
+EVIL = ('a"b', "a'b", 'x"); raise SystemExit(1) #', "{name}", "\\", '"""', "a\\nb", "ä😀", "#", "%s")
 
 
 @given(st.text(min_size=1))
@@ -58,10 +59,16 @@ def test_classes_columns_and_folders_with_signs_are_read_back(tmp_path: Path, mo
     split = load_competition("evil", tmp_path / "competitions").read(data)
     assert [sample.annotation[0] for sample in split.train] == [EVIL[k % len(EVIL)] for k in range(len(names))]
     ast.parse((proposal.places.folder / "tests" / "test_evil.py").read_text(encoding="utf-8"))
-    assert (
-        "\n#" not in readme_of("evil", proposal.finding, proposal.shapes).partition("## Evidence")[2].partition("##")[0]
-    )
+    evidence = readme_of("evil", proposal.finding, proposal.shapes).partition("## Evidence")[2]
+    assert all(line.startswith("- ") for line in evidence.partition("\n## ")[0].splitlines() if line)
     assert code_of("evil", proposal.finding).count("\nCOMPETITION = ") == 1
+
+
+def test_classes_that_no_format_takes_are_refused(tmp_path: Path) -> None:
+    blank(tmp_path, "train", ["a", "b"], ".png", rng_of("odd"))
+    (tmp_path / "train.csv").write_text("id,label\na,\u202eabc\nb,x\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"the class '\\u202eabc' is empty, has white space"):
+        propose("odd", tmp_path, Answers())
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)
@@ -72,8 +79,6 @@ def test_any_table_is_read_or_refused_in_one_line(cells: list[tuple[str, str]], 
         blank(data, "train", list("abcdefgh"), ".png", rng_of("any"))
     with (data / "train.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("id", "value"), *cells])
-    from medalist.errors import MedalistError
-
     try:
         finding = propose("any", data, Answers()).finding
     except MedalistError as error:

@@ -86,7 +86,8 @@ def _of_table(look: Look, table: Table) -> Finding | None:
         return None
     coordinates, told = _coordinates(look, part, match, table, form, numbers, rows)
     label = _label_column(table, match, names, _asked_labels(look))
-    empty_rows = [row for row in range(len(table.rows)) if row not in set(rows.tolist())]
+    boxed = set(rows.tolist())
+    empty_rows = [row for row in range(len(table.rows)) if row not in boxed]
     labels = Counter(table.rows[row][label] for row in rows.tolist()) if label else Counter()
     nothing = {table.rows[row][label] for row in empty_rows} if label else set()
     ambiguous = [one for one in nothing if one in labels]
@@ -95,19 +96,19 @@ def _of_table(look: Look, table: Table) -> Finding | None:
         return None
     by = next((column for column in table.columns if column.lower() in _BY), None)
     partial = match.found < len(part.ids)
-    evidence = (
+    evidence = [
         f"{table.file}: {match.found:,} of {match.of:,} names in '{match.column}' are images of {images.folder}",
         f"{len(numbers):,} boxes of {len(classes)} classes, in {names if isinstance(names, str) else ', '.join(names)}",
         told,
-    )
+    ]
     doubts = without_boxes(partial)
     if len(nothing) == 1 and not ambiguous:
-        evidence = (*evidence, f"'{next(iter(nothing))}' in '{label}' says that an image has no box")
+        evidence.append(f"'{next(iter(nothing))}' in '{label}' says that an image has no box")
     truth = BoxTable(
         table.file, match.column, names, classes, coordinates, label, by,
         next(iter(nothing)) if len(nothing) == 1 and not ambiguous else None, partial,
     )  # fmt: skip
-    return Finding("boxes", truth, table.file, part, evidence, _SURE, tuple(doubts))
+    return Finding("boxes", truth, table.file, part, tuple(evidence), _SURE, tuple(doubts))
 
 
 def _numbers(table: Table, names: str | tuple[str, ...]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:

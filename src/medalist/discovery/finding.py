@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 from medalist.codecs.boxes import BoxCoordinates
@@ -43,7 +44,7 @@ class Part:
         """The ids of the images, in the order of their names."""
         return list(self._by_id)
 
-    @property
+    @cached_property
     def _by_id(self) -> dict[str, str]:
         match self.key:
             case "stem":
@@ -248,8 +249,8 @@ class Finding:
 
     kind, truth: what it asks for, and where the truths lie. source: the file or folder of the truths. train, test: its
     images; no test part where no image of it is there. asked: the sample submission. group: a column of groups.
-    fields: whether pixels show that images belong together. evidence, doubts: lines for the user. choices: by the
-    field of the Competition that cannot be known, what else it may be. weight: how sure it is, 0..1.
+    fields: whether pixels show that images belong together. evidence, doubts: lines for the user.
+    weight: how sure it is, 0..1.
     """
 
     kind: Kind
@@ -263,4 +264,3 @@ class Finding:
     asked: Asked | None = None
     group: Group | None = None
     fields: bool = False
-    choices: dict[str, str] = field(default_factory=dict)

@@ -43,9 +43,7 @@ def find_mask_files(look: Look) -> Iterator[Finding]:
 
 def _pairs(look: Look) -> Iterator[tuple[ImageSet, ImageSet, str]]:
     """Image sets with the masks of their images, and what a mask's name has behind the id."""
-    for pair in look.among:
-        if not pair[0].for_test:
-            yield pair
+    yield from (pair for pair in look.among if not pair[0].for_test)
     for masks in (one for one in look.sets if one.of_masks and one.form != "per_image"):
         best: tuple[float, tuple[ImageSet, ImageSet, str]] | None = None
         for images in look.training_sets:

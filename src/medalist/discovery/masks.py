@@ -122,7 +122,7 @@ def as_one_mask(found: Finding) -> Finding:
 
 def _reading(look: Look, part: Part, coded: Sequence[tuple[str, str]]) -> Reading:
     known = [(part.file(name), text) for name, text in _spread(coded, 4 * LOOKED)]
-    codes = []
+    codes: list[Coded] = []
     for path, text in known:
         if path is not None and len(codes) < LOOKED:
             codes.append(Coded(" ".join(text.split()), image_size(look.root / path), path))

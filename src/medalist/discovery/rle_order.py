@@ -139,9 +139,9 @@ def _base(codes: Sequence[Coded]) -> tuple[int, tuple[str, ...], tuple[str, ...]
                 found = decode_runs(code.text, code.size, "column", base)
             except RleError:
                 continue
-            for line in set(code.size):
-                begun[base] += int(np.count_nonzero(found[:, 0] % line == 0))
-                begun[base] += int(np.count_nonzero(found.sum(axis=1) % line == 0))
+            for side in set(code.size):
+                begun[base] += int(np.count_nonzero(found[:, 0] % side == 0))
+                begun[base] += int(np.count_nonzero(found.sum(axis=1) % side == 0))
     low, high = sorted(begun, key=lambda base: (begun[base], base))
     if begun[high] > 2 * begun[low] + 4:
         line = (
