@@ -18,13 +18,13 @@ from medalist.codecs.images import Orientation, upright
 from medalist.codecs.rle import Order, decode_mask, encode_mask
 from medalist.competition import Competition
 from medalist.contest import Contest
+from medalist.discovery.outlines import coherence, contrast_rank
 from medalist.errors import DataError
 from medalist.formats.rle import RleFormat
 from medalist.metrics.masks import mean_dice
 from medalist.records import Answer, Mask, Sample, Split
 from medalist.reporter import SilentReporter
 from medalist.workflows.check import WARNING, check, images_decode, truths_decode
-from medalist.workflows.outlines import coherence, contrast_rank
 from medalist.workflows.plausibility import implausible_truths
 
 Bools = NDArray[np.bool_]

@@ -1,6 +1,6 @@
 """Look for truths that decode and are wrong all the same: read in the other order, turned, or of other pictures.
 
-Each finding is one line with its evidence (`workflows.outlines`) and with what to do. At most LOOKED training samples
+Each finding is one line with its evidence (`discovery.outlines`) and with what to do. At most LOOKED training samples
 with objects are looked at, spread evenly over all, and as many whose images have an EXIF orientation. Large images are
 reduced, so it costs no more than decoding.
 """
@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from medalist.codecs.images import upright
 from medalist.codecs.rle import Order, RleError, decode_labels, decode_mask
 from medalist.contest import Contest
-from medalist.records import Answer, Instances, Mask, Sample
-from medalist.workflows.mask_files import mask_file
-from medalist.workflows.outlines import (
+from medalist.discovery.outlines import (
     SHIFTS,
     Bools,
     brightness_steps,
@@ -29,6 +27,8 @@ from medalist.workflows.outlines import (
     fitted,
     reduced,
 )
+from medalist.records import Answer, Instances, Mask, Sample
+from medalist.workflows.mask_files import mask_file
 
 LOOKED = 100
 """Training samples that are looked at."""
