@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from medalist import __version__
-from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
+from medalist.cli import contests, debugging, inspection, kaggle, planning, queueing, retrieval, training, weights
 from medalist.cli.console import BROKEN_PIPE, PlainConsole
 from medalist.cli.session import Session
 from medalist.competition import contests_fault
@@ -45,6 +45,7 @@ app = typer.Typer(
 for room in (training, planning, queueing, debugging, contests, inspection, retrieval):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
+app.add_typer(kaggle.app, name="kaggle")
 
 
 def _print_version(asked: bool) -> None:
