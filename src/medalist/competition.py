@@ -80,6 +80,7 @@ class Competition:
         `score` are the right names of each query (`retrieval.splits.right_names`).
     classes: the names of the values 0, 1, 2 ... of masks. Where a contest has a background, this is the first name.
         Empty for masks of one class, and for instances.
+    kaggle: the name of the contest in its address at Kaggle, for `medalist kaggle`; None for other contests.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Competition:
     draw: Callable[[Path, int], None] | None = None
     retrieval: Retrieval | None = None
     classes: tuple[str, ...] = ()
+    kaggle: str | None = None
 
     def __post_init__(self) -> None:
         """Raise ConfigError for names of classes that cannot be told apart, or that are others in the submission."""

@@ -5,6 +5,7 @@ MedalistError
 ├── DataError         the contest's files: missing, unreadable, malformed
 ├── ExportError       networks that another format cannot hold, or that say something else there
 ├── FoldError         a fold that does not exist, or folds that do not fit the data
+├── KaggleError       Kaggle refuses, cannot be reached, or its client is missing
 ├── RunError          a run folder that is missing, half written, or of another provenance
 ├── SearchError       vectors, ids or an index file that the search cannot take
 ├── SubmissionError   a submission that the contest would refuse
@@ -35,6 +36,10 @@ class ExportError(MedalistError):
 
 class FoldError(MedalistError):
     """A fold does not exist, or the folds do not fit the data."""
+
+
+class KaggleError(MedalistError):
+    """Kaggle refuses, cannot be reached, or its client is missing."""
 
 
 class RunError(MedalistError):

@@ -1,4 +1,4 @@
-"""Commands that change nothing, and show configs, runs and this machine."""
+"""Commands that show configs, runs and this machine; only `card` writes a file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from medalist.cli.session import ConfigFile, Data, Overrides, load_config, say, session, table
+from medalist.cli.session import ConfigFile, Data, Overrides, RunName, load_config, say, session, table
 from medalist.kinds import run_settings
 
 Side = Annotated[str, typer.Argument(help="A config file or a run.")]
@@ -18,6 +18,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(show)
     app.command()(diff)
     app.command()(board)
+    app.command()(card)
     app.command()(doctor)
 
 
@@ -84,6 +85,15 @@ def board(
     else:
         refuse_unknown(here.runs, competition)
         say(here.console, f"no runs of {competition} under {here.runs}; begin with medalist train CONFIG")
+
+
+def card(context: typer.Context, run: RunName) -> None:
+    """Write a page on a run for people, in Markdown and HTML: data, folds, network, what was tried, what failed."""
+    from medalist.runs.runs import find_run
+    from medalist.workflows.card import write_card
+
+    here = session(context)
+    say(here.console, f"{write_card(find_run(run, here.runs), here.runs)}")
 
 
 def doctor(

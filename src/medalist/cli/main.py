@@ -18,7 +18,19 @@ from typing import Annotated
 import typer
 
 from medalist import __version__
-from medalist.cli import contests, debugging, exports, inspection, new, planning, queueing, retrieval, training, weights
+from medalist.cli import (
+    contests,
+    debugging,
+    exports,
+    inspection,
+    kaggle,
+    new,
+    planning,
+    queueing,
+    retrieval,
+    training,
+    weights,
+)
 from medalist.cli.console import BROKEN_PIPE, PlainConsole
 from medalist.cli.session import Session
 from medalist.competition import contests_fault
@@ -45,6 +57,7 @@ app = typer.Typer(
 for room in (training, exports, planning, queueing, debugging, new, contests, inspection, retrieval):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
+app.add_typer(kaggle.app, name="kaggle")
 
 
 def _print_version(asked: bool) -> None:

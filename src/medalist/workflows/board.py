@@ -19,12 +19,13 @@ from medalist.runs.curves import metrics_rows
 from medalist.runs.plans import PlanError, plan_error, planned, short_clock, took
 from medalist.runs.runs import Lock, Run, all_runs, config_hash
 from medalist.runs.sources import Sources, changed, predicting_sources, scoring_sources, stale_parts
+from medalist.runs.submissions import Submission, read_submissions, submission_of_run, submissions_file
 from medalist.runs.tries import is_edited, is_unproved, read_tries
 
 if TYPE_CHECKING:
     from medalist.experiment import Experiment
 
-COLUMNS = ("run", "OOF", "± folds", "± samples", "folds", "seconds", "plan", "against", "changed")
+COLUMNS = ("run", "OOF", "± folds", "± samples", "public", "private", "folds", "seconds", "plan", "against", "changed")
 
 FOLD = re.compile("fold(0|[1-9][0-9]{0,5})").fullmatch
 
@@ -69,15 +70,26 @@ def board_rows(root: Path, competition: str | None = None) -> list[list[Any]]:
     entries: list[Entry] = []
     damaged: list[list[Any]] = []
     sources = cache(_sources)  # the runs of a contest share them
+    sent: dict[str, list[Submission]] = {}
     for run in all_runs(root):
         if competition is None or run.competition == competition:
             try:
                 entries.append(read_entry(run, sources))
             except MedalistError as error:
-                blank = [""] * (len(COLUMNS) - 2)
-                damaged.append([f"{run.competition}/{run.name}", *blank, " ".join(str(error).split())])
+                damaged.append(_damaged(f"{run.competition}/{run.name}", error))
+            if run.competition not in sent:
+                sent[run.competition] = []
+                try:
+                    sent[run.competition] = read_submissions(root, run.competition)
+                except MedalistError as error:
+                    ledger = submissions_file(root, run.competition)
+                    damaged.append(_damaged(f"{run.competition}/{ledger.name}", error))
     entries.sort(key=lambda entry: (entry.run.competition, -entry.oof.get("value", float("-inf")), entry.run.name))
-    return [_row(entry, parent_of(entry, entries)) for entry in entries] + damaged
+    return [_row(entry, parent_of(entry, entries), sent[entry.run.competition]) for entry in entries] + damaged
+
+
+def _damaged(name: str, error: MedalistError) -> list[Any]:
+    return [name, *[""] * (len(COLUMNS) - 2), " ".join(str(error).split())]
 
 
 def refuse_unknown(root: Path, competition: str) -> None:
@@ -191,8 +203,9 @@ def parent_of(entry: Entry, entries: Sequence[Entry]) -> Entry | None:
     return min(fewer or older, key=lambda other: (len(_changes(entry, other)), other.run.name), default=None)
 
 
-def _row(entry: Entry, parent: Entry | None) -> list[Any]:
+def _row(entry: Entry, parent: Entry | None, submissions: Sequence[Submission] = ()) -> list[Any]:
     oof = entry.oof
+    sent = submission_of_run(f"{entry.run.competition}/{entry.run.name}", submissions)
     changes = [_change(key, old, new) for key, new, old in _changes(entry, parent)] if parent else []
     if parent is None:
         changes = [_cut(override) for override in entry.lock.overrides]
@@ -203,12 +216,20 @@ def _row(entry: Entry, parent: Entry | None) -> list[Any]:
         " ".join((_figure(oof.get("value")), *(f"({doubt})" for doubt in entry.doubts))).strip(),
         _figure(oof.get("standard_error")),
         _figure(oof.get("standard_error_samples")),
+        "" if sent is None else _told(sent.public, sent),
+        "" if sent is None else _told(sent.private, sent),
         "; ".join([folds, *entry.unfinished]),
         f"{entry.seconds:.0f}",
         _plan(entry),
         parent.run.name if parent else "",
         ", ".join([*lost, *changes]),
     ]
+
+
+def _told(score: float | None, sent: Submission) -> str:
+    """Return Kaggle's score of a run's submission; of a blend of runs it says so."""
+    blend = f" (blend of {len(sent.runs)})" if len(sent.runs) > 1 else ""
+    return "" if score is None else f"{score:g}{blend}"
 
 
 def _plan(entry: Entry) -> str:
