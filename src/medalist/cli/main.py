@@ -18,7 +18,7 @@ from typing import Annotated
 import typer
 
 from medalist import __version__
-from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, training, weights
+from medalist.cli import contests, debugging, inspection, planning, queueing, retrieval, storing, training, weights
 from medalist.cli.console import BROKEN_PIPE, PlainConsole
 from medalist.cli.session import Session
 from medalist.competition import contests_fault
@@ -42,7 +42,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
-for room in (training, planning, queueing, debugging, contests, inspection, retrieval):
+for room in (training, planning, queueing, debugging, contests, inspection, retrieval, storing):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
 
