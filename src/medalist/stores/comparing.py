@@ -82,7 +82,8 @@ def _numbers(path: Path) -> NDArray[np.float64] | None:
             return None if found is None else found.astype(np.float64)
         case ".npy":
             require_file(path)
-            return np.load(path, allow_pickle=False).astype(np.float64)
+            vectors: NDArray[np.float64] = np.load(path, allow_pickle=False).astype(np.float64)
+            return vectors
         case ".parquet":
             return _columns(path)
         case _:
