@@ -105,7 +105,9 @@ def quick_system() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda place: None)
         patch.setattr(importlib.metadata, "entry_points", cache(importlib.metadata.entry_points))
-        patch.setattr("medalist.runs.runs.commit", cache(commit))
+        asked = cache(commit)
+        for room in ("runs", "surroundings"):
+            patch.setattr(f"medalist.runs.{room}.commit", asked)
         yield
 
 
@@ -197,7 +199,7 @@ def toy(answered: Toy, at_home: Path, tmp_path: Path) -> Toy:
     return Toy(answered.data, tmp_path / "tiny.yaml", tmp_path / "runs")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def predict_anew() -> Callable[..., None]:
     return predict_well
 

@@ -28,6 +28,7 @@ from medalist.cli import (
     planning,
     queueing,
     retrieval,
+    storing,
     training,
     weights,
 )
@@ -54,7 +55,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="From a competition's data to a validated submission, with a score that can be trusted.",
 )
-for room in (training, exports, planning, queueing, debugging, new, contests, inspection, retrieval):
+for room in (training, exports, planning, queueing, debugging, new, contests, inspection, retrieval, storing):
     room.add_to(app)
 app.add_typer(weights.app, name="weights")
 app.add_typer(kaggle.app, name="kaggle")

@@ -118,7 +118,7 @@ def refuse_other_samples(run: Run, contest: Contest, samples: str) -> None:
     if samples == run.lock().data:
         return
     made = (run.folder / "lock.json").stat().st_mtime_ns
-    later = [path.name for path in _tables(contest.data) if path.stat().st_mtime_ns > made]
+    later = [path.name for path in tables_of(contest.data) if path.stat().st_mtime_ns > made]
     more = f" and {len(later) - SHOWN} more tables" if len(later) > SHOWN else ""
     told = f"; after the run was made, {', '.join(later[:SHOWN])}{more} was written" if later else ""
     raise RunError(
@@ -128,7 +128,7 @@ def refuse_other_samples(run: Run, contest: Contest, samples: str) -> None:
     )
 
 
-def _tables(data: Path) -> list[Path]:
+def tables_of(data: Path) -> list[Path]:
     """Return the tables in the data folder and in the folders in it, sorted; none of a folder with very many."""
     found = []
     for folder in (data, *sorted(path for path in data.iterdir() if path.is_dir())):

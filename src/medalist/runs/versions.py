@@ -28,6 +28,11 @@ def packages() -> dict[str, str]:
     return dict(sorted(dict(pair for pair in named if pair).items()))
 
 
+def canonical(name: str) -> str:
+    """Return the normalised name of a package (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def _named(dist: Distribution) -> tuple[str, str] | None:
     """Return the name and version of a distribution; None for a broken one, which lacks them.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,7 +28,7 @@ from medalist.runs.contest_files import hash_contest, refuse_changed
 from medalist.runs.fold_weights import read_note
 from medalist.runs.opening import open_contest
 from medalist.runs.runs import Lock, Run, config_hash, manifest_hash
-from medalist.runs.versions import commit, packages
+from medalist.runs.versions import canonical, commit, packages
 from medalist.system import offline
 from medalist.training.machine import machine
 
@@ -153,19 +152,14 @@ def _recorded(run: Run, lock: Lock) -> Mapping[str, str]:
 
 def _packages(known: Mapping[str, str]) -> Iterator[list[str]]:
     """Yield packages that are missing or have another version here, and how many packages the run did not have."""
-    here = {_canonical(name): found for name, found in packages().items()}
+    here = {canonical(name): found for name, found in packages().items()}
     for name, was in known.items():
-        now = here.get(_canonical(name), "not installed")
+        now = here.get(canonical(name), "not installed")
         if now != was:
             yield [name, was, now]
-    new = here.keys() - {_canonical(name) for name in known}
+    new = here.keys() - {canonical(name) for name in known}
     if new:
         yield ["other packages", "none", f"{len(new)} that the run did not have"]
-
-
-def _canonical(name: str) -> str:
-    """Return the normalised name of a package (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _config(settings: Experiment, lock: Lock) -> Iterator[list[str]]:

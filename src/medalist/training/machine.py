@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import platform
-import re
-from pathlib import Path
 
 import torch
+
+from medalist.runs.surroundings import processor
 
 
 def machine() -> dict[str, str]:
@@ -20,18 +20,9 @@ def machine() -> dict[str, str]:
     cudnn: int | None = torch.backends.cudnn.version()  # type: ignore[no-untyped-call]
     return {
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "CUDA": str(torch.version.cuda or "none"),
         "cuDNN": str(cudnn or "none"),
         "GPUs": ", ".join(f"{names.count(name)} x {name}" for name in dict.fromkeys(names)) or "none",
     }
-
-
-def _processor() -> str:
-    try:
-        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-        found = re.search(r"^model name\s*:\s*(.+)$", told, re.MULTILINE)
-    except OSError:
-        found = None
-    return found[1].strip() if found else platform.processor() or platform.machine()

@@ -12,7 +12,7 @@ from medalist.errors import ConfigError
 from medalist.experiment import Experiment
 from medalist.system import DEVICES, WINDOWS
 
-RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps")
+RESERVED = ("", ".", "..", "folds", "features", "data", "sweeps", "submissions")
 """Names that no run may have, because they name other folders beside the runs."""
 
 LONGEST = 150

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from medalist.config import with_present_names
 from medalist.contest import Contest
@@ -12,12 +13,13 @@ from medalist.errors import RunError
 from medalist.experiment import Experiment
 from medalist.files import refuse_unwritable, written
 from medalist.formats.box_words import sized
-from medalist.formats.submission import refuse, suffix_of, write_submission
+from medalist.formats.submission import AnyFormat, refuse, suffix_of, write_submission
 from medalist.kinds import kind_of, run_settings
 from medalist.reporter import Reporter
 from medalist.runs.fold_weights import weights_hash
 from medalist.runs.opening import open_run_contest
 from medalist.runs.runs import Run, refuse_edited
+from medalist.workflows.recording import record
 from medalist.workflows.score import changed_settings, predicted_with
 from medalist.workflows.submitted import told, warnings
 
@@ -38,7 +40,8 @@ def submit(
     Answers are made with the `decide` settings that the first run was scored with (`scores.json` has them), otherwise
     with those of its config. The output file appears only after validation. The reporter gets a line for each run with
     its folds, weights, decision and OOF score, and warnings. verify: whether each file of the contest is read, see
-    `open_run_contest`. memory: the most memory of the process where it predicts, such as "4GB"; see `predict.memory`.
+    `open_run_contest`. What the file was made from is recorded beside the runs (`runs.submission_record`), for
+    `medalist replay`. memory: the most memory of the process where it predicts, such as "4GB"; see `predict.memory`.
     Raises RunError, before anything is predicted, for runs that cannot be blended or were edited,
     and SubmissionError for a file that the contest would refuse.
     """
@@ -57,11 +60,23 @@ def submit(
         _predict_where_missing(run, own, contest, reporter)
     for line in (*warnings(configured, contest), *told(configured, contest)):
         reporter.say(line)
-    found = kind_of(settings).answering().test(configured, contest, reporter)
     with written(output) as unfinished:
-        rows = write_submission(unfinished, sized(found.form, contest.split.test), found.answers)
-        refuse(output, found.form.validate(unfinished, contest.split.test, contest.reference))
+        rows, form = write_answers(unfinished, configured, contest, reporter)
+        refuse(output, form.validate(unfinished, contest.split.test, contest.reference))
+        # Before the file appears, so that every file has its record.
+        record(configured, contest, unfinished, output.name, rows, root, reporter)
     return rows
+
+
+def write_answers(
+    path: Path, runs: Sequence[Configured], contest: Contest, reporter: Reporter
+) -> tuple[int, AnyFormat]:
+    """Decide the stored test predictions of runs and write them; return the number of rows, or of files, and the form.
+
+    Nothing is validated.
+    """
+    found = kind_of(runs[0][1]).answering().test(runs, contest, reporter)
+    return write_submission(path, sized(found.form, contest.split.test), found.answers), found.form
 
 
 def refuse_unlike(runs: Sequence[Configured]) -> None:
@@ -101,9 +116,14 @@ def _predict_where_missing(run: Run, settings: Experiment, contest: Contest, rep
             reporter.say(f"note: {run.name} was scored with predict {scored}, its test part was predicted with {used}")
         return
     if scored:
-        now = settings.predict.model_dump(mode="json")
-        values = {**now, **with_present_names(scored, type(settings.predict))}
-        how = type(settings.predict).model_validate_json(json.dumps(values))
-        settings = settings.model_copy(update={"predict": how})
+        settings = predicting_as(settings, scored)
     # Only this call needs torch.
     kind.training().predict(run, settings, contest, None, reporter)
+
+
+def predicting_as(settings: Experiment, predict: Mapping[str, Any]) -> Experiment:
+    """Return settings with another section `predict`, as a score or predictions have recorded it."""
+    now = settings.predict.model_dump(mode="json")
+    values = {**now, **with_present_names(predict, type(settings.predict))}
+    how = type(settings.predict).model_validate_json(json.dumps(values))
+    return settings.model_copy(update={"predict": how})
