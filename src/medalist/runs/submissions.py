@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import IO, Any, Literal, TypeVar
 
@@ -111,11 +110,6 @@ def submission_of_run(run: str, submissions: Sequence[Submission]) -> Submission
     return max(alone or scored, key=lambda one: one.time, default=None)
 
 
-@cache
-def _adapter(kind: type[Line]) -> TypeAdapter[Line]:
-    return TypeAdapter(kind)
-
-
 def _read(path: Path, kind: type[Line]) -> list[Line]:
     if not path.exists():
         return []
@@ -123,14 +117,15 @@ def _read(path: Path, kind: type[Line]) -> list[Line]:
         lines = read_text(path, JSON_BYTES).split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"{path}: {reason(error)}") from error
-    found = []
+    found: list[Line] = []
+    adapter = TypeAdapter(kind)
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             value = json.loads(line)
             refuse_newer(value, path, FORMAT)
-            found.append(_adapter(kind).validate_python(value))
+            found.append(adapter.validate_python(value))
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"]))

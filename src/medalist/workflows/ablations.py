@@ -44,10 +44,10 @@ def ablations(entries: Sequence[Entry]) -> list[Ablation]:
             made.append(Ablation(entry, "", (), None, None))
             continue
         found = [one for one in differences(entry.settings, parent.settings) if one[0] not in WORDLESS]
-        both = (entry.oof.get("value"), parent.oof.get("value"))
+        value, before = entry.oof.get("value"), parent.oof.get("value")
         same = entry.lock.folds == parent.lock.folds and set(_folds(entry)) == set(_folds(parent))
         errors = finite_values(one.oof.get("standard_error_samples") for one in (entry, parent))
-        gain = both[0] - both[1] if same and None not in both else None
+        gain = value - before if same and value is not None and before is not None else None
         changes = tuple(f"{key}: {old} → {new}" for key, new, old in found)
         made.append(Ablation(entry, parent.run.name, changes, gain, max(errors, default=None)))
     return sorted(made, key=lambda one: (-one.entry.oof.get("value", float("-inf")), one.entry.run.name))
