@@ -33,6 +33,7 @@ TINY = {"encoder": "test_resnet", "weights": "none", "channels": ["a", "b"]}
 OWN = {"weights": "none", "channels": ["a", "b"]}
 CONFIGS: dict[str, dict[str, Any]] = {
     **{name: {"kind": name, **TINY} for name in SMP if name != "dpt"},
+    "dpt": {"kind": "dpt", **TINY, "encoder": "vit_tiny_patch16_224"},
     "presence and condition": {
         "kind": "unet",
         **TINY,
