@@ -1,15 +1,11 @@
-"""The outputs of a network as boxes of each image: the most likely ones of each level, without doubles."""
+"""Boxes that a network has found in an image: which are kept, and which are doubles."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torchvision.ops import batched_nms  # type: ignore[import-untyped]
-
-from medalist.tasks.detect.criterion import Criterion
-from medalist.tasks.detect.outputs import DenseOutputs
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,33 +30,13 @@ class Limits:
     doubles: float | None
 
 
-def boxes_of(criterion: Criterion, outputs: DenseOutputs, size: tuple[int, int], limits: Limits) -> list[Found]:
-    """Return the boxes of each image, the highest scores first, cut to the image.
-
-    outputs: float32. size: (height, width) of the images. A place may give boxes of several classes. Only the best
-    `limits.most` scores of each level are looked at, and only their boxes are computed. A box without area is dropped.
-    """
-    places = criterion.places(outputs, size)
-    scores = criterion.scores(outputs)
-    classes = scores.shape[2]
+def cut_found(boxes: Found, size: tuple[int, int]) -> Found:
+    """Return boxes that are cut to an image of (height, width) `size`, without those of which no area is left."""
     height, width = size
-    high = torch.tensor([width, height, width, height], device=scores.device, dtype=torch.float32)
-    starts = [sum(places.levels[:level]) * classes for level in range(len(places.levels))]
-    found = []
-    for image in range(len(scores)):
-        flat = scores[image].flatten()
-        best: list[Tensor] = []
-        for start, count in zip(starts, places.levels, strict=True):
-            level = flat[start : start + count * classes]
-            best.append(level.topk(min(limits.most, len(level))).indices + start)
-        chosen = torch.cat(best)
-        chosen = chosen[flat[chosen] >= limits.floor]
-        place, label, score = chosen // classes, chosen % classes, flat[chosen]
-        there = places.at(place)
-        xyxy = criterion.boxes(outputs.sides[image][place], there).clamp(min=0).minimum(high)
-        whole = (xyxy[:, 2:] > xyxy[:, :2]).all(dim=1)
-        found.append(kept(Found(xyxy[whole], score[whole], label[whole]), limits))
-    return found
+    high = boxes.xyxy.new_tensor([width, height, width, height])
+    xyxy = boxes.xyxy.clamp(min=0).minimum(high)
+    whole = (xyxy[:, 2:] > xyxy[:, :2]).all(dim=1)
+    return Found(xyxy[whole], boxes.scores[whole], boxes.labels[whole])
 
 
 def kept(boxes: Found, limits: Limits) -> Found:

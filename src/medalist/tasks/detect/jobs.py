@@ -15,7 +15,7 @@ from medalist.errors import FoldError
 from medalist.models.weights import Resolved
 from medalist.records import Sample
 from medalist.tasks.detect.anchors import fitted_shapes, sizes_seen
-from medalist.tasks.detect.criterion import Criterion
+from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.datasets import BoxHeldOutDataset, BoxTrainDataset
 from medalist.tasks.detect.decoding import Limits
 from medalist.tasks.detect.frames import fitted
@@ -31,7 +31,7 @@ def build_task(settings: DetectSettings, classes: int) -> DetectTask:
     """Return the task of a config. classes: the number of the contest's classes."""
     predict = settings.predict
     limits = Limits(predict.floor, predict.most, predict.doubles)
-    return DetectTask(Criterion(settings.model, settings.loss), limits, classes)
+    return DetectTask(build_criterion(settings.model, settings.loss), limits, classes, settings.seed)
 
 
 def build_job(

@@ -1,4 +1,4 @@
-"""What a one-stage network returns, and the places in the image that its outputs speak of."""
+"""What networks return, and the places in the image that dense outputs speak of."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class DenseOutputs(NamedTuple):
@@ -36,6 +36,38 @@ class DenseOutputs(NamedTuple):
         one = slice(number, number + 1)
         quality = None if self.quality is None else self.quality[one]
         return DenseOutputs(self.scores[one], self.sides[one], quality, self.shapes)
+
+
+class TwoStageOutputs(NamedTuple):
+    """The outputs of the first stage for a batch of B images, and what the second stage needs.
+
+    The second stage is a part of the outputs, because the criterion runs it: on the first stage's proposals, to which a
+    loss adds the true boxes. So it is always that of the network that has seen the images, also where the network is an
+    average over steps. It runs outside of the network's forward, where batch norms over processes, compilation and
+    recomputed activations do not reach it, so it has no batch norms.
+    """
+
+    proposals: DenseOutputs
+    """The dense outputs of the first stage, which has one class, `an object`."""
+
+    levels: tuple[Tensor, ...]
+    """The pyramid's levels, each float[B, width, h / stride, w / stride], the finest first."""
+
+    second: nn.Module
+    """The second stage of the network."""
+
+    precision: torch.dtype | None = None
+    """The type in which the first stage was computed under autocast, and the second one will be; None for float32."""
+
+    def float(self) -> TwoStageOutputs:
+        """Return all outputs as float32; the second stage is still computed in its own precision."""
+        levels = tuple(level.float() for level in self.levels)
+        return TwoStageOutputs(self.proposals.float(), levels, self.second, self.precision)
+
+    def single(self, number: int) -> TwoStageOutputs:
+        """Return the outputs of one image as those of a batch of one."""
+        levels = tuple(level[number : number + 1] for level in self.levels)
+        return TwoStageOutputs(self.proposals.single(number), levels, self.second, self.precision)
 
 
 @dataclass(frozen=True, eq=False)
