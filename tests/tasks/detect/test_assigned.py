@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_iou  # type: ignore[import-untyped]
 
 from medalist.data.targets import IGNORED
-from medalist.tasks.detect.assigned import BACKGROUND, aligned, by_centre, by_overlap
+from medalist.tasks.detect.assigned import BACKGROUND, aligned, by_centre, by_overlap, by_proposal
 from medalist.tasks.detect.outputs import Places, places_of
 
 CPU = torch.device("cpu")
@@ -120,3 +120,22 @@ def test_an_image_without_objects_has_no_places_that_learn_one(labels: list[int]
     for one in (number, by_centre(places, boxes, of), by_overlap(places, boxes, of)):
         assert one.tolist() == [BACKGROUND] * 64
     assert not target.any()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_proposals_learn_the_object_that_they_overlap_most(seed: int) -> None:
+    (boxes, labels), (proposals, _) = scene(seed, 5), scene(seed + 50, 40)
+    labels[1] = labels[3] = IGNORED
+    proposals = torch.cat([proposals, boxes + 1.0])
+    found = by_proposal(proposals, boxes, labels).tolist()
+    for place, proposal in enumerate(proposals):
+        overlaps = box_iou(proposal[None], boxes)[0].tolist()
+        real = [(overlaps[at], at) for at in range(5) if labels[at] != IGNORED]
+        best, of = max(real)
+        low, high = torch.maximum(proposal[:2], boxes[:, :2]), torch.minimum(proposal[2:], boxes[:, 2:])
+        shares = (high - low).clamp(min=0).prod(dim=1) / (proposal[2:] - proposal[:2]).prod()
+        within = any(float(shares[at]) >= 0.5 for at in range(5) if labels[at] == IGNORED)
+        assert found[place] == (of if best >= 0.5 else IGNORED if within else BACKGROUND)
+    assert len({*found}) > 2
+    assert by_proposal(proposals, boxes[:0], labels[:0]).tolist() == [BACKGROUND] * len(proposals)
+    assert by_proposal(proposals[:0], boxes, labels).shape == (0,)

@@ -17,7 +17,7 @@ Read = Callable[..., DetectSettings]
         ("image.scale=[2, 1]", "the first factor is above the second"),
         ("train.mix=[{kind: mosaic}]", "take compose.mosaic or compose.mixup"),
         ("train.sizes=[{epochs: 1, size: [64, 64]}]", "take image.size and image.scale"),
-        ("model.kind=yolo", "allowed: aligned, fcos, retinanet"),
+        ("model.kind=yolo", "allowed: aligned, fcos, retinanet, faster_rcnn"),
         ("model.finest=5", "model.finest = 5"),
         ("decide.kind=wbx", "did you mean 'wbf'?"),
         ("predict.slices={size: 64, overlap: 64}", "overlap must be smaller than size"),

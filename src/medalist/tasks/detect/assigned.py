@@ -89,23 +89,46 @@ def by_centre(places: Places, boxes: Tensor, labels: Tensor) -> Tensor:
     return torch.where(smallest.isfinite(), kept[of], number)
 
 
-def by_overlap(places: Places, boxes: Tensor, labels: Tensor) -> Tensor:
+def by_overlap(places: Places, boxes: Tensor, labels: Tensor, over: float = OVER, under: float = UNDER) -> Tensor:
     """Return for each anchor its object int64[P], by the rule of RetinaNet (arXiv 1708.02002).
 
-    An anchor learns the object that it overlaps most, if their IoU is at least OVER. It learns background below UNDER,
-    and nothing between both. The best anchors of each object learn it in any case.
+    An anchor learns the object that it overlaps most, if their IoU is at least `over`. It learns background below
+    `under`, and nothing between both. The best anchors of each object learn it in any case. Faster R-CNN has the same
+    rule with other numbers (arXiv 1506.01497).
     """
     number, ignored = _ignored(places, boxes, labels)
     kept = torch.nonzero(~ignored).flatten()
     boxes = boxes[~ignored]
     if not len(boxes):
         return number
-    half = places.sizes / 2
-    overlap = box_iou(boxes, torch.cat([places.centres - half, places.centres + half], dim=1))
+    overlap = box_iou(boxes, places.boxes)
     largest, of = overlap.max(dim=0)
     best = ((overlap == overlap.amax(dim=1, keepdim=True)) & (overlap > 0)).any(dim=0)
-    unclear = torch.where(largest >= UNDER, torch.full_like(number, IGNORED), number)
-    return torch.where((largest >= OVER) | best, kept[of], unclear)
+    unclear = torch.where(largest >= under, torch.full_like(number, IGNORED), number)
+    return torch.where((largest >= over) | best, kept[of], unclear)
+
+
+def by_proposal(proposals: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
+    """Return for each proposal float32[P, 4] its object int64[P], by the rule of Faster R-CNN (arXiv 1506.01497).
+
+    A proposal learns the object that it overlaps most, if their IoU is at least OVER, and background otherwise. It
+    learns nothing where it has no object, and at least half of it lies in a region that is not judged.
+    """
+    ignored = labels == IGNORED
+    number = torch.full((len(proposals),), BACKGROUND, dtype=torch.int64, device=proposals.device)
+    if not len(boxes) or not len(proposals):
+        return number
+    regions, kept = boxes[ignored], torch.nonzero(~ignored).flatten()
+    if len(regions):
+        low = torch.maximum(proposals[:, None, :2], regions[:, :2])
+        high = torch.minimum(proposals[:, None, 2:], regions[:, 2:])
+        shared = (high - low).clamp(min=0).prod(dim=-1).amax(dim=1)
+        within = shared >= OVER * (proposals[:, 2:] - proposals[:, :2]).prod(dim=-1)
+        number = torch.where(within, torch.full_like(number, IGNORED), number)
+    if not len(kept):
+        return number
+    largest, of = box_iou(boxes[kept], proposals).max(dim=0)
+    return torch.where(largest >= OVER, kept[of], number)
 
 
 def distances(centres: Tensor, boxes: Tensor) -> Tensor:

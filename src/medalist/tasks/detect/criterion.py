@@ -6,8 +6,15 @@ from typing import assert_never
 
 from medalist.tasks.detect.dense import DenseCriterion
 from medalist.tasks.detect.loss_settings import LossConfig
-from medalist.tasks.detect.model_settings import AlignedConfig, FcosConfig, ModelConfig, RetinaConfig
+from medalist.tasks.detect.model_settings import (
+    AlignedConfig,
+    FasterRcnnConfig,
+    FcosConfig,
+    ModelConfig,
+    RetinaConfig,
+)
 from medalist.tasks.detect.protocols import Criterion
+from medalist.tasks.detect.two_stage import TwoStageCriterion
 
 
 def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
@@ -15,5 +22,7 @@ def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
     match model:
         case AlignedConfig() | FcosConfig() | RetinaConfig():
             return DenseCriterion(model, loss)
+        case FasterRcnnConfig():
+            return TwoStageCriterion(model, loss)
         case _:
             assert_never(model)

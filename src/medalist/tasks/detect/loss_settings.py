@@ -13,21 +13,27 @@ class LossConfig(ConfigModel):
     """The loss of a detection network: the weights of its parts, and the rules by which points learn objects.
 
     Each part is a sum over the points of a batch, divided by the number of points that learn an object (for `aligned`
-    by the sum of their targets), counted over all processes.
+    by the sum of their targets, for `faster_rcnn` by the number of boxes that were drawn), counted over all processes.
     """
 
     classes: float = Field(default=1.0, ge=0, le=100)
     """The weight of the loss on class scores."""
 
     boxes: float = Field(default=2.0, ge=0, le=100)
-    """The weight of the loss on the overlap of boxes."""
+    """The weight of the loss on boxes: on their overlap, or, for `faster_rcnn`, the smooth distance of their offsets
+    (arXiv 1504.08083)."""
 
     overlap: Literal["giou", "ciou", "diou"] = "giou"
-    """How the overlap of two boxes is measured: `giou` (arXiv 1902.09630), `diou` or `ciou` (arXiv 1911.08287)."""
+    """How networks of one stage measure the overlap of two boxes: `giou` (arXiv 1902.09630), `diou` or `ciou` (arXiv
+    1911.08287)."""
 
     third: float = Field(default=0.5, ge=0, le=100)
     """The weight of the third part: for `aligned` the distributions over distances, for `fcos` how central a point is.
     `retinanet` has none."""
+
+    proposals: float = Field(default=1.0, ge=0, le=100)
+    """For `faster_rcnn`: the weight of both losses of the first stage, on whether an anchor shows an object and on its
+    box."""
 
     scores: Literal["varifocal", "quality_focal", "bce"] = "varifocal"
     """How `aligned` learns scores, whose targets are between 0 and 1: `varifocal` (arXiv 2008.13367), `quality_focal`

@@ -97,4 +97,42 @@ class RetinaConfig(AnchoredConfig):
     """The number of convolutions of the head before its outputs; torchvision's head has four."""
 
 
-ModelConfig = Annotated[AlignedConfig | FcosConfig | RetinaConfig, Field(discriminator="kind")]
+class TwoStageConfig(AnchoredConfig):
+    """Networks of two stages (arXiv 1506.01497): the first one proposes boxes that may show an object, whatever its
+    class, and the second one looks at the content of each proposal."""
+
+    finest: Literal[4, 8, 16] = 4
+    coarsest: Literal[32, 64, 128] = 64
+    width: int = Field(default=256, ge=8, le=1024, multiple_of=8)
+    depth: int = Field(default=1, ge=1, le=8)
+    """The number of convolutions of the first stage before its outputs."""
+
+    scales: tuple[Ratio, ...] = Field(default=(8.0,), min_length=1)
+
+    hidden: int = Field(default=1024, ge=8, le=8192)
+    """The width of the two layers that see the content of a proposal."""
+
+    pooled: int = Field(default=7, ge=2, le=32)
+    """The number of cells, along each side, of the grid that the content of a proposal is sampled on."""
+
+    proposals: int = Field(default=1000, ge=1, le=10_000)
+    """The number of boxes of an image that the first stage proposes at most. As many are taken from each level before
+    doubles are dropped."""
+
+    anchors_learned: int = Field(default=256, ge=2, le=100_000)
+    """The number of anchors of an image, drawn anew in each epoch, from which the first stage learns; up to a half of
+    them show an object."""
+
+    boxes_learned: int = Field(default=512, ge=4, le=100_000)
+    """The number of proposals of an image, drawn anew in each epoch, from which the second stage learns; up to a
+    quarter of them show an object."""
+
+
+class FasterRcnnConfig(TwoStageConfig):
+    """Faster R-CNN (arXiv 1506.01497) over a pyramid (arXiv 1612.03144), with the heads of torchvision."""
+
+    kind: Literal["faster_rcnn"]
+    """`faster_rcnn` selects this network."""
+
+
+ModelConfig = Annotated[AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig, Field(discriminator="kind")]

@@ -19,10 +19,17 @@ from medalist.models.encoders import adapted, statistics
 from medalist.models.states import load_state
 from medalist.models.weights import Resolved
 from medalist.tasks.detect.anchors import listed_shapes
-from medalist.tasks.detect.model_settings import AlignedConfig, FcosConfig, ModelConfig, RetinaConfig
-from medalist.tasks.detect.outputs import DenseOutputs
+from medalist.tasks.detect.model_settings import (
+    AlignedConfig,
+    FasterRcnnConfig,
+    FcosConfig,
+    ModelConfig,
+    RetinaConfig,
+)
+from medalist.tasks.detect.outputs import DenseOutputs, flat
 from medalist.tasks.detect.pyramid import FeatureEncoder, Pyramid, build_encoder, convolution
 from medalist.tasks.detect.settings import DetectSettings
+from medalist.tasks.detect.two_stage_network import ProposalHead, SecondStage, TwoStageDetector
 
 RARE = 0.01
 """The score that every class has at every place before the training, as nearly all places are background (arXiv
@@ -54,7 +61,7 @@ class AlignedHead(nn.Module):
         """Return the outputs of all levels [B, width, h, w]."""
         scores = [self.scores(self.score_branch(level)) for level in levels]
         sides = [self.sides(self.side_branch(level)) * scale for level, scale in zip(levels, self.scales, strict=True)]
-        return DenseOutputs(_flat(scores), _flat(sides))
+        return DenseOutputs(flat(scores), flat(sides))
 
 
 class FcosHead(FCOSHead):  # type: ignore[misc]  # torchvision has no types
@@ -102,9 +109,13 @@ class DenseDetector(nn.Module):
         return outputs
 
 
+Detector = DenseDetector | TwoStageDetector
+"""A network of any kind."""
+
+
 def build_network(
     settings: DetectSettings, weights: Resolved | None, fold: int, classes: int, shapes: Tensor | None = None
-) -> DenseDetector:
+) -> Detector:
     """Return the network with its pretrained encoder; its random weights depend only on the seed and the fold."""
     torch.manual_seed(settings.seed * 1000 + fold)
     return build_model(settings.model, classes, weights, shapes)
@@ -112,7 +123,7 @@ def build_network(
 
 def build_model(
     config: ModelConfig, classes: int, weights: Resolved | None = None, shapes: Tensor | None = None
-) -> DenseDetector:
+) -> Detector:
     """Return the network in training mode: its encoder with `weights`, where they are given, and all else random.
 
     shapes: of the anchors, float32[L, A, 2]; None takes those that the config lists. Raises ConfigError (the encoder
@@ -131,6 +142,10 @@ def build_model(
         case RetinaConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             return DenseDetector(encoder, Pyramid(encoder.widths, config, False), RetinaHead(config, classes, cells))
+        case FasterRcnnConfig():
+            cells = listed_shapes(config) if shapes is None else shapes
+            neck, first = Pyramid(encoder.widths, config, False), ProposalHead(config, cells)
+            return TwoStageDetector(encoder, neck, first, SecondStage(config, classes))
         case _:
             assert_never(config)
 
@@ -141,8 +156,3 @@ def build_normalisation(settings: DetectSettings) -> Normalisation:
     plain = settings.model.weights == "none"
     mean, std = adapted(PLAIN, channels) if plain else statistics(settings.model.encoder, channels)
     return Normalisation(tuple(mean), tuple(std))
-
-
-def _flat(maps: Sequence[Tensor]) -> Tensor:
-    """Join maps [B, C, h, w] of all levels to [B, P, C], row by row."""
-    return torch.cat([one.flatten(2).transpose(1, 2) for one in maps], dim=1)

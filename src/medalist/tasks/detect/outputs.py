@@ -83,6 +83,11 @@ class Places:
     sizes: Tensor
     levels: tuple[int, ...]
 
+    @property
+    def boxes(self) -> Tensor:
+        """The anchors as boxes float32[P, 4]."""
+        return torch.cat([self.centres - self.sizes / 2, self.centres + self.sizes / 2], dim=1)
+
     def at(self, chosen: Tensor) -> Places:
         """Return some places, by their numbers int64[N]."""
         return Places(self.centres[chosen], self.strides[chosen], self.sizes[chosen], (len(chosen),))
@@ -109,3 +114,10 @@ def places_of(
         all_strides.append(torch.full((count,), float(stride), device=device))
         levels.append(count)
     return Places(torch.cat(centres), torch.cat(all_strides), torch.cat(sizes), tuple(levels))
+
+
+def flat(maps: Sequence[Tensor], each: int = 1) -> Tensor:
+    """Join maps [B, each * C, h, w] of all levels to [B, P, C], row by row; `each` anchors of a point follow each
+    other."""
+    rows = [one.flatten(2).transpose(1, 2) for one in maps]
+    return torch.cat([row.reshape(len(row), -1, row.shape[2] // each) for row in rows], dim=1)
