@@ -83,7 +83,7 @@ def test_objects_are_kept_checked_padded_and_left_out() -> None:
     again = target.with_arrays([array.copy() for array in target.arrays])
     assert (again.objects == target.objects).all()
     target.check("a.png", (12, 16))
-    with pytest.raises(DataError, match="a.png is 16x11, its truth 16x12"):
+    with pytest.raises(DataError, match=r"a\.png is 16x11, its truth 16x12"):
         target.check("a.png", (11, 16))
     padded = target.padded(8)
     assert padded.objects.shape == (16, 16) and not padded.objects[12:].any()

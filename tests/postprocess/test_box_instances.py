@@ -113,7 +113,7 @@ def test_boxes_without_masks_are_refused() -> None:
     bare = BoxPrediction(
         np.zeros((0, 4), np.float32), np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.int16)
     )
-    with pytest.raises(DataError, match="model.kind=mask_rcnn"):
+    with pytest.raises(DataError, match=r"model\.kind=mask_rcnn"):
         decide_instances(bare, PLAIN)
     assert decide_instances(seen([], []), PLAIN).labels.shape == (8, 10)
 

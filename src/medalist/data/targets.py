@@ -1,4 +1,4 @@
-"""Targets that networks are trained on: maps, boxes, objects and labels. One sample has NumPy arrays, a batch has tensors.
+"""Targets that networks are trained on: maps, boxes, objects, labels. A sample has NumPy arrays, a batch has tensors.
 
 Each target type has its own methods for augmentation with the image, size in bytes, stacking into a batch, moving to a
 device, mixing and removal of padding. So caches, loaders and the training loop work with every target type.

@@ -61,6 +61,11 @@ class ScoredInstances:
     instances: Instances
     scores: NDArray[np.float32]
 
+    @property
+    def labels(self) -> NDArray[np.int32]:
+        """int32[n], the classes of the objects: they have none, so each is 0."""
+        return np.zeros(len(self.scores), np.int32)
+
     def above(self, cut: float, most: int | None = None) -> Instances:
         """Return the objects whose score is above `cut`, at most `most` of them."""
         count = int(np.count_nonzero(self.scores.astype(np.float64) > cut))
