@@ -30,6 +30,25 @@ def test_what_cannot_work_is_refused_in_one_line(settings_of: Read, change: str,
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
+MASKS = ("model={kind: mask_rcnn, encoder: test_resnet, weights: none}", "decide={kind: masks}", "compose.mixup=0")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("decide={kind: nms}", "set decide.kind=masks"),
+        ("predict.slices={}", "set predict.slices=null"),
+        ("compose.mixup=0.1", "set compose.mixup=0"),
+        ("model={kind: aligned, encoder: test_resnet, weights: none}", "set model.kind=mask_rcnn"),
+    ],
+)
+def test_masks_that_do_not_work_are_refused(settings_of: Read, change: str, words: str) -> None:
+    assert settings_of(*MASKS).decide.kind == "masks"
+    with pytest.raises(ConfigError) as caught:
+        settings_of(*MASKS, change)
+    assert words in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_what_a_config_says_of_sizes_and_weights(settings_of: Read) -> None:
     settings = settings_of()
     line = "training sees frames of 128x96, scaled by 0.8..1.25, prediction frames of 128x96"

@@ -10,7 +10,6 @@ import pytest
 import safetensors.torch
 import torch
 import torch.distributed as dist
-from medalist.folds.folds import make_folds
 from ranks import together
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -21,6 +20,7 @@ from medalist.engine.devices import mean_over_processes, open_fabric
 from medalist.engine.job import TrainJob
 from medalist.engine.syncnorm import synchronised
 from medalist.engine.train import fit
+from medalist.folds.folds import make_folds
 from medalist.reporter import TimedProgress
 from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.jobs import build_job
@@ -28,7 +28,7 @@ from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import ModelConfig
 from medalist.tasks.detect.network import build_model
 from medalist.tasks.detect.settings import DetectSettings
-from medalist.tasks.detect.targets import all_targets, box_target
+from medalist.tasks.detect.targets import all_boxes, object_target
 from medalist.tasks.detect.task import DetectTask
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import pixel_cache
@@ -62,8 +62,8 @@ def job_of(cells: Cells, settings: DetectSettings, folder: Path) -> TrainJob:
     contest = cells.contest()
     samples = contest.split.train
     folds = make_folds(samples, settings.folds)
-    cache = pixel_cache(contest, settings, partial(box_target, contest), folder)
-    own = all_targets(contest, samples)
+    cache = pixel_cache(contest, settings, partial(object_target, contest), folder)
+    own = all_boxes(contest, samples)
     classes = ("RBC", "WBC", "Platelets")
     return build_job(settings, open_fabric("32-true"), cache, own, classes, FoldPlace(folds, 0, folder), None)
 

@@ -6,10 +6,12 @@ from typing import assert_never
 
 from medalist.tasks.detect.dense import DenseCriterion
 from medalist.tasks.detect.loss_settings import LossConfig
+from medalist.tasks.detect.mask_criterion import MaskCriterion
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
     FasterRcnnConfig,
     FcosConfig,
+    MaskRcnnConfig,
     ModelConfig,
     RetinaConfig,
 )
@@ -24,5 +26,7 @@ def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
             return DenseCriterion(model, loss)
         case FasterRcnnConfig():
             return TwoStageCriterion(model, loss)
+        case MaskRcnnConfig():
+            return MaskCriterion(model, loss)
         case _:
             assert_never(model)

@@ -1,18 +1,27 @@
-"""Images in a frame of one size, and boxes on their way into the frame and back."""
+"""Images in a frame of one size, and boxes and objects on their way into the frame and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, assert_never
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from medalist.data.targets import BoxTarget
+from medalist.data.object_targets import renumbered
+from medalist.data.targets import BoxTarget, InstanceTarget
 
 Pixels = NDArray[np.uint8]
 Size = tuple[int, int]
 """(height, width)."""
+
+Region = tuple[slice, slice]
+"""Rows and columns of a frame."""
+
+ObjectTarget = BoxTarget | InstanceTarget
+"""What is known of the objects of an image: their boxes, or all their pixels."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +43,15 @@ class Placed:
         moved = xyxy * self._factors + np.array([self.left, self.top] * 2, np.float32)
         return np.asarray(moved, np.float32)
 
-    def back(self, xyxy: NDArray[np.float32], native: Size) -> NDArray[np.float32]:
-        """Return boxes float32[N, 4] of the frame in pixels of the image, cut to its (height, width) `native`."""
+    def back(self, xyxy: NDArray[np.float32], native: Size | None = None) -> NDArray[np.float32]:
+        """Return boxes float32[N, 4] of the frame in pixels of the image, cut to its (height, width) `native`.
+
+        None cuts no box.
+        """
         there = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / self._factors
-        return np.asarray(np.clip(there, 0, np.array([*native[::-1], *native[::-1]], np.float32)), np.float32)
+        if native is not None:
+            there = np.clip(there, 0, np.array([*native[::-1], *native[::-1]], np.float32))
+        return np.asarray(there, np.float32)
 
     @property
     def _factors(self) -> NDArray[np.float32]:
@@ -65,7 +79,7 @@ def drawn(native: Size, frame: Size, scale: tuple[float, float], random: np.rand
     return fitted(native, frame, factor, top, left)
 
 
-def put(canvas: Pixels, image: Pixels, placed: Placed, region: tuple[slice, slice] | None = None) -> None:
+def put(canvas: Pixels, image: Pixels, placed: Placed, region: Region | None = None) -> None:
     """Draw an image uint8[H, W, C] into a canvas uint8[h, w, C] where `placed` says, inside `region` alone.
 
     A side that shrinks is averaged over areas, a side that grows is interpolated linearly.
@@ -78,6 +92,12 @@ def put(canvas: Pixels, image: Pixels, placed: Placed, region: tuple[slice, slic
     ):
         if scaled.shape[:2] != size:
             scaled = np.asarray(cv2.resize(scaled, size[::-1], interpolation=how), np.uint8).reshape(*size, -1)
+    _copied(canvas, scaled, placed, (rows, columns))
+
+
+def _copied(canvas: NDArray[Any], scaled: NDArray[Any], placed: Placed, region: Region) -> None:
+    """Copy what is scaled to `placed.size` to its place in a canvas, inside `region` alone."""
+    rows, columns = region
     top, bottom = max(rows.start, placed.top), min(rows.stop, placed.top + placed.size[0])
     left, right = max(columns.start, placed.left), min(columns.stop, placed.left + placed.size[1])
     if top < bottom and left < right:
@@ -108,9 +128,38 @@ def cut(target: BoxTarget, rows: slice, columns: slice, visible: float) -> BoxTa
     return BoxTarget(inside[kept], target.labels[kept])
 
 
-def joined(targets: list[BoxTarget]) -> BoxTarget:
-    """Return all boxes of several targets as one."""
-    return BoxTarget(np.concatenate([one.xyxy for one in targets]), np.concatenate([one.labels for one in targets]))
+def seen(target: ObjectTarget, placed: Placed, frame: Size, region: Region, visible: float) -> ObjectTarget:
+    """Return the objects of an image in the frame of (height, width) `frame`, as far as they lie in a region of it.
+
+    Those of which less than the share `visible` of the area is left are dropped.
+    """
+    match target:
+        case BoxTarget():
+            return cut(BoxTarget(placed.into(target.xyxy), target.labels), *region, visible)
+        case InstanceTarget():
+            # The nearest pixel by its centre, as the image has it: INTER_NEAREST would shift the map by half a pixel.
+            scaled = cv2.resize(target.objects, placed.size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+            canvas = np.zeros(frame, np.uint16)
+            _copied(canvas, scaled, placed, region)
+            there, whole = InstanceTarget(canvas), target.areas() * (placed.down * placed.right)
+            after = np.bincount(canvas.ravel(), minlength=len(whole))
+            return there.only((after > 0) & (after >= visible * whole))
+        case _:
+            assert_never(target)
+
+
+def joined(targets: Sequence[ObjectTarget]) -> ObjectTarget:
+    """Return all objects of several targets as one. Where objects with pixels meet, those of the later target stay."""
+    maps = [one.objects for one in targets if isinstance(one, InstanceTarget)]
+    if not maps:
+        boxes = [one for one in targets if isinstance(one, BoxTarget)]
+        return BoxTarget(np.concatenate([one.xyxy for one in boxes]), np.concatenate([one.labels for one in boxes]))
+    assert len(maps) == len(targets), "boxes alone and objects with pixels are not joined"
+    whole = np.zeros_like(maps[0])
+    for one in maps:
+        more = renumbered(one, int(whole.max(initial=0)))
+        whole = np.where(more > 0, more, whole)
+    return InstanceTarget(whole)
 
 
 def _areas(xyxy: NDArray[np.float32]) -> NDArray[np.float32]:

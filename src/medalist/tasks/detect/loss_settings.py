@@ -35,6 +35,9 @@ class LossConfig(ConfigModel):
     """For `faster_rcnn`: the weight of both losses of the first stage, on whether an anchor shows an object and on its
     box."""
 
+    masks: float = Field(default=1.0, ge=0, le=100)
+    """For `mask_rcnn`: the weight of the loss on masks, the mean over the boxes that show an object."""
+
     scores: Literal["varifocal", "quality_focal", "bce"] = "varifocal"
     """How `aligned` learns scores, whose targets are between 0 and 1: `varifocal` (arXiv 2008.13367), `quality_focal`
     (arXiv 2006.04388), or plain cross-entropy. The two others use the focal loss (arXiv 1708.02002)."""

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from medalist.config import ConfigModel
 
+MASK_SIDE = 28
+"""The rows and columns of the cells in which Mask R-CNN says where in its box an object is."""
+
 Ratio = Annotated[float, Field(ge=0.05, le=20)]
 
 
@@ -135,4 +138,20 @@ class FasterRcnnConfig(TwoStageConfig):
     """`faster_rcnn` selects this network."""
 
 
-ModelConfig = Annotated[AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig, Field(discriminator="kind")]
+class MaskRcnnConfig(TwoStageConfig):
+    """Mask R-CNN (arXiv 1703.06870): Faster R-CNN that also says which pixels of a box belong to its object, with the
+    heads of torchvision. The answers are objects with all their pixels, one class of them."""
+
+    kind: Literal["mask_rcnn"]
+    """`mask_rcnn` selects this network."""
+
+    mask_width: int = Field(default=256, ge=8, le=1024, multiple_of=8)
+    """The number of channels of the branch for masks."""
+
+    mask_depth: int = Field(default=4, ge=1, le=8)
+    """The number of convolutions of the branch for masks before it is enlarged."""
+
+
+ModelConfig = Annotated[
+    AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig | MaskRcnnConfig, Field(discriminator="kind")
+]

@@ -19,10 +19,12 @@ from medalist.models.encoders import adapted, statistics
 from medalist.models.states import load_state
 from medalist.models.weights import Resolved
 from medalist.tasks.detect.anchors import listed_shapes
+from medalist.tasks.detect.mask_network import MaskStage
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
     FasterRcnnConfig,
     FcosConfig,
+    MaskRcnnConfig,
     ModelConfig,
     RetinaConfig,
 )
@@ -142,10 +144,12 @@ def build_model(
         case RetinaConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             return DenseDetector(encoder, Pyramid(encoder.widths, config, False), RetinaHead(config, classes, cells))
-        case FasterRcnnConfig():
+        case FasterRcnnConfig() | MaskRcnnConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             neck, first = Pyramid(encoder.widths, config, False), ProposalHead(config, cells)
-            return TwoStageDetector(encoder, neck, first, SecondStage(config, classes))
+            masked = isinstance(config, MaskRcnnConfig)
+            second = MaskStage(config, classes) if masked else SecondStage(config, classes)
+            return TwoStageDetector(encoder, neck, first, second)
         case _:
             assert_never(config)
 

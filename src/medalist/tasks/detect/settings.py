@@ -9,9 +9,9 @@ from pydantic import Field, model_validator
 from medalist.config import ConfigModel
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
+from medalist.postprocess.box_settings import MasksConfig, NmsConfig, ObjectDecideConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
-from medalist.tasks.detect.model_settings import ModelConfig
+from medalist.tasks.detect.model_settings import MaskRcnnConfig, ModelConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
@@ -101,7 +101,7 @@ class DetectPredictConfig(ConfigModel):
 
 
 class DetectSettings(Experiment):
-    """An experiment whose answers are boxes."""
+    """An experiment whose answers are boxes, or objects that are found by boxes."""
 
     own_given: ClassVar[dict[str, int]] = {"augment": 0}
 
@@ -122,8 +122,8 @@ class DetectSettings(Experiment):
 
     predict: DetectPredictConfig = DetectPredictConfig()
 
-    decide: BoxDecideConfig = NmsConfig()
-    """How predicted boxes become answered boxes."""
+    decide: ObjectDecideConfig = NmsConfig()
+    """How predicted boxes become answers."""
 
     @property
     def pretrained(self) -> Pretrained:
@@ -145,4 +145,19 @@ class DetectSettings(Experiment):
             raise ValueError("train.mix: boxes are not mixed on the device; take compose.mosaic or compose.mixup")
         if self.train.sizes:
             raise ValueError("train.sizes: boxes are not resized on the device; take image.size and image.scale")
+        self._refuse_other_masks()
         return self
+
+    def _refuse_other_masks(self) -> None:
+        """Raise ValueError where only one of the network and the decision has masks, or where masks do not work."""
+        masks, decides = isinstance(self.model, MaskRcnnConfig), isinstance(self.decide, MasksConfig)
+        if decides and not masks:
+            raise ValueError("decide.kind = masks needs masks; set model.kind=mask_rcnn, or take decide.kind=nms")
+        if masks and not decides:
+            raise ValueError(
+                f"decide.kind = {self.decide.kind} answers boxes, but mask_rcnn finds objects; set decide.kind=masks"
+            )
+        if masks and self.predict.slices is not None:
+            raise ValueError("predict.slices: parts of boxes are joined, but not their masks; set predict.slices=null")
+        if masks and self.compose.mixup:
+            raise ValueError("compose.mixup: a pixel has one object, and blended images two; set compose.mixup=0")
