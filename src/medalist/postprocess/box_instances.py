@@ -171,7 +171,8 @@ def _without_doubles(patches: Sequence[Patch], groups: Sequence[int], iou: float
 
 def _drawn(patches: Sequence[Patch], size: Size, config: MasksConfig) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Draw objects into a label map, the first on top; return it with the places of those that are drawn."""
-    labels, drawn = np.zeros(size, np.int32), []
+    labels = np.zeros(size, np.int32)
+    drawn: list[int] = []
     for place, patch in enumerate(patches):
         if config.max_boxes is not None and len(drawn) == config.max_boxes:
             break

@@ -164,7 +164,8 @@ def _schema(side: int | None = None) -> Any:
 
 def _said(table: Any, key: bytes) -> str:
     """Return a value of the file's metadata; "" where there is none."""
-    return (table.schema.metadata or {}).get(key, b"").decode("utf-8", "replace")
+    value: bytes = (table.schema.metadata or {}).get(key, b"")
+    return value.decode("utf-8", "replace")
 
 
 def _side(table: Any, count: int) -> int | None:

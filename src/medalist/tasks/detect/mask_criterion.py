@@ -77,8 +77,9 @@ class MaskCriterion(TwoStageCriterion):
         found = []
         for image, one in enumerate(super().found(outputs, size, limits)):
             single, parts = outputs.single(image), []
-            for boxes, labels in zip(one.xyxy.split(AT_ONCE), one.labels.split(AT_ONCE), strict=True):
-                parts.append(self.outlined(single, [boxes], labels, size).sigmoid())
+            for start in range(0, max(1, len(one.labels)), AT_ONCE):
+                some = slice(start, start + AT_ONCE)
+                parts.append(self.outlined(single, [one.xyxy[some]], one.labels[some], size).sigmoid())
             found.append(replace(one, masks=torch.cat(parts)))
         return found
 

@@ -147,8 +147,7 @@ def build_model(
         case FasterRcnnConfig() | MaskRcnnConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             neck, first = Pyramid(encoder.widths, config, False), ProposalHead(config, cells)
-            masked = isinstance(config, MaskRcnnConfig)
-            second = MaskStage(config, classes) if masked else SecondStage(config, classes)
+            second = MaskStage(config, classes) if isinstance(config, MaskRcnnConfig) else SecondStage(config, classes)
             return TwoStageDetector(encoder, neck, first, second)
         case _:
             assert_never(config)
