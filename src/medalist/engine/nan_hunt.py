@@ -87,7 +87,8 @@ def _look(job: TrainJob, batch: Batch, number: int) -> Culprit | None:
         if trail.forward is None and not bad:
             # Without a scale, small gradients become zero in fp16. A power of two changes nothing else.
             loss = losses["loss"] * (1024.0 if job.config.precision == "16-mixed" else 1.0)
-            arriving = torch.autograd.grad(loss, list(tensors_in(outputs)), retain_graph=True, allow_unused=True)
+            learned = [value for value in tensors_in(outputs) if value.requires_grad]  # shapes of anchors do not learn
+            arriving = torch.autograd.grad(loss, learned, retain_graph=True, allow_unused=True)
             blamed = trail.backward  # a module of the loss, if any
             unfit = [value for value in arriving if value is not None and not is_finite(value)]
             if unfit and (blamed is None or blamed[0] == "arriving"):

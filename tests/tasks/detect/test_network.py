@@ -1,11 +1,21 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from medalist.errors import ConfigError
-from medalist.tasks.detect.model_settings import AlignedConfig, FcosConfig, ModelConfig, RetinaConfig
+from medalist.models.weights import encoder_weights
+from medalist.tasks.detect.model_settings import (
+    AlignedConfig,
+    FcosConfig,
+    ModelConfig,
+    RetinaConfig,
+)
 from medalist.tasks.detect.network import build_model, build_network, build_normalisation
 from medalist.tasks.detect.outputs import places_of
 from medalist.tasks.detect.pyramid import Pyramid
@@ -51,6 +61,39 @@ def test_an_encoder_without_such_maps_is_refused() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ConfigError, match="is not in timm"):
         build_model(AlignedConfig(kind="aligned", encoder="resnet35", weights="none"), 2)
+
+
+def test_frozen_norms_stay_as_they_were_pretrained(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    whole = timm.create_model("test_resnet")
+    for value in whole.state_dict().values():
+        if value.ndim == 1:
+            value.uniform_(0.5, 1.5)
+    save_file(whole.state_dict(), tmp_path / "some.safetensors")
+    weights = encoder_weights("test_resnet", str(tmp_path / "some.safetensors"))
+    config = AlignedConfig(kind="aligned", encoder="test_resnet", weights="some", norm="frozen", width=8, depth=0)
+    network = build_model(config, 2, weights)
+    learning = build_model(config.model_copy(update={"norm": "batch"}), 2, weights)
+    image = torch.rand(2, 3, 64, 64)
+    before = {name: value.clone() for name, value in network.encoder.state_dict().items()}
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1, weight_decay=0.1)
+    expected = learning.eval().encoder(image)
+    for one, other in zip(network.train().encoder(image), expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    sum(level.sum() for level in network.encoder(image)).backward()
+    optimizer.step()
+    after = network.encoder.state_dict()
+    norms = [name for name, value in before.items() if value.ndim == 1]
+    assert any("running_mean" in name for name in norms)
+    assert all(torch.equal(before[name], after[name]) for name in norms)
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+
+
+def test_norms_that_cannot_be_frozen_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'test_convnext' has no batch norms to freeze; type model.norm=batch"):
+        build_model(AlignedConfig(kind="aligned", encoder="test_convnext", norm="frozen"), 2)
+    with pytest.raises(ValueError, match="norm: frozen keeps pretrained batch norms"):
+        AlignedConfig(kind="aligned", encoder="test_resnet", weights="none", norm="frozen")
 
 
 def test_every_level_hears_of_every_map() -> None:

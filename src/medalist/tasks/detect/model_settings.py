@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from medalist.config import ConfigModel
 
@@ -26,6 +26,10 @@ class PyramidConfig(ConfigModel):
     """The weights that the encoder begins with: `imagenet` (found by the resolver of
     src/medalist/models/weights.py), `none`, or a file with the encoder's state."""
 
+    norm: Literal["batch", "frozen"] = "batch"
+    """The batch norms of the encoder: `batch` learns them, and `frozen` keeps the statistics and the weights that they
+    were pretrained with, which is better where a batch has few images."""
+
     in_channels: Literal[1, 3] = 3
     """The channels of an input image: 3, or 1 for gray images."""
 
@@ -45,6 +49,12 @@ class PyramidConfig(ConfigModel):
     def strides(self) -> tuple[int, ...]:
         """The strides of the levels, the finest first."""
         return tuple(2**power for power in range(2, 8) if self.finest <= 2**power <= self.coarsest)
+
+    @model_validator(mode="after")
+    def _frozen_norms_are_pretrained(self) -> Self:
+        if self.norm == "frozen" and self.weights == "none":
+            raise ValueError("norm: frozen keeps pretrained batch norms, and weights: none has none; set norm: batch")
+        return self
 
 
 class AlignedConfig(PyramidConfig):

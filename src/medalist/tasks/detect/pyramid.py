@@ -8,6 +8,7 @@ from typing import Any
 
 import timm
 import torch
+from timm.layers.norm_act import freeze_batch_norm_2d
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
@@ -72,7 +73,21 @@ def build_encoder(config: PyramidConfig, state: Mapping[str, Tensor] | None) -> 
             f"encoder '{config.encoder}' has no feature maps at the strides {wanted} ({reason}); take one such as "
             "resnet34, tf_efficientnet_lite0 or convnext_tiny"
         ) from None
-    return FeatureEncoder(model, model.feature_info.channels())
+    return FeatureEncoder(with_norms(model, config), model.feature_info.channels())
+
+
+def with_norms(encoder: nn.Module, config: PyramidConfig) -> nn.Module:
+    """Return an encoder with the norms of the config.
+
+    Frozen norms have no parameters: neither training nor weight decay, averages or other processes change them. Raises
+    ConfigError where there is no batch norm to freeze.
+    """
+    if config.norm == "batch":
+        return encoder
+    if not any(isinstance(part, nn.BatchNorm2d) for part in encoder.modules()):
+        raise ConfigError(f"encoder '{config.encoder}' has no batch norms to freeze; type model.norm=batch")
+    frozen: nn.Module = freeze_batch_norm_2d(encoder)  # type: ignore[no-untyped-call]
+    return frozen
 
 
 def _state(config: PyramidConfig, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
