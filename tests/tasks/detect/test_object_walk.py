@@ -126,6 +126,7 @@ def test_a_threshold_is_tuned_on_the_other_fold(runs: Path, drawn: Path, medalis
     assert medalist("--runs", runs, *words).code == 0
 
 
+@pytest.mark.slow
 def test_a_plan_and_a_debugging_of_masks(drawn: Path, trained_nuclei: Path, medalist: Command, tmp_path: Path) -> None:
     there, config = ("--runs", tmp_path / "runs"), trained_nuclei / "tiny.yaml"
     planned = medalist(*there, "plan", config, "--data", drawn, "--seconds", "2")
