@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from medalist.data.cache import PixelCache
 from medalist.data.items import Item, Normalisation
 from medalist.data.targets import BoxTarget, InstanceTarget
+from medalist.errors import ConfigError
 from medalist.records import Boxes, Instances, Sample
 from medalist.tasks.detect.composing import COVERS, pasted_objects
 from medalist.tasks.detect.datasets import BoxHeldOutDataset, BoxTrainDataset
@@ -64,6 +65,11 @@ def test_objects_are_where_the_image_is_white_however_it_is_composed(compose: Co
         assert objects.shape == (64, 96) and objects.dtype == np.uint16
         assert ((objects > 0) == white).mean() > 0.97
         assert np.array_equal(objects, objects_of(made[epoch, epoch]))
+
+
+def test_what_tears_objects_apart_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"augment\[0\].RandomGridShuffle does not move boxes; leave it out"):
+        dataset(ComposeConfig(), {"RandomGridShuffle": {}})
 
 
 def test_a_mosaic_has_objects_of_four_samples_with_numbers_of_their_own() -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.box_settings import MasksConfig, NmsConfig, ObjectDecideConfig, SlicesConfig
@@ -16,6 +17,10 @@ from medalist.tasks.detect.model_settings import MaskRcnnConfig, ModelConfig
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
 Factor = Annotated[float, Field(ge=0.1, le=10)]
+
+
+NEAREST = (0, 6)
+"""OpenCV's INTER_NEAREST and INTER_NEAREST_EXACT."""
 
 
 class DetectConfig(TaskConfig):
@@ -161,3 +166,17 @@ class DetectSettings(Experiment):
             raise ValueError("predict.slices: parts of boxes are joined, but not their masks; set predict.slices=null")
         if masks and self.compose.mixup:
             raise ValueError("compose.mixup: a pixel has one object, and blended images two; set compose.mixup=0")
+        for number, entry in enumerate(self.augment if masks else ()):
+            if not isinstance(entry, OwnConfig):
+                for name, arguments in entry.items():
+                    _refuse_blending(f"augment[{number}].{name}", name, arguments)
+
+
+def _refuse_blending(where: str, name: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for a transform of albumentations after which the numbers of objects are no longer theirs."""
+    if name == "Morphological":
+        raise ValueError(f"{where}: it would change the outlines of objects; leave it out")
+    if arguments.get("mask_interpolation", 0) not in NEAREST:
+        raise ValueError(f"{where}: mask_interpolation would blend the numbers of objects; leave it out")
+    if arguments.get("border_mode", 0) != 0:
+        raise ValueError(f"{where}: border_mode would make copies of objects; leave it out")
