@@ -24,6 +24,9 @@ class Pretrained:
     in_timm: bool = True
     """Whether timm has a network of this name."""
 
+    whole: bool = False
+    """Whether the weights are those of a whole network: a folder of Hugging Face's layout, or its id on the hub."""
+
 
 class TaskConfig(ConfigModel):
     """The kind of contest; each kind has a subclass of its own."""

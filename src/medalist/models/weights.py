@@ -11,7 +11,6 @@ import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import huggingface_hub
 import timm
@@ -30,11 +29,11 @@ from medalist.models.hubs import (
     torch_cache,
     vgg_file,
 )
+from medalist.models.repositories import Source, find_repository
 from medalist.models.states import SUFFIXES, load_state
 from medalist.models.vgg import vgg_state
 from medalist.system import offline
 
-Source = Literal["path", "folder", "package", "cache", "hub"]
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
@@ -57,14 +56,18 @@ class Resolved:
         return self.path.stat().st_size
 
 
-def encoder_weights(encoder: str, weights: str) -> Resolved | None:
+def encoder_weights(encoder: str, weights: str, whole: bool = False) -> Resolved | None:
     """Return the weights file for an encoder that a config's `weights:` asks for; None for "none".
 
-    "imagenet" searches all places. Any other value is a file, or the name of a file in the folder `weights/`. Raises
+    "imagenet" searches all places. Any other value is a file, or the name of a file in the folder `weights/`. whole:
+    the weights are those of a whole network in the layout of Hugging Face, see `models.repositories`. Raises
     ConfigError (the encoder is unknown) and WeightsError (the weights are not found).
     """
     if weights == "none":
         return None
+    if whole:
+        path, source = find_repository(weights, weights_folder())
+        return Resolved(encoder, path, sha256_file(path), source)
     if weights == "imagenet":
         return find_weights(encoder)
     path = Path(weights).expanduser()

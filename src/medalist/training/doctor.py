@@ -205,7 +205,7 @@ def _weights(settings: Experiment, lock: Lock) -> Iterator[list[str]]:
                 yield [f"weights {name}", _short(was), "no such file is here"]
         return
     try:
-        now = encoder_weights(pretrained.encoder, pretrained.weights)
+        now = encoder_weights(pretrained.encoder, pretrained.weights, pretrained.whole)
     except WeightsError as error:
         now, why = None, str(error)
     else:

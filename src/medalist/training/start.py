@@ -46,7 +46,7 @@ def checked(request: TrainRequest) -> TrainSetup:
     if settings.folds.file is None:  # a file says itself how many folds it has
         _refuse_missing(request.folds, settings.folds.n)
     pretrained = settings.pretrained
-    weights = encoder_weights(pretrained.encoder, pretrained.weights) if pretrained else None
+    weights = encoder_weights(pretrained.encoder, pretrained.weights, pretrained.whole) if pretrained else None
     contest = open_contest(settings.competition, request.data or settings.data, root)
     compose_augment(settings.augment, parts_of(contest.competition))
     if settings.loader.workers and not FORKS and any(isinstance(one, OwnConfig) for one in settings.augment):

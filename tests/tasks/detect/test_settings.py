@@ -17,7 +17,9 @@ Read = Callable[..., DetectSettings]
         ("image.scale=[2, 1]", "the first factor is above the second"),
         ("train.mix=[{kind: mosaic}]", "take compose.mosaic or compose.mixup"),
         ("train.sizes=[{epochs: 1, size: [64, 64]}]", "take image.size and image.scale"),
-        ("model.kind=yolo", "allowed: aligned, fcos, retinanet, faster_rcnn"),
+        ("model.kind=yolo", "allowed: aligned, fcos, retinanet, faster_rcnn, detr"),
+        ("model={kind: detr, encoder: resnet18, queries: 253}", "but a frame of 128x96 has 252 places; lower"),
+        ("model={kind: detr, encoder: rtdetr_resnet18}", "rtdetr_resnet18 has no ImageNet weights of its own"),
         ("model.finest=5", "model.finest = 5"),
         ("decide.kind=wbx", "did you mean 'wbf'?"),
         ("predict.slices={size: 64, overlap: 64}", "overlap must be smaller than size"),
@@ -55,4 +57,6 @@ def test_what_a_config_says_of_sizes_and_weights(settings_of: Read) -> None:
     settings = settings_of()
     line = "training sees frames of 128x96, scaled by 0.8..1.25, prediction frames of 128x96"
     assert settings.sizes_line == line and settings.pretrained.encoder == "test_resnet"
+    own = settings_of("model={kind: detr, encoder: rtdetr_resnet18, weights: a/b, queries: 252}").pretrained
+    assert own.whole and not own.in_timm and not settings.pretrained.whole
     assert "scaled" not in settings_of("image.scale=[1, 1]").sizes_line

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,7 @@ from medalist.tasks.pixels import pixel_cache
 
 from .conftest import Cells
 from .test_dense import targets
+from .test_detr import SMALL as SET
 from .test_two_stage import SMALL, WHOLE
 
 Read = Callable[..., DetectSettings]
@@ -43,7 +45,11 @@ FASTER = (
     "model={kind: faster_rcnn, encoder: test_resnet, weights: none, finest: 8, width: 16, hidden: 24, pooled: 3, "
     "proposals: 40, anchors_learned: 32, boxes_learned: 16}"
 )
-KINDS = pytest.mark.parametrize("model", [FASTER], ids=["faster_rcnn"])
+DETR = "model={kind: detr, encoder: test_resnet, weights: none, width: 32, hidden: 32, depth: 2, queries: 30}"
+MISSING = pytest.mark.skipif(find_spec("transformers") is None, reason="needs the extra detr (transformers)")
+KINDS = pytest.mark.parametrize(
+    "model", [pytest.param(FASTER, id="faster_rcnn"), pytest.param(DETR, id="detr", marks=MISSING)]
+)
 
 
 class Interrupted(DetectTask):
@@ -99,7 +105,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(
     assert any(not torch.equal(last[key], raw[key]) for key in last)
 
 
-WHOLES: dict[str, ModelConfig] = {"faster_rcnn": WHOLE}
+WHOLES: dict[str, ModelConfig] = {"faster_rcnn": WHOLE, "detr": SET}
 BOXES = [[(4, 8, 24, 30, 0), (34, 30, 58, 50, 1)], [(10, 36, 30, 60, 1), (36, 4, 62, 26, 0)], [(3, 3, 50, 50, 1)], []]
 
 
@@ -127,7 +133,7 @@ def work(kind: str, folder: Path, rank: int) -> None:
     torch.save(learned(kind, rank, 2), folder / f"{rank}.pt")
 
 
-@pytest.mark.parametrize("kind", WHOLES)
+@pytest.mark.parametrize("kind", ["faster_rcnn", pytest.param("detr", marks=MISSING)])
 def test_two_processes_are_as_one_with_the_joined_batch(kind: str, tmp_path: Path) -> None:
     together(2, tmp_path, partial(work, kind, tmp_path))
     one, both = learned(kind, 0, 1), [torch.load(tmp_path / f"{rank}.pt") for rank in range(2)]

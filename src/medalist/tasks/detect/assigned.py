@@ -118,17 +118,22 @@ def by_proposal(proposals: Tensor, boxes: Tensor, labels: Tensor) -> Tensor:
     number = torch.full((len(proposals),), BACKGROUND, dtype=torch.int64, device=proposals.device)
     if not len(boxes) or not len(proposals):
         return number
-    regions, kept = boxes[ignored], torch.nonzero(~ignored).flatten()
-    if len(regions):
-        low = torch.maximum(proposals[:, None, :2], regions[:, :2])
-        high = torch.minimum(proposals[:, None, 2:], regions[:, 2:])
-        shared = (high - low).clamp(min=0).prod(dim=-1).amax(dim=1)
-        within = shared >= OVER * (proposals[:, 2:] - proposals[:, :2]).prod(dim=-1)
-        number = torch.where(within, torch.full_like(number, IGNORED), number)
+    kept = torch.nonzero(~ignored).flatten()
+    number = torch.where(covered(proposals, boxes[ignored]), torch.full_like(number, IGNORED), number)
     if not len(kept):
         return number
     largest, of = box_iou(boxes[kept], proposals).max(dim=0)
     return torch.where(largest >= OVER, kept[of], number)
+
+
+def covered(boxes: Tensor, regions: Tensor) -> Tensor:
+    """Return bool[P]: whether at least half of each box float32[P, 4] lies in one of the regions float32[R, 4]."""
+    if not len(regions):
+        return torch.zeros(len(boxes), dtype=torch.bool, device=boxes.device)
+    low = torch.maximum(boxes[:, None, :2], regions[:, :2])
+    high = torch.minimum(boxes[:, None, 2:], regions[:, 2:])
+    shared = (high - low).clamp(min=0).prod(dim=-1).amax(dim=1)
+    return shared >= OVER * (boxes[:, 2:] - boxes[:, :2]).prod(dim=-1)
 
 
 def distances(centres: Tensor, boxes: Tensor) -> Tensor:

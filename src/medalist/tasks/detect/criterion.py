@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import assert_never
 
 from medalist.tasks.detect.dense import DenseCriterion
+from medalist.tasks.detect.detr import DetrCriterion
 from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.mask_criterion import MaskCriterion
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
+    DetrConfig,
     FasterRcnnConfig,
     FcosConfig,
     MaskRcnnConfig,
@@ -28,5 +30,7 @@ def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
             return TwoStageCriterion(model, loss)
         case MaskRcnnConfig():
             return MaskCriterion(model, loss)
+        case DetrConfig():
+            return DetrCriterion(model, loss)
         case _:
             assert_never(model)

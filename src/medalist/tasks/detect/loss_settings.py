@@ -38,6 +38,9 @@ class LossConfig(ConfigModel):
     masks: float = Field(default=1.0, ge=0, le=100)
     """For `mask_rcnn`: the weight of the loss on masks, the mean over the boxes that show an object."""
 
+    distances: float = Field(default=5.0, ge=0, le=100)
+    """For `detr`: the weight of the distance between the sides of boxes, as shares of the image."""
+
     scores: Literal["varifocal", "quality_focal", "bce"] = "varifocal"
     """How `aligned` learns scores, whose targets are between 0 and 1: `varifocal` (arXiv 2008.13367), `quality_focal`
     (arXiv 2006.04388), or plain cross-entropy. The two others use the focal loss (arXiv 1708.02002)."""

@@ -162,6 +162,63 @@ class MaskRcnnConfig(TwoStageConfig):
     """The number of convolutions of the branch for masks before it is enlarged."""
 
 
+OWN_ENCODERS = ("rtdetr_resnet18", "rtdetr_resnet34", "rtdetr_resnet50", "rtdetr_resnet101")
+"""The encoders of transformers' RT-DETR, which are in no list of timm. Only weights of whole networks have theirs."""
+
+
+class DetrConfig(PyramidConfig):
+    """RT-DETRv2 (arXiv 2407.17140) of the package transformers: a transformer finds a set of boxes, each object once.
+
+    It has no anchors, and its answers have no doubles. The keys are those of the published networks, so that their
+    weights fit; it learns without added noise (`num_denoising` is 0).
+    """
+
+    kind: Literal["detr"]
+    """`detr` selects this network. It needs the package: pip install 'medalist[detr]'."""
+
+    weights: str = Field(default="imagenet", min_length=1)
+    """The weights that the network begins with. `imagenet` or a file with its state are for an encoder of timm, and all
+    else is then random. A folder with `model.safetensors` (the layout of Hugging Face), this file itself, or the id of
+    such a folder on the hub (`owner/name`) has a whole RT-DETRv2; its classes are replaced. `none` is random."""
+
+    finest: Literal[8] = 8
+    coarsest: Literal[32] = 32
+    width: int = Field(default=256, ge=32, le=1024, multiple_of=32)
+    depth: int = Field(default=6, ge=1, le=12)
+    """The number of layers of the decoder."""
+
+    queries: int = Field(default=300, ge=1, le=5000)
+    """The number of boxes that are found in each image."""
+
+    hidden: int = Field(default=1024, ge=8, le=8192)
+    """The width inside of each layer of the transformer."""
+
+    expansion: float = Field(default=1.0, ge=0.125, le=4)
+    """The width of the blocks that join levels, as a share of `width`."""
+
+    @property
+    def own_encoder(self) -> bool:
+        """Whether the encoder is that of transformers' RT-DETR, and not of timm."""
+        return self.encoder in OWN_ENCODERS
+
+    @property
+    def whole(self) -> bool:
+        """Whether `weights` are those of a whole network."""
+        return self.own_encoder and self.weights != "none"
+
+    @model_validator(mode="after")
+    def _encoder_has_weights(self) -> Self:
+        if self.own_encoder and self.weights == "imagenet":
+            raise ValueError(
+                f"encoder {self.encoder} has no ImageNet weights of its own; set weights to the folder or the id of a "
+                "whole RT-DETRv2, or take an encoder of timm"
+            )
+        if self.own_encoder and self.in_channels != 3:
+            raise ValueError(f"encoder {self.encoder} sees 3 channels; set in_channels: 3")
+        return self
+
+
 ModelConfig = Annotated[
-    AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig | MaskRcnnConfig, Field(discriminator="kind")
+    AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig | MaskRcnnConfig | DetrConfig,
+    Field(discriminator="kind"),
 ]

@@ -19,9 +19,11 @@ from medalist.models.encoders import adapted, statistics
 from medalist.models.states import load_state
 from medalist.models.weights import Resolved
 from medalist.tasks.detect.anchors import listed_shapes
+from medalist.tasks.detect.detr_network import Detr, build_detr
 from medalist.tasks.detect.mask_network import MaskStage
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
+    DetrConfig,
     FasterRcnnConfig,
     FcosConfig,
     MaskRcnnConfig,
@@ -111,7 +113,7 @@ class DenseDetector(nn.Module):
         return outputs
 
 
-Detector = DenseDetector | TwoStageDetector
+Detector = DenseDetector | TwoStageDetector | Detr
 """A network of any kind."""
 
 
@@ -132,7 +134,10 @@ def build_model(
     is unknown, or has not the feature maps) and WeightsError (the weights do not fit).
     """
     try:
-        encoder = build_encoder(config, None if weights is None else load_state(weights.path))
+        state = None if weights is None else load_state(weights.path)
+        if isinstance(config, DetrConfig):
+            return build_detr(config, classes, state)
+        encoder = build_encoder(config, state)
     except WeightsError as error:
         raise WeightsError(f"{weights.path if weights else ''}: {error}") from error
     match config:
@@ -156,6 +161,8 @@ def build_model(
 def build_normalisation(settings: DetectSettings) -> Normalisation:
     """Return the mean and std that the encoder was pretrained with; plain ones where it begins with random weights."""
     channels = settings.model.in_channels
+    if isinstance(settings.model, DetrConfig) and settings.model.own_encoder:
+        return Normalisation((0.0,) * channels, (1.0,) * channels)  # as the published networks see images
     plain = settings.model.weights == "none"
     mean, std = adapted(PLAIN, channels) if plain else statistics(settings.model.encoder, channels)
     return Normalisation(tuple(mean), tuple(std))

@@ -70,6 +70,24 @@ class TwoStageOutputs(NamedTuple):
         return TwoStageOutputs(self.proposals.single(number), levels, self.second, self.precision)
 
 
+class DetrOutputs(NamedTuple):
+    """The outputs of a network that finds a set of boxes, for a batch of B images: of L layers, the last one last."""
+
+    logits: Tensor
+    """float[B, L, Q, C]: logits of the classes in each query."""
+
+    boxes: Tensor
+    """float[B, L, Q, 4]: x and y of the centres, widths and heights, as shares of the image."""
+
+    def float(self) -> DetrOutputs:
+        """Return all outputs as float32."""
+        return DetrOutputs(self.logits.float(), self.boxes.float())
+
+    def single(self, number: int) -> DetrOutputs:
+        """Return the outputs of one image as those of a batch of one."""
+        return DetrOutputs(self.logits[number : number + 1], self.boxes[number : number + 1])
+
+
 @dataclass(frozen=True, eq=False)
 class Places:
     """The P places of an image: points, or anchors around them.

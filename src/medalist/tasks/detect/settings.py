@@ -12,7 +12,7 @@ from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSamp
 from medalist.experiment import Experiment, Pretrained, TaskConfig
 from medalist.postprocess.box_settings import MasksConfig, NmsConfig, ObjectDecideConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
-from medalist.tasks.detect.model_settings import MaskRcnnConfig, ModelConfig
+from medalist.tasks.detect.model_settings import DetrConfig, MaskRcnnConfig, ModelConfig
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
@@ -133,7 +133,9 @@ class DetectSettings(Experiment):
     @property
     def pretrained(self) -> Pretrained:
         """The weights of the encoder."""
-        return Pretrained(self.model.encoder, self.model.weights)
+        model = self.model
+        own = isinstance(model, DetrConfig) and model.own_encoder
+        return Pretrained(model.encoder, model.weights, in_timm=not own, whole=own)
 
     @property
     def sizes_line(self) -> str:
@@ -151,6 +153,15 @@ class DetectSettings(Experiment):
         if self.train.sizes:
             raise ValueError("train.sizes: boxes are not resized on the device; take image.size and image.scale")
         self._refuse_other_masks()
+        if isinstance(self.model, DetrConfig):
+            scale = min(1.0, *self.predict.scales)
+            height, width = (max(32, int(side * scale / 32) * 32) for side in self.image.size)
+            places = sum((height // stride) * (width // stride) for stride in self.model.strides)
+            if self.model.queries > places:
+                raise ValueError(
+                    f"model.queries = {self.model.queries}, but a frame of {width}x{height} has {places} places; lower "
+                    "model.queries"
+                )
         return self
 
     def _refuse_other_masks(self) -> None:
