@@ -17,7 +17,7 @@ Read = Callable[..., DetectSettings]
         ("image.scale=[2, 1]", "the first factor is above the second"),
         ("train.mix=[{kind: mosaic}]", "take compose.mosaic or compose.mixup"),
         ("train.sizes=[{epochs: 1, size: [64, 64]}]", "take image.size and image.scale"),
-        ("model.kind=yolo", "allowed: aligned, fcos, retinanet, faster_rcnn, detr"),
+        ("model.kind=yolo", "allowed: aligned, fcos, retinanet, faster_rcnn, mask_rcnn, detr"),
         ("model={kind: detr, encoder: resnet18, queries: 253}", "but a frame of 128x96 has 252 places; lower"),
         ("model={kind: detr, encoder: rtdetr_resnet18}", "rtdetr_resnet18 has no ImageNet weights of its own"),
         ("model.finest=5", "model.finest = 5"),
