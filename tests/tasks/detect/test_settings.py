@@ -41,6 +41,7 @@ MASKS = ("model={kind: mask_rcnn, encoder: test_resnet, weights: none}", "decide
         ("decide={kind: nms}", "set decide.kind=masks"),
         ("predict.slices={}", "set predict.slices=null"),
         ("compose.mixup=0.1", "set compose.mixup=0"),
+        ("augment=[{RandomGridShuffle: {}}]", "augment[0].RandomGridShuffle: it would change the outlines"),
         ("augment=[{Affine: {mask_interpolation: 1}}]", "augment[0].Affine: mask_interpolation would blend"),
         ("augment=[{D4: {}}, {Rotate: {border_mode: 4}}]", "augment[1].Rotate: border_mode would make copies"),
         ("model={kind: aligned, encoder: test_resnet, weights: none}", "set model.kind=mask_rcnn"),

@@ -51,9 +51,7 @@ class BoxTrainDataset(Dataset[Item]):
         self.cache, self.indices = cache, tuple(indices)
         self.frame, self.normalisation, self.seed, self.channels = frame, normalisation, seed, channels
         self.composed_epochs = round(compose.until * epochs)
-        self._pipeline = compose_augment(augment, own, boxes=frame.visible)
-        if outlined:  # what does not move boxes is refused above: it would tear objects apart
-            self._pipeline = compose_augment(augment, own)
+        self._pipeline = compose_augment(augment, own, boxes=None if outlined else frame.visible)
         self._augments = bool(augment)
         self._composer = Composer(self._loaded, len(self.indices), frame, compose)
 

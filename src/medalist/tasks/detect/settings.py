@@ -19,6 +19,9 @@ Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
 Factor = Annotated[float, Field(ge=0.1, le=10)]
 
 
+TEARING = ("Morphological", "RandomGridShuffle")
+"""Transforms of albumentations after which the pixels of an object are no longer its own, or lie in several places."""
+
 NEAREST = (0, 6)
 """OpenCV's INTER_NEAREST and INTER_NEAREST_EXACT."""
 
@@ -185,8 +188,8 @@ class DetectSettings(Experiment):
 
 def _refuse_blending(where: str, name: str, arguments: Mapping[str, Any]) -> None:
     """Raise ValueError for a transform of albumentations after which the numbers of objects are no longer theirs."""
-    if name == "Morphological":
-        raise ValueError(f"{where}: it would change the outlines of objects; leave it out")
+    if name in TEARING:
+        raise ValueError(f"{where}: it would change the outlines of objects, or tear them apart; leave it out")
     if arguments.get("mask_interpolation", 0) not in NEAREST:
         raise ValueError(f"{where}: mask_interpolation would blend the numbers of objects; leave it out")
     if arguments.get("border_mode", 0) != 0:
