@@ -230,6 +230,9 @@ class BoxPrediction:
     source: int16[N], the number of the network and view that said a box, in 0..sources - 1. Boxes of several sources
         are fused when answers are decided, which has to know how many sources there were.
     sources: the number of networks times views.
+    masks: uint8[N, M, M], the probability 0..1, in steps of 1/255, that the object is there, in M rows and columns of
+        cells that fill its box; None of networks without masks.
+    size: (height, width) of the image, where masks are known. Boxes with masks may reach out of the image.
     """
 
     xyxy: NDArray[np.float32]
@@ -237,6 +240,8 @@ class BoxPrediction:
     scores: NDArray[np.float32]
     source: NDArray[np.int16]
     sources: int = 1
+    masks: NDArray[np.uint8] | None = None
+    size: tuple[int, int] | None = None
 
 
 Prediction = MapPrediction | VectorPrediction | TablePrediction | BoxPrediction

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -126,4 +127,47 @@ def test_a_damaged_or_changed_file_is_refused(store: BoxStore) -> None:
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(RunError, match=r"is damaged \([^/]+\); predict again: medalist predict \S+ --split oof$"):
         store.read("fold0")
+    assert not store.intact("fold0")
+
+
+def masked(count: int, seed: int = 0) -> BoxPrediction:
+    masks = np.random.default_rng(seed).integers(0, 256, (count, 4, 4), np.uint8)
+    return replace(prediction(count, seed), masks=masks, size=(20 + count, 30))
+
+
+MASKED = [masked(4, 1), masked(0), masked(2, 2)]
+
+
+def test_masks_come_back_with_the_sizes_of_their_images(store: BoxStore) -> None:
+    store.write("fold1", PART, MASKED)
+    found = store.read("fold1")[1]
+    for one, other in zip(found, MASKED, strict=True):
+        assert one.masks is not None and other.masks is not None and one.masks.dtype == np.uint8
+        assert same(one, other) and np.array_equal(one.masks, other.masks) and one.size == other.size
+    store.write("fold2", PART, [masked(0)] * 3)
+    assert [one.size for one in store.read("fold2")[1]] == [(20, 30)] * 3
+    assert store.read("fold0")[1][0].masks is None
+
+
+@pytest.mark.parametrize(
+    "sizes", [None, "[[1, 2]]", "[[1, 2], [3, 4], [0, 5]]", "[[1, 2], [3, 4], 5]", "[[1, 2], [3, 4], [true, 5]]", "[["]
+)
+def test_masks_without_the_sizes_of_all_images_are_refused(store: BoxStore, sizes: str | None) -> None:
+    store.write("fold0", PART, MASKED)
+
+    def change(table: pa.Table) -> pa.Table:
+        said = {key: value for key, value in table.schema.metadata.items() if key != b"medalist.sizes"}
+        return table.replace_schema_metadata(said | ({} if sizes is None else {b"medalist.sizes": sizes}))
+
+    assert "is not what fold0.json says" in rewritten(store, change)
+
+
+def test_a_changed_mask_is_seen_by_its_hash(store: BoxStore) -> None:
+    changed = [replace(one, masks=one.masks.copy()) for one in MASKED if one.masks is not None]
+    assert changed[0].masks is not None
+    changed[0].masks[0, 0, 0] ^= 1
+    store.write("fold0", PART, MASKED)
+    index = (store.folder / "fold0.json").read_text()
+    store.write("fold0", PART, changed)
+    (store.folder / "fold0.json").write_text(index)
     assert not store.intact("fold0")

@@ -35,10 +35,15 @@ class Placed:
         moved = xyxy * self._factors + np.array([self.left, self.top] * 2, np.float32)
         return np.asarray(moved, np.float32)
 
-    def back(self, xyxy: NDArray[np.float32], native: Size) -> NDArray[np.float32]:
-        """Return boxes float32[N, 4] of the frame in pixels of the image, cut to its (height, width) `native`."""
+    def back(self, xyxy: NDArray[np.float32], native: Size | None = None) -> NDArray[np.float32]:
+        """Return boxes float32[N, 4] of the frame in pixels of the image, cut to its (height, width) `native`.
+
+        None cuts no box.
+        """
         there = (xyxy - np.array([self.left, self.top] * 2, np.float32)) / self._factors
-        return np.asarray(np.clip(there, 0, np.array([*native[::-1], *native[::-1]], np.float32)), np.float32)
+        if native is not None:
+            there = np.clip(there, 0, np.array([*native[::-1], *native[::-1]], np.float32))
+        return np.asarray(there, np.float32)
 
     @property
     def _factors(self) -> NDArray[np.float32]:

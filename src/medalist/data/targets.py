@@ -1,4 +1,4 @@
-"""Targets that networks are trained on: maps, boxes and labels. One sample has NumPy arrays, a batch has tensors.
+"""Targets that networks are trained on: maps, boxes, objects, labels. A sample has NumPy arrays, a batch has tensors.
 
 Each target type has its own methods for augmentation with the image, size in bytes, stacking into a batch, moving to a
 device, mixing and removal of padding. So caches, loaders and the training loop work with every target type.
@@ -26,6 +26,7 @@ from medalist.data.map_targets import (
     collate_maps,
     resize_maps,
 )
+from medalist.data.object_targets import InstanceTarget
 from medalist.data.padding import Padding
 from medalist.errors import ConfigError, DataError
 
@@ -35,6 +36,7 @@ __all__ = [
     "BoxTargets",
     "ClassTarget",
     "ClassTargets",
+    "InstanceTarget",
     "LabelTarget",
     "LabelTargets",
     "MapTarget",
@@ -126,16 +128,22 @@ class LabelTarget:
         return self
 
 
-Target = MapTarget | ClassTarget | BoxTarget | LabelTarget
+Target = MapTarget | ClassTarget | BoxTarget | InstanceTarget | LabelTarget
 """The target of one sample."""
 
 
 @dataclass(frozen=True, eq=False)
 class BoxTargets:
-    """Boxes of a batch: for each sample one tensor float32[N, 4] and one int64[N]."""
+    """Boxes of a batch: for each sample one tensor float32[N, 4] and one int64[N].
+
+    objects: int32[B, h, w], label maps of the pixels of all objects, and numbers: for each sample int64[N], the number
+    of each box in its map; None and empty where only boxes are known.
+    """
 
     xyxy: tuple[Tensor, ...]
     labels: tuple[Tensor, ...]
+    objects: Tensor | None = None
+    numbers: tuple[Tensor, ...] = ()
 
     def to(self, device: torch.device) -> BoxTargets:
         """Return the targets on a device."""
@@ -147,7 +155,13 @@ class BoxTargets:
 
     def single(self, number: int, padding: Padding) -> BoxTargets:
         """Return the target of sample `number` as a batch of one."""
-        return BoxTargets(self.xyxy[number : number + 1], self.labels[number : number + 1])
+        return self.one(number)
+
+    def one(self, number: int) -> BoxTargets:
+        """Return the target of sample `number` as a batch of one. Padding moves no box, so it is not asked for."""
+        own = slice(number, number + 1)
+        objects = None if self.objects is None else self.objects[own]
+        return BoxTargets(self.xyxy[own], self.labels[own], objects, self.numbers[own])
 
     def resized(self, size: tuple[int, int]) -> BoxTargets:
         """Raise ConfigError, because only augmentation scales boxes together with their images."""
@@ -171,7 +185,9 @@ class BoxTargets:
         return {"boxes": torch.cat(self.xyxy)} if self.xyxy else {}
 
     def _each(self, change: Callable[[Tensor], Tensor]) -> BoxTargets:
-        return BoxTargets(tuple(map(change, self.xyxy)), tuple(map(change, self.labels)))
+        parts = (tuple(map(change, tensors)) for tensors in (self.xyxy, self.labels, self.numbers))
+        xyxy, labels, numbers = parts
+        return BoxTargets(xyxy, labels, None if self.objects is None else change(self.objects), numbers)
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,8 +254,21 @@ def collate_targets(targets: Sequence[Target]) -> Targets:
                 tuple(torch.from_numpy(np.array(target.xyxy, np.float32)) for target in boxes),
                 tuple(torch.from_numpy(np.array(target.labels, np.int64)) for target in boxes),
             )
+        case InstanceTarget():
+            return _collate_objects([target for target in targets if isinstance(target, InstanceTarget)])
         case LabelTarget():
             values = np.stack([target.value for target in targets if isinstance(target, LabelTarget)])
             return LabelTargets(torch.from_numpy(values))
         case _:
             assert_never(first)
+
+
+def _collate_objects(targets: Sequence[InstanceTarget]) -> BoxTargets:
+    """Make boxes from the objects of samples, whose maps have one size. All objects are of class 0."""
+    found = [target.boxes() for target in targets]
+    return BoxTargets(
+        tuple(torch.from_numpy(xyxy) for xyxy, _ in found),
+        tuple(torch.zeros(len(numbers), dtype=torch.int64) for _, numbers in found),
+        torch.from_numpy(np.stack([target.objects for target in targets]).astype(np.int32)),
+        tuple(torch.from_numpy(numbers) for _, numbers in found),
+    )

@@ -113,3 +113,34 @@ class WbfConfig(BoxesConfig):
 
 BoxDecideConfig = Annotated[NmsConfig | SoftNmsConfig | WbfConfig, Field(discriminator="kind")]
 """How predicted boxes become answered boxes; `kind` selects the model."""
+
+
+class MasksConfig(BoxesConfig):
+    """Boxes with masks become objects of pixels that do not overlap: where two meet, the one with the higher score
+    gets the pixels."""
+
+    kind: Literal["masks"]
+    """`masks` selects this decision."""
+
+    doubles: Literal["masks", "boxes"] = "masks"
+    """What is compared to find doubles: `masks` their pixels, which tells crowded objects apart whose boxes overlap, or
+    `boxes`."""
+
+    iou: Overlap = 0.5
+    """Of two objects the one with the lower score is dropped where their overlap is greater."""
+
+    threshold: Confidence = 0.5
+    """A pixel belongs to an object where its probability is greater."""
+
+    least: float = Field(default=0.5, ge=0.0, le=1.0)
+    """An object is dropped where objects with higher scores leave it a smaller share of its pixels."""
+
+    min_area: int = Field(default=0, ge=0)
+    """Objects that are left fewer pixels are dropped."""
+
+    fill_holes: bool = False
+    """Whether holes of an object are filled."""
+
+
+ObjectDecideConfig = Annotated[NmsConfig | SoftNmsConfig | WbfConfig | MasksConfig, Field(discriminator="kind")]
+"""How predicted boxes, with masks or without, become answers; `kind` selects the model."""

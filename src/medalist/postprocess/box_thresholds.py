@@ -1,4 +1,4 @@
-"""Tune the score thresholds of boxes on OOF predictions. Each fold is answered with thresholds of the other folds.
+"""Tune the score thresholds of boxes and objects on OOF predictions, each fold with thresholds of the other folds.
 
 The score is the contest's own. First one threshold of all classes is set to the best of its candidates; then, in each
 of some rounds, that of one class after the other (coordinate ascent). A threshold is changed only where the score
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from medalist.errors import RunError
+from medalist.postprocess.box_instances import ScoredInstances
 from medalist.postprocess.box_overlaps import Floats
-from medalist.records import Boxes, Score
+from medalist.records import Answer, Boxes, Instances, Score
 
 CANDIDATES = 24
 """Number of values that are tried for each threshold in a round."""
@@ -26,8 +28,11 @@ ROUNDS = 2
 LEAST_GAIN = 1e-9
 """A candidate is better only where the score increases by more than this."""
 
-Metric = Callable[[Mapping[str, Boxes], Mapping[str, Boxes]], Score]
-"""A metric of boxes: truths and answers by sample id give a score, higher is better."""
+Metric = Callable[[Mapping[str, Any], Mapping[str, Any]], Score]
+"""A metric of the contest's answers: truths and answers by sample id give a score, higher is better."""
+
+Scored = Boxes | ScoredInstances
+"""An answer whose parts have scores."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +44,8 @@ class OofBoxes:
     """
 
     ids: tuple[str, ...]
-    truths: Mapping[str, Boxes]
-    answers: Mapping[str, Boxes]
+    truths: Mapping[str, Answer]
+    answers: Mapping[str, Scored]
     folds: NDArray[np.int64]
 
     def of(self, chosen: NDArray[np.bool_]) -> OofBoxes:
@@ -98,9 +103,9 @@ def tune_cuts(
         advance()
     final = best_cuts(oof, start, metric, max_boxes, each_class)
     advance()
-    honest: dict[str, Boxes] = {}
+    honest: dict[str, Boxes | Instances] = {}
     for name, fold in zip(oof.ids, oof.folds.tolist(), strict=True):
-        honest[name] = cut_boxes(oof.answers[name], by_fold[fold], max_boxes)
+        honest[name] = cut(oof.answers[name], by_fold[fold], max_boxes)
     value = metric(oof.truths, honest).value
     return TunedCuts(
         by_fold, final, value, _value(oof, final, metric, max_boxes), _value(oof, start, metric, max_boxes)
@@ -135,6 +140,13 @@ def best_cuts(
     return cuts
 
 
+def cut(answer: Scored, cuts: Floats, most: int | None = None) -> Boxes | Instances:
+    """Return the boxes as `cut_boxes` does, or the objects whose scores are above the threshold of class 0."""
+    if isinstance(answer, ScoredInstances):
+        return answer.above(float(cuts[0]), most)
+    return cut_boxes(answer, cuts, most)
+
+
 def cut_boxes(boxes: Boxes, cuts: Floats, max_boxes: int | None = None) -> Boxes:
     """Return the boxes whose scores are above the thresholds of their classes, in their order, the first `max_boxes`.
 
@@ -145,7 +157,7 @@ def cut_boxes(boxes: Boxes, cuts: Floats, max_boxes: int | None = None) -> Boxes
 
 
 def _value(oof: OofBoxes, cuts: Floats, metric: Metric, max_boxes: int | None) -> float:
-    return metric(oof.truths, {name: cut_boxes(oof.answers[name], cuts, max_boxes) for name in oof.ids}).value
+    return metric(oof.truths, {name: cut(oof.answers[name], cuts, max_boxes) for name in oof.ids}).value
 
 
 def _candidates(scores: NDArray[np.float32]) -> list[float]:

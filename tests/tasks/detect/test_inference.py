@@ -16,7 +16,17 @@ from medalist.postprocess.box_slices import ImageSlice
 from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.datasets import frame_item
 from medalist.tasks.detect.decoding import Found, Limits
-from medalist.tasks.detect.inference import Framed, boxes_back, in_slice, merged, predict, slices_in, views_of
+from medalist.tasks.detect.inference import (
+    Framed,
+    back,
+    boxes_back,
+    in_slice,
+    masks_back,
+    merged,
+    predict,
+    slices_in,
+    views_of,
+)
 from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import AlignedConfig
 from medalist.tasks.detect.outputs import DenseOutputs
@@ -112,3 +122,24 @@ def test_the_parts_of_an_object_become_one_box_of_the_whole_image() -> None:
     whole, nothing = merged(parts, slices, sizes, config)
     assert whole.xyxy == pytest.approx(np.array([[20, 10, 90, 30]]), abs=0.5) and whole.scores.tolist() == [0.5]
     assert len(nothing.labels) == 0
+
+
+@pytest.mark.parametrize("view", [*VIEWS["d4"], View(scale=2.0)])
+def test_masks_of_a_view_come_back_to_how_the_object_lies(view: View) -> None:
+    masks = torch.rand(3, 1, 28, 28)
+    seen = torch.cat([apply_view(mask[None], View(view.turns, view.mirror), 1) for mask in masks])[:, 0]
+    assert torch.equal(masks_back(seen, view), masks[:, 0])
+    one = Found(torch.tensor([[1.0, 2.0, 5.0, 9.0]]), torch.ones(1), torch.zeros(1), seen[:1])
+    returned = back(one, view, (64, 64), (64, 64)).masks
+    assert returned is not None and torch.equal(returned, masks[:1, 0])
+
+
+def test_boxes_with_masks_are_not_cut_and_know_their_image() -> None:
+    masks = torch.full((2, 4, 4), 0.5)
+    reaching, outside = (40.0, 20.0, 60.0, 90.0), (10.0, 84.0, 30.0, 96.0)
+    one = Found(torch.tensor([reaching, outside]), torch.ones(2), torch.zeros(2, dtype=torch.int64), masks)
+    frame = FrameConfig.model_construct(size=(96, 100), unit="frame")
+    seen = in_slice([one, one], ImageSlice(0, 0, 50, 40), frame)  # 40 x 50 pixels in a frame of twice their size
+    assert seen.size == (40, 50) and seen.xyxy.tolist() == [[20, 10, 30, 45]] * 2
+    assert seen.masks is not None and seen.masks.dtype == np.uint8 and (seen.masks == 128).all()
+    assert seen.masks.shape == (2, 4, 4) and seen.source.tolist() == [0, 1]

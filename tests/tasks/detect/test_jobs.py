@@ -6,15 +6,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from medalist.competition import load_competition
 from medalist.data.targets import BoxTarget
 from medalist.errors import ConfigError, FoldError
 from medalist.formats.boxes import BoxesFormat
 from medalist.formats.coco_boxes import CocoBoxesFormat
-from medalist.postprocess.box_settings import NmsConfig
+from medalist.formats.rle import RleFormat
+from medalist.postprocess.box_settings import MasksConfig, NmsConfig
 from medalist.records import Sample
+from medalist.tasks.detect.classes import competition_classes
 from medalist.tasks.detect.jobs import refuse_absent, shapes_of
-from medalist.tasks.detect.rehearsal import refuse_unanswerable
+from medalist.tasks.detect.model_settings import MaskRcnnConfig
+from medalist.tasks.detect.rehearsal import refuse_other_truths, refuse_unanswerable
 from medalist.tasks.detect.settings import DetectSettings
+
+from .conftest import PROJECT, Cells
 
 Read = Callable[..., DetectSettings]
 RETINA = ("model={kind: retinanet, encoder: test_resnet, weights: none, scales: [1], ratios: [1], coarsest: 32}",)
@@ -40,6 +46,24 @@ def test_answers_that_the_format_cannot_write_are_refused() -> None:
     refuse_unanswerable(NmsConfig(), form, ("a", "b"), image)
     with pytest.raises(ConfigError, match=r"decide.kind = nms gives answers that the contest does not accept"):
         refuse_unanswerable(NmsConfig(), form, ("a", "b", "c"), image)
+
+
+def test_a_network_that_does_not_fit_the_truths_is_refused(drawn_cells: Cells, settings_of: Read) -> None:
+    contest = drawn_cells.contest()
+    masks = MaskRcnnConfig(kind="mask_rcnn", encoder="test_resnet")
+    refuse_other_truths(contest, settings_of().model)
+    with pytest.raises(ConfigError, match=r"the truths of bccd are boxes; set model.kind=faster_rcnn"):
+        refuse_other_truths(contest, masks)
+
+
+def test_objects_are_tried_with_masks() -> None:
+    image, config = Sample("x", (Path("x"),), (64, 64)), MasksConfig(kind="masks")
+    refuse_unanswerable(config, RleFormat(), ("object",), image)
+    with pytest.raises(ConfigError, match=r"decide.kind = masks gives answers that the contest does not accept"):
+        refuse_unanswerable(config, RleFormat(row_per="image"), ("object",), image)
+    assert competition_classes(load_competition("dsb2018", PROJECT / "competitions")) == ("object",)
+    with pytest.raises(ConfigError, match="does not ask for boxes"):
+        competition_classes(load_competition("tgs_salt", PROJECT / "competitions"))
 
 
 def test_the_format_is_tried_with_an_id_of_the_contest() -> None:

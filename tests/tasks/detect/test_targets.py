@@ -8,7 +8,7 @@ import pytest
 from medalist.data.targets import IGNORED
 from medalist.errors import DataError
 from medalist.records import Boxes, Sample
-from medalist.tasks.detect.targets import all_targets, counts_of, target_of
+from medalist.tasks.detect.targets import all_boxes, counts_of, target_of
 
 SAMPLE = Sample("a", (Path("a.png"),), (40, 60))
 
@@ -37,5 +37,5 @@ def test_all_bad_boxes_are_named_in_one_error() -> None:
 
     samples = [Sample(name, SAMPLE.images, SAMPLE.size) for name in truths]
     with pytest.raises(DataError, match=r"2 samples with bad boxes: sample a: box 0 \(5, 0, 4, 4\).*; sample c: box 0"):
-        all_targets(Told(), samples)  # type: ignore[arg-type]
-    assert len(all_targets(Told(), samples[1:2])) == 1  # type: ignore[arg-type]
+        all_boxes(Told(), samples)  # type: ignore[arg-type]
+    assert len(all_boxes(Told(), samples[1:2])) == 1  # type: ignore[arg-type]

@@ -29,7 +29,7 @@ from medalist.tasks.detect.loss_settings import LossConfig
 from medalist.tasks.detect.model_settings import ModelConfig
 from medalist.tasks.detect.network import build_model
 from medalist.tasks.detect.settings import DetectSettings
-from medalist.tasks.detect.targets import all_targets, box_target
+from medalist.tasks.detect.targets import all_boxes, object_target
 from medalist.tasks.detect.task import DetectTask
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import pixel_cache
@@ -68,8 +68,8 @@ def job_of(cells: Cells, settings: DetectSettings, folder: Path) -> TrainJob:
     contest = cells.contest()
     samples = contest.split.train
     folds = make_folds(samples, settings.folds)
-    cache = pixel_cache(contest, settings, partial(box_target, contest), folder)
-    own = all_targets(contest, samples)
+    cache = pixel_cache(contest, settings, partial(object_target, contest), folder)
+    own = all_boxes(contest, samples)
     classes = ("RBC", "WBC", "Platelets")
     return build_job(settings, open_fabric("32-true"), cache, own, classes, FoldPlace(folds, 0, folder), None)
 

@@ -11,13 +11,13 @@ from pydantic import TypeAdapter
 
 from medalist.contest import Contest
 from medalist.errors import ConfigError
-from medalist.postprocess.box_settings import BoxDecideConfig
-from medalist.postprocess.boxes import decide
-from medalist.records import Boxes, BoxPrediction
+from medalist.postprocess.box_settings import ObjectDecideConfig
+from medalist.records import Boxes, BoxPrediction, Instances
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
 from medalist.stores.boxes import BoxStore
-from medalist.tasks.detect.classes import classes_of
+from medalist.tasks.detect.classes import asks_for_objects, classes_of
+from medalist.tasks.detect.deciding import decided
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.tuning import tuned_answers, with_scored_cuts
 from medalist.tasks.kept_classes import has_classes, refuse_other_classes
@@ -43,7 +43,7 @@ def oof(
     figures: Sequence[str] = (),
     rows: Path | None = None,
 ) -> Oof:
-    """Decide the OOF predictions, write the boxes as rows, read the rows back and score them."""
+    """Decide the OOF predictions, write the answers as rows, read the rows back and score them."""
     if figures:
         raise ConfigError(f"--{figures[0]}: runs of boxes have no such figure; leave it out")
     classes = classes_of(contest)
@@ -55,7 +55,7 @@ def oof(
     samples = tuple(sample for sample in contest.split.train if sample.id in predictions)
     truths = contest.evaluation.fold_truths(contest, run.folds(), trained)
     wanted = {sample.id: truths[sample.id] for sample in samples}
-    found: dict[str, Boxes] = {}
+    found: dict[str, Boxes | Instances] = {}
     details: dict[str, Any] = {}
     if settings.decide.tuned != "none":
         ordered = {sample.id: predictions[sample.id] for sample in samples}
@@ -63,7 +63,7 @@ def oof(
     else:
         with reporter.progress("decide", len(samples)) as bar:
             for sample in samples:
-                found[sample.id] = decide(predictions[sample.id], settings.decide, classes)
+                found[sample.id] = decided(predictions[sample.id], settings.decide, classes)
                 bar.advance()
     path, form = rows or oof_path(run, contest), contest.competition.submission
     return through_file(path, contest, form, samples, wanted, found.items(), details)
@@ -82,7 +82,7 @@ def oof_predictions(run: Run, contest: Contest, folds: Sequence[int]) -> dict[st
 def test(runs: Sequence[tuple[Run, DetectSettings]], contest: Contest, reporter: Reporter) -> TestAnswers:
     """Join the boxes that the runs predict for the test part, and decide as the first run was scored."""
     first, settings = runs[0]
-    how: BoxDecideConfig = scored_decide(first, TypeAdapter(BoxDecideConfig), settings.decide)
+    how: ObjectDecideConfig = scored_decide(first, TypeAdapter(ObjectDecideConfig), settings.decide)
     classes, ids = classes_of(contest), [sample.id for sample in contest.split.test]
     for run, _ in runs:
         refuse_other_classes(run, classes)
@@ -92,12 +92,17 @@ def test(runs: Sequence[tuple[Run, DetectSettings]], contest: Contest, reporter:
         if len(runs) > 1:
             reporter.say(f"note: the blend uses the thresholds that were tuned on {first.name} only")
     stored = [BoxStore(run.folder / "test").predictions("test", ids) for run, _ in runs]
-    answers = ((name, decide(joined(parts), how, classes)) for name, *parts in zip(ids, *stored, strict=True))
+    answers = ((name, decided(joined(parts), how, classes)) for name, *parts in zip(ids, *stored, strict=True))
     return TestAnswers(contest.evaluation.format_of_test(contest), answers)
 
 
 def joined(predictions: Sequence[BoxPrediction]) -> BoxPrediction:
-    """Return what several runs predict for one image as one prediction, whose sources are those of all runs."""
+    """Return what several runs predict for one image as one prediction, whose sources are those of all runs.
+
+    All have masks, or none has.
+    """
+    masks = [one.masks for one in predictions if one.masks is not None]
+    assert len(masks) in (0, len(predictions)), "runs with masks and runs without are not joined"
     starts = np.cumsum([0, *(one.sources for one in predictions)])
     source = [one.source + start for one, start in zip(predictions, starts[:-1].tolist(), strict=True)]
     return BoxPrediction(
@@ -106,6 +111,8 @@ def joined(predictions: Sequence[BoxPrediction]) -> BoxPrediction:
         np.concatenate([one.scores for one in predictions]),
         np.concatenate(source).astype(np.int16),
         int(starts[-1]),
+        np.concatenate(masks) if masks else None,
+        predictions[0].size,
     )
 
 
@@ -122,7 +129,7 @@ def made_by(run: Run, contest: Contest | None, part: str) -> Mapping[str, str] |
 
 
 def blend_conflict(one: DetectSettings, other: DetectSettings) -> str | None:
-    """Return None: boxes of all detectors of a contest can be joined."""
+    """Return None: what all detectors of a contest find can be joined."""
     return None
 
 
@@ -141,13 +148,19 @@ def summary(scores: Mapping[str, Any]) -> Sequence[Table]:
 
 def worst(run: Run, contest: Contest, oof: Oof) -> list[WorstSample]:
     """Return the samples with the lowest scores, the worst first."""
-    from medalist.tasks.detect import report  # here, because it imports drawing, which scoring does not need
+    # Here, because they import drawing, which scoring does not need.
+    from medalist.tasks.detect import object_report, report
 
+    if asks_for_objects(contest.competition):
+        return object_report.worst(run, contest, oof)
     return report.worst(run, contest, oof)
 
 
 def write_page(path: Path, run: Run, contest: Contest, settings: DetectSettings, oof: Oof, page: RunReport) -> None:
-    """Write the report: kinds of errors and what they cost, classes, curves, confusions, sizes, and pictures."""
-    from medalist.tasks.detect import report
+    """Write the report of boxes, or of objects: what is wrong with the answers, and pictures of the worst and best."""
+    from medalist.tasks.detect import object_report, report
 
+    if asks_for_objects(contest.competition):
+        object_report.write_page(path, run, contest, oof, page)
+        return
     report.write_page(path, run, contest, oof, page)

@@ -8,26 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from medalist.data.object_targets import MOST_OBJECTS, renumbered
 from medalist.data.placing import Pixels, Size, fitted, put
-from medalist.data.targets import IGNORED, BoxTarget
-from medalist.tasks.detect.frames import cut, drawn, joined, zoomed
+from medalist.data.targets import IGNORED, BoxTarget, InstanceTarget
+from medalist.tasks.detect.frames import ObjectTarget, drawn, joined, seen, zoomed
 from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
 
 PASTED = 3
 """Objects of another sample that are pasted at most."""
 
 COVERS = 0.3
-"""A pasted object may cover at most this share of any other box."""
+"""A pasted object may cover at most this share of any other object."""
 
-Framed = tuple[Pixels, BoxTarget]
-"""An image uint8[h, w, 3] in its frame, and its boxes there."""
+Framed = tuple[Pixels, ObjectTarget]
+"""An image uint8[h, w, 3] in its frame, and its objects there."""
 
 
 @dataclass(frozen=True, eq=False)
 class Composer:
     """Makes the image of one sample, before it is augmented.
 
-    load: number of a sample -> its image and boxes in native pixels. count: how many samples there are.
+    load: number of a sample -> its image and objects in native pixels. count: how many samples there are.
     """
 
     load: Callable[[int], Framed]
@@ -67,16 +68,20 @@ class Composer:
         placed = drawn(native, self.frame.size, self._factor(native, random), random, point)
         canvas = self._empty()
         put(canvas, image, placed)
-        there = BoxTarget(placed.into(target.xyxy), target.labels)
-        return canvas, cut(there, *_whole(self.frame.size), self.frame.visible)
+        return canvas, seen(target, placed, self.frame.size, _whole(self.frame.size), self.frame.visible)
 
-    def _aimed(self, target: BoxTarget, random: np.random.Generator) -> tuple[float, float] | None:
+    def _aimed(self, target: ObjectTarget, random: np.random.Generator) -> tuple[float, float] | None:
         """Return the middle (y, x) of an object that is to be seen; None where any part of the image may be."""
-        labels = target.labels[target.labels != IGNORED]
-        if random.random() >= self.frame.aim or not len(labels):
+        if random.random() >= self.frame.aim:
             return None
-        of_class = np.flatnonzero(target.labels == random.choice(np.unique(labels)))
-        x1, y1, x2, y2 = target.xyxy[random.choice(of_class)].tolist()
+        if isinstance(target, InstanceTarget):
+            xyxy = target.boxes()[0]
+        else:
+            known = np.unique(target.labels[target.labels != IGNORED])
+            xyxy = target.xyxy[target.labels == random.choice(known)] if len(known) else target.xyxy[:0]
+        if not len(xyxy):
+            return None
+        x1, y1, x2, y2 = random.choice(xyxy).tolist()
         return (y1 + y2) / 2, (x1 + x2) / 2
 
     def _mosaic(self, number: int, random: np.random.Generator) -> Framed:
@@ -104,12 +109,16 @@ class Composer:
             )
             placed = fitted(native, self.frame.size, factor, top, left)
             put(canvas, image, placed, (rows, columns))
-            found.append(cut(BoxTarget(placed.into(target.xyxy), target.labels), rows, columns, self.frame.visible))
+            found.append(seen(target, placed, self.frame.size, (rows, columns), self.frame.visible))
         return canvas, joined(found)
 
-    def _pasted(self, image: Pixels, target: BoxTarget, random: np.random.Generator) -> Framed:
-        """Return the image with objects of another sample at random places, where they cover no box too much."""
+    def _pasted(self, image: Pixels, target: ObjectTarget, random: np.random.Generator) -> Framed:
+        """Return the image with objects of another sample at random places, where they cover no object too much."""
         other, more = self._alone(self._other(random), random)
+        if isinstance(target, InstanceTarget):
+            assert isinstance(more, InstanceTarget), type(more).__name__
+            return pasted_objects(image, target, (other, more), random)
+        assert isinstance(more, BoxTarget), type(more).__name__
         canvas = image.copy()
         xyxy, labels = list(target.xyxy), list(target.labels)
         objects = np.flatnonzero(more.labels != IGNORED)
@@ -127,6 +136,35 @@ class Composer:
             xyxy.append(moved)
             labels.append(more.labels[at])
         return canvas, BoxTarget(np.array(xyxy, np.float32).reshape(-1, 4), np.array(labels, np.int64))
+
+
+def pasted_objects(
+    image: Pixels, target: InstanceTarget, other: tuple[Pixels, InstanceTarget], random: np.random.Generator
+) -> tuple[Pixels, InstanceTarget]:
+    """Return an image uint8[h, w, 3] with the pixels of objects of another one at random places.
+
+    An object is left out where any other object would lose more than the share COVERS of its pixels.
+    """
+    canvas, objects = image.copy(), renumbered(target.objects)
+    areas = np.bincount(objects.ravel())
+    xyxy, numbers = other[1].boxes()
+    for at in random.permutation(len(numbers))[:PASTED].tolist():
+        if len(areas) > MOST_OBJECTS:
+            break
+        x1, y1, x2, y2 = xyxy[at].astype(int).tolist()
+        inside = other[1].objects[y1:y2, x1:x2] == numbers[at]
+        top, left = (
+            round(random.random() * (side - own)) for side, own in zip(image.shape, inside.shape, strict=False)
+        )
+        window = slice(top, top + inside.shape[0]), slice(left, left + inside.shape[1])
+        after = objects.copy()
+        after[window][inside] = len(areas)
+        rest = np.bincount(after.ravel(), minlength=len(areas))
+        if (rest[1 : len(areas)] < (1 - COVERS) * areas[1:]).any():
+            continue
+        canvas[window][inside] = other[0][y1:y2, x1:x2][inside]
+        objects, areas = after, np.append(areas, rest[-1])
+    return canvas, InstanceTarget(objects)
 
 
 def _covered(boxes: NDArray[np.float32], by: NDArray[np.float32]) -> float:

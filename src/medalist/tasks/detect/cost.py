@@ -21,9 +21,10 @@ from medalist.tasks.detect.classes import classes_of
 from medalist.tasks.detect.datasets import SliceDataset
 from medalist.tasks.detect.inference import predict, slices_in, views_of
 from medalist.tasks.detect.jobs import build_job, build_task
+from medalist.tasks.detect.model_settings import MASK_SIDE, MaskRcnnConfig
 from medalist.tasks.detect.network import build_normalisation
 from medalist.tasks.detect.settings import DetectSettings
-from medalist.tasks.detect.targets import all_targets, box_target
+from medalist.tasks.detect.targets import all_boxes, object_target
 from medalist.tasks.jobs import FoldPlace
 from medalist.tasks.pixels import CHANNELS
 from medalist.tasks.probed import sampled_source
@@ -31,12 +32,16 @@ from medalist.tasks.probed import sampled_source
 ROW = 30
 """Bytes of a box on disk, before compression."""
 
+OBJECTS = 2
+"""Bytes of a pixel in a map of objects."""
+
 
 def source(setup: TrainSetup, folder: Path, until: float, reporter: Reporter) -> Source:
     """Return the data source: a sampled cache of decoded images with their boxes."""
     samples = setup.contest.split.train
-    sizes = [CHANNELS * sample.size[0] * sample.size[1] for sample in samples]
-    return sampled_source(setup, partial(box_target, setup.contest), sizes, until)
+    each = CHANNELS + (OBJECTS if isinstance(setup.settings.model, MaskRcnnConfig) else 0)
+    sizes = [each * sample.size[0] * sample.size[1] for sample in samples]
+    return sampled_source(setup, partial(object_target, setup.contest), sizes, until)
 
 
 def job(
@@ -45,7 +50,7 @@ def job(
     """Return the training of a fold under these settings."""
     contest = setup.contest
     place = FoldPlace(setup.folds, fold, folder, own=parts_of(contest.competition))
-    targets = all_targets(contest, contest.split.train)
+    targets = all_boxes(contest, contest.split.train)
     return build_job(settings, fabric, source.data, targets, classes_of(contest), place, setup.weights)
 
 
@@ -81,7 +86,12 @@ def time_predictions(
     """Time batches of the fold's OOF part in all views; return the times and the most bytes on disk for each pixel."""
     samples, (height, width) = predicted(setup, fold)[0], settings.image.size
     found = timed(batches(samples, settings), partial(_once, setup, settings, job, samples), until)
-    return found, ROW * settings.predict.most * len(views_of(settings.predict)) / (height * width)
+    return found, row_bytes(settings) * settings.predict.most * len(views_of(settings.predict)) / (height * width)
+
+
+def row_bytes(settings: DetectSettings) -> int:
+    """Return the bytes of a box on disk with its mask, if it has one, before compression."""
+    return ROW + (MASK_SIDE**2 if isinstance(settings.model, MaskRcnnConfig) else 0)
 
 
 def again(setup: TrainSetup, settings: DetectSettings, job: TrainJob, fold: int, before: Timed) -> float:

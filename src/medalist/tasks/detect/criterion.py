@@ -7,11 +7,13 @@ from typing import assert_never
 from medalist.tasks.detect.dense import DenseCriterion
 from medalist.tasks.detect.detr import DetrCriterion
 from medalist.tasks.detect.loss_settings import LossConfig
+from medalist.tasks.detect.mask_criterion import MaskCriterion
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
     DetrConfig,
     FasterRcnnConfig,
     FcosConfig,
+    MaskRcnnConfig,
     ModelConfig,
     RetinaConfig,
 )
@@ -26,6 +28,8 @@ def build_criterion(model: ModelConfig, loss: LossConfig) -> Criterion:
             return DenseCriterion(model, loss)
         case FasterRcnnConfig():
             return TwoStageCriterion(model, loss)
+        case MaskRcnnConfig():
+            return MaskCriterion(model, loss)
         case DetrConfig():
             return DetrCriterion(model, loss)
         case _:

@@ -1,4 +1,4 @@
-"""Datasets of images in frames with their boxes: augmented and composed for training, as they are for prediction."""
+"""Datasets of images in frames with their objects: augmented and composed for training, as they are for prediction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medalist.data.fitted import Channels, fitted_item
 from medalist.data.items import Item, Key, Normalisation
 from medalist.data.placing import framed
 from medalist.data.settings import Augmentations
-from medalist.data.targets import BoxTarget
+from medalist.data.targets import BoxTarget, InstanceTarget
 from medalist.data.transforms import augment_sample, compose_augment, sample_seed
 from medalist.data.windows import OpenImage, WindowedImage
 from medalist.errors import ConfigError, DataError
@@ -22,7 +22,7 @@ from medalist.parts import NO_PARTS, OwnParts
 from medalist.postprocess.box_slices import ImageSlice
 from medalist.records import Sample
 from medalist.tasks.detect.composing import Composer
-from medalist.tasks.detect.frames import cut
+from medalist.tasks.detect.frames import ObjectTarget, seen
 from medalist.tasks.detect.settings import ComposeConfig, FrameConfig
 
 COMPOSING = 0x636F
@@ -44,14 +44,16 @@ class BoxTrainDataset(Dataset[Item]):
         seed: int,
         channels: Channels = 3,
         own: OwnParts = NO_PARTS,
+        outlined: bool = False,
     ):
         """`indices`: the numbers of those samples of the cache that belong to this dataset; no others are composed with
-        them. `epochs`: of the training. `own`: the parts of the contest's folder.
+        them. `epochs`: of the training. `own`: the parts of the contest's folder. `outlined`: whether targets have the
+        pixels of objects, and not only their boxes.
         """
         self.cache, self.indices = cache, tuple(indices)
         self.frame, self.normalisation, self.seed, self.channels = frame, normalisation, seed, channels
         self.composed_epochs = round(compose.until * epochs)
-        self._pipeline = compose_augment(augment, own, boxes=frame.visible)
+        self._pipeline = compose_augment(augment, own, boxes=None if outlined else frame.visible)
         self._augments = bool(augment)
         self._composer = Composer(self._loaded, len(self.indices), frame, compose)
 
@@ -71,7 +73,7 @@ class BoxTrainDataset(Dataset[Item]):
         image, target = self._composer.made(key[1], random, key[0] < self.composed_epochs)
         if self._augments:
             image, changed = augment_sample(self._pipeline, name, image, target, seed)
-            assert isinstance(changed, BoxTarget)
+            assert isinstance(changed, BoxTarget | InstanceTarget)
             target = changed
         if image.shape[:2] != self.frame.size:
             height, width = image.shape[:2]
@@ -90,14 +92,14 @@ class BoxTrainDataset(Dataset[Item]):
             for epoch in range(PROBED_EPOCHS if self._augments else 1):
                 self[epoch, position]
 
-    def _loaded(self, position: int) -> tuple[NDArray[np.uint8], BoxTarget]:
+    def _loaded(self, position: int) -> tuple[NDArray[np.uint8], ObjectTarget]:
         image, target = self.cache[self.indices[position]]
-        assert isinstance(target, BoxTarget), type(target).__name__
+        assert isinstance(target, BoxTarget | InstanceTarget), type(target).__name__
         return image, target
 
 
 class BoxHeldOutDataset(Dataset[Item]):
-    """Whole images of a cache in frames, without augmentation, with their boxes."""
+    """Whole images of a cache in frames, without augmentation, with their objects."""
 
     def __init__(
         self,
@@ -118,7 +120,7 @@ class BoxHeldOutDataset(Dataset[Item]):
         """Return the sample at position key[1], which is the same in every epoch."""
         index = self.indices[key[1]]
         image, target = self.cache[index]
-        assert isinstance(target, BoxTarget), type(target).__name__
+        assert isinstance(target, BoxTarget | InstanceTarget), type(target).__name__
         return frame_item(index, image, self.frame, self.normalisation, self.channels, target)
 
 
@@ -175,11 +177,12 @@ def frame_item(
     frame: FrameConfig,
     norm: Normalisation,
     channels: Channels,
-    target: BoxTarget | None = None,
+    target: ObjectTarget | None = None,
 ) -> Item:
     """Return the item of a whole image uint8[H, W, 3], as the network sees it in prediction."""
-    seen, placed = framed(image, frame.size, frame.fill, frame.seen_factor((image.shape[0], image.shape[1])))
+    factor = frame.seen_factor((image.shape[0], image.shape[1]))
+    framed_image, placed = framed(image, frame.size, frame.fill, factor)
     if target is not None:
         rows, columns = (slice(0, side) for side in frame.size)
-        target = cut(BoxTarget(placed.into(target.xyxy), target.labels), rows, columns, 0.0)
-    return fitted_item(index, seen, norm, channels, target)
+        target = seen(target, placed, frame.size, (rows, columns), 0.0)
+    return fitted_item(index, framed_image, norm, channels, target)

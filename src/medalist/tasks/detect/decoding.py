@@ -10,11 +10,16 @@ from torchvision.ops import batched_nms  # type: ignore[import-untyped]
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The boxes of one image on the network's device: xyxy float32[N, 4], scores float32[N] and labels int64[N]."""
+    """The boxes of one image on the network's device: xyxy float32[N, 4], scores float32[N] and labels int64[N].
+
+    masks: float32[N, M, M], the probability 0..1 of the object in M rows and columns of cells that fill its box; None
+    of networks without masks.
+    """
 
     xyxy: Tensor
     scores: Tensor
     labels: Tensor
+    masks: Tensor | None = None
 
 
 @dataclass(frozen=True)

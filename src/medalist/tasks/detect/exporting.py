@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medalist.competition import Competition
 from medalist.errors import ExportError, RunError
-from medalist.postprocess.box_settings import BoxDecideConfig
+from medalist.postprocess.box_settings import ObjectDecideConfig
 from medalist.runs.runs import Run
 from medalist.tasks.detect.classes import competition_classes
 from medalist.tasks.detect.dense import DenseCriterion
@@ -74,7 +74,7 @@ def plan(networks: DetectNetworks, run: Run, settings: DetectSettings, competiti
 
 def _decision(run: Run, settings: DetectSettings, competition: Competition) -> tuple[dict[str, Any] | None, str]:
     """Return the decision, or None and why there is none."""
-    how: BoxDecideConfig = scored_decide(run, TypeAdapter(BoxDecideConfig), settings.decide)
+    how: ObjectDecideConfig = scored_decide(run, TypeAdapter(ObjectDecideConfig), settings.decide)
     classes = competition_classes(competition)
     try:
         how = with_scored_cuts(run, how, classes)

@@ -77,8 +77,18 @@ def _finite(outputs: object) -> bool:
 
 
 def back(found: Found, view: View, seen: Size, frame: Size) -> Found:
-    """Return the boxes of a view in pixels of the frame. seen, frame: (height, width) of the view and of the frame."""
-    return replace(found, xyxy=boxes_back(found.xyxy, view, seen, frame))
+    """Return the boxes of a view in pixels of the frame, with their masks as they lie there.
+
+    seen, frame: (height, width) of the view and of the frame.
+    """
+    masks = None if found.masks is None else masks_back(found.masks, view)
+    return replace(found, xyxy=boxes_back(found.xyxy, view, seen, frame), masks=masks)
+
+
+def masks_back(masks: Tensor, view: View) -> Tensor:
+    """Undo mirroring and quarter turns of masks float[N, M, M], in the order opposite to `apply_view`."""
+    turned = masks.flip(2) if view.mirror else masks
+    return torch.rot90(turned, -view.turns, (1, 2))
 
 
 def boxes_back(xyxy: Tensor, view: View, seen: Size, frame: Size) -> Tensor:
@@ -113,20 +123,26 @@ def slices_in(samples: Sequence[Size], config: DetectPredictConfig) -> list[tupl
 def in_slice(by_source: Sequence[Found], there: ImageSlice, frame: FrameConfig) -> BoxPrediction:
     """Return the boxes of all sources in pixels of a slice, from those in pixels of its frame.
 
-    Boxes in the filled rest of the frame, of which nothing lies in the slice, are dropped.
+    Boxes in the filled rest of the frame, of which nothing lies in the slice, are dropped. Boxes with masks are not cut
+    to the slice, because their masks would no longer fit; such a slice is a whole image.
     """
     native = there.bottom - there.top, there.right - there.left
     placed = fitted(native, frame.size, frame.seen_factor(native))
-    xyxy = [placed.back(one.xyxy.float().cpu().numpy(), native) for one in by_source]
-    source = [np.full(len(one), number, np.int16) for number, one in enumerate(xyxy)]
-    whole = np.concatenate(xyxy)
+    corners = [one.xyxy.float().cpu().numpy() for one in by_source]
+    source = [np.full(len(one), number, np.int16) for number, one in enumerate(corners)]
+    whole = placed.back(np.concatenate(corners), native)
     kept = (whole[:, 2:] > whole[:, :2]).all(axis=1)
+    masks = [one.masks for one in by_source if one.masks is not None]
+    if masks:
+        whole = placed.back(np.concatenate(corners))
     return BoxPrediction(
         whole[kept],
         torch.cat([one.labels for one in by_source]).cpu().numpy()[kept].astype(np.int32),
         torch.cat([one.scores for one in by_source]).float().cpu().numpy()[kept].clip(0, 1),
         np.concatenate(source)[kept],
         len(by_source),
+        torch.cat(masks).mul(255).round().byte().cpu().numpy()[kept] if masks else None,
+        native if masks else None,
     )
 
 

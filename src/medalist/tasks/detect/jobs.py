@@ -19,7 +19,7 @@ from medalist.tasks.detect.anchors import fitted_shapes, sizes_seen
 from medalist.tasks.detect.criterion import build_criterion
 from medalist.tasks.detect.datasets import BoxHeldOutDataset, BoxTrainDataset
 from medalist.tasks.detect.decoding import Limits
-from medalist.tasks.detect.model_settings import AnchoredConfig
+from medalist.tasks.detect.model_settings import AnchoredConfig, MaskRcnnConfig
 from medalist.tasks.detect.network import build_network, build_normalisation
 from medalist.tasks.detect.settings import DetectSettings
 from medalist.tasks.detect.targets import counts_of
@@ -62,6 +62,7 @@ def build_job(
         settings.seed,
         channels,
         place.own,
+        isinstance(settings.model, MaskRcnnConfig),
     )
     train_set.check()
     strata = [cache.samples[index].stratum for index in training]

@@ -35,6 +35,9 @@ class LossConfig(ConfigModel):
     """For `faster_rcnn`: the weight of both losses of the first stage, on whether an anchor shows an object and on its
     box."""
 
+    masks: float = Field(default=1.0, ge=0, le=100)
+    """For `mask_rcnn`: the weight of the loss on masks, the mean over the boxes that show an object."""
+
     distances: float = Field(default=5.0, ge=0, le=100)
     """For `detr`: the weight of the distance between the sides of boxes, as shares of the image."""
 

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 
 from medalist.config import ConfigModel
 
+MASK_SIDE = 28
+"""The rows and columns of the cells in which Mask R-CNN says where in its box an object is."""
+
 Ratio = Annotated[float, Field(ge=0.05, le=20)]
 
 
@@ -145,6 +148,20 @@ class FasterRcnnConfig(TwoStageConfig):
     """`faster_rcnn` selects this network."""
 
 
+class MaskRcnnConfig(TwoStageConfig):
+    """Mask R-CNN (arXiv 1703.06870): Faster R-CNN that also says which pixels of a box belong to its object, with the
+    heads of torchvision. The answers are objects with all their pixels, one class of them."""
+
+    kind: Literal["mask_rcnn"]
+    """`mask_rcnn` selects this network."""
+
+    mask_width: int = Field(default=256, ge=8, le=1024, multiple_of=8)
+    """The number of channels of the branch for masks."""
+
+    mask_depth: int = Field(default=4, ge=1, le=8)
+    """The number of convolutions of the branch for masks before it is enlarged."""
+
+
 OWN_ENCODERS = ("rtdetr_resnet18", "rtdetr_resnet34", "rtdetr_resnet50", "rtdetr_resnet101")
 """The encoders of transformers' RT-DETR, which are in no list of timm. Only weights of whole networks have theirs."""
 
@@ -202,5 +219,6 @@ class DetrConfig(PyramidConfig):
 
 
 ModelConfig = Annotated[
-    AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig | DetrConfig, Field(discriminator="kind")
+    AlignedConfig | FcosConfig | RetinaConfig | FasterRcnnConfig | MaskRcnnConfig | DetrConfig,
+    Field(discriminator="kind"),
 ]

@@ -20,11 +20,13 @@ from medalist.models.states import load_state
 from medalist.models.weights import Resolved
 from medalist.tasks.detect.anchors import listed_shapes
 from medalist.tasks.detect.detr_network import Detr, build_detr
+from medalist.tasks.detect.mask_network import MaskStage
 from medalist.tasks.detect.model_settings import (
     AlignedConfig,
     DetrConfig,
     FasterRcnnConfig,
     FcosConfig,
+    MaskRcnnConfig,
     ModelConfig,
     RetinaConfig,
 )
@@ -147,10 +149,11 @@ def build_model(
         case RetinaConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             return DenseDetector(encoder, Pyramid(encoder.widths, config, False), RetinaHead(config, classes, cells))
-        case FasterRcnnConfig():
+        case FasterRcnnConfig() | MaskRcnnConfig():
             cells = listed_shapes(config) if shapes is None else shapes
             neck, first = Pyramid(encoder.widths, config, False), ProposalHead(config, cells)
-            return TwoStageDetector(encoder, neck, first, SecondStage(config, classes))
+            second = MaskStage(config, classes) if isinstance(config, MaskRcnnConfig) else SecondStage(config, classes)
+            return TwoStageDetector(encoder, neck, first, second)
         case _:
             assert_never(config)
 

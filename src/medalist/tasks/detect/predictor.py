@@ -13,12 +13,12 @@ from torch import nn
 from medalist.competition import Competition
 from medalist.data.items import Item, Normalisation
 from medalist.engine.placement import Placement
-from medalist.postprocess.box_settings import BoxDecideConfig
-from medalist.postprocess.boxes import decide
+from medalist.postprocess.box_settings import ObjectDecideConfig
 from medalist.records import Answer, BoxPrediction, Prediction
 from medalist.runs.runs import Run
 from medalist.tasks.detect.classes import competition_classes
 from medalist.tasks.detect.datasets import frame_item
+from medalist.tasks.detect.deciding import decided
 from medalist.tasks.detect.inference import in_slice, merged, predict, slices_in
 from medalist.tasks.detect.jobs import build_task
 from medalist.tasks.detect.network import build_model, build_normalisation
@@ -72,12 +72,12 @@ def decider(
     run: Run, settings: DetectSettings, competition: Competition, folds: Sequence[int]
 ) -> Callable[[Prediction], Answer]:
     """Return the function that makes an answer from predicted boxes, with the settings of the last score."""
-    how: BoxDecideConfig = scored_decide(run, TypeAdapter(BoxDecideConfig), settings.decide)
+    how: ObjectDecideConfig = scored_decide(run, TypeAdapter(ObjectDecideConfig), settings.decide)
     classes = competition_classes(competition)
     how = with_scored_cuts(run, how, classes)
 
-    def decided(prediction: Prediction) -> Answer:
+    def answer(prediction: Prediction) -> Answer:
         assert isinstance(prediction, BoxPrediction)
-        return decide(prediction, how, classes)
+        return decided(prediction, how, classes)
 
-    return decided
+    return answer

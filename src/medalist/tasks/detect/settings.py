@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from medalist.config import ConfigModel
+from medalist.config import ConfigModel, OwnConfig
 from medalist.data.placing import unit_factor
 from medalist.data.settings import ImageConfig, SampleSamplerConfig, ShuffleSampler
 from medalist.experiment import Experiment, Pretrained, TaskConfig
-from medalist.postprocess.box_settings import BoxDecideConfig, NmsConfig, SlicesConfig
+from medalist.postprocess.box_settings import MasksConfig, NmsConfig, ObjectDecideConfig, SlicesConfig
 from medalist.tasks.detect.loss_settings import LossConfig
-from medalist.tasks.detect.model_settings import DetrConfig, ModelConfig
+from medalist.tasks.detect.model_settings import DetrConfig, MaskRcnnConfig, ModelConfig
 from medalist.tasks.memory_settings import MemorySize, bytes_of
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Side = Annotated[int, Field(ge=32, le=8192, multiple_of=32)]
 Factor = Annotated[float, Field(ge=0.1, le=10)]
 Zoom = Annotated[float, Field(ge=0.1, le=100)]
+
+
+TEARING = ("Morphological", "RandomGridShuffle")
+"""Transforms of albumentations after which the pixels of an object are no longer its own, or lie in several places."""
+
+NEAREST = (0, 6)
+"""OpenCV's INTER_NEAREST and INTER_NEAREST_EXACT."""
 
 
 class DetectConfig(TaskConfig):
@@ -130,7 +138,7 @@ class DetectPredictConfig(ConfigModel):
 
 
 class DetectSettings(Experiment):
-    """An experiment whose answers are boxes."""
+    """An experiment whose answers are boxes, or objects that are found by boxes."""
 
     own_given: ClassVar[dict[str, int]] = {"augment": 0}
 
@@ -151,8 +159,8 @@ class DetectSettings(Experiment):
 
     predict: DetectPredictConfig = DetectPredictConfig()
 
-    decide: BoxDecideConfig = NmsConfig()
-    """How predicted boxes become answered boxes."""
+    decide: ObjectDecideConfig = NmsConfig()
+    """How predicted boxes become answers."""
 
     @property
     def pretrained(self) -> Pretrained:
@@ -176,6 +184,7 @@ class DetectSettings(Experiment):
             raise ValueError("train.mix: boxes are not mixed on the device; take compose.mosaic or compose.mixup")
         if self.train.sizes:
             raise ValueError("train.sizes: boxes are not resized on the device; take image.size and image.scale")
+        self._refuse_other_masks()
         if isinstance(self.model, DetrConfig):
             scale = min(1.0, *self.predict.scales)
             height, width = (max(32, int(side * scale / 32) * 32) for side in self.image.size)
@@ -186,3 +195,31 @@ class DetectSettings(Experiment):
                     "model.queries"
                 )
         return self
+
+    def _refuse_other_masks(self) -> None:
+        """Raise ValueError where only one of the network and the decision has masks, or where masks do not work."""
+        masks, decides = isinstance(self.model, MaskRcnnConfig), isinstance(self.decide, MasksConfig)
+        if decides and not masks:
+            raise ValueError("decide.kind = masks needs masks; set model.kind=mask_rcnn, or take decide.kind=nms")
+        if masks and not decides:
+            raise ValueError(
+                f"decide.kind = {self.decide.kind} answers boxes, but mask_rcnn finds objects; set decide.kind=masks"
+            )
+        if masks and self.predict.slices is not None:
+            raise ValueError("predict.slices: parts of boxes are joined, but not their masks; set predict.slices=null")
+        if masks and self.compose.mixup:
+            raise ValueError("compose.mixup: a pixel has one object, and blended images two; set compose.mixup=0")
+        for number, entry in enumerate(self.augment if masks else ()):
+            if not isinstance(entry, OwnConfig):
+                for name, arguments in entry.items():
+                    _refuse_blending(f"augment[{number}].{name}", name, arguments)
+
+
+def _refuse_blending(where: str, name: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ValueError for a transform of albumentations after which the numbers of objects are no longer theirs."""
+    if name in TEARING:
+        raise ValueError(f"{where}: it would change the outlines of objects, or tear them apart; leave it out")
+    if arguments.get("mask_interpolation", 0) not in NEAREST:
+        raise ValueError(f"{where}: mask_interpolation would blend the numbers of objects; leave it out")
+    if arguments.get("border_mode", 0) != 0:
+        raise ValueError(f"{where}: border_mode would make copies of objects; leave it out")

@@ -91,7 +91,7 @@ class DetectTask:
             outputs, target, size = _float(raw), _boxes(batch), _size(batch)
             seeds = self._seeds(batch.indices, 0)
             for number, (found, index) in enumerate(zip(self.found(outputs, size), batch.indices, strict=True)):
-                one = BoxTargets(target.xyxy[number : number + 1], target.labels[number : number + 1])
+                one = target.one(number)
                 losses = self.criterion.losses(
                     outputs.single(number), one, size, lambda value: value, seeds[number : number + 1]
                 )

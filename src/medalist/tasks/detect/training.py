@@ -17,7 +17,7 @@ from medalist.tasks.detect.jobs import build_job
 from medalist.tasks.detect.network import build_normalisation
 from medalist.tasks.detect.predict import predict
 from medalist.tasks.detect.rehearsal import refuse_other_truths, refuse_unanswerable
-from medalist.tasks.detect.targets import all_targets, box_target
+from medalist.tasks.detect.targets import all_boxes, object_target
 from medalist.tasks.jobs import FoldPlace, open_devices, rehearse_network
 from medalist.tasks.kept_classes import keep_classes, refuse_other_classes
 from medalist.tasks.pixels import blank_cache, filled_cache, pixel_cache
@@ -37,10 +37,10 @@ def rehearse(setup: TrainSetup) -> None:
     settings, contest = setup.settings, setup.contest
     classes = classes_of(contest)
     refuse_other_classes(setup.run, classes)
-    refuse_other_truths(contest)
+    refuse_other_truths(contest, settings.model)
     refuse_unanswerable(settings.decide, contest.competition.submission, classes, contest.split.train[0])
-    targets = all_targets(contest, contest.split.train)
-    cache = blank_cache(contest, None, partial(box_target, contest))
+    targets = all_boxes(contest, contest.split.train)
+    cache = blank_cache(contest, None, partial(object_target, contest))
     fabric = open_devices(settings)
     for fold in setup.chosen:
         place = FoldPlace.of(setup, fold)
@@ -54,8 +54,8 @@ def open_data(setup: TrainSetup, fabric: Fabric, reporter: Reporter) -> Callable
     settings, contest, classes = setup.settings, setup.contest, classes_of(setup.contest)
     if fabric.is_global_zero:
         keep_classes(setup.run, classes)
-    targets = all_targets(contest, contest.split.train)
-    cache = filled_cache(contest, settings, partial(box_target, contest), setup.run.folder, reporter)
+    targets = all_boxes(contest, contest.split.train)
+    cache = filled_cache(contest, settings, partial(object_target, contest), setup.run.folder, reporter)
     return lambda fold: build_job(settings, fabric, cache, targets, classes, FoldPlace.of(setup, fold), setup.weights)
 
 
@@ -70,8 +70,11 @@ def forecast(setup: TrainSetup, request: PlanRequest, started: float, reporter: 
 def debug_subject(setup: TrainSetup, fold: int) -> DebugSubject:
     """Return the fold's training; an image is decoded only when a batch needs it."""
     settings, contest, place = setup.settings, setup.contest, FoldPlace.of(setup, fold)
-    classes, targets = classes_of(contest), all_targets(contest, contest.split.train)
-    cache, fabric = pixel_cache(contest, settings, partial(box_target, contest), place.folder), open_devices(settings)
+    classes, targets = classes_of(contest), all_boxes(contest, contest.split.train)
+    cache, fabric = (
+        pixel_cache(contest, settings, partial(object_target, contest), place.folder),
+        open_devices(settings),
+    )
     job = build_job(settings, fabric, cache, targets, classes, place, setup.weights)
     positions = {job.names[index]: number for number, index in enumerate(place.positions(cache.samples)[0])}
     return DebugSubject(job, positions, build_normalisation(settings), classes=classes)

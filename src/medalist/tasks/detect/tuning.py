@@ -1,4 +1,4 @@
-"""Score thresholds of boxes that are tuned on OOF predictions, each fold with those of the other folds. Torch-free."""
+"""Score thresholds that are tuned on OOF predictions, each fold with those of the other folds. Torch-free."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ import numpy as np
 from medalist.contest import Contest
 from medalist.errors import RunError
 from medalist.folds.folds import Folds
-from medalist.postprocess.box_settings import BoxDecideConfig
-from medalist.postprocess.box_thresholds import OofBoxes, TunedCuts, cut_boxes, tune_cuts
-from medalist.postprocess.boxes import decide, score_cuts
-from medalist.records import Answer, Boxes, BoxPrediction
+from medalist.postprocess.box_settings import ObjectDecideConfig
+from medalist.postprocess.box_thresholds import OofBoxes, TunedCuts, cut, tune_cuts
+from medalist.postprocess.boxes import score_cuts
+from medalist.records import Answer, Boxes, BoxPrediction, Instances
 from medalist.reporter import Reporter
 from medalist.runs.runs import Run
+from medalist.tasks.detect.deciding import scored
 
 
 def tuned_answers(
     predictions: Mapping[str, BoxPrediction],
     truths: Mapping[str, Answer],
     folds: Folds,
-    config: BoxDecideConfig,
+    config: ObjectDecideConfig,
     contest: Contest,
     classes: Sequence[str],
     reporter: Reporter,
-) -> tuple[dict[str, Boxes], dict[str, Any]]:
+) -> tuple[dict[str, Boxes | Instances], dict[str, Any]]:
     """Return the answers, each with the thresholds of the other folds, and what `scores.json` says of the tuning.
 
     predictions: by sample id, in the order of the answers. Raises RunError for fewer than two folds.
     """
     every = config.model_copy(update={"score": 0.0, "max_boxes": None})
-    answers = {name: decide(one, every, classes) for name, one in predictions.items()}
-    right = {name: truth for name, truth in truths.items() if isinstance(truth, Boxes)}
+    answers = {name: scored(one, every, classes) for name, one in predictions.items()}
     of = np.array([folds.fold_of(name) for name in answers])
-    oof = OofBoxes(tuple(answers), right, answers, of)
+    oof = OofBoxes(tuple(answers), truths, answers, of)
     with reporter.progress("tune", len(np.unique(of)) + 1) as bar:
         found = tune_cuts(
             oof,
@@ -46,11 +46,11 @@ def tuned_answers(
             each_class=config.tuned == "classes",
             advance=bar.advance,
         )
-    cut = {
-        name: cut_boxes(answer, found.by_fold[fold], config.max_boxes)
+    answered = {
+        name: cut(answer, found.by_fold[fold], config.max_boxes)
         for (name, answer), fold in zip(answers.items(), of.tolist(), strict=True)
     }
-    return cut, {"tuning": _said(found, classes)}
+    return answered, {"tuning": _said(found, classes)}
 
 
 def _said(found: TunedCuts, classes: Sequence[str]) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def _said(found: TunedCuts, classes: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def with_scored_cuts(run: Run, config: BoxDecideConfig, classes: Sequence[str]) -> BoxDecideConfig:
+def with_scored_cuts(run: Run, config: ObjectDecideConfig, classes: Sequence[str]) -> ObjectDecideConfig:
     """Return the config with the thresholds of the run's last score, where it asks for tuned ones.
 
     Raises RunError where nothing was tuned for these classes yet.
