@@ -32,7 +32,7 @@ from medalist.records import Boxes, BoxPrediction
 SIZE = 1024.0
 CLASSES = 3
 Sliced = tuple[list[BoxPrediction], list[ImageSlice]]
-WBF = WbfConfig(score=0.0, max_boxes=None)
+WBF = WbfConfig(score=0.0, max_boxes=None, doubles=None)  # as ensemble-boxes does it
 KINDS: tuple[BoxDecideConfig, ...] = (
     NmsConfig(score=0.0, max_boxes=None),
     SoftNmsConfig(score=0.0, max_boxes=None, decay="linear"),

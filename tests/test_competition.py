@@ -243,7 +243,7 @@ def test_what_medalist_raises_is_not_but_for_what_it_asserts(folder: Path) -> No
     with pytest.raises(AssertionError) as asserted:
         load_competition("tmp_wrong", folder)
     line = contests_fault(asserted.value)
-    assert line is not None and "classes that are empty, unprintable" in line and "tmp_wrong" in line
+    assert line is not None and "classes that are no texts, empty, unprintable" in line and "tmp_wrong" in line
 
 
 def test_the_folder_is_found_from_below(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ BOXES = Described(
     outputs=("logits", "scores", "boxes"),
     columns=("cat",),
     prepare=Preparation(),
-    boxes=BoxRules((64, 96), 114, (96, 24), 0.01, 300, 0.7, SLICES),
+    boxes=BoxRules((64, 96), 114, True, (96, 24), 0.01, 300, 0.7, SLICES),
 )
 
 

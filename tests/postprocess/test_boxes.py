@@ -75,6 +75,16 @@ def test_fused_scores_are_cut_after_the_fusion_and_weak_boxes_before_it() -> Non
     assert decide(SEEN, config.model_copy(update={"skip_below": 0.85})).count == 0  # one of two sources: 0.45
 
 
+def test_a_network_votes_once_on_an_object() -> None:
+    xyxy = np.array([(0, 0, 10, 10), (0, 0, 10, 14), (0, 0, 10, 10), (50, 50, 60, 60)], np.float32)
+    scores, source = np.array([0.9, 0.3, 0.7, 0.8], np.float32), np.array([0, 0, 1, 1], np.int16)
+    seen = BoxPrediction(xyxy, np.zeros(4, np.int32), scores, source, 2)
+    once = decide(seen, WbfConfig(score=0.0))
+    assert once.scores.tolist() == pytest.approx([0.8, 0.4]) and once.xyxy[0].tolist() == [0, 0, 10, 10]
+    published = decide(seen, WbfConfig(score=0.0, doubles=None))
+    assert published.scores[0] == pytest.approx(1.9 / 3) and published.xyxy[0, 3] == pytest.approx(10 + 4 * 0.3 / 1.9)
+
+
 def test_a_class_that_is_not_there_is_named() -> None:
     config = NmsConfig(score={"dgo": 0.3})
     with pytest.raises(ConfigError, match=r"no class 'dgo', only cat, dog; did you mean 'dog'\?"):

@@ -72,5 +72,5 @@ def test_no_finding_is_a_class(drawn: Path) -> None:
 def test_an_unknown_class_is_named(root: Path) -> None:
     text = (root / "train.csv").read_text().replace(",No finding,", ",no finding,", 1)
     (root / "train.csv").write_text(text)
-    with pytest.raises(DataError, match=r"row \d+: '' is not a finite number"):
+    with pytest.raises(DataError, match=r"row \d+: one of its four numbers is missing"):
         CONTEST.read(root)

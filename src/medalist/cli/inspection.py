@@ -74,12 +74,15 @@ def board(
     competition: Annotated[str | None, typer.Argument(help="Only this contest.")] = None,
 ) -> None:
     """List all runs with score, standard errors, cost, and the changes of each against its parent run."""
-    from medalist.workflows.board import COLUMNS, board_rows, refuse_unknown
+    from medalist.workflows.board import COLUMNS, KAGGLE, board_rows, refuse_unknown
 
     here = session(context)
     rows = board_rows(here.runs, competition)
     if rows:
-        table(here.console, str(here.runs), list(COLUMNS), rows)
+        # Kaggle's scores take no room before the first submission, as errors of runs need it.
+        shown = [at for at, name in enumerate(COLUMNS) if name not in KAGGLE or any(row[at] for row in rows)]
+        columns = [COLUMNS[at] for at in shown]
+        table(here.console, str(here.runs), columns, [[row[at] for at in shown] for row in rows])
     elif competition is None:
         say(here.console, f"no runs under {here.runs}; begin with medalist train CONFIG")
     else:

@@ -103,6 +103,11 @@ class WbfConfig(BoxesConfig):
     iou: Overlap = 0.55
     """A box joins the fused box that it overlaps most, where this overlap is greater."""
 
+    doubles: Overlap | None = 0.55
+    """First, boxes of one class, network and view are doubles where their overlap is greater, and the one with the
+    lower score is dropped: it would be a second vote of one network on one object, and would lower the mean score.
+    null keeps them, as the published code does."""
+
     skip_below: Confidence = 0.0
     """Predicted boxes are fused where their score is greater; `score` is asked of the fused boxes."""
 

@@ -57,6 +57,9 @@ def decide(
             by_source = np.ones(prediction.sources) if weights is None else np.array(weights, np.float64)
             assert by_source.shape == (prediction.sources,) and (by_source > 0).all(), by_source
             kept = np.flatnonzero(scores > config.skip_below)
+            if config.doubles is not None:
+                votes = groups[kept] * prediction.sources + prediction.source[rows[kept]]
+                kept = np.sort(kept[nms(xyxy[kept], scores[kept], votes, config.doubles)])
             fused = wbf(
                 xyxy[kept],
                 scores[kept],

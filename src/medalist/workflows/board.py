@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 COLUMNS = ("run", "OOF", "± folds", "± samples", "public", "private", "folds", "seconds", "plan", "against", "changed")
 
+KAGGLE = ("public", "private")
+"""The columns of scores that Kaggle gave."""
+
 FOLD = re.compile("fold(0|[1-9][0-9]{0,5})").fullmatch
 
 WORDLESS = ("data", "tracking")
