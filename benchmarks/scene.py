@@ -221,10 +221,9 @@ def measure(folder: Path, given: argparse.Namespace) -> None:
     if not (data / "annotations" / "test.json").exists():
         draw(data, given.side)
     config.write_text(CONFIG.replace("EPOCHS", str(given.epochs)))
-    medalist = [str(Path(sys.executable).with_name("medalist"))]
-    runs = ["--runs", str(folder / "runs")]
+    medalist = [str(Path(sys.executable).with_name("medalist")), "--runs", str(folder / "runs")]
     started = time.perf_counter()
-    subprocess.run([*medalist, "train", str(config), "--data", str(data), "--fold", "0", *runs], check=True)
+    subprocess.run([*medalist, "train", str(config), "--data", str(data), "--fold", "0"], check=True)
     print(f"trained in {(time.perf_counter() - started) / 60:.1f} min", flush=True)
     run, started = folder / "runs" / "pets_coco" / "scene", time.perf_counter()
     command = [*medalist, "predict", str(run), "--split", "test", "--data", str(data), "--memory", given.memory]
